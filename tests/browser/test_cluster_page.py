@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     owner.sees("#confirm-wrong", "must be vc1")
     owner.page.get_by_label("Type vc1 to confirm").fill("vc1")
     owner.confirm()
-    owner.sees("dialog [role=alert]", "vm-vc1-1 is active; power it off first")
+    owner.sees("dialog [role=alert]", "vm-vc1-1 is on; power it off first")
     site.simulator.guests["vm-vc1-1"].state = "nostate"
     owner.sees("li[data-key=vm-vc1-1] .power", "off")
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
@@ -159,6 +160,47 @@ def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     owner.sees("#about", "There is no cluster vc1 of yours any more.")
     assert owner.page.locator("#content button:visible").count() == 0
     assert [one for one in owner.harms() if not any(code in one for code in ("400", "404", "409"))] == []
+
+
+def swap_names(site: Site, table: str, one: str, other: str) -> None:
+    """What had the one name has the other, as after somebody's renames."""
+    with site.pool.transaction() as session:
+        for old, new in ((one, "between"), (other, one), ("between", other)):
+            session.execute(f"UPDATE {table} SET name = %s WHERE name = %s", (new, old))
+        session.execute("UPDATE cluster SET generation = generation + 1")
+
+
+def test_a_removal_does_not_hit_what_got_the_name_while_the_question_was_open(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """A name that is swapped before the answer, and one that is swapped when the page has looked already."""
+    owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann", "cluster:destroy"))
+    owner.page.check("li[data-key=vm-vc1-0] input")
+    other = owner.page.inner_text("li[data-key=vm-vc1-1] .about")
+    button(owner, "Remove")
+    swap_names(site, "node", "vm-vc1-0", "vm-vc1-1")
+    owner.confirm()
+    owner.sees("dialog [role=alert]", "vc1 has changed since you were asked: vm-vc1-0 is another node")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    button(owner, "Cancel")
+    owner.sees("li[data-key=vm-vc1-0] .about", other)  # the page has read it again
+
+    demanded: list[str | None] = []
+
+    def swap_then_ask(route: Any) -> None:
+        if route.request.method == "DELETE":
+            demanded.append(route.request.headers.get("if-match"))
+            swap_names(site, "cluster", "vc1", "vc2")
+        route.continue_()
+
+    owner.page.route("**/v1/cluster/vc1?*", swap_then_ask)
+    button(owner, "Remove the cluster")
+    owner.page.get_by_label("Type vc1 to confirm").fill("vc1")
+    owner.confirm()
+    owner.sees("dialog [role=alert]", "vc1 has changed since you were asked: it is another cluster")
+    assert len(demanded) == 1 and demanded[0]
+    assert not any(one[0] == "remove" for one in site.simulator.commands)
+    assert [one for one in owner.harms() if "412" not in one] == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -16,7 +16,7 @@ SILENCE = 45.0
 """Seconds without a byte after which the connection is dead: the server sends a heartbeat every 15."""
 
 _LONGEST_LINE = 64 * 1024
-_MOST_LINES = 64
+_MAX_LINES = 64
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def parsed(lines: Iterable[str]) -> Iterator[Event]:
         if line:
             name, _, value = line.partition(":")
             value = value[1:] if value.startswith(" ") else value
-            if name == "data" and len(data) < _MOST_LINES:
+            if name == "data" and len(data) < _MAX_LINES:
                 data.append(value)
             elif name == "event":
                 kind = value

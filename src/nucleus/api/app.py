@@ -33,7 +33,7 @@ from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import describe
 from nucleus.api.service import Service, identify
-from nucleus.backends.executor import make_executor
+from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
 from rocks.core.errors import RocksError
 
@@ -129,7 +129,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         pool,
         Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
         metrics,
-        Rocks(executor or make_executor(configuration.executor), configuration.poll.command_seconds),
+        Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
         consoles.OpenConsoles(),
         verifier,
     )

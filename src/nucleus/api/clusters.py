@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.conditional import (
-    MOST_PER_PAGE,
+    MAX_PER_PAGE,
     chosen,
     dumps,
     etag_of,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-Limit = Annotated[int | None, Query(ge=1, le=MOST_PER_PAGE, description="a page of so many; without it, all")]
+Limit = Annotated[int | None, Query(ge=1, le=MAX_PER_PAGE, description="a page of so many; without it, all")]
 Cursor = Annotated[str | None, Query(max_length=1024, description="from the header Link of the page before")]
 _FIELDS = (
     "only these fields, separated by commas: the answer lacks all others, also those that its schema requires"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-MOST_PER_PAGE = 1000
+MAX_PER_PAGE = 1000
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields
 from nucleus.api.conditional import (
-    MOST_PER_PAGE,
+    MAX_PER_PAGE,
     chosen,
     conditional_json,
     etag_of,
@@ -66,7 +66,7 @@ def list_operations(
     target: Annotated[str | None, Query(max_length=260, description="CLUSTER or CLUSTER/NODE")] = None,
     computeset: Annotated[int | None, Query(ge=1, le=0x7FFFFFFF)] = None,
     state: Annotated[list[models.OperationState] | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_PER_PAGE)] = 100,
     cursor: Cursor = None,
     fields: Fields = None,
 ) -> Response:

@@ -28,8 +28,8 @@ _SILENCE_SECONDS = 60.0
 _RESERVE_BYTES = 1 << 30
 """What an upload leaves free of the file system."""
 
-_MOST_FIELD_BYTES = 4096
-_MOST_PARTS = 16
+_MAX_FIELD_BYTES = 4096
+_MAX_PARTS = 16
 _ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
 
 
@@ -78,15 +78,15 @@ class FileForm:
 
     def _part_begin(self) -> None:
         self._parts += 1
-        if self._parts > _MOST_PARTS:
+        if self._parts > _MAX_PARTS:
             raise invalid("the form has too many parts; send only the part file")
         self._name, self._is_file = "", False
         self._texts = dict.fromkeys(("header", "value", "field"), b"")
 
     def _extend(self, what: str, data: bytes, start: int, end: int) -> None:
         self._texts[what] += data[start:end]
-        if len(self._texts[what]) > _MOST_FIELD_BYTES:
-            raise Problem("too-large", f"a field of the form is longer than {_MOST_FIELD_BYTES} bytes")
+        if len(self._texts[what]) > _MAX_FIELD_BYTES:
+            raise Problem("too-large", f"a field of the form is longer than {_MAX_FIELD_BYTES} bytes")
 
     def _header_end(self) -> None:
         header, value = self._texts["header"], self._texts["value"]

@@ -110,7 +110,7 @@ def _read_answer(line: bytes, path: str) -> Answer:
         ) from None
 
 
-def make_executor(settings: ExecutorSettings) -> Executor:
+def create_executor(settings: ExecutorSettings) -> Executor:
     """The executor that the settings name."""
     if settings.kind == "socket":
         return SocketExecutor(settings.socket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.executor import make_executor
+from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.hostlists import collect
@@ -56,7 +56,7 @@ def _poll(configuration: Configuration) -> int:
     if not guard.take():
         raise BusyError("another poller is at work; stop `nucleus serve` to poll by hand")
     try:
-        rocks = Rocks(make_executor(configuration.executor), configuration.poll.command_seconds)
+        rocks = Rocks(create_executor(configuration.executor), configuration.poll.command_seconds)
         poller = Poller(configuration, rocks, guard)
         poller.poll()
         poller.poll([LIBRARY])

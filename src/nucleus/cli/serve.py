@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.executor import make_executor
+from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.slurm import Slurm
 from nucleus.computesets.driver import Driver
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         check_version(session)
     listener = _listen(configuration) if "api" in arguments.only else None
     ended = _catch_signals()
-    stop, executor = threading.Event(), make_executor(configuration.executor)
+    stop, executor = threading.Event(), create_executor(configuration.executor)
     threads = [
         threading.Thread(target=part, args=(stop,), name=name)
         for name, part in _parts(configuration, pool, executor).items()

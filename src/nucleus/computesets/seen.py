@@ -140,7 +140,8 @@ def node_events(member: machine.Member, seen: Seen) -> list[Event]:
     if node.state == ACTIVE:
         is_known = member.is_on or (seen.one.state == ENDING and node.id in seen.busy)
         return [] if is_known else [Event("node_active", node=member.id)]
-    if not is_off(node.state) or node.id in seen.busy:
+    has_host = member.is_on or node.physical_host is not None  # one that was seen on had a host
+    if not is_off(node.state, has_host=has_host) or node.id in seen.busy:
         return []
     found = [Event("node_off", node=member.id)] if member.is_on else []
     is_free = is_image_free(node.image_state, node.image_locked) and _is_current(node, seen.cluster)

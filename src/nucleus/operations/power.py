@@ -134,7 +134,7 @@ def destroy(job: Job) -> JsonObject:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise RefusedError(f"{node.name} is in use: its computeset or its image has not ended")
-        if not is_off(state) and node.physical_host is not None:
+        if not is_off(state, has_host=node.physical_host is not None):
             raise RefusedError(f"{node.name} is {state}; power it off first")
     job.store("remove")
     if job.node is None:

@@ -33,7 +33,7 @@ _JITTER = 0.1
 _OVERLAP = timedelta(minutes=5)
 """What was written so long before the last poll is read again: transactions take time, and clocks are set."""
 
-_MOST_READ_AGAIN = 2000
+_MAX_READ_AGAIN = 2000
 
 _KINDS = {
     observations.TOPOLOGY: (commands.CLUSTER, commands.INTERFACE, commands.ROUTE),
@@ -276,7 +276,7 @@ def _merged(known: Known, nodes: Mapping[str, KnownNode]) -> Known:
 def _after(session: Session, known: Known, changes: Changes) -> Known | None:
     """What is known once the changes are written: what has changed, as read again; None when so much has."""
     again = {name for name, *_ in changes.new_nodes} | changes.interfaces.keys() | changes.nodes.keys()
-    if len(again) > _MOST_READ_AGAIN:
+    if len(again) > _MAX_READ_AGAIN:
         return None
     if changes.new_clusters or changes.clusters:
         known = Known(observations.load_clusters(session), known.nodes)

@@ -1,15 +1,15 @@
-"""The handlers of the agent's calls: one for each row of `fleet.wire.requests.CALLS`."""
+"""The handlers of the agent's calls: one for each row of `fleet.wire.calls.CALLS`."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
+from rocks.fleet.wire.calls import call_of
 from rocks.fleet.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
 from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import call_of
 from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import read_console, read_console_log, read_screen, remove_console_logs
 from rocks.machine.host.disk_requests import give_image, read_images, remove_image

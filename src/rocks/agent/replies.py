@@ -7,10 +7,10 @@ import threading
 from typing import Any, Callable, Optional, Tuple
 
 from rocks.agent.calls import answer
+from rocks.fleet.wire.calls import reply_deadline_seconds
 from rocks.fleet.wire.envelope import read_request, write_error, write_reply
 from rocks.fleet.wire.facts import FactsRequest
 from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import reply_deadline_seconds
 from rocks.machine.host.host import Host
 from rocks.machine.host.operations import error_of
 

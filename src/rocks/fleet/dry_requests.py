@@ -170,4 +170,4 @@ ANSWERS: Mapping[type, Callable[[str, Any, Ask], Any]] = {
     ScreenRequest: _pass_on,
     SyncLinksRequest: _sync_links,
 }
-"""Each request of `rocks.fleet.wire.requests.CALLS`, and its answer in a dry run."""
+"""Each request of `rocks.fleet.wire.calls.CALLS`, and its answer in a dry run."""

@@ -20,8 +20,8 @@ from rocks.fleet.masters import Masters, ReusedConnection
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.session import Session
 from rocks.fleet.settings import FleetSettings, HostAddress, NoAddressError
+from rocks.fleet.wire.calls import reply_deadline_seconds
 from rocks.fleet.wire.request import Reply, Request
-from rocks.fleet.wire.requests import reply_deadline_seconds
 
 if TYPE_CHECKING:
     from rocks.fleet.known_hosts import HostKey

@@ -49,7 +49,7 @@ def ensure_own_key(settings: FleetSettings) -> tuple[str, bool]:
     An Ed25519 key in OpenSSH's format, the private key with mode 0600; an existing key is never replaced.
     """
     path = Path(settings.key_file)
-    made = not path.exists() and _make_key(path)
+    made = not path.exists() and _create_key(path)
     key = load_private_key(settings.key_file)
     line = f"{key.get_name()} {key.get_base64()} rocks@{os.uname().nodename}"
     public = path.with_name(path.name + ".pub")
@@ -105,7 +105,7 @@ def install_own_key(host: HostAddress, settings: FleetSettings) -> None:
         )
 
 
-def _make_key(path: Path) -> bool:
+def _create_key(path: Path) -> bool:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()

@@ -21,8 +21,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import VirtualMachine
 from rocks.machine import removal as vm_removal
 from rocks.storage.client import asking
-from rocks.storage.nas import commands as nas_commands
-from rocks.storage.nas import rows
+from rocks.storage.nas import image_records, rows
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
@@ -187,7 +186,7 @@ def test_a_nas_of_an_earlier_release_keeps_the_images(
         del row["machine"]
         return row
 
-    monkeypatch.setattr(nas_commands, "image_row", earlier)
+    monkeypatch.setattr(image_records, "image_row", earlier)
     ended = removed(storage, "older")
     assert "has an earlier release of image storage" in ended.err
     assert volumes(storage, "older") == ["older-vol"]
@@ -197,7 +196,7 @@ def test_a_volume_that_its_nas_does_not_list_stays(storage: Storage, monkeypatch
     """As after a reinstallation of the NAS over its pools; an earlier release would not compare the UUID."""
     used(storage, "unlisted")
     with monkeypatch.context() as patch:
-        patch.setattr(nas_commands, "first_page", lambda rows, size: ([], False))
+        patch.setattr(image_records, "first_page", lambda rows, size: ([], False))
         ended = removed(storage, "unlisted")
     assert f"{NAS} does not list an image tank/unlisted-vol of unlisted" in ended.err
     assert volumes(storage, "unlisted") == ["unlisted-vol"]

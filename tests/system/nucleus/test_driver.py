@@ -183,6 +183,30 @@ def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, clu
     assert "was ended by its owner" in (done.error or {})["detail"]
 
 
+@pytest.mark.parametrize(
+    ("state", "host", "ends"),
+    [
+        ("nostate-error", None, True),  # it never had a host: the site could not place it
+        ("nostate", "host-0", True),
+        ("nostate-error", "host-0", False),  # its host does not answer
+        (None, None, False),  # nobody has looked yet
+    ],
+)
+def test_a_set_whose_node_could_not_be_started_ends_when_the_node_is_off(
+    pool: Pool, cluster_number: int, turn: Callable[[], None], state: str | None, host: str | None, ends: bool
+) -> None:
+    number = _start(pool, cluster_number, 1)
+    for _ in range(2):
+        turn()
+    sql(pool, "UPDATE operation SET state = 'failed', ended = UTC_TIMESTAMP(3)")
+    sql(pool, "UPDATE node SET state = %s, physical_host = %s WHERE kind = 'compute'", (state, host))
+    sql(pool, "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_image = UTC_TIMESTAMP(3)")
+    sql(pool, "UPDATE computeset SET cancel_requested = 'poweroff'")
+    for _ in range(3):
+        turn()
+    assert (_state(pool, number)[0] == "cancelled") is ends
+
+
 def test_an_operation_whose_target_cannot_be_read_fails(
     pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,15 +158,20 @@ class ThreeMachines:
         """Start `rocks LINE`, as a user of the frontend, and let it run."""
         arguments = [*LAUNCHER, *shlex.split(line)]
         if user != "0":
-            arguments = [
-                "/usr/bin/setpriv",
-                f"--reuid={user}",
-                f"--regid={user}",
-                "--clear-groups",
-                *arguments,
-            ]
+            identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            arguments = ["/usr/bin/setpriv", *identity, *arguments]
         command = self.machines["head"].command(arguments)
         return Running(start_with_pipes(command, environment=self._environment))
+
+    def write_program(self, place: Path, running: Path) -> None:
+        """A program that runs `rocks` on the frontend; `running/PID` has the words of each start of it."""
+        running.mkdir()
+        variables = "".join(
+            f"export {key}={shlex.quote(value)}\n" for key, value in self._environment.items()
+        )
+        command = shlex.join(self.machines["head"].command(LAUNCHER))
+        place.write_text(f'#!/bin/sh\n{variables}echo "$*" >{running}/$$\nexec {command} "$@"\n')
+        place.chmod(0o755)
 
     def add_vm(self, name: str, host: str, more: str = "") -> str:
         """A virtual machine on a host, on the site's private network; returns its name."""

@@ -8,6 +8,7 @@ import pytest
 from rocks.core import dry_run
 from rocks.core.errors import HostError
 from rocks.fleet.dry_requests import ANSWERS, ask_in_dry_run
+from rocks.fleet.wire.calls import CALLS
 from rocks.fleet.wire.facts import (
     AdapterFact,
     AdapterFacts,
@@ -22,7 +23,6 @@ from rocks.fleet.wire.facts import (
     LeaseEnd,
 )
 from rocks.fleet.wire.requests import (
-    CALLS,
     DiskSpec,
     OperationOutcome,
     PerformReply,

@@ -4,7 +4,7 @@ import { element, put, say, some } from './page.js';
 import { ask, askOfMany, path, Refusal, SignedOut } from './requests.js';
 import { walltimeMinutes } from './durations.js';
 import { question } from './question.js';
-import { pathOf } from './nodes.js';
+import { pathOf, unchanged } from './nodes.js';
 
 const isOff = (node) => ['off', 'crashed'].includes(node.power);
 const LOSS = 'What their systems have not written to disk is lost.';
@@ -135,9 +135,14 @@ export class Actions {
   }
 
   remove(targets) {
+    const { cluster } = this;
+    const same = unchanged(cluster, this.changed, targets.map((node) => node.name));
     question({
       title: `Remove ${some(targets.map((node) => node.name))}?`, text: 'You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
-      act: async () => { this.each('Remove', targets, (node) => askOfMany('DELETE', `${pathOf(this.cluster, node)}?${new URLSearchParams({ confirm: node.name })}`)); },
+      act: async () => {
+        await same.check();
+        this.each('Remove', targets, (node) => same.ask('DELETE', `${pathOf(cluster, node)}?${new URLSearchParams({ confirm: node.name })}`));
+      },
     });
   }
 

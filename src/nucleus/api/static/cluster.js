@@ -3,7 +3,7 @@
 import { element, fillList, follow, put, say, soon, start, time } from './page.js';
 import { ask, path, Refusal, SignedOut } from './requests.js';
 import { Actions } from './actions.js';
-import { fillNode } from './nodes.js';
+import { fillNode, unchanged } from './nodes.js';
 import { operationText } from './operations.js';
 import { question } from './question.js';
 import { describe, nodesOf, picture, setsText } from './picture.js';
@@ -87,11 +87,14 @@ const readSoon = soon(read);
 const readImagesSoon = soon(async () => actions.offer((await ask('GET', path('image'))).content));
 
 setInterval(draw, 60_000); // pictures of screens are renewed
-byId('remove').addEventListener('click', () => question({
-  title: `Remove the cluster ${name}?`, text: 'All of its nodes are removed, which must be off. You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
-  fields: [{ name: 'confirm', label: `Type ${name} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
-  act: async (values) => began((await ask('DELETE', `${path('cluster', name)}?${new URLSearchParams(values)}`)).content),
-}));
+byId('remove').addEventListener('click', () => {
+  const same = unchanged(cluster, readSoon);
+  question({
+    title: `Remove the cluster ${name}?`, text: 'All of its nodes are removed, which must be off. You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
+    fields: [{ name: 'confirm', label: `Type ${name} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
+    act: async (values) => began((await same.ask('DELETE', `${path('cluster', name)}?${new URLSearchParams(values)}`)).content),
+  });
+});
 byId('part').addEventListener('input', draw);
 put(document.querySelector('h1'), name);
 document.title = `${name} · Nucleus`;

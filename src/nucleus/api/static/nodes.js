@@ -1,15 +1,54 @@
 // A row of the list of nodes: what the node has, what is being done with it, and its consoles.
 
-import { attempt, element, fillTexts } from './page.js';
-import { ask, path } from './requests.js';
+import { attempt, element, fillTexts, some } from './page.js';
+import { ask, askOfMany, path, Refusal } from './requests.js';
 import { progressTexts } from './operations.js';
-import { diskOf, setText } from './picture.js';
+import { diskOf, nodesOf, setText } from './picture.js';
 import { showScreen } from './screens.js';
 
 // The path of a node: a frontend has one of its own.
 export function pathOf(cluster, node, ...rest) {
   const isFrontend = cluster.frontend?.name === node.name;
   return path('cluster', cluster.name, ...(isFrontend ? ['frontend'] : ['compute', node.name]), ...rest);
+}
+
+// Node → its hardware addresses, by which it is known: names can be swapped.
+const keysOf = (cluster) => new Map(nodesOf(cluster).map((node) => [node.name, node.interface.map((one) => one.mac).join()]));
+
+// What is another than it was, in words: of the nodes of these names, or of all.
+function differences(before, after, names) {
+  const [then, now] = [keysOf(before), keysOf(after)];
+  const keys = new Set(now.values());
+  if (then.size && ![...then.values()].some((key) => keys.has(key))) return ['it is another cluster'];
+  return (names ?? [...new Set([...then.keys(), ...now.keys()])]).filter((name) => then.get(name) !== now.get(name))
+    .map((name) => `${name} ${!now.has(name) ? 'is not there any more' : then.has(name) ? 'is another node' : 'was added'}`);
+}
+
+// For changes of a cluster, and of nodes in it, that a question is about: `check()`, and `ask` as that of requests. Both
+// refuse, in words, what has become another since the question was put, and have the page read it. What else changed
+// meanwhile does not matter.
+export function unchanged(known, readAgain, names = null) {
+  let etag = null;
+  const check = async () => {
+    const answer = await ask('GET', path('cluster', known.name));
+    const found = differences(known, answer.content, names);
+    if (found.length) {
+      readAgain();
+      throw new Refusal(`${known.name} has changed since you were asked: ${some(found, 3)}; look at it again`, 'Not done');
+    }
+    etag = answer.etag;
+  };
+  return { check, ask: async (method, target) => {
+    for (let attempts = 1; ; attempts += 1) {
+      if (etag === null) await check();
+      try {
+        return await askOfMany(method, target, undefined, etag);
+      } catch (error) {
+        etag = null; // the next attempt looks again
+        if (error.status !== 412 || attempts === 10) throw error;
+      }
+    }
+  } };
 }
 
 const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean).join(', ');

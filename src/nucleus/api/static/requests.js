@@ -37,11 +37,13 @@ export function onSignedOut(act) {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-// The answer as {content, next}; a Refusal with the text of the service for anything but success.
-export async function ask(method, path, body) {
+// The answer as {content, next, etag}; a Refusal with the text of the service for anything but success.
+// `etag`: of the state that a change is meant for; the service refuses it with 412 in any other.
+export async function ask(method, path, body, etag) {
   const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json' };
   if (method !== 'GET') headers.Prefer = 'respond-async';
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (etag) headers['If-Match'] = etag;
   const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
     throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
   });
@@ -61,7 +63,7 @@ export async function ask(method, path, body) {
     throw refusal;
   }
   const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
-  return { content, next };
+  return { content, next, etag: answer.headers.get('ETag') };
 }
 
 // As ask, of many changes in a row: waits when the service has had too many in a second.

@@ -1,45 +1,15 @@
-"""Requests of the frontend to the agent on a physical host: operations on domains, and the table of calls."""
+"""Operations of the frontend on the domains of a physical host, and the request that has its agent perform them."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
+from typing import Literal, Optional, Tuple, Union
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import BugError
-from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.codec import tagged
-from rocks.fleet.wire.consoles import (
-    ConsoleLogFact,
-    ConsoleLogRequest,
-    RemoveConsoleLogsRequest,
-    RemovedLogs,
-    ScreenFact,
-    ScreenRequest,
-)
-from rocks.fleet.wire.disk_files import (
-    GiveImageRequest,
-    ImageChange,
-    ImageFacts,
-    ImagesRequest,
-    RemoveImageRequest,
-)
 from rocks.fleet.wire.errors import AgentError
-from rocks.fleet.wire.facts import (
-    AdapterFacts,
-    AdaptersRequest,
-    ConsoleFact,
-    ConsoleRequest,
-    DocumentsFact,
-    DocumentsRequest,
-    FactsRequest,
-    Fence,
-    HostFacts,
-    ProbeFact,
-    ProbeRequest,
-)
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec
+from rocks.fleet.wire.facts import Fence
+from rocks.fleet.wire.infiniband import PartitionSpec
 from rocks.fleet.wire.links import LinkKind, LinkSpec
-from rocks.fleet.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.fleet.wire.request import Request
 
 __all__ = ["LinkKind", "LinkSpec"]
@@ -49,6 +19,9 @@ StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 
 SHUTDOWN_SECONDS = 60
 """How long a guest has to shut down, where the operator gives no other time."""
+
+RELEASE_SECONDS = 20.0
+"""How long a guest has to release a device that is detached."""
 
 BASE_FOLDER = "library"
 """The folder below an image directory with the copies of the site's images."""
@@ -386,81 +359,3 @@ class PerformRequest(Request[PerformReply]):
     fences: Tuple[Fence, ...] = ()
     epoch: int = 0
     assumed_disks: Optional[Tuple[str, ...]] = None
-
-
-class Call(NamedTuple):
-    """A row of the table: the call's name on the wire, the types of request and reply, and the reply's deadline."""
-
-    name: str
-    request: Type[Request[Any]]
-    reply: type
-    deadline_seconds: float
-
-
-RELEASE_SECONDS = 20.0
-"""How long a guest has to release a device that is detached."""
-
-_SLOW_COPY_BYTES_PER_SECOND = 10_000_000
-"""A disk that is made from an image is copied at least this fast."""
-
-CALLS: Dict[str, Call] = {
-    call.name: call
-    for call in (
-        Call("facts", FactsRequest, HostFacts, 30.0),
-        Call("perform", PerformRequest, PerformReply, 120.0),
-        Call("console", ConsoleRequest, ConsoleFact, 15.0),
-        Call("screen", ScreenRequest, ScreenFact, 30.0),
-        Call("console_log", ConsoleLogRequest, ConsoleLogFact, 15.0),
-        Call("remove_console_logs", RemoveConsoleLogsRequest, RemovedLogs, 30.0),
-        Call("probe", ProbeRequest, ProbeFact, 60.0),
-        Call("documents", DocumentsRequest, DocumentsFact, 60.0),
-        Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
-        Call("adapters", AdaptersRequest, AdapterFacts, 60.0),
-        Call("network", NetworkRequest, NetworkFacts, 15.0),
-        Call("sync_links", SyncLinksRequest, SyncLinksReply, 60.0),
-        Call("images", ImagesRequest, ImageFacts, 60.0),
-        Call("give_image", GiveImageRequest, ImageChange, 60.0),
-        Call("remove_image", RemoveImageRequest, ImageChange, 3600.0),
-    )
-}
-"""Every request that an agent answers, by its name on the wire."""
-
-_BY_REQUEST = {call.request: call for call in CALLS.values()}
-
-
-def call_of(request: Request[Any]) -> Call:
-    """The row of a request. BugError for a request outside the table."""
-    call = _BY_REQUEST.get(type(request))
-    if call is None:
-        raise BugError(f"{type(request).__name__} is not in the table of agent calls; please report this")
-    return call
-
-
-def reply_deadline_seconds(request: Request[Any]) -> float:
-    """How long to wait for the reply: the deadline of the call, and the waiting time of its operations."""
-    deadline_seconds = call_of(request).deadline_seconds
-    if isinstance(request, PerformRequest):
-        deadline_seconds += sum(_waiting_seconds(operation) for operation in request.operations)
-    return deadline_seconds
-
-
-def _waiting_seconds(operation: Operation) -> float:
-    if isinstance(operation, StopDomain) and operation.action == "shutdown":
-        return operation.deadline_seconds
-    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
-        size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
-        # a guest agent that hangs: freeze and thaw
-        agent_seconds = 60.0 if isinstance(operation, MakeSnapshot) else 0.0
-        return 60.0 + agent_seconds + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
-    if isinstance(operation, (FreezeGuest, ThawGuest)):
-        return 60.0  # a guest agent that hangs
-    if isinstance(operation, SaveDomain):
-        return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
-    if isinstance(operation, EndArrival):
-        return 40.0
-    if isinstance(operation, ChangeDomain):
-        return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
-    if isinstance(operation, StartDomain):
-        copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
-        return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND
-    return 1.0

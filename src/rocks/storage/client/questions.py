@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Generic, Mapping, Optional, Sequence, Tu
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.actions import action_of
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.wire.replies import (
     BaseRow,
@@ -42,13 +43,13 @@ class Query(Generic[Answer]):
     @property
     def queue(self) -> str:
         """The daemon's queue."""
-        is_nas = wire.action_of(self.request).role == "nas"
+        is_nas = action_of(self.request).role == "nas"
         return nas_queue(self.node) if is_nas else host_queue(self.node)
 
     @property
     def is_reading(self) -> bool:
         """Whether it changes nothing."""
-        return wire.action_of(self.request).effect == "reads"
+        return action_of(self.request).effect == "reads"
 
     @property
     def zvol(self) -> str:
@@ -58,7 +59,7 @@ class Query(Generic[Answer]):
 
 def question(node: str, request: wire.Asks[Answer]) -> Query[Answer]:
     """A request, with the answer that the table of actions declares."""
-    return Query(node, request, wire.action_of(request).read)
+    return Query(node, request, action_of(request).read)
 
 
 # --- of a NAS ------------------------------------------------------------------------------------------------------

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+from typing import Any, Callable, Dict, NamedTuple, Optional, Type
 
-from rocks.core.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
+from rocks.core.errors import CLASSES, BusyError, Code, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
 from rocks.storage.life.grants import Grant
 from rocks.storage.life.image import Image, Outcome, Rejection
 from rocks.storage.nas.arrivals import Arrivals
-from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots, check_machine
+from rocks.storage.nas.image_records import Fields, ImageRecords
 from rocks.storage.nas.imports import Imports
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.storage.nas.unknown_images import adopt, adopt_volume
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore, Operation
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.bases import is_base
 from rocks.storage.wire.messages import Message, read_request, write_error, write_success
-from rocks.storage.wire.requests import ACTIONS
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
-
-Fields = Mapping[str, Any]
-
-PAGE_BYTES = 512 * 1024
-"""The size of the rows in one answer: half of a message's limit."""
 
 
 class Site(NamedTuple):
@@ -68,14 +61,13 @@ class Commands:
         self._clones = Clones(pools, engine, imports, site.node)
         self._held = HeldSnapshots(pools, self._adopted, self._clones.present)
         self._imports = imports
-        self._presence = presence
         self._store = store
         self._engine = engine
         self._pools = pools
-        self._progress = progress
         self._node = site.node
         self._frontend = site.frontend
         self._find_address = site.find_address
+        self._records = ImageRecords(store, engine, pools, progress, presence, arrivals, site.node)
         self._answers = self._answers_by_request()
         self._begins = self._begins_by_request()
 
@@ -90,15 +82,15 @@ class Commands:
             wire.HoldSnapshot: self._held.hold,
             wire.ReleaseSnapshot: self._held.release,
             wire.AcceptZvol: self._accept,
-            wire.ListZvols: self._list_zvols,
-            wire.GetZvolAttrs: self._get_zvol_attrs,
-            wire.SetZvolAttrs: self._set_zvol_attrs,
-            wire.GetAttrs: self._get_attrs,
-            wire.SetAttrs: self._set_attrs,
-            wire.DelAttrs: self._del_attrs,
-            wire.ListSnapshots: self._list_snapshots,
-            wire.ListOperations: self._list_operations,
-            wire.OperationStatus: self._operation_status,
+            wire.ListZvols: self._records.list_zvols,
+            wire.GetZvolAttrs: self._records.get_zvol_attrs,
+            wire.SetZvolAttrs: self._records.set_zvol_attrs,
+            wire.GetAttrs: self._records.get_attrs,
+            wire.SetAttrs: self._records.set_attrs,
+            wire.DelAttrs: self._records.del_attrs,
+            wire.ListSnapshots: self._records.list_snapshots,
+            wire.ListOperations: self._records.list_operations,
+            wire.OperationStatus: self._records.operation_status,
         }
 
     def _begins_by_request(self) -> Dict[Type[object], Callable[[Any, str], None]]:
@@ -137,7 +129,7 @@ class Commands:
         """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
         try:
             request = self._permitted(message, sender)
-            if wire.action_of(request).effect == "in time":
+            if action_of(request).effect == "in time":
                 _check_deadline(message)
             body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
         except RocksError as error:
@@ -246,7 +238,7 @@ class Commands:
             self._store.answer(op_id, write_success("del_zvol", {"zvol": request.zvol}, op_id=op_id))
             return
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
-        image = self._known(request.zvol)
+        image = self._records.known(request.zvol)
         self._check_meant(image, request.zpool, request.machine)
         if request.with_snapshots:
             self._held.release_for_destruction(image)
@@ -272,7 +264,7 @@ class Commands:
         if request.nas == self._node:
             raise UserError(f"ZVol {request.zvol} is on {self._node} already")
         self._find_address(request.nas)
-        image = self._known(request.zvol)
+        image = self._records.known(request.zvol)
         self._imports.check_complete(image.volume)
         self._take(request.zvol, events.Move(op_id, request.nas, request.zpool, request.grace_seconds))
 
@@ -282,7 +274,7 @@ class Commands:
         self._imports.check_complete(f"{request.zpool}/{request.zvol}")
         self._arrivals.check_free(request.zvol)
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
-        image = self._known(request.zvol)
+        image = self._records.known(request.zvol)
         self._check_meant(image, request.zpool, request.machine)
         if image.volume_guid is None and self._pools.read_volume(image.volume) is None:
             raise StateError(f"ZVol {request.zvol} has no volume yet", code=Code.IMAGE_UNKNOWN)
@@ -300,13 +292,13 @@ class Commands:
         return {"zvol": request.zvol}
 
     def _take(self, zvol: str, event: events.Event) -> None:
-        rejection: Optional[Rejection] = self._engine.take(self._known(zvol).image_id, event)
+        rejection: Optional[Rejection] = self._engine.take(self._records.known(zvol).image_id, event)
         if rejection is not None:
             raise rejection.error()
 
     def _standing(self, zvol: str) -> Optional[Grant]:
         """The grant on the image's volume; None without the volume, or while its pool cannot be read."""
-        image = self._known(zvol)
+        image = self._records.known(zvol)
         try:
             volume = self._pools.read_volume(image.volume)
         except RocksError as error:
@@ -315,20 +307,11 @@ class Commands:
         is_other = volume is None or image.volume_guid not in (None, volume.guid)
         return None if is_other or volume is None else standing_grant(volume)
 
-    def _known(self, zvol: str) -> Image:
-        image = self._engine.image_of(zvol)
-        if image is None:
-            raise self._unknown(zvol)
-        return image
-
-    def _unknown(self, zvol: str) -> StateError:
-        return StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
-
     def _adopted(self, zpool: str, zvol: str) -> Image:
         """As `_known`; a volume of the pool without a record gets one. StateError for an image in another pool."""
         if zpool:
             adopt(self._engine, self._pools, self._node, zpool, zvol)
-        image = self._known(zvol)
+        image = self._records.known(zvol)
         self._check_meant(image, zpool or image.pool, "")
         return image
 
@@ -340,103 +323,6 @@ class Commands:
         if volume is not None:
             adopt_volume(self._engine, self._node, volume, is_new=True)
         return made
-
-    def _list_zvols(self, request: wire.ListZvols) -> Fields:
-        jobs, attributes = self._progress.since(), self._store.all_attributes()
-        rows = [
-            image_row(
-                image,
-                attributes.get(image.zvol, {}),
-                jobs.get(image.image_id),
-                now_seconds(),
-                self._presence.silent_seconds(image.owner),
-            )
-            for image in self._engine.images()
-        ]
-        rows += [arrival_row(one, jobs.get(one.image_id)) for one in self._arrivals.all()]
-        behind = sorted(
-            (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
-        )
-        body, has_more = first_page(behind, PAGE_BYTES)
-        return {"body": body, "more": has_more}
-
-    def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
-        image = self._known(request.zvol)
-        return {
-            "body": {
-                "zvol": image.zvol,
-                **self._store.attributes_of(image.zvol),
-                "persistent": image.persistent,
-            }
-        }
-
-    def _set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
-        image = self._known(request.zvol)
-        values = {name: attribute_value(name, value) for name, value in request.changes}
-        persistent = values.pop("persistent", None)
-        if persistent is not None:
-            rejection = self._engine.take(
-                image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent))
-            )
-            if rejection is not None:
-                raise rejection.error()
-        with self._store.transaction():
-            for name, value in values.items():
-                self._store.set_attribute_of(image.zvol, name, value)
-        return self._get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
-
-    def _get_attrs(self, request: wire.GetAttrs) -> Fields:
-        del request
-        return {"attrs": self._store.attributes()}
-
-    def _set_attrs(self, request: wire.SetAttrs) -> Fields:
-        values = {name: global_value(name, value) for name, value in request.attrs}
-        with self._store.transaction():
-            for name, value in values.items():
-                self._store.set_attribute(name, value)
-        return {"attrs": self._store.attributes()}
-
-    def _del_attrs(self, request: wire.DelAttrs) -> Fields:
-        self._store.forget_attributes(request.attrs)
-        return {"attrs": self._store.attributes()}
-
-    def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
-        image = self._engine.image_of(request.zvol)
-        name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
-        volume = self._pools.read_volume(name) if image is not None or request.zpool else None
-        if image is not None:
-            machine = image.machine
-        elif volume is not None:
-            machine = standing_grant(volume).machine  # a question makes no record of it
-        else:
-            raise self._unknown(request.zvol)
-        return {
-            "body": [encode(snapshot_row(snapshot)) for snapshot in self._pools.read_history(name).snapshots],
-            "origin": "" if volume is None else volume.origin or "",
-            "machine": machine,
-        }
-
-    def _list_operations(self, request: wire.ListOperations) -> Fields:
-        del request
-        by_zvol = {image.zvol: image for image in self._engine.images()}
-        rows = [
-            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
-            for operation in self._store.open_operations()
-        ]
-        others = self._progress.rows_without(rows, by_zvol.values())
-        return {"body": rows + others + self._arrivals.operation_rows()}
-
-    def _operation_status(self, request: wire.OperationStatus) -> Fields:
-        operation = self._store.operation(request.operation)
-        if operation is None:
-            raise IncoherentError(f"{self._node} has no record of operation {request.operation}")
-        answer = None if operation.answer is None else operation.answer.decode("utf-8")
-        return {
-            "operation": request.operation,
-            "action": operation.action,
-            "zvol": operation.zvol,
-            "answer": answer,
-        }
 
 
 def _check_deadline(message: Message) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from rocks.core.errors import Code, IncoherentError, RocksError, code_of, received_error
 from rocks.fleet.wire.codec import encode, read_shape
-from rocks.storage.wire.requests import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs, action_of
+from rocks.storage.wire.actions import ACTIONS, Role, action_of
+from rocks.storage.wire.requests import MapZvol, SetAttrs, SetZvolAttrs
 
 VERSION = 1
 UNSUPPORTED = Code.ACTION_UNSUPPORTED.value

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import IncoherentError
+from rocks.fleet.wire.calls import CALLS
 from rocks.fleet.wire.codec import decode, encode
 from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
 from rocks.fleet.wire.requests import (
-    CALLS,
     ChangeDomain,
     DiskSpec,
     ForgetDomain,

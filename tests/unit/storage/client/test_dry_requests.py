@@ -9,8 +9,9 @@ from rocks.core import dry_run
 from rocks.core.errors import Code, StateError
 from rocks.storage.client import Query, questions
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
+from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.replies import ImageRow, MadeVolume
-from rocks.storage.wire.requests import ACTIONS, DelZvol, MapZvol
+from rocks.storage.wire.requests import DelZvol, MapZvol
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
 MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import BusyError, Code, IncoherentError, RocksError, StateError, ToolError
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.messages import (
     read_message,
     read_request,
@@ -64,12 +65,12 @@ def test_requests_are_read_as_written(request_: object) -> None:
     """By the role that answers them."""
     message = read_message(write_request(request_, op_id="4711"))
     assert message.op_id == "4711"
-    assert read_request(message, wire.ACTIONS[message.action].role) == request_
+    assert read_request(message, ACTIONS[message.action].role) == request_
 
 
 def test_every_action_is_tested() -> None:
     """The table and the list above are the same."""
-    assert {type(request) for request in REQUESTS} == {action.shape for action in wire.ACTIONS.values()}
+    assert {type(request) for request in REQUESTS} == {action.shape for action in ACTIONS.values()}
 
 
 def test_message_of_an_old_tool() -> None:
@@ -163,10 +164,10 @@ def test_the_text_alone_does_not_make_an_action_unsupported() -> None:
 def test_what_a_request_does_is_declared_once() -> None:
     """The effects of the table are those that a NAS and a dry run rely on."""
     by_effect = {
-        effect: {action.name for action in wire.ACTIONS.values() if action.effect == effect}
+        effect: {action.name for action in ACTIONS.values() if action.effect == effect}
         for effect in ("reads", "again", "in time", "once")
     }
-    assert {name for name in wire.ACTIONS if name.startswith(("list_", "get_"))} | {"op_status"} == by_effect[
+    assert {name for name in ACTIONS if name.startswith(("list_", "get_"))} | {"op_status"} == by_effect[
         "reads"
     ]
     assert by_effect["again"] == {
@@ -175,4 +176,4 @@ def test_what_a_request_does_is_declared_once() -> None:
     assert by_effect["in time"] == {
         *("add_base", "clone_zvols", "freeze_zvols", "hold_snapshot", "release_snapshot"),
     }
-    assert wire.action_of(wire.UnmapZvol("a")).name in by_effect["once"]
+    assert action_of(wire.UnmapZvol("a")).name in by_effect["once"]

@@ -1,0 +1,164 @@
+"""What commands ask a NAS about its images and operations, and their attributes: answered at once, from the records."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Mapping
+
+from rocks.core.errors import Code, IncoherentError, StateError
+from rocks.fleet.wire.codec import encode
+from rocks.storage.life import events
+from rocks.storage.life.image import Image
+from rocks.storage.nas.arrivals import Arrivals
+from rocks.storage.nas.attributes import attribute_value, global_value
+from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
+from rocks.storage.store.nas import NasStore
+from rocks.storage.wire import requests as wire
+from rocks.storage.zfs.driver import PoolDriver
+
+Fields = Mapping[str, Any]
+
+PAGE_BYTES = 512 * 1024
+"""The size of the rows in one answer: half of a message's limit."""
+
+
+class ImageRecords:
+    """The images of this NAS as commands see them."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        engine: Engine,
+        pools: PoolDriver,
+        progress: ProgressBoard,
+        presence: HostPresence,
+        arrivals: Arrivals,
+        node: str,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._pools = pools
+        self._progress = progress
+        self._presence = presence
+        self._arrivals = arrivals
+        self._node = node
+
+    def known(self, zvol: str) -> Image:
+        """The image of that name. StateError without one."""
+        image = self._engine.image_of(zvol)
+        if image is None:
+            raise self._unknown(zvol)
+        return image
+
+    def _unknown(self, zvol: str) -> StateError:
+        return StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
+
+    def list_zvols(self, request: wire.ListZvols) -> Fields:
+        """The images by name, as many as fit into a message."""
+        jobs, attributes = self._progress.since(), self._store.all_attributes()
+        rows = [
+            image_row(
+                image,
+                attributes.get(image.zvol, {}),
+                jobs.get(image.image_id),
+                now_seconds(),
+                self._presence.silent_seconds(image.owner),
+            )
+            for image in self._engine.images()
+        ]
+        rows += [arrival_row(one, jobs.get(one.image_id)) for one in self._arrivals.all()]
+        behind = sorted(
+            (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
+        )
+        body, has_more = first_page(behind, PAGE_BYTES)
+        return {"body": body, "more": has_more}
+
+    def get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
+        """The attributes of an image."""
+        image = self.known(request.zvol)
+        return {
+            "body": {
+                "zvol": image.zvol,
+                **self._store.attributes_of(image.zvol),
+                "persistent": image.persistent,
+            }
+        }
+
+    def set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
+        """Set some of them; all, or none when a value is wrong."""
+        image = self.known(request.zvol)
+        values = {name: attribute_value(name, value) for name, value in request.changes}
+        persistent = values.pop("persistent", None)
+        if persistent is not None:
+            rejection = self._engine.take(
+                image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent))
+            )
+            if rejection is not None:
+                raise rejection.error()
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute_of(image.zvol, name, value)
+        return self.get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
+
+    def get_attrs(self, request: wire.GetAttrs) -> Fields:
+        """The attributes of the NAS."""
+        del request
+        return {"attrs": self._store.attributes()}
+
+    def set_attrs(self, request: wire.SetAttrs) -> Fields:
+        """Set some of them; all, or none when a value is wrong."""
+        values = {name: global_value(name, value) for name, value in request.attrs}
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute(name, value)
+        return {"attrs": self._store.attributes()}
+
+    def del_attrs(self, request: wire.DelAttrs) -> Fields:
+        """Remove some of them."""
+        self._store.forget_attributes(request.attrs)
+        return {"attrs": self._store.attributes()}
+
+    def list_snapshots(self, request: wire.ListSnapshots) -> Fields:
+        """The snapshots of an image, or of a volume without a record, and what it is a clone of."""
+        image = self._engine.image_of(request.zvol)
+        name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
+        volume = self._pools.read_volume(name) if image is not None or request.zpool else None
+        if image is not None:
+            machine = image.machine
+        elif volume is not None:
+            machine = standing_grant(volume).machine  # a question makes no record of it
+        else:
+            raise self._unknown(request.zvol)
+        return {
+            "body": [encode(snapshot_row(snapshot)) for snapshot in self._pools.read_history(name).snapshots],
+            "origin": "" if volume is None else volume.origin or "",
+            "machine": machine,
+        }
+
+    def list_operations(self, request: wire.ListOperations) -> Fields:
+        """What is in progress."""
+        del request
+        by_zvol = {image.zvol: image for image in self._engine.images()}
+        rows = [
+            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
+            for operation in self._store.open_operations()
+        ]
+        others = self._progress.rows_without(rows, by_zvol.values())
+        return {"body": rows + others + self._arrivals.operation_rows()}
+
+    def operation_status(self, request: wire.OperationStatus) -> Fields:
+        """The answer of an operation, None before its end. IncoherentError when it is not on record."""
+        operation = self._store.operation(request.operation)
+        if operation is None:
+            raise IncoherentError(f"{self._node} has no record of operation {request.operation}")
+        answer = None if operation.answer is None else operation.answer.decode("utf-8")
+        return {
+            "operation": request.operation,
+            "action": operation.action,
+            "zvol": operation.zvol,
+            "answer": answer,
+        }
