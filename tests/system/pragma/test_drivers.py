@@ -1,7 +1,8 @@
-"""The contract of the drivers: the same cases on this site, and on the example's programs with a real libvirt."""
+"""The contract of the drivers: the same cases on this site, on a cloud, and on the example's programs with libvirt."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,13 +35,17 @@ MEMORY_MB=96 TYPE=qemu GRACE_SECONDS=1
 """
 
 
-@pytest.fixture(params=["kvm_rocks", pytest.param("executables", marks=pytest.mark.slow)])
+@pytest.fixture(params=["kvm_rocks", "ec2", pytest.param("executables", marks=pytest.mark.slow)])
 def driver(
     request: pytest.FixtureRequest, machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The site with a driver; one public address, and the cluster `dock6`."""
     machines.run(f"set attr pragma_public_addresses {ADDRESS}=dock.example.org")
     if request.param == "kvm_rocks":
+        yield request.param
+        return
+    if request.param == "ec2":
+        request.getfixturevalue("cloud")
         yield request.param
         return
     if not KERNEL.exists():
@@ -74,23 +79,27 @@ def test_the_life_of_a_cluster(
     driver: str, booted: str, machines: MachineSite, request: pytest.FixtureRequest
 ) -> None:
     printed = machines.run(booted)
-    assert f"Allocated cluster dock at {ADDRESS}: dock vm-dock-0" in printed
-    assert "Started cluster dock" in printed
-    assert states(machines) == {"dock": ("active", ADDRESS), "vm-dock-0": ("active", None)}
-    assert "free" in machines.refused(booted)  # the last address
-    assert "may run; rocks pragma shutdown dock" in machines.refused("pragma clean dock")
+    allocated = re.search(r"^Allocated cluster (\S+) at ([0-9.]+): \1 vm-\1-0$", printed, re.MULTILINE)
+    assert allocated is not None, printed
+    name, address = allocated.groups()
+    assert f"Started cluster {name}" in printed
+    assert states(machines) == {name: ("active", address), f"vm-{name}-0": ("active", None)}
+    if driver != "ec2":
+        assert (name, address) == ("dock", ADDRESS)
+        assert "free" in machines.refused(booted)  # the last address
+    assert f"may run; rocks pragma shutdown {name}" in machines.refused(f"pragma clean {name}")
     if driver == "executables":
         made: Machine = request.getfixturevalue("machine")
         for name in ("dock", "vm-dock-0"):
             log = made.outside(f"/var/log/libvirt/qemu/{name}.console.log")
             follow_until_ready(log, 0, patience(120), lambda line: None)
-    machines.run("pragma shutdown dock")
-    machines.run("pragma shutdown dock")
+    machines.run(f"pragma shutdown {name}")
+    machines.run(f"pragma shutdown {name}")
     assert {state for state, _ in states(machines).values()} == {"nostate"}
-    machines.run("pragma clean dock")
+    machines.run(f"pragma clean {name}")
     assert states(machines) == {}
     for command in ("list cluster", "shutdown", "clean"):
-        assert "dock" in machines.refused(f"pragma {command} dock")
+        assert name in machines.refused(f"pragma {command} {name}")
 
 
 def test_the_example_has_no_remark_of_shellcheck() -> None:
@@ -182,7 +191,7 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     shutil.rmtree(folders / "dock6-broken")
     for driver in ("vmware", "/absent"):
         local.done(f"set attr pragma_driver {driver}")
-        assert "neither kvm_rocks nor a folder" in local.refused("pragma list cluster")
+        assert "nor a folder of programs" in local.refused("pragma list cluster")
 
 
 def test_the_example_guesses_no_format_of_an_image(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rocks.commands import Command
 
+    from .drivers import BootRequest
     from .site import Settings
 
 LIST = "vcdb.txt"
@@ -90,6 +91,14 @@ def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
+
+
+def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
+    """`read_cluster` for a boot. UserError for computes of a cluster that has none."""
+    described, file = read_cluster(settings, request.vc)
+    if request.cpus and described.compute is None:
+        raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+    return described, file
 
 
 def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:

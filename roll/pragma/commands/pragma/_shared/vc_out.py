@@ -7,6 +7,7 @@ that of a compute, so computes in a frontend's file have their networks inside `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -120,6 +121,28 @@ def compute_text(file: ComputeFile) -> str:
         more = {"fqdn": own.name, "gw": own.gateway} if interface.network == PRIVATE else {}
         _add_interface(compute, interface, more)
     return _finished(root, file.common)
+
+
+def cloud_frontend_text(fqdn: str, nodes: Sequence[tuple[str, int]], key: str) -> str:
+    """The file of a frontend in a cloud, with (address, CPUs) of each compute; its own addresses come by DHCP."""
+    root = etree.Element("vc")
+    name = fqdn.partition(".")[0]
+    frontend = _add(root, "frontend", fqdn=fqdn, name=name)
+    _add(frontend, PUBLIC, fqdn=fqdn, name=name)
+    _add(frontend, PRIVATE)
+    computes = _add(root, "compute", count=str(len(nodes)))
+    for number, (address, cpus) in enumerate(nodes):
+        node = _add(computes, "node", name=f"compute-{number}", ip=address, cpus=str(cpus))
+        _add(node, PRIVATE, ip=address)
+    return _finished(root, Common((), key))
+
+
+def cloud_compute_text(frontend_fqdn: str, name: str, key: str) -> str:
+    """The file of a compute in a cloud: names and keys."""
+    root = etree.Element("vc")
+    _add(_add(root, "frontend", fqdn=frontend_fqdn), PUBLIC, fqdn=frontend_fqdn)
+    _add(_add(root, "compute", name=name), PRIVATE, fqdn=name)
+    return _finished(root, Common((), key))
 
 
 def read_vc_out(data: bytes) -> FrontendFile | ComputeFile:
