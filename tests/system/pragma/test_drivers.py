@@ -13,7 +13,7 @@ import pytest
 from lab.console import follow_until_ready
 from lab.guest import image
 from lab.namespace import Machine
-from rocks.core.process import run_checked
+from rocks.core.process import run, run_checked
 from tests.contract.conftest import libvirt_uri, machine
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -100,6 +100,43 @@ def test_the_life_of_a_cluster(
     assert states(machines) == {}
     for command in ("list cluster", "shutdown", "clean"):
         assert name in machines.refused(f"pragma {command} {name}")
+
+
+@pytest.mark.slow
+def test_what_a_killed_allocate_has_left_is_removed_by_the_next(libvirt_uri: str, tmp_path: Path) -> None:
+    """It is killed after each machine that it defines; its folder is removed before, as the next boot does."""
+    driver, key = tmp_path / "driver", tmp_path / "key.pub"
+    shutil.copytree(EXAMPLE, driver)
+    with (driver / "settings").open("a") as settings:
+        settings.write(SETTINGS)
+    key.write_text(KEY)
+    (tmp_path / "bin").mkdir()
+    virsh = tmp_path / "bin/virsh"
+    dies = 'case $* in *" define "*) [ ! -e "$DEADLY" ] || kill -9 $PPID ;; esac'
+    virsh.write_text(f'#!/bin/sh\n/usr/bin/virsh "$@" || exit\n{dies}\n')
+    virsh.chmod(0o755)
+    environment = {"PATH": f"{virsh.parent}:/usr/bin:/bin", "LIBVIRT_DEFAULT_URI": libvirt_uri}
+
+    def allocate(folder: Path, *, is_killed: bool) -> int:
+        folder.mkdir()
+        line = [str(driver / "allocate"), "1", "vc-in.xml", str(folder / "vc-out.xml"), str(folder), str(key)]
+        deadly = {"DEADLY": str(virsh) if is_killed else "/absent"}
+        return run(line, deadline_seconds=60, environment={**environment, **deadly}).exit_status
+
+    def defined() -> set[str]:
+        listed = run_checked(["virsh", "-c", libvirt_uri, "list", "--all", "--name"], deadline_seconds=60)
+        return set(listed.text.split())
+
+    assert allocate(tmp_path / "clusters-1", is_killed=True) != 0
+    assert defined() == {"dock"}
+    assert allocate(tmp_path / "clusters-2", is_killed=False) != 0  # the first may still be at work
+    shutil.rmtree(tmp_path / "clusters-1")
+    assert allocate(tmp_path / "clusters-3", is_killed=False) == 0
+    assert defined() == {"dock", "vm-dock-0"}
+    for name in ("dock", "vm-dock-0"):
+        text = run_checked(["virsh", "-c", libvirt_uri, "dumpxml", name], deadline_seconds=60).text
+        assert "clusters-3" in text
+        run_checked(["virsh", "-c", libvirt_uri, "undefine", name], deadline_seconds=60)
 
 
 def test_the_example_has_no_remark_of_shellcheck() -> None:
