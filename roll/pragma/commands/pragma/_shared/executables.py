@@ -27,7 +27,7 @@ from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
 from .drivers import Allocated, BootRequest, Machine, read_key
-from .repository import cluster_images, read_request
+from .repository import cluster_images, locked, read_request
 from .vc_in import FileDisk
 
 if TYPE_CHECKING:
@@ -191,21 +191,6 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
                 "rename it in vc-in.xml"
             )
     return found
-
-
-@contextmanager
-def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
-    """Whether the folder could be locked; a process that dies unlocks it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
-        is_locked = True
-    except BlockingIOError:
-        is_locked = False
-    try:
-        yield is_locked
-    finally:
-        os.close(descriptor)
 
 
 def _is_unfinished(folder: Path) -> bool:
