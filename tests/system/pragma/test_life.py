@@ -61,6 +61,23 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: MachineSite) -> None:
+    """Scenario 15: a host that does not answer stops no other machine; the same command goes on when it does."""
+    machines.run("pragma boot dock6 3")
+    stuck = next(name for name in ("vm-dock-0", "vm-dock-1") if machines.place(name) == NEW)
+    machines.vanish(NEW)
+    ended = machines.rocks("pragma shutdown dock")
+    assert ended.status != 0
+    assert stuck in ended.err or NEW in ended.err
+    assert {name for name, (state, _) in states(machines).items() if state != "nostate"} == {stuck}
+    assert f"{stuck} may run" in machines.refused("pragma clean dock")
+    machines.revive()
+    machines.run("pragma shutdown dock")
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+    machines.run("pragma clean dock")
+    nothing_is_left(machines)
+
+
 def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> None:
     machines.run("add network ent 10.102.0.0 255.255.255.0")
     machines.run("set attr pragma_additional_interfaces ent:eth2")

@@ -13,10 +13,10 @@ from pragma._shared.vc_out import (
     Interface,
     compute_text,
     frontend_text,
-    read_vc_out,
 )
 from rocks.core.errors import UserError
 from tests.unit.pragma.strict_readers import generation_one, generation_two
+from tests.unit.pragma.vc_out_reader import read_vc_out
 
 KEY = "ssh-ed25519 AAAAC3Nz ann & bob <a@b> 100%\nssh-rsa AAAAB3 two ]]> é"
 COMMON = Common(("203.0.113.53", "203.0.113.54"), KEY)

@@ -60,7 +60,7 @@ class Size(NamedTuple):
     what: Any = None
 
 
-def plan_computes(sizes: Sequence[Size], cpus: int, memory_mb: int) -> list[tuple[Size, int]]:
+def plan_sizes(sizes: Sequence[Size], cpus: int, memory_mb: int) -> list[tuple[Size, int]]:
     """(size, CPUs) of each compute: as few machines as can be, with equal shares. Pure. StateError as `choose_size`."""
     largest = max((size.cpus for size in sizes if size.memory_mb >= memory_mb), default=1)
     count = -(-cpus // largest)
@@ -106,7 +106,7 @@ class Cloud:
         shares, image = [], None
         if request.cpus and compute is not None:
             memory_mb = request.compute_memory_mb or compute.memory_mb or DEFAULT_MEMORY_MB
-            shares, image = plan_computes(sizes, request.cpus, memory_mb), _image(images, compute)
+            shares, image = plan_sizes(sizes, request.cpus, memory_mb), _image(images, compute)
         stem = re.sub(r"[^a-z0-9]+", "-", request.vc.lower()).strip("-")
         name = f"pragma-{stem}-{secrets.token_hex(4)}"
         longest = cloud_frontend_text(
