@@ -46,8 +46,7 @@ _PAUSE_SECONDS = 2.0
 _REPLY_SECONDS = 60
 _MAX_USER_DATA_BYTES = 16384
 """EC2's limit; the others have 32 KiB and more."""
-_GONE = ("terminated", "error")
-_STATES = {"stopped": "nostate", "paused": "nostate", "suspended": "nostate", "unknown": "unknown"}
+_STATES = {**dict.fromkeys(("stopped", "paused", "suspended", "error"), "nostate"), "unknown": "unknown"}
 """States of Libcloud that are not active."""
 
 
@@ -189,7 +188,7 @@ class Cloud:
         found: dict[str, list[tuple[int, Any]]] = {}
         for node in _ask(self._engine.list_nodes):
             match = _NAME.fullmatch(node.name or "")
-            if match and str(node.state) not in _GONE:
+            if match and str(node.state) != "terminated":
                 found.setdefault(match[1], []).append((int(match[2] or -1), node))
         return {
             name: [node for _, node in sorted(nodes, key=lambda one: one[0])] for name, nodes in found.items()
@@ -309,6 +308,8 @@ def _image(images: Sequence[Any], node: Node) -> Any:
 
 
 def _has_address(node: Any) -> bool:
+    if str(node.state) == "error":
+        raise HostError(f"the cloud cannot run {one_line(node.name)[:80]}")
     # the public one of EC2 follows when the machine runs
     return str(node.state) != "pending" and bool(node.private_ips or node.public_ips)
 
