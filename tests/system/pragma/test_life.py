@@ -32,6 +32,7 @@ def nothing_is_left(machines: MachineSite) -> None:
 
 
 def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
+    """Scenario 16; a cluster that is gone is an error, as the name of any that never was."""
     assert "Started cluster dock" in machines.run("pragma boot dock6 3")
     assert states(machines) == {
         "dock": ("active", "203.0.113.20"),
@@ -98,7 +99,7 @@ def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> Non
 def test_an_allocation_that_dies_leaves_nothing_or_a_whole_cluster(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Starts are not part of it: `system/machines/test_deaths.py` has those."""
+    """Scenario 14. Starts are not part of it: `system/machines/test_deaths.py` has those."""
     from rocks.commands.start.cluster import Command
 
     monkeypatch.setattr(Command, "run", lambda *_: None)

@@ -57,6 +57,7 @@ def test_the_files_of_the_talk():
 
 
 def test_the_volumes_of_the_talk_disagree_and_the_error_names_both():
+    """Scenario 3; one of file and volume is a case of `test_what_is_refused`."""
     message = refused(TALK_VOLUMES)
     assert "volume='state/hku_biolinux_compute'" in message
     assert "pool='pragma'" in message

@@ -37,6 +37,7 @@ COMPUTE_FILE = ComputeFile("dock6.example.org", Compute("compute-1", 0, "10.1.0.
 
 
 def test_the_frontends_file_for_readers_of_the_first_generation():
+    """Scenario 7, with the next three."""
     found = generation_one(frontend_text(FILE))
     assert found["public"] == {
         "fqdn": "dock6.example.org",
