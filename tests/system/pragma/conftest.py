@@ -4,6 +4,7 @@ import gzip
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import NEW, OLD, MachineSite
 from tests.unit.pragma.samples import document, domain, file_disk
+
+if TYPE_CHECKING:
+    from tests.system.pragma.cloud_server import CloudServer
 
 __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 
@@ -89,3 +93,22 @@ def machines(local: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
     made.run(f"set host cpus {OLD} {NEW} 2")  # as these hosts state
     made.run("pragma sync repository")
     return made
+
+
+@pytest.fixture
+def cloud(local: Site, tmp_path: Path) -> "Iterator[CloudServer]":
+    """A cloud with the images of `dock6`, which is the site's driver."""
+    from tests.system.pragma.cloud_server import CloudServer  # moto's import takes seconds
+
+    (tmp_path / "secret").write_text("s3cret")
+    (tmp_path / "secret").chmod(0o600)
+    with CloudServer("frontend", "compute") as server:
+        for attribute, value in (
+            ("driver", "ec2"),
+            ("cloud_url", server.url),
+            ("cloud_user", "AKIA"),
+            ("cloud_sizes", "t3.small t3.xlarge"),
+        ):
+            local.done("set attr", f"pragma_{attribute}", value)
+        local.done(f"set sec_attr pragma_cloud_secret file={tmp_path / 'secret'}")
+        yield server

@@ -190,6 +190,7 @@ def test_what_cannot_be_booted_leaves_nothing(
 
 
 def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: list[list[str]]) -> None:
+    """Scenario 5."""
     local.done("set attr pragma_public_addresses 203.0.113.2")
     assert "no public address is free" in local.refused("pragma boot dock6 4")
     local.done("set attr pragma_public_addresses 203.0.113.22")

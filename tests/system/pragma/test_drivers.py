@@ -1,7 +1,8 @@
-"""The contract of the drivers: the same cases on this site, and on the example's programs with a real libvirt."""
+"""The contract of the drivers: the same cases on this site, on a cloud, and on the example's programs with libvirt."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from lab.console import follow_until_ready
 from lab.guest import image
 from lab.namespace import Machine
-from rocks.core.process import run_checked
+from rocks.core.process import run, run_checked
 from tests.contract.conftest import libvirt_uri, machine
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -34,13 +35,17 @@ MEMORY_MB=96 TYPE=qemu GRACE_SECONDS=1
 """
 
 
-@pytest.fixture(params=["kvm_rocks", pytest.param("executables", marks=pytest.mark.slow)])
+@pytest.fixture(params=["kvm_rocks", "ec2", pytest.param("executables", marks=pytest.mark.slow)])
 def driver(
     request: pytest.FixtureRequest, machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The site with a driver; one public address, and the cluster `dock6`."""
     machines.run(f"set attr pragma_public_addresses {ADDRESS}=dock.example.org")
     if request.param == "kvm_rocks":
+        yield request.param
+        return
+    if request.param == "ec2":
+        request.getfixturevalue("cloud")
         yield request.param
         return
     if not KERNEL.exists():
@@ -74,23 +79,64 @@ def test_the_life_of_a_cluster(
     driver: str, booted: str, machines: MachineSite, request: pytest.FixtureRequest
 ) -> None:
     printed = machines.run(booted)
-    assert f"Allocated cluster dock at {ADDRESS}: dock vm-dock-0" in printed
-    assert "Started cluster dock" in printed
-    assert states(machines) == {"dock": ("active", ADDRESS), "vm-dock-0": ("active", None)}
-    assert "free" in machines.refused(booted)  # the last address
-    assert "may run; rocks pragma shutdown dock" in machines.refused("pragma clean dock")
+    allocated = re.search(r"^Allocated cluster (\S+) at ([0-9.]+): \1 vm-\1-0$", printed, re.MULTILINE)
+    assert allocated is not None, printed
+    name, address = allocated.groups()
+    assert f"Started cluster {name}" in printed
+    assert states(machines) == {name: ("active", address), f"vm-{name}-0": ("active", None)}
+    if driver != "ec2":
+        assert (name, address) == ("dock", ADDRESS)
+        assert "free" in machines.refused(booted)  # the last address
+    assert f"may run; rocks pragma shutdown {name}" in machines.refused(f"pragma clean {name}")
     if driver == "executables":
         made: Machine = request.getfixturevalue("machine")
         for name in ("dock", "vm-dock-0"):
             log = made.outside(f"/var/log/libvirt/qemu/{name}.console.log")
             follow_until_ready(log, 0, patience(120), lambda line: None)
-    machines.run("pragma shutdown dock")
-    machines.run("pragma shutdown dock")
+    machines.run(f"pragma shutdown {name}")
+    machines.run(f"pragma shutdown {name}")
     assert {state for state, _ in states(machines).values()} == {"nostate"}
-    machines.run("pragma clean dock")
+    machines.run(f"pragma clean {name}")
     assert states(machines) == {}
     for command in ("list cluster", "shutdown", "clean"):
-        assert "dock" in machines.refused(f"pragma {command} dock")
+        assert name in machines.refused(f"pragma {command} {name}")
+
+
+@pytest.mark.slow
+def test_what_a_killed_allocate_has_left_is_removed_by_the_next(libvirt_uri: str, tmp_path: Path) -> None:
+    """It is killed after each machine that it defines; its folder is removed before, as the next boot does."""
+    driver, key = tmp_path / "driver", tmp_path / "key.pub"
+    shutil.copytree(EXAMPLE, driver)
+    with (driver / "settings").open("a") as settings:
+        settings.write(SETTINGS)
+    key.write_text(KEY)
+    (tmp_path / "bin").mkdir()
+    virsh = tmp_path / "bin/virsh"
+    dies = 'case $* in *" define "*) [ ! -e "$DEADLY" ] || kill -9 $PPID ;; esac'
+    virsh.write_text(f'#!/bin/sh\n/usr/bin/virsh "$@" || exit\n{dies}\n')
+    virsh.chmod(0o755)
+    environment = {"PATH": f"{virsh.parent}:/usr/bin:/bin", "LIBVIRT_DEFAULT_URI": libvirt_uri}
+
+    def allocate(folder: Path, *, is_killed: bool) -> int:
+        folder.mkdir()
+        line = [str(driver / "allocate"), "1", "vc-in.xml", str(folder / "vc-out.xml"), str(folder), str(key)]
+        deadly = {"DEADLY": str(virsh) if is_killed else "/absent"}
+        return run(line, deadline_seconds=60, environment={**environment, **deadly}).exit_status
+
+    def defined() -> set[str]:
+        listed = run_checked(["virsh", "-c", libvirt_uri, "list", "--all", "--name"], deadline_seconds=60)
+        return set(listed.text.split())
+
+    assert allocate(tmp_path / "clusters-1", is_killed=True) != 0
+    assert defined() == {"dock"}
+    assert allocate(tmp_path / "clusters-2", is_killed=False) != 0  # the first may still be at work
+    shutil.rmtree(tmp_path / "clusters-1")
+    assert allocate(tmp_path / "clusters-3", is_killed=False) == 0
+    assert defined() == {"dock", "vm-dock-0"}
+    for name in ("dock", "vm-dock-0"):
+        text = run_checked(["virsh", "-c", libvirt_uri, "dumpxml", name], deadline_seconds=60).text
+        assert "clusters-3" in text
+        run_checked(["virsh", "-c", libvirt_uri, "undefine", name], deadline_seconds=60)
 
 
 def test_the_example_has_no_remark_of_shellcheck() -> None:
@@ -182,7 +228,7 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     shutil.rmtree(folders / "dock6-broken")
     for driver in ("vmware", "/absent"):
         local.done(f"set attr pragma_driver {driver}")
-        assert "neither kvm_rocks nor a folder" in local.refused("pragma list cluster")
+        assert "nor a folder of programs" in local.refused("pragma list cluster")
 
 
 def test_the_example_guesses_no_format_of_an_image(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def nothing_is_left(machines: MachineSite) -> None:
 
 
 def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
+    """Scenario 16; a cluster that is gone is an error, as the name of any that never was."""
     assert "Started cluster dock" in machines.run("pragma boot dock6 3")
     assert states(machines) == {
         "dock": ("active", "203.0.113.20"),
@@ -61,6 +62,23 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: MachineSite) -> None:
+    """Scenario 15: a host that does not answer stops no other machine; the same command goes on when it does."""
+    machines.run("pragma boot dock6 3")
+    stuck = next(name for name in ("vm-dock-0", "vm-dock-1") if machines.place(name) == NEW)
+    machines.vanish(NEW)
+    ended = machines.rocks("pragma shutdown dock")
+    assert ended.status != 0
+    assert stuck in ended.err or NEW in ended.err
+    assert {name for name, (state, _) in states(machines).items() if state != "nostate"} == {stuck}
+    assert f"{stuck} may run" in machines.refused("pragma clean dock")
+    machines.revive()
+    machines.run("pragma shutdown dock")
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+    machines.run("pragma clean dock")
+    nothing_is_left(machines)
+
+
 def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> None:
     machines.run("add network ent 10.102.0.0 255.255.255.0")
     machines.run("set attr pragma_additional_interfaces ent:eth2")
@@ -81,7 +99,7 @@ def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> Non
 def test_an_allocation_that_dies_leaves_nothing_or_a_whole_cluster(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Starts are not part of it: `system/machines/test_deaths.py` has those."""
+    """Scenario 14. Starts are not part of it: `system/machines/test_deaths.py` has those."""
     from rocks.commands.start.cluster import Command
 
     monkeypatch.setattr(Command, "run", lambda *_: None)

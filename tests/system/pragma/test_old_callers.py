@@ -41,6 +41,7 @@ def added(machines: MachineSite) -> MachineSite:
 
 
 def test_what_the_driver_reads_is_there(added: MachineSite) -> None:
+    """Scenario 17."""
     wrong = {}
     for command, pattern, expected in READ:
         ended = added.rocks(command)

@@ -101,6 +101,7 @@ def test_a_repository_of_a_web_server_is_fetched_once(
 def test_an_interrupted_sync_leaves_what_is_here_and_continues(
     pragma_site: Site, server: RangeServer, tmp_path: Path
 ) -> None:
+    """Scenario 13, with the one above."""
     server.change("/vc/dock6/compute.gz.2", stop_after=10)
     ended = pragma_site.rocks("pragma sync repository")
     assert ended.status == 3

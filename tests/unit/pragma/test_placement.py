@@ -19,6 +19,7 @@ HOSTS = [FreeHost("a", 6, 0, 0), FreeHost("b", 14, 0, 1), FreeHost("c", 0, 0, 2)
     ],
 )
 def test_the_host_with_the_highest_number_of_free_cpus_comes_first_and_gets_what_is_needed(cpus, expected):
+    """Scenario 4."""
     assert plan_computes(HOSTS, cpus) == expected
 
 

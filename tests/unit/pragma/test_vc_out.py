@@ -13,10 +13,10 @@ from pragma._shared.vc_out import (
     Interface,
     compute_text,
     frontend_text,
-    read_vc_out,
 )
 from rocks.core.errors import UserError
 from tests.unit.pragma.strict_readers import generation_one, generation_two
+from tests.unit.pragma.vc_out_reader import read_vc_out
 
 KEY = "ssh-ed25519 AAAAC3Nz ann & bob <a@b> 100%\nssh-rsa AAAAB3 two ]]> é"
 COMMON = Common(("203.0.113.53", "203.0.113.54"), KEY)
@@ -37,6 +37,7 @@ COMPUTE_FILE = ComputeFile("dock6.example.org", Compute("compute-1", 0, "10.1.0.
 
 
 def test_the_frontends_file_for_readers_of_the_first_generation():
+    """Scenario 7, with the next three."""
     found = generation_one(frontend_text(FILE))
     assert found["public"] == {
         "fqdn": "dock6.example.org",

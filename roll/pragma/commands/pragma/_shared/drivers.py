@@ -1,6 +1,7 @@
 """How the commands of the roll reach an engine: five calls, which each driver has.
 
 `kvm_rocks` is this site, by our own commands. `executables` is a folder of programs, as the first generation had them.
+`cloud` is an account of a cloud.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
 from .site import DRIVER
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .vc_in import VcIn
 
 KVM_ROCKS = "kvm_rocks"
+CLOUDS = ("ec2", "cloudstack", "openstack")
+DEFAULT_MEMORY_MB = 2048
 OFF = ("nostate", "shutoff", "crashed")
 
 
@@ -81,16 +84,19 @@ class Driver(Protocol):
 
 def driver_of(command: Command, settings: Settings) -> Driver:
     """The driver of the site's attribute. StateError for one that is not known."""
+    from .cloud import Cloud
     from .executables import Executables
     from .kvm_rocks import KvmRocks
 
     if settings.driver == KVM_ROCKS:
         return KvmRocks(command, settings)
+    if settings.driver in CLOUDS:
+        return Cloud(command, settings)
     if settings.driver.startswith("/") and Path(settings.driver).is_dir():
         return Executables(command, settings)
     raise StateError(
-        f"the attribute {DRIVER} is {one_line(settings.driver)[:100]!r}, neither {KVM_ROCKS} nor a folder of "
-        f"programs; rocks set attr {DRIVER} {KVM_ROCKS}"
+        f"the attribute {DRIVER} is {one_line(settings.driver)[:100]!r}, neither {KVM_ROCKS}, a cloud "
+        f"({', '.join(CLOUDS)}) nor a folder of programs; rocks set attr {DRIVER} {KVM_ROCKS}"
     )
 
 
@@ -100,3 +106,16 @@ def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list
     if len(args) != 1 or {machine.cluster for machine in listed} != set(args):
         command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
     return listed
+
+
+def read_key(file: str | None) -> str:
+    """Public keys, one a line. UserError for no file, one that cannot be read, and one with a private key."""
+    if file is None:
+        raise UserError("the driver needs public SSH keys; give key=FILE")
+    try:
+        text = Path(file).read_text("utf-8", "replace")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the keys {one_line(file)[:100]} cannot be read: {error}") from None
+    if "PRIVATE KEY" in text:
+        raise UserError(f"{one_line(file)[:100]} is a private key; give the file of the public one")
+    return text

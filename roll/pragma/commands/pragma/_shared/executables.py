@@ -26,8 +26,8 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine
-from .repository import cluster_images, read_cluster
+from .drivers import Allocated, BootRequest, Machine, read_key
+from .repository import cluster_images, locked, read_request
 from .vc_in import FileDisk
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class Executables:
             )
         if request.interfaces or request.frontend_memory_mb:
             raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
-        _check_key(request.key)
-        described, file = read_cluster(self._settings, request.vc)
-        if request.cpus and described.compute is None:
-            raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+        read_key(request.key)
+        described, file = read_request(self._settings, request)
         images = cluster_images(self._command, self._settings, request.vc, described, file)
         nodes = [("frontend", described.frontend, images.frontend)]
         if request.cpus and described.compute is not None:
@@ -193,32 +191,6 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
                 "rename it in vc-in.xml"
             )
     return found
-
-
-def _check_key(key: str | None) -> None:
-    if key is None:
-        raise UserError("the driver needs public SSH keys; give key=FILE")
-    try:
-        is_private = b"PRIVATE KEY" in Path(key).read_bytes()
-    except OSError as error:
-        raise UserError(f"the keys {one_line(key)[:100]} cannot be read: {error.strerror}") from None
-    if is_private:
-        raise UserError(f"{one_line(key)[:100]} is a private key; give the file of the public one")
-
-
-@contextmanager
-def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
-    """Whether the folder could be locked; a process that dies unlocks it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
-        is_locked = True
-    except BlockingIOError:
-        is_locked = False
-    try:
-        yield is_locked
-    finally:
-        os.close(descriptor)
 
 
 def _is_unfinished(folder: Path) -> bool:

@@ -19,10 +19,13 @@ _GPT_LVM, _GPT_RAID = (
     bytes.fromhex("79d3d6e607f5c244a23c238f2a3df928"),
     bytes.fromhex("0f889da1fc053b4da006743f0f84911e"),
 )
+_EXT_MAGIC = b"\x53\xef"
 _SECONDS = 60.0
-_BOUNDS = (f"--as={1 << 29}", "--cpu=20", "--fsize=0", "--core=0")
+_BOUNDS = (f"--as={1 << 29}", "--cpu=20", "--core=0")
 _MAX_OUTPUT_BYTES = 1 << 24
 _AGENT_FOLDERS = ("/etc/init.d", "/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+PROGRAM = "pragma-vc-out"
+"""In /etc: copies vc-out.xml to /root in an image without cloud-init (`preparation`)."""
 _AGENTS = ("vc-out-parser", "dynip")
 
 
@@ -78,11 +81,11 @@ def check_image(image: Path) -> list[Finding]:
     if is_lvm:
         return [raw, Finding("no LVM or RAID", BROKEN, "the first partition is a part of LVM or RAID")]
     found = [raw, Finding("no LVM or RAID", MET, "the first partition is a file system of its own")]
-    if head[1080:1082] != b"\x53\xef":
+    place = root_of(image)
+    if place is None:
         seen = "its file system is not ext2, ext3 or ext4, and cannot be looked into"
         return [*found, Finding("first partition", UNKNOWN, seen), Finding("agent", UNKNOWN, seen)]
-    place = f"{image}?offset={first.offset_bytes}"
-    if not _names(place, "/etc"):
+    if not names_in(place, "/etc"):
         return [
             *found,
             Finding("first partition", BROKEN, "it has no folder /etc: it is not the root file system"),
@@ -90,13 +93,29 @@ def check_image(image: Path) -> list[Finding]:
     return [*found, Finding("first partition", MET, "it has /etc"), _agent(place)]
 
 
+def root_of(image: Path) -> str | None:
+    """The first partition, as debugfs takes it; None where it has no file system of ext2, ext3 or ext4."""
+    with image.open("rb") as file:
+        first = _first_partition(file.read(34 * _SECTOR))
+        file.seek(first.offset_bytes if first else 0)
+        is_ext = file.read(2048)[1080:1082] == _EXT_MAGIC
+    return f"{image}?offset={first.offset_bytes}" if first and is_ext else None
+
+
+def has_cloud_init(place: str) -> bool:
+    """Whether the root file system has the program cloud-init."""
+    return "cloud-init" in names_in(place, "/usr/bin")
+
+
 def _agent(place: str) -> Finding:
-    if "cloud-init" in _names(place, "/usr/bin"):
+    if has_cloud_init(place):
         return Finding("agent", MET, "cloud-init")
-    there = {name for folder in _AGENT_FOLDERS for name in _names(place, folder)}
+    there = {name for folder in _AGENT_FOLDERS for name in names_in(place, folder)}
     for agent in _AGENTS:
         if any(name.startswith(agent) for name in there):
-            return Finding("agent", MET, f"{agent}, which this roll does not prepare: install cloud-init")
+            is_prepared = PROGRAM in names_in(place, "/etc")
+            copied = "vc-out.xml is copied to /root" if is_prepared else "nothing copies vc-out.xml to /root"
+            return Finding("agent", MET, f"{agent}; {copied}")
     return Finding("agent", BROKEN, "neither cloud-init nor vc-out-parser nor dynip")
 
 
@@ -106,13 +125,19 @@ def _check_bound(output: bytes) -> None:
         raise ToolError("debugfs prints a folder without end; the file system of the image is damaged")
 
 
-def _names(place: str, folder: str) -> set[str]:
-    """Names in a folder of an ext file system; none when the folder is not there."""
-    program = ["prlimit", *_BOUNDS, "/usr/sbin/debugfs", "-R", f"ls -p {folder}", place]
+def names_in(place: str, folder: str) -> set[str]:
+    """Names in a folder of an ext file system, which `root_of` gives; none when the folder is not there."""
+    listed = debugfs(place, "-R", f"ls -p {folder}")
+    names = {line.split("/")[5] for line in listed.splitlines() if line.count("/") >= 6}
+    return names - {".", "..", ""}
+
+
+def debugfs(place: str, *arguments: str, max_bytes: int = 0) -> str:
+    """What debugfs prints. It may write files of at most so many bytes. ToolError when it prints without end."""
+    program = ["prlimit", *_BOUNDS, f"--fsize={max_bytes}", "/usr/sbin/debugfs", *arguments, place]
     ended = run(program, deadline_seconds=_SECONDS, watch=_check_bound)
     _check_bound(ended.output)  # it may have ended before it was looked at
-    names = {line.split("/")[5] for line in ended.text.splitlines() if line.count("/") >= 6}
-    return names - {".", "..", ""}
+    return ended.text
 
 
 def _first_partition(start: bytes) -> _Partition | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import StateError
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
-from .drivers import OFF, Allocated, BootRequest, Machine
+from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
-from .repository import Images, cluster_images, read_cluster
+from .repository import Images, cluster_images, read_request
 from .site import free_address, rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .site import Row, Settings
     from .vc_in import Node, VcIn
 
-DEFAULT_MEMORY_MB = 2048
 _ATTRIBUTE = "vm_vc_out"
 _DISK_GB = 36
 
@@ -41,9 +40,7 @@ class KvmRocks:
         """Add the cluster by our commands, in one transaction. UserError or StateError when it cannot be."""
         command, settings = self._command, self._settings
         added = read_interfaces(request.interfaces, settings.interfaces)
-        described, file = read_cluster(settings, request.vc)
-        if request.cpus and described.compute is None:
-            raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+        described, file = read_request(settings, request)
         placed = (
             dict(plan_computes(_free_hosts(command, settings.reserved_cpus), request.cpus))
             if request.cpus

@@ -6,9 +6,13 @@ on this machine its size and time of change. So a changed file becomes a new ima
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +24,7 @@ from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES
+from .preparation import prepare_image
 from .site import REPOSITORY, rows
 from .vc_in import FileDisk, Node, VcIn, read_vc_in
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from rocks.commands import Command
 
+    from .drivers import BootRequest
     from .site import Settings
 
 LIST = "vcdb.txt"
@@ -35,6 +41,8 @@ _MAX_LIST_BYTES = 1024**2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
+_NEW = "not looked into yet"
+"""Comment of an image until it is known whether it must be prepared."""
 
 
 class Images(NamedTuple):
@@ -92,6 +100,14 @@ def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
 
 
+def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
+    """`read_cluster` for a boot. UserError for computes of a cluster that has none."""
+    described, file = read_cluster(settings, request.vc)
+    if request.cpus and described.compute is None:
+        raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+    return described, file
+
+
 def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
     """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
 
@@ -102,7 +118,7 @@ def cluster_images(command: Command, settings: Settings, name: str, described: V
             return Images(**json.loads((file.parent / f".{name}.{_IMAGES}").read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
-    return _add_images(command, name, described, partial(_local_file, file.parent))
+    return _add_images(command, settings, name, described, partial(_local_file, file.parent))
 
 
 def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
@@ -139,7 +155,7 @@ def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -
     url = f"{settings.url}/{quote(path)}"
     data = fetch(url, MAX_BYTES)
     described, base = read_vc_in(data, url), url.rpartition("/")[0]
-    images = _add_images(command, name, described, partial(_remote_file, base))
+    images = _add_images(command, settings, name, described, partial(_remote_file, base))
     file = settings.repository / path
     _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
     _write(file, data)
@@ -169,19 +185,60 @@ def _remote_file(base: str, path: str) -> _Source:
     return _Source(url, "url", f"{remote.etag} {remote.modified} {remote.size_bytes}")
 
 
-def _add_images(command: Command, name: str, described: VcIn, source_of: Callable[[str], _Source]) -> Images:
-    there = {str(row["owner"]) for row in rows(command, "list.image") if row["format"] == "raw"}
-    frontend = _add_image(command, f"{name}-frontend", described.frontend, source_of, there)
+@contextmanager
+def copied_image(command: Command, settings: Settings, image: str) -> Iterator[Path]:
+    """A raw copy of an image of the library, for as long as it is needed; one at a time."""
+    folder = settings.repository / ".check"
+    ensure_folders(folder, 0o700)
+    with locked(folder):
+        for left in folder.iterdir():  # by a command that was killed
+            left.unlink()
+        copy = folder / image
+        command.command("save.image", [image, f"file={copy}", "format=raw"])
+        command.db.commit()
+        yield copy
+        copy.unlink()
+
+
+@contextmanager
+def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
+    """Whether the folder could be locked; a process that dies unlocks it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
+        is_locked = True
+    except BlockingIOError:
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(descriptor)
+
+
+def _add_images(
+    command: Command, settings: Settings, name: str, described: VcIn, source_of: Callable[[str], _Source]
+) -> Images:
+    listed = rows(command, "list.image")
+    there = {str(row["owner"]): str(row["comment"] or "") for row in listed if row["format"] == "raw"}
+    frontend = _add_image(command, settings, f"{name}-frontend", described.frontend, source_of, there)
     if described.compute is None:
         return Images(frontend)
     if described.compute.disk == described.frontend.disk:
         return Images(frontend, frontend)
-    return Images(frontend, _add_image(command, f"{name}-compute", described.compute, source_of, there))
+    return Images(
+        frontend, _add_image(command, settings, f"{name}-compute", described.compute, source_of, there)
+    )
 
 
 def _add_image(
-    command: Command, stem: str, node: Node, source_of: Callable[[str], _Source], there: set[str]
+    command: Command,
+    settings: Settings,
+    stem: str,
+    node: Node,
+    source_of: Callable[[str], _Source],
+    there: dict[str, str],
 ) -> str:
+    """The image of a node, prepared once; `there` has the library's images with their comments."""
     if not isinstance(node.disk, FileDisk):
         raise StateError(
             f"{stem} is the volume {node.disk.volume} of {node.disk.nas}, and only files are booted so far; "
@@ -189,7 +246,13 @@ def _add_image(
         )
     sources = [source_of(part) for part in node.disk.sources]
     text = "\n".join(f"{source.place} {source.version}" for source in sources)
-    image = f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]}"
+    image = _name(stem, text)
+    prepared = _name(stem, f"{text}\nprepared")
+    if prepared in there:
+        if image in there and not command.is_dry:  # by a command that was killed
+            command.command("remove.image", [image])
+            del there[image]
+        return prepared
     if image not in there:
         if command.is_dry:
             raise StateError(
@@ -197,9 +260,28 @@ def _add_image(
                 "rocks pragma sync repository"
             )
         places = ",".join(source.place for source in sources)
-        command.command("add.image", [image, f"{sources[0].parameter}={places}"])
-        there.add(image)
-    return image
+        command.command("add.image", [image, f"{sources[0].parameter}={places}", f"comment={_NEW}"])
+        there[image] = _NEW
+    if there[image] != _NEW or command.is_dry:
+        return image
+    found = _prepare(command, settings, image, prepared)
+    there[found] = ""
+    return found
+
+
+def _name(stem: str, text: str) -> str:
+    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]}"
+
+
+def _prepare(command: Command, settings: Settings, image: str, prepared: str) -> str:
+    """Prepare a new image for guests without cloud-init. The name of what is there then; the same command continues."""
+    with copied_image(command, settings, image) as copy:
+        if not prepare_image(copy):
+            command.command("set.image", [image, "comment="])
+            return image
+        command.command("add.image", [prepared, f"file={copy}", f"comment=of {image}, without cloud-init"])
+    command.command("remove.image", [image])
+    return prepared
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -34,7 +34,7 @@ _DEFAULTS = {
 class Settings(NamedTuple):
     """The attributes of the roll: folders, the URL or an empty text, the CPUs of each host that stay free.
 
-    `driver` is kvm_rocks, or the folder of a driver's programs.
+    `driver` is kvm_rocks, a cloud, or the folder of a driver's programs.
     """
 
     repository: Path
@@ -55,9 +55,14 @@ def rows(command: Command, name: str, arguments: Sequence[str] = ()) -> list[Row
     return found
 
 
+def attributes(command: Command, listing: str = "list.attr") -> dict[str, str]:
+    """Attribute → value, of a command that lists them."""
+    return {str(row["owner"]): str(row["value"] or "") for row in rows(command, listing)}
+
+
 def read_settings(command: Command) -> Settings:
     """The settings of the site. StateError, with the command that corrects it, for one that is not valid."""
-    stored = {str(row["owner"]): str(row["value"] or "") for row in rows(command, "list.attr")}
+    stored = attributes(command)
     values = {name: stored.get(name) or default for name, default in _DEFAULTS.items()}
     for name in (REPOSITORY, LOGS):
         if not values[name].startswith("/"):

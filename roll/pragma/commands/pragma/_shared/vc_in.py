@@ -61,8 +61,6 @@ class Node:
     disk: FileDisk | VolumeDisk
     device: str = "vda"
     bus: str = "virtio"
-    driver: str = ""
-    """Type of the disk's driver (raw); empty where it is not stated."""
     memory_mb: int | None = None
     cpus: int | None = None
     interfaces: tuple[str, ...] = ()
@@ -84,9 +82,6 @@ class VcIn:
     frontend: Node
     compute: Node | None = None
     wait: BootWait | None = None
-    guest: str = ""
-    """The text of the element driver: the family of the guest. It informs people."""
-    public_interface: str = ""
 
 
 def read_vc_in(data: bytes, what: str) -> VcIn:
@@ -136,14 +131,7 @@ def _read(root: etree._Element) -> VcIn:
         raise UserError(
             "one of frontend and compute has a disk of type file, and the other one of type volume; give both the same"
         )
-    public = root.find("networks/frontend/public")
-    return VcIn(
-        frontend,
-        compute,
-        None if found is None else _wait(found),
-        _text(root.find("driver")),
-        _text(public),
-    )
+    return VcIn(frontend, compute, None if found is None else _wait(found))
 
 
 def _node(root: etree._Element, node: etree._Element | None, frontend: Node | None) -> Node:
@@ -159,14 +147,13 @@ def _node(root: etree._Element, node: etree._Element | None, frontend: Node | No
     if not disks or disks[0].find("source") is None:
         if frontend is None or disks:
             raise UserError(f"the domain of {node.tag} has no disk with a source (line {domain.sourceline})")
-        return Node(frontend.disk, frontend.device, frontend.bus, frontend.driver, memory, cpus, interfaces)
+        return Node(frontend.disk, frontend.device, frontend.bus, memory, cpus, interfaces)
     disk = disks[0]
-    target, driver = disk.find("target"), disk.find("driver")
+    target = disk.find("target")
     return Node(
         _disk(root, node, disk),
         "vda" if target is None else target.get("dev", "vda"),
         "virtio" if target is None else target.get("bus", "virtio"),
-        "" if driver is None else driver.get("type", ""),
         memory,
         cpus,
         interfaces,

@@ -1,4 +1,4 @@
-"""Writes vc-out.xml, from which a machine gets its network, names and keys; reads it again. Pure.
+"""Writes vc-out.xml, from which a machine gets its network, names and keys. Pure.
 
 One file satisfies readers of both generations (vc-out-parser and dynip of the first, vc-out-parser of the second):
 flat attributes and an element for each network are both there. A reader takes a file with /vc/compute/private for
@@ -7,6 +7,7 @@ that of a compute, so computes in a frontend's file have their networks inside `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Interface
 
 from lxml import etree
@@ -14,8 +15,6 @@ from lxml import etree
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
-
-from .documents import read_document
 
 PRIVATE, PUBLIC = "private", "public"
 
@@ -122,52 +121,26 @@ def compute_text(file: ComputeFile) -> str:
     return _finished(root, file.common)
 
 
-def read_vc_out(data: bytes) -> FrontendFile | ComputeFile:
-    """What `frontend_text` or `compute_text` wrote. UserError for another document."""
-    root = read_document(data, "vc-out.xml")
-    try:
-        return _read(root)
-    except (KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"vc-out.xml has not what this system writes: {one_line(str(error))[:200]}") from None
+def cloud_frontend_text(fqdn: str, nodes: Sequence[tuple[str, int]], key: str) -> str:
+    """The file of a frontend in a cloud, with (address, CPUs) of each compute; its own addresses come by DHCP."""
+    root = etree.Element("vc")
+    name = fqdn.partition(".")[0]
+    frontend = _add(root, "frontend", fqdn=fqdn, name=name)
+    _add(frontend, PUBLIC, fqdn=fqdn, name=name)
+    _add(frontend, PRIVATE)
+    computes = _add(root, "compute", count=str(len(nodes)))
+    for number, (address, cpus) in enumerate(nodes):
+        node = _add(computes, "node", name=f"compute-{number}", ip=address, cpus=str(cpus))
+        _add(node, PRIVATE, ip=address)
+    return _finished(root, Common((), key))
 
 
-def _read(root: etree._Element) -> FrontendFile | ComputeFile:
-    frontend, computes, dns = root.find("frontend"), root.find("compute"), root.find("network/dns")
-    if root.tag != "vc" or frontend is None or computes is None or dns is None:
-        raise ValueError("an element frontend, compute or network/dns is missing")
-    key = root.find("key")
-    servers = tuple(one for one in _value(dns, "ip").split(",") if one)
-    text = "" if key is None else key.text or ""
-    common = Common(servers, text, _value(dns, "search"), _value(dns, "domain"))
-    if computes.find(PRIVATE) is not None:
-        # a compute's file does not have its number of CPUs
-        own = Compute(_value(computes, "name"), 0, _value(computes, "gw"), _interfaces(computes))
-        return ComputeFile(_value(frontend, "fqdn"), own, common)
-    nodes = tuple(
-        Compute(_value(node, "name"), int(_value(node, "cpus")), _value(node, "gw"), _interfaces(node))
-        for node in computes.findall("node")
-    )
-    if len(nodes) != int(_value(computes, "count")):
-        raise ValueError(f"it has {len(nodes)} computes, and states {_value(computes, 'count')}")
-    return FrontendFile(
-        Frontend(_value(frontend, "fqdn"), _value(frontend, "gw"), _interfaces(frontend)), nodes, common
-    )
-
-
-def _interfaces(parent: etree._Element) -> tuple[Interface, ...]:
-    return tuple(
-        Interface(
-            str(one.tag),
-            _value(one, "mac"),
-            IPv4Interface((_value(one, "ip"), _value(one, "netmask"))),
-            int(_value(one, "mtu")),
-        )
-        for one in parent
-    )
-
-
-def _value(element: etree._Element, name: str) -> str:
-    return str(element.attrib[name])
+def cloud_compute_text(frontend_fqdn: str, name: str, key: str) -> str:
+    """The file of a compute in a cloud: names and keys."""
+    root = etree.Element("vc")
+    _add(_add(root, "frontend", fqdn=frontend_fqdn), PUBLIC, fqdn=frontend_fqdn)
+    _add(_add(root, "compute", name=name), PRIVATE, fqdn=name)
+    return _finished(root, Common((), key))
 
 
 def _of_network(interfaces: tuple[Interface, ...], network: str) -> Interface:

@@ -1,11 +1,9 @@
 """`rocks pragma check image`"""
 
 import rocks.commands
-from rocks.core.files import ensure_folders
 
-from ..._shared.executables import locked
 from ..._shared.image_check import MET, Finding, check_image, check_interfaces
-from ..._shared.repository import cluster_images, read_cluster
+from ..._shared.repository import cluster_images, copied_image, read_cluster
 from ..._shared.site import read_settings
 
 RollName = "pragma"
@@ -47,17 +45,9 @@ class Command(rocks.commands.Command):
         if described.compute is not None:
             nodes.append(("compute", described.compute, images.compute))
         self.db.commit()
-        folder = settings.repository / ".check"
-        ensure_folders(folder, 0o700)
-        with locked(folder):  # one at a time
-            for left in folder.iterdir():  # by a command that was killed
-                left.unlink()
-            for kind, node, image in nodes:
-                copy = folder / image
-                self.command("save.image", [image, f"file={copy}", "format=raw"])
-                self.db.commit()
+        for kind, node, image in nodes:
+            with copied_image(self, settings, image) as copy:
                 findings[kind] = [check_interfaces(node, kind == "frontend"), *check_image(copy)]
-                copy.unlink()
         self.beginOutput()
         for kind, found in findings.items():
             for one in found:

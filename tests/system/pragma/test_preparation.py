@@ -1,0 +1,112 @@
+"""An image without cloud-init is prepared once, when it is added; on real partitions and file systems."""
+
+from __future__ import annotations
+
+import json
+import subprocess  # noqa: TID251 - e2fsck looks at what was written
+from pathlib import Path
+
+import pytest
+
+from pragma._shared.image_check import debugfs, names_in, root_of
+from pragma._shared.preparation import prepare_image
+from tests.system.commands.conftest import Site
+from tests.system.pragma.test_check_image import disk, partition_table
+from tests.unit.pragma.samples import document, domain, file_disk
+
+LEFT = {
+    "etc/udev/rules.d/70-persistent-net.rules": "of the machine it was made on",
+    "etc/sysconfig/network-scripts/ifcfg-eth0": "HWADDR=52:54:00:00:00:01",
+    "etc/sysconfig/network-scripts/ifcfg-lo": "",
+}
+SYSTEMD = {
+    **LEFT,
+    "lib/systemd/system/sysinit.target": "",
+    "etc/systemd/system.conf": "",
+    "etc/init.d/vc-out-parser": "",
+}
+RED_HAT = {**LEFT, "etc/rc.d/rc3.d/S10network": "", "etc/rc.d/rc5.d/S10network": ""}
+PROGRAM = "pragma-vc-out"
+
+
+def place_of(image: Path) -> str:
+    place = root_of(image)
+    assert place is not None
+    return place
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+@pytest.mark.parametrize(
+    ("tree", "links"),
+    [
+        (SYSTEMD, {f"/etc/systemd/system/multi-user.target.wants/{PROGRAM}.service"}),
+        (RED_HAT, {f"/etc/rc.d/rc{level}.d/S04{PROGRAM}" for level in (3, 5)}),
+    ],
+    ids=["systemd", "red hat"],
+)
+def test_a_program_is_added_and_network_files_are_renamed(
+    tmp_path: Path, kind: str, tree: dict[str, str], links: set[str]
+) -> None:
+    image = tmp_path / "a.img"
+    disk(image, tree, partition_table(0x83), kind)
+    place = place_of(image)
+    for _ in range(2):  # a second time changes nothing
+        assert prepare_image(image)
+        assert "Mode:  0755" in debugfs(place, "-R", f"stat /etc/{PROGRAM}")
+        for link in links:
+            assert PROGRAM in debugfs(place, "-R", f"stat {link}").rpartition("Fast link dest: ")[2], link
+        assert names_in(place, "/etc/sysconfig/network-scripts") == {"old-ifcfg-eth0", "ifcfg-lo"}
+        assert names_in(place, "/etc/udev/rules.d") == set()
+        assert "of the machine" in debugfs(place, "-R", "cat /etc/udev/old-70-persistent-net.rules")
+        subprocess.run(["/usr/sbin/e2fsck", "-fn", place], check=True, capture_output=True)
+
+
+def test_dash_reads_the_program(tmp_path: Path) -> None:
+    image = tmp_path / "a.img"
+    disk(image, SYSTEMD, partition_table(0x83))
+    assert prepare_image(image)
+    text = debugfs(place_of(image), "-R", f"cat /etc/{PROGRAM}")
+    subprocess.run(["/bin/dash", "-n"], input=text.encode(), check=True)
+
+
+def test_other_images_stay_as_they_are(tmp_path: Path) -> None:
+    image = tmp_path / "a.img"
+    for changed, files, table in (
+        ("cloud-init", {**SYSTEMD, "usr/bin/cloud-init": ""}, partition_table(0x83)),
+        ("nothing that starts programs", {"etc/passwd": ""}, partition_table(0x83)),
+        ("no root file system", {"boot/vmlinuz": ""}, partition_table(0x83)),
+        ("LVM", None, partition_table(0x8E)),
+        ("no table", None, b"none"),
+    ):
+        disk(image, files, table)
+        before = image.read_bytes()
+        assert not prepare_image(image), changed
+        assert image.read_bytes() == before, changed
+
+
+def images(site: Site) -> dict[str, str | None]:
+    return {
+        one["name"]: row["comment"]
+        for one in json.loads(site.done("list image json=yes") or "[]")
+        for row in one["image"]
+    }
+
+
+def test_a_cluster_is_prepared_once_and_an_old_step_is_continued(local: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "repository/alone"
+    disk(folder / "only.img", SYSTEMD, partition_table(0x83))
+    (folder / "vc-in.xml").write_text(document(domain(file_disk("only.img"), 2)))
+    local.done("pragma check image alone")
+    ((name, comment),) = images(local).items()
+    assert comment is not None and comment.endswith("without cloud-init")
+    assert "vc-out.xml is copied to /root" in local.done("pragma check image alone")
+    assert list(images(local)) == [name]
+    # killed before the published one was removed, or before anything was looked into
+    published = comment.removeprefix("of ").removesuffix(", without cloud-init")
+    local.done(f"add image {published} file={folder / 'only.img'} comment='not looked into yet'")
+    local.done("pragma check image alone")
+    assert list(images(local)) == [name]
+    local.done(f"remove image {name}")
+    local.done(f"add image {published} file={folder / 'only.img'} comment='not looked into yet'")
+    local.done("pragma check image alone")
+    assert list(images(local)) == [name]
