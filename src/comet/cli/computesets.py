@@ -1,4 +1,4 @@
-"""`comet computeset`, `start`, `terminate`, `reservation`."""
+"""`comet computeset`, `start`, `terminate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comet.cli.context import Context, ask, is_terminal, number
 from comet.cli.output import columns, printed, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
-from comet.client.errors import RefusedError, UsageError
+from comet.client.errors import UsageError
 from comet.client.hostlists import collect_hostlist, expand_hostlist
 from comet.client.records import Computeset, Node
 from comet.client.views import macs, row
@@ -114,13 +114,6 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
     show(f"computeset {chosen} is {waiter.ended(chosen).state}")
 
 
-def reservation(context: Context) -> None:
-    """The published client lists reservations of its batch system; Nucleus has no route for them."""
-    raise RefusedError(
-        "this server has no reservations. Start computes without one: comet start CLUSTER --count=N"
-    )
-
-
 def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     """The allocation that is charged: none to say if there is one at most, else the user's choice."""
     # a change is never decided by the cache
@@ -159,8 +152,8 @@ def _times(it: Computeset) -> dict[str, Any]:
     if running is not None and end is not None and not it.ended:
         remaining = end - time.time()
     return {
-        "start": _local(start),
-        "end": _local(end),
+        "start": local_time(start),
+        "end": local_time(end),
         "requested": format_duration(requested) or None,
         "running": format_duration(running) or None,
         "remaining": format_duration(remaining) or None,
@@ -175,7 +168,8 @@ def seconds_since_epoch(moment: Optional[str]) -> Optional[float]:
         return None
 
 
-def _local(moment: Optional[float]) -> Optional[str]:
+def local_time(moment: Optional[float]) -> Optional[str]:
+    """Seconds since 1970 as a time of this machine, with its zone."""
     try:
         return None if moment is None else time.strftime("%Y-%m-%d %H:%M %z", time.localtime(moment))
     except (OverflowError, ValueError, OSError):

@@ -15,7 +15,7 @@ _GROUPS = {
     "power": "switch nodes on and off",
     "node": "look at a node, or rename computes",
     "iso": "images for CD drives (also: image)",
-    "reservation": "not offered by this server",
+    "reservation": "reserve sites for virtual clusters",
     "operation": "what was asked for, and what became of it",
     "token": "tokens for scripts",
     "cache": "the answers that are kept",

@@ -230,6 +230,23 @@ class Client(Requests):
 
         return events(self.connection, cluster, types, after, follow)
 
+    # reservations of sites
+
+    def reservations(self) -> list[dict[str, Any]]:
+        """The caller's, each with its intervals."""
+        found = records.read_list(self.document("reservation"), "reservations")
+        return [it for it in found if isinstance(it, dict)]
+
+    def reserve(self, requested: Mapping[str, Any]) -> dict[str, Any]:
+        """Reserve a site: the fields are those of POST /v1/reservation. What was made of it."""
+        found = decoded(self.change("POST", ("reservation",), _without_none(requested)).body)
+        if not isinstance(found, dict):
+            raise records.bad_answer("it has no reservation")
+        return found
+
+    def cancel_reservation(self, number: int) -> None:
+        self.change("DELETE", ("reservation", number))
+
     # the user
 
     def acknowledgement(self) -> dict[str, Any]:

@@ -85,6 +85,8 @@ _BY_SLUG = {
     "unknown-node": NotFoundError,
     "unknown-image": NotFoundError,
     "unknown-set": NotFoundError,
+    "unknown-site": NotFoundError,
+    "unknown-reservation": NotFoundError,
 }
 
 

@@ -23,6 +23,7 @@ from nucleus.api import (
     nodes,
     operations,
     pages,
+    reservations,
     sign_in,
     users,
 )
@@ -52,6 +53,7 @@ _ROUTERS = (
     clusters,
     nodes,
     computesets,
+    reservations,
     users,
     image_uploads,
     images,
@@ -170,6 +172,8 @@ def _unknown(request: Request) -> Problem:
         return computesets.unknown_set(number)
     if path.startswith("/v1/operation/"):
         return operations.unknown_operation(number)
+    if path.startswith("/v1/reservation/"):
+        return reservations.unknown_reservation(number)
     return _nothing()
 
 

@@ -111,8 +111,8 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
         raise invalid(
-            f"there is no reservation {body.reservation!r}: this site has none; leave it out",
-            [("#/reservation", "this site has no reservations")],
+            f"a computeset is not started in a reservation, as {body.reservation!r}; leave it out",
+            [("#/reservation", "reservations are of clusters of PRAGMA")],
         )
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)

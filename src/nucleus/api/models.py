@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
+VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
@@ -15,6 +16,7 @@ _SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
 FORMS = {
     NODE_NAME: "letters, digits, _ and -, at most 63 of them",
     IMAGE_NAME: "letters, digits and . _ + -, at most 128 of them, that end with .iso",
+    VC_NAME: "letters, digits and . _ + -, at most 40 of them",
     _LINE: "a text without control characters",
     _SHA256: "64 of the characters 0-9 and a-f",
     _MD5: "32 of the characters 0-9 and a-f",

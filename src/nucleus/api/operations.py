@@ -25,9 +25,8 @@ from nucleus.api.conditional import (
 )
 from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
-from nucleus.api.routes import changes, reads, route
+from nucleus.api.routes import changes, reads, route, until_ended
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
-from nucleus.api.waiting import until_ended
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.columns import same_name
 from nucleus.records import NewEvent

@@ -59,6 +59,8 @@ PROBLEMS = {
     "unknown-node": Kind(404, "There is no such node", "GET /v1/cluster/NAME lists its nodes."),
     "unknown-image": Kind(404, "There is no such image", "GET /v1/image lists them."),
     "unknown-set": Kind(404, "There is no such computeset", "GET /v1/computeset lists yours."),
+    "unknown-site": Kind(404, "There is no such site", "GET /v1/reservation/site lists them."),
+    "unknown-reservation": Kind(404, "There is no such reservation", "GET /v1/reservation lists yours."),
     "unknown-operation": Kind(404, "There is no such operation", "GET /v1/operation lists yours."),
     "unknown-token": Kind(404, "There is no such token", "GET /v1/token lists yours."),
     "unknown-upload": Kind(404, "There is no such upload", "Begin again: POST /v1/image/upload."),
@@ -164,6 +166,9 @@ _VALUES = {
     "walltime_mins": "it must be a whole number of minutes, at least 1; 90 is an hour and a half",
     "count": "it must be a whole number of nodes, from 1 to 100000",
     "days": "it must be a whole number of days, from 1 to 3650",
+    **dict.fromkeys(
+        ("begin", "end", "until"), "it must be a moment with its zone, such as 2026-12-01T10:00:00Z"
+    ),
 }
 """Field → what is right, where that is more than the kinds of its errors say."""
 

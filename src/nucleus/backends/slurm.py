@@ -205,7 +205,7 @@ class Slurm:
     def _asked(self, program: str, *arguments: str) -> Finished:
         finished = self._run(program, *arguments)
         if finished.exit_status:
-            raise HostError(f"{program} failed: {_message(finished)}; run `sinfo` and `scontrol ping`")
+            raise HostError(f"{program} failed: {message_of(finished)}; run `sinfo` and `scontrol ping`")
         return finished
 
     def _run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
@@ -221,18 +221,23 @@ class Slurm:
             raise HostError(f"{error}; run `sinfo` and `scontrol ping`") from None
 
     def _refusal(self, job: NewJob, finished: Finished) -> UserError | HostError:
-        message = _message(finished)
-        if any(part in message for part in _AWAY):
+        message = message_of(finished)
+        if is_away(message):
             return HostError(f"sbatch failed: {message}; run `sinfo` and `scontrol ping`")
         _LOG.warning("sbatch refused %s: %s", job.name, message)
         known = [text for part, text in _REFUSALS.items() if part in message]
         return UserError(known[0] if known else "this site's scheduler refused it; ask the site's operators")
 
 
-def _message(finished: Finished) -> str:
+def message_of(finished: Finished) -> str:
     """What a program of Slurm printed last as an error."""
     found = _ERROR.findall(finished.error_text)
     return str(found[-1]) if found else finished.error_text[-200:] or f"exit status {finished.exit_status}"
+
+
+def is_away(message: str) -> bool:
+    """Whether the controller does not answer now."""
+    return any(part in message for part in _AWAY)
 
 
 def parse_queue(text: str) -> list[Job]:

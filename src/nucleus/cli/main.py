@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
     "poll": "poll the site once, and print how its commands went",
+    "site": "let owners reserve sites for clusters of PRAGMA",
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",

@@ -1,9 +1,10 @@
-"""`nucleus cluster`, `nucleus allocation` and `nucleus audit`."""
+"""`nucleus cluster`, `nucleus allocation`, `nucleus site` and `nucleus audit`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from nucleus.cli.administration import (
@@ -20,6 +21,7 @@ from nucleus.cli.administration import (
 from nucleus.mirror import audit, clusters, identity
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
+from nucleus.reservations import records
 from rocks.core.errors import IncoherentError, UserError
 
 if TYPE_CHECKING:
@@ -92,6 +94,36 @@ def _permit_allocation(given: Any, session: Session) -> None:
     record(session, action, f"{cluster.name}/{given.allocation}")
 
 
+def _list_sites(_: Any, session: Session) -> None:
+    names = {project.id: project.name for project in identity.list_projects(session)}
+    rows = [
+        (
+            one.name,
+            one.cpus,
+            one.memory_gb,
+            "yes" if one.has_ent else "no",
+            one.address,
+            names.get(one.project_id or 0),
+        )
+        for one in records.list_sites(session)
+    ]
+    print_table(("SITE", "CPUS", "MEMORY (GB)", "ENT", "ADDRESS", "ADMINISTRATORS"), rows)
+
+
+def _add_site(given: Any, session: Session) -> None:
+    name = check_name(given.site, "a site")
+    for number, what in ((given.cpus, "CPUs"), (given.memory_gb, "GB of memory")):
+        if not 1 <= number <= _MAX_OF_SITE:
+            raise UserError(f"{name} cannot have {number} {what}: it may have 1 to {_MAX_OF_SITE}")
+    if given.address and not _ADDRESS.fullmatch(given.address):
+        raise UserError(f"{given.address!r} is no address of a site: USER@HOST is needed")
+    project = the_project(session, given.project).id if given.project else None
+    columns = {"name": name, "cpus": given.cpus, "memory_gb": given.memory_gb, "has_ent": given.ent}
+    with unique(f"the site {name}"):
+        session.insert("reservation_site", {**columns, "address": given.address, "project_id": project})
+    record(session, "add_site", name)
+
+
 def _list_audit(given: Any, session: Session) -> None:
     rows = audit.newest(session, max(1, min(given.last, 100_000)))
     if given.json:
@@ -117,6 +149,9 @@ def _verify_audit(_: Any, session: Session) -> None:
     )
 
 
+_MAX_OF_SITE = 1_000_000
+_ADDRESS = re.compile(r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
+
 _NODE = ("cluster", ("node", {"nargs": "?", "metavar": "NODE"}))
 _COMMANDS = {
     "cluster": {
@@ -134,6 +169,24 @@ _COMMANDS = {
             "let a cluster charge an allocation, or no more",
             _permit_allocation,
             ("allocation", "cluster", ("--remove", {"action": "store_true", "help": "no more"})),
+        ),
+    },
+    "site": {
+        "list": Action("list the sites that owners can reserve", _list_sites),
+        "add": Action(
+            "let owners reserve a site; without --address it is this one",
+            _add_site,
+            (
+                "site",
+                ("--cpus", {"type": int, "required": True, "metavar": "N", "help": "CPUs for clusters"}),
+                (
+                    "--memory-gb",
+                    {"type": int, "required": True, "metavar": "GB", "help": "memory for clusters"},
+                ),
+                ("--address", {"metavar": "USER@HOST", "help": "of a site that is reached by SSH"}),
+                ("--project", {"metavar": "PROJECT", "help": "its members administer the site"}),
+                ("--ent", {"action": "store_true", "help": "it has the network ent to other sites"}),
+            ),
         ),
     },
     "audit": {

@@ -285,7 +285,6 @@ def test_usage(server: NucleusServer, comet: Comet) -> None:
     assert comet("--version").out.startswith("comet 1.")
     assert "--walltime TIME" in comet("start", "--help").out
     assert comet("comet", "ll").status == 0
-    assert comet("reservation", "list").status == 5
     assert comet("ll", "--endpoint=none").status == 2
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import waiting
+from nucleus.api import routes
 from nucleus.api.app import create_application
 from nucleus.api.authentication import store_token
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
@@ -48,7 +48,7 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done here: who does not follow an operation gets the answer at once."""
-    monkeypatch.setattr(waiting, "DONE_SECONDS", 0.0)
+    monkeypatch.setattr(routes, "DONE_SECONDS", 0.0)
 
 
 @pytest.fixture

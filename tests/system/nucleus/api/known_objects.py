@@ -50,6 +50,7 @@ def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[
     return {
         **_of_clusters(),
         **_of_computesets(sets),
+        **_of_reservations(session, user_id, project_id),
         **_of_nodes(),
         **_of_images(session, user_id, project_id, project),
         **_of_operations(session, who, project_id),
@@ -197,6 +198,24 @@ def _of_operations(session: Session, who: str, project_id: int) -> dict[str, lis
     lists = [{"query": {}}, {"query": {"target": "vc2", "limit": 3}}, {"query": {"target": "vc2/vm-vc2-1"}}]
     lists += [{"query": {"state": ["queued", "cancelled"]}}]
     return {"get_operation": found, "cancel_operation": found[1:], "list_operations": lists}
+
+
+def _of_reservations(session: Session, user_id: int, project_id: int) -> dict[str, list[Request]]:
+    site = {"name": "UCSD", "cpus": 64, "memory_gb": 192, "project_id": project_id}
+    number = session.insert("reservation_site", site)
+    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    times = {"begin": begin.isoformat(), "end": (begin + timedelta(hours=1)).isoformat()}
+    key = {"public_key": "ssh-ed25519 AAAA ann"}
+    made = {"site_id": number, "user_id": user_id, "vc": "dock6", "cpus": 1, "memory_gb": 1, **key}
+    stored = [session.insert("reservation", made) for _ in range(MANY)]
+    body = {"site": "UCSD", "vc": "dock6", "cpus": 1, "memory_gb": 1, **times, **key}
+    return {
+        "list_reservation_sites": [{"query": {}}, {"query": times}],
+        "change_reservation_site": [{"path": {"name": "UCSD"}, "body": {"ent": True}}],
+        "list_reservations": [{}],
+        "create_reservation": [{"body": body}],
+        "cancel_reservation": [{"path": {"r": one}} for one in stored],
+    }
 
 
 def _of_users(session: Session, user_id: int, who: str, token: str) -> dict[str, list[Request]]:

@@ -94,6 +94,8 @@ class Cloud:
         """Create computes, then the frontend. After an error, none is left unless the cloud does not answer."""
         if dry_run.is_on():
             raise StateError("a dry run cannot know what the cloud would do; boot without dry-run")
+        if request.name:
+            raise UserError("the driver of clouds knows no requests; boot without request")
         if request.interfaces:
             raise UserError("the driver of clouds does not take add-iface; boot without it")
         key = read_key(request.key)
@@ -134,6 +136,10 @@ class Cloud:
             raise
         address = (frontend.public_ips or frontend.private_ips)[0]
         return Allocated(name, f"{name}.local", address, names, described)
+
+    def requested(self, name: str) -> list[str]:
+        """None: requests are not known."""
+        return []
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Start those that are off, as CloudStack's are after their creation."""

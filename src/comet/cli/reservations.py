@@ -1,0 +1,82 @@
+"""`comet reservation …`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Optional
+
+from comet.cli.computesets import local_time, seconds_since_epoch
+from comet.cli.context import Context, number
+from comet.cli.output import columns, safe, show
+from comet.client.errors import UsageError
+
+_COLUMNS = columns("id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address")
+
+
+def show_all(context: Context) -> None:
+    """A row for each interval; a reservation that repeats has several."""
+    found = context.client.reservations()
+    rows = [
+        {**one, **it, "begin": _local(it.get("begin")), "end": _local(it.get("end"))}
+        for one in found
+        for it in one.get("intervals", ())
+    ]
+    if not rows and context.form == "table":
+        context.say("you have no reservation. Make one: comet reservation create SITE VC")
+        return
+    context.print(rows, _COLUMNS, lambda: found)
+
+
+def create(context: Context) -> None:
+    given = context.arguments
+    missing = [f"--{it}" for it in ("begin", "end", "cpus", "memory", "key") if context.option(it) is None]
+    if missing:
+        raise UsageError(f"reservation create {given.site}: it needs {', '.join(missing)} as well")
+    made = context.client.reserve(
+        {
+            "site": given.site,
+            "vc": given.vc,
+            "begin": _moment(context.option("begin"), "--begin"),
+            "end": _moment(context.option("end"), "--end"),
+            "repeat": context.option("repeat"),
+            "until": _moment(context.option("until"), "--until"),
+            "cpus": number(str(context.option("cpus")), "a number of CPUs"),
+            "memory_gb": number(str(context.option("memory")), "a number of GB"),
+            "ent": context.option("ent"),
+            "public_key": _key(str(context.option("key"))),
+        }
+    )
+    count = len(made.get("intervals", ()))
+    times = "once" if count == 1 else f"{count} times"
+    show(safe(f"reservation {made.get('id')}: {given.site} is reserved {times}"))
+
+
+def cancel(context: Context) -> None:
+    chosen = number(context.arguments.reservation, "a reservation's number")
+    context.confirm_at_terminal(
+        f"Cancel reservation {chosen}? Its cluster is stopped, and removed with its disks."
+    )
+    context.client.cancel_reservation(chosen)
+    show(f"reservation {chosen} is cancelled")
+
+
+def _moment(text: Optional[Any], option: str) -> Optional[str]:
+    """A moment with its zone: that of this machine where none is given."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{option}={text}: give a date and a time, such as 2026-12-01T10:00") from None
+
+
+def _key(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--key={path}: it cannot be read: {error}") from None
+
+
+def _local(moment: Any) -> Optional[str]:
+    return local_time(seconds_since_epoch(moment if isinstance(moment, str) else None))

@@ -1,0 +1,232 @@
+"""Reservations of sites for virtual clusters of PRAGMA, and their shapes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime, Field, StringConstraints
+from starlette.responses import Response
+
+from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.models import VC_NAME, Answer, Moment, Request, Text
+from nucleus.api.problems import Problem, conflict, forbidden, invalid
+from nucleus.api.representations import text_of
+from nucleus.api.routes import changes, reads, route
+from nucleus.api.rules import demand_acknowledgement
+from nucleus.api.service import Change, Reading, no_content
+from nucleus.reservations import records, reserve
+from nucleus.reservations.rules import Span, most_used, spans_of
+from rocks.core.errors import StateError
+
+if TYPE_CHECKING:
+    from nucleus.api.representations import Json
+    from nucleus.reservations.records import Reservation, Site
+
+router = APIRouter()
+
+MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
+_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?")
+
+Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
+Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS)]
+MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB)]
+Time = Annotated[
+    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
+]
+When = Annotated[Time | None, Query()]
+
+
+class ReservableSite(Answer):
+    """A site, and what it has left in the time that was asked for (now, without one)."""
+
+    name: str
+    cpus: int
+    memory_gb: int
+    ent: bool
+    available: bool
+    cpus_left: int
+    memory_gb_left: int
+
+
+class ChangedSite(Request):
+    """What a site has from now on."""
+
+    cpus: Cpus | None = None
+    memory_gb: MemoryGb | None = None
+    ent: bool | None = None
+    available: bool | None = Field(None, description="false: nothing more can be reserved")
+
+
+class ReservedInterval(Answer):
+    """One time of a reservation."""
+
+    begin: Moment
+    end: Moment
+    state: str = Field(description="waiting, starting, running, stopping, stopped, cancelled or failed")
+    reason: str | None
+    cluster: str | None = Field(description="the virtual cluster")
+    address: str | None = Field(description="of its frontend")
+
+
+class ReservationAnswer(Answer):
+    """A site, reserved for a virtual cluster."""
+
+    id: int
+    site: str
+    owner: str
+    vc: str
+    cpus: int
+    memory_gb: int
+    ent: bool
+    created: Moment
+    intervals: list[ReservedInterval]
+
+
+class NewReservation(Request):
+    """Which site is reserved, when, and for which virtual cluster."""
+
+    site: Text
+    vc: Annotated[str, StringConstraints(pattern=VC_NAME)] = Field(
+        description="the cluster image, as the site's repository calls it"
+    )
+    begin: Time
+    end: Time
+    repeat: Literal["daily", "weekly"] | None = None
+    until: Time | None = Field(None, description="the last interval begins before it")
+    cpus: Cpus = Field(description="of all computes")
+    memory_gb: MemoryGb = Field(description="of the whole cluster")
+    ent: bool = Field(False, description="whether the cluster has an interface on the network between sites")
+    public_key: Text = Field(description="SSH key of the owner, in one line")
+
+
+@route(router, "GET /v1/reservation/site", "list_reservation_sites", "Sites", list[ReservableSite])
+@reads
+def list_sites(question: Reading, begin: When = None, end: When = None) -> Response:
+    """Sites with what is left of them from begin to end, at the worst moment."""
+    first = begin or question.call.now
+    first = first.astimezone(UTC)
+    span = Span(first, end.astimezone(UTC) if end else first + timedelta(minutes=1))
+    if span.end <= span.begin:
+        raise invalid("the end is not after the begin; exchange them", [("#/query/end", "it is too early")])
+    sites = records.list_sites(question.session)
+    return conditional_json(question.call.request, [_site_json(question, site, span) for site in sites])
+
+
+def _site_json(question: Reading, site: Site, span: Span) -> Json:
+    cpus, memory_gb = most_used(records.shares_of(question.session, site.id, span), span)
+    return {
+        "name": site.name,
+        "cpus": site.cpus,
+        "memory_gb": site.memory_gb,
+        "ent": site.has_ent,
+        "available": site.is_available,
+        "cpus_left": max(site.cpus - cpus, 0),
+        "memory_gb_left": max(site.memory_gb - memory_gb, 0),
+    }
+
+
+@route(
+    router, "PATCH /v1/reservation/site/{name}", "change_reservation_site", "Change a site", status_code=204
+)
+@changes("computeset", "change_site")
+def change_site(change: Change, name: Annotated[str, Path(max_length=64)], body: ChangedSite) -> Response:
+    """For the administrators of the site: what is reserved already stays so."""
+    site = _find_site(change, name)
+    if not change.scope.is_operator and site.project_id not in change.scope.projects:
+        raise forbidden(f"only the administrators of {site.name} change it")
+    given = body.model_dump(exclude_none=True)
+    columns = {_COLUMNS.get(key, key): value for key, value in given.items()}
+    if columns:
+        change.session.update("reservation_site", columns, id=site.id)
+    change.note(site.name, after=str(given))
+    return no_content()
+
+
+_COLUMNS = {"ent": "has_ent", "available": "is_available"}
+
+
+def _find_site(change: Change, name: str) -> Site:
+    found = records.find_site(change.session, name, is_locked=True)
+    if found is None:
+        known = ", ".join(site.name for site in records.list_sites(change.session)) or "none yet"
+        raise Problem("unknown-site", f"there is no site {name[:64]!r}; there are: {known}")
+    return found
+
+
+@route(router, "GET /v1/reservation", "list_reservations", "Your reservations", list[ReservationAnswer])
+@reads
+def list_reservations(question: Reading) -> Response:
+    """Those that you have made, and those of the sites that you administer."""
+    found = records.list_reservations(question.session, question.scope)
+    return conditional_json(question.call.request, [_reservation_json(one) for one in found])
+
+
+def _reservation_json(one: Reservation) -> Json:
+    intervals = [
+        {
+            "begin": text_of(it.begins_at),
+            "end": text_of(it.ends_at),
+            "state": it.state,
+            "reason": it.reason,
+            "cluster": it.cluster,
+            "address": it.address,
+        }
+        for it in one.intervals
+    ]
+    found = {**one._asdict(), "ent": one.has_ent, "created": text_of(one.created), "intervals": intervals}
+    del found["has_ent"]
+    return found
+
+
+@route(
+    router, "POST /v1/reservation", "create_reservation", "Reserve a site", ReservationAnswer, status_code=201
+)
+@changes("computeset", "create_reservation")
+def create_reservation(change: Change, body: NewReservation) -> Response:
+    """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
+    demand_acknowledgement(change.call)
+    if not _KEY.fullmatch(body.public_key.strip()):
+        raise invalid("public_key is no SSH key in one line; send what a file such as id_ed25519.pub has")
+    batch, now = change.call.service.configuration.batch, change.call.now
+    spans = spans_of(Span(body.begin, body.end), body.repeat, body.until, now, batch.most_walltime_minutes)
+    site = _find_site(change, body.site)
+    if not site.is_available:
+        raise conflict(f"{site.name} cannot be reserved at present; choose another site")
+    if body.ent and not site.has_ent:
+        raise conflict(f"{site.name} has no network to other sites; leave out ent, or choose another site")
+    columns = {
+        "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
+        "has_ent": body.ent, "public_key": body.public_key.strip(),
+    }  # fmt: skip
+    try:
+        number = reserve.reserve(change.session, site, spans, columns, batch)
+    except StateError as error:
+        raise conflict(str(error)) from None
+    (one,) = records.list_reservations(change.session, change.scope, number)
+    change.note(f"{site.name}/reservation {number}", after=body.vc)
+    return json_answer(_reservation_json(one), 201, {"Location": change.call.url("/v1/reservation")})
+
+
+@route(router, "DELETE /v1/reservation/{r}", "cancel_reservation", "Cancel a reservation", status_code=204)
+@changes("computeset", "cancel_reservation")
+def cancel_reservation(change: Change, r: Number) -> Response:
+    """All that is left of it; a cluster that runs is stopped."""
+    found = records.list_reservations(change.session, change.scope, r)
+    if not found:
+        raise unknown_reservation(r)
+    reserve.cancel(
+        change.session, _find_site(change, found[0].site), found[0], change.call.service.configuration.batch
+    )
+    change.note(f"{found[0].site}/reservation {r}", after="cancelled")
+    return no_content()
+
+
+def unknown_reservation(number: int | str) -> Problem:
+    """The refusal of a reservation that is not there, or not the caller's."""
+    return Problem(
+        "unknown-reservation",
+        f"there is no reservation {number} of yours; `comet reservation list` lists them",
+    )

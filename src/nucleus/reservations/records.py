@@ -1,0 +1,222 @@
+"""Sites that can be reserved, their reservations, and the intervals of these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.mirror.columns import columns_of, from_json, placeholders
+from nucleus.reservations.rules import Share, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.mirror.pool import Session
+    from nucleus.records import JsonObject, Scope
+
+WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
+STOPPED, CANCELLED, FAILED = "stopped", "cancelled", "failed"
+LIVING = (WAITING, STARTING, RUNNING, STOPPING)
+"""States of an interval that uses its site."""
+
+
+class Site(NamedTuple):
+    """Something that can be reserved. `address`: USER@HOST, None: this site. Members of the project administer it."""
+
+    id: int
+    name: str
+    cpus: int
+    memory_gb: int
+    has_ent: bool
+    is_available: bool
+    address: str | None
+    project_id: int | None
+
+
+class Interval(NamedTuple):
+    """One time of a reservation; `cluster` and `address` are those of its virtual cluster."""
+
+    id: int
+    begins_at: datetime
+    ends_at: datetime
+    state: str
+    reason: str | None
+    cluster: str | None
+    address: str | None
+
+
+class Reservation(NamedTuple):
+    """What somebody has reserved; `vc` is a cluster image."""
+
+    id: int
+    site: str
+    owner: str
+    vc: str
+    cpus: int
+    memory_gb: int
+    has_ent: bool
+    created: datetime
+    intervals: tuple[Interval, ...]
+
+
+class Living(NamedTuple):
+    """An interval as the controller has it."""
+
+    id: int
+    site_id: int
+    begins_at: datetime
+    ends_at: datetime
+    state: str
+    version: int
+    is_cancelled: bool
+    reason: str | None
+    timers: JsonObject
+
+
+class Requested(NamedTuple):
+    """What is booted for an interval; `address`: that of its site."""
+
+    id: int
+    vc: str
+    cpus: int
+    public_key: str
+    address: str | None
+
+
+_SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
+_OF_INTERVAL = columns_of("i", Interval._fields)
+
+
+def list_sites(session: Session) -> list[Site]:
+    """All sites, by name."""
+    return [Site(*row) for row in session.rows(f"{_SITE} ORDER BY s.name")]
+
+
+def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site | None:
+    """The site; locked: who reserves it, or changes it, waits until the end of the transaction."""
+    row = session.row(f"{_SITE} WHERE s.name = %s{' FOR UPDATE' if is_locked else ''}", (name,))
+    return Site(*row) if row else None
+
+
+def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
+    """What is reserved of a site in the span."""
+    rows = session.rows(
+        "SELECT i.begins_at, i.ends_at, r.cpus, r.memory_gb FROM reservation_interval i"
+        " JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND i.ends_at > %s"
+        f" AND i.state IN ({placeholders(LIVING)})",
+        (site_id, span.end, span.begin, *LIVING),
+    )
+    return [Share(Span(begin, end), cpus, memory_gb) for begin, end, cpus, memory_gb in rows]
+
+
+def insert_reservation(
+    session: Session, columns: dict[str, Any], spans: Sequence[Span]
+) -> tuple[int, dict[int, Span]]:
+    """Store a reservation with its intervals: its number, and each interval's."""
+    number = session.insert("reservation", columns)
+    intervals = {}
+    for span in spans:
+        row = {"reservation_id": number, "begins_at": span.begin, "ends_at": span.end}
+        intervals[session.insert("reservation_interval", row)] = span
+    return number, intervals
+
+
+def list_reservations(session: Session, scope: Scope, number: int | None = None) -> list[Reservation]:
+    """Those that the asker has made, and those of the sites that the asker administers; by number."""
+    condition, values = _visible(scope)
+    if number is not None:
+        condition, values = f"{condition} AND r.id = %s", [*values, number]
+    rows = session.rows(
+        "SELECT r.id, s.name, u.username, r.vc, r.cpus, r.memory_gb, r.has_ent, r.created FROM reservation r"
+        " JOIN reservation_site s ON s.id = r.site_id JOIN user u ON u.id = r.user_id"
+        f" WHERE {condition} ORDER BY r.id",
+        values,
+    )
+    numbers = [row[0] for row in rows]
+    intervals = dict[int, list[Interval]]((one, []) for one in numbers)
+    for owner, *values in session.rows(
+        f"SELECT i.reservation_id, {_OF_INTERVAL} FROM reservation_interval i"
+        f" WHERE i.reservation_id IN ({placeholders(numbers)}) ORDER BY i.begins_at",
+        numbers,
+    ):
+        intervals[owner].append(Interval(*values))
+    found: list[tuple[Any, ...]] = [(*row, tuple(intervals[row[0]])) for row in rows]
+    return [Reservation(*one) for one in found]
+
+
+def _visible(scope: Scope) -> tuple[str, list[Any]]:
+    if scope.is_operator:
+        return "TRUE", []
+    projects = sorted(scope.projects)
+    return f"(r.user_id = %s OR s.project_id IN ({placeholders(projects)}))", [scope.user_id, *projects]
+
+
+def cancel(session: Session, number: int) -> list[int]:
+    """Cancel what is left of a reservation: intervals that wait end now, those that run are stopped.
+
+    The numbers of those that have waited.
+    """
+    waiting = [
+        one
+        for (one,) in session.rows(
+            "SELECT id FROM reservation_interval WHERE reservation_id = %s AND state = %s FOR UPDATE",
+            (number, WAITING),
+        )
+    ]
+    also = "version = version + 1"
+    session.update(
+        "reservation_interval", {"is_cancelled": True}, also, reservation_id=number, state=list(LIVING)
+    )
+    session.update("reservation_interval", {"state": CANCELLED}, id=waiting)
+    return waiting
+
+
+_OF_SITE = (
+    " FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
+    " JOIN reservation_site s ON s.id = r.site_id WHERE"
+)
+_LIVING = f"i.state IN ({placeholders(LIVING)})"
+
+
+def living_intervals(session: Session) -> list[int]:
+    """The intervals that have not ended, and begin within an hour."""
+    rows = session.rows(
+        f"SELECT i.id{_OF_SITE} {_LIVING} AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)"
+        " ORDER BY i.begins_at",
+        (*LIVING, WAITING),
+    )
+    return [number for (number,) in rows]
+
+
+def lock_living(session: Session) -> set[int]:
+    """Lock this site; its intervals that have not ended."""
+    session.rows("SELECT id FROM reservation_site WHERE address IS NULL FOR UPDATE")
+    rows = session.rows(f"SELECT i.id{_OF_SITE} {_LIVING} AND s.address IS NULL", LIVING)
+    return {number for (number,) in rows}
+
+
+def lock_interval(session: Session, number: int) -> Living | None:
+    """An interval until the end of the transaction; None when it has ended."""
+    columns = (
+        "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version, i.is_cancelled, i.reason, i.timers"
+    )
+    row = session.row(f"SELECT {columns}{_OF_SITE} {_LIVING} AND i.id = %s FOR UPDATE", (*LIVING, number))
+    values: list[Any] = [] if row is None else [*row[:-1], from_json(row[-1])]
+    return Living(*values) if values else None
+
+
+def requested_of(session: Session, number: int) -> Requested | None:
+    """What an interval is for; None when there is none."""
+    row = session.row(f"SELECT i.id, r.vc, r.cpus, r.public_key, s.address{_OF_SITE} i.id = %s", (number,))
+    return None if row is None else Requested(*row)
+
+
+def running_of_site(session: Session, operation: str, site_id: int) -> int:
+    """How many operations of a site's intervals run, besides this one."""
+    return int(
+        session.value(
+            "SELECT COUNT(*) FROM operation WHERE state = 'running' AND id <> %s AND kind LIKE '%%\\_reservation'"
+            " AND JSON_VALUE(arguments, '$.site') = %s",
+            (operation, site_id),
+        )
+    )

@@ -1,0 +1,93 @@
+"""An interval of this site as a reservation of Slurm: whole nodes of the partition, for the service's user.
+
+Slurm lets operators alone create reservations: `sacctmgr modify user nucleus set adminlevel=operator`. Seen with
+22.05.8: to others it says "Invalid user id"; and of more nodes than are free it reserves those that are, and calls it
+done. So what it has reserved is read again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from nucleus.backends.slurm import is_away, message_of
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.process import run
+
+if TYPE_CHECKING:
+    from nucleus.configuration import BatchSettings
+    from nucleus.reservations.rules import Span
+    from rocks.core.process import Finished
+
+_NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
+_NODES = re.compile(r" NodeCnt=([0-9]+) ")
+_MISSING = ("not found", "Requested reservation is invalid", "No reservations")
+_ADVICE = "run `scontrol ping`, and look whether `sacctmgr show user` has the service's user as an Operator"
+
+
+class SlurmReservations:
+    """Those of this service: they are called by the number of their interval, and have its user."""
+
+    def __init__(self, settings: BatchSettings, command_seconds: float = 10.0) -> None:
+        self._partition, self._user = settings.partition, settings.user
+        self._seconds = command_seconds
+
+    def create(self, number: int, span: Span, cpus: int) -> None:
+        """Reserve whole nodes with so many CPUs at least. StateError, in words for owners, when they are not free."""
+        requested = self._node_count(cpus)
+        finished = self._run(
+            "scontrol", "create", "reservation", f"reservationname=nucleus-{number}",
+            f"starttime={span.begin:%Y-%m-%dT%H:%M:%S}", f"endtime={span.end:%Y-%m-%dT%H:%M:%S}",
+            f"users={self._user}", f"partition={self._partition}", f"nodecnt={requested}",
+        )  # fmt: skip
+        if finished.exit_status:
+            message = message_of(finished)
+            if is_away(message) or "user id" in message:
+                raise HostError(f"scontrol failed: {message}; {_ADVICE}")
+            raise _too_few(span)
+        found = _NODES.search(
+            self._asked("scontrol", "--oneliner", "show", "reservation", f"nucleus-{number}")
+        )
+        if found is None or int(found[1]) < requested:
+            self.delete(number)
+            raise _too_few(span)
+
+    def delete(self, number: int) -> None:
+        """End a reservation; one that is not there has ended."""
+        finished = self._run("scontrol", "delete", f"reservationname=nucleus-{number}")
+        if finished.exit_status and not any(part in message_of(finished) for part in _MISSING):
+            raise HostError(f"scontrol failed: {message_of(finished)}; {_ADVICE}")
+
+    def numbers(self) -> set[int]:
+        """The intervals that Slurm has reserved."""
+        lines = self._asked("scontrol", "--oneliner", "show", "reservation").splitlines()
+        ours = [line for line in lines if f" Users={self._user} " in line]
+        return {int(found[1]) for line in ours if (found := _NAME.match(line))}
+
+    def _node_count(self, cpus: int) -> int:
+        """How many of the partition's nodes have so many CPUs, whichever they are."""
+        text = self._asked("sinfo", "--noheader", "--Node", f"--partition={self._partition}", "--format=%c")
+        counts = [int(one) for one in text.split() if one.isdigit() and int(one)]
+        if not counts:
+            raise HostError(f"sinfo has no nodes of the partition {self._partition}; {_ADVICE}")
+        return -(-cpus // min(counts))
+
+    def _asked(self, *arguments: str) -> str:
+        finished = self._run(*arguments)
+        if finished.exit_status:
+            raise HostError(f"{arguments[0]} failed: {message_of(finished)}; {_ADVICE}")
+        return finished.text
+
+    def _run(self, *arguments: str) -> Finished:
+        try:  # the times of scontrol have no zone: they are those of its process
+            return run(arguments, deadline_seconds=self._seconds, environment={**os.environ, "TZ": "UTC"})
+        except ToolError as error:
+            raise HostError(f"{error}; {_ADVICE}") from None
+
+
+def _too_few(span: Span) -> StateError:
+    return StateError(
+        f"this site's scheduler has not enough free hosts from {span.begin:%Y-%m-%d %H:%M} to {span.end:%H:%M} UTC;"
+        " choose another time or fewer CPUs"
+    )

@@ -1,0 +1,227 @@
+"""Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nucleus.cli.main import main
+from nucleus.configuration import Configuration
+from nucleus.mirror import identity
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.reservations.controller import Controller
+from tests.slurm_site import PARTITION, USER, SlurmSite
+from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
+from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.conftest import sql
+from tests.waiting import at_once
+
+ALL, SITES = "/v1/reservation", "/v1/reservation/site"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ann"
+BASE = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+
+def at(hours: float) -> str:
+    return (BASE + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+
+
+def requested(begin: float = 0, hours: float = 2, **other: Any) -> dict[str, Any]:
+    """The body of a reservation, so many hours from an hour from now."""
+    times = {"begin": at(begin), "end": at(begin + hours)}
+    return {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY, **other}
+
+
+def reserve(service: Client, who: str = "ann", **body: Any) -> Any:
+    service.forget_rates()
+    return service.ask(who, "POST", ALL, json=requested(**body), headers=PROBLEMS)
+
+
+@pytest.fixture
+def sites(pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """UCSD with 64 CPUs and 192 GB, which project alpha administers, and NCHC with 1 and 1, reached by SSH."""
+    monkeypatch.setenv("NUCLEUS_DATABASE_SOCKET", pool.settings.socket)
+    monkeypatch.setenv("NUCLEUS_DATABASE_NAME", pool.settings.name)
+    with pool.transaction() as session:
+        identity.add_project(session, "ucsd-admins")
+        people["eve"] = add_person(session, "eve", "ucsd-admins")
+    add = ["site", "add"]
+    assert main([*add, "UCSD", "--cpus=64", "--memory-gb=192", "--project=ucsd-admins"]) == 0
+    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1", "--ent", "--address=root@nchc.example.org"]) == 0
+    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1"]) == 1
+    assert main([*add, "X", "--cpus=0", "--memory-gb=1"]) == 1
+    assert main([*add, "X", "--cpus=1", "--memory-gb=1", "--address=-oProxyCommand=x@h"]) == 1
+
+
+def left(service: Client, begin: float = 0, hours: float = 2) -> tuple[int, int]:
+    found = service.get("ann", f"{SITES}?begin={at(begin)}&end={at(begin + hours)}").json()
+    assert [one["name"] for one in found] == ["NCHC", "UCSD"]
+    return found[1]["cpus_left"], found[1]["memory_gb_left"]
+
+
+def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: None) -> None:
+    assert left(service) == (64, 192)
+    made = reserve(service)
+    assert made.status_code == 201, made.text
+    assert left(service) == (48, 188) and left(service, 1, 5) == (48, 188) and left(service, 2) == (64, 192)
+    assert reserve(service, cpus=49).status_code == 409
+    refused = reserve(service, "bob", memory_gb=189).json()
+    assert refused["code"] == "state-conflict"
+    assert "UCSD has 48 CPUs and 188 GB left from" in refused["detail"]
+    assert reserve(service, "bob", cpus=48, memory_gb=188).status_code == 201
+    assert left(service) == (0, 0) and reserve(service, begin=2, cpus=64, memory_gb=192).status_code == 201
+    days = [made.json()["intervals"][0][key] for key in ("begin", "end", "state")]
+    assert days == [at(0)[:-1] + ".000Z", at(2)[:-1] + ".000Z", "waiting"]
+
+
+def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: Pool) -> None:
+    mine = reserve(service).json()
+    others = reserve(service, "bob", repeat="daily", until=at(60)).json()
+    assert len(others["intervals"]) == 3
+    assert service.get("ann", ALL).json() == [mine] and service.get("bob", ALL).json() == [others]
+    assert service.get("root", ALL).json() == service.get("eve", ALL).json() == [mine, others]
+    assert service.ask("ann", "DELETE", f"{ALL}/{others['id']}", headers=PROBLEMS).status_code == 404
+    assert service.ask("ann", "DELETE", f"{ALL}/9999", headers=PROBLEMS).status_code == 404
+    assert service.ask("ann", "DELETE", f"{ALL}/x", headers=PROBLEMS).json()["code"] == "unknown-reservation"
+    assert left(service, 24) == (48, 188)
+    assert service.ask("bob", "DELETE", f"{ALL}/{others['id']}").status_code == 204
+    assert {one["state"] for one in service.get("bob", ALL).json()[0]["intervals"]} == {"cancelled"}
+    assert left(service, 24) == (64, 192) and left(service) == (48, 188)
+    sql(pool, "UPDATE reservation_interval SET state = 'running' WHERE reservation_id = %s", (mine["id"],))
+    assert service.ask("eve", "DELETE", f"{ALL}/{mine['id']}").status_code == 204, "her site"
+    assert left(service) == (48, 188), "it runs until it is stopped"
+    assert sql(pool, "SELECT is_cancelled FROM reservation_interval WHERE state = 'running'") == [(True,)]
+
+
+def test_a_site_is_changed_by_its_administrators_alone(service: Client, sites: None) -> None:
+    reserve(service)
+    for who, status in (("ann", 403), ("eve", 204), ("root", 204)):
+        answer = service.ask(who, "PATCH", f"{SITES}/UCSD", json={"cpus": 20}, headers=PROBLEMS)
+        assert answer.status_code == status, answer.text
+    assert (
+        service.ask("eve", "PATCH", f"{SITES}/NCHC", json={"cpus": 20}, headers=PROBLEMS).status_code == 403
+    )
+    assert service.ask("eve", "PATCH", f"{SITES}/none", json={}, headers=PROBLEMS).status_code == 404
+    assert left(service) == (4, 188)
+    service.ask("eve", "PATCH", f"{SITES}/UCSD", json={"cpus": 10, "available": False, "ent": True})
+    assert left(service) == (0, 188), "what was reserved stays"
+    refused = reserve(service, cpus=1, begin=5)
+    assert refused.status_code == 409 and "cannot be reserved at present" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ({"hours": -1}, 400),
+        ({"begin": -3}, 400),
+        ({"hours": 1000}, 400),
+        ({"repeat": "daily"}, 400),
+        ({"until": at(99)}, 400),
+        ({"repeat": "hourly", "until": at(99)}, 400),
+        ({"cpus": 0}, 400),
+        ({"cpus": 10**9}, 400),
+        ({"cpus": 100_000}, 409),
+        ({"memory_gb": 0}, 400),
+        ({"end": "2026-12-01T10:00:00"}, 400),
+        ({"end": "never"}, 400),
+        ({"end": "9999-12-31T23:59:59-10:00"}, 400),
+        ({"vc": "../dock6"}, 400),
+        ({"vc": "-x"}, 400),
+        ({"public_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, 400),
+        ({"public_key": f"{KEY}\nssh-rsa AAAA b"}, 400),
+        ({"site": "none"}, 404),
+        ({"ent": True}, 409),
+    ],
+)
+def test_what_cannot_be_changes_nothing(
+    service: Client, sites: None, pool: Pool, other: dict[str, Any], status: int
+) -> None:
+    answer = reserve(service, **other)
+    assert answer.status_code == status and "detail" in answer.json(), answer.text
+    assert sql(pool, "SELECT COUNT(*) FROM reservation") == [(0,)]
+
+
+def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) -> None:
+    answers = at_once(lambda who: reserve(service, who, cpus=40), ["ann", "bob"])
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+    assert left(service) == (24, 188)
+
+
+@pytest.fixture
+def operator(slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmSite]:
+    """The tests' Slurm, in which the service's user is an operator."""
+    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
+    level = ("--immediate", "--quiet", "modify", "user", USER, "set")
+    slurm.ask("sacctmgr", *level, "adminlevel=operator")
+    yield slurm
+    slurm.ask("sacctmgr", *level, "adminlevel=none")
+    for line in slurm.ask("scontrol", "--oneliner", "show", "reservation").splitlines():
+        if line.startswith("ReservationName="):
+            slurm.ask("scontrol", "delete", line.split()[0])
+
+
+def reserved(slurm: SlurmSite) -> list[tuple[str, str]]:
+    """(name, number of nodes) of each reservation of Slurm."""
+    text = slurm.ask("scontrol", "--oneliner", "show", "reservation")
+    fields = [dict(it.split("=", 1) for it in line.split() if "=" in it) for line in text.splitlines()]
+    return [(one["ReservationName"], one["NodeCnt"]) for one in fields if "ReservationName" in one]
+
+
+def test_a_reservation_of_this_site_is_one_of_slurm(
+    configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
+) -> None:
+    slurm = operator
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    with started(settings, pool, people) as service:
+        made = reserve(service, cpus=5, repeat="daily", until=at(30))
+        assert made.status_code == 201, made.text
+        numbers = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
+        assert reserved(slurm) == [(f"nucleus-{number}", "2") for number in numbers], "4 CPUs a node"
+        text = slurm.ask("scontrol", "--oneliner", "show", "reservation", f"nucleus-{numbers[0]}")
+        assert f"Users={USER} " in text and f"PartitionName={PARTITION} " in text
+        # of 3 nodes Slurm gives the 2 that are free, and says that it is done
+        refused = reserve(service, cpus=9)
+        assert refused.status_code == 409 and "not enough free hosts" in refused.json()["detail"]
+        refused = reserve(service, begin=-0.5, hours=25, cpus=9)
+        assert refused.status_code == 409
+        assert len(reserved(slurm)) == 2 and sql(pool, "SELECT COUNT(*) FROM reservation") == [(1,)]
+        batch_job = reserve(service, begin=5, cpus=16, repeat="daily", until=at(60))
+        assert batch_job.status_code == 201 and len(reserved(slurm)) == 5
+        other = reserve(service, site="NCHC", cpus=1, memory_gb=1, ent=True)
+        assert other.status_code == 201 and len(reserved(slurm)) == 5, "another site is not Slurm's"
+        assert service.ask("ann", "DELETE", f"{ALL}/{made.json()['id']}").status_code == 204
+        assert [count for _, count in reserved(slurm)] == ["4"] * 3
+        assert reserve(service, cpus=9).status_code == 201
+        slurm.ask("sacctmgr", "--immediate", "--quiet", "modify", "user", USER, "set", "adminlevel=none")
+        assert reserve(service, begin=20, cpus=1).status_code == 503, "no right of an operator"
+        count = sql(pool, "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'")
+        assert count == [(5,)]
+
+
+def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
+    configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
+) -> None:
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    guard = Guard(pool.settings, "reservations", "test")
+    assert guard.take()
+    with started(settings, pool, people) as service:
+        assert reserve(service, cpus=4).status_code == reserve(service, cpus=4).status_code == 201
+    first, second = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
+    times = ("starttime=now+9hours", "duration=60", f"partition={PARTITION}", "nodecnt=1")
+    for name, user in (("nucleus-999999", USER), ("nucleus-999998", "root"), ("maintenance", USER)):
+        operator.ask("scontrol", "create", "reservation", f"reservationname={name}", f"users={user}", *times)
+    operator.ask("scontrol", "delete", f"reservationname=nucleus-{first}")
+    try:
+        Controller(settings, guard).round()
+    finally:
+        guard.release()
+    names = {name for name, _ in reserved(operator)}
+    assert names == {f"nucleus-{second}", "nucleus-999998", "maintenance"}, "a death of ours left the first"
+    reason = "the site's scheduler has ended the reservation"
+    assert sql(pool, "SELECT id, state, reason FROM reservation_interval ORDER BY id") == [
+        (first, "failed", reason),
+        (second, "waiting", None),
+    ]
