@@ -1,7 +1,8 @@
 """Gives the machines of all computesets their events, and performs their actions; one driver at a time.
 
 Everything is compared again at each round: the set, its job, its nodes, its timers. So nothing is lost when a round
-ends anywhere; what a step decides is stored in one transaction with the operations that perform it.
+ends anywhere; what a step decides is stored in one transaction with the operations that perform it. A round reads all
+sets at once; one of which something has happened is read again, and locked.
 
 A machine that is on without a computeset is reported (event, metric, `nucleus status`) and left alone: one
 that an operator started for a reason would lose its work. Clusters without a project are the operators' own.
@@ -21,6 +22,7 @@ from nucleus.computesets import machine
 from nucleus.computesets.alarms import Alarms
 from nucleus.computesets.charges import store_charges
 from nucleus.computesets.machine import Action, Context, Event
+from nucleus.computesets.reading import STARTS, read_sets
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
@@ -58,9 +60,8 @@ _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
 
-_STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
-_POWER_OFFS = "poweroff_member"
-_KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
+_SHUTDOWNS, _POWER_OFFS = "shutdown_member", "poweroff_member"
+_KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
 
 
 def _end(
@@ -90,6 +91,19 @@ def _logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[Non
         _LOG.exception("%s: an error of this program", what)
 
 
+def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[Job, bool]]:
+    """Jobs that no set needs any more, and whether each has done its work."""
+    sets, found = {one.name: one for one in living}, list[tuple[Job, bool]]()
+    for name, job in jobs.items():
+        if job.state in (ENDED, UNKNOWN):
+            continue
+        one = sets.get(name)
+        context = None if one is None else machine.from_json_object(one.context, one.node_ids)
+        if context is None or context.is_released or (context.is_cancelled and not context.hosts):
+            found.append((job, context is not None and context.is_released and bool(context.hosts)))
+    return found
+
+
 class Driver:
     """The driver of a process; it does nothing without the lease."""
 
@@ -116,15 +130,38 @@ class Driver:
         with self._guard.transaction() as session:
             living = computesets.living_sets(session)
         jobs, doubles = jobs_by_name(self._jobs(living))
-        for one in living:
-            with _logged(f"computeset {one.id}"):
-                self._drive(one, jobs)
+        with self._guard.transaction() as session:
+            sets = read_sets(session, living, jobs)
+        facts = []
+        for seen in sets:
+            with _logged(f"computeset {seen.one.id}"):
+                if self._has_changed(seen):
+                    self._drive(seen.one, jobs)
+                elif changed := facts_of_job(seen, seen.one.state, seen.timers):
+                    facts.append((seen.one, changed))
+        with _logged("facts of jobs"):
+            self._store_facts(facts)
         for job in doubles:
             if job.state != ENDED:
                 with _logged(job.name):
                     self._batch.end(job, is_complete=False)
-        self._settle_jobs(jobs)
+        self._settle_jobs(jobs, living)
         self._check_site()
+
+    def _has_changed(self, seen: Seen) -> bool:
+        """Whether something has happened to the set, besides facts of a job."""
+        timers = self._timers_of_job(seen)
+        return timers != seen.timers or bool(self._events(seen, timers))
+
+    def _store_facts(self, facts: Sequence[tuple[Computeset, dict[str, Any]]]) -> None:
+        """Set, column → value of what owners see of its job: when one begins, the places of all that wait change."""
+        if not facts:
+            return
+        with self._guard.transaction() as session:
+            for one, changed in facts:
+                computesets.store_computeset(session, one.id, one.version, changed)
+            clusters.bump_generation(session, {one.cluster_id for one, _ in facts})
+        NEWS.give()
 
     def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
         """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
@@ -167,8 +204,10 @@ class Driver:
             event = Event("submit_reject", how=str(error)[:64])  # for owners
         with self._guard.transaction() as session:
             seen = self._read(session, one.id, None)
-            if seen is not None:
-                self._apply(session, seen, [event], dict(seen.timers))
+            if seen is None or not self._apply(session, seen, [event], dict(seen.timers)):
+                return
+        NEWS.give()
+        WORK.give()
 
     def _drive(self, one: Computeset, jobs: dict[str, Job]) -> None:
         job = jobs.get(one.name or "")
@@ -188,16 +227,7 @@ class Driver:
         one = computesets.find_computeset(session, SYSTEM, number, lock=True)
         if one is None or one.state in ENDED_SETS:
             return None
-        return Seen(
-            one,
-            machine.from_json_object(one.context, one.node_ids),
-            computesets.read_timers(session, number),
-            clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id),
-            clusters.nodes_by_id(session, SYSTEM, one.node_ids),
-            operations.busy_nodes(session, one.node_ids),
-            operations.failed_operations(session, number, _STARTS),
-            job,
-        )
+        return read_sets(session, [one], {job.name: job} if job else {})[0]
 
     def _timers_of_job(self, seen: Seen) -> JsonObject:
         """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""
@@ -284,7 +314,7 @@ class Driver:
         one, kinds, events = seen.one, {action.kind for action in actions}, list[NewEvent]()
         cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
         if kinds & {"shutdown", "poweroff"}:
-            events += _end(session, seen, _STARTS, cancelled, [QUEUED])
+            events += _end(session, seen, STARTS, cancelled, [QUEUED])
         if "poweroff" in kinds:
             events += _end(session, seen, _SHUTDOWNS, cancelled, [QUEUED])
         # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
@@ -332,26 +362,16 @@ class Driver:
             events.append(seen.event("set.ready", str(one.id), None, None))
         append_events(session, events)
 
-    def _settle_jobs(self, jobs: dict[str, Job]) -> None:
+    def _settle_jobs(self, jobs: dict[str, Job], living: Sequence[Computeset]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
-        with self._guard.transaction() as session:
-            living = {one.name: one for one in computesets.living_sets(session)}
-        for name, job in jobs.items():
-            if job.state in (ENDED, UNKNOWN):
-                continue
-            one = living.get(name)
-            context = None if one is None else machine.from_json_object(one.context, one.node_ids)
-            is_complete = context is not None and context.is_released and bool(context.hosts)
-            if (
-                is_complete
-                or context is None
-                or context.is_released
-                or context.is_cancelled
-                and not context.hosts
-            ):
-                with _logged(name):
-                    self._batch.end(job, is_complete)
-                    WORK.give()
+        if not _unneeded(jobs, living):
+            return
+        with self._guard.transaction() as session:  # one that was submitted in this round had no name before
+            living = computesets.living_sets(session)
+        for job, is_complete in _unneeded(jobs, living):
+            with _logged(job.name):
+                self._batch.end(job, is_complete)
+                WORK.give()
 
     def _check_site(self) -> None:
         """Now and then: which hosts the batch system has, what needs an operator, and what was charged."""

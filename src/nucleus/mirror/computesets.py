@@ -130,10 +130,10 @@ def uncharged_sets(session: Session) -> dict[str, bool]:
     return {name: bool(has_ended) for name, has_ended in rows}
 
 
-def read_timers(session: Session, number: int) -> JsonObject:
-    """Name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
-    row = session.row("SELECT timers FROM computeset WHERE id = %s", (number,))
-    return dict(from_json(row[0])) if row else {}
+def read_timers(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
+    """Set → name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
+    rows = session.rows(f"SELECT id, timers FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
+    return {number: dict(from_json(timers)) for number, timers in rows}
 
 
 def release_nodes(session: Session, number: int) -> None:
