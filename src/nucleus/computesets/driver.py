@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,27 +20,26 @@ from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
 from nucleus.computesets.alarms import Alarms
 from nucleus.computesets.charges import store_charges
-from nucleus.computesets.machine import Action, Context, Event
-from nucleus.computesets.reading import STARTS, read_sets
+from nucleus.computesets.machine import Action, Event
+from nucleus.computesets.performing import perform_actions
+from nucleus.computesets.reading import read_sets
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
-from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror import clusters, computesets
 from nucleus.mirror.columns import new_ulid
-from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
-from nucleus.records import SYSTEM, Computeset, JsonObject, NewEvent, NewOperation
+from nucleus.records import SYSTEM, Computeset, JsonObject
 from nucleus.states import (
-    CANCELLED,
     CREATED,
     ENDED,
     ENDED_SETS,
     ENDING,
-    QUEUED,
+    PENDING,
     RUNNING,
     SUBMITTED,
     UNKNOWN,
-    outcome_of,
 )
 from rocks.core.errors import HostError, RocksError, UserError
 
@@ -53,29 +51,11 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
-_ACTOR = "nucleus"
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
 
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
-
-_SHUTDOWNS, _POWER_OFFS = "shutdown_member", "poweroff_member"
-_KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
-
-
-def _end(
-    session: Session,
-    seen: Seen,
-    kind: str,
-    problem: JsonObject | None,
-    states: Sequence[str] = (QUEUED, RUNNING),
-) -> list[NewEvent]:
-    """End the set's operations of a kind; the events of that."""
-    return [
-        seen.event("operation.state", name, old, outcome_of(problem), name)
-        for name, old in operations.end_set_operations(session, seen.one.id, kind, problem, states)
-    ]
 
 
 @contextlib.contextmanager
@@ -98,6 +78,8 @@ def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[
         if job.state in (ENDED, UNKNOWN):
             continue
         one = sets.get(name)
+        if one is not None and not (one.context.get("is_released") or one.context.get("is_cancelled")):
+            continue
         context = None if one is None else machine.from_json_object(one.context, one.node_ids)
         if context is None or context.is_released or (context.is_cancelled and not context.hosts):
             found.append((job, context is not None and context.is_released and bool(context.hosts)))
@@ -115,6 +97,8 @@ class Driver:
         self._batch = batch
         self._clock = clock or Clock()
         self._checked: float | None = None
+        self._living: list[Computeset] = []
+        self._quiet: dict[int, tuple[int, str | None, Job]] = {}
         self._alarms = Alarms(guard)
 
     def run(self, stop: threading.Event) -> None:
@@ -128,10 +112,10 @@ class Driver:
         While the batch system does not answer, nothing happens to jobs; owners' ends, nodes and timers go on.
         """
         with self._guard.transaction() as session:
-            living = computesets.living_sets(session)
+            living = self._living = computesets.living_sets(session, self._living)
         jobs, doubles = jobs_by_name(self._jobs(living))
         with self._guard.transaction() as session:
-            sets = read_sets(session, living, jobs)
+            sets = read_sets(session, self._not_quiet(living, jobs), jobs)
         facts = []
         for seen in sets:
             with _logged(f"computeset {seen.one.id}"):
@@ -139,6 +123,8 @@ class Driver:
                     self._drive(seen.one, jobs)
                 elif changed := facts_of_job(seen, seen.one.state, seen.timers):
                     facts.append((seen.one, changed))
+                elif seen.job is not None and seen.job.state == PENDING and not seen.timers:
+                    self._quiet[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
         with _logged("facts of jobs"):
             self._store_facts(facts)
         for job in doubles:
@@ -147,6 +133,15 @@ class Driver:
                     self._batch.end(job, is_complete=False)
         self._settle_jobs(jobs, living)
         self._check_site()
+
+    def _not_quiet(self, living: Sequence[Computeset], jobs: dict[str, Job]) -> list[Computeset]:
+        """Without those that wait, when set and job are as they were when nothing followed from them."""
+
+        def is_quiet(one: Computeset) -> bool:
+            return self._quiet.get(one.id) == (one.version, one.cancel_requested, jobs.get(one.name or ""))
+
+        self._quiet = {one.id: self._quiet[one.id] for one in living if is_quiet(one)}
+        return [one for one in living if one.id not in self._quiet]
 
     def _has_changed(self, seen: Seen) -> bool:
         """Whether something has happened to the set, besides facts of a job."""
@@ -292,7 +287,7 @@ class Driver:
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
-        self._report(session, seen, state, context, actions)
+        perform_actions(session, seen, state, context, actions, self._settings.grace_seconds)
         return True
 
     def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
@@ -304,63 +299,6 @@ class Driver:
         for action in actions:
             if action.kind == "timer":
                 timers[action.text] = self._clock.timer(seconds[action.text])
-
-    def _arguments(self, action: Action) -> JsonObject:
-        if action.kind == "shutdown":
-            return {"seconds": math.ceil(self._settings.grace_seconds)}
-        return {"host": action.host} if action.host else {}
-
-    def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> list[NewEvent]:
-        one, kinds, events = seen.one, {action.kind for action in actions}, list[NewEvent]()
-        cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
-        if kinds & {"shutdown", "poweroff"}:
-            events += _end(session, seen, STARTS, cancelled, [QUEUED])
-        if "poweroff" in kinds:
-            events += _end(session, seen, _SHUTDOWNS, cancelled, [QUEUED])
-        # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
-        in_work = operations.nodes_in_work(session, one.id, _POWER_OFFS)
-        for index, action in enumerate(actions):
-            if action.kind == "poweroff" and action.node in in_work:
-                continue
-            if action.kind in _KINDS:
-                new = NewOperation(
-                    _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,
-                    project_id=seen.project_id, arguments=self._arguments(action),
-                    delay_seconds=action.delay_seconds, unique_key=f"set/{one.id}/{one.version}/{index}",
-                )  # fmt: skip
-                operations.insert_operation(session, new)
-            elif action.kind == "release":
-                computesets.release_nodes(session, one.id)
-            elif action.kind == "alarm":
-                _LOG.error("computeset %d: %s", one.id, action.text)
-                events.append(seen.event("alarm", str(one.id), None, action.text))
-        return events
-
-    def _report(
-        self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
-    ) -> None:
-        """Perform the actions, end the operations that asked for it, and store the events."""
-        one, events = seen.one, self._perform(session, seen, actions)
-        is_ready = any(action.kind == "ready" for action in actions)
-        if is_ready:
-            events += _end(session, seen, "start_set", None)
-        if context.is_degraded and not seen.context.is_degraded:
-            given_up = sum(member.has_given_up for member in context.members)
-            detail = f"{given_up} of {len(context.members)} nodes did not start"
-            events += _end(session, seen, "start_set", {"code": "host", "detail": detail})
-        if state in ENDED_SETS:
-            if context.reason == machine.USER:
-                problem = {"code": CANCELLED, "detail": f"the computeset {one.id} was ended by its owner"}
-            else:
-                problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
-            events += _end(session, seen, "start_set", problem)
-            events += _end(session, seen, "end_set", None)
-        clusters.bump_generation(session, [one.cluster_id])
-        if state != one.state:
-            events.append(seen.event("set.state", str(one.id), one.state, state))
-        if is_ready:
-            events.append(seen.event("set.ready", str(one.id), None, None))
-        append_events(session, events)
 
     def _settle_jobs(self, jobs: dict[str, Job], living: Sequence[Computeset]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""

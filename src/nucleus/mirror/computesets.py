@@ -64,9 +64,17 @@ def list_computesets(
     return _sets(session, f"{sql} ORDER BY s.id", values)
 
 
-def living_sets(session: Session) -> list[Computeset]:
-    """All sets that have not ended: for the driver."""
-    return _sets(session, f"WHERE s.state IN ({placeholders(LIVING_SETS)}) ORDER BY s.id", LIVING_SETS)
+def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Computeset]:
+    """All sets that have not ended, by number: for the driver. Of those `known`, what has changed is read again.
+
+    What does not count as a change is the charge, which the driver does not look at.
+    """
+    before = {(one.id, one.version, one.cancel_requested): one for one in known}
+    sql = f"SELECT id, version, cancel_requested FROM computeset WHERE state IN ({placeholders(LIVING_SETS)})"
+    keys = session.rows(f"{sql} ORDER BY id", LIVING_SETS)
+    changed = [key[0] for key in keys if key not in before]
+    read = {one.id: one for one in _sets(session, f"WHERE s.id IN ({placeholders(changed)})", changed)}
+    return [read[key[0]] if key[0] in read else before[key] for key in keys]
 
 
 def request_end(session: Session, number: int, how: str) -> bool:
