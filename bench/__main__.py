@@ -32,6 +32,7 @@ from bench import (
     start_up,
     table,
 )
+from bench.computesets import site as computesets
 from bench.images.figures import FIGURES
 from bench.site import STATE, BenchSite
 from bench.table import Row
@@ -54,9 +55,14 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R21", "R22", "R23", "R31"}
+_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R21", "R22", "R23", "R26", "R27", "R28", "R31"}
 _PARTS = (
-    Part((), "the cluster database", BenchSite.describe, tuple(_HERE - {"R18", "R22", "R23", "R31"})),
+    Part(
+        (),
+        "the cluster database",
+        BenchSite.describe,
+        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R31"}),
+    ),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
     Part(("R10", "R20"), "a site of 2,000 hosts and 20,000 virtual machines", size.measure),
@@ -66,6 +72,8 @@ _PARTS = (
     Part(("R9",), "many starts", many_hosts.measure),
     Part(("R18",), "from an image to an answer by SSH", image_to_ssh.measure),
     Part(("R21",), "a running machine moves", live_moves.measure),
+    Part(("R26", "R28"), "computesets in Slurm", computesets.measure_starts),
+    Part(("R27",), f"computesets in a Slurm of {computesets.HOST_COUNT} hosts", computesets.measure_rounds),
 )
 _BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"
 _BUSY_LOAD = 0.5

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import re
-import shutil
-import socket
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from bench.fairness import measure_turns
 from bench.requests import Service, ask, ask_steadily, follow
+from bench.service import Place, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
 from bench.timing import in_turns, run_seconds, typical
@@ -31,7 +26,6 @@ from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from rocks.core.errors import HostError, ToolError
-from rocks.core.process import end_group, start_with_pipes
 
 CLUSTERS, COMPUTES = 200, 99
 CHANGED = 1000
@@ -40,37 +34,7 @@ EACH_SECOND, SECONDS = 300, 75.0
 
 FOLLOWERS, USERS = 200, 10
 ROUNDS = 9
-_START_SECONDS = 120.0
 _COUNTERS = ("Questions", "Com_commit", "Handler_write", "Handler_update", "Handler_delete")
-
-
-class Place(NamedTuple):
-    """The schema, the executor's socket, and a folder for what the programs print."""
-
-    settings: DatabaseSettings
-    socket: Path
-    folder: Path
-
-    def environment(self, port: int) -> Mapping[str, str]:
-        """The settings of `nucleus serve`."""
-        return {
-            **os.environ,
-            "NUCLEUS_DATABASE_SOCKET": self.settings.socket,
-            "NUCLEUS_DATABASE_NAME": self.settings.name,
-            "NUCLEUS_DATABASE_USER": self.settings.user,
-            "NUCLEUS_EXECUTOR_KIND": "socket",
-            "NUCLEUS_EXECUTOR_SOCKET": str(self.socket),
-            "NUCLEUS_LISTEN_PORT": str(port),
-            "NUCLEUS_RESPONSIBILITY_REQUIRED": "false",
-            **_environment_of_unit(),
-            "PYTHONPATH": str(CHECKOUT / "src"),
-        }
-
-
-def _environment_of_unit() -> Mapping[str, str]:
-    """What the unit sets: how memory is given back."""
-    unit = (CHECKOUT / "packaging/files/rocks-nucleus.service").read_text("utf-8")
-    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", unit))
 
 
 def measure(site: BenchSite) -> list[Row]:
@@ -84,38 +48,10 @@ def measure(site: BenchSite) -> list[Row]:
     place = Place(settings, folder / "executor.sock", folder)
     played = [sys.executable, "-m", "bench.played_rocks", str(place.socket), str(CLUSTERS), str(COMPUTES)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
-    with _program(played, environment, folder / "played.log"):
-        _wait(place.socket.exists, "the played rocks")
+    with program(played, environment, folder / "played.log"):
+        wait(place.socket.exists, "the played rocks")
         rows = _polls(site, place)
         return [*rows, *_served(place), *_comet_alone()]
-
-
-@contextlib.contextmanager
-def _program(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """A program with its error output in a file; its number."""
-    program = start_with_pipes(arguments, environment)
-    try:
-        assert program.stderr is not None
-        copying = threading.Thread(target=_copy, args=(program.stderr, log))
-        copying.start()
-        yield program.pid
-    finally:
-        end_group(program)
-        copying.join()
-
-
-def _copy(source: IO[bytes], log: Path) -> None:
-    with log.open("wb") as file, contextlib.suppress(ValueError):  # its end closes the pipe
-        shutil.copyfileobj(source, file)
-
-
-def _wait(condition: object, what: str) -> None:
-    assert callable(condition)
-    end = time.monotonic() + _START_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise ToolError(f"{what} did not come within {_START_SECONDS:g} s")
-        time.sleep(0.1)
 
 
 def _polls(site: BenchSite, place: Place) -> list[Row]:
@@ -163,9 +99,9 @@ def _served(place: Place) -> list[Row]:
     services = _tokens(place)
     port = services[0].port
     arguments = [sys.executable, "-m", "nucleus.cli.main", "serve"]
-    with _program(arguments, place.environment(port), place.folder / "nucleus.log") as number:
-        _wait(lambda: _listens(port), "`nucleus serve`")
-        _wait(lambda: b'"stale":true' not in ask(services[0], "GET", "/v1/cluster/vc1"), "the first poll")
+    with program(arguments, place.environment(port), place.folder / "nucleus.log") as number:
+        wait(lambda: listens(port), "`nucleus serve`")
+        wait(lambda: b'"stale":true' not in ask(services[0], "GET", "/v1/cluster/vc1"), "the first poll")
         begin = time.monotonic()
         size = len(ask(services[0], "GET", "/v1/cluster/"))
         how = f"the first request of the service, once; {size / 1e6:.1f} MB"
@@ -195,7 +131,7 @@ def _turns(place: Place, owner: Service) -> list[Row]:
 
 def _tokens(place: Place) -> list[Service]:
     """Owners of all clusters: each may follow events by twenty streams only."""
-    pool, port = Pool(place.settings), _free_port()
+    pool, port = Pool(place.settings), free_port()
     services = []
     with pool.transaction() as session:
         project = identity.add_project(session, "bench")
@@ -206,18 +142,6 @@ def _tokens(place: Place) -> list[Service]:
             services.append(Service(port, store_token(session, user, ["power"], None, None, "bench")[1].text))
     pool.close()
     return services
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _answers(services: Sequence[Service]) -> list[Row]:

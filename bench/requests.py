@@ -21,16 +21,17 @@ class Service(NamedTuple):
     port: int
     token: str
 
-    def request(self, method: str, path: str) -> bytes:
-        """The bytes of a request without a body, on a connection that stays open."""
+    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """The bytes of a request, with JSON or without a body, on a connection that stays open."""
         lines = (
             f"{method} {path} HTTP/1.1",
             "Host: localhost",
             f"Authorization: Bearer {self.token}",
             "Prefer: respond-async",
-            "Content-Length: 0",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
         )
-        return "\r\n".join([*lines, "", ""]).encode()
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -52,13 +53,13 @@ async def _ask(connection: Connection, request: bytes) -> bytes:
     return body
 
 
-def ask(service: Service, method: str, path: str) -> bytes:
+def ask(service: Service, method: str, path: str, body: bytes = b"") -> bytes:
     """One request; the body of its answer."""
 
     async def work() -> bytes:
         connection = await _open(service)
         try:
-            return await _ask(connection, service.request(method, path))
+            return await _ask(connection, service.request(method, path, body))
         finally:
             connection[1].close()
 

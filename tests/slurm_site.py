@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.slurm.daemons import on_one_machine
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
 from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.patience import patience
@@ -305,11 +306,7 @@ def configuration(hosts: Sequence[str], site_lines: str) -> str:
     """The configuration of a site with these hosts, of which all run here."""
     nodes = [SlurmNode(host, "192.0.2.1", 4, has_machines=True) for host in hosts]
     text = slurm_configuration("slurm", "192.0.2.1", nodes, site_lines)
-    for number, host in enumerate(hosts):
-        text = text.replace(
-            f"NodeName={host} ", f"NodeName={host} NodeHostname=slurm Port={_PORT + 10 + number} "
-        )
-    return text
+    return on_one_machine(text, hosts, "slurm", _PORT + 10)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""A Slurm of the lab's own: its configuration, and for `make demo-slurm` its daemons on a machine of the lab."""
+"""A Slurm of the lab's own: its configuration, and its daemons on a machine of the lab, for the demo and the bench."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import database
@@ -16,7 +17,9 @@ from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 _FOLDER, _SCHEMA = "/run/slurm-demo", "slurm"
 _PROGRAM = "/opt/rocks/libexec/rocks-host-free"
 _SECONDS = 120.0
+_START_SECONDS = 600.0
 _GRACE_SECONDS = 10.0
+_FIRST_PORT = 20000
 
 _SITE_LINES = """
 SlurmUser=root
@@ -50,7 +53,18 @@ StorageLoc={schema}
 """
 
 
-def _write_files(folder: Path, controller: str, address: str, host: str) -> None:
+def on_one_machine(text: str, hosts: Sequence[str], controller: str, first_port: int) -> str:
+    """The configuration with a port for each of the hosts, which all run where the controller does."""
+    ports = {host: first_port + number for number, host in enumerate(hosts)}
+
+    def with_port(line: re.Match[str]) -> str:
+        port = ports.get(line[1])
+        return f"{line[0]} NodeHostname={controller} Port={port}" if port else line[0]
+
+    return re.sub(r"^NodeName=(\S+)", with_port, text, flags=re.MULTILINE)
+
+
+def _write_files(folder: Path, controller: str, address: str, hosts: Sequence[str], site_lines: str) -> None:
     """Write keys, folders and files for all daemons, whose folder is seen at `folder` here."""
     for name in ("etc", "state", "spool", "log", "run", "sbin"):
         (folder / name).mkdir()
@@ -70,20 +84,23 @@ def _write_files(folder: Path, controller: str, address: str, host: str) -> None
         path.write_bytes(content)
     # no plugin uses cgroups; slurmd does not begin where it looks for them, and there are none
     (folder / "etc/cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", "ascii")
-    nodes = [SlurmNode(host, address, 4, has_machines=True)]
-    text = slurm_configuration(controller, address, nodes, _SITE_LINES.format(folder=_FOLDER))
-    text = text.replace(f"NodeName={host} ", f"NodeName={host} NodeHostname={controller} ")
-    (folder / "etc/slurm.conf").write_text(text, "ascii")
+    nodes = [SlurmNode(host, address, 4, has_machines=True) for host in hosts]
+    lines = _SITE_LINES.format(folder=_FOLDER) + site_lines
+    text = slurm_configuration(controller, address, nodes, lines)
+    (folder / "etc/slurm.conf").write_text(on_one_machine(text, hosts, controller, _FIRST_PORT), "ascii")
 
 
 class Slurm:
-    """The Slurm of a running machine, whose only host it is; its configuration is where programs look for it."""
+    """The Slurm of a running machine, on which all its hosts are; its configuration is where programs look for it."""
 
-    def __init__(self, machine: Machine, host: str, address: str, hook: Path) -> None:
-        self._machine, self._host, self._address, self._hook = machine, host, address, hook
+    def __init__(
+        self, machine: Machine, hosts: Sequence[str], address: str, hook: Path, site_lines: str = ""
+    ) -> None:
+        self._machine, self._hosts, self._address, self._hook = machine, hosts, address, hook
+        self._site_lines = site_lines
 
     def start(self, account: str, users: str) -> None:
-        """Start anew, and wait until the host can get a job of the users. HostError when it does not come up."""
+        """Start anew, and wait until the hosts can get jobs of the users. HostError when one does not come up."""
         self.stop()
         machine, folder = self._machine, self._machine.inside(_FOLDER)
         folder.mkdir(mode=0o755)
@@ -91,7 +108,7 @@ class Slurm:
         program.write_bytes(self._hook.read_bytes())
         program.chmod(0o755)
         controller = machine.run_checked(["/usr/bin/hostname", "--short"], _SECONDS).text.strip()
-        _write_files(folder, controller, self._address, self._host)
+        _write_files(folder, controller, self._address, self._hosts, self._site_lines)
         for place in map(machine.inside, ("/etc/slurm", "/run/munge")):
             place.mkdir(exist_ok=True)
         machine.inside("/etc/slurm/slurm.conf").symlink_to(f"{_FOLDER}/etc/slurm.conf")
@@ -115,24 +132,26 @@ class Slurm:
             ("add", "user", users, f"account={account}"),
         ):
             self.ask("sacctmgr", "--immediate", "--quiet", *line)
-        slurmd = (
-            *environment,
-            f"{_FOLDER}/sbin/slurmd",
-            "-D",
-            "-d",
-            f"{_FOLDER}/sbin/slurmstepd",
-            "-N",
-            self._host,
+        self.start_hosts(self._hosts)
+        count = str(len(self._hosts))
+        self._wait(
+            "sinfo", "-h", "-p", "batch", "-t", "idle", "-o", "%D", is_so=lambda text: text.strip() == count
         )
-        machine.start_daemon("slurmd", slurmd)
-        self._wait("sinfo", "-h", "-t", "idle", "-o", "%D", is_so=lambda text: "1" in text)
+
+    def start_hosts(self, hosts: Sequence[str]) -> None:
+        """Start slurmd of these hosts, each in the background, with its number in a file."""
+        slurmd = (f"{_FOLDER}/sbin/slurmd", "-d", f"{_FOLDER}/sbin/slurmstepd", "-N", "{}")
+        settings = ("/usr/bin/env", f"SLURM_CONF={_FOLDER}/etc/slurm.conf")
+        program = ("/usr/bin/xargs", "--max-procs=2", "-I{}", *settings, *slurmd)
+        self._machine.run_checked(program, _START_SECONDS, "\n".join(hosts).encode("ascii"))
 
     def stop(self) -> None:
         """End it with its jobs, and remove its files; works twice."""
         machine = self._machine
         if machine.daemon("slurmctld") is not None:
-            machine.run(["/usr/bin/scancel", f"--nodelist={self._host}"], _SECONDS)
-        for name in ("slurmd", "slurmctld", "slurmdbd", "munged"):
+            machine.run(["/usr/bin/scancel", f"--nodelist={','.join(self._hosts)}"], _SECONDS)
+            self._stop_hosts()
+        for name in ("slurmctld", "slurmdbd", "munged"):
             machine.stop_daemon(name, _GRACE_SECONDS)
         drop = f"DROP DATABASE IF EXISTS {_SCHEMA}"
         machine.run_checked(
@@ -144,8 +163,20 @@ class Slurm:
         """What a program of Slurm prints. ToolError when it fails."""
         return self._machine.run_checked([f"/usr/bin/{program}", *arguments], _SECONDS).text.strip()
 
+    def _stop_hosts(self) -> None:
+        """End each slurmd, and wait until it has removed the file with its number."""
+        folder = self._machine.inside(f"{_FOLDER}/run")
+        files = [folder / f"slurmd.{host}.pid" for host in self._hosts]
+        numbers = "\n".join(file.read_text("ascii").strip() for file in files if file.exists())
+        self._machine.run(
+            ["/usr/bin/xargs", "--no-run-if-empty", "/usr/bin/kill"], _SECONDS, numbers.encode("ascii")
+        )
+        end_at = time.monotonic() + _GRACE_SECONDS
+        while any(file.exists() for file in files) and time.monotonic() < end_at:
+            time.sleep(0.1)
+
     def _wait(self, program: str, *arguments: str, is_so: Callable[[str], bool] = lambda _: True) -> None:
-        end_at = time.monotonic() + _SECONDS
+        end_at = time.monotonic() + _START_SECONDS
         while True:
             found: Finished = self._machine.run([f"/usr/bin/{program}", *arguments], _SECONDS)
             if found.exit_status == 0 and is_so(found.text):

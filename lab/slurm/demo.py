@@ -31,7 +31,7 @@ class DemoSlurm:
         self._site, self._demo, self._progress = site, demo, progress
         self._print = progress.print
         hook = CHECKOUT / "packaging" / "files" / "rocks-host-free"
-        self._slurm = Slurm(site.machine, FRONTEND, addresses()[0].partition("/")[0], hook)
+        self._slurm = Slurm(site.machine, [FRONTEND], addresses()[0].partition("/")[0], hook)
 
     def run(self) -> None:
         """From Slurm's start to its end, whatever happens between. RocksError when a step fails or charges differ."""

@@ -39,13 +39,12 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     if not sets:
         return []
     session, call, scope = one.session, one.call, one.scope
-    numbers = {found.cluster_id for found in sets}
-    by_id = {number: clusters.find_cluster_by_id(session, scope, number) for number in numbers}
+    by_id = clusters.clusters_by_id(session, scope, {found.cluster_id for found in sets})
     nodes = clusters.nodes_by_id(session, scope, [number for found in sets for number in found.node_ids])
     interfaces = clusters.interfaces_of(session, scope, sorted({node.cluster_id for node in nodes.values()}))
     answers = []
     for found in sets:
-        cluster = by_id[found.cluster_id]
+        cluster = by_id.get(found.cluster_id)
         if cluster is not None:
             freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
             computes = [

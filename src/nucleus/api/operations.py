@@ -49,7 +49,7 @@ def operations_json(question: Reading, found: Sequence[Operation]) -> list[Json]
     session, _, scope = question
     nodes = clusters.nodes_by_id(session, scope, {one.target_node for one in found if one.target_node})
     ids = {one.target_cluster for one in found if one.target_cluster}
-    names = {number: clusters.find_cluster_by_id(session, scope, number) for number in ids}
+    names = clusters.clusters_by_id(session, scope, ids)
     answers = []
     for one in found:
         cluster = names.get(one.target_cluster or 0)

@@ -1,7 +1,8 @@
 """Gives the machines of all computesets their events, and performs their actions; one driver at a time.
 
 Everything is compared again at each round: the set, its job, its nodes, its timers. So nothing is lost when a round
-ends anywhere; what a step decides is stored in one transaction with the operations that perform it.
+ends anywhere; what a step decides is stored in one transaction with the operations that perform it. A round reads all
+sets at once; one of which something has happened is read again, and locked.
 
 A machine that is on without a computeset is reported (event, metric, `nucleus status`) and left alone: one
 that an operator started for a reason would lose its work. Clusters without a project are the operators' own.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,26 +20,26 @@ from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
 from nucleus.computesets.alarms import Alarms
 from nucleus.computesets.charges import store_charges
-from nucleus.computesets.machine import Action, Context, Event
+from nucleus.computesets.machine import Action, Event
+from nucleus.computesets.performing import perform_actions
+from nucleus.computesets.reading import read_sets
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
-from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror import clusters, computesets
 from nucleus.mirror.columns import new_ulid
-from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
-from nucleus.records import SYSTEM, Computeset, JsonObject, NewEvent, NewOperation
+from nucleus.records import SYSTEM, Computeset, JsonObject
 from nucleus.states import (
-    CANCELLED,
     CREATED,
     ENDED,
     ENDED_SETS,
     ENDING,
-    QUEUED,
+    PENDING,
     RUNNING,
     SUBMITTED,
     UNKNOWN,
-    outcome_of,
 )
 from rocks.core.errors import HostError, RocksError, UserError
 
@@ -51,30 +51,11 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
-_ACTOR = "nucleus"
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
 
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
-
-_STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
-_POWER_OFFS = "poweroff_member"
-_KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
-
-
-def _end(
-    session: Session,
-    seen: Seen,
-    kind: str,
-    problem: JsonObject | None,
-    states: Sequence[str] = (QUEUED, RUNNING),
-) -> list[NewEvent]:
-    """End the set's operations of a kind; the events of that."""
-    return [
-        seen.event("operation.state", name, old, outcome_of(problem), name)
-        for name, old in operations.end_set_operations(session, seen.one.id, kind, problem, states)
-    ]
 
 
 @contextlib.contextmanager
@@ -90,6 +71,21 @@ def _logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[Non
         _LOG.exception("%s: an error of this program", what)
 
 
+def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[Job, bool]]:
+    """Jobs that no set needs any more, and whether each has done its work."""
+    sets, found = {one.name: one for one in living}, list[tuple[Job, bool]]()
+    for name, job in jobs.items():
+        if job.state in (ENDED, UNKNOWN):
+            continue
+        one = sets.get(name)
+        if one is not None and not (one.context.get("is_released") or one.context.get("is_cancelled")):
+            continue
+        context = None if one is None else machine.from_json_object(one.context, one.node_ids)
+        if context is None or context.is_released or (context.is_cancelled and not context.hosts):
+            found.append((job, context is not None and context.is_released and bool(context.hosts)))
+    return found
+
+
 class Driver:
     """The driver of a process; it does nothing without the lease."""
 
@@ -101,6 +97,8 @@ class Driver:
         self._batch = batch
         self._clock = clock or Clock()
         self._checked: float | None = None
+        self._living: list[Computeset] = []
+        self._quiet: dict[int, tuple[int, str | None, Job]] = {}
         self._alarms = Alarms(guard)
 
     def run(self, stop: threading.Event) -> None:
@@ -114,17 +112,51 @@ class Driver:
         While the batch system does not answer, nothing happens to jobs; owners' ends, nodes and timers go on.
         """
         with self._guard.transaction() as session:
-            living = computesets.living_sets(session)
+            living = self._living = computesets.living_sets(session, self._living)
         jobs, doubles = jobs_by_name(self._jobs(living))
-        for one in living:
-            with _logged(f"computeset {one.id}"):
-                self._drive(one, jobs)
+        with self._guard.transaction() as session:
+            sets = read_sets(session, self._not_quiet(living, jobs), jobs)
+        facts = []
+        for seen in sets:
+            with _logged(f"computeset {seen.one.id}"):
+                if self._has_changed(seen):
+                    self._drive(seen.one, jobs)
+                elif changed := facts_of_job(seen, seen.one.state, seen.timers):
+                    facts.append((seen.one, changed))
+                elif seen.job is not None and seen.job.state == PENDING and not seen.timers:
+                    self._quiet[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
+        with _logged("facts of jobs"):
+            self._store_facts(facts)
         for job in doubles:
             if job.state != ENDED:
                 with _logged(job.name):
                     self._batch.end(job, is_complete=False)
-        self._settle_jobs(jobs)
+        self._settle_jobs(jobs, living)
         self._check_site()
+
+    def _not_quiet(self, living: Sequence[Computeset], jobs: dict[str, Job]) -> list[Computeset]:
+        """Without those that wait, when set and job are as they were when nothing followed from them."""
+
+        def is_quiet(one: Computeset) -> bool:
+            return self._quiet.get(one.id) == (one.version, one.cancel_requested, jobs.get(one.name or ""))
+
+        self._quiet = {one.id: self._quiet[one.id] for one in living if is_quiet(one)}
+        return [one for one in living if one.id not in self._quiet]
+
+    def _has_changed(self, seen: Seen) -> bool:
+        """Whether something has happened to the set, besides facts of a job."""
+        timers = self._timers_of_job(seen)
+        return timers != seen.timers or bool(self._events(seen, timers))
+
+    def _store_facts(self, facts: Sequence[tuple[Computeset, dict[str, Any]]]) -> None:
+        """Set, column → value of what owners see of its job: when one begins, the places of all that wait change."""
+        if not facts:
+            return
+        with self._guard.transaction() as session:
+            for one, changed in facts:
+                computesets.store_computeset(session, one.id, one.version, changed)
+            clusters.bump_generation(session, {one.cluster_id for one, _ in facts})
+        NEWS.give()
 
     def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
         """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
@@ -167,8 +199,10 @@ class Driver:
             event = Event("submit_reject", how=str(error)[:64])  # for owners
         with self._guard.transaction() as session:
             seen = self._read(session, one.id, None)
-            if seen is not None:
-                self._apply(session, seen, [event], dict(seen.timers))
+            if seen is None or not self._apply(session, seen, [event], dict(seen.timers)):
+                return
+        NEWS.give()
+        WORK.give()
 
     def _drive(self, one: Computeset, jobs: dict[str, Job]) -> None:
         job = jobs.get(one.name or "")
@@ -188,16 +222,7 @@ class Driver:
         one = computesets.find_computeset(session, SYSTEM, number, lock=True)
         if one is None or one.state in ENDED_SETS:
             return None
-        return Seen(
-            one,
-            machine.from_json_object(one.context, one.node_ids),
-            computesets.read_timers(session, number),
-            clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id),
-            clusters.nodes_by_id(session, SYSTEM, one.node_ids),
-            operations.busy_nodes(session, one.node_ids),
-            operations.failed_operations(session, number, _STARTS),
-            job,
-        )
+        return read_sets(session, [one], {job.name: job} if job else {})[0]
 
     def _timers_of_job(self, seen: Seen) -> JsonObject:
         """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""
@@ -262,7 +287,7 @@ class Driver:
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
-        self._report(session, seen, state, context, actions)
+        perform_actions(session, seen, state, context, actions, self._settings.grace_seconds)
         return True
 
     def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
@@ -275,83 +300,16 @@ class Driver:
             if action.kind == "timer":
                 timers[action.text] = self._clock.timer(seconds[action.text])
 
-    def _arguments(self, action: Action) -> JsonObject:
-        if action.kind == "shutdown":
-            return {"seconds": math.ceil(self._settings.grace_seconds)}
-        return {"host": action.host} if action.host else {}
-
-    def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> list[NewEvent]:
-        one, kinds, events = seen.one, {action.kind for action in actions}, list[NewEvent]()
-        cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
-        if kinds & {"shutdown", "poweroff"}:
-            events += _end(session, seen, _STARTS, cancelled, [QUEUED])
-        if "poweroff" in kinds:
-            events += _end(session, seen, _SHUTDOWNS, cancelled, [QUEUED])
-        # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
-        in_work = operations.nodes_in_work(session, one.id, _POWER_OFFS)
-        for index, action in enumerate(actions):
-            if action.kind == "poweroff" and action.node in in_work:
-                continue
-            if action.kind in _KINDS:
-                new = NewOperation(
-                    _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,
-                    project_id=seen.project_id, arguments=self._arguments(action),
-                    delay_seconds=action.delay_seconds, unique_key=f"set/{one.id}/{one.version}/{index}",
-                )  # fmt: skip
-                operations.insert_operation(session, new)
-            elif action.kind == "release":
-                computesets.release_nodes(session, one.id)
-            elif action.kind == "alarm":
-                _LOG.error("computeset %d: %s", one.id, action.text)
-                events.append(seen.event("alarm", str(one.id), None, action.text))
-        return events
-
-    def _report(
-        self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
-    ) -> None:
-        """Perform the actions, end the operations that asked for it, and store the events."""
-        one, events = seen.one, self._perform(session, seen, actions)
-        is_ready = any(action.kind == "ready" for action in actions)
-        if is_ready:
-            events += _end(session, seen, "start_set", None)
-        if context.is_degraded and not seen.context.is_degraded:
-            given_up = sum(member.has_given_up for member in context.members)
-            detail = f"{given_up} of {len(context.members)} nodes did not start"
-            events += _end(session, seen, "start_set", {"code": "host", "detail": detail})
-        if state in ENDED_SETS:
-            if context.reason == machine.USER:
-                problem = {"code": CANCELLED, "detail": f"the computeset {one.id} was ended by its owner"}
-            else:
-                problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
-            events += _end(session, seen, "start_set", problem)
-            events += _end(session, seen, "end_set", None)
-        clusters.bump_generation(session, [one.cluster_id])
-        if state != one.state:
-            events.append(seen.event("set.state", str(one.id), one.state, state))
-        if is_ready:
-            events.append(seen.event("set.ready", str(one.id), None, None))
-        append_events(session, events)
-
-    def _settle_jobs(self, jobs: dict[str, Job]) -> None:
+    def _settle_jobs(self, jobs: dict[str, Job], living: Sequence[Computeset]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
-        with self._guard.transaction() as session:
-            living = {one.name: one for one in computesets.living_sets(session)}
-        for name, job in jobs.items():
-            if job.state in (ENDED, UNKNOWN):
-                continue
-            one = living.get(name)
-            context = None if one is None else machine.from_json_object(one.context, one.node_ids)
-            is_complete = context is not None and context.is_released and bool(context.hosts)
-            if (
-                is_complete
-                or context is None
-                or context.is_released
-                or context.is_cancelled
-                and not context.hosts
-            ):
-                with _logged(name):
-                    self._batch.end(job, is_complete)
-                    WORK.give()
+        if not _unneeded(jobs, living):
+            return
+        with self._guard.transaction() as session:  # one that was submitted in this round had no name before
+            living = computesets.living_sets(session)
+        for job, is_complete in _unneeded(jobs, living):
+            with _logged(job.name):
+                self._batch.end(job, is_complete)
+                WORK.give()
 
     def _check_site(self) -> None:
         """Now and then: which hosts the batch system has, what needs an operator, and what was charged."""

@@ -31,7 +31,7 @@ _PREFERENCE = (RUNNING, PENDING, UNKNOWN, ENDED)
 
 
 class Seen(NamedTuple):
-    """What a round has read of a set. `busy`: nodes of which an operation is queued or runs.
+    """What a round has read of a set. `nodes` and `busy`, those of which an operation is queued or runs: of all sets.
 
     `job` is None when the batch system has none, and of state UNKNOWN when it does not answer.
     """

@@ -62,9 +62,18 @@ def find_cluster(session: Session, scope: Scope, name: str, lock: bool = False) 
 
 def find_cluster_by_id(session: Session, scope: Scope, number: int) -> Cluster | None:
     """The cluster with that number, also one that is gone."""
+    return clusters_by_id(session, scope, [number]).get(number)
+
+
+def clusters_by_id(session: Session, scope: Scope, cluster_ids: Iterable[int]) -> dict[int, Cluster]:
+    """Number → cluster that the asker may see, also one that is gone."""
+    numbers = sorted(set(cluster_ids))
+    if not numbers:
+        return {}
     condition, values = visible(scope)
-    row = session.row(f"{_CLUSTER} WHERE c.id = %s AND {condition}", [number, *values])
-    return Cluster(*row) if row else None
+    which = f"c.id IN ({placeholders(numbers)}) AND {condition}"
+    rows = session.rows(f"{_CLUSTER} WHERE {which}", [*numbers, *values])
+    return {row[0]: Cluster(*row) for row in rows}
 
 
 def nodes_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -> dict[int, list[Node]]:

@@ -64,9 +64,17 @@ def list_computesets(
     return _sets(session, f"{sql} ORDER BY s.id", values)
 
 
-def living_sets(session: Session) -> list[Computeset]:
-    """All sets that have not ended: for the driver."""
-    return _sets(session, f"WHERE s.state IN ({placeholders(LIVING_SETS)}) ORDER BY s.id", LIVING_SETS)
+def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Computeset]:
+    """All sets that have not ended, by number: for the driver. Of those `known`, what has changed is read again.
+
+    What does not count as a change is the charge, which the driver does not look at.
+    """
+    before = {(one.id, one.version, one.cancel_requested): one for one in known}
+    sql = f"SELECT id, version, cancel_requested FROM computeset WHERE state IN ({placeholders(LIVING_SETS)})"
+    keys = session.rows(f"{sql} ORDER BY id", LIVING_SETS)
+    changed = [key[0] for key in keys if key not in before]
+    read = {one.id: one for one in _sets(session, f"WHERE s.id IN ({placeholders(changed)})", changed)}
+    return [read[key[0]] if key[0] in read else before[key] for key in keys]
 
 
 def request_end(session: Session, number: int, how: str) -> bool:
@@ -130,10 +138,10 @@ def uncharged_sets(session: Session) -> dict[str, bool]:
     return {name: bool(has_ended) for name, has_ended in rows}
 
 
-def read_timers(session: Session, number: int) -> JsonObject:
-    """Name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
-    row = session.row("SELECT timers FROM computeset WHERE id = %s", (number,))
-    return dict(from_json(row[0])) if row else {}
+def read_timers(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
+    """Set → name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
+    rows = session.rows(f"SELECT id, timers FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
+    return {number: dict(from_json(timers)) for number, timers in rows}
 
 
 def release_nodes(session: Session, number: int) -> None:

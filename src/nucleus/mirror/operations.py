@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
@@ -192,14 +193,18 @@ def _nodes(session: Session, which: str, values: Sequence[Any]) -> set[int]:
     return {number for (number,) in session.rows(sql, values)}
 
 
-def failed_operations(session: Session, set_id: int, kind: str) -> list[tuple[str, int]]:
-    """(identifier, node) of the set's operations of this kind that have failed, in the order of their identifiers."""
-    rows = session.rows(
-        "SELECT id, target_node FROM operation WHERE target_set = %s AND kind = %s AND state = 'failed'"
-        " AND target_node IS NOT NULL ORDER BY id",
-        (set_id, kind),
-    )
-    return [(identifier, node) for identifier, node in rows]
+def failed_operations(
+    session: Session, set_ids: Sequence[int], kind: str
+) -> dict[int, list[tuple[str, int]]]:
+    """Set → (identifier, node) of its operations of this kind that have failed, in the order of their identifiers."""
+    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for set_id, identifier, node in session.rows(
+        f"SELECT target_set, id, target_node FROM operation WHERE target_set IN ({placeholders(set_ids)})"
+        " AND kind = %s AND state = 'failed' AND target_node IS NOT NULL ORDER BY id",
+        [*set_ids, kind],
+    ):
+        found[set_id].append((identifier, node))
+    return found
 
 
 def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | None:

@@ -82,7 +82,7 @@ def test_a_host_gets_the_key_and_then_starts(
         assert key.read_text() == KEY
 
 
-def test_a_link_of_munges_user_is_not_followed_and_a_restart_that_is_missing_is_repeated(
+def test_what_munges_user_puts_in_the_place_of_the_key_is_replaced_and_a_restart_that_is_missing_is_repeated(
     machine: Machine,
 ) -> None:
     hook = machine.path("/etc/rocks/sec_attr.d/munge_key")
@@ -104,4 +104,11 @@ def test_a_link_of_munges_user_is_not_followed_and_a_restart_that_is_missing_is_
     os.utime(machine.folder / "stubs/units/munge.service.active", (0, 0))  # killed before the restart
     assert machine.done(give) == changed and machine.done(give) == ""
     assert machine.calls("systemctl").count("restart munge.service") == 2
+
+    key.rename(key.with_name("moved"))
+    key.symlink_to("moved")
+    assert machine.done(give) == changed and not key.is_symlink(), "a link to the right key, too, is replaced"
+    key.unlink()
+    os.mkfifo(key)
+    assert machine.done(give) == changed and key.is_file(), "a FIFO is not waited for"
     assert list(hook.parent.iterdir()) == [hook]

@@ -3,6 +3,7 @@
 `nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
 `pool`               connections to it
 `slurm`              a real Slurm of four hosts, once per worker
+`rounds`             the driver of computesets on it, round by round
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
 """
 
@@ -14,16 +15,20 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql  # noqa: TID251
 import pytest
 
-from nucleus.configuration import DatabaseSettings
+from nucleus.backends.slurm import Slurm
+from nucleus.configuration import BatchSettings, DatabaseSettings
 from nucleus.mirror.migrate import set_up
-from nucleus.mirror.pool import Pool, Session
+from nucleus.mirror.pool import Guard, Pool, Session
 from rocks.database.settings import Settings
-from tests.slurm_site import SlurmSite, slurm_site
+from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
+
+if TYPE_CHECKING:
+    from tests.system.nucleus.slurm_rounds import Rounds
 
 _NUMBERS = itertools.count(1)
 
@@ -135,3 +140,19 @@ def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
     assert mariadb.socket is not None
     with slurm_site(mariadb.socket) as started:
         yield started
+
+
+@pytest.fixture
+def rounds(
+    pool: Pool, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rounds]:
+    """The driver, with the programs of the test's Slurm; no job is left."""
+    from tests.system.nucleus.slurm_rounds import Rounds  # which imports this module
+
+    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
+    guard = Guard(pool.settings, "computesets", "test")
+    assert guard.take()
+    batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
+    yield Rounds(pool, guard, batch, cluster_number)
+    guard.release()
+    slurm.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.slurm.nodes import obey
 from nucleus.backends.batch import Batch
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.timers import Clock
@@ -15,16 +16,16 @@ from tests.waiting import wait_until
 
 
 class Hands:
-    """The hands of a clock, which a test puts forward."""
+    """The hands of a clock, which a test puts forward; `step_seconds`: the time of day alone was set."""
 
     def __init__(self) -> None:
-        self.ahead_seconds = 0.0
+        self.ahead_seconds = self.step_seconds = 0.0
 
     @property
     def clock(self) -> Clock:
         real = Clock()
         return Clock(
-            lambda: real.now() + self.ahead_seconds,
+            lambda: real.now() + self.ahead_seconds + self.step_seconds,
             lambda: real.since_boot() + self.ahead_seconds,
             lambda: "first",
         )
@@ -65,16 +66,7 @@ class Rounds:
     def turn(self) -> None:
         """A round of the driver, and what follows from it at the nodes."""
         self.driver.round()
-        for statement in (
-            "UPDATE node n JOIN operation o ON o.target_node = n.id SET n.state = 'active', n.image_state = 'mapped',"
-            " n.physical_host = JSON_VALUE(o.arguments, '$.host')"
-            " WHERE o.state = 'queued' AND o.kind = 'start_member'",
-            "UPDATE node n JOIN operation o ON o.target_node = n.id SET n.state = 'nostate', n.image_state = 'unmapped'"
-            " WHERE o.state = 'queued' AND o.kind IN ('shutdown_member', 'poweroff_member')",
-            "UPDATE operation SET state = 'succeeded', ended = UTC_TIMESTAMP(3) WHERE state = 'queued'",
-            "UPDATE cluster SET observed_image = UTC_TIMESTAMP(3), observed_power = UTC_TIMESTAMP(3)",
-        ):
-            sql(self._pool, statement)
+        obey(self._pool)
 
     def permit(self, account: str) -> int:
         """Let the cluster charge an account; the number of its project."""

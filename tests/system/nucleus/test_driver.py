@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -23,7 +23,7 @@ from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, computesets, events, operations, status
 from nucleus.mirror.observations import database_now, record_source
-from nucleus.mirror.pool import Guard, Pool
+from nucleus.mirror.pool import Guard, Pool, Session
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
 from nucleus.records import SYSTEM, NewOperation
@@ -222,6 +222,44 @@ def test_an_operation_whose_target_cannot_be_read_fails(
     with pool.transaction() as session:
         done = operations.get_operation(session, asked)
     assert done is not None and (done.state, (done.error or {})["code"]) == ("failed", "bug")
+
+
+@pytest.mark.usefixtures("hands")
+def test_a_round_has_as_many_statements_for_four_sets_as_for_one(
+    pool: Pool, cluster_number: int, turn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = list[str]()
+    run = Session._run  # noqa: SLF001
+
+    def counted(session: Session, sql: str, values: Sequence[object]) -> object:
+        statements.append(sql)
+        return run(session, sql, values)
+
+    def of_a_quiet_round() -> int:
+        for _ in range(4):
+            turn()
+        statements.clear()
+        turn()
+        return len(statements)
+
+    monkeypatch.setattr(Session, "_run", counted)
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster_number)
+
+    def start(node: int) -> int:
+        with pool.transaction() as session:
+            new = computesets.NewComputeset(cluster_number, (node,), "ann", "alp1", None, 60, "ann")
+            return computesets.insert_computeset(session, new)
+
+    first = start(nodes[0])
+    alone = of_a_quiet_round()
+    others = [start(node) for node in nodes[1:]]
+    assert of_a_quiet_round() == alone
+    assert {_state(pool, number) for number in (first, *others)} == {("running", None)}
+    with pool.transaction() as session:
+        assert computesets.request_end(session, others[0], "poweroff")
+    turn()
+    assert _state(pool, others[0]) == ("ending", "user"), "the end of one is seen"
 
 
 def test_setting_the_time_ends_no_set(

@@ -116,6 +116,10 @@ def test_of_two_sets_at_once_one_gets_the_node(pool: Pool, cluster_number: int) 
     with pool.transaction() as session:
         living = computesets.living_sets(session)
         assert len(living) == 1 and len(living[0].node_ids) == 2
+        again = computesets.living_sets(session, living)
+        assert again[0] is living[0], "what has not changed is not read again"
+        assert computesets.request_end(session, living[0].id, "shutdown")
+        assert computesets.living_sets(session, again)[0].cancel_requested == "shutdown"
         computesets.release_nodes(session, living[0].id)
         computesets.insert_computeset(session, _new_set(cluster_number, (a, b, c)))
 

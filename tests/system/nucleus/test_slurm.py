@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
-from nucleus.backends.slurm import Slurm
 from nucleus.cli.main import main
-from nucleus.configuration import BatchSettings
 from nucleus.hostlists import expand
 from nucleus.mirror import events, hosts, identity, status
 from nucleus.mirror.observations import database_now
-from nucleus.mirror.pool import Guard, Pool
+from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
 from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def rounds(
-    pool: Pool, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Rounds]:
-    """The driver, with the programs of the test's Slurm; no job is left."""
-    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
-    guard = Guard(pool.settings, "computesets", "test")
-    assert guard.take()
-    batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
-    yield Rounds(pool, guard, batch, cluster_number)
-    guard.release()
-    slurm.clear()
 
 
 def _accounting(slurm: SlurmSite, name: str | None) -> list[list[str]]:

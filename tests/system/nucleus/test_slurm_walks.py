@@ -1,0 +1,217 @@
+"""Random walks of computesets in a real Slurm: what operators, schedulers and failures do to them, in any order.
+
+After each step every machine that is on has a job, or its set ends or is degraded; no set has two jobs that run, and
+every job has a living set. In the end all sets end, and are charged what the accounting has.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from nucleus.hostlists import expand
+from nucleus.mirror import computesets
+from nucleus.mirror.pool import Pool
+from nucleus.records import SYSTEM, Computeset
+from nucleus.states import LIVING_SETS
+from rocks.core.process import run
+from tests.slurm_site import ACCOUNT, HOSTS, SlurmSite
+from tests.system.nucleus.conftest import compute_numbers, sql
+from tests.system.nucleus.slurm_rounds import Rounds
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+STEPS = 14
+_COMPUTES = 4
+
+
+class Walk:
+    """Its steps are named like what happens."""
+
+    def __init__(self, rounds: Rounds, slurm: SlurmSite, pool: Pool, cluster: int, seed: int) -> None:
+        self.rounds, self.slurm, self._pool, self._cluster = rounds, slurm, pool, cluster
+        self.chance = random.Random(seed)
+        self.taken: list[str] = []
+
+    def sets(self, *states: str) -> list[Computeset]:
+        with self._pool.transaction() as session:
+            return computesets.list_computesets(session, SYSTEM, states)
+
+    def try_to(self, program: str, *arguments: str) -> None:
+        """What Slurm may refuse."""
+        run((str(self.slurm.root_bin / program), *arguments), deadline_seconds=60)
+
+    def start(self) -> None:
+        with self._pool.transaction() as session:
+            nodes = compute_numbers(session, self._cluster)
+        busy = {number for one in self.sets(*LIVING_SETS) for number in one.node_ids}
+        free = [place for place in range(_COMPUTES) if nodes[place] not in busy]
+        if free:
+            first = self.chance.choice(free)
+            self.rounds.start(first, 2 if first + 1 in free and self.chance.random() < 0.5 else 1)
+
+    def end(self) -> None:
+        for one in self._one(*LIVING_SETS):
+            self.rounds.end(one.id)
+
+    def cancel_by_operator(self) -> None:
+        for one in self._one("submitted", "running"):
+            self.try_to("scancel", f"--name={one.name}")
+
+    def requeue(self) -> None:
+        for one in self._one("submitted", "running"):
+            self.try_to("scontrol", "requeue", str(one.jobid))
+
+    def extend(self) -> None:
+        for one in self._one("submitted", "running"):
+            self.try_to("scontrol", "update", f"job={one.jobid}", "TimeLimit=120")
+
+    def drain(self) -> None:
+        self._change_host("state=drain")
+
+    def take_down(self) -> None:
+        self._change_host("state=down")
+
+    def resume(self) -> None:
+        for host in HOSTS:
+            self.try_to("scontrol", "update", f"nodename={host}", "state=resume")
+
+    def reserve(self) -> None:
+        host, name = self.chance.choice(HOSTS), f"r{len(self.taken)}"
+        self.taken.append(name)
+        self.try_to(
+            "scontrol", "create", "reservation", f"reservationname={name}", "starttime=now", "duration=60",
+            "users=root", f"nodes={host}", "flags=ignore_jobs",
+        )  # fmt: skip
+
+    def preempt(self) -> None:
+        host = self.chance.choice(HOSTS)
+        self.try_to(
+            "sbatch", "-p", "urgent", f"--nodelist={host}", "--exclusive", "-A", ACCOUNT, "-D", "/", "-o", "/dev/null",
+            "--wrap", "exec sleep 3",
+        )  # fmt: skip
+
+    def kill_controller(self) -> None:
+        self.slurm.signal("slurmctld", "KILL")
+        self.rounds.turn()
+        self.slurm.start_controller()
+
+    def lose_accounting(self) -> None:
+        self.slurm.signal("slurmdbd", "KILL")
+        for _ in range(3):
+            self.rounds.turn()
+        self.slurm.start_database()
+
+    def step_clock(self) -> None:
+        self.rounds.hands.step_seconds += self.chance.choice((-86400.0, -60.0, 60.0, 86400.0))
+
+    def repair(self) -> None:
+        for name in self.taken:
+            self.try_to("scontrol", "delete", f"reservation={name}")
+        self.resume()
+
+    def _one(self, *states: str) -> list[Computeset]:
+        """One of them, if there are any."""
+        found = self.sets(*states)
+        return [self.chance.choice(found)] if found else []
+
+    def _change_host(self, how: str) -> None:
+        self.try_to("scontrol", "update", f"nodename={self.chance.choice(HOSTS)}", how, "reason=walk")
+
+    def is_consistent(self) -> bool:
+        """Whether it is so after a round; AssertionError where it never may be otherwise."""
+        self.rounds.turn()
+        lines = self.slurm.ask("squeue", "-h", "-o", "%j|%T|%N", "--user=nobody").splitlines()
+        jobs = [line.split("|") for line in lines]
+        running = [(name, expand(hosts)) for name, state, hosts in jobs if state == "RUNNING"]
+        assert len({name for name, _ in running}) == len(running), jobs
+        living = {one.name: one for one in self.sets(*LIVING_SETS)}
+        with_jobs = {(name, host) for name, hosts in running for host in hosts}
+        rows = sql(
+            self._pool,
+            "SELECT s.name, n.physical_host FROM node n JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
+            " JOIN computeset s ON s.id = m.computeset_id WHERE n.state = 'active'",
+        )
+        return (
+            len(self.rounds.nodes_on()) == len(rows)
+            and all(
+                row in with_jobs or living[row[0]].state == "ending" or living[row[0]].degraded
+                for row in rows
+            )
+            and all(name in living for name, state, _ in jobs if state in ("RUNNING", "PENDING"))
+        )
+
+
+FAULTS: tuple[Callable[[Walk], None], ...] = (
+    Walk.start, Walk.start, Walk.start, Walk.end, Walk.cancel_by_operator, Walk.requeue, Walk.extend, Walk.drain,
+    Walk.take_down, Walk.resume, Walk.reserve, Walk.preempt, Walk.kill_controller, Walk.lose_accounting,
+    Walk.step_clock,
+)  # fmt: skip
+
+
+@contextmanager
+def walking(rounds: Rounds, slurm: SlurmSite, pool: Pool, cluster: int, seed: int) -> Iterator[Walk]:
+    walk = Walk(rounds, slurm, pool, cluster, seed)
+    try:
+        yield walk
+    finally:
+        walk.repair()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_machines_have_jobs_and_sets_end_and_are_charged(
+    rounds: Rounds, slurm: SlurmSite, pool: Pool, cluster_number: int, seed: int
+) -> None:
+    done = list[str]()
+    with walking(rounds, slurm, pool, cluster_number, seed) as walk:
+        for _ in range(STEPS):
+            fault = walk.chance.choice(FAULTS)
+            done.append(fault.__name__)
+            fault(walk)
+            wait_until(walk.is_consistent, lambda: f"{done}: {walk.sets(*LIVING_SETS)}")
+            time.sleep(walk.chance.random() / 2)
+        walk.repair()
+        for one in walk.sets(*LIVING_SETS):
+            rounds.end(one.id)
+
+        def have_ended() -> bool:
+            rounds.hands.ahead_seconds += 2  # a controller that was killed may have forgotten a job
+            rounds.turn()
+            return not walk.sets(*LIVING_SETS)
+
+        wait_until(have_ended, lambda: f"{done}: {walk.sets(*LIVING_SETS)}")
+        assert rounds.nodes_on() == []
+        _compare_charges(walk)
+
+
+def _compare_charges(walk: Walk) -> None:
+    """Of all sets that had hosts. Of a job that a killed controller has forgotten, the accounting has no row."""
+    for one in [one for one in walk.sets() if one.start_time is not None]:
+        ask = (
+            "sacct",
+            "-n",
+            "-X",
+            "-D",
+            "-P",
+            f"--name={one.name}",
+            "-S",
+            "now-1day",
+            "-o",
+            "ElapsedRaw,AllocNodes",
+        )
+        if not walk.slurm.ask(*ask):
+            continue
+        wait_until(lambda one=one: _is_charged(walk, one.id), lambda ask=ask: walk.slurm.ask(*ask))  # type: ignore[misc]
+        rows = [line.split("|") for line in walk.slurm.ask(*ask).splitlines()]
+        charges = [int(seconds) * int(nodes) for seconds, nodes in rows]
+        assert walk.rounds.look(one.id).charged_seconds == sum(charges), rows
+
+
+def _is_charged(walk: Walk, number: int) -> bool:
+    walk.rounds.reconcile()
+    return walk.rounds.look(number).charged_seconds is not None
