@@ -25,7 +25,6 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.disks.guest_images import make_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.leases import records as leases
@@ -45,6 +44,7 @@ from rocks.machine.moves.moves import (
 from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
+from rocks.machine.providers.seeds import create_seeds
 from rocks.machine.spec import container_of, spec_of, start_request
 from rocks.network.guest_connections import VirtualFunction
 
@@ -204,7 +204,7 @@ def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: F
 
 def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
     """The start of the machine on the new host, under no lease yet, with its document and its seed."""
-    seed = make_seeds(database, [way.there]).get(way.vm.name)
+    seed = create_seeds(database, [way.there]).get(way.vm.name)
     if isinstance(seed, RocksError):
         raise seed
     lines = describe_vms(database, [way.there], filters_of)[way.vm.name]
