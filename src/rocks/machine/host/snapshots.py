@@ -20,7 +20,7 @@ from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DiskFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment
+from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
 from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
 from rocks.machine.host.files.holes import free_holes
 from rocks.machine.host.files.paths import open_file
@@ -46,6 +46,16 @@ def snapshot_files(host: Host, operation: Union[MakeSnapshot, RestoreSnapshot]) 
     if isinstance(operation, MakeSnapshot):
         check_not_restoring(host, operation.name)
     return {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
+
+
+def present_snapshot(host: Host, operation: MakeSnapshot) -> str:
+    """The name of the snapshot, if the machine has a complete one of it, of its disks or of former ones; else empty."""
+    name = next((copy.snapshot for copy in map(read_copy, operation.copies) if copy), "")
+    machine, folders = operation.disks[0].machine, {Path(disk.path).parent for disk in operation.disks}
+    files = [path for folder in sorted(folders) for path in folder.glob(f"*.snapshot.{name}.*")]
+    found = [(read_copy(str(path)), _owner(host, path)) for path in files]
+    of_name = [copy for copy, owner in found if copy and copy.snapshot == name and owner == machine]
+    return name if is_complete(of_name) else ""
 
 
 def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
@@ -239,6 +249,20 @@ def _give(host: Host, path: str, machine: str, moment: Moment) -> None:
         give_file(descriptor, path, machine, host.image_owners)
         free_holes(descriptor)
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _owner(host: Host, path: Path) -> str:
+    """The UUID of the machine that the file belongs to; empty for nobody's, and one that cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return host.image_owners.of_file(descriptor, str(path)) or ""
+    except RocksError:
+        return ""
     finally:
         os.close(descriptor)
 
