@@ -34,26 +34,14 @@ from rocks.machine.leases.leases import (
     was_running,
     was_stopping,
 )
-from rocks.machine.leases.plan import (
-    AskHolder,
-    disk_keys,
-    holders_of,
-    holders_to_ask,
-    leases_to_end,
-)
+from rocks.machine.leases.plan import AskHolder, disk_keys, holders_of, holders_to_ask, leases_to_end
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.plan import GUEST_RUNS, is_active, way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
-from rocks.machine.spec import (
-    LOCAL_TRANSPORT,
-    AlreadyRunningError,
-    container_of,
-    spec_of,
-    start_request,
-)
+from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
 from rocks.network.infiniband.partitions import leave_partitions
 
 if TYPE_CHECKING:
@@ -68,7 +56,6 @@ if TYPE_CHECKING:
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.hooks import VmHook
     from rocks.machine.leases.plan import DiskKey
-    from rocks.machine.spec import MachineSpec
 
 
 @dataclass(frozen=True)
@@ -225,7 +212,12 @@ def _specify(
             attempt.may_run = answer is not None and is_active(answer, vm.name)
             if domain is None or domain.state not in GUEST_RUNS or domain.token != attempt.token:
                 spec = spec_of(vm, connections_of(vm), neighbours)
-                attempt.request = _request(attempt, spec)
+                attempt.request = replace(
+                    spec.request,
+                    token=attempt.token,
+                    continues=was_cut_off(attempt),
+                    restores=attempt.is_saved,
+                )
                 # what the host would refuse by its domain claims nothing before
                 way_of(attempt.request, domain)
                 attempt.spec = spec
@@ -328,20 +320,10 @@ def _operation(database: Database, attempt: Attempt, hooks: StartHooks) -> Start
     vm, spec = attempt.vm, attempt.spec
     assert spec is not None
     given = hooks.preboot(vm) if hooks.preboot is not None else None
-    lines = given.splitlines() if given else _document(database, attempt, hooks)
-    return replace(attempt.request, xml=with_lease(lines, attempt.token, spec.network, vm.uuid))
-
-
-def _request(attempt: Attempt, spec: MachineSpec) -> StartDomain:
-    """The request, as that of a start that was interrupted or of a saved machine, if it is one."""
-    request = start_request(attempt.vm, spec, attempt.token)
-    return replace(request, continues=was_cut_off(attempt), restores=attempt.is_saved)
-
-
-def _document(database: Database, attempt: Attempt, hooks: StartHooks) -> list[str]:
-    vm = attempt.vm
     placements = {} if attempt.placement is None else {vm.name: attempt.placement}
-    return describe_vms(database, [vm], hooks.filters_of, placements)[vm.name]
+    described = {} if given else describe_vms(database, [vm], hooks.filters_of, placements)
+    lines = given.splitlines() if given else described[vm.name]
+    return replace(attempt.request, xml=with_lease(lines, attempt.token, spec.network, vm.uuid))
 
 
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:

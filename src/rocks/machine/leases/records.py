@@ -311,10 +311,9 @@ def take_down_fences(database: Database, host: str, fences: Collection[tuple[str
     )
     names = [str(name) for name, token in present if (str(name), int(token)) in fences]
     if names:
-        _free_fenced_parts(database, host, names)
-        database.execute(
-            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({placeholders(names)})", [host, *names]
-        )
+        values, of_names = [host, *names], placeholders(names)
+        _delete_parts(database, f"s.Token < f.Token AND f.Host = %s AND f.Name IN ({of_names})", values)
+        database.execute(f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({of_names})", values)
 
 
 def _free_parts(database: Database, names: Sequence[str]) -> None:
@@ -322,21 +321,15 @@ def _free_parts(database: Database, names: Sequence[str]) -> None:
 
     After a takeover by force from a silent host, that stays leased until the host confirms that the old domain is gone.
     """
-    for table in PARTS:
-        database.execute(
-            f"DELETE s FROM {table} s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE f.Name IS NULL AND s.Name IN ({placeholders(names)})",
-            names,
-        )
+    _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({placeholders(names)})", names)
 
 
-def _free_fenced_parts(database: Database, host: str, names: Sequence[str]) -> None:
-    """Release what is below the confirmed fences of these machines, which are still there."""
+def _delete_parts(database: Database, condition: str, values: Sequence[str]) -> None:
+    """Delete the parts `s`, each beside its fence `f`, for which the condition holds."""
     for table in PARTS:
         database.execute(
-            f"DELETE s FROM {table} s JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE s.Token < f.Token AND f.Host = %s AND f.Name IN ({placeholders(names)})",
-            [host, *names],
+            f"DELETE s FROM {table} s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name WHERE {condition}",
+            values,
         )
 
 

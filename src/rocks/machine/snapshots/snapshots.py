@@ -23,8 +23,8 @@ from rocks.fleet.wire.snapshots import (
     is_complete,
     read_copy,
 )
-from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_operations
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_one
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.leases import records as leases
@@ -35,7 +35,7 @@ from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.disk_files import ImageFact
@@ -293,8 +293,7 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
 
 def _lock(database: Database, name: str) -> VirtualMachine:
     table.load_vms(database, [name])
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     container_of(vm)
     return vm
@@ -331,12 +330,8 @@ def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> 
 def _perform(
     database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot
 ) -> tuple[str, ...]:
-    host = container_of(vm).name
-    operations: Mapping[str, list[MakeSnapshot | RestoreSnapshot]] = {host: [operation]}
-    with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(database, fleet, operations)
+    outcome = perform_one(database, container_of(vm).name, operation)
     error = error_of(outcome)
     if error is not None:
         raise error
-    assert not isinstance(outcome, RocksError)
-    return outcome.notes
+    return () if isinstance(outcome, RocksError) else outcome.notes
