@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, RocksError, StateError
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import IMAGE_ATTRIBUTE
 from rocks.machine.leases.records import read_leases
 from rocks.storage.volumes.move_records import read_moves
@@ -58,8 +58,7 @@ def disks_on_nas(database: Database, machines: Sequence[VirtualMachine]) -> dict
                 f"the disk of {vm.name} is on {found[vm.name].nas} and has no pool: rocks set host vm nas {vm.name} "
                 f"nas={found[vm.name].nas} zpool=POOL"
             )
-    for error in lock_vms(database, list(found)).values():
-        raise error
+    ensure_locked(database, list(found))
     for lease in read_leases(database, list(found)).values():
         if lease.is_held:
             raise StateError(

@@ -17,13 +17,12 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import present_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.placement import ShapeQuestion
     from rocks.fleet.wire.request import Reply, Request
     from rocks.fleet.wire.requests import Operation
-    from rocks.inventory.records import VirtualMachine
 
     Progress = Callable[[int, int, str], None]
     """Called with the number of hosts that have answered, the number of hosts, and the last one."""
@@ -62,7 +61,6 @@ def ask_facts(
     database: Database,
     fleet: Fleet,
     hosts: Collection[str],
-    vms: Iterable[VirtualMachine] = (),
     lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
     limit_seconds: float | None = None,
     epoch: int | None = None,
@@ -70,27 +68,21 @@ def ask_facts(
     files: Mapping[str, Collection[str]] | None = None,
     shapes: Mapping[str, ShapeQuestion] | None = None,
 ) -> dict[str, HostFacts | RocksError]:
-    """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
+    """Host → its facts, or the error.
 
     The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
     `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
     They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
-    `limit_seconds` is that of `ask_each`. `files` maps a host to further paths that its facts include, `shapes` to the
-    question for its cores and memory.
+    `limit_seconds` is that of `ask_each`. `files` maps a host to paths that its facts include, `shapes` to the question
+    for its cores and memory.
     """
     if not hosts:
         return {}
-    places: dict[str, dict[str, DiskPlace]] = {host: {} for host in hosts}
-    for vm in vms:
-        if vm.container is not None and vm.container.name in places:
-            places[vm.container.name].update({disk.path: DiskPlace(disk.path) for disk in vm.disks})
-    for host, paths in (files or {}).items():
-        places[host].update({path: DiskPlace(path) for path in sorted(paths)})
     fences = leases.fences_of_hosts(database, list(hosts))
     epoch = present_epoch(database) if epoch is None else epoch
     requests = {
         host: FactsRequest(
-            disks=tuple(places[host].values()),
+            disks=tuple(DiskPlace(path) for path in sorted((files or {}).get(host, ()))),
             fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
             lease_ends=tuple(LeaseEnd(name, token) for name, token in (lease_ends or {}).get(host, ())),
             epoch=epoch,
@@ -156,6 +148,13 @@ def perform_operations(
         for host, names in fenced.items():
             leases.take_down_fences(database, host, _confirmed(fences, host, names))
         database.commit()
+
+
+def perform_one(database: Database, host: str, operation: Operation) -> OperationOutcome | RocksError:
+    """The outcome of one operation on the host, or the host's error."""
+    with open_fleet(database, [host]) as fleet:
+        ((_, outcome),) = perform_operations(database, fleet, {host: [operation]})
+    return outcome
 
 
 def _confirmed(

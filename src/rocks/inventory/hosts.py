@@ -19,7 +19,7 @@ from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.records import MAX_CPUS, MAX_VM_CPUS
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
@@ -85,8 +85,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     if name.lower() != new_name.lower():
         check_name_unused(database, new_name)
         check_names_are_not_held(database, [new_name])
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     lease = leases.read_leases(database, [name], lock=True).get(name.lower())
     if lease is not None and lease.is_held:
         raise StateError(

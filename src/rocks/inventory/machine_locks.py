@@ -32,6 +32,12 @@ def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = Fa
     return busy
 
 
+def ensure_locked(database: Database, names: Sequence[str], *, also_moving: bool = False) -> None:
+    """As `lock_vms`; the error of the first machine that is not locked."""
+    for error in lock_vms(database, names, also_moving=also_moving).values():
+        raise error
+
+
 def check_not_moving(database: Database, found: Iterable[Lease]) -> None:
     """Raise the error of the first of the leases whose machine is moving to another host; one that moves is locked.
 
@@ -39,8 +45,7 @@ def check_not_moving(database: Database, found: Iterable[Lease]) -> None:
     """
     moving = [lease.name for lease in found if lease.state == MOVING]
     if moving:
-        for error in lock_vms(database, moving).values():
-            raise error
+        ensure_locked(database, moving)
 
 
 def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:

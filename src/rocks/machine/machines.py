@@ -23,7 +23,7 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_loading import load_hosts, which_are_vms
 from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
@@ -249,8 +249,7 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> Non
     """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
     if len(names) != 1 and changes.of_one_machine:
         raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
-    for error in lock_vms(database, names).values():
-        raise error
+    ensure_locked(database, names)
     for name in names:
         set_vm(database, name, changes)
 
@@ -279,7 +278,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
                 f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
             )
         check_names_are_not_held(database, [name])
-    _lock(database, name)
+    ensure_locked(database, [name])
     vm_inventory.lock_inventory(database)
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
@@ -371,12 +370,6 @@ def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, tar
     other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
     if other is not None:
         raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
-
-
-def _lock(database: Database, name: str) -> None:
-    """Lock the machine, so that no other command starts or stops it. BusyError while one does."""
-    for error in lock_vms(database, [name]).values():
-        raise error
 
 
 def _read_memory(text: str) -> int:

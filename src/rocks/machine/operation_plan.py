@@ -25,6 +25,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
+from rocks.fleet.wire.snapshots import has_snapshot
 from rocks.machine.plan import GUEST_RUNS, check_disk, is_active_domain
 
 if TYPE_CHECKING:
@@ -62,12 +63,13 @@ class SaveFacts(NamedTuple):
 class Observed(NamedTuple):
     """What a host observes of a machine: its domain, the files and devices that the operation names, by path.
 
-    `save` is there before a save only.
+    `save` is there before a save only. `snapshot`, before a new one, is its name if the machine has one already.
     """
 
     domain: DomainFact | None
     disks: Mapping[str, DiskFact] = {}
     save: SaveFacts | None = None
+    snapshot: str = ""
 
 
 class OperationPlan(NamedTuple):
@@ -234,7 +236,9 @@ def _growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
 
 
 def _snapshot(operation: MakeSnapshot, observed: Observed) -> tuple[str, ...]:
-    name, domain, files = operation.name, observed.domain, observed.disks
+    name, domain, files, present = operation.name, observed.domain, observed.disks, observed.snapshot
+    if present:
+        raise has_snapshot(name, present)
     if all(files[copy].exists for copy in operation.copies):
         return ()
     for disk in operation.disks:
@@ -251,7 +255,10 @@ def _snapshot(operation: MakeSnapshot, observed: Observed) -> tuple[str, ...]:
 def _leased(name: str, token: int | None) -> int:
     """The lease of the request. StateError without one, for a domain that is active."""
     if token is None:
-        raise StateError(f"{name} runs on this host without a lease of this site; try again")
+        raise StateError(
+            f"{name} runs on this host, and its lease is not recorded as running (rocks list host vm lease): rocks "
+            f"stop host vm {name}, then repeat the command"
+        )
     return token
 
 

@@ -48,34 +48,15 @@ def read_action(text: str) -> StopAction:
     raise UserError(f'invalid action "{text}". action must be one of {", ".join(ACTIONS)}')
 
 
-def stop_vms(
-    database: Database,
-    names: Sequence[str],
-    action: StopAction = "poweroff",
-    deadline_seconds: int = SHUTDOWN_SECONDS,
-    force: Force | None = None,
-    removed: Sequence[str] = (),
-    progress: Progress | None = None,
-    *,
-    discards_saves: bool = False,
-    report: Report | None = None,
-) -> Outcomes:
-    """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine.
+def machines_to_stop(
+    database: Database, names: Sequence[str], removed: Sequence[str] = ()
+) -> list[VirtualMachine]:
+    """The machines. StateError when one of the names is not that of a virtual machine.
 
     `removed` are names that hold a lease without a machine in the database: their domains are stopped on the hosts of
     their leases.
     """
-    machines = [*table.load_vms(database, names), *map(_removed_machine, removed)]
-    return stop_machines(
-        database,
-        machines,
-        action,
-        deadline_seconds,
-        force,
-        progress,
-        discards_saves=discards_saves,
-        report=report,
-    )
+    return [*table.load_vms(database, names), *map(_removed_machine, removed)]
 
 
 def _removed_machine(name: str) -> VirtualMachine:

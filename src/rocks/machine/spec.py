@@ -37,12 +37,11 @@ class AlreadyRunningError(StateError):
 class MachineSpec:
     """What the records say of a machine that is to run on its host; the host decides whether and how it starts.
 
-    `notes` are for the operator. `network` are the packet filters of its interfaces.
+    `request` is the start under no lease yet, and without its document. `notes` are for the operator. `network` are the
+    packet filters of its interfaces.
     """
 
-    disks: tuple[DiskSpec, ...]
-    links: tuple[LinkSpec, ...]
-    autostart: bool
+    request: StartDomain
     notes: tuple[str, ...] = ()
     network: FilterPlan = FilterPlan(is_on=False)
 
@@ -86,34 +85,23 @@ def spec_of(
     notes += _boot_note(vm)
     network = plan_filter(vm, connections)
     _check_vfs(vm, container, connections, outcome)
-    return MachineSpec(
+    request = StartDomain(
+        name=vm.name,
+        token=0,
+        xml="",
         disks=(
             *(disk_spec(vm, container, disk, outcome) for disk in vm.disks),
             *medium_of(vm, container, outcome),
         ),
         links=_links(vm, container, connections, neighbours, outcome),
         autostart=vm.host.attribute("kvm_autostart") == "true",
-        notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
-        network=network,
-    )
-
-
-def start_request(vm: VirtualMachine, spec: MachineSpec, token: int = 0) -> StartDomain:
-    """The request for the start of the machine under a lease; its document is still missing."""
-    container = container_of(vm)
-    return StartDomain(
-        name=vm.name,
-        token=token,
-        xml="",
-        disks=spec.disks,
-        links=spec.links,
-        autostart=spec.autostart,
         cpus=vm.host.cpus,
         memory_mb=vm.memory_mb,
         memory_reserve_mb=memory_reserve_mb(container),
-        needs_filters=spec.network.is_on and bool(spec.network.senders),
+        needs_filters=network.is_on and bool(network.senders),
         host=container.name,
     )
+    return MachineSpec(request, (*notes, unfiltered_note(vm)) if network.lets_all_through else notes, network)
 
 
 def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:

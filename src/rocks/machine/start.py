@@ -20,8 +20,6 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.disks.guest_images import find_copies, make_seeds, places_of, send_copies, use_copies
-from rocks.machine.disks.media import insert_media, use_media
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.hooks import load_changed
@@ -37,27 +35,15 @@ from rocks.machine.leases.leases import (
     was_running,
     was_stopping,
 )
-from rocks.machine.leases.plan import (
-    AskHolder,
-    disk_keys,
-    holders_of,
-    holders_to_ask,
-    leases_to_end,
-)
+from rocks.machine.leases.plan import AskHolder, disk_keys, holders_of, holders_to_ask, leases_to_end
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.placement.placement import claim_shapes, questions
 from rocks.machine.plan import GUEST_RUNS, is_active, way_of
-from rocks.machine.spec import (
-    LOCAL_TRANSPORT,
-    AlreadyRunningError,
-    container_of,
-    spec_of,
-    start_request,
-)
-from rocks.network.infiniband.partitions import leave_partitions, partitions_of_machines
-from rocks.network.sriov.functions import claim_vfs
+from rocks.machine.providers.provider import Questions
+from rocks.machine.providers.table import PROVIDERS
+from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
+from rocks.network.infiniband.partitions import leave_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,8 +51,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.fleet import Fleet
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.fleet.wire.infiniband import PartitionSpec
-    from rocks.fleet.wire.requests import SeedSpec, StartDomain
+    from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
@@ -189,31 +174,27 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
     steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
     hosts = sorted({*containers, *holders_to_ask(steps)})
     with open_fleet(database, hosts) as fleet:
-        media = insert_media(database, still_open(attempts))
-        machines = [attempt.vm for attempt in still_open(attempts)]
-        copies = find_copies(database, machines)
-        places = places_of(still_open(attempts), copies, media)
-        shapes = questions(still_open(attempts))
+        providers = [provider(database, hooks.notify) for provider in PROVIDERS]
+        asked = Questions()
+        for provider in providers:
+            provider.ask(still_open(attempts), asked)
         fenced = leases.fences_of_hosts(database, containers)
         facts = ask_facts(
             database,
             fleet,
-            sorted({*holders_of(steps), *fenced, *places, *shapes}),
-            [vm for vm in machines if vm.name in copies],
-            leases_to_end(steps),
-            files=places,
-            shapes=shapes,
+            sorted({*holders_of(steps), *fenced, *asked.files, *asked.shapes}),
+            lease_ends=leases_to_end(steps),
+            files=asked.files,
+            shapes=asked.shapes,
         )
         settle_leases(database, attempts, facts)
         _specify(database, attempts, facts)
-        booting = [attempt for attempt in still_open(attempts) if not attempt.is_saved]
-        missing = use_copies(booting, copies, facts)
-        missing |= use_media(booting, media, facts)
-        claim_vfs(database, booting)
-        claim_shapes(database, booting, facts)  # a saved machine still has its own
+        for provider in providers:
+            provider.claim([attempt for attempt in still_open(attempts) if not attempt.is_saved], facts)
         database.commit()
         _confirm_stopping(database, fleet, attempts)
-        send_copies(database, attempts, missing, hooks.notify)
+        for provider in providers:
+            provider.complete(still_open(attempts))
         _perform(database, fleet, attempts, hooks)
 
 
@@ -232,8 +213,14 @@ def _specify(
             attempt.may_run = answer is not None and is_active(answer, vm.name)
             if domain is None or domain.state not in GUEST_RUNS or domain.token != attempt.token:
                 spec = spec_of(vm, connections_of(vm), neighbours)
+                attempt.request = replace(
+                    spec.request,
+                    token=attempt.token,
+                    continues=was_cut_off(attempt),
+                    restores=attempt.is_saved,
+                )
                 # what the host would refuse by its domain claims nothing before
-                way_of(_continued(start_request(vm, spec, attempt.token), attempt), domain)
+                way_of(attempt.request, domain)
                 attempt.spec = spec
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
@@ -271,14 +258,9 @@ def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mappi
 def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
     operations: dict[str, list[StartDomain]] = {}
     asked: dict[str, Attempt] = {}
-    partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
-    seeds = make_seeds(database, [attempt.vm for attempt in still_open(attempts) if not attempt.is_saved])
     for attempt in still_open(attempts):
         with attempt.failing_alone():
-            seed = seeds.get(attempt.vm.name)
-            if isinstance(seed, RocksError):
-                raise seed
-            operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name), seed)
+            operation = _operation(database, attempt, hooks)
             operations.setdefault(container_of(attempt.vm).name, []).append(operation)
             asked[attempt.vm.name] = attempt
     is_unused = {name: attempt.lease_is_unused for name, attempt in asked.items()}
@@ -334,35 +316,15 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
         attempt.lease_is_unused = not attempt.may_run
 
 
-def _operation(
-    database: Database,
-    attempt: Attempt,
-    hooks: StartHooks,
-    partition: PartitionSpec | None,
-    seed: SeedSpec | None,
-) -> StartDomain:
+def _operation(database: Database, attempt: Attempt, hooks: StartHooks) -> StartDomain:
+    """The request, with the document."""
     vm, spec = attempt.vm, attempt.spec
     assert spec is not None
     given = hooks.preboot(vm) if hooks.preboot is not None else None
-    lines = given.splitlines() if given else _document(database, attempt, hooks)
-    return replace(
-        _continued(start_request(vm, spec, attempt.token), attempt),
-        xml=with_lease(lines, attempt.token, spec.network, vm.uuid),
-        partition=partition,
-        vfs=attempt.vfs,
-        seed=seed,
-    )
-
-
-def _continued(request: StartDomain, attempt: Attempt) -> StartDomain:
-    """The request, as that of a start that was interrupted or of a saved machine, if it is one."""
-    return replace(request, continues=was_cut_off(attempt), restores=attempt.is_saved)
-
-
-def _document(database: Database, attempt: Attempt, hooks: StartHooks) -> list[str]:
-    vm = attempt.vm
     placements = {} if attempt.placement is None else {vm.name: attempt.placement}
-    return describe_vms(database, [vm], hooks.filters_of, placements)[vm.name]
+    described = {} if given else describe_vms(database, [vm], hooks.filters_of, placements)
+    lines = given.splitlines() if given else described[vm.name]
+    return replace(attempt.request, xml=with_lease(lines, attempt.token, spec.network, vm.uuid))
 
 
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:

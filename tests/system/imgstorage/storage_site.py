@@ -15,7 +15,6 @@ from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
-from rocks.inventory.records import Disk, VirtualMachine
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
 from rocks.machine.plan import plan_start
@@ -120,7 +119,6 @@ class PlayedHosts:
         database: Database,
         fleet: Fleet,
         hosts: Collection[str],
-        vms: Iterable[VirtualMachine] = (),
         lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
         limit_seconds: float | None = None,
         files: Mapping[str, Collection[str]] | None = None,
@@ -128,7 +126,8 @@ class PlayedHosts:
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
         ended = () if self.domain else tuple(name for ends in (lease_ends or {}).values() for name, _ in ends)
-        facts = self._facts((disk for vm in vms for disk in vm.disks), ended)
+        paths = {path for of_host in (files or {}).values() for path in of_host}
+        facts = self._facts([DiskSpec(path, "raw", 1, path.startswith("/dev/")) for path in paths], ended)
         return dict.fromkeys(hosts, self.facts_error or facts)
 
     def perform_operations(
@@ -159,7 +158,7 @@ class PlayedHosts:
             return error
         return None
 
-    def _facts(self, disks: Iterable[Disk | DiskSpec], ended: tuple[str, ...] = ()) -> HostFacts:
+    def _facts(self, disks: Iterable[DiskSpec], ended: tuple[str, ...] = ()) -> HostFacts:
         found = tuple(DiskFact(disk.path, True, disk.is_block, 2**30, 2**40, 2**40) for disk in disks)
         state = self.domain
         domains = () if state is None else tuple(self._domain(*asked, state) for asked in self._asked.items())

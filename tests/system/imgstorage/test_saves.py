@@ -97,7 +97,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
         open_dm_devices=lambda: machine.dm_devices,
     )
     found = Guests(storage, machine, agent, folder)
-    save, played = machine.domains.save, hosts.ask_facts
+    save = machine.domains.save
 
     def ask_each(
         fleet: Fleet, requests: Mapping[str, Any], limit_seconds: float | None = None
@@ -107,11 +107,6 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
                 yield host, read_reply(reply_to(agent, write_request(request))[0], request)
             else:
                 yield host, HostError(f"{host} does not answer")
-
-    def is_known(database: Any, fleet: Fleet, asked: Any, vms: Any = (), *rest: Any, **also: Any) -> Any:
-        is_first = bool(vms) and all(machine.domains.find(vm.name) is None for vm in vms)
-        ask = played if is_first else host_requests.ask_facts
-        return ask(database, fleet, asked, vms, *rest, **also)
 
     def perform(database: Any, fleet: Fleet, operations: Any, progress: Any = None) -> Any:
         is_first = not any(one.restores for requested in operations.values() for one in requested)
@@ -123,7 +118,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
         found.note(name)
 
     monkeypatch.setattr(Fleet, "ask_each", ask_each)
-    monkeypatch.setattr(vm_start, "ask_facts", is_known)
+    monkeypatch.setattr(vm_start, "ask_facts", host_requests.ask_facts)
     monkeypatch.setattr(vm_start, "perform_operations", perform)
     monkeypatch.setattr(machine.domains, "save", saved)
     monkeypatch.setattr(saves, "_is_there", lambda device: has_device(machine, device))

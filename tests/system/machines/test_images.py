@@ -271,6 +271,10 @@ def test_an_interrupted_restore_keeps_the_machine_from_starting(two_disks: Machi
     two_disks.run("restore host vm snapshot g monday")
     two_disks.run("start host vm g")
     assert "cannot name a snapshot" in two_disks.refused("add host vm snapshot g ../a")
+    two_disks.run("remove host vm disk g vdb")
+    assert "g has a snapshot monday already" in two_disks.refused("add host vm snapshot g monday"), (
+        "of former disks"
+    )
 
 
 def iso(mark: bytes) -> bytes:

@@ -4,9 +4,11 @@ import copy
 import dataclasses
 import inspect
 import os
+import re
 import sys
 import threading
 from dataclasses import field
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +111,13 @@ def test_a_command_completes_few_of_the_classes_that_it_imports() -> None:
     ended = run([sys.executable, "-c", program], deadline_seconds=60, environment=settings)
     late, total = map(int, ended.text.split())
     assert late > 100 and late / total > 0.8
+
+
+def test_no_module_has_the_decorator_of_the_standard_library() -> None:
+    found = re.compile(r"^from dataclasses import [^\n]*\bdataclass\b|@dataclasses\.dataclass", re.MULTILINE)
+    folder = CHECKOUT / "src" / "rocks"
+    assert [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if path != Path(late.__file__) and found.search(path.read_text())
+    ] == []

@@ -8,7 +8,7 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
 from rocks.fleet.wire.requests import StartDomain
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.plan import StartPlan, Way, plan_start
-from rocks.machine.spec import MachineSpec, spec_of, start_request
+from rocks.machine.spec import MachineSpec, spec_of
 from rocks.network.guest_connections import Connection
 from tests.unit.machines import machine
 
@@ -41,7 +41,7 @@ def requested(
 ) -> StartDomain:
     """The request for a start under lease 7."""
     vm = vm or machine()
-    return replace(start_request(vm, spec_of(vm, connections, neighbours or {}), 7), **values)
+    return replace(spec_of(vm, connections, neighbours or {}).request, token=7, **values)
 
 
 def plan(

@@ -116,9 +116,14 @@ DISK = DiskSpec("/images/a", "raw", 1, False)
         (
             GrowDisk("a", DISK),
             Observed(RUNS, {"/images/a": disk(exists=True)}),
-            "without a lease of this site",
+            "its lease is not recorded as running",
         ),
         (RestoreSnapshot("a", (DISK,), ("/images/a.1",)), Observed(SAVED), "a runs, or is saved"),
+        (
+            MakeSnapshot("a", (DISK,), ("/images/a.1",)),
+            Observed(OFF, {"/images/a.1": disk(), "/images/a": disk(exists=True)}, snapshot="monday"),
+            "a has a snapshot monday already; rocks remove host vm snapshot a monday",
+        ),
         (
             MakeSnapshot("a", (DISK,), ("/images/a.1",), 5),
             Observed(RUNS, {"/images/a.1": disk(), "/images/a": disk(exists=True)}),

@@ -11,7 +11,7 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active, plan_start
-from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of, start_request
+from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine
@@ -20,9 +20,9 @@ DISK = DiskSpec(IMAGE, "raw", 36, False, directory="/images", target="vda,virtio
 
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
-    assert started(facts()) == MachineSpec(
-        disks=(DISK,), links=(), autostart=False, network=FilterPlan(is_on=True)
-    )
+    spec = started(facts())
+    assert spec == MachineSpec(spec.request, network=FilterPlan(is_on=True))
+    assert (spec.request.disks, spec.request.links, spec.request.autostart) == ((DISK,), (), False)
     assert plan(facts()) == StartPlan(Way.START, (f"make the disk {IMAGE} (raw, 36 GB)", "start web"))
     assert plan(facts(disks=(disk(exists=True),))).steps == ("start web",)
 
@@ -37,7 +37,7 @@ def test_what_crashed_under_this_lease_is_started_anew() -> None:
 )
 def test_autostart_is_exactly_true(value: str, autostart: bool) -> None:
     vm = machine(attributes={"kvm_autostart": value})
-    assert started(facts(), vm).autostart is autostart
+    assert started(facts(), vm).request.autostart is autostart
 
 
 @pytest.mark.parametrize("state", ["running", "blocked"])
@@ -107,7 +107,7 @@ def test_which_states_hold_memory_and_disks(state: str, active: bool) -> None:
 def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
     others = (domain("db", "running", memory_mb=3000), domain("off", memory_mb=9999))
     fits = machine(memory_mb=8192 - 256 - 3000)
-    assert started(facts(*others), fits).disks
+    assert started(facts(*others), fits).request.disks
     message = r"it needs 4937 MB of memory, and vmc-0-0 has 4936 MB left of 7936 MB .*\(3000 MB are taken\)"
     with pytest.raises(StateError, match=message):
         plan(facts(*others), machine(memory_mb=4937))
@@ -148,7 +148,7 @@ def test_a_non_numeric_reserve_raises(text: str) -> None:
 
 
 def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
-    assert started(facts(), machine(cpus=4)).disks
+    assert started(facts(), machine(cpus=4)).request.disks
     with pytest.raises(StateError, match="it has 5 CPUs, vmc-0-0 has 4"):
         plan(facts(), machine(cpus=5))
 
@@ -176,7 +176,7 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
     ],
 )
 def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, expected: DiskSpec) -> None:
-    assert started(facts(disks=(fact,)), machine(disks=[text])).disks == (expected,)
+    assert started(facts(disks=(fact,)), machine(disks=[text])).request.disks == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ def test_a_rule_of_starts_says_what_another_operation_does_not(
 ) -> None:
     with pytest.raises(StateError, match="^web is not moved: "):
         spec = spec_of(vm, (), {}, "is not moved")
-        plan_start(start_request(vm, spec, 7), vm.memory_mb, facts(**values), {}, "is not moved")
+        plan_start(spec.request, vm.memory_mb, facts(**values), {}, "is not moved")
 
 
 def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
-    assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).disks
+    assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).request.disks
 
 
 def test_only_a_vm_container_runs_machines() -> None:

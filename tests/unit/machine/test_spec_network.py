@@ -27,7 +27,7 @@ BRIDGE = LinkSpec("peth0.4", "local_bridge", None, 4, 9000)
 
 def test_taps_share_one_vlan_device() -> None:
     taps = (TAP, replace(TAP, mac="76:77:6e:80:00:01"), Bridged("76:77:6e:80:00:02", "eth0"))
-    assert started(facts(), connections=taps).links == (VLAN, SITE_BRIDGE)
+    assert started(facts(), connections=taps).request.links == (VLAN, SITE_BRIDGE)
 
 
 def test_without_8021q_the_way_out_is_named() -> None:
@@ -36,13 +36,15 @@ def test_without_8021q_the_way_out_is_named() -> None:
     ):
         plan(facts(has_8021q=False), connections=(TAP,))
     bridged = (Bridged("76:77:6e:80:00:02", "eth0"),)
-    assert started(facts(has_8021q=False), connections=bridged).links == (SITE_BRIDGE,)
+    assert started(facts(has_8021q=False), connections=bridged).request.links == (SITE_BRIDGE,)
 
 
 def test_a_host_may_keep_its_vlans_to_itself() -> None:
     vm = machine(place=container(vlan_transport="local"))
     reported = facts(has_8021q=False)
-    assert started(reported, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
+    assert started(reported, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).request.links == (
+        BRIDGE,
+    )
     with pytest.raises(StateError, match="but VLAN 4 also has machines on vmc-0-1, vmc-0-2"):
         plan(reported, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
 
@@ -64,8 +66,8 @@ def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
         StateError, match="vlan_transport=local.* rocks set host interface options web 76:77:"
     ):
         spec_of(vm, [function], {})
-    assert spec_of(vm, [replace(function, vlan=0)], {}).links == ()
-    assert spec_of(machine(), [function], {}).links == ()
+    assert spec_of(vm, [replace(function, vlan=0)], {}).request.links == ()
+    assert spec_of(machine(), [function], {}).request.links == ()
 
 
 def test_what_each_interface_may_send_goes_with_the_plan() -> None:
@@ -104,7 +106,7 @@ def test_addresses_of_the_sender() -> None:
     arguments = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
     found = started(facts(), machine(attributes=arguments), (Direct("76:77:6e:80:00:02", "eth1"),))
     assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
-    assert found.links == (LinkSpec("eth1", "site_device", None, 0),)
+    assert found.request.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
         with pytest.raises(StateError, match="not an IPv6 address of a machine"):
             plan(facts(), machine(attributes={"vm_ipv6": wrong}), (TAP,))
@@ -130,6 +132,6 @@ def test_more_cpus_than_a_machine_can_have_are_refused_before_the_host_is_asked(
     """As an earlier release recorded them; its maximum for a running machine counts as none."""
     with pytest.raises(StateError, match="has at most 255; rocks set host cpus web 255"):
         spec_of(machine("web", cpus=256), [], {})
-    assert spec_of(machine("web", cpus=255), [], {}).links == ()
+    assert spec_of(machine("web", cpus=255), [], {}).request.links == ()
     stored = {"kvm_max_cpus": "4096"}
     assert max_cpus(machine("web", cpus=4, attributes=stored)) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, List, Literal, NamedTuple, Optional, Tuple
 
-from rocks.core.errors import UserError
+from rocks.core.errors import StateError, UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
 _COPY = re.compile(r"(/.+)\.snapshot\.([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.([1-9][0-9]?)-of-([1-9][0-9]?)\Z")
@@ -34,6 +34,13 @@ def check_snapshot_name(name: str) -> str:
             f'"{name[:60]}" cannot name a snapshot: letters, digits, - and _ only, at most 32, a letter or digit first'
         )
     return name
+
+
+def has_snapshot(vm: str, name: str) -> StateError:
+    """The error of a machine that has a complete snapshot of that name."""
+    return StateError(
+        f"{vm} has a snapshot {name} already; rocks remove host vm snapshot {vm} {name} removes it"
+    )
 
 
 def copy_paths(disks: Iterable[str], snapshot: str) -> Tuple[str, ...]:

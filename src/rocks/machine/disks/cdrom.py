@@ -8,7 +8,7 @@ from rocks.core.errors import Code, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.folder import find_library_image, lock_images
 from rocks.library.guest_images import Source
 from rocks.library.guest_media import (
@@ -76,8 +76,7 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
     table.load_vms(database, [name])
     if medium.image:
         lock_images(database, [medium.image])  # it cannot be removed meanwhile
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     if medium.image:
         _existing_iso(database, medium.image)
         set_attribute(database, "host", [name], CD_ATTRIBUTE, medium.image)

@@ -14,8 +14,8 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_one
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.addition_plan import LARGEST_DISK_GB
@@ -31,7 +31,6 @@ from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
-    from rocks.fleet.wire.requests import ChangeDomain
     from rocks.inventory.records import Disk, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
 
@@ -83,7 +82,8 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     where = vm.container.name if vm.container is not None else "HOST"
     if lease is not None:
         check_place(vm, lease)
-        _perform(database, lease, change_request(database, vm, lease, filters_of, detached=[disk.path]))
+        request = change_request(database, vm, lease, filters_of, detached=[disk.path])
+        notes_of(lease, perform_one(database, str(lease.host), request))
         leases.uncover(database, name, (where, disk.path))
     vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
@@ -127,8 +127,7 @@ def _grow(
 def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None]:
     """The machine, locked, and its lease, if a host may run it. StateError while its disks are in doubt."""
     table.load_vms(database, [name])
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
     lease = leases.read_leases(database, [name]).get(name.lower())
@@ -197,7 +196,7 @@ def _attach(
         raise StateError(f"{vm.name} {_NO_DISK} {disk.path} of {key[0]}: {holder} has it, and may be running")
     database.commit()
     try:
-        return _perform(database, lease, request)
+        return notes_of(lease, perform_one(database, str(lease.host), request))
     except HostError:
         raise  # it may have attached the disk: the lease covers it until the command is repeated, or the machine stops
     except RocksError as error:
@@ -209,21 +208,12 @@ def _attach(
         raise error from None
 
 
-def _perform(database: Database, lease: Lease, request: ChangeDomain) -> tuple[str, ...]:
-    """Ask the host of the lease; the notes."""
-    host = str(lease.host)
-    with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(database, fleet, {host: [request]})
-    return notes_of(lease, outcome)
-
-
 def _grow_on_host(
     database: Database, vm: VirtualMachine, lease: Lease | None, disk: Disk, place: str
 ) -> tuple[str, ...]:
     spec = disk_spec(vm, vm.container or container_of(vm), disk, "does not grow")
     request = GrowDisk(vm.name, spec, None if lease is None else lease.token)
-    with open_fleet(database, [place]) as fleet:
-        ((_, outcome),) = perform_operations(database, fleet, {place: [request]})
+    outcome = perform_one(database, place, request)
     if isinstance(outcome, RocksError):
         raise HostError(f"{disk.path} of {vm.name} does not grow: {place} does not answer ({outcome})")
     error = error_of(outcome)

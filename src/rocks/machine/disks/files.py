@@ -14,7 +14,7 @@ from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_each
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import is_copy, seed_path
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
@@ -77,8 +77,7 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
     StateError when the image is the disk of another machine, is in use, or is not in a place for disks.
     """
     (vm,) = table.load_vms(database, [name])
-    for error in lock_vms(database, [vm.name]).values():
-        raise error
+    ensure_locked(database, [vm.name])
     host = _containers(database, [host_name])[0]
     other = image_owners.machine_with_disk(database, host.name, path)
     if other is not None and other.lower() != vm.name.lower():

@@ -9,7 +9,7 @@ from rocks.core.names import printable
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.disks.places import directory_of
 from rocks.inventory.host_requests import fleet_addresses
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.received import store_received
 from rocks.library.streams import StoredDisk, receive_disk
 from rocks.machine import records as table
@@ -50,8 +50,7 @@ def add_disk(
     UserError for a disk that it does not have; StateError when it may be running, or its disk is no raw file of a host;
     BusyError while another command changes it; HostError when the host does not send it.
     """
-    for error in lock_vms(database, [machine]).values():
-        raise error
+    ensure_locked(database, [machine])
     (vm,) = table.load_vms(database, [machine])
     check_no_doubt(vm)
     disk, place = _choose(vm, device), container_of(vm)

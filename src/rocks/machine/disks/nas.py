@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.values import read_number
 from rocks.inventory.host_loading import load_hosts, which_are_vms
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.machine.records import check_all_are_vms
 from rocks.storage.volumes import place_records as table
@@ -47,8 +47,7 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
     server = None if is_nowhere(nas) else _load_nas(database, nas, names)
     pools = [] if server is None or zpool else pools_of(server)
     check_all_are_vms(names, which_are_vms(database, names))
-    for error in lock_vms(database, names).values():
-        raise error
+    ensure_locked(database, names)
     before = disks_numbered(table.disk_locations(database, names), names, number)
     if server is None:
         after = [disk._replace(nas="", zpool="") for disk in before]
@@ -91,8 +90,7 @@ def _load_nas(database: Database, name: str, machines: Sequence[str]) -> Host:
 
 def _lock_machines(database: Database, names: Sequence[str]) -> list[str]:
     machines = which_are_vms(database, names)
-    for error in lock_vms(database, machines).values():
-        raise error
+    ensure_locked(database, machines)
     return machines
 
 

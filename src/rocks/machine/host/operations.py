@@ -46,7 +46,7 @@ from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.observe import keep_out
 from rocks.machine.host.saves import forget_save, save_domain, save_facts
-from rocks.machine.host.snapshots import forget_restore, make_snapshot, restore_snapshot, snapshot_files
+from rocks.machine.host.snapshots import forget_restore, make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import LOCK_SECONDS, Turn, secure, start_domain, start_steps
 from rocks.machine.operation_plan import Observed, OperationPlan, plan_operation
 
@@ -163,7 +163,7 @@ def _observed(host: Host, operation: Operation, domain: Optional[DomainFact]) ->
     if isinstance(operation, GrowDisk):
         return Observed(domain, {operation.disk.path: read_disk(operation.disk.path)})
     if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
-        return Observed(domain, snapshot_files(host, operation))
+        return observe_snapshot(host, operation, domain)
     return Observed(domain)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
@@ -18,9 +18,9 @@ from rocks.core.image_blocks import copy_content
 from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
-from rocks.fleet.wire.facts import DiskFact
+from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment
+from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
 from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
 from rocks.machine.host.files.holes import free_holes
 from rocks.machine.host.files.paths import open_file
@@ -28,6 +28,7 @@ from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import disk_of, target_of
 from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.operation_plan import Observed
 
 _POLL_SECONDS = 0.3
 _RESERVE_BYTES = BYTES_PER_GIB
@@ -40,12 +41,26 @@ Pair = Tuple[DiskSpec, str]
 """A disk, and the path of its copy."""
 
 
-def snapshot_files(host: Host, operation: Union[MakeSnapshot, RestoreSnapshot]) -> Dict[str, DiskFact]:
-    """The images and their copies, by path. IncoherentError for another request."""
+def observe_snapshot(
+    host: Host, operation: Union[MakeSnapshot, RestoreSnapshot], domain: Optional[DomainFact]
+) -> Observed:
+    """The images and their copies, and whether there is such a snapshot. IncoherentError for another request."""
     pairs = _pairs(operation.disks, operation.copies)
     if isinstance(operation, MakeSnapshot):
         check_not_restoring(host, operation.name)
-    return {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
+    files = {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
+    return Observed(domain, files, snapshot=_present(host, pairs))
+
+
+def _present(host: Host, pairs: Sequence[Pair]) -> str:
+    """The name of the snapshot, if the machine has a complete one of it, of its disks or of former ones; else empty."""
+    name = next((copy.snapshot for _, path in pairs if (copy := read_copy(path))), "")
+    folders = {Path(disk.path).parent for disk, _ in pairs}
+    files = [path for folder in sorted(folders) for path in folder.glob(f"*.snapshot.{name}.*")]
+    found = [(read_copy(str(path)), _owner(host, path)) for path in files]
+    machine = pairs[0][0].machine
+    of_name = [copy for copy, owner in found if copy and copy.snapshot == name and owner == machine]
+    return name if is_complete(of_name) else ""
 
 
 def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
@@ -239,6 +254,20 @@ def _give(host: Host, path: str, machine: str, moment: Moment) -> None:
         give_file(descriptor, path, machine, host.image_owners)
         free_holes(descriptor)
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _owner(host: Host, path: Path) -> str:
+    """The UUID of the machine that the file belongs to; empty for nobody's, and one that cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return host.image_owners.of_file(descriptor, str(path)) or ""
+    except RocksError:
+        return ""
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run, process
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.fleet.wire.requests import VfSpec
+    from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.leases.plan import DiskKey, LeaseStep
     from rocks.machine.outcomes import Outcomes
@@ -64,6 +65,7 @@ class Attempt:
     `lease_is_unused`: this command took the lease, and no host received a request under it, or its host has ended it
     since; the lease is released when the attempt fails. `may_run`: the domain is active on its host, or its start was
     requested and the host has not ended its lease since. `is_saved`: it is to continue from its saved memory.
+    `request` is there from `spec` on; providers add to it.
     """
 
     vm: VirtualMachine
@@ -73,7 +75,7 @@ class Attempt:
     may_run: bool = False
     is_saved: bool = False
     spec: MachineSpec | None = None
-    vfs: tuple[VfSpec, ...] = ()
+    request: StartDomain = field(init=False, repr=False, compare=False)
     placement: Placement | None = None
     notes: tuple[str, ...] | None = None
     error: RocksError | None = None

@@ -14,14 +14,16 @@ from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
-from rocks.machine.placement import records as shape_leases
-from rocks.network.sriov import records as virtual_functions
+from rocks.machine.placement.records import TABLES as PLACEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.machine.leases.plan import DiskKey
+
+PARTS = ("sriov_leases", *PLACEMENTS)
+"""The tables of what a machine has of its host under its lease; a row (Host, Name, Token) ends with the lease."""
 
 
 def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
@@ -162,8 +164,7 @@ def take_leases(
         " Intent = VALUES(Intent)",
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
-    virtual_functions.free_vfs(database, names)
-    shape_leases.free_leases(database, names)
+    _free_parts(database, names)
     return {name: lease.token for name, lease in read_leases(database, names).items()}
 
 
@@ -264,13 +265,12 @@ def _release(database: Database, names: Sequence[str]) -> None:
             names,
         )
         _drop_disks(database, names)
-        virtual_functions.free_vfs(database, names)
-        shape_leases.free_leases(database, names)
+        _free_parts(database, names)
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:
     """Rename a host."""
-    for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases", *shape_leases.TABLES):
+    for table in ("vm_leases", "vm_lease_disks", "vm_fences", *PARTS):
         database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
     database.execute("UPDATE vm_leases SET Target = %s WHERE Target = %s", (new, old))
 
@@ -311,10 +311,25 @@ def take_down_fences(database: Database, host: str, fences: Collection[tuple[str
     )
     names = [str(name) for name, token in present if (str(name), int(token)) in fences]
     if names:
-        virtual_functions.free_fenced(database, host, names)
-        shape_leases.free_fenced(database, host, names)
+        values, of_names = [host, *names], placeholders(names)
+        _delete_parts(database, f"s.Token < f.Token AND f.Host = %s AND f.Name IN ({of_names})", values)
+        database.execute(f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({of_names})", values)
+
+
+def _free_parts(database: Database, names: Sequence[str]) -> None:
+    """Release what machines that run nowhere have, except on hosts that have not confirmed a fence of the machine.
+
+    After a takeover by force from a silent host, that stays leased until the host confirms that the old domain is gone.
+    """
+    _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({placeholders(names)})", names)
+
+
+def _delete_parts(database: Database, condition: str, values: Sequence[str]) -> None:
+    """Delete the parts `s`, each beside its fence `f`, for which the condition holds."""
+    for table in PARTS:
         database.execute(
-            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({placeholders(names)})", [host, *names]
+            f"DELETE s FROM {table} s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name WHERE {condition}",
+            values,
         )
 
 

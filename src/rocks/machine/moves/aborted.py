@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import folders_of
@@ -31,8 +31,7 @@ def decide_disks(database: Database, name: str, host: str, ways: Ways) -> list[s
     that is to get the machine. Then nothing is changed.
     """
     ensure_epoch(database, ways.notify)
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     source, doubted = container_of(vm).name, vm.doubted_host
     if doubted is None:

@@ -14,7 +14,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
 from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
 from rocks.machine.host_load_records import recorded_memory_mb
@@ -27,7 +27,7 @@ from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_onl
 from rocks.machine.moves.live_drains import is_there, lease_there, move_live
 from rocks.machine.moves.moves import check_movable, move_vm, record_on_host
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.power import stop_vms
+from rocks.machine.power import machines_to_stop, stop_machines
 from rocks.machine.spec import memory_reserve_mb
 from rocks.storage.volumes import place_records as image_places
 
@@ -186,7 +186,8 @@ def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outc
         return True
     known = which_are_vms(database, names)
     removed = [name for name in names if name not in known]
-    stopped = stop_vms(database, known, drain.action, drain.deadline_seconds, removed=removed)
+    machines = machines_to_stop(database, known, removed)
+    stopped = stop_machines(database, machines, drain.action, drain.deadline_seconds)
     for name, notes in stopped.done.items():
         outcomes.done[name] = (*notes, f"{name} is stopped")
     outcomes.failed.update(stopped.failed)
@@ -312,7 +313,7 @@ def evacuate_host(
     chosen = [name for name in chosen if name not in moving]
     machines = table.load_vms(database, which_are_vms(database, chosen))
     movable = _can_start_elsewhere(database, host, machines, outcomes)
-    stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
+    stopped = stop_machines(database, [vm for vm in movable if vm.name not in free], force=force)
     outcomes.failed.update(stopped.failed)
     outcomes.warnings += stopped.warnings
     for vm in movable:
@@ -369,8 +370,7 @@ def _start_there(
     database: Database, vm: VirtualMachine, capacities: list[Capacity], start: Start, outcomes: Outcomes
 ) -> list[Capacity]:
     try:
-        for error in lock_vms(database, [vm.name]).values():
-            raise error
+        ensure_locked(database, [vm.name])
         capacity = choose_host(vm, capacities)
         (target,) = load_containers(database, [capacity.host])
         target = replace(target, mounts=mounts_of(database, [target.name]).get(target.name, ()))

@@ -16,16 +16,11 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.live_moves import Arrive, Leave
-from rocks.inventory.host_requests import (
-    ask_facts,
-    fleet_addresses,
-    open_fleet,
-)
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.disks.guest_images import make_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.leases import records as leases
@@ -35,17 +30,12 @@ from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
-from rocks.machine.moves.moves import (
-    check_files,
-    load_target,
-    plan_of,
-    record_on_host,
-    remove_left,
-)
+from rocks.machine.moves.moves import check_files, load_target, plan_of, record_on_host, remove_left
 from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
-from rocks.machine.spec import container_of, spec_of, start_request
+from rocks.machine.providers.seeds import create_seeds
+from rocks.machine.spec import container_of, spec_of
 from rocks.network.guest_connections import VirtualFunction
 
 if TYPE_CHECKING:
@@ -86,8 +76,7 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
     After another error of a host it runs where it was, or at the new place, or the message says what to do.
     """
     ensure_epoch(database, ways.notify)
-    for error in lock_vms(database, [name], also_moving=True).values():
-        raise error
+    ensure_locked(database, [name], also_moving=True)
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
     lease = leases.read_leases(database, [name]).get(name.lower())
@@ -130,9 +119,10 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):
         raise _cannot(vm, "it has a virtual function of its host")
     hosts = [source.name, target.name]
-    paths = [file.new_path for file in plan.files] + ([vm.cdrom_path] if vm.cdrom_path else [])
+    paths = {file.new_path for file in plan.files} | {disk.path for disk in there.disks}
+    asked = {source.name: {disk.path for disk in vm.disks}, target.name: paths | ({vm.cdrom_path} - {""})}
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts, [vm, there], files={target.name: paths})
+        facts = ask_facts(database, fleet, hosts, files=asked)
     here = _answer(vm, facts[source.name])
     found = domain_on(here, vm.name)
     if found is None or found.state not in GUEST_RUNS:
@@ -156,7 +146,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
         database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
     )
     spec = spec_of(there, connections, neighbours, "is not moved")
-    plan_start(start_request(there, spec), there.memory_mb, answer, {}, "is not moved")
+    plan_start(spec.request, there.memory_mb, answer, {}, "is not moved")
     return _Way(vm, there, target, plan, spec)
 
 
@@ -204,11 +194,11 @@ def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: F
 
 def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
     """The start of the machine on the new host, under no lease yet, with its document and its seed."""
-    seed = make_seeds(database, [way.there]).get(way.vm.name)
+    seed = create_seeds(database, [way.there]).get(way.vm.name)
     if isinstance(seed, RocksError):
         raise seed
     lines = describe_vms(database, [way.there], filters_of)[way.vm.name]
-    return replace(start_request(way.there, way.spec), xml="\n".join(lines), seed=seed)
+    return replace(way.spec.request, xml="\n".join(lines), seed=seed)
 
 
 def _new_paths(way: _Way, operation: StartDomain) -> list[str]:

@@ -21,7 +21,7 @@ from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.disks.places import medium_of
 from rocks.inventory.host_loading import mounts_of
 from rocks.inventory.host_requests import ask_each, ask_facts, fleet_addresses, open_fleet
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
 from rocks.library.progress import Meter
 from rocks.machine import change_records as vm_changes
@@ -82,8 +82,7 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     changed. After an error of a host the machine is where it was, and the same command continues.
     """
     ensure_epoch(database, ways.notify)
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
     copies = disk_copies.read_copies(database, name)

@@ -79,23 +79,3 @@ def replace_leases(database: Database, claimants: Sequence[tuple[str, int]], lea
         ("vm_device_leases", _DEVICES, leases.devices),
     ):
         database.insert_many(f"INSERT INTO {table} ({columns}) VALUES", [tuple(row) for row in rows])
-
-
-def free_leases(database: Database, names: Sequence[str]) -> None:
-    """Release what machines that run nowhere have, except on hosts that have not confirmed a fence of the machine."""
-    for table in TABLES if names else ():
-        database.execute(
-            f"DELETE s FROM {table} s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE f.Name IS NULL AND s.Name IN ({placeholders(names)})",
-            names,
-        )
-
-
-def free_fenced(database: Database, host: str, names: Sequence[str]) -> None:
-    """Release what is below the confirmed fences of these machines; call this before removing the fences."""
-    for table in TABLES if names else ():
-        database.execute(
-            f"DELETE s FROM {table} s JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE s.Token < f.Token AND f.Host = %s AND f.Name IN ({placeholders(names)})",
-            [host, *names],
-        )

@@ -13,7 +13,7 @@ from rocks.core import dry_run
 from rocks.core.errors import CLASSES, Code, RocksError, StateError
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
-from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
+from rocks.inventory.host_requests import error_of, perform_one
 from rocks.machine.change_records import update_vm
 from rocks.machine.moves.moving_volumes import Watching, pull_each
 from rocks.machine.spec import container_of
@@ -148,7 +148,7 @@ def _mark_running(
     pull_each(storage, images, why, Watching(None), _GATHERED_SECONDS)
     is_thawed = False
     try:
-        problem = _perform(database, host, FreezeGuest(name, token))
+        problem = error_of(perform_one(database, host, FreezeGuest(name, token)))
         is_thawed = isinstance(problem, StateError)
         if problem is not None and len(images) > 1:
             raise StateError(
@@ -159,7 +159,7 @@ def _mark_running(
             pull_each(storage, images, why, Watching(None), _FROZEN_SECONDS)
         guids = _mark(storage, images, snapshot, is_mapped=True)
     finally:
-        ended = None if is_thawed else _perform(database, host, ThawGuest(name, token))
+        ended = None if is_thawed else error_of(perform_one(database, host, ThawGuest(name, token)))
     if problem is not None:
         note = f"the file systems of {name} were not frozen, so it is as after a power cut: {problem}"
         return _Marked(guids, None, (note,))
@@ -170,12 +170,6 @@ def _mark_running(
             guids, None, (f"the file systems of {name} may not have been frozen all the time: {ended}",)
         )
     return _Marked(guids, FROZEN, (f"the file systems of {name} were frozen at that moment",))
-
-
-def _perform(database: Database, host: str, operation: FreezeGuest | ThawGuest) -> RocksError | None:
-    with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(database, fleet, {host: [operation]})
-    return error_of(outcome)
 
 
 def _mark(

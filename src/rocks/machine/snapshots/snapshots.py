@@ -19,11 +19,12 @@ from rocks.fleet.wire.snapshots import (
     Copy,
     check_snapshot_name,
     copy_paths,
+    has_snapshot,
     is_complete,
     read_copy,
 )
-from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_operations
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_one
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.leases import records as leases
@@ -34,11 +35,10 @@ from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.disk_files import ImageFact
-    from rocks.fleet.wire.facts import HostFacts
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.snapshots import nas_parts
     from rocks.storage.volumes.plan import ImageSpec
@@ -151,36 +151,39 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     check_snapshot_name(snapshot)
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
+    if images:
+        return _add_on_nas(database, vm, lease, images, snapshot)
+    place = container_of(vm)
+    runs = lease is not None and lease.state == "running" and str(lease.host).lower() == place.name.lower()
+    disks = tuple(disk_spec(vm, place, disk, "gets no snapshot") for disk in vm.disks)
+    copies = copy_paths((disk.path for disk in vm.disks), snapshot)
+    return _perform(database, vm, MakeSnapshot(name, disks, copies, lease.token if lease and runs else None))
+
+
+def _add_on_nas(
+    database: Database, vm: VirtualMachine, lease: Lease | None, images: Sequence[ImageSpec], snapshot: str
+) -> tuple[str, ...]:
+    from rocks.machine.snapshots import on_nas as nas_snapshots
+
     found, parts = _snapshots_of(database, vm)
     if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
-        raise StateError(
-            f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
-        )
-    left = parts.get((vm.name, snapshot), ())
-    if images and lease is None:
-        from rocks.machine.snapshots import on_nas as nas_snapshots
+        raise has_snapshot(vm.name, snapshot)
+    if lease is not None:
+        _check_runs(database, vm, lease)
+    token = None if lease is None else lease.token
+    return nas_snapshots.add(database, vm, images, token, snapshot, parts.get((vm.name, snapshot), ()))
 
-        return nas_snapshots.add(database, vm, images, None, snapshot, left)
-    answer = _facts(database, vm)
-    if is_active(answer, name):
-        if lease is None:
-            raise StateError(
-                f"{name} runs on {container_of(vm).name} without a lease: rocks stop host vm {name}"
-            )
+
+def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
+    """StateError when its images are mapped, and no guest uses them. The host is asked: the NASes do not know it."""
+    host = container_of(vm).name
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host])[host]
+    if isinstance(answer, RocksError):
+        raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
+    runs = is_active(answer, vm.name)
+    if runs:
         check_place(vm, lease)
-    if images and lease is not None:
-        from rocks.machine.snapshots import on_nas as nas_snapshots
-
-        _check_runs(vm, lease, is_active(answer, name))
-        return nas_snapshots.add(database, vm, images, lease.token, snapshot, left)
-    disks = tuple(disk_spec(vm, container_of(vm), disk, "gets no snapshot") for disk in vm.disks)
-    copies = copy_paths((disk.path for disk in vm.disks), snapshot)
-    token = lease.token if lease is not None and is_active(answer, name) else None
-    return _perform(database, vm, MakeSnapshot(name, disks, copies, token))
-
-
-def _check_runs(vm: VirtualMachine, lease: Lease, runs: bool) -> None:
-    """StateError when its images are mapped, and no guest uses them."""
     if lease.state == SAVED:
         raise StateError(
             f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
@@ -290,8 +293,7 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
 
 def _lock(database: Database, name: str) -> VirtualMachine:
     table.load_vms(database, [name])
-    for error in lock_vms(database, [name]).values():
-        raise error
+    ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     container_of(vm)
     return vm
@@ -325,24 +327,11 @@ def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> 
     raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
 
 
-def _facts(database: Database, vm: VirtualMachine) -> HostFacts:
-    host = container_of(vm).name
-    with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host], [vm])[host]
-    if isinstance(answer, RocksError):
-        raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
-    return answer
-
-
 def _perform(
     database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot
 ) -> tuple[str, ...]:
-    host = container_of(vm).name
-    operations: Mapping[str, list[MakeSnapshot | RestoreSnapshot]] = {host: [operation]}
-    with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(database, fleet, operations)
+    outcome = perform_one(database, container_of(vm).name, operation)
     error = error_of(outcome)
     if error is not None:
         raise error
-    assert not isinstance(outcome, RocksError)
-    return outcome.notes
+    return () if isinstance(outcome, RocksError) else outcome.notes

@@ -1,4 +1,4 @@
-"""Virtual functions (SR-IOV): how many an adapter offers, which one a starting machine gets."""
+"""Virtual functions (SR-IOV): how many an adapter offers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.values import read_number
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest
-from rocks.fleet.wire.requests import VfSpec
 from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
-from rocks.inventory.mac_pool import full_mac
-from rocks.machine.domain.documents import connections_of
-from rocks.machine.spec import container_of
-from rocks.network.guest_connections import VirtualFunction, kernel_device
+from rocks.network.guest_connections import kernel_device
 from rocks.network.interfaces import find_rows
 from rocks.network.sriov import records as table
-from rocks.network.sriov.plan import MAX_VFS, Claimant, plan_vfs, vfs_left
+from rocks.network.sriov.plan import MAX_VFS, vfs_left
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import AdapterFact
-    from rocks.machine.leases.leases import Attempt
-    from rocks.network.sriov.plan import AssignedVf
 
 
 def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> None:
@@ -86,49 +80,3 @@ def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_secon
         host: answer if isinstance(answer, RocksError) else answer.adapters
         for host, answer in ask_each(database, requests, limit_seconds)
     }
-
-
-def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
-    """Assign virtual functions to the machines of the attempts, in the database and in each attempt.
-
-    An attempt whose host has no free function fails alone. The caller commits before a host is contacted. No statement
-    is sent when no machine requests a function.
-    """
-    claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
-    hosts = sorted({claimant.host for claimant in claimants.values() if claimant.requested})
-    if not hosts:
-        return
-    adapters = table.adapters_of(database, hosts, lock=True)
-    given = table.assigned_on(database, hosts)
-    claimed: list[AssignedVf] = []
-    for attempt in attempts:
-        claimant = claimants[attempt.vm.name]
-        pool = {row.device.lower(): row.vfs for row in adapters if _same(row.host, claimant.host)}
-        with attempt.failing_alone():
-            rows = plan_vfs(claimant, pool, [r for r in (*given, *claimed) if _same(r.host, claimant.host)])
-            claimed.extend(row for row in rows if row not in given)
-            attempt.vfs = tuple(
-                _vf_spec(vf, row, pool) for vf, row in zip(claimant.requested, rows, strict=True)
-            )
-    table.assign_vfs(database, claimed)
-
-
-def _claimant(attempt: Attempt) -> Claimant:
-    vfs = [one for one in connections_of(attempt.vm) if isinstance(one, VirtualFunction)]
-    return Claimant(attempt.vm.name, container_of(attempt.vm).name, attempt.token, vfs)
-
-
-def _vf_spec(vf: VirtualFunction, row: AssignedVf, pool: Mapping[str, int]) -> VfSpec:
-    return VfSpec(
-        device=vf.parent,
-        count=pool[vf.device.lower()],
-        number=row.number,
-        mac=full_mac(vf.mac),
-        vlan=vf.vlan,
-        checks_source=vf.checks_source,
-        is_trusted=vf.is_trusted,
-    )
-
-
-def _same(one: str, other: str) -> bool:
-    return one.lower() == other.lower()

@@ -61,27 +61,3 @@ def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
     The caller has checked, under the lock of the hosts' adapters, that they are free.
     """
     database.insert_many(f"INSERT INTO sriov_leases ({_COLUMNS}) VALUES", [tuple(row) for row in rows])
-
-
-def free_vfs(database: Database, names: Sequence[str]) -> None:
-    """Release the VFs of machines that run nowhere, except on hosts that have not confirmed a fence of the machine.
-
-    After a takeover by force from a silent host, its VF stays assigned until the host confirms that the old domain is
-    gone (`free_fenced`).
-    """
-    if names:
-        database.execute(
-            "DELETE s FROM sriov_leases s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE f.Name IS NULL AND s.Name IN ({placeholders(names)})",
-            names,
-        )
-
-
-def free_fenced(database: Database, host: str, names: Sequence[str]) -> None:
-    """Release the VFs below the confirmed fences of these machines; call this before removing the fences."""
-    if names:
-        database.execute(
-            "DELETE s FROM sriov_leases s JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
-            f" WHERE s.Token < f.Token AND f.Host = %s AND f.Name IN ({placeholders(names)})",
-            [host, *names],
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.storage.volumes.move_rules import disks_of_image
 from rocks.storage.volumes.place_records import disk_locations
 
@@ -25,5 +25,4 @@ def lock_machine_of(database: Database, nas: str, volume: str) -> None:
     go on with another content than it has in memory.
     """
     disks = disks_of(database, nas, volume)
-    for error in lock_vms(database, [disk.vm for disk in disks]).values():
-        raise error
+    ensure_locked(database, [disk.vm for disk in disks])

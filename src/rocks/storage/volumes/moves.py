@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.inventory.host_loading import load_hosts
-from rocks.inventory.machine_locks import WAIT_SECONDS, lock_vms
+from rocks.inventory.machine_locks import WAIT_SECONDS, ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
@@ -143,8 +143,7 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
 
 def _lock(database: Database, disks: Sequence[DiskLocation]) -> None:
     names = [disk.vm for disk in disks]
-    for error in lock_vms(database, names).values():
-        raise error
+    ensure_locked(database, names)
     check_not_running(disks, leases.read_leases(database, names).values())
 
 
@@ -191,8 +190,7 @@ def _forget(database: Database, storage: StorageClient, move: ImageMove) -> None
 def _record(database: Database, move: ImageMove) -> None:
     """The disk has its new place, and the move has ended."""
     disks = disks_of(database, move.nas, move.volume)
-    for error in lock_vms(database, [disk.vm for disk in disks]).values():
-        raise error
+    ensure_locked(database, [disk.vm for disk in disks])
     put_disks(database, [disk._replace(nas=move.target, zpool=move.zpool) for disk in disks])
     table.delete_move(database, move)
     database.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.inventory import machine_locks as vm_locks
 from rocks.inventory import slurm_nodes
+from rocks.inventory.records import VirtualMachine
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves import live_drains
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.moves.live_ends import RefusedError
 from rocks.machine.outcomes import Outcomes
 from tests.system.commands.conftest import Site
+
+
+def names_of(machines: Sequence[VirtualMachine]) -> list[str]:
+    return [vm.name for vm in machines]
 
 
 @pytest.fixture
@@ -29,7 +35,9 @@ def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     stopped: list[list[str]] = []
     monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 100_000)])
-    monkeypatch.setattr(host_drains, "stop_vms", lambda _, names, *__, **___: stopped.append(names))
+    monkeypatch.setattr(
+        host_drains, "stop_machines", lambda _, machines, *__, **___: stopped.append(names_of(machines))
+    )
     return stopped
 
 
@@ -124,7 +132,9 @@ def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
 ) -> None:
     moved.error = REFUSAL
     monkeypatch.setattr(
-        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+        host_drains,
+        "stop_machines",
+        lambda _, machines, *__, **___: stops.append(names_of(machines)) or Outcomes(),
     )
     monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
     monkeypatch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
@@ -209,7 +219,9 @@ def started(stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[str
         raise StateError("nothing is started yet")
 
     monkeypatch.setattr(
-        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+        host_drains,
+        "stop_machines",
+        lambda _, machines, *__, **___: stops.append(names_of(machines)) or Outcomes(),
     )
     monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
     monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["moved to vmc-0-1"])

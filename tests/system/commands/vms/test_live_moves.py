@@ -190,7 +190,8 @@ def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(
     monkeypatch.setattr(leases, "end_live_move", killed)
     reported: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        vm_power.stop_vms(moving.database, ["web"], force=Force("it is off"), report=reported.append)
+        machines = vm_power.machines_to_stop(moving.database, ["web"])
+        vm_power.stop_machines(moving.database, machines, force=Force("it is off"), report=reported.append)
     moving.database.rollback()
     assert len(reported) == 1 and f"the current one is /state/partition1/web.vda on {NEW}" in reported[0]
     assert lease(moving) == STAYS

@@ -23,7 +23,7 @@ def test_no_host_is_fenced_while_a_restored_database_is_not_compared(monkeypatch
     database: Any = None
     monkeypatch.setattr(host_drains, "_check_physical", lambda *_: None)
     monkeypatch.setattr(host_drains, "ensure_epoch", refuse)
-    for name in ("stop_vms", "open_fleet"):
+    for name in ("stop_machines", "open_fleet"):
         monkeypatch.setattr(host_drains, name, never)
     with pytest.raises(StateError, match="nothing is started yet"):
         host_drains.evacuate_host(database, "vmh1", ("vmh2",), Force("it is silent", must_fence=True), never)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.inventory.cluster_records import clusters_of
-from rocks.machine.power import read_action, stop_vms
+from rocks.machine.power import machines_to_stop, read_action, stop_machines
 
 RollName = "kvm"
 
@@ -41,7 +41,8 @@ class Command(rocks.commands.Command):
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
         action = read_action(self.fillText("action", "poweroff"))
-        outcomes = stop_vms(self.db, names, action, self.fillNumber("timeout"), progress=HostProgress(self))
+        machines, seconds = machines_to_stop(self.db, names), self.fillNumber("timeout")
+        outcomes = stop_machines(self.db, machines, action, seconds, progress=HostProgress(self))
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -32,13 +32,13 @@ class Plugin(rocks.commands.Plugin):
         """Start or stop the machines; machine → error."""
         from rocks.commands._shared.vm_start import start_outcomes
         from rocks.inventory.power_commands import INSTALL, OFF
-        from rocks.machine.power import stop_vms
+        from rocks.machine.power import machines_to_stop, stop_machines
         from rocks.machine.spec import AlreadyRunningError
 
         if not self._machines:
             return {}
         if action == OFF:
-            outcomes = stop_vms(self.db, self._machines)
+            outcomes = stop_machines(self.db, machines_to_stop(self.db, self._machines))
         else:
             if action == INSTALL:
                 self.owner.command("set host boot", [*self._machines, f"action={INSTALL}"])

@@ -7,7 +7,7 @@ from rocks.commands._shared.vm_states import states_afterwards
 from rocks.commands._shared.vm_termination import terminate_with_hooks
 from rocks.machine.leases.leases import Force
 from rocks.machine.leases.records import held_by_removed
-from rocks.machine.power import read_action, stop_vms
+from rocks.machine.power import machines_to_stop, read_action, stop_machines
 
 RollName = "kvm"
 
@@ -88,13 +88,12 @@ class Command(rocks.commands.Command):
             terminate_with_hooks(self, names)
             return
         with states_afterwards(self, names):
-            outcomes = stop_vms(
+            outcomes = stop_machines(
                 self.db,
-                names,
+                machines_to_stop(self.db, names, removed),
                 action,
                 self.fillNumber("timeout"),
                 Force(reason, host_is_off) if force else None,
-                removed,
                 progress=HostProgress(self),
                 discards_saves=saved == "remove",
                 report=self.notify,

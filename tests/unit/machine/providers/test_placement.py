@@ -9,8 +9,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.machine.leases.leases import Attempt
-from rocks.machine.placement import placement as shapes
 from rocks.machine.placement.plan import ShapeLeases, ShapeRequest
+from rocks.machine.providers import placement as shapes
 
 
 def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +24,6 @@ def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch:
     monkeypatch.setattr(shapes.table, "leases_on", lambda *_: ShapeLeases())
     monkeypatch.setattr(shapes.table, "replace_leases", lambda _, *given: replaced.append(given))
     database: Any = None
-    shapes.claim_shapes(database, [attempt], {"vmc-0-0": HostError("silent")})
+    shapes.Placements(database, lambda _: None).claim([attempt], {"vmc-0-0": HostError("silent")})
     assert "web is not started: silent" in str(attempt.error)
     assert replaced == [([], ShapeLeases())]
