@@ -20,6 +20,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.plan import plan_start
 from rocks.storage.nas import commands as nas_commands
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.actions import Role
 from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
@@ -90,7 +91,7 @@ class Storage(NamedTuple):
 def forget_requests(patch: pytest.MonkeyPatch, *requests: type) -> None:
     """Make the NAS one of an earlier release, which does not know these requests."""
 
-    def older(message: Message, role: wire.Role) -> Any:
+    def older(message: Message, role: Role) -> Any:
         request = read_request(message, role)
         if isinstance(request, requests):
             raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)

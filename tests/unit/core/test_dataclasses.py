@@ -28,7 +28,7 @@ def kinds():
 
         name: str
         size_mb: int = 36000
-        labels: list = field(default_factory=list)
+        labels: list[str] = field(default_factory=list)
 
         def __post_init__(self) -> None:
             if not self.name:
