@@ -19,7 +19,6 @@ from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
 from rocks.machine.plan import plan_start
 from rocks.storage.nas import commands as nas_commands
-from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import Role
 from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import Ended, Site
