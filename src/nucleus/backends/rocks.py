@@ -163,6 +163,10 @@ class Rocks:
             raise _failure(arguments, 1, reason)
         return bytes(picture)
 
+    def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        """What a command of the roll pragma prints."""
+        return self._run(("pragma", *arguments), more_seconds)
+
     def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
         """A command that prints the state of its machine, the fourth argument, also when it fails."""
         answer, error = self._try(arguments, more_seconds)
@@ -183,8 +187,8 @@ class Rocks:
             return answer, None
         return answer, _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
 
-    def _run(self, arguments: Sequence[str]) -> str:
-        answer = self._executor.run(arguments, self._deadline_seconds)
+    def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)
         if answer.status != 0:
             raise _failure(arguments, answer.status, answer.err)
         return answer.out

@@ -35,6 +35,7 @@ _CONSOLE = ("open", "host", "console")
 _SCREEN = ("report", "host", "vm", "screen")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}"
+_VC, _REQUEST = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", r"request=nucleus-[0-9]{1,10}"
 _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("list", "cluster"), (r"json=yes",)),
     (("list", "host", "vm"), (r"status=yes", r"showdisks=yes", r"json=yes")),
@@ -53,13 +54,17 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("remove", "cluster"), (_NAME, r"json=yes")),
     (("remove", "host", "vm"), (_NAME, r"json=yes")),
     (("report", "host", "vm", "console"), (_NAME, r"lines=[0-9]{1,6}")),
+    (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", _REQUEST)),
+    (("pragma", "list", "cluster"), (_REQUEST, r"json=yes")),
+    (("pragma", "shutdown"), (_NAME,)),
+    (("pragma", "clean"), (_NAME,)),
     (_SCREEN, (_NAME,)),
     (_CONSOLE, (_NAME, r"type=(vnc|serial)", r"stream=yes")),
 )
 """Commands, and the form of each of their arguments, in their order: with none left out, `remove host vm` and two names
 cannot be `remove host vm snapshot` and its arguments."""
 
-_IMAGE = re.compile(r"[0-9]{1,12}\.iso")
+_GIVEN = re.compile(r"[0-9]{1,12}\.(iso|pub)")
 
 
 def is_allowed(arguments: Sequence[str], images: str) -> bool:
@@ -71,14 +76,14 @@ def is_allowed(arguments: Sequence[str], images: str) -> bool:
         found = [re.fullmatch(form, one) for form, one in zip(forms, rest, strict=True)]
         if all(found):
             paths = [one["path"] for one in found if one is not None and "path" in one.groupdict()]
-            return all(_is_image(path, images) for path in paths)
+            return all(_is_given(path, images) for path in paths)
     return False
 
 
-def _is_image(path: str, folder: str) -> bool:
+def _is_given(path: str, folder: str) -> bool:
     """Whether it is a file to which the service gave its name, in the folder of the settings."""
     before, _, name = path.rpartition("/")
-    return before == folder.rstrip("/") and _IMAGE.fullmatch(name) is not None
+    return before == folder.rstrip("/") and _GIVEN.fullmatch(name) is not None
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -19,8 +19,11 @@ from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations import worker
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
+from nucleus.reservations import work
+from nucleus.reservations.controller import Controller
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
-PARTS = ("api", "poller", "workers", "computesets")
+PARTS = ("api", "poller", "workers", "computesets", "reservations")
 _LOG = logging.getLogger(__name__)
 _LARGEST_MESSAGE_BYTES = 1 << 20
 """Of what a browser sends to a console at once."""
@@ -98,12 +101,14 @@ def _parts(
     holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
+    worker.VERBS.update(work.VERBS)  # which import that module
     return {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
         "workers": Workers(configuration, pool, changing).run,
         "computesets": Driver(
             configuration, Guard(configuration.database, "computesets", holder), _batch(configuration, pool)
         ).run,
+        "reservations": Controller(configuration, Guard(configuration.database, "reservations", holder)).run,
     }
 
 

@@ -12,7 +12,8 @@ import pytest
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
-from nucleus.mirror.pool import Pool
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.reservations.controller import Controller
 from tests.slurm_site import PARTITION, USER, SlurmSite
 from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
 from tests.system.nucleus.api.http_client import Client
@@ -198,3 +199,29 @@ def test_a_reservation_of_this_site_is_one_of_slurm(
         assert reserve(service, begin=20, cpus=1).status_code == 503, "no right of an operator"
         count = sql(pool, "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'")
         assert count == [(5,)]
+
+
+def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
+    configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
+) -> None:
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    guard = Guard(pool.settings, "reservations", "test")
+    assert guard.take()
+    with started(settings, pool, people) as service:
+        assert reserve(service, cpus=4).status_code == reserve(service, cpus=4).status_code == 201
+    first, second = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
+    times = ("starttime=now+9hours", "duration=60", f"partition={PARTITION}", "nodecnt=1")
+    for name, user in (("nucleus-999999", USER), ("nucleus-999998", "root"), ("maintenance", USER)):
+        operator.ask("scontrol", "create", "reservation", f"reservationname={name}", f"users={user}", *times)
+    operator.ask("scontrol", "delete", f"reservationname=nucleus-{first}")
+    try:
+        Controller(settings, guard).round()
+    finally:
+        guard.release()
+    names = {name for name, _ in reserved(operator)}
+    assert names == {f"nucleus-{second}", "nucleus-999998", "maintenance"}, "a death of ours left the first"
+    reason = "the site's scheduler has ended the reservation"
+    assert sql(pool, "SELECT id, state, reason FROM reservation_interval ORDER BY id") == [
+        (first, "failed", reason),
+        (second, "waiting", None),
+    ]

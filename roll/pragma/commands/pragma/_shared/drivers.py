@@ -27,7 +27,7 @@ OFF = ("nostate", "shutoff", "crashed")
 class BootRequest(NamedTuple):
     """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.
 
-    `interfaces` is the text of add-iface.
+    `interfaces` is the text of add-iface; `name` that of the request, by which a repetition of it is known.
     """
 
     vc: str
@@ -36,6 +36,7 @@ class BootRequest(NamedTuple):
     compute_memory_mb: int | None = None
     key: str | None = None
     interfaces: str = ""
+    name: str = ""
 
 
 class Allocated(NamedTuple):
@@ -64,7 +65,10 @@ class Driver(Protocol):
     """The command, before a cluster's name, that goes on where a start has failed."""
 
     def allocate(self, request: BootRequest) -> Allocated:
-        """Add a cluster that does not run, completely or not at all."""
+        """Add a cluster that does not run, completely or not at all; or find that of a request with this name."""
+
+    def requested(self, name: str) -> list[str]:
+        """The cluster of the request with this name, if there is one."""
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Start the machines that are off; without computes, the frontend alone."""

@@ -73,6 +73,8 @@ class Executables:
             raise StateError(
                 "a dry run cannot know what the programs of a driver would do; boot without dry-run"
             )
+        if request.name:
+            raise UserError("the programs of the driver know no requests; boot without request")
         if request.interfaces or request.frontend_memory_mb:
             raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
         _check_key(request.key)
@@ -96,6 +98,10 @@ class Executables:
                 )
             (folder / _UNFINISHED).unlink()
         return Allocated(cluster.name, cluster.fqdn, cluster.address, cluster.computes, described)
+
+    def requested(self, name: str) -> list[str]:
+        """None: requests are not known."""
+        return []
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Run `boot` for each machine that it was not run for."""

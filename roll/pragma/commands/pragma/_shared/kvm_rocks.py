@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .vc_in import Node, VcIn
 
 DEFAULT_MEMORY_MB = 2048
-_ATTRIBUTE = "vm_vc_out"
+_ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
+_LOCK_SECONDS = 600.0
 _DISK_GB = 36
 
 
@@ -38,8 +39,15 @@ class KvmRocks:
         self._command, self._settings = command, settings
 
     def allocate(self, request: BootRequest) -> Allocated:
-        """Add the cluster by our commands, in one transaction. UserError or StateError when it cannot be."""
+        """Add the cluster by our commands, in one transaction. UserError or StateError when it cannot be.
+
+        A second boot of a request waits for the first one, and finds its cluster.
+        """
         command, settings = self._command, self._settings
+        if request.name:
+            command.db.lock(f"pragma request {request.name}", _LOCK_SECONDS)
+            if known := self.requested(request.name):
+                return self._known(known[0], request)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_cluster(settings, request.vc)
         if request.cpus and described.compute is None:
@@ -82,8 +90,24 @@ class KvmRocks:
         )
         for machine, text in texts.items():
             command.command("set.host.attr", [machine, f"attr={_ATTRIBUTE}", f"value={text}"])
+        if request.name:
+            command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
         return Allocated(name, fqdn, address, names[1:], described)
+
+    def requested(self, name: str) -> list[str]:
+        """The frontend with the name of the request."""
+        frontends = sorted({machine.cluster for machine in self.status()})
+        found = rows(self._command, "list.host.attr", frontends) if frontends else []
+        return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
+
+    def _known(self, name: str, request: BootRequest) -> Allocated:
+        """A cluster that was allocated before."""
+        described, _ = read_cluster(self._settings, request.vc)
+        machines = self.status([name])
+        address = next((machine.address for machine in machines if machine.address), "")
+        computes = tuple(machine.compute for machine in machines if machine.compute)
+        return Allocated(name, name, address, computes, described)
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Start what is off; a failure is printed, and sets the command's exit status."""

@@ -45,6 +45,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
     </param>
+    <param type='string' name='request' default='none'>
+    Name of this request: a repetition with the same name boots no second cluster, but starts the first one.
+    </param>
     <param type='bool' name='wait' default='no'>
     yes: wait until the frontend answers by SSH.
     </param>
@@ -71,8 +74,9 @@ class Command(rocks.commands.Command):
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
         request = BootRequest(
-            vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or ""
-        )
+            vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or "",
+            self.fillText("request") or "",
+        )  # fmt: skip
         settings = read_settings(self)
         driver = driver_of(self, settings)
         log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)

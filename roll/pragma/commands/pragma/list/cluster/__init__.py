@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='cluster' repeat='1' default='all' of='host'>
     Frontends.
     </arg>
+    <param type='string' name='request' default='none'>
+    Only the cluster that was booted by the request of this name (rocks pragma boot).
+    </param>
 
     <example cmd='pragma list cluster'>
     All virtual clusters.
@@ -30,7 +33,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each machine; the public address is that of the frontend."""
-        listed = driver_of(self, read_settings(self)).status(args)
+        driver, request = driver_of(self, read_settings(self)), self.fillText("request")
+        names = driver.requested(request) if request else args
+        listed = driver.status(names) if names or not request else []
         in_json = self.fillFlag("json")
         self.beginOutput()
         for one in listed:

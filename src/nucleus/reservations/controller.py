@@ -1,0 +1,158 @@
+"""Gives all intervals their events, and stores the operations that follow; one controller at a time.
+
+As the driver of computesets: everything is compared again at each round, and what a step decides is stored in one
+transaction with its operation. So nothing is lost when a round ends anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from nucleus.computesets.timers import Clock
+from nucleus.mirror import operations
+from nucleus.mirror.events import WORK
+from nucleus.records import NewOperation, Operation
+from nucleus.reservations import machine, records
+from nucleus.reservations.reserve import scheduler_of
+from nucleus.reservations.rules import STOP_SECONDS
+from nucleus.reservations.work import BOOT, STOP
+from nucleus.states import ENDED_OPERATIONS, QUEUED, SUCCEEDED
+from rocks.core.errors import RocksError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Guard, Session
+    from nucleus.records import JsonObject
+    from nucleus.reservations.machine import Step
+    from nucleus.reservations.records import Living
+
+_LOG = logging.getLogger(__name__)
+_KINDS = {"boot": BOOT, "stop": STOP}
+_ENDS = {BOOT: ("booted", "boot_failed"), STOP: ("cleaned", "stop_failed")}
+_OPERATION = "operation"
+"""Key beside the timers: the operation that was stored last."""
+
+_AGAIN_SECONDS = 30.0
+
+
+class Controller:
+    """The controller of a process; it does nothing without the lease."""
+
+    def __init__(self, configuration: Configuration, guard: Guard, clock: Clock | None = None) -> None:
+        self._configuration = configuration
+        self._guard = guard
+        self._clock = clock or Clock()
+        self._compared: float | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """A round whenever something has changed, and each second, until `stop` is set."""
+        self._guard.work("reservations", self.round, WORK, stop)
+        self._guard.release()
+
+    def round(self) -> None:
+        """Give each interval of this site its next event. The lease must be held."""
+        gone = self._compare_with_scheduler()
+        with self._guard.transaction() as session:
+            numbers = records.living_intervals(session)
+        for number in numbers:
+            try:
+                self._drive(number, number in gone)
+            except RocksError as error:
+                _LOG.warning("reservation interval %d: %s", number, error)
+            except Exception:
+                _LOG.exception("reservation interval %d: an error of this program", number)
+
+    def _compare_with_scheduler(self) -> set[int]:
+        """Intervals that the scheduler has ended; what it keeps for none, as a death left it, is ended there.
+
+        The sites are locked meanwhile: who reserves holds them until the reservation is stored.
+        """
+        now = self._clock.since_boot()
+        scheduler = scheduler_of(None, self._configuration.batch)
+        every = self._configuration.computesets.reconcile_seconds
+        if scheduler is None or (self._compared is not None and now < self._compared + every):
+            return set()
+        self._compared = now
+        try:
+            with self._guard.transaction() as session:
+                living = records.lock_living(session)
+                found = scheduler.numbers()
+                for number in found - living:
+                    scheduler.delete(number)
+                return living - found
+        except RocksError as error:
+            _LOG.warning("reservations: %s", error)
+            return set()
+
+    def _drive(self, number: int, is_gone: bool) -> None:
+        with self._guard.transaction() as session:
+            one = records.lock_interval(session, number)
+            if one is None:
+                return
+            timers, last = self._timers(one), None
+            if _OPERATION in timers:
+                last = operations.get_operation(session, timers[_OPERATION])
+            steps = (
+                machine.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
+            )
+            step = next((it for it in steps if it is not None), None)
+            if step is not None and step.action == "stop" and not _has_ended(session, last):
+                step = None  # what boots now would be there after it was looked for
+            if step is not None:
+                self._apply(session, one, step, timers)
+            elif timers != one.timers:
+                session.update("reservation_interval", {"timers": timers}, id=one.id)
+        if step is not None:
+            WORK.give()
+
+    def _timers(self, one: Living) -> JsonObject:
+        """Those of begin and stop, which count from when the interval was first seen."""
+        if one.timers:
+            return dict(one.timers)
+        begin, end = one.begins_at.timestamp(), one.ends_at.timestamp()
+        return {
+            machine.BEGIN: self._clock.timer_at(begin),
+            machine.STOP: self._clock.timer_at(end - STOP_SECONDS),
+        }
+
+    def _events(
+        self, one: Living, timers: JsonObject, last: Operation | None, is_gone: bool
+    ) -> Iterator[str]:
+        """What has happened, the most important first."""
+        if one.is_cancelled:
+            yield "cancel"
+        if is_gone:
+            yield "gone"
+        if last is not None and last.state in ENDED_OPERATIONS:
+            done, failed = _ENDS[last.kind]
+            yield done if last.state == SUCCEEDED else failed
+        for name in (machine.STOP, machine.BEGIN):
+            if self._clock.is_due(timers[name]):
+                yield name
+
+    def _apply(self, session: Session, one: Living, step: Step, timers: JsonObject) -> None:
+        if step.action:
+            arguments = {
+                "interval": one.id, "site": one.site_id, "folder": self._configuration.images.folder,
+            }  # fmt: skip
+            new = NewOperation(
+                _KINDS[step.action], "nucleus", arguments=arguments,
+                delay_seconds=_AGAIN_SECONDS if step.state == one.state else 0.0,
+                unique_key=f"reservation/{one.id}/{one.version}",
+            )  # fmt: skip
+            timers[_OPERATION] = operations.insert_operation(session, new).id
+        changed = {"state": step.state, "timers": timers, "reason": one.reason or step.reason}
+        session.update("reservation_interval", changed, "version = version + 1", id=one.id)
+        _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
+
+
+def _has_ended(session: Session, last: Operation | None) -> bool:
+    """Whether nobody works at the operation; one that is queued is ended."""
+    if last is None or last.state in ENDED_OPERATIONS:
+        return True
+    ended = {"state": "cancelled"}
+    return bool(session.update("operation", ended, "ended = UTC_TIMESTAMP(3)", id=last.id, state=QUEUED))

@@ -1,0 +1,41 @@
+"""The life of an interval of a reservation. Pure: TABLE is all of it.
+
+An event that has no row in a state changes nothing. `boot` and `stop` are stored operations that can be repeated; their
+ends are events.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nucleus.reservations.records import CANCELLED, FAILED, RUNNING, STARTING, STOPPED, STOPPING, WAITING
+
+BEGIN, STOP = "begin", "stop"
+"""Names of timers, which are the kinds of their events. Others: cancel, gone, and the ends of operations."""
+
+
+class Step(NamedTuple):
+    """What follows from an event. `action`: boot or stop, an operation; `reason`: in words for owners."""
+
+    state: str
+    action: str = ""
+    reason: str | None = None
+
+
+TABLE: dict[tuple[str, str], Step] = {
+    (WAITING, "cancel"): Step(CANCELLED),
+    (WAITING, "gone"): Step(FAILED, reason="the site's scheduler has ended the reservation"),
+    (WAITING, STOP): Step(FAILED, reason="the service did not run at its time"),
+    (WAITING, BEGIN): Step(STARTING, "boot"),
+    (STARTING, "cancel"): Step(STOPPING, "stop", "cancelled"),
+    (STARTING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
+    (STARTING, "boot_failed"): Step(STOPPING, "stop", "the cluster was not started"),
+    (STARTING, "booted"): Step(RUNNING),
+    (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time"),
+    (RUNNING, "cancel"): Step(STOPPING, "stop", "cancelled"),
+    (RUNNING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
+    (RUNNING, STOP): Step(STOPPING, "stop"),
+    (STOPPING, "stop_failed"): Step(STOPPING, "stop"),
+    (STOPPING, "cleaned"): Step(STOPPED),
+}
+"""(state, kind of event) → what follows."""

@@ -1,0 +1,74 @@
+"""What workers do for an interval. Each can be repeated: a cluster is known by the request that booted it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from nucleus.operations.causes import RefusedError
+from nucleus.operations.job import LaterError
+from nucleus.reservations import records
+from nucleus.reservations.site import LocalSite
+from rocks.core.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nucleus.operations.job import Job
+    from nucleus.records import JsonObject
+    from nucleus.reservations.records import Requested
+
+_LOG = logging.getLogger(__name__)
+BOOT, STOP = "boot_reservation", "stop_reservation"
+MAX_OF_SITE = 4
+"""Operations of a site that run at the same time: one that hangs must leave workers to the others."""
+
+_LOOK_SECONDS = 2.0
+
+
+def boot(job: Job) -> JsonObject:
+    """Boot the cluster of an interval; done when its machines run and it answers by SSH."""
+    requested, site = _begin(job)
+    if not job.has("booted"):
+        job.store("boot")
+        site.boot(requested)
+        job.store("booted")
+    try:
+        seen = site.look(requested.id)
+    except RocksError as error:  # it is looked at again, until the end of the interval
+        _LOG.warning("reservation interval %d: %s", requested.id, error)
+        raise LaterError(_LOOK_SECONDS) from None
+    if seen is None:
+        raise RefusedError("the cluster was removed meanwhile")
+    place = {"cluster": seen.name, "address": seen.address}
+    job.transaction(lambda session: session.update("reservation_interval", place, id=requested.id))
+    if not seen.answers:
+        raise LaterError(_LOOK_SECONDS)
+    return {}
+
+
+def stop(job: Job) -> JsonObject:
+    """Stop the cluster of an interval, and remove it with its disks; one that is not there is removed."""
+    requested, site = _begin(job)
+    job.store("stop")
+    site.remove(requested.id)
+    return {}
+
+
+def _begin(job: Job) -> tuple[Requested, LocalSite]:
+    arguments = job.operation.arguments
+    requested, running = job.transaction(
+        lambda session: (
+            records.requested_of(session, arguments["interval"]),
+            records.running_of_site(session, job.operation.id, arguments["site"]),
+        )
+    )
+    if requested is None:
+        raise RefusedError("the reservation was removed meanwhile")
+    if running >= MAX_OF_SITE:
+        raise LaterError(_LOOK_SECONDS)
+    return requested, LocalSite(job.rocks, arguments["folder"])
+
+
+VERBS: dict[str, Callable[[Job], JsonObject]] = {BOOT: boot, STOP: stop}
+"""Kind of an operation → what does it, for `operations.worker`."""

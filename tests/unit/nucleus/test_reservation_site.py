@@ -1,0 +1,76 @@
+"""What a site prints of a cluster: read, or refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nucleus.backends.service import is_allowed
+from nucleus.reservations.machine import BEGIN, STOP, TABLE
+from nucleus.reservations.records import LIVING
+from nucleus.reservations.site import Seen, read_cluster
+from rocks.core.errors import ToolError
+
+
+def printed(name: object = "dock", status: object = "active", address: object = "203.0.113.20") -> str:
+    return json.dumps([{"frontend": name, "cluster": [{"status": status, "public ip": address}]}])
+
+
+def test_a_cluster_is_read() -> None:
+    assert read_cluster("") is None and read_cluster("[]") is None
+    assert read_cluster(printed()) == Seen("dock", ("active",), "203.0.113.20")
+    off = read_cluster(printed(status="nostate", address=None))
+    assert off is not None and off.is_off and not off.answers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error",
+        "{}x",
+        "[[[[",
+        "[1]",
+        json.dumps([{"frontend": "a", "cluster": []}]),
+        printed("-x"),
+        printed("dock\x1b[2J"),
+        printed("a b"),
+        printed(7),
+        printed(address="::1"),
+        printed(address="127.0.0.1 evil"),
+        f"{printed()[:-1]}, {printed()[1:]}",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_cluster_is_refused(text: str) -> None:
+    with pytest.raises(ToolError, match="which is no cluster"):
+        read_cluster(text)
+
+
+def test_each_state_that_lives_has_a_way_out() -> None:
+    final = {step.state for step in TABLE.values()} - set(LIVING)
+    assert final == {"stopped", "cancelled", "failed"} and not final & {state for state, _ in TABLE}
+    for state in LIVING:
+        reached, new = set(), {state}
+        while new:
+            reached |= new
+            new = {step.state for (one, _), step in TABLE.items() if one in new} - reached
+        assert reached & final
+    for state in LIVING[:3]:
+        assert {(state, STOP), (state, "cancel"), (state, "gone")} <= set(TABLE)
+    assert [state for state, event in TABLE if event == BEGIN] == ["waiting"]
+
+
+def test_the_executor_runs_these_forms_alone() -> None:
+    folder, boot = "/images", ["pragma", "boot", "dock6", "4"]
+    assert is_allowed([*boot, "key=/images/7.pub", "request=nucleus-7"], folder)
+    for arguments in (
+        boot,
+        [*boot, "key=/etc/shadow", "request=nucleus-7"],
+        [*boot, "key=/images/../7.pub", "request=nucleus-7"],
+        [*boot, "key=/images/7.pub", "request=other"],
+        ["pragma", "boot", "mem=1", "4", "key=/images/7.pub", "request=nucleus-7"],
+        ["pragma", "clean", "a", "b"],
+        ["pragma", "list", "cluster"],
+    ):
+        assert not is_allowed(arguments, folder), arguments
