@@ -54,7 +54,7 @@ class Controller:
         self._guard.release()
 
     def round(self) -> None:
-        """Give each interval of this site its next event. The lease must be held."""
+        """Give each interval its next event. The lease must be held."""
         gone = self._compare_with_scheduler()
         with self._guard.transaction() as session:
             numbers = records.living_intervals(session)

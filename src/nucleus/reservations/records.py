@@ -74,12 +74,13 @@ class Living(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """What is booted for an interval."""
+    """What is booted for an interval; `address`: that of its site."""
 
     id: int
     vc: str
     cpus: int
     public_key: str
+    address: str | None
 
 
 _SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
@@ -174,11 +175,11 @@ _OF_SITE = (
     " FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
     " JOIN reservation_site s ON s.id = r.site_id WHERE"
 )
-_LIVING = f"i.state IN ({placeholders(LIVING)}) AND s.address IS NULL"
+_LIVING = f"i.state IN ({placeholders(LIVING)})"
 
 
 def living_intervals(session: Session) -> list[int]:
-    """The intervals of this site that have not ended, and begin within an hour."""
+    """The intervals that have not ended, and begin within an hour."""
     rows = session.rows(
         f"SELECT i.id{_OF_SITE} {_LIVING} AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)"
         " ORDER BY i.begins_at",
@@ -190,7 +191,8 @@ def living_intervals(session: Session) -> list[int]:
 def lock_living(session: Session) -> set[int]:
     """Lock this site; its intervals that have not ended."""
     session.rows("SELECT id FROM reservation_site WHERE address IS NULL FOR UPDATE")
-    return {number for (number,) in session.rows(f"SELECT i.id{_OF_SITE} {_LIVING}", LIVING)}
+    rows = session.rows(f"SELECT i.id{_OF_SITE} {_LIVING} AND s.address IS NULL", LIVING)
+    return {number for (number,) in rows}
 
 
 def lock_interval(session: Session, number: int) -> Living | None:
@@ -205,7 +207,7 @@ def lock_interval(session: Session, number: int) -> Living | None:
 
 def requested_of(session: Session, number: int) -> Requested | None:
     """What an interval is for; None when there is none."""
-    row = session.row(f"SELECT i.id, r.vc, r.cpus, r.public_key{_OF_SITE} i.id = %s", (number,))
+    row = session.row(f"SELECT i.id, r.vc, r.cpus, r.public_key, s.address{_OF_SITE} i.id = %s", (number,))
     return None if row is None else Requested(*row)
 
 

@@ -1,4 +1,4 @@
-"""A site as the controller uses it: `rocks pragma …` of this one, and what it prints.
+"""A site as the controller uses it: `rocks pragma …` of this one, `pragma …` by SSH of another, and what it prints.
 
 What it prints is another program's: names and addresses are compared with their forms before anything is done with
 them.
@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nucleus.backends.rocks import Rocks
     from nucleus.reservations.records import Requested
 
 BOOT_SECONDS = 3600.0
 """Of a boot: vc-in.xml may have computes wait for their frontend."""
+
+_OPTIONS = (
+    "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10", "-oServerAliveInterval=15",
+    "-oClearAllForwardings=yes",
+)  # fmt: skip
+_REMOTE_KEY = ".nucleus-{}.pub"
 
 _OFF = ("nostate", "shutoff", "crashed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -45,38 +56,92 @@ class Seen(NamedTuple):
         return all(state == "active" for state in self.states) and _has_ssh(self.address)
 
 
+class Site(Protocol):
+    """Where a cluster runs."""
+
+    def store_key(self, number: int, text: str) -> str:
+        """Have the site know an owner's key; the path of its file there."""
+
+    def remove_key(self, number: int) -> None:
+        """Remove that file, if it is there."""
+
+    def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        """What a command of `pragma` prints. ToolError or HostError when it fails, or does not end in time."""
+
+
 class LocalSite:
     """This site; `folder`: where root takes the keys of owners from."""
 
     def __init__(self, rocks: Rocks, folder: str) -> None:
-        self._rocks, self._folder = rocks, Path(folder)
+        self.pragma, self._folder = rocks.pragma, Path(folder)
 
-    def boot(self, requested: Requested) -> None:
-        """Boot the cluster of an interval, or go on with it."""
-        path = self._key(requested.id)
+    def store_key(self, number: int, text: str) -> str:
+        """As `Site.store_key`."""
+        path = self._key(number)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{requested.public_key}\n", "utf-8")
+            path.write_text(text, "utf-8")
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; look at its disk") from None
-        arguments = (requested.vc, str(requested.cpus), f"key={path}", f"request=nucleus-{requested.id}")
-        self._rocks.pragma(("boot", *arguments), BOOT_SECONDS)
+        return str(path)
 
-    def look(self, number: int) -> Seen | None:
-        """The cluster of an interval; None when there is none."""
-        return read_cluster(self._rocks.pragma(("list", "cluster", f"request=nucleus-{number}", "json=yes")))
-
-    def remove(self, number: int) -> None:
-        """Shut it down and remove it, if it is there; its disks, too."""
-        found = self.look(number)
-        if found is not None:
-            if not found.is_off:
-                self._rocks.pragma(("shutdown", found.name), BOOT_SECONDS)
-            self._rocks.pragma(("clean", found.name), BOOT_SECONDS)
+    def remove_key(self, number: int) -> None:
+        """As `Site.remove_key`."""
         self._key(number).unlink(missing_ok=True)
 
     def _key(self, number: int) -> Path:
         return self._folder / f"{number}.pub"
+
+
+class RemoteSite:
+    """A site that is reached by the program ssh with the key of this user, whose known_hosts has the site's key."""
+
+    def __init__(self, address: str, command_seconds: float) -> None:
+        self._address, self._seconds = address, command_seconds
+
+    def store_key(self, number: int, text: str) -> str:
+        """As `Site.store_key`: in the home of the remote user."""
+        self._ask(("tee", _REMOTE_KEY.format(number)), self._seconds, text.encode())
+        return _REMOTE_KEY.format(number)
+
+    def remove_key(self, number: int) -> None:
+        """As `Site.remove_key`."""
+        self._ask(("rm", "-f", _REMOTE_KEY.format(number)), self._seconds)
+
+    def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        """As `Site.pragma`."""
+        return self._ask(("pragma", *arguments), self._seconds + more_seconds)
+
+    def _ask(self, arguments: Sequence[str], seconds: float, standard_input: bytes = b"") -> str:
+        # the other end has a shell
+        command = ("ssh", *_OPTIONS, "--", self._address, shlex.join(arguments))
+        finished = run(command, deadline_seconds=seconds, standard_input=standard_input)
+        if finished.exit_status:
+            reason = one_line(finished.error_text)[-300:] or f"exit status {finished.exit_status}"
+            raise HostError(f"{arguments[0]} failed at {self._address}: {reason}; try it by ssh as this user")
+        return finished.text
+
+
+def boot(site: Site, requested: Requested) -> None:
+    """Boot the cluster of an interval, or go on with it."""
+    path = site.store_key(requested.id, f"{requested.public_key}\n")
+    arguments = (requested.vc, str(requested.cpus), f"key={path}", f"request=nucleus-{requested.id}")
+    site.pragma(("boot", *arguments), BOOT_SECONDS)
+
+
+def look(site: Site, number: int) -> Seen | None:
+    """The cluster of an interval; None when there is none."""
+    return read_cluster(site.pragma(("list", "cluster", f"request=nucleus-{number}", "json=yes")))
+
+
+def remove(site: Site, number: int) -> None:
+    """Shut the cluster of an interval down and remove it, if it is there; its disks, too."""
+    found = look(site, number)
+    if found is not None:
+        if not found.is_off:
+            site.pragma(("shutdown", found.name), BOOT_SECONDS)
+        site.pragma(("clean", found.name), BOOT_SECONDS)
+    site.remove_key(number)
 
 
 def read_cluster(text: str) -> Seen | None:

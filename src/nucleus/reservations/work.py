@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
-from nucleus.reservations import records
-from nucleus.reservations.site import LocalSite
+from nucleus.reservations import records, site
+from nucleus.reservations.site import LocalSite, RemoteSite
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
     from nucleus.reservations.records import Requested
+    from nucleus.reservations.site import Site
 
 _LOG = logging.getLogger(__name__)
 BOOT, STOP = "boot_reservation", "stop_reservation"
@@ -28,20 +29,20 @@ _LOOK_SECONDS = 2.0
 
 def boot(job: Job) -> JsonObject:
     """Boot the cluster of an interval; done when its machines run and it answers by SSH."""
-    requested, site = _begin(job)
+    requested, place = _begin(job)
     if not job.has("booted"):
         job.store("boot")
-        site.boot(requested)
+        site.boot(place, requested)
         job.store("booted")
     try:
-        seen = site.look(requested.id)
+        seen = site.look(place, requested.id)
     except RocksError as error:  # it is looked at again, until the end of the interval
         _LOG.warning("reservation interval %d: %s", requested.id, error)
         raise LaterError(_LOOK_SECONDS) from None
     if seen is None:
         raise RefusedError("the cluster was removed meanwhile")
-    place = {"cluster": seen.name, "address": seen.address}
-    job.transaction(lambda session: session.update("reservation_interval", place, id=requested.id))
+    found = {"cluster": seen.name, "address": seen.address}
+    job.transaction(lambda session: session.update("reservation_interval", found, id=requested.id))
     if not seen.answers:
         raise LaterError(_LOOK_SECONDS)
     return {}
@@ -49,13 +50,13 @@ def boot(job: Job) -> JsonObject:
 
 def stop(job: Job) -> JsonObject:
     """Stop the cluster of an interval, and remove it with its disks; one that is not there is removed."""
-    requested, site = _begin(job)
+    requested, place = _begin(job)
     job.store("stop")
-    site.remove(requested.id)
+    site.remove(place, requested.id)
     return {}
 
 
-def _begin(job: Job) -> tuple[Requested, LocalSite]:
+def _begin(job: Job) -> tuple[Requested, Site]:
     arguments = job.operation.arguments
     requested, running = job.transaction(
         lambda session: (
@@ -67,7 +68,9 @@ def _begin(job: Job) -> tuple[Requested, LocalSite]:
         raise RefusedError("the reservation was removed meanwhile")
     if running >= MAX_OF_SITE:
         raise LaterError(_LOOK_SECONDS)
-    return requested, LocalSite(job.rocks, arguments["folder"])
+    if requested.address is None:
+        return requested, LocalSite(job.rocks, arguments["folder"])
+    return requested, RemoteSite(requested.address, job.tools.settings.command_seconds)
 
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {BOOT: boot, STOP: stop}

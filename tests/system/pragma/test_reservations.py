@@ -119,15 +119,20 @@ class Process:
         rows = sql(self.pool, "SELECT id, state, reason, cluster, address FROM reservation_interval")
         return f"{rows} {sql(self.pool, 'SELECT kind, state, error FROM operation')} {self.executor.calls}"
 
-    def reserve(self, minutes: float = 30, vc: str = "dock6", cpus: int = 3) -> int:
-        """An interval that begins in a minute."""
+    def reserve(
+        self, minutes: float = 30, vc: str = "dock6", cpus: int = 3, address: str | None = None
+    ) -> int:
+        """An interval that begins in a minute; at the site with this address."""
         with self.pool.transaction() as session:
             session.execute("INSERT IGNORE INTO user (username) VALUES ('ann')")
             session.execute(
-                "INSERT IGNORE INTO reservation_site (name, cpus, memory_gb) VALUES ('ours', 64, 192)"
+                "INSERT IGNORE INTO reservation_site (name, cpus, memory_gb, address) VALUES (%s, 64, 192, %s)",
+                (address or "ours", address),
             )
             (user,) = session.row("SELECT id FROM user") or (0,)
-            (place,) = session.row("SELECT id FROM reservation_site") or (0,)
+            (place,) = session.row(
+                "SELECT id FROM reservation_site WHERE name = %s", (address or "ours",)
+            ) or (0,)
             made = {
                 "site_id": place,
                 "user_id": user,
@@ -231,12 +236,14 @@ def test_a_cluster_that_cannot_be_booted_disturbs_no_other(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
     bad = process.reserve(30, "none")
+    away = process.reserve(30, address="root@192.0.2.1")
     good = process.reserve(30)
     process.hands.ahead_seconds = 61
     process.until("running", good)
     process.until("stopped", bad)
     reason = sql(process.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (bad,))
     assert reason == [("the cluster was not started",)]
+    assert process.states(away) == ["stopping"], "what may run there is looked for again"
     sql(process.pool, "UPDATE reservation_interval SET is_cancelled = TRUE WHERE id = %s", (good,))
     process.until("stopped", good)
     nothing_is_left(machines)
