@@ -125,7 +125,7 @@ class ThreeMachines:
     # use
 
     def rocks(self, line: str, deadline_seconds: float = MAX_SECONDS, **environment: str) -> Finished:
-        """Run `rocks LINE` on the frontend, as its operator would; words as a shell parts them.
+        """Run `rocks LINE` on the frontend, as its operator would; arguments as a shell parts them.
 
         A process of its own, forked by a server; `begin` and `rocks_on_terminal` start the program itself.
         """
@@ -145,7 +145,7 @@ class ThreeMachines:
         return finished.text
 
     def refused(self, line: str, exit_status: int = 1) -> str:
-        """As `rocks`, for a command that must be refused in words; returns them."""
+        """As `rocks`, for a command that must be refused; returns the error."""
         finished = self.rocks(line)
         assert finished.exit_status == exit_status, (
             f"rocks {line}: {finished.exit_status} {finished.error_text}"
@@ -164,7 +164,7 @@ class ThreeMachines:
         return Running(start_with_pipes(command, environment=self._environment))
 
     def write_program(self, place: Path, running: Path) -> None:
-        """A program that runs `rocks` on the frontend; `running/PID` has the words of each start of it."""
+        """A program that runs `rocks` on the frontend; `running/PID` has the arguments of each start of it."""
         running.mkdir()
         variables = "".join(
             f"export {key}={shlex.quote(value)}\n" for key, value in self._environment.items()

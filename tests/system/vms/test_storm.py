@@ -131,7 +131,7 @@ class Storm:
             self.twice |= {name for name in CLUSTERS if len(self.site.running(name)) > 1}
 
     def running(self) -> dict[int, str]:
-        """Process → words of each `rocks` that runs, by its number in this namespace."""
+        """Process → arguments of each `rocks` that runs, by its number in this namespace."""
         found = {}
         for file in (self.folder / "running").iterdir():
             with contextlib.suppress(OSError):
@@ -141,7 +141,9 @@ class Storm:
         return found
 
     def kill_rocks(self, chance: random.Random) -> None:
-        changing = {one: words for one, words in self.running().items() if not words.startswith("list ")}
+        changing = {
+            one: arguments for one, arguments in self.running().items() if not arguments.startswith("list ")
+        }
         if changing:
             number = chance.choice(list(changing))
             with contextlib.suppress(ProcessLookupError):

@@ -81,11 +81,11 @@ def _is_tagged(cls: type) -> bool:
 def _reader(kind: Any, is_lenient: bool) -> Reader:
     reader = _readers.get((kind, is_lenient))
     if reader is None:
-        reader = _readers[(kind, is_lenient)] = _make_reader(kind, is_lenient)
+        reader = _readers[(kind, is_lenient)] = _create_reader(kind, is_lenient)
     return reader
 
 
-def _make_reader(kind: Any, is_lenient: bool) -> Reader:
+def _create_reader(kind: Any, is_lenient: bool) -> Reader:
     if kind in _KINDS:
         return _plain_reader(kind)
     if dataclasses.is_dataclass(kind):
