@@ -11,7 +11,9 @@ from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.client.errors import UsageError
 
-_COLUMNS = columns("id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address")
+_COLUMNS = columns(
+    "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
+)
 
 
 def show_all(context: Context) -> None:

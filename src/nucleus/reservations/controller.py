@@ -14,6 +14,7 @@ from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.records import NewOperation, Operation
 from nucleus.reservations import machine, records
+from nucleus.reservations.machine import NOT_STARTED
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
 from nucleus.reservations.work import BOOT, STOP
@@ -58,7 +59,7 @@ class Controller:
         gone = self._compare_with_scheduler()
         with self._guard.transaction() as session:
             numbers = records.living_intervals(session)
-        for number in numbers:
+        for number in [*numbers, *sorted(gone.difference(numbers))]:
             try:
                 self._drive(number, number in gone)
             except RocksError as error:
@@ -67,7 +68,9 @@ class Controller:
                 _LOG.exception("reservation interval %d: an error of this program", number)
 
     def _compare_with_scheduler(self) -> set[int]:
-        """Intervals that the scheduler has ended; what it keeps for none, as a death left it, is ended there.
+        """Intervals whose reservation the scheduler has ended.
+
+        A reservation there without an interval, which a process that was killed has left, is deleted.
 
         The sites are locked meanwhile: who reserves holds them until the reservation is stored.
         """
@@ -103,14 +106,14 @@ class Controller:
             if step is not None and step.action == "stop" and not _has_ended(session, last):
                 step = None  # what boots now would be there after it was looked for
             if step is not None:
-                self._apply(session, one, step, timers)
+                self._apply(session, one, _with_cause(step, last), timers)
             elif timers != one.timers:
                 session.update("reservation_interval", {"timers": timers}, id=one.id)
         if step is not None:
             WORK.give()
 
     def _timers(self, one: Living) -> JsonObject:
-        """Those of begin and stop, which count from when the interval was first seen."""
+        """Timers for begin and stop, set when the interval is first seen."""
         if one.timers:
             return dict(one.timers)
         begin, end = one.begins_at.timestamp(), one.ends_at.timestamp()
@@ -148,6 +151,13 @@ class Controller:
         changed = {"state": step.state, "timers": timers, "reason": one.reason or step.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
+
+
+def _with_cause(step: Step, last: Operation | None) -> Step:
+    """With what its operation says of the failure, in words for owners."""
+    if step.reason != NOT_STARTED or last is None or not last.error:
+        return step
+    return step._replace(reason=f"{NOT_STARTED}: {last.error.get('detail', last.state)}"[:255])
 
 
 def _has_ended(session: Session, last: Operation | None) -> bool:

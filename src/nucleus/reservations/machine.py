@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from nucleus.reservations.records import CANCELLED, FAILED, RUNNING, STARTING, STOPPED, STOPPING, WAITING
 
+NOT_STARTED = "the cluster was not started"
 BEGIN, STOP = "begin", "stop"
 """Names of timers, which are the kinds of their events. Others: cancel, gone, and the ends of operations."""
 
@@ -29,7 +30,7 @@ TABLE: dict[tuple[str, str], Step] = {
     (WAITING, BEGIN): Step(STARTING, "boot"),
     (STARTING, "cancel"): Step(STOPPING, "stop", "cancelled"),
     (STARTING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
-    (STARTING, "boot_failed"): Step(STOPPING, "stop", "the cluster was not started"),
+    (STARTING, "boot_failed"): Step(STOPPING, "stop", NOT_STARTED),
     (STARTING, "booted"): Step(RUNNING),
     (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time"),
     (RUNNING, "cancel"): Step(STOPPING, "stop", "cancelled"),

@@ -74,13 +74,15 @@ class Living(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """What is booted for an interval; `address`: that of its site."""
+    """What is booted for an interval; `address`: that of its site; `seconds_left`: until its end."""
 
     id: int
     vc: str
     cpus: int
     public_key: str
     address: str | None
+    has_ent: bool
+    seconds_left: int
 
 
 _SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
@@ -207,7 +209,11 @@ def lock_interval(session: Session, number: int) -> Living | None:
 
 def requested_of(session: Session, number: int) -> Requested | None:
     """What an interval is for; None when there is none."""
-    row = session.row(f"SELECT i.id, r.vc, r.cpus, r.public_key, s.address{_OF_SITE} i.id = %s", (number,))
+    row = session.row(
+        "SELECT i.id, r.vc, r.cpus, r.public_key, s.address, r.has_ent,"
+        f" TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), i.ends_at){_OF_SITE} i.id = %s",
+        (number,),
+    )
     return None if row is None else Requested(*row)
 
 

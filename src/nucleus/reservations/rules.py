@@ -58,7 +58,7 @@ def spans_of(
         raise UserError("the begin of the reservation is past; choose a later one")
     if (repeat is None) != (until is None):
         raise UserError(
-            "a reservation that repeats needs both: repeat (daily, weekly) and until, its last moment"
+            "a reservation that repeats needs both: repeat (daily, weekly), and until, before which the last one begins"
         )
     if repeat is None or until is None:
         return [first]

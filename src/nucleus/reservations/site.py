@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from nucleus.reservations.rules import STOP_SECONDS
 from rocks.core.errors import HostError, ToolError
 from rocks.core.process import run
 from rocks.core.terminal import one_line
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from nucleus.backends.rocks import Rocks
     from nucleus.reservations.records import Requested
 
-BOOT_SECONDS = 3600.0
-"""Of a boot: vc-in.xml may have computes wait for their frontend."""
+MAX_SECONDS = 3600.0
+"""Of a boot, a shutdown or a removal: vc-in.xml may have computes wait for their frontend."""
 
 _OPTIONS = (
     "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10", "-oServerAliveInterval=15",
@@ -123,10 +124,17 @@ class RemoteSite:
 
 
 def boot(site: Site, requested: Requested) -> None:
-    """Boot the cluster of an interval, or go on with it."""
+    """Boot the cluster of an interval, or go on with it; not beyond the moment at which it is stopped."""
     path = site.store_key(requested.id, f"{requested.public_key}\n")
-    arguments = (requested.vc, str(requested.cpus), f"key={path}", f"request=nucleus-{requested.id}")
-    site.pragma(("boot", *arguments), BOOT_SECONDS)
+    further = ("add-iface=ent",) if requested.has_ent else ()
+    arguments = (
+        requested.vc,
+        str(requested.cpus),
+        f"key={path}",
+        *further,
+        f"request=nucleus-{requested.id}",
+    )
+    site.pragma(("boot", *arguments), min(MAX_SECONDS, max(requested.seconds_left - STOP_SECONDS, 0.0)))
 
 
 def look(site: Site, number: int) -> Seen | None:
@@ -139,8 +147,8 @@ def remove(site: Site, number: int) -> None:
     found = look(site, number)
     if found is not None:
         if not found.is_off:
-            site.pragma(("shutdown", found.name), BOOT_SECONDS)
-        site.pragma(("clean", found.name), BOOT_SECONDS)
+            site.pragma(("shutdown", found.name), MAX_SECONDS)
+        site.pragma(("clean", found.name), MAX_SECONDS)
     site.remove_key(number)
 
 

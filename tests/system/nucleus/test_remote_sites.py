@@ -28,7 +28,7 @@ case $1 in
 esac
 """
 _CLUSTER = [{"frontend": "dock", "cluster": [{"status": "active", "public ip": "203.0.113.20"}]}]
-_REQUESTED = Requested(7, "dock6", 4, "ssh-ed25519 AAAA ann's; touch x", "root@127.0.0.1")
+_REQUESTED = Requested(7, "dock6", 4, "ssh-ed25519 AAAA ann's; touch x", "root@127.0.0.1", True, 3600)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_cluster_is_booted_found_and_removed_by_ssh(far: Path) -> None:
     remove(other, 7)
     assert look(other, 7) is None and not (far / ".nucleus-7.pub").exists()
     remove(other, 7)
-    assert "boot dock6 4 key=.nucleus-7.pub request=nucleus-7\n" in (far / "calls").read_text()
+    assert "boot dock6 4 key=.nucleus-7.pub add-iface=ent request=nucleus-7\n" in (far / "calls").read_text()
     assert (far / "calls").read_text().count("shutdown dock\nclean dock\n") == 1
 
 

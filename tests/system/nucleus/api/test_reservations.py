@@ -208,7 +208,8 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
     guard = Guard(pool.settings, "reservations", "test")
     assert guard.take()
     with started(settings, pool, people) as service:
-        assert reserve(service, cpus=4).status_code == reserve(service, cpus=4).status_code == 201
+        later = reserve(service, begin=48, cpus=4)  # nothing else looks at it today
+        assert later.status_code == reserve(service, cpus=4).status_code == 201
     first, second = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
     times = ("starttime=now+9hours", "duration=60", f"partition={PARTITION}", "nodecnt=1")
     for name, user in (("nucleus-999999", USER), ("nucleus-999998", "root"), ("maintenance", USER)):
