@@ -97,7 +97,9 @@ class NewReservation(Request):
     repeat: Literal["daily", "weekly"] | None = None
     until: Time | None = Field(None, description="the last interval begins before it")
     cpus: Cpus = Field(description="of all computes")
-    memory_gb: MemoryGb = Field(description="of the whole cluster")
+    memory_gb: MemoryGb = Field(
+        description="what the calendar counts; machines have the memory of the image's description"
+    )
     ent: bool = Field(False, description="whether the cluster has an interface on the network between sites")
     public_key: Text = Field(description="SSH key of the owner, in one line")
 

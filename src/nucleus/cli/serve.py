@@ -101,7 +101,9 @@ def _parts(
     holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
-    worker.VERBS.update(work.VERBS)  # which import that module
+    worker.VERBS.update(
+        work.VERBS
+    )  # added here: reservations import `operations`, so `operations` cannot import them
     return {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
         "workers": Workers(configuration, pool, changing).run,

@@ -34,7 +34,7 @@ def perform_actions(
     actions: Sequence[Action],
     grace_seconds: float,
 ) -> None:
-    """Perform the actions, end the operations that asked for it, and store the events."""
+    """Perform the actions, end the operations `start_set` and `end_set` that the step completes, and store events."""
     one, events = seen.one, _perform(session, seen, actions, grace_seconds)
     is_ready = any(action.kind == "ready" for action in actions)
     if is_ready:

@@ -1,4 +1,7 @@
-"""Threads that claim operations and do them; the one place that says which kind is done by what."""
+"""Threads that claim operations and do them.
+
+VERBS says which kind is done by what; `cli.serve` adds those of reservations, which import this module.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(kind: Optional[type] = None, /, **options: Any) -> Any:
-        """As `dataclasses.dataclass`, with its options but `slots`, which makes another class of the given one."""
+        """As `dataclasses.dataclass`, for a class without `__init__` of its own; without `init`, `kw_only`, `slots`."""
         if kind is None:
             return lambda kind: dataclass(kind, **options)
         kind._dataclass_options = options

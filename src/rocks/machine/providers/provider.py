@@ -1,7 +1,8 @@
 """The protocol by which a start gets what it needs of other rooms.
 
-What it gives back is no verb: parts of a host that are leased to a machine end with its lease (`leases.records.PARTS`).
-Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its own storage.
+There is no verb for giving back: what is claimed ends with the machine's lease. The table of a new claim is added to
+`machine.leases.records.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its
+own storage.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ class Provider:
         self.database, self.notify = database, notify
 
     def ask(self, attempts: Sequence[Attempt], questions: Questions) -> None:
-        """Add what has to be known of the hosts. A host without any question is not asked before the start."""
+        """Add what has to be known of the hosts; the machine of an attempt may be changed, before its spec is made.
+
+        Hosts are asked for leases and fences, too. One without any question is not asked before the start.
+        """
 
     def claim(self, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]) -> None:
         """Claim for the machines, none of which is saved, in the database and in their requests.
 
-        `facts` are those of the hosts that were asked. The caller commits before a host is contacted.
+        `facts` are those of the hosts that were asked. The caller commits before a host is asked to change anything.
         """
 
     def complete(self, attempts: Sequence[Attempt]) -> None:

@@ -17,7 +17,7 @@ from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots, check_machine
-from rocks.storage.nas.image_records import Fields, ImageRecords
+from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
@@ -28,6 +28,7 @@ from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.bases import is_base
 from rocks.storage.wire.messages import Message, read_request, write_error, write_success
+from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)

@@ -1,9 +1,8 @@
-"""What commands ask a NAS about its images and operations, and their attributes: answered at once, from the records."""
+"""What commands ask a NAS about its images and operations, and their attributes: each is answered at once."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any, Mapping
 
 from rocks.core.errors import Code, IncoherentError, StateError
 from rocks.fleet.wire.codec import encode
@@ -18,9 +17,8 @@ from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.driver import PoolDriver
-
-Fields = Mapping[str, Any]
 
 PAGE_BYTES = 512 * 1024
 """The size of the rows in one answer: half of a message's limit."""

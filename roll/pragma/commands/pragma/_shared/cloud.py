@@ -1,8 +1,8 @@
 """The driver of clouds: EC2, CloudStack and OpenStack, by Apache Libcloud. User data of a machine is its vc-out.xml.
 
 A cloud has the records: machines of ours are known by their names, `pragma-VC-DIGITS` and `vm-pragma-VC-DIGITS-0`, so
-what a killed boot has left is listed and cleaned as any cluster. A cloud runs a machine from its creation on, and says
-its address only then: computes come first, for the frontend's vc-out.xml names theirs.
+what a killed boot has left is listed and cleaned as any cluster. EC2 and OpenStack run a machine from its creation on,
+and state its address only then: computes come first, for the frontend's vc-out.xml names theirs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the commands of the roll reach an engine: five calls, which each driver has.
+"""How the commands of the roll reach an engine: six calls, which each driver has.
 
 `kvm_rocks` is this site, by our own commands. `executables` is a folder of programs, as the first generation had them.
 `cloud` is an account of a cloud.
@@ -65,10 +65,13 @@ class Driver(Protocol):
     """An engine that runs clusters. All errors are those of `rocks.core.errors`."""
 
     continuation: str
-    """The command, before a cluster's name, that goes on where a start has failed."""
+    """The command, before a cluster's name, after a start that failed: it continues the start, or ends the cluster."""
 
     def allocate(self, request: BootRequest) -> Allocated:
-        """Add a cluster that does not run, completely or not at all; or find that of a request with this name."""
+        """Add a cluster that does not run, completely or not at all; or find that of a request with this name.
+
+        UserError from a driver that knows no requests.
+        """
 
     def requested(self, name: str) -> list[str]:
         """The cluster of the request with this name, if there is one."""
