@@ -18,7 +18,7 @@ from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_acknowledgement
 from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
-from nucleus.reservations.rules import Span, most_used, spans_of
+from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, most_used, spans_of
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ def list_sites(question: Reading, begin: When = None, end: When = None) -> Respo
     span = Span(first, end.astimezone(UTC) if end else first + timedelta(minutes=1))
     if span.end <= span.begin:
         raise invalid("the end is not after the begin; exchange them", [("#/query/end", "it is too early")])
+    if span.end > span.begin + timedelta(days=MAX_DAYS):
+        raise invalid(
+            f"the end is more than {MAX_DAYS} days after the begin", [("#/query/end", "it is too late")]
+        )
     sites = records.list_sites(question.session)
     return conditional_json(question.call.request, [_site_json(question, site, span) for site in sites])
 
@@ -199,6 +203,10 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(f"{site.name} cannot be reserved at present; choose another site")
     if body.ent and not site.has_ent:
         raise conflict(f"{site.name} has no network to other sites; leave out ent, or choose another site")
+    if records.living_of(change.session, change.caller.user.id) + len(spans) > MAX_INTERVALS:
+        raise conflict(
+            f"you would have more than {MAX_INTERVALS} times reserved that have not ended; cancel some of them"
+        )
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
         "has_ent": body.ent, "public_key": body.public_key.strip(),

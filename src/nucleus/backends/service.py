@@ -35,7 +35,7 @@ _CONSOLE = ("open", "host", "console")
 _SCREEN = ("report", "host", "vm", "screen")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}"
-_VC, _REQUEST = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", r"request=nucleus-[0-9]{1,10}"
+_VC, _REQUEST = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", r"request=nucleus-[0-9a-f]{16}"
 _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("list", "cluster"), (r"json=yes",)),
     (("list", "host", "vm"), (r"status=yes", r"showdisks=yes", r"json=yes")),

@@ -38,6 +38,8 @@ _OPERATION = "operation"
 """Key beside the timers: the operation that was stored last."""
 
 _AGAIN_SECONDS = 30.0
+_ABSENT_SECONDS = 60.0
+"""How long a reservation is missed in the scheduler until it counts as ended there."""
 
 
 class Controller:
@@ -48,6 +50,8 @@ class Controller:
         self._guard = guard
         self._clock = clock or Clock()
         self._compared: float | None = None
+        self._absent: dict[int, float] = {}
+        """Interval → when its reservation was first missed in the scheduler."""
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
@@ -79,17 +83,23 @@ class Controller:
         every = self._configuration.computesets.reconcile_seconds
         if scheduler is None or (self._compared is not None and now < self._compared + every):
             return set()
-        self._compared = now
         try:
             with self._guard.transaction() as session:
                 living = records.lock_living(session)
                 found = scheduler.numbers()
                 for number in found - living:
                     scheduler.delete(number)
-                return living - found
         except RocksError as error:
             _LOG.warning("reservations: %s", error)
             return set()
+        self._compared = now
+        self._absent = {number: self._absent.get(number, now) for number in living - found}
+        if len(living) > 1 and not found:  # its state was lost: nobody has ended all of them
+            _LOG.error(
+                "the scheduler has none of %d reservations; create them again, or cancel them", len(living)
+            )
+            return set()
+        return {number for number, since in self._absent.items() if now >= since + _ABSENT_SECONDS}
 
     def _drive(self, number: int, is_gone: bool) -> None:
         with self._guard.transaction() as session:

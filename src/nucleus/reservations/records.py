@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
-    from nucleus.records import JsonObject, Scope
+    from nucleus.records import JsonObject, Operation, Scope
 
 WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
 STOPPED, CANCELLED, FAILED = "stopped", "cancelled", "failed"
@@ -74,9 +75,13 @@ class Living(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """What is booted for an interval; `address`: that of its site; `seconds_left`: until its end."""
+    """What is booted for an interval; `address`: that of its site; `seconds_left`: until its end.
+
+    `request`: the name by which the site knows its cluster.
+    """
 
     id: int
+    request: str
     vc: str
     cpus: int
     public_key: str
@@ -87,6 +92,10 @@ class Requested(NamedTuple):
 
 _SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
 _OF_INTERVAL = columns_of("i", Interval._fields)
+
+
+_ENDS = "IF(i.state = %s, i.ends_at, GREATEST(i.ends_at, UTC_TIMESTAMP(3) + INTERVAL 10 MINUTE))"
+"""What runs beyond its end uses the site until it is gone."""
 
 
 def list_sites(session: Session) -> list[Site]:
@@ -103,10 +112,10 @@ def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site |
 def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
     """What is reserved of a site in the span."""
     rows = session.rows(
-        "SELECT i.begins_at, i.ends_at, r.cpus, r.memory_gb FROM reservation_interval i"
-        " JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND i.ends_at > %s"
+        f"SELECT i.begins_at, {_ENDS}, r.cpus, r.memory_gb FROM reservation_interval i"
+        f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
         f" AND i.state IN ({placeholders(LIVING)})",
-        (site_id, span.end, span.begin, *LIVING),
+        (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
     return [Share(Span(begin, end), cpus, memory_gb) for begin, end, cpus, memory_gb in rows]
 
@@ -118,7 +127,10 @@ def insert_reservation(
     number = session.insert("reservation", columns)
     intervals = {}
     for span in spans:
-        row = {"reservation_id": number, "begins_at": span.begin, "ends_at": span.end}
+        row = {
+            "reservation_id": number, "begins_at": span.begin, "ends_at": span.end,
+            "request": f"nucleus-{secrets.token_hex(8)}",
+        }  # fmt: skip
         intervals[session.insert("reservation_interval", row)] = span
     return number, intervals
 
@@ -198,9 +210,10 @@ def lock_living(session: Session) -> set[int]:
 
 
 def lock_interval(session: Session, number: int) -> Living | None:
-    """An interval until the end of the transaction; None when it has ended."""
+    """An interval until the end of the transaction; None when it has ended. That of a disabled owner is cancelled."""
     columns = (
-        "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version, i.is_cancelled, i.reason, i.timers"
+        "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version,"
+        " i.is_cancelled OR NOT (SELECT u.is_active FROM user u WHERE u.id = r.user_id), i.reason, i.timers"
     )
     row = session.row(f"SELECT {columns}{_OF_SITE} {_LIVING} AND i.id = %s FOR UPDATE", (*LIVING, number))
     values: list[Any] = [] if row is None else [*row[:-1], from_json(row[-1])]
@@ -210,19 +223,23 @@ def lock_interval(session: Session, number: int) -> Living | None:
 def requested_of(session: Session, number: int) -> Requested | None:
     """What an interval is for; None when there is none."""
     row = session.row(
-        "SELECT i.id, r.vc, r.cpus, r.public_key, s.address, r.has_ent,"
+        "SELECT i.id, i.request, r.vc, r.cpus, r.public_key, s.address, r.has_ent,"
         f" TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), i.ends_at){_OF_SITE} i.id = %s",
         (number,),
     )
     return None if row is None else Requested(*row)
 
 
-def running_of_site(session: Session, operation: str, site_id: int) -> int:
-    """How many operations of a site's intervals run, besides this one."""
-    return int(
-        session.value(
-            "SELECT COUNT(*) FROM operation WHERE state = 'running' AND id <> %s AND kind LIKE '%%\\_reservation'"
-            " AND JSON_VALUE(arguments, '$.site') = %s",
-            (operation, site_id),
-        )
-    )
+def running_operations(session: Session, operation: Operation) -> tuple[int, int]:
+    """How many operations of intervals run, besides this one: of the same kind and site, and all of all sites."""
+    (same, every) = session.row(
+        "SELECT COUNT(IF(kind = %s AND JSON_VALUE(arguments, '$.site') = %s, 1, NULL)), COUNT(*) FROM operation"
+        " WHERE state = 'running' AND id <> %s AND kind LIKE '%%\\_reservation'",
+        (operation.kind, operation.arguments["site"], operation.id),
+    ) or (0, 0)
+    return int(same), int(every)
+
+
+def living_of(session: Session, user_id: int) -> int:
+    """How many intervals of a user have not ended."""
+    return int(session.value(f"SELECT COUNT(*){_OF_SITE} {_LIVING} AND r.user_id = %s", (*LIVING, user_id)))

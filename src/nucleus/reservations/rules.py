@@ -17,6 +17,10 @@ MIN_MINUTES = 15
 """Of an interval: a cluster needs some minutes beside those in which it is stopped."""
 
 MAX_INTERVALS = 100
+"""Of a reservation, and of all of a user that have not ended."""
+
+MAX_DAYS = 366
+"""Until the begin of the last interval."""
 EVERY = {"daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
 _LATE = timedelta(minutes=1)
 """How long ago a reservation that begins now may begin: clocks differ."""
@@ -56,6 +60,8 @@ def spans_of(
         )
     if first.begin < now - _LATE:
         raise UserError("the begin of the reservation is past; choose a later one")
+    if max(first.begin, until or first.begin) > now + timedelta(days=MAX_DAYS):
+        raise UserError(f"a reservation begins within {MAX_DAYS} days; choose an earlier begin, or until")
     if (repeat is None) != (until is None):
         raise UserError(
             "a reservation that repeats needs both: repeat (daily, weekly), and until, before which the last one begins"

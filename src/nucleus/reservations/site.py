@@ -32,7 +32,10 @@ _OPTIONS = (
     "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10", "-oServerAliveInterval=15",
     "-oClearAllForwardings=yes",
 )  # fmt: skip
-_REMOTE_KEY = ".nucleus-{}.pub"
+_REMOTE_KEY = ".{}.pub"
+
+_MAX_OUTPUT_BYTES = 1 << 20
+"""Of what another site prints: it may be without end."""
 
 _OFF = ("nostate", "shutoff", "crashed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -60,10 +63,10 @@ class Seen(NamedTuple):
 class Site(Protocol):
     """Where a cluster runs."""
 
-    def store_key(self, number: int, text: str) -> str:
+    def store_key(self, requested: Requested) -> str:
         """Have the site know an owner's key; the path of its file there."""
 
-    def remove_key(self, number: int) -> None:
+    def remove_key(self, requested: Requested) -> None:
         """Remove that file, if it is there."""
 
     def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
@@ -76,22 +79,22 @@ class LocalSite:
     def __init__(self, rocks: Rocks, folder: str) -> None:
         self.pragma, self._folder = rocks.pragma, Path(folder)
 
-    def store_key(self, number: int, text: str) -> str:
+    def store_key(self, requested: Requested) -> str:
         """As `Site.store_key`."""
-        path = self._key(number)
+        path = self._key(requested)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
+            path.write_text(f"{requested.public_key}\n", "utf-8")
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; look at its disk") from None
         return str(path)
 
-    def remove_key(self, number: int) -> None:
+    def remove_key(self, requested: Requested) -> None:
         """As `Site.remove_key`."""
-        self._key(number).unlink(missing_ok=True)
+        self._key(requested).unlink(missing_ok=True)
 
-    def _key(self, number: int) -> Path:
-        return self._folder / f"{number}.pub"
+    def _key(self, requested: Requested) -> Path:
+        return self._folder / f"{requested.id}.pub"
 
 
 class RemoteSite:
@@ -100,14 +103,15 @@ class RemoteSite:
     def __init__(self, address: str, command_seconds: float) -> None:
         self._address, self._seconds = address, command_seconds
 
-    def store_key(self, number: int, text: str) -> str:
+    def store_key(self, requested: Requested) -> str:
         """As `Site.store_key`: in the home of the remote user."""
-        self._ask(("tee", _REMOTE_KEY.format(number)), self._seconds, text.encode())
-        return _REMOTE_KEY.format(number)
+        path = _REMOTE_KEY.format(requested.request)
+        self._ask(("tee", path), self._seconds, f"{requested.public_key}\n".encode())
+        return path
 
-    def remove_key(self, number: int) -> None:
+    def remove_key(self, requested: Requested) -> None:
         """As `Site.remove_key`."""
-        self._ask(("rm", "-f", _REMOTE_KEY.format(number)), self._seconds)
+        self._ask(("rm", "-f", _REMOTE_KEY.format(requested.request)), self._seconds)
 
     def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         """As `Site.pragma`."""
@@ -116,7 +120,9 @@ class RemoteSite:
     def _ask(self, arguments: Sequence[str], seconds: float, standard_input: bytes = b"") -> str:
         # the other end has a shell
         command = ("ssh", *_OPTIONS, "--", self._address, shlex.join(arguments))
-        finished = run(command, deadline_seconds=seconds, standard_input=standard_input)
+        finished = run(
+            command, deadline_seconds=seconds, standard_input=standard_input, max_bytes=_MAX_OUTPUT_BYTES
+        )
         if finished.exit_status:
             reason = one_line(finished.error_text)[-300:] or f"exit status {finished.exit_status}"
             raise HostError(f"{arguments[0]} failed at {self._address}: {reason}; try it by ssh as this user")
@@ -125,31 +131,31 @@ class RemoteSite:
 
 def boot(site: Site, requested: Requested) -> None:
     """Boot the cluster of an interval, or go on with it; not beyond the moment at which it is stopped."""
-    path = site.store_key(requested.id, f"{requested.public_key}\n")
+    path = site.store_key(requested)
     further = ("add-iface=ent",) if requested.has_ent else ()
     arguments = (
         requested.vc,
         str(requested.cpus),
         f"key={path}",
         *further,
-        f"request=nucleus-{requested.id}",
+        f"request={requested.request}",
     )
     site.pragma(("boot", *arguments), min(MAX_SECONDS, max(requested.seconds_left - STOP_SECONDS, 0.0)))
 
 
-def look(site: Site, number: int) -> Seen | None:
+def look(site: Site, requested: Requested) -> Seen | None:
     """The cluster of an interval; None when there is none."""
-    return read_cluster(site.pragma(("list", "cluster", f"request=nucleus-{number}", "json=yes")))
+    return read_cluster(site.pragma(("list", "cluster", f"request={requested.request}", "json=yes")))
 
 
-def remove(site: Site, number: int) -> None:
+def remove(site: Site, requested: Requested) -> None:
     """Shut the cluster of an interval down and remove it, if it is there; its disks, too."""
-    found = look(site, number)
+    found = look(site, requested)
     if found is not None:
         if not found.is_off:
             site.pragma(("shutdown", found.name), MAX_SECONDS)
         site.pragma(("clean", found.name), MAX_SECONDS)
-    site.remove_key(number)
+    site.remove_key(requested)
 
 
 def read_cluster(text: str) -> Seen | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rocks.core.process import Finished
 
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
+_USERS = re.compile(r" Users=(\S+) ")
 _NODES = re.compile(r" NodeCnt=([0-9]+) ")
 _MISSING = ("not found", "Requested reservation is invalid", "No reservations")
 _ADVICE = "run `scontrol ping`, and look whether `sacctmgr show user` has the service's user as an Operator"
@@ -62,7 +63,9 @@ class SlurmReservations:
     def numbers(self) -> set[int]:
         """The intervals that Slurm has reserved."""
         lines = self._asked("scontrol", "--oneliner", "show", "reservation").splitlines()
-        ours = [line for line in lines if f" Users={self._user} " in line]
+        ours = [
+            line for line in lines if (users := _USERS.search(line)) and self._user in users[1].split(",")
+        ]
         return {int(found[1]) for line in ours if (found := _NAME.match(line))}
 
     def _node_count(self, cpus: int) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 BOOT, STOP = "boot_reservation", "stop_reservation"
 MAX_OF_SITE = 4
-"""Operations of a site that run at the same time: one that hangs must leave workers to the others."""
+"""Boots of a site, and stops, that run at the same time: a site that hangs must leave workers to the others."""
 
 _LOOK_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ def boot(job: Job) -> JsonObject:
         site.boot(place, requested)
         job.store("booted")
     try:
-        seen = site.look(place, requested.id)
+        seen = site.look(place, requested)
     except RocksError as error:  # it is looked at again, until the end of the interval
         _LOG.warning("reservation interval %d: %s", requested.id, error)
         raise LaterError(_LOOK_SECONDS) from None
@@ -52,21 +52,21 @@ def stop(job: Job) -> JsonObject:
     """Stop the cluster of an interval, and remove it with its disks; one that is not there is removed."""
     requested, place = _begin(job)
     job.store("stop")
-    site.remove(place, requested.id)
+    site.remove(place, requested)
     return {}
 
 
 def _begin(job: Job) -> tuple[Requested, Site]:
     arguments = job.operation.arguments
-    requested, running = job.transaction(
+    requested, (of_site, of_all) = job.transaction(
         lambda session: (
             records.requested_of(session, arguments["interval"]),
-            records.running_of_site(session, job.operation.id, arguments["site"]),
+            records.running_operations(session, job.operation),
         )
     )
     if requested is None:
         raise RefusedError("the reservation was removed meanwhile")
-    if running >= MAX_OF_SITE:
+    if of_site >= MAX_OF_SITE or of_all >= max(job.tools.settings.threads // 2, 1):
         raise LaterError(_LOOK_SECONDS)
     if requested.address is None:
         return requested, LocalSite(job.rocks, arguments["folder"])

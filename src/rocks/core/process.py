@@ -19,6 +19,7 @@ from rocks.core.errors import ToolError
 
 _WATCH_SECONDS = 0.5
 _REAP_SECONDS = 2.0
+_PART_BYTES = 64 * 1024
 _END_SECONDS = 0.5
 
 
@@ -49,17 +50,24 @@ def run(
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
     watch: Callable[[bytes], None] | None = None,
+    max_bytes: int | None = None,
 ) -> Finished:
     """Run a program to its end, and return its exit status and output.
 
     The program gets a process group of its own, and the whole group is killed at the deadline. What the signal does not
     end within 2 s (a process in uninterruptible sleep), or does not reach (a grandchild with a session of its own that
     keeps the output open), is left behind: the deadline holds all the same. `watch` gets the output so far, twice a
-    second. ToolError when the program cannot be started, does not end in time, or its output is not closed in time.
+    second. With `max_bytes`, a program that prints more, to either output, is killed.
+
+    ToolError when the program cannot be started, does not end in time, prints more, or leaves its output open.
     """
     process = _start(arguments, environment)
     try:
-        if watch is None:
+        if max_bytes is not None:
+            output, error_output = _bounded(
+                arguments[0], process, standard_input, deadline_seconds, max_bytes
+            )
+        elif watch is None:
             output, error_output = process.communicate(standard_input, timeout=deadline_seconds)
         else:
             output, error_output = _watched(process, standard_input, deadline_seconds, watch)
@@ -244,6 +252,43 @@ def _watched(
                 raise
             if timeout.output:  # none once its output has ended and only its end is waited for
                 watch(timeout.output)
+
+
+def _bounded(
+    name: str,
+    process: subprocess.Popen[bytes],
+    standard_input: bytes,
+    deadline_seconds: float,
+    max_bytes: int,
+) -> tuple[bytes, bytes]:
+    """As `communicate`, whose memory has no bound. ToolError as `run`."""
+    outputs, deadline = (bytearray(), bytearray()), Deadline(deadline_seconds)
+    is_read, is_over = threading.Semaphore(0), threading.Event()
+
+    def read(descriptor: int, into: bytearray) -> None:
+        # not through the pipe's buffer: closing that would wait for this thread
+        while not is_over.is_set() and len(into) <= max_bytes and (part := os.read(descriptor, _PART_BYTES)):
+            into += part
+        is_read.release()
+
+    threading.Thread(target=_feed, args=(process.stdin, standard_input), daemon=True).start()
+    process.stdin = None  # as in `_watched`
+    for pipe, into in zip((process.stdout, process.stderr), outputs):
+        descriptor = pipe.fileno() if pipe is not None else -1
+        threading.Thread(target=read, args=(descriptor, into), daemon=True).start()
+    try:
+        for _ in outputs:
+            if not is_read.acquire(timeout=deadline.remaining_seconds() or 0.0):
+                raise ToolError(f"{name} {_too_late(process, deadline_seconds)}")
+            if max(map(len, outputs)) > max_bytes:
+                raise ToolError(f"{name} printed more than {max_bytes} bytes and was killed")
+        process.wait(deadline.remaining_seconds())
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{name} {_too_late(process, deadline_seconds)}") from None
+    finally:
+        is_over.set()
+    _close_pipes(process)
+    return bytes(outputs[0]), bytes(outputs[1])
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

@@ -132,3 +132,21 @@ def test_a_program_on_a_socket_reads_and_writes_it() -> None:
 def test_a_program_on_a_socket_that_does_not_exist_is_named() -> None:
     with pytest.raises(ToolError, match="cannot start /no/such/program: No such file or directory"):
         process.start_on_socket(["/no/such/program"])
+
+
+@pytest.mark.parametrize("program", ["exec yes", "exec yes >&2"])
+def test_a_program_that_prints_without_end_is_killed(program: str) -> None:
+    with pytest.raises(ToolError, match="sh printed more than 100000 bytes and was killed"):
+        run(["sh", "-c", program], deadline_seconds=30, max_bytes=100_000)
+
+
+def test_a_bounded_program_gives_all_that_it_prints() -> None:
+    ended = run(
+        ["sh", "-c", "cat; echo no >&2; exit 3"],
+        deadline_seconds=30,
+        standard_input=b"a" * 99_000,
+        max_bytes=100_000,
+    )
+    assert (ended.exit_status, len(ended.output), ended.error_text) == (3, 99_000, "no")
+    with pytest.raises(ToolError, match="did not end within 0.2 s and was killed"):
+        run(["sleep", "30"], deadline_seconds=0.2, max_bytes=1)

@@ -28,7 +28,9 @@ case $1 in
 esac
 """
 _CLUSTER = [{"frontend": "dock", "cluster": [{"status": "active", "public ip": "203.0.113.20"}]}]
-_REQUESTED = Requested(7, "dock6", 4, "ssh-ed25519 AAAA ann's; touch x", "root@127.0.0.1", True, 3600)
+_REQUESTED = Requested(
+    7, "nucleus-0123456789abcdef", "dock6", 4, "ssh-ed25519 AAAA ann's; touch x", "root@127.0.0.1", True, 3600
+)
 
 
 @pytest.fixture
@@ -56,15 +58,18 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_cluster_is_booted_found_and_removed_by_ssh(far: Path) -> None:
     other = RemoteSite("root@127.0.0.1", 30.0)
-    assert look(other, 7) is None
+    assert look(other, _REQUESTED) is None
     boot(other, _REQUESTED)
     assert (far / "booted").read_text() == f"{_REQUESTED.public_key}\n" and not (far / "x").exists()
-    found = look(other, 7)
+    found = look(other, _REQUESTED)
     assert found is not None and (found.name, found.address) == ("dock", "203.0.113.20")
-    remove(other, 7)
-    assert look(other, 7) is None and not (far / ".nucleus-7.pub").exists()
-    remove(other, 7)
-    assert "boot dock6 4 key=.nucleus-7.pub add-iface=ent request=nucleus-7\n" in (far / "calls").read_text()
+    remove(other, _REQUESTED)
+    assert look(other, _REQUESTED) is None and not (far / ".nucleus-0123456789abcdef.pub").exists()
+    remove(other, _REQUESTED)
+    assert (
+        "boot dock6 4 key=.nucleus-0123456789abcdef.pub add-iface=ent request=nucleus-0123456789abcdef\n"
+        in (far / "calls").read_text()
+    )
     assert (far / "calls").read_text().count("shutdown dock\nclean dock\n") == 1
 
 
@@ -74,16 +79,20 @@ def test_a_site_that_lies_hangs_or_has_another_key_is_an_error(far: Path, tmp_pa
         '[{"frontend": "\x1b[2Jdock", "cluster": [{"status": "active", "public ip": ""}]}]'
     )
     with pytest.raises(ToolError, match="which is no cluster") as lied:
-        look(other, 7)
+        look(other, _REQUESTED)
     assert str(lied.value).isprintable()
     (far / "lie").unlink()
     (far / "hang").touch()
     with pytest.raises(RocksError):
-        look(RemoteSite("root@127.0.0.1", 3.0), 7)
+        look(RemoteSite("root@127.0.0.1", 3.0), _REQUESTED)
     (far / "hang").unlink()
+    for text in ("exec yes", "exec yes >&2"):
+        (far / "pragma").write_text(f"#!/bin/sh\n{text}\n")
+        with pytest.raises(RocksError, match="printed more than 1048576 bytes"):
+            look(other, _REQUESTED)
     (far / "pragma").write_text("#!/bin/sh\nprintf '\\033[2Jno' >&2; exit 1\n")
     with pytest.raises(HostError, match="pragma failed at root@127.0.0.1") as failed:
-        look(other, 7)
+        look(other, _REQUESTED)
     assert str(failed.value).isprintable()
     run_checked(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], deadline_seconds=30
@@ -92,4 +101,4 @@ def test_a_site_that_lies_hangs_or_has_another_key_is_an_error(far: Path, tmp_pa
     changed = " ".join((tmp_path / "k.pub").read_text().split()[:2])
     (tmp_path / "known").write_text(f"{place} {changed}\n")
     with pytest.raises(HostError, match=r"(?i)host key"):
-        look(other, 7)
+        look(other, _REQUESTED)

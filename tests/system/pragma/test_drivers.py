@@ -90,8 +90,8 @@ def test_the_life_of_a_cluster(
     assert f"may run; rocks pragma shutdown {name}" in machines.refused(f"pragma clean {name}")
     if driver == "executables":
         made: Machine = request.getfixturevalue("machine")
-        for name in ("dock", "vm-dock-0"):
-            log = made.outside(f"/var/log/libvirt/qemu/{name}.console.log")
+        for each in ("dock", "vm-dock-0"):
+            log = made.outside(f"/var/log/libvirt/qemu/{each}.console.log")
             follow_until_ready(log, 0, patience(120), lambda line: None)
     machines.run(f"pragma shutdown {name}")
     machines.run(f"pragma shutdown {name}")

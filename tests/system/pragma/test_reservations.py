@@ -143,7 +143,11 @@ class Process:
             }
             number = session.insert("reservation", made)
             begin = datetime.now(UTC) + timedelta(minutes=1)
-            times = {"begins_at": begin, "ends_at": begin + timedelta(minutes=minutes)}
+            times = {
+                "begins_at": begin,
+                "ends_at": begin + timedelta(minutes=minutes),
+                "request": f"nucleus-{number:016x}",
+            }
             return session.insert("reservation_interval", {"reservation_id": number, **times})
 
     def close(self) -> None:

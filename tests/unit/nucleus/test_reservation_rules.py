@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from nucleus.reservations.rules import MAX_INTERVALS, Share, Span, first_conflict, most_used, spans_of
+from nucleus.reservations.rules import (
+    MAX_DAYS,
+    MAX_INTERVALS,
+    Share,
+    Span,
+    first_conflict,
+    most_used,
+    spans_of,
+)
 from rocks.core.errors import UserError
 
 NOW = datetime(2026, 12, 1, 8, tzinfo=UTC)
@@ -70,7 +78,8 @@ def test_what_is_used_is_what_counting_each_minute_finds() -> None:
         (span(1, 30), "daily", 7, "longer than the time"),
         (span(1), "daily", 0, "0 intervals"),
         (span(1), "daily", MAX_INTERVALS + 1, f"{MAX_INTERVALS + 1} intervals"),
-        (span(1), "daily", 2e6, "intervals"),
+        (span(1), "daily", 2e6, f"{MAX_DAYS} days"),
+        (span(24 * (MAX_DAYS + 1)), None, None, f"{MAX_DAYS} days"),
     ],
 )
 def test_times_that_cannot_be(first: Span, repeat: str | None, until_days: float | None, part: str) -> None:

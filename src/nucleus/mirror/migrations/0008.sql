@@ -1,4 +1,5 @@
 -- Sites that can be reserved, and their reservations. `address` is that of a site that is reached by SSH, NULL: this one.
+-- `request` is what a site knows the cluster of an interval by: other services, and older copies of these tables, have others.
 -- The members of the project are a site's administrators.
 
 CREATE TABLE IF NOT EXISTS reservation_site (
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS reservation_interval (
   version INT UNSIGNED NOT NULL DEFAULT 0,
   is_cancelled BOOLEAN NOT NULL DEFAULT FALSE,
   reason VARCHAR(255) NULL,
+  request CHAR(24) CHARACTER SET ascii NOT NULL,
   cluster VARCHAR(128) NULL,
   address VARCHAR(64) CHARACTER SET ascii NULL,
   timers LONGTEXT NOT NULL DEFAULT '{}' CHECK (JSON_VALID(timers)),

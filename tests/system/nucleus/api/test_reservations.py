@@ -18,6 +18,7 @@ from tests.slurm_site import PARTITION, USER, SlurmSite
 from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.slurm_rounds import Hands
 from tests.waiting import at_once
 
 ALL, SITES = "/v1/reservation", "/v1/reservation/site"
@@ -216,7 +217,13 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
         operator.ask("scontrol", "create", "reservation", f"reservationname={name}", f"users={user}", *times)
     operator.ask("scontrol", "delete", f"reservationname=nucleus-{first}")
     try:
-        Controller(settings, guard).round()
+        hands = Hands()
+        controller = Controller(settings, guard, hands.clock)
+        controller.round()
+        counts = "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'"
+        assert sql(pool, counts) == [(2,)], "it may be a moment's"
+        hands.ahead_seconds = 100
+        controller.round()
     finally:
         guard.release()
     names = {name for name, _ in reserved(operator)}
