@@ -19,12 +19,17 @@ from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset
 from nucleus.states import LIVING_SETS
 from rocks.core.process import run
+from tests.generated import PROFILE
 from tests.slurm_site import ACCOUNT, HOSTS, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.system.nucleus.slurm_rounds import Rounds
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.moments,
+    pytest.mark.skipif(PROFILE != "random", reason="it needs a quiet machine: `make test-random` runs it"),
+]
 
 STEPS = 14
 _COMPUTES = 4
