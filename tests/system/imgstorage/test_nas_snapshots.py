@@ -133,8 +133,7 @@ def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(
     run(agent, "web")
     agent.write("web-vol", "first.")
     with monkeypatch.context() as patch:
-        patch.setattr(nas_snapshots, "error_of", lambda _: None)
-        patch.setattr(nas_snapshots, "perform_one", lambda *_: None)
+        patch.setattr(nas_snapshots, "perform_one", lambda *_: type("Done", (), {"error": None}))
         planned = storage.succeeded(*ADD, "web", "monday", "dry-run=yes")
     assert "would have a snapshot of the image web-vol, and hold it" in planned.out
     assert (listed(storage, "web"), agent.steps) == ([], [])
