@@ -190,9 +190,12 @@ class SlurmSite:
         )
 
     def wait_until_idle(self) -> None:
-        """Wait until every host can get a job."""
+        """Wait until every host can get a job, and no epilog runs: a host that completes a job counts as idle, too."""
         wait_until(
-            lambda: self.ask("sinfo", "-h", "-p", PARTITION, "-t", "idle", "-o", "%D") == str(len(HOSTS)),
+            lambda: (
+                self.ask("sinfo", "-h", "-p", PARTITION, "-t", "idle", "-o", "%D") == str(len(HOSTS))
+                and self.ask("squeue", "-h", "-t", "COMPLETING") == ""
+            ),
             lambda: self.ask("sinfo", "-N", "-l"),
         )
 
@@ -342,7 +345,7 @@ def _create_site() -> Path:
     source = Path(__file__).resolve().parent.parent / "src"
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
-    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
+    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=folder.name.replace("-", "_"))
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)
     return folder

@@ -14,7 +14,8 @@ from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations.controller import Controller
-from tests.slurm_site import PARTITION, USER, SlurmSite
+from rocks.database.settings import Settings
+from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
 from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
@@ -151,9 +152,17 @@ def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) ->
     assert left(service) == (24, 188)
 
 
+@pytest.fixture(scope="module")
+def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
+    """A Slurm of this module's own: slurmctld 22.05 was seen to hang after it had reservations."""
+    assert mariadb.socket is not None
+    with slurm_site(mariadb.socket) as started:
+        yield started
+
+
 @pytest.fixture
 def operator(slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmSite]:
-    """The tests' Slurm, in which the service's user is an operator."""
+    """The module's Slurm, in which the service's user is an operator."""
     monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
     level = ("--immediate", "--quiet", "modify", "user", USER, "set")
     slurm.ask("sacctmgr", *level, "adminlevel=operator")
