@@ -234,7 +234,8 @@ class SlurmSite:
     def set_copy(self, host: str, condition: str | None) -> None:
         """Have a host store the copy of an image, clean or dirty, as its `zfs` lists it; None: no image storage."""
         folder = self.folder / "hosts" / host
-        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("imgstorage", "bin"):  # the hooks of a job may need the folder itself meanwhile
+            shutil.rmtree(folder / name, ignore_errors=True)
         if condition is not None:
             (folder / "imgstorage/mapped").mkdir(parents=True)
             (folder / "bin").mkdir()
