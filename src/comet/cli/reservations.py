@@ -76,8 +76,10 @@ def _moment(text: Optional[Any], option: str) -> Optional[str]:
 def _key(path: str) -> str:
     try:
         return Path(path).expanduser().read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--key={path}: it cannot be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"--key={path}: it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--key={path}: it is no text; give a file such as ~/.ssh/id_ed25519.pub") from None
 
 
 def _local(moment: Any) -> Optional[str]:

@@ -18,7 +18,7 @@ from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_acknowledgement
 from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
-from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, most_used, spans_of
+from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def list_sites(question: Reading, begin: When = None, end: When = None) -> Respo
 
 
 def _site_json(question: Reading, site: Site, span: Span) -> Json:
-    cpus, memory_gb = most_used(records.shares_of(question.session, site.id, span), span)
+    cpus, memory_gb = max_used(records.shares_of(question.session, site.id, span), span)
     return {
         "name": site.name,
         "cpus": site.cpus,

@@ -200,7 +200,8 @@ class Job:
         if isinstance(error, CancelledError):
             return {"code": CANCELLED, "detail": str(error)}
         _LOG.warning("operation %s (%s), attempt %d: %s", one.id, one.kind, one.attempts, error)
-        what = self.node.name if self.node else self.cluster.name if self.cluster else "the image"
+        other = "the reservation" if "interval" in one.arguments else "the image"
+        what = self.node.name if self.node else self.cluster.name if self.cluster else other
         return {"code": error.family, "detail": owners_text(error, what, f"operation {one.id}")}
 
     def _event(self, old: str, new: str) -> NewEvent:

@@ -85,7 +85,7 @@ def _repeated(first: Span, every: timedelta, until: datetime) -> list[Span]:
     return [Span(first.begin + every * number, first.end + every * number) for number in range(count)]
 
 
-def most_used(shares: Iterable[Share], span: Span) -> tuple[int, int]:
+def max_used(shares: Iterable[Share], span: Span) -> tuple[int, int]:
     """The most CPUs, and the most GB of memory, that are used at one moment of the span."""
     changes = sorted(
         change
@@ -96,11 +96,11 @@ def most_used(shares: Iterable[Share], span: Span) -> tuple[int, int]:
             (share.span.end, False, -share.cpus, -share.memory_gb),  # an end comes first: False < True
         )
     )
-    cpus = memory_gb = most_cpus = most_memory_gb = 0
+    cpus = memory_gb = max_cpus = max_memory_gb = 0
     for _, _, more_cpus, more_memory_gb in changes:
         cpus, memory_gb = cpus + more_cpus, memory_gb + more_memory_gb
-        most_cpus, most_memory_gb = max(most_cpus, cpus), max(most_memory_gb, memory_gb)
-    return most_cpus, most_memory_gb
+        max_cpus, max_memory_gb = max(max_cpus, cpus), max(max_memory_gb, memory_gb)
+    return max_cpus, max_memory_gb
 
 
 def first_conflict(
@@ -108,7 +108,7 @@ def first_conflict(
 ) -> tuple[Span, int, int] | None:
     """The first span without room, and what is left in it. `size`, `requested`: CPUs and GB of memory."""
     for span in spans:
-        used = most_used(shares, span)
+        used = max_used(shares, span)
         left = size[0] - used[0], size[1] - used[1]
         if requested[0] > left[0] or requested[1] > left[1]:
             return span, max(left[0], 0), max(left[1], 0)

@@ -218,7 +218,11 @@ def _links() -> int:
 def _host_free() -> int:
     from rocks.agent import host_free
 
-    return host_free.main(state_folder())
+    try:
+        return host_free.main(state_folder())
+    except RocksError as error:
+        print(f"rocks: {error}", file=sys.stderr)
+        return error.exit_status
 
 
 def _ended() -> int:

@@ -246,11 +246,19 @@ def test_a_cluster_that_cannot_be_booted_disturbs_no_other(
     process.until("running", good)
     process.until("stopped", bad)
     reason = sql(process.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (bad,))
-    assert reason[0][0].startswith("the cluster was not started: "), reason
+    assert reason[0][0].startswith("the cluster was not started: ") and "image" not in reason[0][0], reason
     assert process.states(away) == ["stopping"], "what may run there is looked for again"
     sql(process.pool, "UPDATE reservation_interval SET is_cancelled = TRUE WHERE id = %s", (good,))
     process.until("stopped", good)
     nothing_is_left(machines)
+
+
+def test_of_an_owner_who_is_disabled_nothing_is_booted(process: Process, machines: MachineSite) -> None:
+    process.reserve(30)
+    sql(process.pool, "UPDATE user SET is_active = FALSE")
+    process.hands.ahead_seconds = 61
+    process.until("cancelled")
+    assert process.executor.calls == []
 
 
 def test_a_time_that_the_service_has_missed_starts_nothing(process: Process, machines: MachineSite) -> None:

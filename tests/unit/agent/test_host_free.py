@@ -10,6 +10,7 @@ import pytest
 
 from rocks.agent import host_free
 from rocks.agent.host_free import DRAINED, Node, change_of, find_unsaved, find_use, main, run_hook
+from rocks.agent.main import main as agent_main
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from tests.slurm_site import write_zfs
@@ -195,3 +196,15 @@ def test_a_person_who_starts_it_is_answered(
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     assert main(tmp_path) == 2
     assert "slurmd" in capsys.readouterr().err
+
+
+def test_a_state_folder_that_cannot_be_created_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The prolog fails then: no job begins on a host whose use is not known."""
+    (tmp_path / "state").write_text("")
+    monkeypatch.setenv("ROCKS_STATE_FOLDER", str(tmp_path / "state"))
+    monkeypatch.setenv("SLURMD_NODENAME", "vmc-0-0")
+    assert agent_main(["host-free"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rocks: cannot create the state folder ")

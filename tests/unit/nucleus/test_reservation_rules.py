@@ -13,7 +13,7 @@ from nucleus.reservations.rules import (
     Share,
     Span,
     first_conflict,
-    most_used,
+    max_used,
     spans_of,
 )
 from rocks.core.errors import UserError
@@ -29,7 +29,7 @@ def span(begin_hours: float, hours: float = 1) -> Span:
 
 def test_the_published_site_has_48_cpus_and_188_gb_left() -> None:
     shares = [Share(span(1, 4), 16, 4)]
-    assert most_used(shares, span(2)) == (16, 4)
+    assert max_used(shares, span(2)) == (16, 4)
     assert first_conflict(SITE, shares, [span(2)], (48, 188)) is None
     assert first_conflict(SITE, shares, [span(2)], (49, 1)) == (span(2), 48, 188)
     assert first_conflict(SITE, shares, [span(2)], (1, 189)) == (span(2), 48, 188)
@@ -37,8 +37,8 @@ def test_the_published_site_has_48_cpus_and_188_gb_left() -> None:
 
 def test_the_end_is_free_for_the_next() -> None:
     shares = [Share(span(1), 64, 1), Share(span(2), 64, 1)]
-    assert most_used(shares, span(0.5, 3)) == (64, 2 - 1)
-    assert most_used(shares, span(3)) == (0, 0) == most_used(shares, span(0))
+    assert max_used(shares, span(0.5, 3)) == (64, 2 - 1)
+    assert max_used(shares, span(3)) == (0, 0) == max_used(shares, span(0))
 
 
 def test_each_interval_is_checked() -> None:
@@ -63,7 +63,7 @@ def test_what_is_used_is_what_counting_each_minute_finds() -> None:
             used = [one for one in shares if one.span.begin <= at < one.span.end]
             counted.append((sum(one.cpus for one in used), sum(one.memory_gb for one in used)))
         expected = max(cpus for cpus, _ in counted), max(memory for _, memory in counted)
-        assert most_used(shares, asked) == expected
+        assert max_used(shares, asked) == expected
 
 
 @pytest.mark.parametrize(

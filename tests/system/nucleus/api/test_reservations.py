@@ -79,6 +79,25 @@ def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: 
     assert days == [at(0)[:-1] + ".000Z", at(2)[:-1] + ".000Z", "waiting"]
 
 
+def test_what_runs_beyond_its_end_uses_the_site(service: Client, sites: None, pool: Pool) -> None:
+    reserve(service)
+    past = (
+        "UPDATE reservation_interval SET state = 'stopping', begins_at = UTC_TIMESTAMP(3) - INTERVAL 2 HOUR,"
+    )
+    sql(pool, f"{past} ends_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR")
+    assert left(service, -1, 0.1) == (48, 188) and left(service) == (64, 192)
+    sql(pool, "UPDATE reservation_interval SET state = 'stopped'")
+    assert left(service, -1, 0.1) == (64, 192)
+
+
+def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
+    assert reserve(service, cpus=1, repeat="daily", until=at(99 * 24)).status_code == 201
+    assert reserve(service, cpus=1).status_code == 201
+    refused = reserve(service, cpus=1)
+    assert refused.status_code == 409 and "more than 100 times reserved" in refused.json()["detail"]
+    assert reserve(service, "bob", cpus=1).status_code == 201
+
+
 def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: Pool) -> None:
     mine = reserve(service).json()
     others = reserve(service, "bob", repeat="daily", until=at(60)).json()
