@@ -54,7 +54,9 @@ class Command(rocks.commands.Command):
         commands = [path for path in all_commands(trees) if is_command(path, trees)]
         usages = dict(usage_lines((), self.notify))
         found = list(usages) if text == "all" else [" ".join(path) for path in commands_about(text, commands)]
-        found += [name for name, usage in usages.items() if name not in found and _mentions(name, usage, text)]
+        found += [
+            name for name, usage in usages.items() if name not in found and _mentions(name, usage, text)
+        ]
         lines = [f"{name} {usages[name]}".rstrip() for name in found if name in usages]
         if not lines:
             near = nearest_commands(command_path, commands)
