@@ -134,6 +134,8 @@ def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSi
     machines.run("set host vm tiny mem=64")
     machines.run("set host boot tiny action=os")
     reason = f"VLANs of {NEW} are local"
+    planned = machines.run(f"move host vm tiny {NEW} dry-run=yes")
+    assert f"{NEW}: would refuse the start then: tiny would not start: {reason}" in planned
     assert f"Warning: on {NEW}, tiny would not start: {reason}" in machines.run(f"move host vm tiny {NEW}")
     assert reason in start_error(machines, "tiny")
     assert "Warning" not in machines.run(f"move host vm vm-tiny-0 {NEW}")

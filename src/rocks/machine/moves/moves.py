@@ -126,7 +126,8 @@ def _warn_of_start(
     try:
         spec_of(there, connections_of(there), hosts_beside(database, vm), "would not start")
     except StateError as error:
-        notify(f"Warning: on {target.name}, {error}")
+        if not dry_run.would(target.name, f"refuse the start then: {error}"):
+            notify(f"Warning: on {target.name}, {error}")
 
 
 def as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> VirtualMachine:
