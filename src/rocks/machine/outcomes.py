@@ -26,7 +26,12 @@ class Outcomes:
 
     @property
     def lines(self) -> list[str]:
-        """All notes and warnings for the operator; what is so for several machines, or of all, is one line."""
+        """All notes and warnings for the operator."""
+        return [*(note for notes in self.done.values() for note in notes), *self.warnings]
+
+    @property
+    def joined_lines(self) -> list[str]:
+        """As `lines`; what is so for several machines is one line."""
         alike: dict[str, list[tuple[str, str]]] = {}
         for name, notes in self.done.items():
             for note in notes:
