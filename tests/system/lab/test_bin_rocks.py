@@ -148,3 +148,13 @@ def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machi
     finished = called(["/usr/bin/env", "-C", here, program, *arguments], machine.folder)
     lines = finished.text.splitlines()
     assert finished.exit_status == 0 and lines[0] == here and "mysql" in lines
+
+
+def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(machine: Machine) -> None:
+    machine.start()
+    program = str(CHECKOUT / "bin" / "rocks")
+    for folder, is_another in (("/opt", True), (str(machine.folder), False)):
+        note = called([program, "no", "such", f"file={folder}/x"], machine.folder).error_text
+        assert (
+            f"note: {folder}/ is a folder of the demo's machine; outside it is /proc/" in note
+        ) == is_another
