@@ -5,8 +5,6 @@ CLUSTER and its compute NODE are off and in no computeset; the cluster DOOMED, w
 destroyed.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import http.client

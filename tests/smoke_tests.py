@@ -4,8 +4,6 @@ All other tests in these folders get the marker `slow`, and run in `make test-al
 daemons or sites, and takes seconds of processor time.
 """
 
-from __future__ import annotations
-
 SMOKE_TESTS: dict[str, tuple[str, ...]] = {
     "tests/system/vms/": (
         "test_start_stop.py::test_a_machine_is_started_listed_and_stopped",

@@ -8,8 +8,6 @@ A scheduler of ours, not `--dist loadgroup`: that is without effect in pytest 9.
 items that pytest does not read any more).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

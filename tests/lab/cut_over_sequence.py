@@ -5,8 +5,6 @@
 One JSON object a line: the step, and how long the disk stood still. Volumes: /dev/zvol/vmpool/{remote,local,cow}.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Fresh, minimal Debian 12 roots without a network, and a repository for them in a folder."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import shutil

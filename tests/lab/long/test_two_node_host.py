@@ -5,8 +5,6 @@ is booted once; before each test, it and the cluster database return to what the
 without KVM (docs/lab.md).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The published service's table: every request of an old client has the published code and fields."""
 
-from __future__ import annotations
-
 from nucleus.api.authentication import store_token
 from nucleus.mirror import audit, identity
 from nucleus.mirror.clusters import assign_cluster

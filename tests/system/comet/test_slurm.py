@@ -1,7 +1,5 @@
 """`comet-slurm`: a cluster's own Slurm starts and ends computesets. Both are real, the site is simulated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Migrations on a real server: from nothing, repeated, killed at any point, rejected, and with a copy."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

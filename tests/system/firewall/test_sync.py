@@ -1,7 +1,5 @@
 """`rocks sync host firewall` to a machine with a network of its own, by a real sshd."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

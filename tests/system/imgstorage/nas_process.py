@@ -5,8 +5,6 @@ Its pools are in a file that is written after every change, so it can be killed 
 records, each line and each part of a stream. At the moment `die_at` it kills itself by SIGKILL.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """Messages over a real RabbitMQ: none is lost, repeated ones are recognizable, no wait lasts for ever."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import queue

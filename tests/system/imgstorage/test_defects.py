@@ -3,8 +3,6 @@
 The others: `tests/unit/storage/daemons/test_defects.py`.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

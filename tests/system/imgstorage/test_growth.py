@@ -3,8 +3,6 @@
 The hosts of these tests are played, as in `test_storage_vms`; the daemons are real.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.core.errors import HostError

@@ -1,7 +1,5 @@
 """The states of an image with both daemons: mapped, copied, local, pulled, written back; daemons that end meanwhile."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each death is followed by a new daemon and by the command again. `make test-random` kills at every moment.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -3,8 +3,6 @@
 Daemons, commands and agent are the real ones; libvirt and devices are in memory, and libvirt's hook is called here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

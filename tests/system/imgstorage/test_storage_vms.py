@@ -3,8 +3,6 @@
 The hosts of these tests are played: their agents have every device, and say of a guest what the test wants.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

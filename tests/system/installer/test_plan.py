@@ -1,7 +1,5 @@
 """The installer reads what the frontend writes, and nothing else."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The installer's and its builders' shell programs: shellcheck, and builders that are called wrongly."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

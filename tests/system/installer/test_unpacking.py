@@ -1,7 +1,5 @@
 """The root archive and the host's own files, with real wget, zstd and tar and a web service with a certificate."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Iterator

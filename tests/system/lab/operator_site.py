@@ -4,8 +4,6 @@ Each has processes, folders and a network of its own. Programs that would change
 the stub of systemd starts the frontend's real services. What the installer and the first boot do is done by `install`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex

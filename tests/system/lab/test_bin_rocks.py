@@ -1,7 +1,5 @@
 """`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

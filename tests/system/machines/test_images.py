@@ -1,7 +1,5 @@
 """Disk images, snapshots and ISOs on hosts: who owns them, who may use them, what is removed and what stays."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A machine runs on at most one host: leases, fences, and hosts that stop answering and return (decision 3)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Saved machines: they continue where they stopped, only on their host, and only with unchanged disks."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

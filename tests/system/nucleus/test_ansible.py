@@ -3,8 +3,6 @@
 `make test-ansible` installs ansible-core into the folder that ANSIBLE names.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket

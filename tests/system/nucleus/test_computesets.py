@@ -1,7 +1,5 @@
 """Computesets from the request to the release of their nodes, by real processes; the site is simulated."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

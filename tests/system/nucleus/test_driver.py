@@ -1,7 +1,5 @@
 """The driver of computesets, round by round: clocks that are set, alarms, and a process that is stopped."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

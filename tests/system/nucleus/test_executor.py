@@ -1,7 +1,5 @@
 """The executor behind its socket: what it runs, and what it does not."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -1,7 +1,5 @@
 """The schema of Nucleus: made once, after interruptions too; who sees what; operations and sets."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime

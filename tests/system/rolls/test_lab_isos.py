@@ -1,7 +1,5 @@
 """The ISOs from which the lab's machines are built: what is taken from them, and which ISOs are refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The programs that choose mirrors, collect packages and build the os roll: shellcheck, wrong calls, a local mirror."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The owners' remote control with real guests: an owner's machine has a network of its own, joined by veth."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Machines that change while they run: CPUs, memory, disks and interfaces; a guest with a kernel reports them."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Consoles, and what listens on a host with running guests: nothing that another user of the host reaches."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

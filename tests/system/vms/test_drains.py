@@ -1,7 +1,5 @@
 """`rocks drain host` and `rocks evacuate host`: what a host has is stopped, moved, or started elsewhere; real hosts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

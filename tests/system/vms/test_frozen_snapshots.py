@@ -3,8 +3,6 @@
 The agent is played by a program of the guest, which writes to its disk when it freezes and when it thaws.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path

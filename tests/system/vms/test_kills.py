@@ -1,7 +1,5 @@
 """A start or stop that is killed at any step is completed or undone by the next one (decision 2)."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An agent that is stopped (SIGSTOP) at a step of a start goes on after the machine was stopped, moved and started."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

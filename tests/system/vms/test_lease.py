@@ -1,7 +1,5 @@
 """A machine runs at most once: two starters, two hosts, a host that vanished and comes back (decision 3)."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.system.vms.site import IMAGES, ThreeMachines, wait_until

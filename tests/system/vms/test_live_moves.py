@@ -1,7 +1,5 @@
 """`rocks move host vm live=yes`: a machine moves to another host while it runs, on real hosts with a real QEMU."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

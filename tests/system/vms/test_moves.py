@@ -1,7 +1,5 @@
 """`rocks move host vm`: a stopped machine moves to another host with its disks, on real hosts."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

@@ -1,7 +1,5 @@
 """Fresh disks for machines from images, with a real libvirt: what goes, what stays, and a command that is killed."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A cluster database that was put back from a copy, or filled from a dump, starts nothing that runs (decision 31)."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

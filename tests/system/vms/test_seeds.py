@@ -1,7 +1,5 @@
 """The seeds of a cluster from an image, with a real libvirt: its key is stable, and private to its frontend."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

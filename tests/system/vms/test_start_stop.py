@@ -1,7 +1,5 @@
 """Machines and clusters start and stop on real hosts; starts that cannot be; a guest that ends by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

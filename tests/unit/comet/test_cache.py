@@ -1,7 +1,5 @@
 """The cache of answers: never a reason for a command to fail, never another user's."""
 
-from __future__ import annotations
-
 import sqlite3
 from pathlib import Path
 

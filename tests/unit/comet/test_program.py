@@ -1,7 +1,5 @@
 """The program as a process: closed pipes, Ctrl-C, full disks, what it imports, and completion."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

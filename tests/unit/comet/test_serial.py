@@ -1,7 +1,5 @@
 """The serial console: bytes both ways through a WebSocket, and what a hostile server sends instead."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -4,8 +4,6 @@ On the real one frames go by the character device of a macvtap, as QEMU sends th
 bridge's port; what arrives is seen behind it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import fcntl

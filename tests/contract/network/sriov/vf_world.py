@@ -1,7 +1,5 @@
 """A host with VFs, and actions of guests and the host on them: in memory, and with igb."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - a process that opens a VF, as QEMU does
 import sys
 import time

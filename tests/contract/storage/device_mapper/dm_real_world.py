@@ -1,7 +1,5 @@
 """A host's own device-mapper for the contract tests, over volumes of its ZFS pool `vmpool`."""
 
-from __future__ import annotations
-
 import contextlib
 import mmap
 import os

@@ -1,7 +1,5 @@
 """A host and its NAS for the cases on sessions: in memory, and open-iscsi and LIO of the same machine, on loopback."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading

@@ -1,7 +1,5 @@
 """Disks of a NAS on a host, in memory and by open-iscsi."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import replace

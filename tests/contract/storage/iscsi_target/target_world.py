@@ -1,7 +1,5 @@
 """A NAS for the cases on targets and sessions: in memory, and LIO on this machine over a ZFS volume, on loopback."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A part of a pool for one test: in memory, and on a machine that has ZFS."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 `service`   requests to the application, in this process
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import tempfile

@@ -1,7 +1,5 @@
 """Images on their way to the site: checksums, limits, names, parts, and what others see of them."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import socket

@@ -3,8 +3,6 @@
 `make test-oidc` installs it, with a Node.js of its own, into the folder that OIDC_PROVIDER names.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """Pages for people: what holds without a browser. tests/browser has what needs one."""
 
-from __future__ import annotations
-
 import re
 from http.cookies import SimpleCookie
 from pathlib import Path

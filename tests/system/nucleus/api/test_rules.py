@@ -1,7 +1,5 @@
 """What must hold before a node is started: its state, the acknowledgement, and the limits of its project."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Complete lives of images, driven by commands. Each checks what must hold no matter which daemon died, and when."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Bases of images and their clones on a NAS, as a frontend asks for them: what is made, and what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

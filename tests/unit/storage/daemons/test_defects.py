@@ -3,8 +3,6 @@
 `tests/unit/storage/test_defects.py` tests those that the state table decides; the others are tested here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A NAS loses its records or gets old ones back, with both daemons: guests keep their disks, and no data is lost."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An image moves from one NAS to another: real daemons, devices in memory, no broker."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Copies that a host retains: found again after a reinstallation, and evicted when another image needs the space."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 

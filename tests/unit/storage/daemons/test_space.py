@@ -1,7 +1,5 @@
 """Pools without free space, with both daemons: what waits, what is reported, and what is remembered."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -3,8 +3,6 @@
 So a process is its program and the tuple of its results: a value, which a search can copy, compare and continue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
