@@ -66,6 +66,26 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
     site.done("remove host attr head vlan_transport")
 
 
+def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
+    vm = site.add_vm("orphan", "vmh1")
+    place = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
+    real = place.rename(place.with_name("real-agent"))
+    place.write_text(
+        '#!/bin/sh\n[ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"\n'
+        "while read -r line; do\ncase $line in *perform*) kill -9 $$ ;; esac\n"
+        "printf '%s\\n' \"$line\" | /opt/rocks/libexec/real-agent\ndone\n"
+    )
+    place.chmod(0o755)
+    try:
+        error = site.refused(f"start host vm {vm}")
+        assert "vmh1" in error
+        assert site.lease(vm)[1:] == ("starting", "vmh1"), "no host has reported that it does not run"
+    finally:
+        real.replace(place)
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+
+
 def test_an_ordinary_user_learns_what_only_root_can_ask(site: ThreeMachines) -> None:
     site.add_vm("one", "vmh1")
     for title in ("list host vm", "list cluster"):
