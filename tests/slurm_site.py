@@ -325,7 +325,6 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         )
     )  # fmt: skip
     try:
-        assert init.stdout is not None
         assert init.stdout.readline() == b"up\n"
         yield init
     finally:

@@ -168,7 +168,6 @@ def test_a_transfer_that_is_killed_leaves_nothing_that_the_next_one_does_not_rem
     copy = Path(base_path(receiver.base))
     line = [receiver.settings.agent_program, "receive-image", str(receiver.images), content.digest, str(SIZE)]
     agent = subprocess.Popen(line, stdin=subprocess.PIPE)
-    assert agent.stdin is not None
     agent.stdin.write(sent[: len(sent) // 2])
     agent.stdin.flush()
     end = time.monotonic() + 120

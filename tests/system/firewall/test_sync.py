@@ -64,7 +64,6 @@ def target() -> Iterator[Target]:
     try:
         machine.start()
         process = machine.init()
-        assert process is not None
         network = Namespace(process.process_id)
         _connect(network)
         settings = FleetSettings(

@@ -66,7 +66,6 @@ class Guests:
     def domain(self, name: str) -> tuple[str, bool]:
         """State, and whether its memory is saved."""
         found = self.machine.domains.find(name)
-        assert found is not None
         return found.state, found.has_managed_save
 
     def end(self, name: str) -> None:

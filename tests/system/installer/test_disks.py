@@ -4,8 +4,6 @@ import pytest
 
 from tests.system.installer.shell import MIB, Shell, make_file_system, make_table, put_zfs_labels, written
 
-pytestmark = pytest.mark.system
-
 ROOT = "partition root rest ext4 /"
 CHOOSE = 'read_plan "$WORK/../plan"; choose_disks "$(needed_mib)"; '
 CHECK = CHOOSE + 'while read -r disk; do check_disk "$disk"; done <"$WORK/disks"; '

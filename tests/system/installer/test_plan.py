@@ -10,8 +10,6 @@ from rocks.install.installation.plan_document import plan_text
 from tests.install_plans import HOST, SOURCE
 from tests.system.installer.shell import Shell
 
-pytestmark = pytest.mark.system
-
 TEXT = plan_text(plan_installation(HOST, SOURCE, "local"))
 
 

@@ -6,8 +6,6 @@ import pytest
 
 from rocks.core.process import run
 
-pytestmark = pytest.mark.system
-
 FOLDER = Path(__file__).parents[3] / "roll/installer"
 BUILDERS = ("build-root", "build-initramfs", "prepare-root", "finish-root", "drivers")
 INITRAMFS = (

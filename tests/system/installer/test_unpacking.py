@@ -12,8 +12,6 @@ from rocks.network.host_network_files import MARK
 from tests.system.installer.shell import Shell
 from tests.web_service import WebService, make_certificate
 
-pytestmark = pytest.mark.system
-
 PLAN = 'read_plan "$WORK/../plan"; '
 
 

@@ -12,8 +12,6 @@ from rocks.core.errors import UserError
 from rocks.core.process import run_checked
 from tests.system.rolls.conftest import BuildRoll
 
-pytestmark = pytest.mark.system
-
 
 def test_rolls_come_from_their_isos_and_from_that_of_a_frontend(
     build_roll: BuildRoll, tmp_path: Path

@@ -13,8 +13,6 @@ from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from tests.debs import make_deb
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.system
-
 PROGRAMS = (
     *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),
     *("tools/end-together", "tools/guest-iso"),

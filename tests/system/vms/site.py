@@ -369,17 +369,14 @@ class Running:
 
     def first_line(self) -> str:
         """The first line on standard error, when it is there."""
-        assert self._process.stderr is not None
         return self._process.stderr.readline().decode()
 
     def read(self, count: int) -> bytes:
         """So many bytes of standard output, or fewer when it has ended."""
-        assert self._process.stdout is not None
         return self._process.stdout.read(count)
 
     def send(self, data: bytes) -> None:
         """Write to its standard input."""
-        assert self._process.stdin is not None
         self._process.stdin.write(data)
         self._process.stdin.flush()
 

@@ -44,7 +44,6 @@ class Owner:
 def join(head: Machine, machine: Machine) -> None:
     """A pair of veth between the networks of the two machines."""
     init = machine.init()
-    assert init is not None
 
     def ip(line: str) -> None:
         run_checked(["ip", *line.split()], deadline_seconds=60)
@@ -115,7 +114,6 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
 
     printed = owner.begin("open host console vm-one-0 type=vnc")
     try:
-        assert printed.stderr is not None
         line = printed.stderr.readline().decode()
         found = re.search(r"the screen is at (\S+) until", line)
         assert found is not None, line
@@ -133,7 +131,6 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
 
     opened = owner.begin("open host console vm-one-0")
     try:
-        assert opened.stderr is not None and opened.stdin is not None
         assert b"press Ctrl-]" in opened.stderr.readline()
         opened.stdin.write(b"typed\n~?~.\n")
         opened.stdin.flush()

@@ -37,7 +37,6 @@ class Guest:
         """
         terminal = self.site.virsh("vmh1", "ttyconsole", "g").text.strip()
         typist = start_with_pipes(self.machine.command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         try:
             typist.stdin.write(f"{line}\n".encode())
             typist.stdin.flush()

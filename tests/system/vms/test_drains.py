@@ -6,8 +6,6 @@ import pytest
 
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 
-pytestmark = [pytest.mark.system]
-
 OLD, NEW = HOSTS
 LOCAL, ON_NAS = "vm-drain-0", "vm-drain-1"
 

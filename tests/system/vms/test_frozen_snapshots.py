@@ -16,8 +16,6 @@ from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
 from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
 
-pytestmark = [pytest.mark.system]
-
 VM, HOST = "g", "vmh1"
 SECONDS = 300.0
 SECTOR = 1_800_000
@@ -72,7 +70,6 @@ class Guest:
         """Type a line at the guest's shell, and wait for what it prints."""
         terminal = self.site.virsh(HOST, "ttyconsole", VM).text.strip()
         typist = start_with_pipes(self.site.machines[HOST].command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         typist.stdin.write(f"{line}\n".encode())
         typist.stdin.flush()
         self.wait(lambda: answer in self.printed())

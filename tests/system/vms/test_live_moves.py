@@ -17,8 +17,6 @@ from rocks.core.process import start_with_pipes
 from rocks.fleet.wire.consoles import console_log
 from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines, wait_until
 
-pytestmark = [pytest.mark.system]
-
 OLD, NEW = HOSTS
 VM = "g"
 MOVE = f"move host vm {VM} {NEW} live=yes"
@@ -66,7 +64,6 @@ class Counter:
     def type(self, host: str, line: str) -> None:
         terminal = self.site.virsh(host, "ttyconsole", VM).text.strip()
         typist = start_with_pipes(self.site.machines[host].command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         typist.stdin.write(f"{line}\n".encode())
         typist.stdin.flush()
         with contextlib.suppress(AssertionError):

@@ -2,11 +2,7 @@
 
 import random
 
-import pytest
-
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
-
-pytestmark = [pytest.mark.system]
 
 OLD, NEW = HOSTS
 VM = "vm-move-0"

@@ -87,7 +87,6 @@ class RealVfWorld:
             f"guest={name},debug-threads=on",
         ]
         holder = subprocess.Popen(arguments, stdout=subprocess.PIPE)
-        assert holder.stdout is not None
         assert holder.stdout.readline() == b"\n", "the VF could not be opened"
         self._holders[number] = holder
 
@@ -133,7 +132,6 @@ class RealVfWorld:
         holder = self._holders.pop(number)
         holder.kill()
         holder.wait()
-        assert holder.stdout is not None
         holder.stdout.close()
 
 

@@ -96,7 +96,6 @@ class RealWorld:
     def invalidate(self, name: str, cow: str) -> None:
         """The header's flag is what the kernel would clear; it is read when the device is created again."""
         fact = self.devices.read(name)
-        assert fact is not None
         self.devices.ensure_gone(name, Deadline(_SECONDS))
         with mmap.mmap(-1, 4096) as buffer:
             _with_device(cow, os.O_RDONLY, lambda file: os.preadv(file, [buffer], 0))

@@ -155,7 +155,6 @@ def provider(*keys: ECKey, seconds: int = 600, port: int = 0) -> Iterator[Provid
         [str(FOLDER / "node"), str(FOLDER / "provider.mjs")], {**os.environ, "SETTINGS": json.dumps(settings)}
     )
     try:
-        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b"http://127.0.0.1:"):
                 yield Provider(line.decode().strip())
