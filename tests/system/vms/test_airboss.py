@@ -10,7 +10,8 @@ import pytest
 
 from lab.namespace import Machine
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
-from tests.system.vms.site import CHECKOUT, LAUNCHER, ThreeMachines, wait_until
+from tests.system.vms.site import CHECKOUT, LAUNCHER, ThreeMachines
+from tests.waiting import wait_until
 
 SITE_ADDRESS, CLUSTER_ADDRESS = "198.18.77.1", "198.18.77.2"
 PROGRAM = "/opt/rocks/airboss"
@@ -89,7 +90,7 @@ def owner(site: ThreeMachines) -> Iterator[Owner]:
         variables = [f"ROCKS_LAUNCHER={CHECKOUT / 'bin/rocks'}", f"ROCKS_SITE_PACKAGES={packages}"]
         service = ["start", "service", "airboss", f"address={SITE_ADDRESS}"]
         head.start_daemon("airboss", ["/usr/bin/env", *variables, *LAUNCHER, *service])
-        wait_until(lambda: "listening" in (head.log_folder / "airboss.log").read_text(), LONG_SECONDS)
+        wait_until(lambda: "listening" in (head.log_folder / "airboss.log").read_text(), seconds=LONG_SECONDS)
         yield Owner(machine)
     finally:
         head.stop_daemon("airboss", 20.0)

@@ -8,7 +8,8 @@ import pytest
 from lab.guest import image
 from rocks.core.process import start_with_pipes
 from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 SECONDS = 600.0
 SECOND = f"file:{IMAGES}/g.vdb,vdb,virtio"
@@ -48,7 +49,7 @@ class Guest:
     def wait(self, text: str) -> None:
         """Wait until the guest has printed it."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: text in self.printed(), SECONDS)
+            wait_until(lambda: text in self.printed(), seconds=SECONDS)
         assert text in self.printed()
 
     def printed(self) -> str:
@@ -114,7 +115,7 @@ def repeated(site: ThreeMachines, line: str) -> str:
         printed.append(finished.error_text)
         return finished.exit_status == 0
 
-    wait_until(succeeds, SECONDS)
+    wait_until(succeeds, seconds=SECONDS)
     return "".join(printed)
 
 

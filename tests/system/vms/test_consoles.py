@@ -12,7 +12,8 @@ from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
 from rocks.core.process import Finished
-from tests.system.vms.site import ThreeMachines, wait_until
+from tests.system.vms.site import ThreeMachines
+from tests.waiting import wait_until
 
 NOBODY = "65534"
 

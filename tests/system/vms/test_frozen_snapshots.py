@@ -14,7 +14,8 @@ from rocks.core.process import run, start_with_pipes
 from rocks.fleet.wire.consoles import console_log
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
-from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 VM, HOST = "g", "vmh1"
 SECONDS = 300.0
@@ -95,7 +96,7 @@ class Guest:
 
     def wait(self, condition: Callable[[], object]) -> None:
         with contextlib.suppress(AssertionError):
-            wait_until(condition, SECONDS)
+            wait_until(condition, seconds=SECONDS)
         assert condition(), self.printed()[-2000:]
 
 

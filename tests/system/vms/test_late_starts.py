@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.vms.site import ThreeMachines, wait_until
+from tests.system.vms.site import ThreeMachines
+from tests.waiting import wait_until
 
 STOPPING_AGENT = '''#!/usr/bin/python3
 """Stands before the agent on a host, and stops it once before the step {step}. Nobody waits long for its lock."""
@@ -78,7 +79,7 @@ class StoppedStart:
         late = self._stopped()
         for number in late:
             os.kill(number, signal.SIGCONT)
-        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), 60.0)
+        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), seconds=60.0)
 
     def remove(self) -> None:
         for number in self._stopped():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.system.vms.test_seeds import cluster, seed
+from tests.waiting import wait_until
 
 __all__ = ["cluster"]
 
@@ -149,14 +150,14 @@ def test_a_killed_command_is_completed_by_its_repetition(
     for name in BOTH:
         write(cluster, f"{name}.vda", b"used")
     command = cluster.begin("reinstall cluster fe")
-    wait_until(lambda: waiting_agent.exists() or command._process.poll() is not None, 120.0)
+    wait_until(lambda: waiting_agent.exists() or command._process.poll() is not None, seconds=120.0)
     assert waiting_agent.exists(), command.end()
     assert command.kill() == -9
     left = [name for name in BOTH if disk(cluster, f"{name}.vda").exists()]
     waiting_agent.unlink()
     assert len(left) == (2 if when == "before" else 1)
     assert cluster.sql("SELECT 1 FROM attributes WHERE Attr = 'vm_instance'") == []
-    wait_until(lambda: cluster.rocks("reinstall cluster fe").exit_status == 0, 120.0)
+    wait_until(lambda: cluster.rocks("reinstall cluster fe").exit_status == 0, seconds=120.0)
     cluster.done("start cluster fe")
     for name in BOTH:
         assert disk(cluster, f"{name}.vda").open("rb").read(4) == b"boot"

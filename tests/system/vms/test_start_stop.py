@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.machine.host.machine import read_machine
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 
 def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines) -> None:
