@@ -148,5 +148,6 @@ def test_a_bounded_program_gives_all_that_it_prints() -> None:
         max_bytes=100_000,
     )
     assert (ended.exit_status, len(ended.output), ended.error_text) == (3, 99_000, "no")
-    with pytest.raises(ToolError, match="did not end within 0.2 s and was killed"):
-        run(["sleep", "30"], deadline_seconds=0.2, max_bytes=1)
+    for program in (["sleep", "30"], ["sh", "-c", "exec >&- 2>&-; exec sleep 30"]):
+        with pytest.raises(ToolError, match="did not end within 0.2 s and was killed"):
+            run(program, deadline_seconds=0.2, max_bytes=1)

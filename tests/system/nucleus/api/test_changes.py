@@ -66,6 +66,8 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     for body, status, code in refused:
         answer = start(service, **body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    unknown = start(service, computes="vm-vc2-9").json()["detail"]
+    assert unknown == "the cluster vc2 has no node 'vm-vc2-9'; `comet cluster vc2` lists its nodes"
     answer = start(service, count="2", walltime_mins="60", reservation="")
     assert answer.status_code == 201, answer.text
     made = answer.json()

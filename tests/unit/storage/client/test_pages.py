@@ -1,0 +1,46 @@
+"""A NAS with many images answers in several messages; the caller gets one list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.storage.bus import BusSettings, Delivery, Kind, Question
+from rocks.storage.client import StorageClient, asking
+from rocks.storage.client.questions import images_of
+from rocks.storage.nas.rows import first_page
+from rocks.storage.wire.messages import read_message, write_error, write_success
+
+NAMES = [f"vm-{number}" for number in range(7)]
+ROWS = [{"zvol": name, "zpool": "tank", "state": "unmapped", "word": "unmapped"} for name in NAMES]
+
+
+class ManyImages:
+    """In place of the broker and the NASes: three images in each message; the NAS `full` refuses."""
+
+    messages = 0
+
+    def ask_all(self, questions: Mapping[str, Question], _seconds: float) -> Iterator[tuple[str, Delivery]]:
+        for key, question in questions.items():
+            self.messages += 1
+            asked = read_message(question.body)
+            behind = [row for row in ROWS if row["zvol"] > asked.fields["after"]]
+            rows, has_more = first_page(behind, len(str(ROWS[0])) * 3 + 6)
+            answer = write_success(asked.action, {"body": rows, "more": has_more})
+            if key == "full":
+                answer = write_error(asked.action, StateError("the pool is full"))
+            yield key, Delivery(key, answer, "1", "1", None, Kind.REPLY, False)
+
+
+def test_all_messages_of_each_nas_make_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = ManyImages()
+    monkeypatch.setattr(asking, "Asker", lambda _settings: asker)
+    client = StorageClient(BusSettings("frontend", "192.0.2.1"))
+    found = client.ask_each({name: images_of(name) for name in ("nas-0", "full", "nas-1")})
+    for name in ("nas-0", "nas-1"):
+        images = found[name]
+        assert isinstance(images, tuple) and [image.zvol for image in images] == NAMES
+    assert str(found["full"]) == "the pool is full"
+    assert asker.messages == 3 + 2 + 2
