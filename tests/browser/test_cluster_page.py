@@ -1,7 +1,5 @@
 """The page of a cluster in a real Chromium: what an owner does there, from the click to its result."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -122,7 +120,6 @@ def test_a_test_run_has_no_demo_though_one_comes_and_goes(checkout: Path) -> Non
     script = 'ls "$0"; touch "$0/cache/made"; echo end; read line; ls "$0"'
     isolated = ["/usr/bin/env", "-C", str(checkout), sys.executable, "-m", "lab.isolation"]
     run_of_tests = start_with_pipes([*isolated, "sh", "-c", script, str(demo.parent)], environment)
-    assert run_of_tests.stdout is not None
     first = [line.decode().strip() for line in iter(run_of_tests.stdout.readline, b"end\n")]
     demo.rmdir()
     demo.mkdir()

@@ -1,7 +1,5 @@
 """Starts that are impossible: one clear line with both figures, exit status 1, and no change."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.machine.host.machine import read_machine

@@ -1,7 +1,5 @@
 """An owner and an operator work while `rocks` and Nucleus are killed: nothing runs twice, nothing is left."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json

@@ -1,7 +1,5 @@
 """Owners get words for owners, whatever `rocks` and the site say."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Events: to those who may see them, from where they were, without waiting for those who do not read."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time
