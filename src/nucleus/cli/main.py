@@ -32,6 +32,7 @@ COMMANDS = {
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",
+    "usage": "print what computesets were charged, by allocation, project, user and cluster",
     "user": "add users",
 }
 """The command, and its line of help."""
