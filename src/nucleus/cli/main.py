@@ -24,6 +24,7 @@ COMMANDS = {
     "audit": "print the record of what was done, and check it",
     "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
+    "host": "add and remove hosts for computesets, where the site has no Slurm",
     "project": "add projects, their members and limits",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
@@ -40,6 +41,7 @@ COMMANDS = {
 _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
     **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
+    "host": "hosts",
     **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name.

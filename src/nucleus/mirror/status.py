@@ -155,7 +155,7 @@ def allocation_usage(
 
 
 class Charge(NamedTuple):
-    """What computesets that have ended were charged, in seconds of nodes; `project` is None where the cluster has none."""
+    """What computesets that have ended were charged, in seconds of nodes; `project` None: of no project."""
 
     allocation: str
     project: str | None
@@ -184,7 +184,10 @@ def charges(
         " ORDER BY s.account, p.name, s.requested_by, c.name",
         values,
     )
-    return [Charge(*row[:-1], int(row[-1] or 0)) for row in rows]
+    return [
+        Charge(account, project, user, name, sets, int(seconds))
+        for account, project, user, name, sets, seconds in rows
+    ]
 
 
 def image_usage(session: Session, project_id: int) -> tuple[int, int]:
