@@ -14,7 +14,7 @@ from nucleus.api.nodes import named_nodes, nodes_by_name
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_acknowledgement, demand_quota
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
@@ -116,6 +116,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         )
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
+    demand_leader(change, cluster)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
         _demand_free(node)
