@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import page
-from bench.table import at_most, markdown, not_measured, without_goal
+from bench.table import at_most, markdown, not_measured, read_markdown, without_goal
 from rocks.core.errors import UserError
 
 TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
@@ -34,8 +34,32 @@ def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text(TEXT, encoding="utf-8")
     page.check_markers(file)
-    page.put(file, "| new |")
-    assert file.read_text(encoding="utf-8") == TEXT.replace("old", "| new |")
+    rows = [at_most("R17", "memory", 40, 80, "MB", "resident")]
+    page.put(file, (), "2 cores", rows, ["Stalls:\n\n```\n1\n```"])
+    new = f"2 cores\n\n{markdown(rows)}\n\nStalls:\n\n```\n1\n```"
+    assert file.read_text(encoding="utf-8") == TEXT.replace("old", new)
+
+
+def test_a_run_of_some_figures_replaces_their_rows_lines_and_tables() -> None:
+    rows = [at_most(number, "what", 1, 2, "s", "so") for number in ("R2", "R9", "R9", "R10")]
+    later = [at_most("R9", "what", 3, 2, "s", "so")]
+    old = page.output("2 cores", rows, ["Stalls:\n\n```\n1\n\n2\n```", "Bytes:\n\n```\n1\n```"])
+    first = page.merged(old, {"R9", "R10"}, "load 4", [*later, rows[3]], ["Bytes:\n\n```\n2\n```"])
+    text = page.merged(first, {"R9"}, "load 1", later, [])
+    assert text.startswith("2 cores\n\nR10: load 4\n\nR9: load 1\n\n|")
+    assert text.endswith("Stalls:\n\n```\n1\n\n2\n```\n\nBytes:\n\n```\n2\n```")
+    assert read_markdown(text[text.index("|") : text.index("\n\nStalls")]) == [rows[0], *later, rows[3]]
+
+
+def test_our_own_page_can_be_merged_into_and_nothing_else_changes() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs/benchmarks.md").read_text("utf-8")
+    old = text.partition(page.BEGIN)[2].partition(page.END)[0].strip()
+    new = page.merged(old, {"R0"}, "now", [], [])
+    assert [
+        " ".join(line.split()) for line in new.splitlines() if line != "R0: now" and set(line) - set("|-")
+    ] == [" ".join(line.split()) for line in old.splitlines() if set(line) - set("|-")], (
+        "widths of columns and blank lines aside"
+    )
 
 
 @pytest.mark.parametrize("text", ["", page.BEGIN, f"{page.END}{page.BEGIN}", TEXT + page.END])
