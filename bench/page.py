@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from bench import table
+from bench import picture, table
 from bench.table import Row
 from rocks.core.errors import UserError
 
@@ -34,8 +34,7 @@ def output(run: str, rows: Sequence[Row], more: Sequence[str]) -> str:
 
 def merged(old: str, numbers: Collection[str], run: str, rows: Sequence[Row], more: Sequence[str]) -> str:
     """The output `old` with the rows of these figures replaced, the line of their run, and tables by their titles."""
-    head, *lines = re.split(r"^(?=\|)", old, maxsplit=1, flags=re.MULTILINE)
-    cells, _, tail = "".join(lines).partition("\n\n")
+    head, cells, tail = _parts(old)
     kept = [row for row in table.read_markdown(cells) if row.number not in numbers]
     runs = [line for line in (_without(line, numbers) for line in head.splitlines()) if line]
     titles = {one.partition("\n")[0] for one in more}
@@ -44,6 +43,13 @@ def merged(old: str, numbers: Collection[str], run: str, rows: Sequence[Row], mo
     names = " ".join(sorted(numbers, key=table.place))
     all_rows = sorted([*kept, *rows], key=lambda row: table.place(row.number))
     return output("\n\n".join([*runs, f"{names}: {run}"]), all_rows, [*tables, *more])
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """The lines of the runs, the table, and further tables of an output."""
+    head, *lines = re.split(r"^(?=\|)", text, maxsplit=1, flags=re.MULTILINE)
+    cells, _, tail = "".join(lines).partition("\n\n")
+    return head, cells, tail
 
 
 def _without(line: str, numbers: Collection[str]) -> str:
@@ -56,8 +62,12 @@ def _without(line: str, numbers: Collection[str]) -> str:
 
 
 def put(page: Path, numbers: Collection[str], run: str, rows: Sequence[Row], more: Sequence[str]) -> None:
-    """Replace the text between the page's markers; only what belongs to the figures, where there are numbers."""
+    """Replace the text between the page's markers; only what belongs to the figures, where there are numbers.
+
+    A picture of all rows of the page is written beside it: `page.svg` of `page.md`.
+    """
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     old, _, after = rest.partition(END)
     new = merged(old.strip(), numbers, run, rows, more) if numbers else output(run, rows, more)
     page.write_text(f"{before}{BEGIN}\n{new}\n{END}{after}", encoding="utf-8")
+    page.with_suffix(".svg").write_text(picture.svg(table.read_markdown(_parts(new)[1])), encoding="utf-8")

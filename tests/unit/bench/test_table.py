@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import page
+from bench import page, picture
 from bench.table import at_most, markdown, not_measured, read_markdown, without_goal
 from rocks.core.errors import UserError
 
@@ -38,6 +38,21 @@ def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     page.put(file, (), "2 cores", rows, ["Stalls:\n\n```\n1\n```"])
     new = f"2 cores\n\n{markdown(rows)}\n\nStalls:\n\n```\n1\n```"
     assert file.read_text(encoding="utf-8") == TEXT.replace("old", new)
+    assert "R17 memory" in file.with_suffix(".svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("found", "goal", "share"),
+    [
+        ("0.15 s", "<= 0.3 s", 0.5), ("-0.02 s", "<= 0.3 s", 0), ("0.45", ">= 0.90", 2),
+        ("20 in 1", "<= 20 in 1", None), ("1 s", "<= 10 ms", None), ("0 B", "0 B", None), ("-", "", None),
+        ("25 ms, 36 ms", "<= longest", None),
+    ],
+)  # fmt: skip
+def test_a_bar_is_as_long_as_what_was_needed_of_the_goal(found: str, goal: str, share: float | None) -> None:
+    row = at_most("R1", "a < b", 1, 2, "s", "so")._replace(found=found, goal=goal)
+    assert picture.share_of_goal(row) == share
+    assert ("R1 a &lt; b" in picture.svg([row])) == (share is not None)
 
 
 def test_a_run_of_some_figures_replaces_their_rows_lines_and_tables() -> None:
