@@ -33,7 +33,14 @@ def output(run: str, rows: Sequence[Row], more: Sequence[str]) -> str:
 
 
 def merged(old: str, numbers: Collection[str], run: str, rows: Sequence[Row], more: Sequence[str]) -> str:
-    """The output `old` with the rows of these figures replaced, the line of their run, and tables by their titles."""
+    """The output `old` with the rows of these figures replaced, the line of their run, and tables by their titles.
+
+    A figure of which nothing could be measured keeps what it has.
+    """
+    numbers = {row.number for row in rows if row.found != "-"}.intersection(numbers)
+    rows = [row for row in rows if row.number in numbers]
+    if not numbers:
+        return old
     head, cells, tail = _parts(old)
     kept = [row for row in table.read_markdown(cells) if row.number not in numbers]
     runs = [line for line in (_without(line, numbers) for line in head.splitlines()) if line]
