@@ -42,13 +42,13 @@ def merged(old: str, numbers: Collection[str], run: str, rows: Sequence[Row], mo
     if not numbers:
         return old
     head, cells, tail = _parts(old)
-    kept = [row for row in table.read_markdown(cells) if row.number not in numbers]
+    others = [row for row in table.read_markdown(cells) if row.number not in numbers]
     runs = [line for line in (_without(line, numbers) for line in head.splitlines()) if line]
     titles = {one.partition("\n")[0] for one in more}
     tables = [one for one in re.findall(r"^\S[^`]*```.*?```", tail, re.MULTILINE | re.DOTALL)
               if one.partition("\n")[0] not in titles]  # fmt: skip
     names = " ".join(sorted(numbers, key=table.place))
-    all_rows = sorted([*kept, *rows], key=lambda row: table.place(row.number))
+    all_rows = sorted([*others, *rows], key=lambda row: table.place(row.number))
     return output("\n\n".join([*runs, f"{names}: {run}"]), all_rows, [*tables, *more])
 
 

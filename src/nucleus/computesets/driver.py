@@ -58,7 +58,7 @@ _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 _SOON_SECONDS = 0.25
 _END_AGAIN_SECONDS, _CANCEL_SECONDS = 1.0, 20.0
 """When a request to end a job is repeated, and after which time it is cancelled: a script that was never started, or
-whose host is away, hears no signal, and Slurm keeps each one.
+whose host is away, gets no signal, and Slurm keeps each one.
 """
 
 _ABSENT_SECONDS = 60.0

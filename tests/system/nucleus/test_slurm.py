@@ -330,7 +330,7 @@ def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSit
 
 
 @pytest.mark.slow
-def test_a_job_whose_script_hears_no_request_is_cancelled(rounds: Rounds, slurm: SlurmSite) -> None:
+def test_a_job_whose_script_gets_no_request_is_cancelled(rounds: Rounds, slurm: SlurmSite) -> None:
     number = rounds.start(0, 2)
     one = rounds.until(number, "running")
     holder = slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%B")
