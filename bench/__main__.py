@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
             run, rows, tables = _bench(BenchSite(STATE / "bench"), numbers)
         print(page.output(run, rows, tables))
         if into is not None:
-            page.put(into, numbers, run, rows, tables)
+            page.put_figures(into, numbers, run, rows, tables)
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status

@@ -68,13 +68,20 @@ def _without(line: str, numbers: Collection[str]) -> str:
     return f"{' '.join(names)}: {found[2]}" if names else ""
 
 
-def put(page: Path, numbers: Collection[str], run: str, rows: Sequence[Row], more: Sequence[str]) -> None:
-    """Replace the text between the page's markers; only what belongs to the figures, where there are numbers.
+def put(page: Path, printed: str) -> None:
+    """Replace the text between the page's markers."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{printed}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def put_figures(
+    page: Path, numbers: Collection[str], run: str, rows: Sequence[Row], more: Sequence[str]
+) -> None:
+    """Put the output into the page; only what belongs to the figures, where there are numbers.
 
     A picture of all rows of the page is written beside it: `page.svg` of `page.md`.
     """
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    old, _, after = rest.partition(END)
-    new = merged(old.strip(), numbers, run, rows, more) if numbers else output(run, rows, more)
-    page.write_text(f"{before}{BEGIN}\n{new}\n{END}{after}", encoding="utf-8")
+    old = page.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+    new = merged(old, numbers, run, rows, more) if numbers else output(run, rows, more)
+    put(page, new)
     page.with_suffix(".svg").write_text(picture.svg(table.read_markdown(_parts(new)[1])), encoding="utf-8")

@@ -35,7 +35,7 @@ def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     file.write_text(TEXT, encoding="utf-8")
     page.check_markers(file)
     rows = [at_most("R17", "memory", 40, 80, "MB", "resident")]
-    page.put(file, (), "2 cores", rows, ["Stalls:\n\n```\n1\n```"])
+    page.put_figures(file, (), "2 cores", rows, ["Stalls:\n\n```\n1\n```"])
     new = f"2 cores\n\n{markdown(rows)}\n\nStalls:\n\n```\n1\n```"
     assert file.read_text(encoding="utf-8") == TEXT.replace("old", new)
     assert "R17 memory" in file.with_suffix(".svg").read_text("utf-8")
