@@ -110,14 +110,14 @@ def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site |
 
 
 def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
-    """What is reserved of a site in the span."""
+    """What is reserved of a site in the span; reservations of the same time are one share."""
     rows = session.rows(
-        f"SELECT i.begins_at, {_ENDS}, r.cpus, r.memory_gb FROM reservation_interval i"
+        f"SELECT i.begins_at, {_ENDS} AS ends, SUM(r.cpus), SUM(r.memory_gb) FROM reservation_interval i"
         f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
-        f" AND i.state IN ({placeholders(LIVING)})",
+        f" AND i.state IN ({placeholders(LIVING)}) GROUP BY i.begins_at, ends",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
-    return [Share(Span(begin, end), cpus, memory_gb) for begin, end, cpus, memory_gb in rows]
+    return [Share(Span(begin, end), int(cpus), int(memory_gb)) for begin, end, cpus, memory_gb in rows]
 
 
 def insert_reservation(
