@@ -88,7 +88,7 @@ async def owners_and_operators(
 
 @router.get("/page/reservations/week")
 def week(call: Known, begin: Day) -> Response:
-    """Of each site that can be reserved, what the hours of a week have left: [CPUs, GB of memory] at the worst moment."""
+    """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
     first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
     span = Span(first, first + timedelta(days=7))
     with call.service.pool.transaction() as session:
