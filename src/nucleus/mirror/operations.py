@@ -134,6 +134,11 @@ def free_key(session: Session, operation: Operation) -> None:
     session.update("operation", {"unique_key": None}, id=operation.id)
 
 
+def running_of(session: Session, kind: str) -> int:
+    """How many operations of a kind run."""
+    return int(session.value("SELECT COUNT(*) FROM operation WHERE state = 'running' AND kind = %s", (kind,)))
+
+
 def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:
     """Queue it again, to be done after a while; False when it is no longer this attempt."""
     also = f"generation = generation + 1, not_before = {_after(delay_seconds)}"

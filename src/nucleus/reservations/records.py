@@ -90,6 +90,20 @@ class Requested(NamedTuple):
     seconds_left: int
 
 
+class Mailed(NamedTuple):
+    """What a mail about an interval says; `email`: its owner's address, '' where there is none."""
+
+    reservation: int
+    site: str
+    vc: str
+    begins_at: datetime
+    ends_at: datetime
+    reason: str | None
+    cluster: str | None
+    address: str | None
+    email: str
+
+
 _SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
 _OF_INTERVAL = columns_of("i", Interval._fields)
 
@@ -228,6 +242,16 @@ def requested_of(session: Session, number: int) -> Requested | None:
         (number,),
     )
     return None if row is None else Requested(*row)
+
+
+def mailed_of(session: Session, number: int) -> Mailed | None:
+    """What a mail about the interval says; None when there is none."""
+    row = session.row(
+        "SELECT r.id, s.name, r.vc, i.begins_at, i.ends_at, i.reason, i.cluster, i.address,"
+        f" (SELECT u.email FROM user u WHERE u.id = r.user_id){_OF_SITE} i.id = %s",
+        (number,),
+    )
+    return None if row is None else Mailed(*row)
 
 
 def running_operations(session: Session, operation: Operation) -> tuple[int, int]:
