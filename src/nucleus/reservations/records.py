@@ -199,6 +199,18 @@ def cancel(session: Session, number: int) -> list[int]:
     return waiting
 
 
+def give_up(session: Session, site_id: int) -> int:
+    """End all intervals of a site that is gone, whatever runs there: how many."""
+    rows = session.rows(
+        "SELECT i.id FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
+        f" WHERE r.site_id = %s AND i.state IN ({placeholders(LIVING)}) FOR UPDATE",
+        (site_id, *LIVING),
+    )
+    ended = {"state": FAILED, "reason": "the site is gone"}
+    session.update("reservation_interval", ended, "version = version + 1", id=[number for (number,) in rows])
+    return len(rows)
+
+
 _OF_SITE = (
     " FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
     " JOIN reservation_site s ON s.id = r.site_id WHERE"

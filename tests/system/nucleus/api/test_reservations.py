@@ -93,6 +93,22 @@ def test_the_week_of_a_site_has_what_each_hour_has_left(service: Client, sites: 
     assert service.get("", "/page/reservations/week?begin=2026-12-01").status_code == 401
 
 
+def test_a_site_that_is_gone_keeps_no_reservation(service: Client, sites: None, pool: Pool) -> None:
+    kept = reserve(service).json()
+    for begin in (0, 3):
+        assert reserve(service, begin=begin, site="NCHC", cpus=1, memory_gb=1).status_code == 201
+    sql(pool, "UPDATE reservation_interval SET state = 'stopping' ORDER BY id DESC LIMIT 1")
+    assert main(["site", "retire", "NCHC"]) == 0
+    found = [one["intervals"][0] for one in service.get("ann", ALL).json()]
+    assert [one["state"] for one in found] == ["waiting", "failed", "failed"]
+    assert found[2]["reason"] == "the site is gone"
+    refused = reserve(service, begin=9, site="NCHC", cpus=1, memory_gb=1)
+    assert refused.status_code == 409 and "cannot be reserved at present" in refused.json()["detail"]
+    assert main(["site", "retire", "UCSD"]) == main(["site", "retire", "X"]) == 1
+    assert service.get("ann", ALL).json()[0] == kept
+    assert main(["site", "retire", "NCHC"]) == 0
+
+
 def test_what_runs_beyond_its_end_uses_the_site(service: Client, sites: None, pool: Pool) -> None:
     reserve(service)
     past = (
