@@ -94,7 +94,7 @@ def test_the_week_of_a_site_has_what_each_hour_has_left(service: Client, sites: 
 
 
 def test_a_site_that_is_gone_keeps_no_reservation(service: Client, sites: None, pool: Pool) -> None:
-    kept = reserve(service).json()
+    mine = reserve(service).json()
     for begin in (0, 3):
         assert reserve(service, begin=begin, site="NCHC", cpus=1, memory_gb=1).status_code == 201
     sql(pool, "UPDATE reservation_interval SET state = 'stopping' ORDER BY id DESC LIMIT 1")
@@ -105,7 +105,7 @@ def test_a_site_that_is_gone_keeps_no_reservation(service: Client, sites: None, 
     refused = reserve(service, begin=9, site="NCHC", cpus=1, memory_gb=1)
     assert refused.status_code == 409 and "cannot be reserved at present" in refused.json()["detail"]
     assert main(["site", "retire", "UCSD"]) == main(["site", "retire", "X"]) == 1
-    assert service.get("ann", ALL).json()[0] == kept
+    assert service.get("ann", ALL).json()[0] == mine
     assert main(["site", "retire", "NCHC"]) == 0
 
 
