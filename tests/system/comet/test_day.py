@@ -3,8 +3,6 @@
 The numbers are those of the steps of the day that the interface's specification describes.
 """
 
-from __future__ import annotations
-
 import stat
 import urllib.request
 

@@ -1,7 +1,5 @@
 """A machine made of namespaces: what is its own, what is not, and that it leaves nothing."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The words of administrators: users, projects, allocations, clusters, tokens, audit."""
 
-from __future__ import annotations
-
 import json
 import os
 import pwd

@@ -1,7 +1,5 @@
 """Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
 
-from __future__ import annotations
-
 import pytest
 
 from nucleus.cli.main import main

@@ -1,7 +1,5 @@
 """Commands of computesets against a small server."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

@@ -94,17 +94,17 @@ DAILY = {
 
 
 def commands_about(text: str, commands: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The commands of that topic, then those whose names, topics and purposes have each word of the text."""
-    words = text.lower().split()
-    by_topic = [path for path in commands if words and set(words) <= set(topics_of(path))]
+    """The commands of that topic, then those whose names, topics and purposes have each part of the text."""
+    parts = text.lower().split()
+    by_topic = [path for path in commands if parts and set(parts) <= set(topics_of(path))]
     purposes = {name: purpose for named in DAILY.values() for name, purpose in named.items()}
 
-    def has(path: Sequence[str], word: str) -> bool:
+    def has(path: Sequence[str], part: str) -> bool:
         known = {*path, *topics_of(path), *re.findall(r"\w+", purposes.get(" ".join(path), "").lower())}
-        return word in known or (word.endswith("s") and word[:-1] in known)
+        return part in known or (part.endswith("s") and part[:-1] in known)
 
-    about = [path for path in commands if words and all(has(path, word) for word in words)]
-    about.sort(key=lambda path: not set(words) <= set(path))
+    about = [path for path in commands if parts and all(has(path, part) for part in parts)]
+    about.sort(key=lambda path: not set(parts) <= set(path))
     return list(dict.fromkeys([*by_topic, *about]))
 
 

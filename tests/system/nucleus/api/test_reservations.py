@@ -1,7 +1,5 @@
 """Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What must hold before a node is started: its state, the acknowledgement, and the limits of its project."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -26,7 +24,6 @@ def limit(pool: Pool, **limits: int) -> None:
     """Set the limits of project alpha."""
     with pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
-        assert project is not None
         identity.set_limits(session, project.id, limits)
 
 
