@@ -141,9 +141,13 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class ResponsibilitySettings:
-    """What owners acknowledge before their first power-on: a text of the site, or the one that comes with Nucleus."""
+    """What owners acknowledge before their first power-on: a text of the site, or the one that comes with Nucleus.
+
+    `leader_required`: also the leader of the cluster's project has to.
+    """
 
     required: bool = True
+    leader_required: bool = False
     text_file: str = ""
 
 

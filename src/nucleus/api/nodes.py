@@ -12,7 +12,7 @@ from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
 from nucleus.api.problems import Problem, invalid
 from nucleus.api.routes import changes, route, route_of_nodes
-from nucleus.api.rules import demand_acknowledgement, demand_quota, demand_startable
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, demand_startable
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters
@@ -59,6 +59,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         )
     if action == "poweron":
         demand_acknowledgement(change.call)
+        demand_leader(change, cluster)
         demand_startable(node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None

@@ -19,6 +19,7 @@ from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, header
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of
 from nucleus.mirror import audit, identity, observations, status
+from nucleus.mirror.hosts import listed_hosts
 from nucleus.reservations import records
 from nucleus.reservations.rules import Span, max_used_in_parts
 from rocks.core.errors import RocksError
@@ -113,8 +114,8 @@ def site_state(call: Known) -> Response:
     """For operators: polls, hosts of the list, users, and the end of the audit log."""
     if not call.scope.is_operator:
         raise forbidden("only operators see the state of the site")
-    hosts = call.service.configuration.batch.hosts
     with call.service.pool.transaction() as session:
+        hosts = listed_hosts(session, call.service.configuration.batch.hosts)
         content: dict[str, Any] = {
             "sources": [
                 dict(zip(_SOURCE, (name, text_of(observed), *rest), strict=True))

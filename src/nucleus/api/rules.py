@@ -69,6 +69,25 @@ def demand_acknowledgement(call: Call) -> None:
         )
 
 
+def demand_leader(change: Change, cluster: Cluster) -> None:
+    """Problem unless the leader of the cluster's project has acknowledged it too, or the site does not ask for it."""
+    settings = change.call.service.configuration.responsibility
+    if not settings.leader_required or cluster.project_id is None:
+        return
+    leader = identity.leader_of(change.session, cluster.project_id)
+    if leader is None:
+        raise Problem(
+            "acknowledgement-needed",
+            f"the project {cluster.project} has no leader who has acknowledged it; ask the site's operators",
+        )
+    if leader.acknowledged_at is None:
+        raise Problem(
+            "acknowledgement-needed",
+            f"{leader.username} leads the project {cluster.project}, and has to acknowledge the responsibility too;"
+            f" ask {leader.username} to run `comet acknowledge`",
+        )
+
+
 def demand_startable(node: Node) -> None:
     """Problem when the site has disabled the node, or its disk is on its way."""
     if node.admin_disabled:

@@ -35,6 +35,8 @@ def test_hosts_are_given_first_come_first_served() -> None:
     assert allocations(hosts, [job(1, 1, RUNNING, ("h1",)), job(2, 2)]) == {2: ["h0", "h2"]}
     assert allocations(hosts, [job(1, 1, RUNNING, ("h1",)), job(2, 4), job(3, 1)]) == {}, "nobody passes"
     assert allocations(hosts, [job(1, 1, must=("h3",)), job(2, 1, must=("h3",)), job(3, 1)]) == {1: ["h3"]}
+    impossible = [job(1, 5), job(2, 1, must=("gone",)), job(3, 1)]
+    assert allocations(hosts, impossible) == {3: ["h0"]}, "their hosts were removed"
 
 
 _LIST = {"NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]"}

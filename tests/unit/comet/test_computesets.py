@@ -191,3 +191,19 @@ def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, co
     comet("terminate", "1")
     assert comet("computeset").err == advice
     assert "State: cancelled" in comet("computeset", "--state=all").out
+
+
+def test_usage_is_asked_for_a_time(
+    server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge = {"allocation": "alp1", "project": "alpha", "user": "ann", "cluster": "vc2", "computesets": 2}
+    found = [{**charge, "charged_seconds": 5400}, {**charge, "charged_seconds": None}]
+    server.answers["usage"] = answer(200, json.dumps(found).encode())
+    listed = json.loads(comet("usage", "--format=json").out)
+    assert listed == [{**found[0], "node_hours": 1.5}, {**found[1], "node_hours": None}]
+    assert json.loads(comet("usage", "--format=rest").out) == found
+    assert comet("usage", "--from=last").status == 2
+    server.answers["usage"] = answer(200, b"[]")
+    asked = comet("usage", "--from=2026-11-01T00:00Z", "--to=2026-12-01T00:00+01:00")
+    assert asked.status == 0 and "no computeset that has ended" in asked.err
+    assert "from=2026-1" in server.requests[-1][1] and "&to=2026-1" in server.requests[-1][1]
