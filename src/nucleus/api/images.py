@@ -17,8 +17,6 @@ from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nucleus.mirror.images import Image
     from nucleus.records import Cluster
 
@@ -124,26 +122,18 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
 def _in_use(change: Change, image: Image) -> Problem:
     """The refusal while machines have it in their drive: it names those that the caller may see."""
     seen = images.nodes_with(change.session, change.scope, image.text)
-    frontends, computes = _by_cluster(seen)
+    frontends = [cluster for cluster, kind, _ in seen if kind == "frontend"]
+    computes: dict[str, list[str]] = {}
+    for cluster, kind, name in seen:
+        if kind != "frontend":
+            computes.setdefault(cluster, []).append(name)
+    targets = frontends + [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
     whose = [f"the frontend of {cluster}" for cluster in frontends]
     whose += [f"{collect(names)} of {cluster}" for cluster, names in computes.items()]
-    running = [one for one in seen if one[3]]
-    frontends, computes = _by_cluster([one for one in seen if not one[3]])
-    targets = frontends + [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
     others = image.in_use - len(seen)
     if others > 0:  # one may have been ejected since it was counted
         whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
-    until = f"; {running[0][2]} has it until it is powered off" if running else ""
     return conflict(
-        f"{image.text} is in the drive of {' and '.join(whose)}{until}",
+        f"{image.text} is in the drive of {' and '.join(whose)}",
         remedy=Remedy("eject-image", {"targets": targets}) if targets else None,
     )
-
-
-def _by_cluster(nodes: Sequence[tuple[str, str, str, bool]]) -> tuple[list[str], dict[str, list[str]]]:
-    """The clusters whose frontends are among the nodes, and cluster → computes."""
-    computes: dict[str, list[str]] = {}
-    for cluster, kind, name, _ in nodes:
-        if kind != "frontend":
-            computes.setdefault(cluster, []).append(name)
-    return [cluster for cluster, kind, _, _ in nodes if kind == "frontend"], computes
