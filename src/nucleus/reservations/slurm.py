@@ -24,6 +24,9 @@ _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
 _USERS = re.compile(r" Users=(\S+) ")
 _NODES = re.compile(r" NodeCnt=([0-9]+) ")
 _MISSING = ("not found", "Requested reservation is invalid", "No reservations")
+_NOT_FREE = ("busy", "not available", "overlap")
+"""Parts of Slurm's texts, as `Requested nodes are busy`, when its hosts are not free at that time."""
+
 _ADVICE = "run `scontrol ping`, and look whether `sacctmgr show user` has the service's user as an Operator"
 
 
@@ -44,7 +47,7 @@ class SlurmReservations:
         )  # fmt: skip
         if finished.exit_status:
             message = message_of(finished)
-            if is_away(message) or "user id" in message:
+            if is_away(message) or not any(part in message for part in _NOT_FREE):
                 raise HostError(f"scontrol failed: {message}; {_ADVICE}")
             raise _too_few(span)
         found = _NODES.search(

@@ -1,8 +1,9 @@
 """Start virtual machines: lease, hooks, specs, one request, record; each machine has its own outcome.
 
-Two short transactions enclose the work of the hosts (decision 2): leases are committed before the first call, outcomes
-after the last. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
-that machine completes or undoes.
+No transaction is open while a host works (decision 2): a machine's lease is committed before its host gets the request,
+the outcome after it. What was interrupted before is ended first: a restored database, moves. Each hook commits, too. A
+command that is killed in between leaves a lease in state `starting`, which the next start or stop of that machine
+completes or undoes.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class StartHooks:
 def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
     """Start the named machines; returns the outcome of each. Commits.
 
-    StateError, and nothing is done, when a name is not that of a virtual machine.
+    StateError when a name is not that of a virtual machine: then no machine is started.
     """
     ensure_epoch(database, hooks.notify)
     # before they are loaded, so that the records stay valid until the end
@@ -192,7 +193,7 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         for provider in providers:
             provider.claim([attempt for attempt in still_open(attempts) if not attempt.is_saved], facts)
         database.commit()
-        _confirm_stopping(database, fleet, attempts)
+        _confirm_running(database, fleet, attempts)
         for provider in providers:
             provider.complete(still_open(attempts))
         _perform(database, fleet, attempts, hooks)
@@ -228,7 +229,7 @@ def _specify(
                 attempt.notes = (f"{vm.name} was already started by a command that was interrupted",)
 
 
-def _confirm_stopping(database: Database, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
+def _confirm_running(database: Database, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
     """Machines that run although a stop of them began: an agent that still works on it makes their start an error."""
     asked = {one.vm.name: one for one in attempts if one.notes is not None and was_stopping(one)}
     operations: dict[str, list[ResumeDomain]] = {}

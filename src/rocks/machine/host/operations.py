@@ -90,7 +90,7 @@ def _plan(
     """The plan of one operation; `promised` is the memory of the starts before it, and then of this one, too."""
     if isinstance(operation, StartDomain):
         return OperationPlan(start_steps(host, operation, request, promised))
-    return _planned(host, operation, host.leases.check)
+    return _admit_and_plan(host, operation, host.leases.check)
 
 
 def error_of(error: Exception) -> AgentError:
@@ -136,7 +136,7 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
             from rocks.machine.host.moves.live import end_arrival  # rarely needed
 
             return end_arrival(host, operation)
-        steps, notes = _planned(host, operation, host.leases.admit)
+        steps, notes = _admit_and_plan(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
         # without a domain its lease ends, and links of a changed one may differ
@@ -145,8 +145,8 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         return (_end if _ends(operation) else _ACTIONS[type(operation)])(host, operation)
 
 
-def _planned(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
-    """The plan of an operation but a start, for the domain as it is now; `admit` gets its lease before."""
+def _admit_and_plan(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
+    """Pass the operation's lease to `admit`; then its plan, for the domain as it is now. Of all operations but a start."""
     domain, token = host.domains().find(operation.name), getattr(operation, "token", None)
     # the end of a move is no act under its lease
     needs_lease = not isinstance(operation, EndArrival) and getattr(operation, "resumes", True)
