@@ -278,7 +278,8 @@ def test_without_a_ca_file_those_of_the_machine_are_trusted() -> None:
         ({"code": "acknowledge", "user": "ann"}, "there is none. Read and acknowledge it: comet acknowledge"),
         (
             {"code": "eject-image", "targets": ["vc2", "vc2 n[0-1]"]},
-            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]",
+            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]. A machine that is"
+            " on keeps it until it is off",
         ),
         ({"code": "get-scope"}, "there is none; GET /v1/x"),
         ({"code": "of-a-later-server"}, "there is none; GET /v1/x"),
