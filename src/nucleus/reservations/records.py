@@ -245,6 +245,20 @@ def living_of(session: Session, user_id: int) -> int:
     return int(session.value(f"SELECT COUNT(*){_OF_SITE} {_LIVING} AND r.user_id = %s", (*LIVING, user_id)))
 
 
+def living_of_site(session: Session, site_id: int) -> list[int]:
+    """The reservations of a site with an interval that has not ended."""
+    rows = session.rows(
+        f"SELECT DISTINCT r.id{_OF_SITE} {_LIVING} AND s.id = %s ORDER BY r.id", (*LIVING, site_id)
+    )
+    return [number for (number,) in rows]
+
+
+def remove_site(session: Session, site_id: int) -> None:
+    """Forget a site and its reservations, all of which have ended."""
+    session.delete("reservation", site_id=site_id)
+    session.delete("reservation_site", id=site_id)
+
+
 class Alarm(NamedTuple):
     """An interval that an operator must look at; `what` follows the number of its reservation in a sentence."""
 

@@ -119,6 +119,18 @@ def test_status_has_alarms_of_reservations(
     assert f"alarm: reservation {number} of UCSD stays stopping" in capsys.readouterr().out
 
 
+def test_a_site_is_removed_when_its_reservations_have_ended(
+    service: Client, sites: None, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = reserve(service).json()["id"]
+    assert main(["site", "remove", "UCSD"]) == 1
+    assert f"comet reservation cancel {number}," in capsys.readouterr().err
+    sql(pool, "UPDATE reservation_interval SET state = 'cancelled'")
+    assert main(["site", "remove", "UCSD"]) == 0 and main(["site", "remove", "UCSD"]) == 1
+    assert [one["name"] for one in service.get("ann", SITES).json()] == ["NCHC"]
+    assert service.get("ann", ALL).json() == []
+
+
 def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
     assert reserve(service, cpus=1, repeat="daily", until=at(99 * 24)).status_code == 201
     assert reserve(service, cpus=1).status_code == 201
