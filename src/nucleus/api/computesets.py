@@ -15,7 +15,7 @@ from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legac
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_acknowledgement, demand_quota
-from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
+from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content, seen_ago
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
@@ -117,7 +117,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_acknowledgement(call)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
-        _demand_free(node)
+        _demand_free(change, cluster, node)
     _demand_hosts(call, len(nodes), hosts)
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
@@ -196,7 +196,7 @@ def _free_nodes(change: Change, cluster: Cluster, count: int) -> list[Node]:
     return free[:count]
 
 
-def _demand_free(node: Node) -> None:
+def _demand_free(change: Change, cluster: Cluster, node: Node) -> None:
     if node.set_id is not None:
         raise Problem(
             "node-busy",
@@ -210,7 +210,9 @@ def _demand_free(node: Node) -> None:
         raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is ready")
     if node.state == ACTIVE:
         raise Problem(
-            "node-busy", f"{node.name} is on and in no computeset; ask the site's operators to power it off"
+            "node-busy",
+            f"{node.name} is on and in no computeset{seen_ago(change, cluster, node)}; ask the site's operators to"
+            " power it off",
         )
 
 

@@ -371,8 +371,24 @@ def known_power(node: Node) -> str:
     return power
 
 
+_RECENT_SECONDS = 5.0
+
+
+def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
+    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
+    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
+    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
+    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""
+
+
 def unknown_node(cluster: str, name: str | None) -> Problem:
     """The refusal of a node that is not in the cluster."""
+    if name is not None and name.casefold() == cluster.casefold():
+        return Problem(
+            "unknown-node",
+            f"{cluster} is the frontend, and in no computeset; name computes, or leave its name out: `comet power on"
+            f" {cluster}`",
+        )
     what = "frontend" if name is None else f"node {name[:128]!r}"
     return Problem(
         "unknown-node", f"the cluster {cluster} has no {what}; `comet cluster {cluster}` lists its nodes"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from comet.cli.main import run
 from tests.nucleus_server import NucleusServer, cluster
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
@@ -188,3 +189,8 @@ print(json.dumps([number, rows, Comet.list_iso(), Comet.console_url("vc2"), Clus
     assert (number, count, images) == (1, 4, ["public/debian.iso"])
     assert rows == ["vc2", "n0", "n1", "vm-vc2-2", "vm-vc2-3"]
     assert url.startswith(server.url)
+
+
+def test_help_names_the_command_that_a_word_resembles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "reservaton"]) == 2
+    assert "Did you mean: comet reservation list" in capsys.readouterr().err
