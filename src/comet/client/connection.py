@@ -63,7 +63,10 @@ _OPTIONS = {
     "map": "the new name",
     **{
         it: f"--{it}"
-        for it in "count allocation reservation begin end repeat until cpus ent scopes projects days note".split()
+        for it in (
+            *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
+            *("scopes", "projects", "days", "note"),
+        )
     },
 }
 """Field of a request → what an owner calls it."""

@@ -99,7 +99,11 @@ def _print_status(configuration: Configuration) -> int:
             f"alarm: Slurm has nodes in the partition {configuration.batch.partition} that are no hosts of the cluster,"
             f" and computesets leave them out: {collect(strays)}; take them out of the partition, or rocks add host"
         )
-    return 1 if nodes or late or strays or reservations or late_polls or any(one.failures for one in sources) else 0
+    return (
+        1
+        if nodes or late or strays or reservations or late_polls or any(one.failures for one in sources)
+        else 0
+    )
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

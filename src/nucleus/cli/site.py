@@ -90,8 +90,8 @@ def _remove_allocation(given: Any, session: Session) -> None:
     used = session.value("SELECT COUNT(*) FROM computeset WHERE account = %s", (name,))
     if used:
         raise StateError(
-            f"the allocation {name} stays: {used} computesets are charged to it; nucleus allocation permit {name} CLUSTER"
-            " --remove lets a cluster charge it no more"
+            f"the allocation {name} stays: {used} computesets are charged to it; nucleus allocation permit {name}"
+            " CLUSTER --remove lets a cluster charge it no more"
         )
     changed = identity.remove_allocation(session, name)
     if changed is None:
@@ -195,7 +195,9 @@ _COMMANDS = {
     "allocation": {
         "list": Action("list the allocations and the clusters that may charge them", _list_allocations),
         "add": Action("add an allocation", _add_allocation, ("allocation",)),
-        "remove": Action("remove an allocation to which nothing is charged", _remove_allocation, ("allocation",)),
+        "remove": Action(
+            "remove an allocation to which nothing is charged", _remove_allocation, ("allocation",)
+        ),
         "permit": Action(
             "let a cluster charge an allocation, or no more",
             _permit_allocation,
@@ -219,7 +221,9 @@ _COMMANDS = {
                 ("--ent", {"action": "store_true", "help": "it has the network ent to other sites"}),
             ),
         ),
-        "remove": Action("remove a site, and its reservations, which must have ended", _remove_site, ("site",)),
+        "remove": Action(
+            "remove a site, and its reservations, which must have ended", _remove_site, ("site",)
+        ),
     },
     "audit": {
         "list": Action(

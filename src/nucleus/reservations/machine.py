@@ -33,7 +33,9 @@ TABLE: dict[tuple[str, str], Step] = {
     (WAITING, STOP): Step(FAILED, reason="the service did not run at its time"),
     (WAITING, BEGIN): Step(STARTING, "boot"),
     (STARTING, "cancel"): Step(STOPPING, "stop", "cancelled"),
-    (STARTING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation", is_failure=True),
+    (STARTING, "gone"): Step(
+        STOPPING, "stop", "the site's scheduler has ended the reservation", is_failure=True
+    ),
     (STARTING, "boot_failed"): Step(STOPPING, "stop", NOT_STARTED, is_failure=True),
     (STARTING, "booted"): Step(RUNNING),
     (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time", is_failure=True),

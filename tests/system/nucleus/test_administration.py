@@ -96,7 +96,9 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"]]
     computeset = "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count) VALUES"
     sql(pool, f"{computeset} ({cluster_number}, 'completed', 'acc', 1, 1)")
-    assert "1 computesets are charged to it; nucleus allocation permit acc" in nucleus.refused("allocation remove acc")
+    assert "1 computesets are charged to it; nucleus allocation permit acc" in nucleus.refused(
+        "allocation remove acc"
+    )
     sql(pool, "DELETE FROM computeset")
     assert "nucleus allocation list" in nucleus.refused("allocation remove old")
     assert rows(done("user list"))[1:] == [

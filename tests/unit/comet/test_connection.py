@@ -306,14 +306,21 @@ def test_a_remedy_of_the_server_is_a_command(
             [("#/scopes/0", "it must be one of 'read'"), ("#/scopes/1", "it must be one of 'read'")],
             "--scopes: it must be one of 'read'",
         ),
-        ("a walltime of 9 minutes is not possible", [("#/walltime_mins", "1 to 5")], "a walltime of 9 minutes is not possible"),
+        (
+            "a walltime of 9 minutes is not possible",
+            [("#/walltime_mins", "1 to 5")],
+            "a walltime of 9 minutes is not possible",
+        ),
         ("the request is not valid: x", [], "the request is not valid: x"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_with_its_option(
     server: NucleusServer, client: Client, detail: str, errors: list[tuple[str, str]], expected: str
 ) -> None:
-    document = {"detail": detail, "errors": [{"pointer": pointer, "detail": text} for pointer, text in errors]}
+    document = {
+        "detail": detail,
+        "errors": [{"pointer": pointer, "detail": text} for pointer, text in errors],
+    }
     server.answers["/operation"] = answer(400, json.dumps(document).encode())
     with pytest.raises(CometError) as refused:
         client.operations()

@@ -114,7 +114,10 @@ def test_status_has_alarms_of_reservations(
     sql(pool, "UPDATE reservation_interval SET state = 'failed', reason = 'it was not started'")
     assert main(["status"]) == 1
     assert f"alarm: reservation {number} of UCSD has failed: it was not started" in capsys.readouterr().out
-    sql(pool, "UPDATE reservation_interval SET state = 'stopping', ends_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY")
+    sql(
+        pool,
+        "UPDATE reservation_interval SET state = 'stopping', ends_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY",
+    )
     assert main(["status"]) == 1
     assert f"alarm: reservation {number} of UCSD stays stopping" in capsys.readouterr().out
 
