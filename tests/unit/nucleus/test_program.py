@@ -72,7 +72,7 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_misspelled_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, meant in ((["stauts"], "nucleus status"), (["site", "remvoe"], "nucleus site remove")):
+    for arguments, meant in ((["stauts"], "nucleus status"), (["site", "remvoe"], "nucleus site remove")):
         with pytest.raises(SystemExit):
-            program.main(words)
+            program.main(arguments)
         assert f"did you mean {meant}?" in capsys.readouterr().err
