@@ -1,6 +1,7 @@
 """`make bench`: builds its own site, measures there and in the lab, prints one table and removes the site.
 
-`make bench FIGURES="R1 R4"` measures only those; INTO=FILE writes the output into a page, between its markers.
+`make bench FIGURES="R1 R4"` measures only those; INTO=FILE writes the output into a page, between its markers: of some
+figures their rows alone.
 Needs root.
 """
 
@@ -90,10 +91,10 @@ def main(arguments: Sequence[str]) -> int:
             page.check_markers(into)
         STATE.mkdir(exist_ok=True)
         with _alone():
-            printed = _bench(BenchSite(STATE / "bench"), numbers)
-        print(printed)
+            run, rows, tables = _bench(BenchSite(STATE / "bench"), numbers)
+        print(page.output(run, rows, tables))
         if into is not None:
-            page.put(into, printed)
+            page.put_figures(into, numbers, run, rows, tables)
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
@@ -108,13 +109,13 @@ def _read_arguments(arguments: Sequence[str]) -> tuple[Path | None, set[str]]:
     numbers = {argument for argument in arguments if not argument.startswith("into=")}
     known = {*_HERE, *(number for figure in FIGURES for number in figure.numbers)}
     for argument in sorted(numbers - known):
-        listed = " ".join(sorted(known, key=lambda number: int(number[1:])))
+        listed = " ".join(sorted(known, key=table.place))
         raise UserError(f"{argument} is not a figure of this bench; choose from {listed}")
     return Path(pages[-1]) if pages else None, numbers
 
 
-def _bench(site: BenchSite, numbers: set[str]) -> str:
-    """Measure all figures, or those of these numbers; returns the output."""
+def _bench(site: BenchSite, numbers: set[str]) -> tuple[str, list[Row], Sequence[str]]:
+    """Measure all figures, or those of these numbers; a line about the run, rows, and further tables."""
     begin = time.monotonic()
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     load = machine.load()
@@ -124,11 +125,11 @@ def _bench(site: BenchSite, numbers: set[str]) -> str:
         signal.signal(number, _interrupt)
     here = _measure_here(site, progress, numbers) if not numbers or numbers & _HERE else []
     in_lab = lab_part.measure(numbers)
-    rows = sorted([*here, *in_lab.rows], key=lambda row: int(row.number[1:]))
+    rows = sorted([*here, *in_lab.rows], key=lambda row: table.place(row.number))
     conditions = [_BY_KVM if site.has_kvm else _BY_EMULATION] if here else []
     conditions += [f"other programs run: load {load:.1f}"] if load > _BUSY_LOAD else []
     print(f"\nmeasured in {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    return "\n\n".join([machine.describe(*conditions), table.markdown(rows), *in_lab.tables])
+    return machine.describe(*conditions), rows, in_lab.tables
 
 
 def _measure_here(site: BenchSite, progress: Progress, numbers: set[str]) -> list[Row]:

@@ -63,6 +63,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([printed[0], rule, *printed[1:]])
 
 
+def read_markdown(text: str) -> list[Row]:
+    """The rows of a text of `markdown`."""
+    verdicts = {"met": True, "missed": False}
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    return [
+        Row(number, what, found, goal, verdicts.get(verdict), how)
+        for number, what, found, goal, verdict, how in lines
+    ]
+
+
+def place(number: str) -> int:
+    """Where a figure is among others: 9 for `R9`."""
+    return int(number[1:])
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
     return "| " + " | ".join([*padded, cells[-1]]) + " |"

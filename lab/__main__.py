@@ -46,11 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         if arguments[0] != "demo-stop" and not isinstance(error, BusyError) and (_STATE / "demo").exists():
-            print(
-                f"The incomplete demo has ended; its files stay. `make {arguments[0]}` continues from there, "
-                f"`make demo-stop` removes them. Logs are in {_STATE / 'demo' / 'log'}.",
-                file=sys.stderr,
-            )
+            print(_after_failure(arguments[0]), file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print(
@@ -59,6 +55,15 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 130
     return 0
+
+
+def _after_failure(target: str) -> str:
+    is_running = Site(_STATE / "demo", _STATE / "cache").state() is SiteState.RUNNING
+    left = "The site runs" if is_running else "The incomplete demo has ended; its files stay"
+    return (
+        f"{left}. `make {target}` begins again, `make demo-stop` removes it. "
+        f"Logs are in {_STATE / 'demo' / 'log'}."
+    )
 
 
 def _demo(site: Site) -> None:

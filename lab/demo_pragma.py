@@ -36,6 +36,8 @@ class DemoPragma(ImageDemo):
     def run(self) -> None:
         """Sync, boot, log in, list, shut down, clean. RocksError when a step fails, or something is left."""
         image, config = self.build_site(NAME, ADDRESS)
+        self._progress.print("\nThe cluster gets the CPUs of the demo's machines:")
+        stopped = self._demo.stop_machines()
         self._serve(image)
         self._progress.print("\nThe roll pragma, and a repository on a web server:")
         trees = self._site.machine.outside("/etc/rocks/trees.d")
@@ -55,6 +57,9 @@ class DemoPragma(ImageDemo):
         self._site.machine.release()
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
         self._progress.print("\nNothing of the cluster is left. `make demo-stop` ends and removes the site.")
+        if stopped:
+            names = " ".join(stopped)
+            self._progress.print(f"bin/rocks start host vm {names} starts again what was stopped for it.")
 
     def _serve(self, image: Path) -> None:
         """The repository, and a web server for it in the site's network."""
@@ -113,6 +118,8 @@ class DemoPragma(ImageDemo):
     def _log_in(self, config: Path) -> None:
         self._progress.print("\nBy SSH:")
         begin = time.monotonic()
+        with self._progress.step(f"{NAME} boots until it answers (minutes under emulation)"):
+            answer_of(self._site, config, NAME, "true")
         for command in (
             "hostname",
             "cat /tmp/machinefile",

@@ -1,7 +1,5 @@
 """Command trees of tests: folders with commands and plugins, as another roll would install them."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Debian packages for tests."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The time that each part of the tests took, summed over all workers."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath

@@ -9,8 +9,6 @@ The environment variable ROCKS_TEST_PROFILE chooses one of three Hypothesis prof
 An example that a random run finds is printed with the code that repeats it. Add it to its test as `@example`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """GnuPG keys for tests, by the real gpg."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

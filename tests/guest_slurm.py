@@ -4,8 +4,6 @@ A slurmd stands for the compute of the same name, when `computes_follow` sees th
 in the network outside, where the tests' Nucleus is, and asks the Slurm inside.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Callable, Iterator

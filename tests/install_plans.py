@@ -1,7 +1,5 @@
 """A host and a source of an installation, for the tests of plans."""
 
-from __future__ import annotations
-
 from rocks.install.installation.plan import Source
 from rocks.inventory.records import Host, Interface
 

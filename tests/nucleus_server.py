@@ -3,8 +3,6 @@
 It keeps a site in memory and does at once what it is asked; `answers` replaces the answer to a path, for hostile ones.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

@@ -7,8 +7,6 @@ processor. `ROCKS_TEST_PATIENCE=3` sets the factor. A time that is itself the su
 bound that must not be exceeded) is no such deadline.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import time

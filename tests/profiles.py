@@ -1,7 +1,5 @@
 """What a profile's script would write, read from its text."""
 
-from __future__ import annotations
-
 import re
 
 

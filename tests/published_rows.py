@@ -5,18 +5,17 @@ CLUSTER and its compute NODE are off and in no computeset; the cluster DOOMED, w
 destroyed.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import http.client
 import json
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from tests.waiting import wait_until
 
 SECONDS = 300.0
 CLUSTER_FIELDS = {"name", "description", "project", "vlan", "allocations", "frontend", "computes"}
@@ -101,10 +100,7 @@ class OldClient:
 
     def until(self, path: str, reached: Callable[[Any], bool]) -> None:
         """Look until it is so, as an old client does."""
-        end = time.monotonic() + SECONDS
-        while not reached(self.ask("GET", path).content):
-            assert time.monotonic() < end, f"{path} is {self.ask('GET', path).content}"
-            time.sleep(0.2)
+        wait_until(lambda: reached(self.ask("GET", path).content), f"what {path} is to reach")
 
 
 def ask_all(client: OldClient, cluster: str, node: str, doomed: str) -> list[Asked]:

@@ -4,8 +4,6 @@ No dump of a real site was at hand. The sites are made up: a frontend, computes,
 switch, a virtual cluster, and the attributes, routes and firewall rules that such a site has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 LAUNCHER = "/opt/rocks/bin/rocks"

@@ -1,7 +1,5 @@
 """Rolls of tests: source folders, built and added as their authors and operators would."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 DESCRIPTION = """<roll name="{name}" interface="4.0">

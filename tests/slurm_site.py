@@ -5,8 +5,6 @@ kernel then ends all of them. The programs of Slurm are reached through `bin`, a
 no operator of Slurm.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess  # noqa: TID251 - its class
@@ -327,7 +325,6 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         )
     )  # fmt: skip
     try:
-        assert init.stdout is not None
         assert init.stdout.readline() == b"up\n"
         yield init
     finally:

@@ -4,15 +4,13 @@ All other tests in these folders get the marker `slow`, and run in `make test-al
 daemons or sites, and takes seconds of processor time.
 """
 
-from __future__ import annotations
-
 SMOKE_TESTS: dict[str, tuple[str, ...]] = {
     "tests/system/vms/": (
         "test_start_stop.py::test_a_machine_is_started_listed_and_stopped",
         "test_start_stop.py::test_a_cluster_starts_and_stops_as_one_on_local_vlans",
         "test_lease.py::test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain",
         "test_lease.py::test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact",
-        "test_kills.py::test_an_agent_that_dies_leaves_a_start_that_can_be_finished",
+        "test_start_stop.py::test_an_agent_that_dies_leaves_a_start_that_can_be_finished",
         "test_moves.py::test_a_machine_moves_with_its_disk",
         "test_consoles.py::test_a_program_gets_the_serial_line",
         "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",

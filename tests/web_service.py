@@ -1,7 +1,5 @@
 """A web service with a certificate, as an installing host uses it: files of a folder, and what is posted."""
 
-from __future__ import annotations
-
 import http.server
 import ssl
 import threading

@@ -8,8 +8,6 @@ A scheduler of ours, not `--dist loadgroup`: that is without effect in pytest 9.
 items that pytest does not read any more).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -22,7 +20,7 @@ _SMOKE_UNITS = {"tests/system/vms/": "smoke-vms", "tests/system/imgstorage/": "s
 """Folder → the unit of its smoke tests: `make test` starts the site of machines once, and the broker."""
 
 _LONG_UNITS: dict[str, tuple[str, ...]] = {
-    "vms": tuple(f"tests/system/vms/test_{name}" for name in ("kills", "lease", "late", "restore", "disks")),
+    "vms": tuple(f"tests/system/vms/test_{name}" for name in ("lease", "late", "restore")),
     "moved-vms": tuple(f"tests/system/vms/test_{name}" for name in ("moves", "drains")),
     "saved-vms": tuple(f"tests/system/vms/test_{name}" for name in ("saves", "seeds", "snapshots")),
     "more-vms": ("tests/system/vms/",),

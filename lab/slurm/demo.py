@@ -37,12 +37,10 @@ class DemoSlurm:
         """From Slurm's start to its end, whatever happens between. RocksError when a step fails or charges differ."""
         nucleus = Nucleus(self._site.machine)
         self._print("\nThe site's only host gets no job while a machine runs on it:")
-        for host in self._demo.ask("list", "host", "vm", *GUESTS, "status=yes"):
-            if host["vm"][0]["status"] == "active":
-                self._demo.show("stop", "host", "vm", str(host["vm-host"]))
+        stopped = self._demo.stop_machines()
         try:
             with self._progress.step("Slurm: munged, slurmdbd, slurmctld, slurmd"):
-                self._slurm.start(ALLOCATION, "root,nucleus")
+                self._slurm.start(self._allocations(), "root,nucleus")
             with self._progress.step("Nucleus, with Slurm"):
                 nucleus.use_slurm()
             self._run_set()
@@ -52,6 +50,8 @@ class DemoSlurm:
                 self._slurm.stop()
         self._print(f"\nTimes:\n{self._progress.table()}")
         self._print("\nNothing of Slurm is left. `make demo-stop` ends and removes the site.")
+        if stopped:
+            self._print(f"bin/rocks start host vm {' '.join(stopped)} starts again what was stopped for it.")
 
     def _run_set(self) -> None:
         program = ["/usr/bin/env", *SLURM_SETTINGS, "/opt/rocks/bin/nucleus", "check", "slurm"]
@@ -98,6 +98,11 @@ class DemoSlurm:
                 f"sacct charges {charged} node seconds, comet {self._set(number)['charged_seconds']}"
             )
         self._print(f"\ncomet and sacct print one charge: {charged} node seconds.")
+
+    def _allocations(self) -> str:
+        """Those of Nucleus, which an operator may have added to: each is an account of Slurm."""
+        rows = self._machine_text("/opt/rocks/bin/nucleus", "allocation", "list").splitlines()[1:]
+        return ",".join(row.split()[0] for row in rows)
 
     def _machine_text(self, *arguments: str) -> str:
         return self._site.machine.run_checked(arguments, _COMMAND_SECONDS).text.strip()

@@ -141,9 +141,22 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class ResponsibilitySettings:
-    """What owners acknowledge before their first power-on: a text of the site, or the one that comes with Nucleus."""
+    """What owners acknowledge before their first power-on: a text of the site, or the one that comes with Nucleus.
+
+    `leader_required`: also the leader of the cluster's project has to.
+    """
 
     required: bool = True
+    leader_required: bool = False
+    text_file: str = ""
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    """The site's mail server, HOST or HOST:PORT, for mails to owners; none where it is empty."""
+
+    server: str = ""
+    sender: str = ""
     text_file: str = ""
 
 
@@ -187,6 +200,7 @@ class Configuration:
     oidc: OidcSettings = OidcSettings()
     images: ImageSettings = ImageSettings()
     responsibility: ResponsibilitySettings = ResponsibilitySettings()
+    mail: MailSettings = MailSettings()
 
 
 _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
@@ -217,6 +231,7 @@ def read_configuration(
             raise UserError(f"{source}: {name} is a section: write [{name}] and its keys below it")
         values[name] = _section(name, kind, given, source, environment)
     _check_batch(values["batch"], source)
+    _check_mail(values["mail"], source)
     return Configuration(**values)
 
 
@@ -229,6 +244,15 @@ def _check_batch(batch: BatchSettings, source: str) -> None:
         raise UserError(f"{source}: [batch] kind = 'slurm' needs the names of a partition and of a user")
     if batch.kind == "hosts" and batch.partition:
         raise UserError(f"{source}: [batch] partition is for kind = 'slurm'; set that, or remove it")
+
+
+def _check_mail(mail: MailSettings, source: str) -> None:
+    if mail.server and not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", mail.server, re.ASCII):
+        raise UserError(f"{source}: [mail] server is HOST or HOST:PORT, and not {mail.server!r}")
+    if mail.server and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", mail.sender, re.ASCII):
+        raise UserError(
+            f"{source}: [mail] sender is the address that mails come from, and not {mail.sender!r}"
+        )
 
 
 def _read_file(path: Path, must_exist: bool) -> dict[str, Any]:

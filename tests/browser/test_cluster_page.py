@@ -1,7 +1,5 @@
 """The page of a cluster in a real Chromium: what an owner does there, from the click to its result."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +137,10 @@ def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
     owner.page.get_by_label("New name").fill("login")
     owner.page.locator("dialog").get_by_role("button", name="Rename").click()
+    owner.page.locator("li[data-key=login]").wait_for()
+    owner.open("history")
+    owner.sees("#operations", "vm-vc1-0 of vc1 renamed to login by ann")
+    owner.open("cluster?name=vc1")
     for name in ("login", "vm-vc1-1"):
         owner.page.check(f"li[data-key={name}] input")
     button(owner, "Remove")

@@ -1,7 +1,5 @@
 """Pages of consoles in a real Chromium: their bytes arrive, under the policy of the page."""
 
-from __future__ import annotations
-
 import socket
 import subprocess  # noqa: TID251 - QEMU runs while the test looks at it
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The pages of owners besides their clusters: each case is a task, from click to result."""
 
-from __future__ import annotations
-
 import json
 import re
 import urllib.error

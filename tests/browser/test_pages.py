@@ -1,7 +1,5 @@
 """The pages of owners and of operators in a real Chromium."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -54,7 +54,6 @@ def libvirt_uri(machine: Machine) -> Iterator[str]:
     (hooks / "rocks").symlink_to("/opt/rocks/libexec/rocks-libvirt-hook")
     libvirtd.start(machine, kvm_works=False)
     init = machine.init()
-    assert init is not None
     try:
         yield f"qemu:///system?socket=/proc/{init.process_id}/root/run/libvirt/libvirt-sock"
     finally:

@@ -1,7 +1,5 @@
 """The worlds of the cases whose real devices only the lab's machines have: parameters of their fixtures `world`."""
 
-from __future__ import annotations
-
 import os
 
 WORLDS = ("fake", "real") if os.environ.get("ROCKS_REAL_DEVICES") == "yes" else ("fake",)

@@ -1,7 +1,5 @@
 """`make demo-cluster`: from an image of Debian to machines that answer by SSH, and what becomes of them after that."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

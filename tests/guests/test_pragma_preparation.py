@@ -1,7 +1,5 @@
 """A Debian without cloud-init, prepared for PRAGMA: its first start copies vc-out.xml from the second disk to /root."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - QEMU runs beside the test
 import time
 from pathlib import Path

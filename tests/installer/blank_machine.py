@@ -1,7 +1,5 @@
 """Blank emulated machines that boot from a small site: QEMU without KVM, with a user network of its own."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What every frontend does in the tests that install blank machines: commands, the two services, logins to hosts."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

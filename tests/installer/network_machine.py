@@ -1,7 +1,5 @@
 """Blank emulated machines that boot from the network: QEMU without KVM, at the other end of a frontend's tap device."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

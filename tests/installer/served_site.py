@@ -4,8 +4,6 @@ Its network private is a tap device in the network of the test, with one machine
 processes of `rocks`, with a real database; only keys and certificates are in a folder of the test.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Blank machines become hosts: BIOS and UEFI, RAID 1, after a power cut; disks with data are left alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From a blank machine to a configured host, and once more, by the frontend's commands and services alone."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The lab's frontend as one that installs blank machines: the rolls, a distribution made of them, both services."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

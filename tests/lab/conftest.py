@@ -9,8 +9,6 @@ that fails leaves logs and states of all machines in .state/lab-failures. A modu
 docs/lab-passes.md (tests/lab/passes).
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 All of it happens on one host, on volumes of its own pool: what counts is the order of the steps, not where blocks lie.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

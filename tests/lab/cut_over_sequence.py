@@ -5,8 +5,6 @@
 One JSON object a line: the step, and how long the disk stood still. Volumes: /dev/zvol/vmpool/{remote,local,cow}.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -87,7 +85,6 @@ def kill_moves(mappings: DmDevices, remote: Linear, local: Linear) -> None:
         os.waitpid(mover, 0)
         time.sleep(_SWITCHER_SECONDS)  # a switcher that got the order to go carries it out
         after = mappings.read(ORIGIN)
-        assert before is not None and after is not None
         reported = {"suspended": after.is_suspended, "moved": before.table != after.table}
         print(json.dumps({**reported, "loaded": after.loaded_table is not None}), flush=True)
         mappings.ensure_resumed(ORIGIN)

@@ -1,7 +1,5 @@
 """Contract tests of devices, carried to a machine that has the devices, and run there by its own Python."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Sequence

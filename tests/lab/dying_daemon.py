@@ -8,8 +8,6 @@ It runs the installed daemon, and sees its steps: effects, records, answers, par
 which it dies is marked by a file below /var/lib/dying-daemon first, so that the daemon's next life gets beyond it.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import re

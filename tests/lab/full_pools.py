@@ -1,7 +1,5 @@
 """Pools of machines that are filled and emptied, by a reservation: for ZFS that is the same as data."""
 
-from __future__ import annotations
-
 from lab.machines.machine import LabMachine
 
 _JUNK = "junk"

@@ -1,7 +1,5 @@
 """A Linux guest whose only network adapter is a virtual function; it tries what it may send, and reports the result."""
 
-from __future__ import annotations
-
 import stat
 import tempfile
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ A frame is written to the very tap that the guest's QEMU writes to, found among 
 pidfd_getfd(2): what the host's kernel does with it, it does with a frame of the guest.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

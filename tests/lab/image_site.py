@@ -1,7 +1,5 @@
 """A site with image storage, and what tests ask of it: one guest, whose disk is a volume on the NAS."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

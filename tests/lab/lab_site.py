@@ -1,7 +1,5 @@
 """The site that tests in the lab begin with, and what they ask of it again and again."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

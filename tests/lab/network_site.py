@@ -1,7 +1,5 @@
 """Two clusters on two hosts with the same private addresses, and a public network; frames that their guests send."""
 
-from __future__ import annotations
-
 import json
 import struct
 import time

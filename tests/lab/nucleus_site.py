@@ -3,8 +3,6 @@
 Both run beside the lab's frontend, in its network, with its database and the real `rocks`, as on a site.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -3,8 +3,6 @@
 The writer keeps what the disk must hold in memory and compares every read (`lab/instruments/model_writer.c`).
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """A volume is moved below a running writer by our own switches, and no block is lost."""
 
-from __future__ import annotations
-
 from lab.machines.lab import Lab
 from tests.lab.switches import copy_sources, cut_over
 

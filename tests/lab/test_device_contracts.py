@@ -3,8 +3,6 @@
 The same cases run on the fakes in `make check`. Here the machines run at the same time, each its own contract tests.
 """
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import ThreadPoolExecutor
 

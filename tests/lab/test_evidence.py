@@ -1,7 +1,5 @@
 """The evidence that a failing test collects, also of machines that no longer answer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lab.machines.evidence import QUESTIONS, collect

@@ -1,7 +1,5 @@
 """Volume groups, arrays and pools on the disks of guests are nothing for the host that has these disks."""
 
-from __future__ import annotations
-
 from lab.machines.machine import LabMachine
 from lab.machines.profile import run_profile
 from tests.lab.lab_site import LabSite

@@ -1,7 +1,5 @@
 """Disks of machines as clones of one image on the NAS, on real ZFS: made, written back, and removed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

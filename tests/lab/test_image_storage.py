@@ -3,8 +3,6 @@
 The guest counts on its disk and on its console; its disk is judged bit for bit at each step.
 """
 
-from __future__ import annotations
-
 import re
 import time
 

@@ -1,7 +1,5 @@
 """The instruments on which storage tests rest are tested themselves: silent when all is well, and only then."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Two clusters on two hosts have the same private addresses; their frontends share
 the host's device, one by its bridge. Frames go by the guests' own taps; the trunk is captured.
 """
 
-from __future__ import annotations
-
 from lab.machines.sample_cluster import VLAN
 from tests.lab import network_site
 from tests.lab.lab_site import LabSite

@@ -1,7 +1,5 @@
 """The lease (decision 3): one running instance of a machine, whatever its host does."""
 
-from __future__ import annotations
-
 import time
 
 from lab.machines.sample_cluster import disk_of

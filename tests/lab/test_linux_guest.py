@@ -1,7 +1,5 @@
 """The small Linux guest, for what needs a network and a real kernel inside."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.machines.checkout import CHECKOUT

@@ -1,7 +1,5 @@
 """`rocks move host vm live=yes` between two real hosts, with their own kernels, VLAN and macvtap."""
 
-from __future__ import annotations
-
 import json
 import signal
 import time

@@ -1,7 +1,5 @@
 """The profiles configure the machines as the graph specifies; a second run changes nothing."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

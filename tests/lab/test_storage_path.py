@@ -1,7 +1,5 @@
 """The lab's NAS and hosts have what images travel by: a ZFS volume, exported read-only by LIO, in a host's hands."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 

@@ -1,7 +1,5 @@
 """The strategies work in any order, and their effects are undone for the next test."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """A virtual function of a host's adapter in the hands of a guest, by VFIO: given, isolated, taken back."""
 
-from __future__ import annotations
-
 import re
 
 from lab.machines.machine import LabMachine

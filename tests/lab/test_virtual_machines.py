@@ -1,7 +1,5 @@
 """`rocks` against two real hosts over SSH: guests started, moved, lost with their host and found again."""
 
-from __future__ import annotations
-
 import json
 
 from lab.machines.sample_cluster import GUESTS, VLAN

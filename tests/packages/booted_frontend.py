@@ -1,7 +1,5 @@
 """An installed root that boots: Debian's systemd and kernel around it, on a disk of an emulated machine."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable

@@ -9,8 +9,6 @@
 All tests below this folder get the marker `packages`: `make test-packages`.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Iterator

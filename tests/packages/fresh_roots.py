@@ -1,7 +1,5 @@
 """Fresh, minimal Debian 12 roots without a network, and a repository for them in a folder."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import shutil
@@ -43,7 +41,6 @@ class Root:
         enter = ["sh", str(CHECKOUT / "tools" / "fresh-root"), "--inside", str(folder), "/", ""]
         outer = [*ends_with_starter, *apart, *enter, "sh", "-c", "echo ready; exec sleep infinity"]
         self._holder = start_with_pipes(outer, {"PATH": os.environ["PATH"]})
-        assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"ready\n", "the root could not be entered"
         self._inside = _only_child(
             _only_child(self._holder.pid)

@@ -1,7 +1,5 @@
 """A machine that becomes a frontend from the medium: its answers, power cuts, and media of a newer version."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import time

@@ -4,8 +4,6 @@ The only physical host is silent: what is proven is that the unit starts, answer
 restrictions, is started again, and writes to the journal.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

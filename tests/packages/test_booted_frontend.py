@@ -1,7 +1,5 @@
 """A frontend under systemd: the root that the medium has made boots, and its units run with their hardening."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ The only physical host is silent: what is proven is that both units start, serve
 `rocks` for each other, come back after a kill, a restart and a boot, and are as restricted as their files say.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

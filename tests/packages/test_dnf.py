@@ -1,7 +1,5 @@
 """Packages and groups of a signed distribution, installed by a real dnf in a fresh root without a network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """rocks-cli on a fresh machine: installed without a network, used, removed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The frontend's medium: a fresh machine without a network becomes a frontend; a bad medium changes nothing."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The packages of hosts and NASes on fresh machines, with the distribution's Python packages only."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

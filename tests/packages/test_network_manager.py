@@ -1,7 +1,5 @@
 """Network files of hosts with RPM packages, read by NetworkManager itself in a fresh root with a network of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ There is no systemd in the root, so that the test starts the programs of the uni
 MemoryDenyWriteExecute is set by the kernel's own means.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """Profiles of each appliance on fresh machines; the only source of packages is the site's signed distribution."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

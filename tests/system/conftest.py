@@ -11,8 +11,6 @@ All tests below this folder get the marker `system`. Each worker of a run has se
 depends on what another worker does.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -6,8 +6,6 @@ still connected, or whose rows are not the first ones afterwards, is dropped: wh
 next one.
 """
 
-from __future__ import annotations
-
 import itertools
 import time
 from contextlib import closing

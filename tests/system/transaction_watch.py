@@ -6,8 +6,6 @@ command that the system tests run: in this process by `watch`, and in others by 
 appends what it finds to the file that `ROCKS_WATCH_FILE` names.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """A run by a fork server is as one of the program: arguments, environment, streams, exit status, signals."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

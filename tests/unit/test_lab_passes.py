@@ -1,7 +1,5 @@
 """Content keys of the lab's modules, the page of their passes, and what is written to it."""
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -9,7 +9,7 @@ from tests.work_units import unit_of
 
 def test_modules_that_share_a_broker_or_a_site_are_one_unit() -> None:
     assert unit_of("tests/system/vms/test_lease.py::test_a[b::c]") == "vms"
-    assert unit_of("tests/system/vms/test_kills.py::d") == "vms"
+    assert unit_of("tests/system/vms/test_late_starts.py::d") == "vms"
     storage = {
         unit_of(f"tests/system/imgstorage/test_storage_{name}.py::test_a") for name in ("vms", "commands")
     }

@@ -17,6 +17,7 @@ from comet.client.records import Computeset, Node
 from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
+_CHARGES = columns("allocation", "project", "user", "cluster", "computesets", "node_hours")
 _STATES = {"active": list(records.ACTIVE_STATES), "all": []}
 
 
@@ -182,6 +183,30 @@ def local_time(moment: Optional[float]) -> Optional[str]:
         return None if moment is None else time.strftime("%Y-%m-%d %H:%M %z", time.localtime(moment))
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def zoned_time(text: Optional[Any], option: str) -> Optional[str]:
+    """A moment of an option with its zone: that of this machine where none is given."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{option}={text}: give a date and a time, such as 2026-12-01T10:00") from None
+
+
+def usage(context: Context) -> None:
+    begin, end = (zoned_time(context.option(it), f"--{it}") for it in ("from", "to"))
+    found = context.client.usage(begin, end)
+    rows = [{**it, "node_hours": _hours(it.get("charged_seconds"))} for it in found]
+    if not rows and context.form == "table":
+        context.say("no computeset that has ended was found")
+        return
+    context.print(rows, _CHARGES, lambda: found)
+
+
+def _hours(seconds: Any) -> Optional[float]:
+    return round(seconds / 3600, 2) if isinstance(seconds, (int, float)) else None
 
 
 def _print_set(it: Computeset) -> None:

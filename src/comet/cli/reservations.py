@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Optional
 
-from comet.cli.computesets import local_time, seconds_since_epoch
+from comet.cli.computesets import local_time, seconds_since_epoch, zoned_time
 from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.client.errors import UsageError
@@ -39,10 +38,10 @@ def create(context: Context) -> None:
         {
             "site": given.site,
             "vc": given.vc,
-            "begin": _moment(context.option("begin"), "--begin"),
-            "end": _moment(context.option("end"), "--end"),
+            "begin": zoned_time(context.option("begin"), "--begin"),
+            "end": zoned_time(context.option("end"), "--end"),
             "repeat": context.option("repeat"),
-            "until": _moment(context.option("until"), "--until"),
+            "until": zoned_time(context.option("until"), "--until"),
             "cpus": number(str(context.option("cpus")), "a number of CPUs"),
             "memory_gb": number(str(context.option("memory")), "a number of GB"),
             "ent": context.option("ent"),
@@ -65,16 +64,6 @@ def cancel(context: Context) -> None:
     )
     context.client.cancel_reservation(chosen)
     show(f"reservation {chosen} is cancelled")
-
-
-def _moment(text: Optional[Any], option: str) -> Optional[str]:
-    """A moment with its zone: that of this machine where none is given."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone().isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(f"{option}={text}: give a date and a time, such as 2026-12-01T10:00") from None
 
 
 def _key(path: str) -> str:

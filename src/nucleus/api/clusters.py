@@ -264,9 +264,9 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
         ) from None
     if changed:
         clusters.bump_generation(change.session, [cluster.id])
-        change.note(
-            cluster.name, before=dumps({before[number]: new for number, new in changed.items()}), after=None
-        )
+        names = {before[number]: new for number, new in changed.items()}
+        change.note(cluster.name, before=dumps(names), after=None)
+        change.done("rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None)
     return no_content()
 
 

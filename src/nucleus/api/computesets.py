@@ -14,11 +14,12 @@ from nucleus.api.nodes import named_nodes, nodes_by_name
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_acknowledgement, demand_quota
-from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content, seen_ago
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, seen_ago
+from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
+from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_image_free
 from rocks.core.errors import UserError
@@ -115,10 +116,11 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         )
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
+    demand_leader(change, cluster)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
         _demand_free(change, cluster, node)
-    _demand_hosts(call, len(nodes), hosts)
+    _demand_hosts(change, len(nodes), hosts)
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
     demand_quota(change, cluster, nodes, walltime, account)
@@ -216,11 +218,12 @@ def _demand_free(change: Change, cluster: Cluster, node: Node) -> None:
         )
 
 
-def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
+def _demand_hosts(change: Change, count: int, chosen: Sequence[str]) -> None:
     """Problem when the operators' list can never hold so many machines, each on a host of its own."""
-    if call.service.configuration.batch.kind != "hosts":
+    batch = change.call.service.configuration.batch
+    if batch.kind != "hosts":
         return  # the batch system knows
-    hosts = set(call.service.configuration.batch.hosts)
+    hosts = set(listed_hosts(change.session, batch.hosts))
     if not hosts:
         raise Problem(
             "not-enough-nodes",
@@ -234,7 +237,7 @@ def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
     unknown = [host for host in chosen if host not in hosts]
     if unknown:
         raise invalid(
-            f"{unknown[0][:64]!r} is not in the list of hosts ([batch] hosts in the settings of Nucleus)",
+            f"{unknown[0][:64]!r} is not in the list of hosts (nucleus host list)",
             [("#/hosts", "only hosts of the list")],
         )
 

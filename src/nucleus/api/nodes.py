@@ -12,8 +12,8 @@ from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.routes import changes, route, route_of_nodes
-from nucleus.api.rules import demand_acknowledgement, demand_quota, demand_startable
-from nucleus.api.service import Change, accepted, find_cluster, find_node, seen_ago, unknown_node
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, demand_startable, seen_ago
+from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters, operations
 from nucleus.states import ACTIVE, RUNNING, is_off
@@ -62,6 +62,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         raise conflict(f"{node.name} is off{seen_ago(change, cluster, node)}; power it on instead")
     if action == "poweron":
         demand_acknowledgement(change.call)
+        demand_leader(change, cluster)
         demand_startable(node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None

@@ -6,10 +6,10 @@ import html
 import json
 import logging
 import string
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from nucleus.api.conditional import json_answer
@@ -19,6 +19,9 @@ from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, header
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of
 from nucleus.mirror import audit, identity, observations, status
+from nucleus.mirror.hosts import listed_hosts
+from nucleus.reservations import records
+from nucleus.reservations.rules import Span, max_used_in_parts
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ _PAGE_POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
+Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
@@ -75,10 +79,34 @@ async def root(request: Request) -> Response:
 @router.get("/page/{name}")
 async def owners_and_operators(
     request: Request,
-    name: Literal["clusters", "cluster", "computesets", "images", "history", "tokens", "site"],
+    name: Literal[
+        "clusters", "cluster", "computesets", "reservations", "images", "history", "tokens", "site"
+    ],
 ) -> Response:
     """A page for people: it has no data; its script asks for them, in the name of who has signed in."""
     return page(request, name.capitalize(), (STATIC / f"{name}.html").read_text("utf-8"), name)
+
+
+@router.get("/page/reservations/week")
+def week(call: Known, begin: Day) -> Response:
+    """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
+    first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
+    span = Span(first, first + timedelta(days=7))
+    with call.service.pool.transaction() as session:
+        sites = [
+            {
+                "name": site.name,
+                "available": site.is_available,
+                "left": [
+                    (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
+                    for cpus, memory_gb in max_used_in_parts(
+                        records.shares_of(session, site.id, span), span, 7 * 24
+                    )
+                ],
+            }
+            for site in records.list_sites(session)
+        ]
+    return json_answer(sites)
 
 
 @router.get("/page/site/state")
@@ -86,8 +114,8 @@ def site_state(call: Known) -> Response:
     """For operators: polls, hosts of the list, users, and the end of the audit log."""
     if not call.scope.is_operator:
         raise forbidden("only operators see the state of the site")
-    hosts = call.service.configuration.batch.hosts
     with call.service.pool.transaction() as session:
+        hosts = listed_hosts(session, call.service.configuration.batch.hosts)
         content: dict[str, Any] = {
             "sources": [
                 dict(zip(_SOURCE, (name, text_of(observed), *rest), strict=True))

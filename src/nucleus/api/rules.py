@@ -38,6 +38,9 @@ MAX_UNFINISHED = 1000
 MAX_TOKENS = 100
 """Usable tokens of a user."""
 
+_RECENT_SECONDS = 5.0
+"""A state that was read so short a time ago is as good as read now."""
+
 DEFAULT_TEXT = """\
 You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
 systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
@@ -69,6 +72,25 @@ def demand_acknowledgement(call: Call) -> None:
         )
 
 
+def demand_leader(change: Change, cluster: Cluster) -> None:
+    """Problem unless the leader of the cluster's project has acknowledged it too, or the site does not ask for it."""
+    settings = change.call.service.configuration.responsibility
+    if not settings.leader_required or cluster.project_id is None:
+        return
+    leader = identity.leader_of(change.session, cluster.project_id)
+    if leader is None:
+        raise Problem(
+            "acknowledgement-needed",
+            f"the project {cluster.project} has no leader who has acknowledged it; ask the site's operators",
+        )
+    if leader.acknowledged_at is None:
+        raise Problem(
+            "acknowledgement-needed",
+            f"{leader.username} leads the project {cluster.project}, and has to acknowledge the responsibility too;"
+            f" ask {leader.username} to run `comet acknowledge`",
+        )
+
+
 def demand_startable(node: Node) -> None:
     """Problem when the site has disabled the node, or its disk is on its way."""
     if node.admin_disabled:
@@ -78,6 +100,13 @@ def demand_startable(node: Node) -> None:
             "node-syncing",
             f"the disk of {node.name} is on its way; wait until it is ready",
         )
+
+
+def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
+    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
+    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
+    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
+    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""
 
 
 def demand_quota(

@@ -20,8 +20,8 @@ from nucleus.api.representations import operation_json
 from nucleus.api.rules import demand_short_queue
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
-from nucleus.records import NewOperation
-from nucleus.states import power_of
+from nucleus.records import NewEvent, NewOperation
+from nucleus.states import SUCCEEDED, power_of
 from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry
     from nucleus.mirror.pool import Pool, Session
-    from nucleus.records import Cluster, NewEvent, Node, Operation, Scope
+    from nucleus.records import Cluster, Node, Operation, Scope
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -200,6 +200,16 @@ class Change:
             arguments=arguments or {},
         )  # fmt: skip
         return self.enqueue(new, target or (f"{cluster.name}/{node.name}" if node else cluster.name))
+
+    def done(self, kind: str, cluster: Cluster, result: dict[str, Any], node_id: int | None = None) -> None:
+        """Have the history say that the caller has done this to a cluster, or to a node of it."""
+        new = NewOperation(
+            kind, self.caller.actor, cluster.id, node_id, None, self.caller.token_id, cluster.project_id
+        )
+        number = operations.record_done(self.session, new, result)
+        self.events.append(
+            NewEvent("operation.state", number, None, SUCCEEDED, cluster.project_id, cluster.id, number)
+        )
 
 
 def changing(
@@ -369,16 +379,6 @@ def known_power(node: Node) -> str:
             f"whether {node.name} is on is not known, because its host did not answer; try again in a minute"
         )
     return power
-
-
-_RECENT_SECONDS = 5.0
-
-
-def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
-    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
-    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
-    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
-    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""
 
 
 def unknown_node(cluster: str, name: str | None) -> Problem:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi import Request as HttpRequest
+from pydantic import Field
 from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import credentials, models
@@ -15,6 +16,7 @@ from nucleus.api.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
+from nucleus.api.reservations import Time
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_few_tokens, responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
@@ -92,6 +94,34 @@ def list_projects(question: Reading) -> Response:
         )
     content = [{"name": one.name, "allocations": allocations[one.id]} for one in projects]
     return conditional_json(question.call.request, content)
+
+
+class Charge(models.Answer):
+    """What computesets that ended in a time were charged."""
+
+    allocation: str
+    project: str | None
+    user: str = Field(description="who started them")
+    cluster: str
+    computesets: int
+    charged_seconds: int = Field(
+        description="of nodes; as the site's Slurm has charged them, where it has one"
+    )
+
+
+@route(router, "GET /v1/usage", "list_usage", "What your computesets were charged", list[Charge])
+@reads
+def list_usage(
+    question: Reading,
+    begin: Annotated[Time | None, Query(alias="from")] = None,
+    end: Annotated[Time | None, Query(alias="to")] = None,
+) -> Response:
+    """By allocation, project, user and cluster: of those that ended at or after `from`, and before `to`."""
+    if begin is not None and end is not None and end <= begin:
+        raise invalid("the time ends before it begins; choose a later to")
+    span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
+    found = status.charges(question.session, question.scope, *span)
+    return conditional_json(question.call.request, [one._asdict() for one in found])
 
 
 @route(

@@ -28,6 +28,8 @@ class NewJob(NamedTuple):
 
 TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it"
 """Why most jobs wait, in words for owners."""
+HOSTS_CHECKED = "its hosts are checked"
+"""It has its hosts, which admit it in a moment."""
 
 
 class Job(NamedTuple):

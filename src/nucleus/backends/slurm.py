@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Charge, Job
+from nucleus.backends.batch import HOSTS_CHECKED, OTHERS_FIRST, TOO_FEW_HOSTS, Charge, Job
 from nucleus.hostlists import expand
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
@@ -83,7 +83,7 @@ _WAITS = {
     "Resources": TOO_FEW_HOSTS,
     "Priority": OTHERS_FIRST,
     "BeginTime": "a host was not ready; it is tried again in some minutes",
-    "Prolog": "its hosts are checked",
+    "Prolog": HOSTS_CHECKED,
     "Dependency": "its former job has not ended",
     "Reservation": "its reservation has not begun",
     "JobHeld": "the site's operators hold it",

@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "print the record of what was done, and check it",
     "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
+    "host": "add and remove hosts for computesets, where the site has no Slurm",
     "project": "add projects, their members and limits",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
@@ -34,6 +35,7 @@ COMMANDS = {
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",
+    "usage": "print what computesets were charged, by allocation, project, user and cluster",
     "user": "add users",
 }
 """The command, and its line of help."""
@@ -41,6 +43,7 @@ COMMANDS = {
 _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
     **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
+    "host": "hosts",
     **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name.

@@ -91,6 +91,13 @@ def _set_member(given: Any, session: Session) -> None:
     record(session, "remove_member" if given.remove else "add_member", f"{project.name}/{user.username}")
 
 
+def _set_leader(given: Any, session: Session) -> None:
+    project = the_project(session, given.project)
+    user = None if given.user == "none" else the_user(session, given.user)
+    session.update("project", {"leader_id": None if user is None else user.id}, id=project.id)
+    record(session, "set_leader", project.name, given.user)
+
+
 def _limit(given: Any, session: Session) -> None:
     project = the_project(session, given.project)
     limits = dict(project.limits)
@@ -178,6 +185,11 @@ _COMMANDS = {
             "put a user into a project, or out of it",
             _set_member,
             ("project", "user", ("--remove", {"action": "store_true", "help": "out of the project"})),
+        ),
+        "leader": Action(
+            "state who leads a project, and acknowledges for it; none: nobody",
+            _set_leader,
+            ("project", "user"),
         ),
         "limit": Action(
             "limit what a project may use; LIMIT=none removes a limit",

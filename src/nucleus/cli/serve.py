@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import create_executor
@@ -22,7 +23,7 @@ from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations import worker
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
-from nucleus.reservations import work
+from nucleus.reservations import mail, work
 from nucleus.reservations.controller import Controller
 from rocks.core.errors import UserError
 
@@ -101,9 +102,10 @@ def _parts(
     holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
-    worker.VERBS.update(
-        work.VERBS
-    )  # added here: reservations import `operations`, so `operations` cannot import them
+    mail.check_template(configuration.mail.text_file)
+    # added here: reservations import `operations`, so `operations` cannot import them
+    worker.VERBS.update(work.VERBS)
+    worker.VERBS[mail.MAIL] = partial(mail.send, configuration.mail)
     return {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
         "workers": Workers(configuration, pool, changing).run,

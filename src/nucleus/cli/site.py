@@ -154,6 +154,20 @@ def _remove_site(given: Any, session: Session) -> None:
     record(session, "remove_site", site.name)
 
 
+def _retire_site(given: Any, session: Session) -> None:
+    site = records.find_site(session, given.site, is_locked=True)
+    if site is None:
+        raise UserError(f"there is no site {given.site!r}; nucleus site list")
+    if site.address is None:
+        raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
+    count = records.give_up(session, site.id)
+    session.update("reservation_site", {"is_available": False}, id=site.id)
+    record(session, "retire_site", site.name)
+    print(
+        f"{count} times of reservations of {site.name} have ended as failed; what runs there was not removed"
+    )
+
+
 def _list_audit(given: Any, session: Session) -> None:
     rows = audit.newest(session, max(1, min(given.last, 100_000)))
     if given.json:
@@ -223,6 +237,9 @@ _COMMANDS = {
         ),
         "remove": Action(
             "remove a site, and its reservations, which must have ended", _remove_site, ("site",)
+        ),
+        "retire": Action(
+            "let nobody reserve a site that is gone, and end what is reserved there", _retire_site, ("site",)
         ),
     },
     "audit": {

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.batch import Job, NewJob
+from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import machine
 from nucleus.computesets.alarms import Alarms
 from nucleus.computesets.charges import store_charges
@@ -53,6 +54,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
+
+_SOON_SECONDS = 0.25
+_END_AGAIN_SECONDS, _CANCEL_SECONDS = 1.0, 20.0
+"""When a request to end a job is repeated, and after which time it is cancelled: a script that was never started, or
+whose host is away, gets no signal, and Slurm keeps each one.
+"""
 
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
@@ -99,15 +106,21 @@ class Driver:
         self._checked: float | None = None
         self._living: list[Computeset] = []
         self._quiet: dict[int, tuple[int, str | None, Job]] = {}
+        self._ends: dict[int, tuple[float, float]] = {}
         self._alarms = Alarms(guard)
 
     def run(self, stop: threading.Event) -> None:
-        """A round whenever something has changed, and each second, until `stop` is set."""
+        """A round whenever something has changed, and each second, until `stop` is set.
+
+        While hosts admit a job the next one comes sooner: its owner waits for nothing else.
+        """
         self._guard.work("computesets", self.round, WORK, stop)
         self._guard.release()
 
-    def round(self) -> None:
+    def round(self) -> float | None:
         """Submit what is new, give every set its events, and end the jobs that nobody needs. The lease must be held.
+
+        Returns after how many seconds the next one is wanted, if that is sooner than usual.
 
         While the batch system does not answer, nothing happens to jobs; owners' ends, nodes and timers go on.
         """
@@ -133,6 +146,7 @@ class Driver:
                     self._batch.end(job, is_complete=False)
         self._settle_jobs(jobs, living)
         self._check_site()
+        return _SOON_SECONDS if any(job.waiting == HOSTS_CHECKED for job in jobs.values()) else None
 
     def _not_quiet(self, living: Sequence[Computeset], jobs: dict[str, Job]) -> list[Computeset]:
         """Without those that wait, when set and job are as they were when nothing followed from them."""
@@ -303,12 +317,18 @@ class Driver:
     def _settle_jobs(self, jobs: dict[str, Job], living: Sequence[Computeset]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
         if not _unneeded(jobs, living):
+            self._ends.clear()
             return
         with self._guard.transaction() as session:  # one that was submitted in this round had no name before
             living = computesets.living_sets(session)
+        now, asked, self._ends = self._clock.since_boot(), self._ends, {}
         for job, is_complete in _unneeded(jobs, living):
+            first, last = self._ends[job.id] = asked.get(job.id, (now, -math.inf))
+            if now < last + _END_AGAIN_SECONDS:
+                continue
             with _logged(job.name):
-                self._batch.end(job, is_complete)
+                self._batch.end(job, is_complete and now < first + _CANCEL_SECONDS)
+                self._ends[job.id] = first, now
                 WORK.give()
 
     def _check_site(self) -> None:

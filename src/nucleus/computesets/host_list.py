@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
-from nucleus.mirror import host_jobs
+from nucleus.mirror import host_jobs, hosts
 from nucleus.states import ENDED, PENDING
 from rocks.core.errors import UserError
 
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 
 
 class HostList:
-    """Every call can be repeated. `hosts` are the operator's, in the order in which they are given out."""
+    """Every call can be repeated. `configured`: the hosts of the settings, in the order in which they are given out.
 
-    def __init__(self, pool: Pool, hosts: Sequence[str]) -> None:
+    What commands changed of them is read each time. A host that was removed keeps its job until that ends.
+    """
+
+    def __init__(self, pool: Pool, configured: Sequence[str]) -> None:
         self._pool = pool
-        self._hosts = list(dict.fromkeys(hosts))
+        self._hosts = list(dict.fromkeys(configured))
 
     def submit(self, job: NewJob, may_exist: bool) -> int:
         """As `Batch.submit`: the job gets hosts if they are free. UserError for hosts that the list does not have."""
-        unknown = [host for host in job.hosts if host not in self._hosts]
-        if unknown:
-            raise UserError("this site does not have all the hosts that were chosen")
-        if job.host_count > len(self._hosts):
-            raise UserError(f"{job.host_count} nodes need as many hosts; this site has {len(self._hosts)}")
         with self._pool.transaction() as session:
+            known = hosts.listed_hosts(session, self._hosts)
+            if not set(job.hosts) <= set(known):
+                raise UserError("this site does not have all the hosts that were chosen")
+            if job.host_count > len(known):
+                raise UserError(f"{job.host_count} nodes need as many hosts; this site has {len(known)}")
             number = host_jobs.add_job(session, job.name, job.host_count, job.hosts)
             self._schedule(session)
         return number
@@ -72,17 +75,21 @@ class HostList:
         return {}
 
     def _schedule(self, session: Session) -> None:
-        for number, hosts in allocations(self._hosts, host_jobs.living_jobs(session)).items():
-            host_jobs.allocate(session, number, hosts)
+        living = host_jobs.living_jobs(session)  # first: it keeps the list as it is
+        for number, chosen in allocations(hosts.listed_hosts(session, self._hosts), living).items():
+            host_jobs.allocate(session, number, chosen)
 
 
 def allocations(hosts: Sequence[str], jobs: Sequence[HostJob]) -> dict[int, list[str]]:
-    """Pending job → the hosts that it gets now; pure. A job that must wait lets no later one pass."""
+    """Pending job → the hosts that it gets now; pure. A job that must wait lets no later one pass.
+
+    One that the list can never satisfy, since hosts were removed from it, does.
+    """
     used = {host for job in jobs if job.state not in (PENDING, ENDED) for host in job.hosts}
     free = [host for host in hosts if host not in used]
     found: dict[int, list[str]] = {}
     for job in jobs:
-        if job.state != PENDING:
+        if job.state != PENDING or job.host_count > len(hosts) or not set(job.requested) <= set(hosts):
             continue
         chosen = list(job.requested) or free[: job.host_count]
         if len(chosen) < job.host_count or not set(chosen) <= set(free):

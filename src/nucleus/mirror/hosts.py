@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.hostlists import natural_key
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from nucleus.mirror.pool import Session
 
@@ -33,3 +35,23 @@ def nodes_without_host(session: Session) -> list[str]:
         " AND EXISTS (SELECT 1 FROM site_host WHERE is_listed) ORDER BY name"
     )
     return [name for (name,) in rows]
+
+
+def listed_hosts(session: Session, configured: Sequence[str]) -> list[str]:
+    """The hosts that computesets get, in this order: those of the settings, then those that were added by command."""
+    is_added = dict(session.rows("SELECT name, is_added FROM batch_host"))
+    added = [name for name, is_one in is_added.items() if is_one and name not in configured]
+    return [name for name in configured if is_added.get(name, True)] + sorted(added, key=natural_key)
+
+
+def change_list(session: Session, configured: Sequence[str], name: str, is_added: bool) -> None:
+    """Add a host to the list, or remove it. What the settings say needs no record."""
+    session.delete("batch_host", name=name)
+    if (name in configured) != is_added:
+        session.insert("batch_host", {"name": name, "is_added": is_added})
+
+
+def is_unknown(session: Session, name: str) -> bool:
+    """Whether `rocks` has listed hosts, and this one was not among them."""
+    row = session.row("SELECT COUNT(*), SUM(name = %s) FROM site_host WHERE is_listed", (name,))
+    return bool(row and row[0] and not row[1])

@@ -111,6 +111,12 @@ def acknowledge(session: Session, user_id: int) -> None:
     session.update("user", {}, "acknowledged_at = UTC_TIMESTAMP(3)", id=user_id)
 
 
+def leader_of(session: Session, project_id: int) -> User | None:
+    """The leader of the project (its principal investigator); None when it has none."""
+    number = session.value("SELECT leader_id FROM project WHERE id = %s", (project_id,))
+    return None if number is None else user_by_id(session, number)
+
+
 def set_member(session: Session, user_id: int, project_id: int, is_member: bool) -> None:
     """Put the user into the project, or out of it."""
     key = {"user_id": user_id, "project_id": project_id}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
-from nucleus.states import QUEUED, RUNNING, outcome_of
+from nucleus.states import QUEUED, RUNNING, SUCCEEDED, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,15 @@ def insert_operation(session: Session, new: NewOperation) -> Operation:
     stored = get_operation(session, columns["id"])
     assert stored is not None
     return stored
+
+
+def record_done(session: Session, new: NewOperation, result: JsonObject) -> str:
+    """Store an operation that this transaction does itself, for the history; its identifier."""
+    columns = {**new._asdict(), "id": new_ulid(None), "state": SUCCEEDED, "result": result}
+    del columns["delay_seconds"]
+    session.insert("operation", columns)
+    session.update("operation", {}, "started = created, ended = created", id=columns["id"])
+    return str(columns["id"])
 
 
 def _after(seconds: float) -> str:
@@ -132,6 +141,11 @@ def store_step(session: Session, operation: Operation, step: JsonObject) -> bool
 def free_key(session: Session, operation: Operation) -> None:
     """Give up its unique key: the same may be asked for again."""
     session.update("operation", {"unique_key": None}, id=operation.id)
+
+
+def running_of(session: Session, kind: str) -> int:
+    """How many operations of a kind run."""
+    return int(session.value("SELECT COUNT(*) FROM operation WHERE state = 'running' AND kind = %s", (kind,)))
 
 
 def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:

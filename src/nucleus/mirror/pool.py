@@ -320,21 +320,22 @@ class Guard:
         self._connection = connection
         return True
 
-    def work(self, what: str, act: Callable[[], None], signal: Signal, stop: threading.Event) -> None:
+    def work(self, what: str, act: Callable[[], float | None], signal: Signal, stop: threading.Event) -> None:
         """Act while this process holds it, whenever the signal is given and each second, until `stop` is set.
 
-        Errors are logged, and it goes on. The caller releases it.
+        `act` may return fewer seconds, after which it is to act again. Errors are logged, and it goes on. The caller
+        releases it.
         """
         while not stop.is_set():
-            seen = signal.number
+            seen, pause = signal.number, None
             try:
                 if self.take():
-                    act()
+                    pause = act()
             except RocksError as error:
                 _LOG.warning("%s: %s", what, error)
             except Exception:
                 _LOG.exception("%s: an error of this program", what)
-            signal.wait(seen, 1.0)
+            signal.wait(seen, pause or 1.0)
 
     def keep(self) -> None:
         """Have `lease_seconds` begin anew, for a holder that writes nothing for long; `transaction` reports a loss."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.mirror.columns import placeholders
+from nucleus.mirror.columns import placeholders, visible
 from nucleus.mirror.computesets import late_sets, nodes_without_set
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
-from nucleus.records import Account
+from nucleus.records import Account, Scope
 from nucleus.states import LIVING_SETS
 
 if TYPE_CHECKING:
@@ -152,6 +152,42 @@ def allocation_usage(
             account = Account(limit, used, running, left, by)
             found.append((project, name, used, running + int(waiting or 0), account))
     return found
+
+
+class Charge(NamedTuple):
+    """What computesets that have ended were charged, in seconds of nodes; `project` None: of no project."""
+
+    allocation: str
+    project: str | None
+    user: str
+    cluster: str
+    computesets: int
+    charged_seconds: int
+
+
+def charges(
+    session: Session, scope: Scope, begin: datetime | None = None, end: datetime | None = None
+) -> list[Charge]:
+    """The charges of the sets that the asker may see, and that ended from `begin` on and before `end`.
+
+    A set belongs to the time of its end only, so the charges of times that follow each other add up to all.
+    """
+    condition, values = visible(scope)
+    for moment, compared in ((begin, ">="), (end, "<")):
+        if moment is not None:
+            condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
+    rows = session.rows(
+        "SELECT s.account, p.name, s.requested_by, c.name, COUNT(*),"
+        f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {_CHARGED} * 60))"
+        " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = c.project_id"
+        f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY s.account, p.name, s.requested_by, c.name"
+        " ORDER BY s.account, p.name, s.requested_by, c.name",
+        values,
+    )
+    return [
+        Charge(account, project, user, name, sets, int(seconds))
+        for account, project, user, name, sets, seconds in rows
+    ]
 
 
 def image_usage(session: Session, project_id: int) -> tuple[int, int]:

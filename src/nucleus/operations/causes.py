@@ -48,5 +48,6 @@ def owners_text(error: RocksError, what: str, reference: str) -> str:
     family, code = (
         (error.reported_family, error.reported_code) if isinstance(error, SiteError) else (error.family, "")
     )
-    cause = next(CAUSES[key] for key in (code, family, "") if key in CAUSES)
+    known = [CAUSES[key] for key in (code, family) if key and key in CAUSES]
+    cause = known[0] if known else CAUSES[""]
     return f"{cause.format(what=what)}; if this lasts, ask the site's operators, and name {reference}"

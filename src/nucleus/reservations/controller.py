@@ -13,7 +13,7 @@ from nucleus.computesets.timers import Clock
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.records import NewOperation, Operation
-from nucleus.reservations import machine, records
+from nucleus.reservations import machine, mail, records
 from nucleus.reservations.machine import NOT_STARTED
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
@@ -164,6 +164,12 @@ class Controller:
             timers[_HAS_FAILED] = True
         changed = {"state": step.state, "timers": timers, "reason": one.reason or step.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
+        if self._configuration.mail.server and step.state in mail.STATES:
+            new = NewOperation(
+                mail.MAIL, "nucleus", arguments={"interval": one.id, "state": step.state},
+                unique_key=f"mail/{one.id}/{one.version}",
+            )  # fmt: skip
+            operations.insert_operation(session, new)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
 
 

@@ -90,6 +90,20 @@ class Requested(NamedTuple):
     seconds_left: int
 
 
+class Mailed(NamedTuple):
+    """What a mail about an interval says; `email`: its owner's address, '' where there is none."""
+
+    reservation: int
+    site: str
+    vc: str
+    begins_at: datetime
+    ends_at: datetime
+    reason: str | None
+    cluster: str | None
+    address: str | None
+    email: str
+
+
 _SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
 _OF_INTERVAL = columns_of("i", Interval._fields)
 
@@ -110,14 +124,14 @@ def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site |
 
 
 def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
-    """What is reserved of a site in the span."""
+    """What is reserved of a site in the span; reservations of the same time are one share."""
     rows = session.rows(
-        f"SELECT i.begins_at, {_ENDS}, r.cpus, r.memory_gb FROM reservation_interval i"
+        f"SELECT i.begins_at, {_ENDS} AS ends, SUM(r.cpus), SUM(r.memory_gb) FROM reservation_interval i"
         f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
-        f" AND i.state IN ({placeholders(LIVING)})",
+        f" AND i.state IN ({placeholders(LIVING)}) GROUP BY i.begins_at, ends",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
-    return [Share(Span(begin, end), cpus, memory_gb) for begin, end, cpus, memory_gb in rows]
+    return [Share(Span(begin, end), int(cpus), int(memory_gb)) for begin, end, cpus, memory_gb in rows]
 
 
 def insert_reservation(
@@ -185,6 +199,18 @@ def cancel(session: Session, number: int) -> list[int]:
     return waiting
 
 
+def give_up(session: Session, site_id: int) -> int:
+    """End all intervals of a site that is gone, whatever runs there: how many."""
+    rows = session.rows(
+        "SELECT i.id FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
+        f" WHERE r.site_id = %s AND i.state IN ({placeholders(LIVING)}) FOR UPDATE",
+        (site_id, *LIVING),
+    )
+    ended = {"state": FAILED, "reason": "the site is gone"}
+    session.update("reservation_interval", ended, "version = version + 1", id=[number for (number,) in rows])
+    return len(rows)
+
+
 _OF_SITE = (
     " FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
     " JOIN reservation_site s ON s.id = r.site_id WHERE"
@@ -228,6 +254,16 @@ def requested_of(session: Session, number: int) -> Requested | None:
         (number,),
     )
     return None if row is None else Requested(*row)
+
+
+def mailed_of(session: Session, number: int) -> Mailed | None:
+    """What a mail about the interval says; None when there is none."""
+    row = session.row(
+        "SELECT r.id, s.name, r.vc, i.begins_at, i.ends_at, i.reason, i.cluster, i.address,"
+        f" (SELECT u.email FROM user u WHERE u.id = r.user_id){_OF_SITE} i.id = %s",
+        (number,),
+    )
+    return None if row is None else Mailed(*row)
 
 
 def running_operations(session: Session, operation: Operation) -> tuple[int, int]:

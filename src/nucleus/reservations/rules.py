@@ -87,20 +87,35 @@ def _repeated(first: Span, every: timedelta, until: datetime) -> list[Span]:
 
 def max_used(shares: Iterable[Share], span: Span) -> tuple[int, int]:
     """The most CPUs, and the most GB of memory, that are used at one moment of the span."""
+    (found,) = max_used_in_parts(shares, span, 1)
+    return found
+
+
+def max_used_in_parts(shares: Iterable[Share], span: Span, count: int) -> list[tuple[int, int]]:
+    """As `max_used`, for each of so many equal parts of the span."""
     changes = sorted(
         change
         for share in shares
-        if share.span.begin < span.end and share.span.end > span.begin
         for change in (
-            (max(share.span.begin, span.begin), True, share.cpus, share.memory_gb),
+            (share.span.begin, True, share.cpus, share.memory_gb),
             (share.span.end, False, -share.cpus, -share.memory_gb),  # an end comes first: False < True
         )
     )
-    cpus = memory_gb = max_cpus = max_memory_gb = 0
-    for _, _, more_cpus, more_memory_gb in changes:
-        cpus, memory_gb = cpus + more_cpus, memory_gb + more_memory_gb
-        max_cpus, max_memory_gb = max(max_cpus, cpus), max(max_memory_gb, memory_gb)
-    return max_cpus, max_memory_gb
+    ends = [span.begin + (span.end - span.begin) / count * (number + 1) for number in range(count)]
+    cpus = memory_gb = position = 0
+    found, begin = [], span.begin
+    for end in ends:
+        while position < len(changes) and changes[position][0] <= begin:
+            cpus, memory_gb = cpus + changes[position][2], memory_gb + changes[position][3]
+            position += 1
+        max_cpus, max_memory_gb = cpus, memory_gb
+        while position < len(changes) and changes[position][0] < end:
+            cpus, memory_gb = cpus + changes[position][2], memory_gb + changes[position][3]
+            max_cpus, max_memory_gb = max(max_cpus, cpus), max(max_memory_gb, memory_gb)
+            position += 1
+        found.append((max_cpus, max_memory_gb))
+        begin = end
+    return found
 
 
 def first_conflict(

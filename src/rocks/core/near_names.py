@@ -17,7 +17,8 @@ _LONGEST = 64
 
 
 _SHORT, _LONG = 5, 13
-"""A name below the first length is too short to be mistyped by an edit; from the second on, two edits are few."""
+"""A name below the first length is too short to be mistyped by an edit, except one that swaps two characters; from the
+second on, two edits are few."""
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
@@ -44,7 +45,10 @@ def mistyped(name: str, known: Iterable[str]) -> str | None:
     near = []
     for other in known:
         meant = _known_form(other)
-        max_edits = 0 if len(meant.plain) < _SHORT else 1 if len(meant.plain) < _LONG else 2
+        if len(meant.plain) < _SHORT:
+            max_edits = int(sorted(typed.plain) == sorted(meant.plain))
+        else:
+            max_edits = 1 if len(meant.plain) < _LONG else 2
         # each edit brings at most one character that the other text does not have: most names need no comparison
         if (
             abs(len(typed.plain) - len(meant.plain)) <= max_edits

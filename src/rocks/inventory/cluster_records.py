@@ -32,8 +32,8 @@ def members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cl
     if frontends is not None and not frontends:
         return {}
     rows = database.rows(
-        "SELECT c.cluster_name, c.vlanid, c.node_name FROM clusters c JOIN nodes f ON f.Name = c.cluster_name"
-        f" JOIN nodes n ON n.Name = c.node_name{where} ORDER BY f.ID, n.ID",
+        "SELECT c.cluster_name, c.vlanid, c.node_name FROM cluster_interfaces c"
+        f"{where} ORDER BY c.frontend_id, c.node_id",
         frontends or (),
     )
     names: dict[str, dict[str, None]] = {}

@@ -36,7 +36,7 @@ SlurmdLogFile=/var/log/slurm/slurmd.log
 ProctrackType=proctrack/linuxproc
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=nohold_on_prolog_fail
+SchedulerParameters=nohold_on_prolog_fail,batch_sched_delay=0
 ReturnToService=1
 PrologFlags=Alloc
 Prolog={hook}

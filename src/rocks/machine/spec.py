@@ -194,6 +194,7 @@ def _links(
             raise StateError(
                 f"{vm.name} {outcome}: VLANs of {container.name} are local (it has "
                 f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} also has machines on {', '.join(others)}, "
-                "which could not be reached; place the whole cluster on one host"
+                "which could not be reached; place the whole cluster on one host: rocks move host vm "
+                f"{vm.name} {others[0]}"
             )
     return links

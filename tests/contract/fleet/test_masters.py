@@ -4,8 +4,7 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 SOURCES = Path(__file__).resolve().parents[3] / "src"
@@ -64,14 +64,6 @@ class Line:
         """The process of the one master, which starts in the background."""
         wait_until(lambda: len(self.masters()) == 1 and len(self.sockets()) == 1)
         return self.masters()[0]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """10 s at most, on a quiet machine."""
-    deadline = Deadline(patience(10))
-    while not condition():
-        assert not deadline.passed(), "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

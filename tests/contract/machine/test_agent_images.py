@@ -3,7 +3,6 @@
 import base64
 import os
 import subprocess  # noqa: TID251 - an agent that is killed at a chosen moment
-import time
 import zlib
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from tests.contract.agents import ask, leased_xml
 from tests.contract.attacked_host import MINE, THEIRS
 from tests.contract.outcomes import refused
 from tests.contract.ssh_hosts import known_host
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.system,  # root: attributes that only root can write
@@ -168,13 +168,9 @@ def test_a_transfer_that_is_killed_leaves_nothing_that_the_next_one_does_not_rem
     copy = Path(base_path(receiver.base))
     line = [receiver.settings.agent_program, "receive-image", str(receiver.images), content.digest, str(SIZE)]
     agent = subprocess.Popen(line, stdin=subprocess.PIPE)
-    assert agent.stdin is not None
     agent.stdin.write(sent[: len(sent) // 2])
     agent.stdin.flush()
-    end = time.monotonic() + 120
-    while not any(path.stat().st_size == SIZE for path in copy.parent.glob(".*")):
-        assert time.monotonic() < end and agent.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: any(path.stat().st_size == SIZE for path in copy.parent.glob(".*")))
     agent.kill()
     agent.wait()
     agent.stdin.close()

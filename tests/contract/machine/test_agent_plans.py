@@ -1,7 +1,5 @@
 """A dry run and the act of each operation decide alike, whatever state the domain is in."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

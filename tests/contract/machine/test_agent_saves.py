@@ -52,7 +52,6 @@ class Saver(Agent):
     @property
     def now(self) -> tuple[str, bool]:
         found = self.domains.find("g")
-        assert found is not None
         return found.state, found.has_managed_save
 
 

@@ -1,7 +1,5 @@
 """Network devices for guests, in memory and in the kernel (a network namespace of the test's own)."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A host loses its power at any moment of a start: the same command, later, always has the guest run, and once."""
 
-from __future__ import annotations
-
 import threading
 import time
 

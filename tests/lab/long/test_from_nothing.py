@@ -4,8 +4,6 @@ The machines are beside the lab's, on its storage network. Emulated, one install
 nothing else is at work, so each test waits for up to 90.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Iterator

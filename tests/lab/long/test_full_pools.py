@@ -1,7 +1,5 @@
 """Pools of NAS and host without free space, on real ZFS: what waits, what is remembered, and nothing is lost."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -4,8 +4,6 @@ Each test lives through some lives of one image, with another fault in each. Wha
 them, so that each begins with a copy of all of it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

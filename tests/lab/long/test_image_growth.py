@@ -1,7 +1,5 @@
 """A disk on a NAS that grows between two runs of its machine: the volume, the host's copy, the guest."""
 
-from __future__ import annotations
-
 from tests.lab.image_site import GUEST, VOLUME, ImageSite
 
 SUBJECTS = ("src/rocks/storage",)

@@ -3,8 +3,6 @@
 The guest counts on its disk and on its console; its disk is judged bit for bit when the NAS has it again.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

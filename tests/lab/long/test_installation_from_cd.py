@@ -1,7 +1,5 @@
 """A virtual cluster is installed as its owner would: its frontend from an ISO by the console, its compute from that."""
 
-from __future__ import annotations
-
 import os
 import select
 import shutil

@@ -4,8 +4,6 @@
 in the middle of streams, once each; systemd starts it again.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

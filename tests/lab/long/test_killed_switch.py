@@ -1,7 +1,5 @@
 """A program that moves a volume below a running writer is killed at any moment."""
 
-from __future__ import annotations
-
 import json
 
 from lab.machines.lab import Lab

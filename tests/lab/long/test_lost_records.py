@@ -1,7 +1,5 @@
 """A NAS or a host that loses its records while a guest runs, on real ZFS and LIO: nothing is lost."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.machines import image_storage

@@ -1,7 +1,5 @@
 """A compute is installed by its own cluster's frontend: power, DHCP, installer, disk, as on bare metal."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.machines.checkout import CHECKOUT

@@ -4,8 +4,6 @@ The numbers are those of the steps of the day that the interface's specification
 (`tools/owner-day`) has all of them, with hosts that are simulated.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import select

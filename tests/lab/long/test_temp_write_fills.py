@@ -1,7 +1,5 @@
 """A full pool while an image is copied: its guest is paused in time, and resumed."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -5,8 +5,6 @@ is booted once; before each test, it and the cluster database return to what the
 without KVM (docs/lab.md).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -270,7 +268,6 @@ def _check_libvirt(host: LabMachine, device: str) -> None:
     cells = [(cell.get("cpus"), cell.get("memory")) for cell in document.findall("cpu/numa/cell")]
     assert cells == [("0", str(128 * 1024)), ("1", str(128 * 1024))]
     address = document.find("devices/hostdev/source/address")
-    assert address is not None
     parts = [address.get(name, "")[2:] for name in ("domain", "bus", "slot", "function")]
     assert f"{parts[0]}:{parts[1]}:{parts[2]}.{parts[3]}" == device
     listed = host.run(["virsh", "-q", "vcpupin", GUEST]).text.split()

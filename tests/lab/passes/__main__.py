@@ -6,8 +6,6 @@ The exit status is 1 if one of them is a module that CI runs. CI does not run th
 those of the core alone.
 """
 
-from __future__ import annotations
-
 import sys
 
 from rocks.core.errors import RocksError

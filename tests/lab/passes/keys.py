@@ -6,8 +6,6 @@ too; those of conftest.py apply to every module. A `rocks` command that a file o
 (`site.done("start", "host", "vm", …)`, or "start host vm …") counts as an import.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The page of recorded passes, docs/lab-passes.md: module → its last complete pass."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator, Mapping

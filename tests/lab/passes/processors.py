@@ -1,7 +1,5 @@
 """Processor utilization of this machine, from the kernel's counters; it includes all processes."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """A pytest plugin for the lab's modules: it records passes, and prints the processor utilization."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Clusters vc2 (project alpha, of ann) and vc3 (project beta, of bob), each with four computes that are off.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

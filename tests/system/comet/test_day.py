@@ -3,8 +3,6 @@
 The numbers are those of the steps of the day that the interface's specification describes.
 """
 
-from __future__ import annotations
-
 import stat
 import urllib.request
 
@@ -87,7 +85,11 @@ def test_names_change_all_at_once(day: Site) -> None:
 
 def test_a_server_that_is_away_has_an_answer_in_the_cache(day: Site) -> None:
     """Step 19."""
+    assert day.comet("ann", "start", "vc2", "vm-vc2-0").status == 0
     before = day.comet("ann", "cluster", "vc2")
+    others = (("computeset", "--state=all"), ("iso", "list"), ("ll",), ("usage", "--format=json"))
+    known = [day.comet("ann", *typed).out for typed in others]
+    assert "vm-vc2-0" in known[0]
     with day.pool.transaction() as session:
         session.execute(
             "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 1 DAY, generation = generation + 1"
@@ -99,6 +101,9 @@ def test_a_server_that_is_away_has_an_answer_in_the_cache(day: Site) -> None:
     away = day.comet("ann", "cluster", "vc2")
     assert (away.status, away.out) == (6, before.out)
     assert "from the cache" in away.err
+    for typed, out in zip(others, known, strict=True):
+        again = day.comet("ann", *typed)
+        assert (again.status, again.out) == (6, out) and "ago, from the cache" in again.err, typed
     assert day.comet("ann", "cluster", "vc2", "--cached").status == 0
     assert day.comet("ann", "start", "vc2", "--count=1").status == 6
 

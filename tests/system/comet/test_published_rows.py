@@ -1,7 +1,5 @@
 """The published service's table: every request of an old client has the published code and fields."""
 
-from __future__ import annotations
-
 from nucleus.api.authentication import store_token
 from nucleus.mirror import audit, identity
 from nucleus.mirror.clusters import assign_cluster
@@ -14,7 +12,6 @@ def test_all_rows_of_the_published_table(day: Site) -> None:
     day.simulator.copy_seconds = 0.0
     with day.pool.transaction() as session:
         user = identity.user_by_name(session, "ann")
-        assert user is not None
         (cluster,) = session.row("SELECT id FROM cluster WHERE name = 'vc1'") or (0,)
         assign_cluster(session, cluster, next(iter(user.projects)))
         scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]

@@ -1,7 +1,5 @@
 """`comet-slurm`: a cluster's own Slurm starts and ends computesets. Both are real, the site is simulated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +25,6 @@ def token(day: Site, *scopes: str) -> str:
     """A token of ann."""
     with day.pool.transaction() as session:
         user = identity.user_by_name(session, "ann")
-        assert user is not None
         return store_token(session, user.id, list(scopes), None, None, "comet-slurm")[1].text
 
 

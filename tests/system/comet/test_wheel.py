@@ -1,7 +1,5 @@
 """The client's wheel: built, installed alone into an empty environment without the network, and used."""
 
-from __future__ import annotations
-
 import sys
 import zipfile
 from pathlib import Path

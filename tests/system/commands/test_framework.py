@@ -7,15 +7,15 @@ import shutil
 import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than rocks.core.process offers
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
 import rocks
-from tests.command_trees import WriteCommand, write_command_file, write_plugin
+from tests.command_trees import WriteCommand, write_command_file
 from tests.system.commands.conftest import Ended, Site
 
 ORDINARY_USER = 64999
@@ -35,11 +35,16 @@ class Program(NamedTuple):
     programs: Path
 
     def run(
-        self, *arguments: str, user: int | None = None, environment: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        user: int | None = None,
+        environment: dict[str, str] | None = None,
+        output: IO[bytes] | int = subprocess.PIPE,
+        before: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command line in a process of its own, as `user`."""
+        """Run a command line in a process of its own, as `user`; `before`: a program that becomes it."""
         return subprocess.run(
-            [os.path.realpath(sys.executable), "-E", "-S", str(self.launcher), *arguments],
+            [*before, os.path.realpath(sys.executable), "-E", "-S", str(self.launcher), *arguments],
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -50,7 +55,8 @@ class Program(NamedTuple):
                 "ROCKS_DATABASE_SOCKET": "/nowhere/mysql.sock",
                 **(environment or {}),
             },
-            capture_output=True,
+            stdout=output,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=60,
             check=False,
@@ -116,28 +122,6 @@ def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.Monke
     assert "Traceback" in refused
 
 
-def test_plugins_of_another_tree_hook_into_our_commands(site: Site, tree: Path) -> None:
-    site.done("add appliance tile")
-    (tree / "remove" / "appliance").mkdir(parents=True)
-    write_plugin(tree / "remove" / "appliance", "tiles")
-    assert site.done("remove appliance tile") == "tiles tile\n"
-
-
-def test_an_error_of_a_plugin_prevents_the_command(site: Site, tree: Path) -> None:
-    site.done("add appliance tile")
-    (tree / "remove" / "appliance").mkdir(parents=True)
-    write_plugin(tree / "remove" / "appliance", "tiles", run="self.owner.abort('a wall needs ' + host)")
-    assert site.refused("remove appliance tile") == "a wall needs tile"
-    assert "tile:" in site.done("list appliance").split()
-
-
-def test_a_host_may_be_called_like_a_command(site: Site) -> None:
-    site.done("'add host' attr membership=compute rack=0 rank=0")
-    site.done("add host attr attr kvm true")
-    assert "attr: kvm" in site.done("'list host attr' attr")
-    assert site.done("'list host' attr output-col=membership output-header=no") == "Compute   \n"
-
-
 def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> None:
     everything = program.run("list", "help").stdout.splitlines()
     allowed = program.run("list", "help", user=ORDINARY_USER).stdout.splitlines()
@@ -190,53 +174,22 @@ def test_a_group_of_commands_for_root_is_empty_for_an_ordinary_user(program: Pro
 def test_a_reader_that_goes_away_is_no_fault(program: Program) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run(
-        [os.path.realpath(sys.executable), "-E", "-S", str(program.launcher), "list", "host", "help"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
+    ended = program.run("list", "host", "help", output=writing)
     os.close(writing)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_closed_output_is_no_fault(program: Program) -> None:
-    ended = program.run("list", "host", "help")
-    assert ended.returncode == 0
-    closed = subprocess.run(
-        [
-            "/bin/sh",
-            "-c",
-            'exec "$@" >&-',
-            "sh",
-            sys.executable,
-            "-E",
-            "-S",
-            str(program.launcher),
-            "list",
-            "host",
-            "help",
-        ],
-        stderr=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
-    assert (closed.returncode, closed.stderr) == (0, b"")
+    closed = program.run("list", "host", "help", before=("/bin/sh", "-c", 'exec "$@" >&-', "sh"))
+    assert (closed.returncode, closed.stderr) == (0, "")
 
 
 def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [os.path.realpath(sys.executable), "-E", "-S", str(program.launcher), "report", "version"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+        ended = program.run("report", "version", output=full)
     assert ended.returncode == 1
     assert ended.stderr == (
-        b"Error: cannot write the output: No space left on device; the command itself was executed\n"
+        "Error: cannot write the output: No space left on device; the command itself was executed\n"
     )
 
 

@@ -1,7 +1,5 @@
 """A server that a test may kill."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A whole schema as data, to compare two ways to the same version."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rocks.database.connection import Database

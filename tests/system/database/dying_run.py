@@ -4,8 +4,6 @@ It sends itself SIGKILL at its change number `step`: at the moment `before` it i
 and before it is committed, or, as `server`, it kills the server (whose process id follows) and lives on.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

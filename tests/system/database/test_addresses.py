@@ -1,7 +1,5 @@
 """Addresses of hosts, from the real tables."""
 
-from __future__ import annotations
-
 from rocks.database.connection import Database
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.addresses import Address

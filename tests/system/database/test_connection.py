@@ -1,7 +1,5 @@
 """`Database` on a real server."""
 
-from __future__ import annotations
-
 import socket
 import tempfile
 from collections.abc import Iterator

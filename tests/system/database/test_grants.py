@@ -1,7 +1,5 @@
 """Privileges of other users of the machine, and their authentication."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A local user who may only read tries to hold up the commands of root."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

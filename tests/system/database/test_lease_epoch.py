@@ -1,7 +1,5 @@
 """Grants of leases, and the record of them outside the database (decision 31)."""
 
-from __future__ import annotations
-
 import os
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The lease of one machine in MariaDB, and in the model that searches interleavings: the same cases."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Named locks between two commands."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

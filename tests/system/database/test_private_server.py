@@ -1,7 +1,5 @@
 """The private MariaDB: started, found, stopped, and never mistaken for another process."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables: case, uniqueness, cascades, and first rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

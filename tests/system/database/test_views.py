@@ -1,7 +1,5 @@
 """The views and the procedure for a small site with two virtual clusters."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.database.connection import Database

@@ -1,7 +1,5 @@
 """Networks of the test's own: namespaces, pairs of devices between them, and connections that are tried."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading

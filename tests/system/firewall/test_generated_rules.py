@@ -1,7 +1,5 @@
 """Any rule is either refused with one sentence, or read by nft as one statement."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Rendered rules in a kernel, and real connections through it."""
 
-from __future__ import annotations
-
 import json
 import os
 import select

@@ -1,7 +1,5 @@
 """The firewall's part of a profile, run by bash, and its file read by nft."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

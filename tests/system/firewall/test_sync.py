@@ -1,7 +1,5 @@
 """`rocks sync host firewall` to a machine with a network of its own, by a real sshd."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -66,7 +64,6 @@ def target() -> Iterator[Target]:
     try:
         machine.start()
         process = machine.init()
-        assert process is not None
         network = Namespace(process.process_id)
         _connect(network)
         settings = FleetSettings(

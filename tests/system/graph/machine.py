@@ -1,7 +1,5 @@
 """A machine to run a profile on: this one, in a mount namespace with folders of its own where something is written."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What installers leave in the installed system, executed by the shells that are there."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The files of network devices, read by systemd-networkd itself in a network of the test's own."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

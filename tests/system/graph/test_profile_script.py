@@ -1,7 +1,5 @@
 """Profiles run for real by bash: what they make, that a second run changes nothing, and how they fail."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Profiles of a site's own Slurm, run by bash: what waits for the key of munge, and what starts with it."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

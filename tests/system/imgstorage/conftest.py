@@ -1,7 +1,5 @@
 """A real broker, and a site whose daemons and commands use it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """A NAS, two hosts and a frontend: real daemons, a real broker and real TLS between them, over devices in memory."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -3,8 +3,6 @@
 It prints the body of each message that comes and never finishes handling one, so that it can be killed over it.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 

@@ -3,8 +3,6 @@
 Each test has a node of its own, made for it, so that no test finds what another has left in a queue.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A cluster with a frontend's commands, a NAS and two hosts with their daemons: what is typed really happens."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A broker that is killed, stopped or full: accepted messages survive, others are errors, all clients reconnect."""
 
-from __future__ import annotations
-
 import json
 import os
 import queue

@@ -1,7 +1,5 @@
 """Authentication and rights of nodes at a real RabbitMQ with the generated definitions."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 The others: `tests/unit/storage/daemons/test_defects.py`.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +87,6 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
     site.map_local("f16-vol")
     host = site.hosts[HOST].service
     nas = site.nas.service
-    assert host is not None and nas is not None
 
     def named() -> list[str]:
         names = ("scheduler", "housekeeping", "watch", "releases", "revocations", "bus", "outbox")

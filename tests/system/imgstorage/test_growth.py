@@ -3,8 +3,6 @@
 The hosts of these tests are played, as in `test_storage_vms`; the daemons are real.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.core.errors import HostError
@@ -39,7 +37,6 @@ def sizes(storage: Storage, vm: str) -> tuple[int, int, int]:
         [vm],
     )
     fact = storage.images.nas.pools.read_volume(f"tank/{vm}-vol")
-    assert fact is not None
     row = storage.images.row(f"{vm}-vol")
     return int(recorded), row["size_bytes"] // BYTES_PER_GIB, fact.size_bytes // BYTES_PER_GIB
 

@@ -3,8 +3,6 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -197,7 +195,6 @@ def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
     pools.ensure_volume(base, SIZE - SIZE % 16384, 16384)
     pools.write(base, os.urandom(DATA))
     left = pools.read_volume(base)
-    assert left is not None
     pools.ensure_snapshot(base, left.guid, "nightly", {})
     pools.leave_free("tank", 1_000_000)
     try:
@@ -270,7 +267,6 @@ def test_the_machine_gets_its_name_by_a_seed(
     monkeypatch.setattr(vm_start, "perform_operations", perform)
     start(storage, vm)
     (operation,) = asked
-    assert operation.seed is not None
     assert (operation.seed.path, operation.seed.directory) == ("/images/named.seed", "/images")
     assert "/images/named.seed" in operation.xml and "/dev/mapper/named-vol-snap" in operation.xml
     storage.done(*STOP, vm, END)
@@ -343,7 +339,6 @@ def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -
     run_once(storage, vm)
     pools = storage.images.nas.pools
     fact = pools.read_volume("tank/renamed-vol")
-    assert fact is not None
     pools.ensure_renamed(fact.name, fact.guid, "tank/elsewhere")
     message = storage.rocks(*START, vm).err
     assert "does not exist, and no empty one replaces it" in message, message

@@ -1,7 +1,5 @@
 """Files that an operator brings in, read by the real qemu-img: in the stated format, and only complete ones."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

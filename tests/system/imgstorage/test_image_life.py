@@ -1,7 +1,5 @@
 """The states of an image with both daemons: mapped, copied, local, pulled, written back; daemons that end meanwhile."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,6 @@ def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
 
 def newest(pools: object, volume: str) -> str:
     found = pools.read_history(volume).newest  # type: ignore[attr-defined]
-    assert found is not None
     return str(found.guid)
 
 

@@ -1,7 +1,5 @@
 """Images that an operator adds: empty ones, clones, imported files; and interrupted imports."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

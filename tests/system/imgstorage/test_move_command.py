@@ -1,7 +1,5 @@
 """`rocks move host storageimg`: what an operator types, with its record in the database and two real NASes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple

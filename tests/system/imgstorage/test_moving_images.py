@@ -3,8 +3,6 @@
 Whether QEMU runs on from the device that it had open is shown in the lab (test_image_moves).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

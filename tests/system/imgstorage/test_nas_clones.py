@@ -3,8 +3,6 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Restores of machines whose disks are on a NAS: interrupted ones, and the snapshots that one leaves behind."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -3,8 +3,6 @@
 The guest agent is played: a freeze writes one word to each disk, and a thaw another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

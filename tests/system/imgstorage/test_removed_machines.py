@@ -3,8 +3,6 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Daemons, commands and agent are the real ones; libvirt and devices are in memory, and libvirt's hook is called here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +66,6 @@ class Guests:
     def domain(self, name: str) -> tuple[str, bool]:
         """State, and whether its memory is saved."""
         found = self.machine.domains.find(name)
-        assert found is not None
         return found.state, found.has_managed_save
 
     def end(self, name: str) -> None:

@@ -1,7 +1,5 @@
 """Commands of image storage, typed as an operator types them, against real daemons (specification §3.1)."""
 
-from __future__ import annotations
-
 import re
 import sys
 from dataclasses import replace

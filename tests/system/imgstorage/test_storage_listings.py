@@ -1,7 +1,5 @@
 """Listings of image storage, word for word, and as programs read them (specification §3.1)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

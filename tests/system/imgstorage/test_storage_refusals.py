@@ -1,7 +1,5 @@
 """Words that are wrong are refused in one line, and a broker or a certificate that is missing is named."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 

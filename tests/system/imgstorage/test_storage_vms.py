@@ -3,8 +3,6 @@
 The hosts of these tests are played: their agents have every device, and say of a guest what the test wants.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -313,7 +311,6 @@ def returning(storage: Storage, name: str) -> str:
     service = storage.images.nas.service
     assert service is not None and image["state"] == "local"
     found = service._engine.image_of(volume)
-    assert found is not None
     service._engine.take(found.image_id, Unmap("test"))
     storage.images.wait_for_state(volume, "returning")
     return vm

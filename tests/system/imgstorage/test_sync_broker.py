@@ -1,7 +1,5 @@
 """`rocks sync broker` on a real, empty RabbitMQ, and the effect of a removed certificate."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import socket

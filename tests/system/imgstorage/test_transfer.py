@@ -1,7 +1,5 @@
 """Transfers over real TLS on loopback: a program's whole output arrives at another program, or an error."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import socket

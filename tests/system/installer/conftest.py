@@ -1,7 +1,5 @@
 """A folder for the installer's shell functions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Runs shell functions of the installer with busybox's shell and this machine's programs, on files as disks."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass

@@ -1,12 +1,8 @@
 """Which disk the installer takes, which it rejects, and what it writes: real sfdisk, blkid, wipefs on files."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.system.installer.shell import MIB, Shell, make_file_system, make_table, put_zfs_labels, written
-
-pytestmark = pytest.mark.system
 
 ROOT = "partition root rest ext4 /"
 CHOOSE = 'read_plan "$WORK/../plan"; choose_disks "$(needed_mib)"; '

@@ -1,7 +1,5 @@
 """What the installer leaves for the first boot."""
 
-from __future__ import annotations
-
 from tests.system.installer.shell import Shell
 
 

@@ -1,7 +1,5 @@
 """The installer reads what the frontend writes, and nothing else."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
@@ -11,8 +9,6 @@ from rocks.install.installation.plan import plan_installation
 from rocks.install.installation.plan_document import plan_text
 from tests.install_plans import HOST, SOURCE
 from tests.system.installer.shell import Shell
-
-pytestmark = pytest.mark.system
 
 TEXT = plan_text(plan_installation(HOST, SOURCE, "local"))
 

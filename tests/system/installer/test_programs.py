@@ -1,14 +1,10 @@
 """The installer's and its builders' shell programs: shellcheck, and builders that are called wrongly."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 
 from rocks.core.process import run
-
-pytestmark = pytest.mark.system
 
 FOLDER = Path(__file__).parents[3] / "roll/installer"
 BUILDERS = ("build-root", "build-initramfs", "prepare-root", "finish-root", "drivers")

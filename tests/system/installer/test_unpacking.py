@@ -1,7 +1,5 @@
 """The root archive and the host's own files, with real wget, zstd and tar and a web service with a certificate."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -13,8 +11,6 @@ from rocks.core.process import run_checked
 from rocks.network.host_network_files import MARK
 from tests.system.installer.shell import Shell
 from tests.web_service import WebService, make_certificate
-
-pytestmark = pytest.mark.system
 
 PLAN = 'read_plan "$WORK/../plan"; '
 

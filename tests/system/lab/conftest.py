@@ -1,7 +1,5 @@
 """What tests of the lab share: a folder for machines, and the state of this machine after all of them have stopped."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -5,8 +5,6 @@ program's, and /home, /root and /var/lib/rocks are made empty. Prints one JSON o
 `changes`, what differs outside afterwards; `inside`, files that commands have made in folders of the system.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ Each has processes, folders and a network of its own. Programs that would change
 the stub of systemd starts the frontend's real services. What the installer and the first boot do is done by `install`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex
@@ -119,7 +117,6 @@ class GuideSite:
                 time.sleep(0.3)
         reader.join(120)
         running.kill()
-        assert running.stderr is not None
         return self._typed("".join(lines) + running.stderr.read().decode())
 
     def serve_installer(self) -> None:
@@ -200,7 +197,6 @@ class GuideSite:
         self.head.in_network(partial(_ip, "link add eth0 type bridge"))
         for number, name in enumerate(HOSTS):
             other = self.machines[name].init()
-            assert other is not None
             port, mac = f"port{number}", _mac(number).hex(":")
             for line in (
                 f"link add {port} type veth peer name eth0 address {mac} netns {other.process_id}",
@@ -255,6 +251,5 @@ def _send(data: bytes) -> None:
 
 
 def _read(running: subprocess.Popen[bytes], lines: list[str]) -> None:
-    assert running.stdout is not None
     for line in running.stdout:
         lines.append(line.decode())

@@ -5,8 +5,6 @@ is killed after 60 s, and after 3 s if it waits for a guest to shut down, or is 
 Prints a JSON list of [exit status, output and error output, seconds].
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os

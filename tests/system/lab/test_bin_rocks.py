@@ -1,7 +1,5 @@
 """`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -122,7 +120,6 @@ def test_a_test_run_has_no_demo_though_one_comes_and_goes(checkout: Path) -> Non
     script = 'ls "$0"; touch "$0/cache/made"; echo end; read line; ls "$0"'
     isolated = ["/usr/bin/env", "-C", str(checkout), sys.executable, "-m", "lab.isolation"]
     run_of_tests = start_with_pipes([*isolated, "sh", "-c", script, str(demo.parent)], environment)
-    assert run_of_tests.stdout is not None
     first = [line.decode().strip() for line in iter(run_of_tests.stdout.readline, b"end\n")]
     demo.rmdir()
     demo.mkdir()
@@ -148,3 +145,13 @@ def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machi
     finished = called(["/usr/bin/env", "-C", here, program, *arguments], machine.folder)
     lines = finished.text.splitlines()
     assert finished.exit_status == 0 and lines[0] == here and "mysql" in lines
+
+
+def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(machine: Machine) -> None:
+    machine.start()
+    program = str(CHECKOUT / "bin" / "rocks")
+    for folder, is_another in (("/opt", True), (str(machine.folder), False)):
+        note = called([program, "no", "such", f"file={folder}/x"], machine.folder).error_text
+        assert (
+            f"note: {folder}/ is a folder of the demo's machine; outside it is /proc/" in note
+        ) == is_another

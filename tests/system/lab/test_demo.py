@@ -1,7 +1,5 @@
 """The demo from its first line to its last, again while it runs, and after it was cut off."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """No `rocks` command of a demo reaches the machine on which the demo runs."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """The guest boots from its disk under libvirt, reports its name, and obeys its power button."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """A demo and a test run that are killed leave no process, no mount and no device."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

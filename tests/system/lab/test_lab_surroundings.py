@@ -1,7 +1,5 @@
 """Where the lab cannot run, one line of error names the remedy, and nothing is started."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A machine made of namespaces: what is its own, what is not, and that it leaves nothing."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -114,7 +112,8 @@ def test_file_systems_that_are_mounted_below_folders_of_the_system(tmp_path: Pat
 
 IN_CHROOT = """
 set -e
-mount --bind / /mnt; mount --bind /tmp /mnt/tmp; mount -t proc none /mnt/proc; mount --rbind /dev /mnt/dev; mount -t sysfs none /mnt/sys
+mount --bind / /mnt; mount --bind /tmp /mnt/tmp
+mount -t proc none /mnt/proc; mount --rbind /dev /mnt/dev; mount -t sysfs none /mnt/sys
 cd /mnt; exec chroot . "$@"
 """
 SHOW_ROOT = """

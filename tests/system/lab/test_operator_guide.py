@@ -1,7 +1,5 @@
 """The operator's guide: its blocks are typed as printed, in their order, as far as machines of namespaces can go."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Processes are found by number and start time, and only those are ended."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

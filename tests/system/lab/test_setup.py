@@ -1,7 +1,5 @@
 """What the set-up does before it changes anything, and that it leaves services as they were."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A site is brought up and taken down from any state, and leaves nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The program that opens taps for the emulators of the lab's machines."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A site with hosts in memory and a real MariaDB. Nothing here starts another program."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ The devices are the fakes of the rooms; the contract tests run the same cases on
 request takes the same path as on a real site, without SSH: `Fleet`, `Session`, the wire, and the agent's handlers.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Iterator, Sequence

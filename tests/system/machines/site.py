@@ -1,7 +1,5 @@
 """A site with the frontend `head` and the VM containers `vmc-0-0` and `vmc-0-1`, all in this process."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence

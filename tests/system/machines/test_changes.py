@@ -1,7 +1,5 @@
 """Changes of machines that run, and of their records: CPUs, memory, disks and interfaces."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

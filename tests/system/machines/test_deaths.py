@@ -1,7 +1,5 @@
 """A command or a host's agent dies between any two effects; the same command, or its opposite, then completes."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.system.machines.site import NEW, OLD, MachineSite

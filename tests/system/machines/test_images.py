@@ -1,13 +1,10 @@
 """Disk images, snapshots and ISOs on hosts: who owns them, who may use them, what is removed and what stays."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
 import pytest
 
-from rocks.core.process import run_checked
 from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.machines.site import NEW, OLD, MachineSite
 
@@ -96,29 +93,6 @@ def test_a_machine_of_an_upgraded_site_adopts_its_image_once(machines: MachineSi
     machines.run("stop host vm older")
     os.removexattr(machines.image("older.vda"), ATTRIBUTE)
     assert "nobody is known to own" in machines.refused("start host vm older")
-
-
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [
-        ("file:link.vda", "is a symbolic link"),
-        ("file:hard.vda", "is linked: the file has 2 names"),
-        ("qcow2:backed.vda", "refers to another file"),
-    ],
-)
-def test_files_that_others_reach_are_no_disks(machines: MachineSite, name: str, fault: str) -> None:
-    """Also for a machine that adopts an existing file."""
-    victim = machines.image("victim.vda")
-    victim.write_bytes(bytes(1024))
-    machines.image("link.vda").symlink_to("/etc/shadow")
-    os.link(victim, machines.image("hard.vda"))
-    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(victim)]
-    run_checked([*create, str(machines.image("backed.vda"))], deadline_seconds=20)
-    kind, _, file = name.partition(":")
-    machines.add("greedy", OLD, f"disk={kind}:{machines.image(file)},vda,virtio")
-    machines.site.change("UPDATE vm_nodes SET Adopts = TRUE")
-    assert fault in machines.refused("start host vm greedy")
-    assert machines.running("greedy") == [] and machines.lease("greedy")[1:] == ("released", None)
 
 
 def test_only_unused_images_are_removed(machines: MachineSite) -> None:

@@ -1,7 +1,5 @@
 """A machine runs on at most one host: leases, fences, and hosts that stop answering and return (decision 3)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -190,32 +188,6 @@ def test_a_removed_machine_keeps_name_and_disk_until_its_host_answers(machines: 
     assert "in use by lost" in machines.refused("start host vm thief")
     machines.run(f"stop host vm {vm}")
     assert "belongs to another machine" in machines.refused("start host vm thief")
-
-
-def test_a_late_start_under_an_ended_lease_is_refused(machines: MachineSite) -> None:
-    """A start request arrives after the machine was stopped; the host knows that its lease has ended."""
-    vm = machines.started("late")
-    xml = machines.hosts[OLD].domains.document(vm).text
-    machines.run(f"stop host vm {vm}")
-    outcome = machines.hosts[OLD].perform_start(vm, 1, xml)
-    assert (
-        outcome.error is not None and "under lease 1, but this host has seen lease 2" in outcome.error.message
-    )
-    assert machines.running(vm) == []
-    machines.run(f"start host vm {vm}")
-    assert machines.lease(vm) == (2, "running", OLD)
-
-
-def test_a_lease_file_of_the_host_that_is_damaged_starts_nothing_until_a_stop(machines: MachineSite) -> None:
-    vm = machines.started("torn")
-    machines.run(f"stop host vm {vm}")
-    file = machines.hosts[OLD].state / "leases" / vm
-    file.write_text("garbage\n")
-    error = machines.refused(f"start host vm {vm}")
-    assert "is not a number" in error and f"rocks stop host vm {vm}" in error
-    machines.run(f"stop host vm {vm}")
-    machines.run(f"start host vm {vm}")
-    assert machines.running(vm) == [OLD]
 
 
 @pytest.mark.parametrize("host", [HEAD, OLD])

@@ -1,7 +1,5 @@
 """`rocks move host vm`, `rocks drain host` and `rocks evacuate host`: machines move to other hosts with their disks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Starts, stops, pauses and restarts: the domain on its host, the lease in the database, the disk, and the messages."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

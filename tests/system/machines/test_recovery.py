@@ -1,7 +1,5 @@
 """Recovery: a database restored from a copy, guests that end by themselves."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.database.connection import Database

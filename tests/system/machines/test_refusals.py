@@ -1,7 +1,5 @@
 """Starts that are impossible: one clear line with both figures, exit status 1, and no change."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.machine.host.machine import read_machine
@@ -121,3 +119,23 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite)
     assert machines.hosts[OLD].domains.facts() == () and machines.links(OLD) == []
     machines.run("remove cluster tiny")
     assert "tiny" not in machines.run("list host")
+
+
+def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSite) -> None:
+    """The machines of a cluster move one after the other; its owner gets the reason of the first between."""
+    for host in (OLD, NEW):
+        machines.run(f"set host attr {host} vlan_transport local")
+    machines.run(
+        f"add cluster 203.0.113.9 1 fe-name=tiny cluster-naming=yes fe-container={OLD} container-hosts={OLD}"
+        " disk-per-compute=1 mem-per-compute=64 disk-per-frontend=1"
+    )
+    machines.run("set host vm tiny mem=64")
+    machines.run("set host boot tiny action=os")
+    reason = f"VLANs of {NEW} are local"
+    planned = machines.run(f"move host vm tiny {NEW} dry-run=yes")
+    assert f"{NEW}: would refuse the start then: tiny would not start: {reason}" in planned
+    assert f"Warning: on {NEW}, tiny would not start: {reason}" in machines.run(f"move host vm tiny {NEW}")
+    assert reason in start_error(machines, "tiny")
+    assert "Warning" not in machines.run(f"move host vm vm-tiny-0 {NEW}")
+    machines.run("start cluster tiny")
+    assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[NEW]] * 2

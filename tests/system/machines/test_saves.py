@@ -1,7 +1,5 @@
 """Saved machines: they continue where they stopped, only on their host, and only with unchanged disks."""
 
-from __future__ import annotations
-
 import os
 
 import pytest
@@ -85,15 +83,6 @@ def test_a_record_that_a_killed_command_left_is_corrected(saved: MachineSite, st
     saved.run(f"set host vm g physnode={OLD}")
     saved.run("start host vm g")
     assert saved.running("g") == [OLD] and saved.lease("g") == (1, "running", OLD)
-
-
-def test_a_restore_that_was_killed_on_the_host_is_completed(saved: MachineSite) -> None:
-    saved.hosts[OLD].domains.start_paused("g")
-    saved.run("restore host vm g")
-    assert saved.state(OLD, "g") == "running" and saved.lease("g") == (1, "running", OLD)
-    saved.site.change("UPDATE vm_leases SET State = 'saved' WHERE Name = 'g'")
-    saved.run("restore host vm g")
-    assert saved.lease("g") == (1, "running", OLD)
 
 
 def test_a_disk_that_has_changed_is_refused_and_the_memory_discarded_on_demand(saved: MachineSite) -> None:

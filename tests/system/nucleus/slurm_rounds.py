@@ -1,7 +1,5 @@
 """The driver of computesets on a real Slurm, round by round; nodes do at once what they are asked to."""
 
-from __future__ import annotations
-
 from lab.slurm.nodes import obey
 from nucleus.backends.batch import Batch
 from nucleus.computesets.driver import Driver

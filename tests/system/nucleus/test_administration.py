@@ -1,7 +1,5 @@
 """The words of administrators: users, projects, allocations, clusters, tokens, audit."""
 
-from __future__ import annotations
-
 import json
 import os
 import pwd
@@ -76,6 +74,8 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("cluster disable vc2 vm-vc2-1", ("disable_node", "vc2/vm-vc2-1", None)),
         ("cluster disable vc2", ("disable_node", "vc2/vc2", None)),
         ("cluster enable vc2", ("enable_node", "vc2/vc2", None)),
+        ("project leader gamma ann", ("set_leader", "gamma", "ann")),
+        ("project leader gamma none", ("set_leader", "gamma", "none")),
         ("project member alpha ann", ("add_member", "alpha/ann", None)),
         ("project member alpha root", ("add_member", "alpha/root", None)),
         ("project member alpha ann --remove", ("remove_member", "alpha/ann", None)),

@@ -3,8 +3,6 @@
 `make test-ansible` installs ansible-core into the folder that ANSIBLE names.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket
@@ -53,7 +51,6 @@ def site(
         with pool.transaction() as session:
             session.execute("INSERT INTO project (name) VALUES ('alpha')")
             project = identity.project_by_name(session, "alpha")
-            assert project is not None
             session.execute("UPDATE cluster SET project_id = %s WHERE name = 'vc1'", (project.id,))
             (cluster,) = [one for one in clusters.list_clusters(session, SYSTEM) if one.name == "vc1"]
             identity.add_allocation(session, "alpha-account")

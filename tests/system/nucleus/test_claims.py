@@ -1,7 +1,5 @@
 """Which operation a worker claims: the order within a node, hosts, and no project that keeps others waiting."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 

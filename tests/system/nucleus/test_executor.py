@@ -1,7 +1,5 @@
 """The executor behind its socket: what it runs, and what it does not."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
@@ -119,7 +117,6 @@ def test_an_iso_of_the_operators_is_offered_and_attached(
     with pool.transaction() as session:
         (image,) = images.list_images(session, SYSTEM)
         cluster = clusters.find_cluster(session, SYSTEM, "vc1")
-        assert cluster is not None
         node = clusters.find_node(session, SYSTEM, cluster.id, None)
         assert node is not None
     with working(pool, executor):

@@ -1,7 +1,5 @@
 """The schema of Nucleus: made once, after interruptions too; who sees what; operations and sets."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -243,7 +241,6 @@ def test_what_is_read_as_one_column_is_what_was_stored(pool: Pool, cluster_numbe
     expires = datetime(2099, 1, 2, 3, 4, 5, 60_000, UTC)
     with pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
-        assert project is not None
         other = identity.add_project(session, odd)
         user = identity.add_user(session, "zo\u00eb", "z@example.org", odd, "", False)
         for number in (project.id, other):

@@ -1,7 +1,5 @@
 """Operations are done once, in order, and survive the end of their worker; the site is simulated."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """`rocks sync slurm`: what it does with a changed set of nodes, in a real Slurm."""
 
-from __future__ import annotations
-
 import os
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """The poller on a real database; the site is simulated."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Sequence

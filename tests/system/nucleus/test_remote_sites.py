@@ -1,7 +1,5 @@
 """A site that is reached by a real SSH server; a program stands for its `pragma` (tests/system/pragma has that)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The simulator's output and that of the real `rocks` have the same shapes, and both are read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

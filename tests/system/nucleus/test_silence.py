@@ -1,7 +1,5 @@
 """A database that is stopped (SIGSTOP) accepts connections and says nothing: workers and poller log that, and go on."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
 
-from __future__ import annotations
-
 import pytest
 
 from nucleus.cli.main import main
@@ -327,6 +325,25 @@ def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSit
         rounds.until(number, "cancelled", "user")
     finally:
         slurm.start_host(lost)
+
+
+@pytest.mark.slow
+def test_a_job_whose_script_gets_no_request_is_cancelled(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 2)
+    one = rounds.until(number, "running")
+    holder = slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%B")
+    log, request = slurm.folder / "log/slurmctld", f"REQUEST_KILL_JOB JobId={one.jobid} "
+    slurm.signal(f"slurmd.{holder}", "KILL")
+    rounds.end(number)
+    wait_until(lambda: (rounds.turn(), request in log.read_text("utf-8"))[1], "the job is to end")
+    asked, rounds.hands.ahead_seconds = log.read_text("utf-8").count(request), -600
+    rounds.turn()
+    assert log.read_text("utf-8").count(request) == asked, "its time has not come again"
+    rounds.hands.ahead_seconds = 21
+    rounds.turn()
+    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "COMPLETING"
+    slurm.start_host(holder)
+    rounds.until(number, "cancelled", "user")
 
 
 @pytest.mark.slow

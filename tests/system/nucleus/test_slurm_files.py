@@ -1,7 +1,5 @@
 """The files of the profiles, as they are: munged, slurmdbd, slurmctld and slurmd run with them, and a job too."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pymysql  # noqa: TID251

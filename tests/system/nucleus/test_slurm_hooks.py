@@ -1,7 +1,5 @@
 """No job of Slurm shares a host with a machine: the host package's hooks in a real Slurm, on libvirt's test driver."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

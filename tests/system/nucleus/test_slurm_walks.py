@@ -4,8 +4,6 @@ After each step every machine that is on has a job, or its set ends or is degrad
 every job has a living set. In the end all sets end, and are charged what the accounting has.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterator

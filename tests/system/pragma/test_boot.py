@@ -100,7 +100,7 @@ def test_further_interfaces(local: Site, started: list[list[str]]) -> None:
 
 
 def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path) -> None:
-    """Without key= its keys are those of the user; a name without a domain gets that of the network."""
+    """Scenario 1. Without key= its keys are those of the user; a name without a domain gets that of the network."""
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/id_rsa.pub").write_text(KEY)
     local.done("set attr pragma_public_addresses 203.0.113.2,203.0.113.21=lake")
@@ -158,6 +158,7 @@ def test_hosts_are_those_that_add_cluster_chooses(local: Site, started: list[lis
 def test_what_cannot_be_booted_leaves_nothing(
     local: Site, key: Path, started: list[list[str]], tmp_path: Path
 ) -> None:
+    """With scenario 2: volumes are refused before any of its commands."""
     private = tmp_path / "id"
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     folder = tmp_path / "repository/dock6"
@@ -239,6 +240,18 @@ def test_vlans_of_the_old_file_22_to_24_are_two_clusters(
         local.done("pragma boot dock6 1")
     assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 1")
     assert sorted(machines(local)) == ["a", "b", "vm-a-0", "vm-b-0"]
+
+
+def test_a_users_iso_and_the_disk_for_cloud_init_are_both_there(
+    local: Site, started: list[list[str]]
+) -> None:
+    """Scenario 11, of what a machine has; `guests/test_pragma_preparation.py` starts a real image."""
+    local.done("pragma boot dock6 4")
+    local.done("set host vm cdrom vm-dock-0 /isos/mine.iso")
+    config = local.rocks("report host vm config vm-dock-0").out
+    disks = re.findall(r"<disk type='file' device='(\w+)'>.*?<source file='([^']*)'", config, re.DOTALL)
+    ends = [(device, path.rpartition("/")[2]) for device, path in disks]
+    assert ends == [("disk", "vm-dock-0.vda"), ("cdrom", "mine.iso"), ("disk", "vm-dock-0.vda.seed")], config
 
 
 def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """`rocks pragma check image`: each rule of PRAGMA's standard, met and broken, on real partitions and file systems."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import struct

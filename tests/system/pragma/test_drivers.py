@@ -1,7 +1,5 @@
 """The contract of the drivers: the same cases on this site, on a cloud, and on the example's programs with libvirt."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

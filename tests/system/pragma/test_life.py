@@ -1,7 +1,5 @@
 """The life of a cluster on hosts in memory: boot, list, shutdown, clean; an allocation that dies at each effect."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

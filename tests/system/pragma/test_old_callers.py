@@ -3,8 +3,6 @@
 It calls `rocks`, and searches what is printed; the table has each of its commands and what it must find there.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

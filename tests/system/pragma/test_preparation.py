@@ -1,7 +1,5 @@
 """An image without cloud-init is prepared once, when it is added; on real partitions and file systems."""
 
-from __future__ import annotations
-
 import json
 import subprocess  # noqa: TID251 - e2fsck looks at what was written
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The controller of reservations with the real commands of the roll, on a site whose hosts are in memory."""
 
-from __future__ import annotations
-
 import shlex
 import socket
 import threading

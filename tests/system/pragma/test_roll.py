@@ -1,7 +1,5 @@
 """The ISO of the roll: it is built, added and enabled as other rolls are, and brings commands and programs."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

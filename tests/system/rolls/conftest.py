@@ -1,7 +1,5 @@
 """A site with a distribution of its own; rolls are built by xorriso, which `tools/setup test` installs."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The guide about customizing: its files are written and its commands typed, in their order, as printed."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Distributions of rolls, read by apt and dnf's own tools; scripts of rolls (specification §6.5)."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The roll author's guide: its first part as printed, and the code of the others in a roll."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil

@@ -1,7 +1,5 @@
 """Commands for rolls that are killed at any step, or run twice at once: repeating them ends well (decision 49)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

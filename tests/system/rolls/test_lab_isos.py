@@ -1,7 +1,5 @@
 """The ISOs from which the lab's machines are built: what is taken from them, and which ISOs are refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,6 @@ from lab.progress import Progress
 from rocks.core.errors import UserError
 from rocks.core.process import run_checked
 from tests.system.rolls.conftest import BuildRoll
-
-pytestmark = pytest.mark.system
 
 
 def test_rolls_come_from_their_isos_and_from_that_of_a_frontend(

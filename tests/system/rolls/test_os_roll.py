@@ -1,7 +1,5 @@
 """The os roll: added, enabled, in a distribution, from which alone hosts are equipped without a network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The programs that choose mirrors, collect packages and build the os roll: shellcheck, wrong calls, a local mirror."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os
@@ -14,8 +12,6 @@ from lab.namespace import CHECKOUT
 from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from tests.debs import make_deb
 from tests.waiting import wait_until
-
-pytestmark = pytest.mark.system
 
 PROGRAMS = (
     *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),

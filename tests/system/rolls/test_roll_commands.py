@@ -1,7 +1,5 @@
 """The life of a roll: built, added, enabled, replaced, disabled, removed (specification §6.5)."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from pathlib import Path

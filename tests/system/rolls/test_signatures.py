@@ -1,7 +1,5 @@
 """Signed rolls and signed distributions, with real gpg, gpgv and apt."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Each machine has files, processes, a libvirtd and an agent of its own; the three
 devices of each have a name of their own. Guests have empty disks: for these tests it is enough that QEMU runs.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

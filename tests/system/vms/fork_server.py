@@ -8,8 +8,6 @@ run is a process in its own session, which is killed when its client closes the 
 agent's client (PLACE stands for the socket); it replaces the installed program and starts in a few milliseconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

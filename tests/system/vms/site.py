@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess  # noqa: TID251 - the type of what rocks.core.process starts
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from rocks.core.errors import ToolError
 from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings
-from tests.patience import patience
 from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 LAUNCHER = [
@@ -274,7 +274,7 @@ class ThreeMachines:
         server = str(CHECKOUT / "tests/system/vms/fork_server.py")
         socket = machine.folder / f"{program}.sock"
         machine.start_daemon(f"{program}-server", [*python, server, program, str(socket)])
-        wait_until(socket.exists, 60)
+        wait_until(socket.exists, seconds=60)
         return socket
 
     def _describe_site(self) -> None:
@@ -369,17 +369,14 @@ class Running:
 
     def first_line(self) -> str:
         """The first line on standard error, when it is there."""
-        assert self._process.stderr is not None
         return self._process.stderr.readline().decode()
 
     def read(self, count: int) -> bytes:
         """So many bytes of standard output, or fewer when it has ended."""
-        assert self._process.stdout is not None
         return self._process.stdout.read(count)
 
     def send(self, data: bytes) -> None:
         """Write to its standard input."""
-        assert self._process.stdin is not None
         self._process.stdin.write(data)
         self._process.stdin.flush()
 
@@ -387,11 +384,3 @@ class Running:
         """(exit status, standard error) when it has ended."""
         _, error_output = self._process.communicate(timeout=deadline_seconds)
         return self._process.returncode, error_output.decode()
-
-
-def wait_until(condition: Callable[[], object], deadline_seconds: float = 20.0) -> None:
-    """Wait for a condition; AssertionError when it does not come true in time."""
-    end = time.monotonic() + patience(deadline_seconds)
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)

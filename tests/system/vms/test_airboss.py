@@ -1,7 +1,5 @@
 """The owners' remote control with real guests: an owner's machine has a network of its own, joined by veth."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import socket
@@ -12,7 +10,8 @@ import pytest
 
 from lab.namespace import Machine
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
-from tests.system.vms.site import CHECKOUT, LAUNCHER, ThreeMachines, wait_until
+from tests.system.vms.site import CHECKOUT, LAUNCHER, ThreeMachines
+from tests.waiting import wait_until
 
 SITE_ADDRESS, CLUSTER_ADDRESS = "198.18.77.1", "198.18.77.2"
 PROGRAM = "/opt/rocks/airboss"
@@ -46,7 +45,6 @@ class Owner:
 def join(head: Machine, machine: Machine) -> None:
     """A pair of veth between the networks of the two machines."""
     init = machine.init()
-    assert init is not None
 
     def ip(line: str) -> None:
         run_checked(["ip", *line.split()], deadline_seconds=60)
@@ -92,7 +90,7 @@ def owner(site: ThreeMachines) -> Iterator[Owner]:
         variables = [f"ROCKS_LAUNCHER={CHECKOUT / 'bin/rocks'}", f"ROCKS_SITE_PACKAGES={packages}"]
         service = ["start", "service", "airboss", f"address={SITE_ADDRESS}"]
         head.start_daemon("airboss", ["/usr/bin/env", *variables, *LAUNCHER, *service])
-        wait_until(lambda: "listening" in (head.log_folder / "airboss.log").read_text(), LONG_SECONDS)
+        wait_until(lambda: "listening" in (head.log_folder / "airboss.log").read_text(), seconds=LONG_SECONDS)
         yield Owner(machine)
     finally:
         head.stop_daemon("airboss", 20.0)
@@ -117,7 +115,6 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
 
     printed = owner.begin("open host console vm-one-0 type=vnc")
     try:
-        assert printed.stderr is not None
         line = printed.stderr.readline().decode()
         found = re.search(r"the screen is at (\S+) until", line)
         assert found is not None, line
@@ -135,7 +132,6 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
 
     opened = owner.begin("open host console vm-one-0")
     try:
-        assert opened.stderr is not None and opened.stdin is not None
         assert b"press Ctrl-]" in opened.stderr.readline()
         opened.stdin.write(b"typed\n~?~.\n")
         opened.stdin.flush()

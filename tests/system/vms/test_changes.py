@@ -1,7 +1,5 @@
 """Machines that change while they run: CPUs, memory, disks and interfaces; a guest with a kernel reports them."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 
@@ -10,7 +8,8 @@ import pytest
 from lab.guest import image
 from rocks.core.process import start_with_pipes
 from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 SECONDS = 600.0
 SECOND = f"file:{IMAGES}/g.vdb,vdb,virtio"
@@ -39,7 +38,6 @@ class Guest:
         """
         terminal = self.site.virsh("vmh1", "ttyconsole", "g").text.strip()
         typist = start_with_pipes(self.machine.command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         try:
             typist.stdin.write(f"{line}\n".encode())
             typist.stdin.flush()
@@ -51,7 +49,7 @@ class Guest:
     def wait(self, text: str) -> None:
         """Wait until the guest has printed it."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: text in self.printed(), SECONDS)
+            wait_until(lambda: text in self.printed(), seconds=SECONDS)
         assert text in self.printed()
 
     def printed(self) -> str:
@@ -117,7 +115,7 @@ def repeated(site: ThreeMachines, line: str) -> str:
         printed.append(finished.error_text)
         return finished.exit_status == 0
 
-    wait_until(succeeds, SECONDS)
+    wait_until(succeeds, seconds=SECONDS)
     return "".join(printed)
 
 

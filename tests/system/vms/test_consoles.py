@@ -1,7 +1,5 @@
 """Consoles, and what listens on a host with running guests: nothing that another user of the host reaches."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,7 +12,8 @@ from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
 from rocks.core.process import Finished
-from tests.system.vms.site import ThreeMachines, wait_until
+from tests.system.vms.site import ThreeMachines
+from tests.waiting import wait_until
 
 NOBODY = "65534"
 

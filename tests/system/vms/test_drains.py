@@ -1,14 +1,10 @@
 """`rocks drain host` and `rocks evacuate host`: what a host has is stopped, moved, or started elsewhere; real hosts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
 
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
-
-pytestmark = [pytest.mark.system]
 
 OLD, NEW = HOSTS
 LOCAL, ON_NAS = "vm-drain-0", "vm-drain-1"

@@ -1,7 +1,5 @@
 """`dry-run=yes`: commands of all kinds print what they would do, and nothing is changed, on real hosts."""
 
-from __future__ import annotations
-
 import hashlib
 import stat
 from pathlib import Path

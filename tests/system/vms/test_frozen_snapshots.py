@@ -3,8 +3,6 @@
 The agent is played by a program of the guest, which writes to its disk when it freezes and when it thaws.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +14,8 @@ from rocks.core.process import run, start_with_pipes
 from rocks.fleet.wire.consoles import console_log
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
-from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
-
-pytestmark = [pytest.mark.system]
+from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 VM, HOST = "g", "vmh1"
 SECONDS = 300.0
@@ -74,7 +71,6 @@ class Guest:
         """Type a line at the guest's shell, and wait for what it prints."""
         terminal = self.site.virsh(HOST, "ttyconsole", VM).text.strip()
         typist = start_with_pipes(self.site.machines[HOST].command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         typist.stdin.write(f"{line}\n".encode())
         typist.stdin.flush()
         self.wait(lambda: answer in self.printed())
@@ -100,7 +96,7 @@ class Guest:
 
     def wait(self, condition: Callable[[], object]) -> None:
         with contextlib.suppress(AssertionError):
-            wait_until(condition, SECONDS)
+            wait_until(condition, seconds=SECONDS)
         assert condition(), self.printed()[-2000:]
 
 

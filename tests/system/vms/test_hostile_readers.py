@@ -1,7 +1,5 @@
 """A local user who may only read the database attacks it while virtual machines are started and stopped."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """InfiniBand partitions around real starts and stops: a port is a member while something of its cluster may run."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Iterator

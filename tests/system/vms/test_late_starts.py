@@ -1,7 +1,5 @@
 """An agent that is stopped (SIGSTOP) at a step of a start goes on after the machine was stopped, moved and started."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator
@@ -9,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.vms.site import ThreeMachines, wait_until
+from tests.system.vms.site import ThreeMachines
+from tests.waiting import wait_until
 
 STOPPING_AGENT = '''#!/usr/bin/python3
 """Stands before the agent on a host, and stops it once before the step {step}. Nobody waits long for its lock."""
@@ -80,7 +79,7 @@ class StoppedStart:
         late = self._stopped()
         for number in late:
             os.kill(number, signal.SIGCONT)
-        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), 60.0)
+        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), seconds=60.0)
 
     def remove(self) -> None:
         for number in self._stopped():

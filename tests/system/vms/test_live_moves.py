@@ -1,7 +1,5 @@
 """`rocks move host vm live=yes`: a machine moves to another host while it runs, on real hosts with a real QEMU."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -17,9 +15,8 @@ from lab.guest import image
 from lab.processes import command_name
 from rocks.core.process import start_with_pipes
 from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines, wait_until
-
-pytestmark = [pytest.mark.system]
+from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 OLD, NEW = HOSTS
 VM = "g"
@@ -68,11 +65,10 @@ class Counter:
     def type(self, host: str, line: str) -> None:
         terminal = self.site.virsh(host, "ttyconsole", VM).text.strip()
         typist = start_with_pipes(self.site.machines[host].command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        assert typist.stdin is not None
         typist.stdin.write(f"{line}\n".encode())
         typist.stdin.flush()
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: "count=1 " in self.printed(host), 60)
+            wait_until(lambda: "count=1 " in self.printed(host), seconds=60)
         typist.stdin.close()
         typist.wait(60)
 
@@ -93,7 +89,7 @@ class Counter:
         assert len(running(self.site)) == 1
         before = self.last()
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.last() > before + 5, SECONDS)
+            wait_until(lambda: self.last() > before + 5, seconds=SECONDS)
         assert self.last() > before + 5, f"the guest does not count any more: {report}; {self.state()}"
         numbers = sorted(self.numbers())
         assert len(numbers) == len(set(numbers)), "a number was counted twice"
@@ -112,7 +108,7 @@ class Counter:
 
     def wait(self, condition: Callable[[], object], problem: str) -> None:
         with contextlib.suppress(AssertionError):
-            wait_until(condition, SECONDS)
+            wait_until(condition, seconds=SECONDS)
         assert condition(), problem
 
 
@@ -178,7 +174,7 @@ def test_a_guest_that_counts_loses_nothing_whatever_is_killed(counter: Counter) 
         counter.keep_log(target)
         command = site.begin(move)
         reached = moments(site, target)[moment]
-        wait_until(lambda reached=reached: reached(), SECONDS)
+        wait_until(lambda reached=reached: reached(), seconds=SECONDS)
         command.kill()
         assert len(running(site)) <= 1
         refused = site.rocks(f"stop host vm {VM} dry-run=yes").error_text
@@ -221,7 +217,7 @@ def test_an_end_that_dies_or_is_cut_off_leaves_the_machine_where_it_was_or_there
         move = f"move host vm {VM} {target} live=yes"
         moment = "QEMU waits for the memory" if fault == "the new agent early" else "the disk arrives"
         command = site.begin(move)
-        wait_until(lambda target=target, moment=moment: moments(site, target)[moment](), SECONDS)
+        wait_until(lambda target=target, moment=moment: moments(site, target)[moment](), seconds=SECONDS)
         victims = {
             "the old agent": lambda here=here, target=target: agents(site, here, "leave"),
             "the new agent": lambda here=here, target=target: agents(site, target, "arrive"),
@@ -310,7 +306,7 @@ def test_a_full_disk_or_a_silent_network_leaves_it_running(counter: Counter) -> 
     machine.run_checked(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=4g,mode=0711", "tmpfs", IMAGES], 30)
     try:
         command = site.begin(MOVE)
-        wait_until(lambda: VM in site.domains(NEW), SECONDS)
+        wait_until(lambda: VM in site.domains(NEW), seconds=SECONDS)
         machine.run_checked(["/usr/bin/mount", "-o", "remount,size=8m", IMAGES], 30)
         status, error = command.end(SECONDS)
         assert status == 1 and f"; it runs on {OLD}" in error, error
@@ -320,7 +316,7 @@ def test_a_full_disk_or_a_silent_network_leaves_it_running(counter: Counter) -> 
     assert running(site) == [OLD] and VM not in site.domains(NEW)
     assert site.lease(VM)[1:] == ("running", OLD)
     command = site.begin(MOVE)
-    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    wait_until(moments(site, NEW)["the copy begins"], seconds=SECONDS)
     stopped = [one for one in sessions(site, NEW) if one != machine.daemon("sshd").process_id]
     for one in stopped:
         os.kill(one, signal.SIGSTOP)
@@ -338,7 +334,7 @@ def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: Three
     """Other commands are refused until then; the target gets a fence, and destroys what it has when it returns."""
     site.started(VM, OLD)
     command = site.begin(MOVE)
-    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    wait_until(moments(site, NEW)["the copy begins"], seconds=SECONDS)
     command.kill()
     if site.lease(VM)[1] != "moving":
         pytest.skip("the move was faster than the kill")
@@ -367,7 +363,7 @@ def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: Three
     assert site.sql("SELECT Host, Name FROM vm_fences") == [[NEW, VM]]
     site.revive()
     site.done("list host vm status=yes")
-    wait_until(lambda: VM not in site.domains(NEW), SECONDS)
+    wait_until(lambda: VM not in site.domains(NEW), seconds=SECONDS)
     site.done(f"start host vm {VM}")
     assert running(site) == [OLD]
 
@@ -390,7 +386,7 @@ def test_a_drain_and_a_move_at_once(site: ThreeMachines) -> None:
         for moment in ("at once", "the lease is renewed", "QEMU waits for the memory"):
             commands = [site.begin(first)]
             if moment != "at once":
-                wait_until(moments(site, NEW)[moment], SECONDS)
+                wait_until(moments(site, NEW)[moment], seconds=SECONDS)
             commands.append(site.begin(second))
             results = [command.end(SECONDS) for command in commands]
             assert 0 in [status for status, _ in results], results
@@ -405,7 +401,7 @@ def test_a_drain_that_was_killed_is_repeated(site: ThreeMachines) -> None:
     """It ends the move that it had begun."""
     site.started(VM, OLD)
     command = site.begin(DRAIN)
-    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    wait_until(moments(site, NEW)["the copy begins"], seconds=SECONDS)
     command.kill()
     ended = site.rocks(DRAIN, SECONDS)
     assert ended.exit_status == 0, ended.error_text
@@ -437,11 +433,11 @@ def interrupted_after_the_switch(site: ThreeMachines) -> tuple[str, str]:
     for _ in range(5):
         move = f"move host vm {VM} {target} live=yes"
         command = site.begin(move)
-        wait_until(lambda target=target: running(site) == [target], SECONDS)
+        wait_until(lambda target=target: running(site) == [target], seconds=SECONDS)
         command.kill()
         # killed before the old host had libvirt's answer, it keeps the paused machine until the command is repeated
         with contextlib.suppress(AssertionError):
-            wait_until(lambda here=here: VM not in site.domains(here), 30)
+            wait_until(lambda here=here: VM not in site.domains(here), seconds=30)
         if site.lease(VM)[1:] == ("moving", here) and VM not in site.domains(here):
             return here, target
         site.rocks(move, SECONDS)
@@ -465,7 +461,7 @@ def test_the_network_devices_of_what_arrives_stay(on_vlan: ThreeMachines) -> Non
     names = {OLD: f"{site.bridges[OLD]}.7", NEW: f"{site.bridges[NEW]}.7"}
     assert names[OLD] in devices(site) and names[NEW] not in devices(site)
     command = site.begin(MOVE)
-    wait_until(moments(site, NEW)["QEMU waits for the memory"], SECONDS)
+    wait_until(moments(site, NEW)["QEMU waits for the memory"], seconds=SECONDS)
     assert "removed" not in site.done(f"sync host vlan {NEW}")
     status, error = command.end(SECONDS)
     assert status == 0, error

@@ -1,20 +1,45 @@
 """Fresh disks for machines from images, with a real libvirt: what goes, what stays, and a command that is killed."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
-from tests.system.vms.test_kills import _disarm as disarm
-from tests.system.vms.test_kills import killing_agent
+from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.system.vms.test_seeds import cluster, seed
+from tests.waiting import wait_until
 
-__all__ = ["cluster", "killing_agent"]
+__all__ = ["cluster"]
 
 BOTH = ("fe", "vm-fe-0")
+KILLING_AGENT = """\
+#!/bin/sh
+# Stands before the agent on a host: once, it waits {when} the agent removes a disk, until the command is killed.
+[ "$*" = --serve ] || exec /opt/rocks/libexec/real-agent "$@"
+wait_once() {{ [ -e {request}.seen ] || touch {request} {request}.seen; while [ -e {request} ]; do sleep 0.01; done; }}
+while read -r line; do
+  at=
+  case $line in *'"call":"remove_image"'*) at={when} ;; esac
+  [ "$at" != before ] || wait_once
+  reply=$(printf '%s\\n' "$line" | /opt/rocks/libexec/real-agent)
+  [ "$at" != after ] || wait_once
+  printf '%s\\n' "$reply"
+done
+"""
+
+
+@pytest.fixture
+def waiting_agent(site: ThreeMachines, when: str) -> Iterator[Path]:
+    """A file that vmh1 makes before or after it removes a disk, and waits until it is gone."""
+    request = "/var/lib/rocks/kill-request"
+    agent = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
+    real = agent.rename(agent.with_name("real-agent"))
+    agent.write_text(KILLING_AGENT.format(when=when, request=request))
+    agent.chmod(0o755)
+    yield site.machines["vmh1"].outside(request)
+    real.replace(agent)
+    site.machines["vmh1"].outside(f"{request}.seen").unlink(missing_ok=True)
 
 
 def disk(site: ThreeMachines, name: str) -> Path:
@@ -30,7 +55,6 @@ def write(site: ThreeMachines, name: str, text: bytes) -> None:
 
 def instance(site: ThreeMachines, name: str) -> str:
     found = re.search(rb'"instance-id": "([^"]+)"', seed(site, name))
-    assert found is not None
     return found[1].decode()
 
 
@@ -118,24 +142,22 @@ def test_what_a_fresh_disk_would_lose_refuses_all(cluster: ThreeMachines) -> Non
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_killed_command_is_completed_by_its_repetition(
-    cluster: ThreeMachines, killing_agent: object, when: str
+    cluster: ThreeMachines, waiting_agent: Path, when: str
 ) -> None:
     """SIGKILL when the host is asked to remove the first disk, and when it has removed that."""
     cluster.done("start cluster fe")
     cluster.done("stop cluster fe")
     for name in BOTH:
         write(cluster, f"{name}.vda", b"used")
-    request = killing_agent("remove_image", when)  # type: ignore[operator]
     command = cluster.begin("reinstall cluster fe")
-    wait_until(lambda: request.exists() or command._process.poll() is not None, 120.0)
-    assert request.exists(), command.end()
+    wait_until(lambda: waiting_agent.exists() or command._process.poll() is not None, seconds=120.0)
+    assert waiting_agent.exists(), command.end()
     assert command.kill() == -9
     left = [name for name in BOTH if disk(cluster, f"{name}.vda").exists()]
-    disarm(cluster)
-    request.unlink()
+    waiting_agent.unlink()
     assert len(left) == (2 if when == "before" else 1)
     assert cluster.sql("SELECT 1 FROM attributes WHERE Attr = 'vm_instance'") == []
-    wait_until(lambda: cluster.rocks("reinstall cluster fe").exit_status == 0, 120.0)
+    wait_until(lambda: cluster.rocks("reinstall cluster fe").exit_status == 0, seconds=120.0)
     cluster.done("start cluster fe")
     for name in BOTH:
         assert disk(cluster, f"{name}.vda").open("rb").read(4) == b"boot"

@@ -1,7 +1,5 @@
 """Saved machines: they continue where they were, on their host alone, and with unchanged disks only."""
 
-from __future__ import annotations
-
 import shutil
 
 from rocks.storage.mapped_volumes import MappedImage, write_mapped

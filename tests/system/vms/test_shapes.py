@@ -1,7 +1,5 @@
 """Machines with cores, huge pages and devices of their own, on real libvirt and QEMU; what is refused."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from xml.etree import ElementTree

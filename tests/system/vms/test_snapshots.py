@@ -1,7 +1,5 @@
 """A snapshot of a machine that runs, with a real QEMU; stopped ones and the rest: system/machines/test_images.py."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

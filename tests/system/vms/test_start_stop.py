@@ -1,13 +1,12 @@
 """Machines and clusters start and stop on real hosts; starts that cannot be; a guest that ends by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
 
 from rocks.machine.host.machine import read_machine
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 
 def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines) -> None:
@@ -66,6 +65,26 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
     assert "tiny" not in site.done("list host")
     site.done(f"remove host interface head {site.bridges['public']}")
     site.done("remove host attr head vlan_transport")
+
+
+def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
+    vm = site.add_vm("orphan", "vmh1")
+    place = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
+    real = place.rename(place.with_name("real-agent"))
+    place.write_text(
+        '#!/bin/sh\n[ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"\n'
+        "while read -r line; do\ncase $line in *perform*) kill -9 $$ ;; esac\n"
+        "printf '%s\\n' \"$line\" | /opt/rocks/libexec/real-agent\ndone\n"
+    )
+    place.chmod(0o755)
+    try:
+        error = site.refused(f"start host vm {vm}")
+        assert "vmh1" in error
+        assert site.lease(vm)[1:] == ("starting", "vmh1"), "no host has reported that it does not run"
+    finally:
+        real.replace(place)
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
 
 
 def test_an_ordinary_user_learns_what_only_root_can_ask(site: ThreeMachines) -> None:

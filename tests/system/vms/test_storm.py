@@ -1,7 +1,5 @@
 """An owner and an operator work while `rocks` and Nucleus are killed: nothing runs twice, nothing is left."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -209,8 +207,8 @@ def storm(
         site.done(f"set host attr {host} vlan_transport local")
     for number, name in enumerate(CLUSTERS):
         site.done(
-            f"add cluster 203.0.113.{number + 10} 1 fe-name={name} cluster-naming=yes fe-container=vmh1"
-            " container-hosts=vmh1 mem-per-compute=64 disk-per-compute=1 disk-per-frontend=1"
+            # without computes, which would stay on their host when the frontend moves, beside its local VLAN
+            f"add cluster 203.0.113.{number + 10} 0 fe-name={name} fe-container=vmh1 disk-per-frontend=1"
         )
         site.done(f"set host vm {name} mem=64")
         site.done(f"set host boot {name} action=os")

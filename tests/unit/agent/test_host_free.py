@@ -1,7 +1,5 @@
 """The hooks of Slurm on a host: what each does, with programs of Slurm that answer from files."""
 
-from __future__ import annotations
-
 import fcntl
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `make mutants` changes, chooses and prints."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from itertools import islice

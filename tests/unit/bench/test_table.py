@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import page
-from bench.table import at_most, markdown, not_measured, without_goal
+from bench import page, picture
+from bench.table import at_most, markdown, not_measured, read_markdown, without_goal
 from rocks.core.errors import UserError
 
 TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
@@ -34,8 +34,49 @@ def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text(TEXT, encoding="utf-8")
     page.check_markers(file)
-    page.put(file, "| new |")
-    assert file.read_text(encoding="utf-8") == TEXT.replace("old", "| new |")
+    rows = [at_most("R17", "memory", 40, 80, "MB", "resident")]
+    page.put_figures(file, (), "2 cores", rows, ["Stalls:\n\n```\n1\n```"])
+    new = f"2 cores\n\n{markdown(rows)}\n\nStalls:\n\n```\n1\n```"
+    assert file.read_text(encoding="utf-8") == TEXT.replace("old", new)
+    assert "R17 memory" in file.with_suffix(".svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("found", "goal", "share"),
+    [
+        ("0.15 s", "<= 0.3 s", 0.5), ("-0.02 s", "<= 0.3 s", 0), ("0.45", ">= 0.90", 2),
+        ("20 in 1", "<= 20 in 1", None), ("1 s", "<= 10 ms", None), ("0 B", "0 B", None), ("-", "", None),
+        ("25 ms, 36 ms", "<= longest", None),
+    ],
+)  # fmt: skip
+def test_a_bar_is_as_long_as_what_was_needed_of_the_goal(found: str, goal: str, share: float | None) -> None:
+    row = at_most("R1", "a < b", 1, 2, "s", "so")._replace(found=found, goal=goal)
+    assert picture.share_of_goal(row) == share
+    assert ("R1 a &lt; b" in picture.svg([row])) == (share is not None)
+
+
+def test_a_run_of_some_figures_replaces_their_rows_lines_and_tables() -> None:
+    rows = [at_most(number, "what", 1, 2, "s", "so") for number in ("R2", "R9", "R9", "R10")]
+    later = [at_most("R9", "what", 3, 2, "s", "so")]
+    old = page.output("2 cores", rows, ["Stalls:\n\n```\n1\n\n2\n```", "Bytes:\n\n```\n1\n```"])
+    first = page.merged(old, {"R9", "R10"}, "load 4", [*later, rows[3]], ["Bytes:\n\n```\n2\n```"])
+    failed = not_measured("R10", "what", "no lab")
+    text = page.merged(first, {"R9", "R10"}, "load 1", [*later, failed], [])
+    assert page.merged(text, {"R10"}, "load 9", [failed], []) == text, "it keeps what it has"
+    assert text.startswith("2 cores\n\nR10: load 4\n\nR9: load 1\n\n|")
+    assert text.endswith("Stalls:\n\n```\n1\n\n2\n```\n\nBytes:\n\n```\n2\n```")
+    assert read_markdown(text[text.index("|") : text.index("\n\nStalls")]) == [rows[0], *later, rows[3]]
+
+
+def test_a_run_changes_nothing_else_in_our_own_page() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs/benchmarks.md").read_text("utf-8")
+    old = text.partition(page.BEGIN)[2].partition(page.END)[0].strip()
+    cells, _, tables = old[old.index("|") :].partition("\n\n")
+    rows = read_markdown(cells)
+    new = page.merged(old, {"R9"}, "now", [row for row in rows if row.number == "R9"], [])
+    assert "R9: now" in new
+    cells, _, new_tables = new[new.index("|") :].partition("\n\n")
+    assert (read_markdown(cells), new_tables) == (rows, tables)
 
 
 @pytest.mark.parametrize("text", ["", page.BEGIN, f"{page.END}{page.BEGIN}", TEXT + page.END])

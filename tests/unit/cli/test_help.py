@@ -39,6 +39,14 @@ def test_help_about_a_topic(rocks: Rocks) -> None:
         assert set(about[topic]) <= set(every)
     assert all(line.startswith("remove ") for line in about["delete"])
     assert [line.split()[0] for line in rocks("help", "run").output.splitlines()[:4]] == ["run"] * 4
+    assert not any(line.startswith("remove ") for line in rocks("help", "move").output.splitlines())
+    for text, command in (
+        ("grow disk", "set host vm disk"),
+        ("change memory", "set host vm"),
+        ("backups", "save site"),
+        ("shut down", "stop host vm"),
+    ):
+        assert f"\n{command} " in f"\n{rocks('help', *text.split()).output}", text
     assert "did you mean: rocks remove host vm?" in rocks("delete", "host", "vm", "x").error
     assert "did you mean: rocks list host?" in rocks("list", "hosts").error
 

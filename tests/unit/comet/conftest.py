@@ -1,7 +1,5 @@
 """A server in memory, and `comet` with a home of its own."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

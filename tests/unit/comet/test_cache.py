@@ -1,7 +1,5 @@
 """The cache of answers: never a reason for a command to fail, never another user's."""
 
-from __future__ import annotations
-
 import sqlite3
 from pathlib import Path
 
@@ -21,7 +19,6 @@ def test_an_answer_is_found_again_by_its_user_and_endpoint_only(tmp_path: Path) 
     first.put("/a", b"[1]", '"e"')
     first.close()
     found = cache(tmp_path).get("/a")
-    assert found is not None
     assert found[:2] == (b"[1]", '"e"')
     assert cache(tmp_path, "bob").get("/a") is None
     assert cache(tmp_path, endpoint="https://m").get("/a") is None
@@ -90,7 +87,6 @@ def test_a_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.
 def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
     found = cache(tmp_path)
     found.put("/a", b"1", "")
-    assert found._database is not None
     found._database.execute("PRAGMA max_page_count = 4")
     found.put("/b", b"x" * 100_000, "")
     assert "full" in str(found.trouble)

@@ -1,7 +1,5 @@
 """Every command against a small server: what it asks, what it prints, its exit status."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Commands of computesets against a small server."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator
@@ -203,3 +201,19 @@ def test_a_set_that_has_ended_is_not_asked_about(
     server.sets[1]["state"] = "cancelled"
     refused = comet(*line)
     assert (refused.status, refused.err) == (5, "computeset 1 is cancelled; there is nothing to end\n")
+
+
+def test_usage_is_asked_for_a_time(
+    server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge = {"allocation": "alp1", "project": "alpha", "user": "ann", "cluster": "vc2", "computesets": 2}
+    found = [{**charge, "charged_seconds": 5400}, {**charge, "charged_seconds": None}]
+    server.answers["usage"] = answer(200, json.dumps(found).encode())
+    listed = json.loads(comet("usage", "--format=json").out)
+    assert listed == [{**found[0], "node_hours": 1.5}, {**found[1], "node_hours": None}]
+    assert json.loads(comet("usage", "--format=rest").out) == found
+    assert comet("usage", "--from=last").status == 2
+    server.answers["usage"] = answer(200, b"[]")
+    asked = comet("usage", "--from=2026-11-01T00:00Z", "--to=2026-12-01T00:00+01:00")
+    assert asked.status == 0 and "no computeset that has ended" in asked.err
+    assert "from=2026-1" in server.requests[-1][1] and "&to=2026-1" in server.requests[-1][1]

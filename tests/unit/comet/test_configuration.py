@@ -1,7 +1,5 @@
 """The configuration file, the old client's, the environment, and tokens that others could read."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Servers that are hostile, broken or silent: an error of the right kind, no traceback, no token elsewhere."""
 
-from __future__ import annotations
-
 import json
 import math
 import socket

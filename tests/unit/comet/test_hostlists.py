@@ -1,7 +1,5 @@
 """Hostlists and walltimes, as people type them."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

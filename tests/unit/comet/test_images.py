@@ -1,7 +1,5 @@
 """Commands of images against a small server."""
 
-from __future__ import annotations
-
 import socket
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path

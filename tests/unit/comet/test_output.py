@@ -1,7 +1,5 @@
 """Tables and data formats; names that would act on a terminal."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -3,8 +3,6 @@
 `cm` is the same program (`packaging/comet/pyproject.toml`), so its first word is `comet`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

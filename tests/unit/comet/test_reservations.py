@@ -1,7 +1,5 @@
 """Commands of reservations against prepared answers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The serial console: bytes both ways through a WebSocket, and what a hostile server sends instead."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io
@@ -95,7 +93,6 @@ def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) 
     addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
     server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
     process = start("console", "--serial", "vc2", stdin=subprocess.PIPE)
-    assert process.stdin is not None
     process.stdin.write("ls\x1d")
     process.stdin.flush()
     process.communicate(timeout=60)

@@ -1,7 +1,5 @@
 """`comet-slurm` against a small server, with lines as Slurm 22.05 prints them."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - the program is started with closed descriptors, as Slurm starts it
 import sys
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A name counts wherever it is used, also in a branch that is never taken. A class
 is reached only through an object that somebody else made is not seen, but such objects are made by somebody.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from functools import cache

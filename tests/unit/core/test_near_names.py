@@ -17,6 +17,7 @@ from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES
         ("vmfilter", "vm_filter"),
         ("img_storage_pool", "imgstorage-pool"),
         ("imgstorage_pool", "imgstorage-pool"),
+        ("kmv", "kvm"),
         ("kvm_autostrat", "kvm_autostart"),
         ("kvm_cpu_pining", "kvm_cpu_pinning"),
         ("kvm_hugepgaes", "kvm_hugepages"),

@@ -1,7 +1,5 @@
 """The states of systemd's units, from what `systemctl show` of systemd 252 prints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

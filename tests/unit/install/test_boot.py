@@ -129,7 +129,6 @@ COMPUTE = BootFacts(
 @pytest.mark.parametrize(("next_boot", "recipe"), [(None, OS), ("os", OS), ("run", OS), ("install", INSTALL)])
 def test_next_boot_chooses_the_action(next_boot: str | None, recipe: BootAction) -> None:
     file = boot_file(COMPUTE._replace(next_boot=next_boot))
-    assert file is not None
     assert (file.name, file.recipe) == ("0A01FFFE", recipe)
 
 
@@ -147,7 +146,6 @@ def test_what_this_service_does_not_answer(other: dict[str, str | None]) -> None
 
 def test_an_installer_with_a_device_also_gets_its_network() -> None:
     file = boot_file(COMPUTE._replace(next_boot="install", install_action=BY_DEVICE))
-    assert file is not None
     assert file.arguments == (
         "ks ksdevice=eth0 ip=10.1.255.254 gateway=10.1.1.1 netmask=255.255.0.0 dns=10.1.1.1 nextserver=10.1.1.3"
     )
@@ -155,7 +153,6 @@ def test_an_installer_with_a_device_also_gets_its_network() -> None:
 
 def test_what_the_site_does_not_say_is_left_out() -> None:
     file = boot_file(COMPUTE._replace(next_boot="install", install_action=BY_DEVICE, attributes={}))
-    assert file is not None
     assert file.arguments == "ks ksdevice=eth0 ip=10.1.255.254 netmask=255.255.0.0"
 
 

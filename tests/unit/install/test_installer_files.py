@@ -1,7 +1,5 @@
 """The files for installers of every appliance of our own graph, through the same documents as on a command line."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

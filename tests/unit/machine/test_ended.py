@@ -1,7 +1,5 @@
 """The resources of machines that have ended are released by a command, one after the other."""
 
-from __future__ import annotations
-
 import queue
 from pathlib import Path
 

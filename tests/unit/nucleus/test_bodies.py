@@ -1,7 +1,5 @@
 """Bodies of requests, which are read before it is known whose they are."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Owners get words for owners, whatever `rocks` and the site say."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -34,7 +32,7 @@ def _error(family: str, code: str) -> RocksError:
 @pytest.mark.parametrize("family", [*FAMILIES, "of a later version"])
 def test_every_failure_of_rocks_is_reported_in_words_for_owners(family: str, code: str) -> None:
     text = owners_text(_error(family, code), "n1", "operation 01HX")
-    expected = CAUSES.get(code) or CAUSES.get(family) or CAUSES[""]
+    expected = CAUSES.get(code or family) or CAUSES.get(family) or CAUSES[""]
     assert (
         text
         == f"{expected.format(what='n1')}; if this lasts, ask the site's operators, and name operation 01HX"
@@ -47,6 +45,17 @@ def test_a_cause_is_the_code_where_the_table_has_it() -> None:
     assert set(CAUSES) <= {"", *FAMILIES, *(one.value for one in Code)}
     assert "too little left" in owners_text(_error("state", "host_full"), "n1", "operation 1")
     assert "is on its way" in owners_text(_error("busy", "image_busy"), "n1", "operation 1")
+
+
+def test_without_a_code_the_cause_is_the_family() -> None:
+    for family, text in (
+        ("busy", "is changing n1 at this moment"),
+        ("host", "does not answer for n1 now"),
+        ("state", "in the present state of n1"),
+        ("tool", "could not do this for n1"),
+    ):
+        assert text in owners_text(_error(family, ""), "n1", "operation 1")
+    assert "does not answer for n1 now" in owners_text(HostError(_OPERATORS), "n1", "operation 1")
 
 
 @pytest.mark.parametrize("error", [HostError(_OPERATORS), ToolError(_OPERATORS), SiteError(_OPERATORS)])

@@ -1,7 +1,5 @@
 """Identifiers that sort as they were made."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The settings of Nucleus."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What clients send to prove who they are."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

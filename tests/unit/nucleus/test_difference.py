@@ -1,7 +1,5 @@
 """What a poll changes."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from nucleus.backends.shapes import Image, Machine, Member

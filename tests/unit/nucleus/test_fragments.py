@@ -1,7 +1,5 @@
 """Texts of clusters that are stored: of the newest generation, at most so many bytes, the oldest go first."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pytest

@@ -1,7 +1,5 @@
 """A refusal of a value says in words what is right, and names its place in the body."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

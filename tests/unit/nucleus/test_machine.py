@@ -1,7 +1,5 @@
 """The state machine of computesets: its invariants, by enumeration of what can happen."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json

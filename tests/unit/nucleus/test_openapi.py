@@ -1,7 +1,5 @@
 """The description of the REST interface: what is checked in is what the code does."""
 
-from __future__ import annotations
-
 import re
 
 from lab.namespace import CHECKOUT

@@ -1,7 +1,5 @@
 """What clients of the published interface rely on is still there, and the comparison sees what is not."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

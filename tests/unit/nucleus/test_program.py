@@ -1,7 +1,5 @@
 """`nucleus COMMAND`: how it ends."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """When a reservation is, and what it leaves of a site."""
 
-from __future__ import annotations
-
 import random
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,7 +1,5 @@
 """What a site prints of a cluster: read, or refused."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What `rocks` prints for programs, and what else it might print."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What the programs of Slurm print, as they were seen with 22.05.8, and what is made of it."""
 
-from __future__ import annotations
-
 import pytest
 
 from nucleus.backends.batch import Charge, Job

@@ -4,8 +4,6 @@ They are written after the specification, not after our writer: `generation_one`
 of the flat file, `generation_two` what the later vc-out-parser reads of an element for each network.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from xml.etree import ElementTree

@@ -6,10 +6,12 @@ import pytest
 
 from pragma._shared.interfaces import choose_addresses
 from rocks.core.errors import StateError
+from rocks.library.guest_seed import plan_addresses
 
 
 @pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])
 def test_addresses_come_from_the_top_and_leave_out_those_in_use(network):
+    """Scenario 8 of further interfaces; the addresses of computes follow below."""
     of = IPv4Network(network)
     top = int(of.broadcast_address)
     used = [IPv4Address(top - 2), of.network_address + 1]
@@ -31,3 +33,16 @@ def test_after_a_given_address_follow_the_next_free_ones():
     of = IPv4Network("10.1.0.0/29")
     found = choose_addresses(of, IPv4Interface("10.1.0.3/29"), [IPv4Address("10.1.0.4")], 2)
     assert list(map(str, found)) == ["10.1.0.3", "10.1.0.5"]
+
+
+@pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])
+def test_addresses_of_computes_are_inside_the_netmask(network):
+    """Scenario 8: the frontend is the gateway of its computes."""
+    of = IPv4Network(network)
+    frontend = IPv4Interface(f"{of.network_address + 1}/{of.prefixlen}")
+    most = of.num_addresses - 3
+    found = {IPv4Address(one) for one in plan_addresses(frontend, most)}
+    assert len(found) == most and all(one in of for one in found)
+    assert not {of.network_address, of.broadcast_address, frontend.ip} & found
+    with pytest.raises(StateError, match="has no addresses"):
+        plan_addresses(frontend, most + 1)

@@ -1,7 +1,5 @@
 """Reads what the roll writes as vc-out.xml, so that tests can compare: written, read and written again is the same."""
 
-from __future__ import annotations
-
 from ipaddress import IPv4Interface
 
 from lxml import etree

@@ -1,7 +1,5 @@
 """What a NAS and a host have in memory: pools, exports, sessions, devices. Their daemons come and go."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -88,7 +88,6 @@ def finish_step(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) 
     facts = replace(facts, copy=copy)
     while True:
         work = image.work
-        assert work is not None
         asked = work.effects[work.position]
         event: Event = EffectDone(work.work_id, work.position, facts)
         if isinstance(asked, effects.AskHost):
@@ -110,7 +109,6 @@ def finished(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> 
 
 def host_failed(image: Image, family: str) -> Image:
     """The record after the host has failed in the open step, whose NAS part is done."""
-    assert image.work is not None
     while image.work.asked is None:
         image = after(image, EffectDone(image.work.work_id, image.work.position, NAS_FACTS))
         assert image.work is not None

@@ -149,28 +149,22 @@ class Host:
 
     def read_all(self) -> Content:
         """What a guest reads."""
-        assert self.device is not None
         if self.device.kind == "remote":
             return dict(self.nas.exported(self.session))
         if self.device.kind == "linear":
-            assert self.copy is not None
             return dict(self.copy.content)
         assert self.temp_write is not None, "the guest's writes are gone"
         return {**self._origin_content(), **self.temp_write}
 
     def write(self, block: int, version: int) -> None:
         """What a guest writes."""
-        assert self.device is not None
         if self.device.kind == "remote":
             assert self.session is not None
             self.nas.write(self.session, block, version)
         elif self.device.kind == "linear":
-            assert self.copy is not None
             self.copy.content[block] = version
         else:
-            assert self.temp_write is not None
             if self.device.kind == "merge" and block not in self.temp_write:
-                assert self.copy is not None
                 self.copy.content[block] = version
             else:
                 self.temp_write[block] = version
@@ -321,7 +315,6 @@ class Host:
     def _do_EnsureSeedNamed(self, effect: host_effects.EnsureSeedNamed) -> Facts:
         if self.copy is None:
             self.copy, self.seed = self.seed, None
-        assert self.copy is not None and self.copy.newest is not None
         if self.copy.newest.guid != effect.base_guid or self.copy.is_written:
             raise IncoherentError("another copy has its name")
         self.copy.holds = {effect.base_guid}
@@ -345,25 +338,19 @@ class Host:
         self.copy.kind = effect.kind
 
     def _do_SnapshotCopy(self, effect: host_effects.SnapshotCopy) -> None:
-        assert self.copy is not None
         self.copy.holds.add(self.copy.snapshot(effect.name).guid)
 
     def _do_SendSnapshot(self, effect: host_effects.SendSnapshot) -> Facts:
-        assert self.copy is not None
         snap = self.copy.find(effect.name)
-        assert snap is not None
         self.nas.receive(self.name, self.epoch, self.copy, snap.guid, self._is_cut())
         return Facts(guid=snap.guid)
 
     def _do_AdvanceBase(self, effect: host_effects.AdvanceBase) -> None:
-        assert self.copy is not None
         snap = self.copy.find(effect.name)
-        assert snap is not None
         self.copy.holds = {snap.guid}
         self.copy.snaps = self.copy.snaps[self.copy.snaps.index(snap) :]
 
     def _do_RollBack(self, effect: host_effects.RollBack) -> None:
-        assert self.copy is not None
         assert self.may_discard(self.name, self.epoch), "changes were thrown away that were to be kept"
         number = next(number for number, snap in enumerate(self.copy.snaps) if snap.guid == effect.guid)
         self.copy.snaps = self.copy.snaps[: number + 1]

@@ -80,7 +80,6 @@ class Nas:
         image = self.image
         if not self.is_up or not is_ready(image):
             return False
-        assert image.work is not None
         return image.work.asked is None or image.work.work_id not in self.asked
 
     def step(self, is_killed: bool = False) -> None:

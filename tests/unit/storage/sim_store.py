@@ -1,7 +1,5 @@
 """What a host of the simulated world works with: the requests that reach it, and its records in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The connection to the broker, whose library is made up here: `tests/system/imgstorage/test_bus.py` has a real one."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from unittest.mock import MagicMock
 

@@ -43,7 +43,6 @@ from tests.unit.storage.records import (
 
 def asked(image: Image) -> requests.HostRequest:
     """What the host is asked in the open step."""
-    assert image.work is not None
     last = image.work.effects[-1]
     assert isinstance(last, AskHost)
     return last.request
@@ -106,7 +105,6 @@ def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
     """And never with its clones: they are obstacles."""
     marked = finished(finished(record("deleting")))
     destroying = after(marked, GraceOver(), now=NOW + 10**6)
-    assert destroying.work is not None
     assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
     assert finish_step(destroying).image is None
     preserved = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
@@ -129,7 +127,6 @@ def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
 def test_f7_a_stale_host_is_refused() -> None:
     """Its answers and its streams, by epoch; and what the receiver has alone is never rolled back."""
     image = replace(record("pulling"), epoch=9)
-    assert image.work is not None
     rejection = refused(image, HostDone(image.work.work_id, HOST, 8))
     assert rejection.text.startswith("stale_epoch") and rejection.is_stale
     stream = fencing.check_stream(image, HOST, 8, is_to_nas=True)
@@ -266,7 +263,6 @@ def test_a_report_of_changes_under_an_old_epoch_makes_them_suspect() -> None:
 def test_results_of_other_works_are_dropped() -> None:
     """Twice delivered, or too late."""
     image = record("seeding")
-    assert image.work is not None
     done = HostDone(image.work.work_id, HOST, image.epoch, Facts(guid="1000"))
     later = after(image, done)
     assert refused(later, done).is_stale

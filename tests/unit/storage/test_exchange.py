@@ -23,7 +23,6 @@ def source_pool() -> tuple[FakePools, list[SnapshotFact]]:
     pools = FakePools({"tank": 2**30})
     pools.ensure_volume(VOLUME, 16 * MIB, BLOCK)
     fact = pools.read_volume(VOLUME)
-    assert fact is not None
     snapshots = []
     for number in range(2):
         pools.write(VOLUME, bytes([number + 1]) * 2 * MIB, number * 2 * MIB)

@@ -1,7 +1,5 @@
 """What the listing of a NAS says of an image in each state."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from unittest.mock import MagicMock
 

@@ -63,7 +63,6 @@ def test_operation_is_answered_once_and_to_the_last_requester(tmp_path: Path) ->
     store.answer("op", b"second")
     assert [(one.destination, one.body) for one in store.waiting(9)] == [("queue-2", b"first")]
     known = store.operation("op")
-    assert known is not None
     assert known.answer == b"first"
     assert store.open_operations() == []
     store.answer_again(known._replace(reply_to="queue-3"))

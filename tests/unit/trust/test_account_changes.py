@@ -1,7 +1,5 @@
 """Changes of a host's accounts that are interrupted anywhere are completed by the next command."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

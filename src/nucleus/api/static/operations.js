@@ -7,7 +7,7 @@ const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
   start_set: 'started', end_set: 'ended', reset_set: 'reset', reboot_set: 'asked to reboot',
-  attach_iso: 'changed', destroy: 'removed', add_image: 'added', remove_image: 'deleted',
+  attach_iso: 'changed', destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
 const SEVERAL = 3; // more names than these are counted
 
@@ -20,7 +20,8 @@ function setOrCluster(one) {
 
 export function targetText(operations) {
   const [first] = operations;
-  const names = [...new Set(operations.map((one) => one.node).filter(Boolean))].reverse();
+  const former = first.kind === 'rename' ? Object.keys(first.result.names) : null;
+  const names = former ?? [...new Set(operations.map((one) => one.node).filter(Boolean))].reverse();
   const nodes = names.length > SEVERAL ? `${names.length} nodes` : names.join(', ');
   const drive = first.kind === 'attach_iso' ? (names.length > 1 ? 'CD drives' : 'CD drive') : '';
   const whole = setOrCluster(first);
@@ -29,7 +30,8 @@ export function targetText(operations) {
 
 // What is being done or was done, without its target: `will be switched off`.
 export function doneText(one) {
-  const done = DONE[one.kind] ?? one.kind.replaceAll('_', ' ');
+  const names = one.kind === 'rename' ? Object.values(one.result.names) : [];
+  const done = `${DONE[one.kind] ?? one.kind.replaceAll('_', ' ')}${names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : ''}`;
   return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
 }
 
@@ -68,7 +70,7 @@ export function foldOperations(operations) {
   const groups = [];
   for (const one of operations) {
     const last = groups.at(-1);
-    if (last && keyOf(last[0]) === keyOf(one) && Math.abs(new Date(last[0].created) - new Date(one.created)) < 60_000) last.push(one);
+    if (last && one.kind !== 'rename' && keyOf(last[0]) === keyOf(one) && Math.abs(new Date(last[0].created) - new Date(one.created)) < 60_000) last.push(one);
     else groups.push([one]);
   }
   return groups;

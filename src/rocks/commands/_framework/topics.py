@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,9 +16,15 @@ TOPICS = {
     "delete": ("remove",),
     "destroy": ("remove",),
     "execute": ("run",),
+    "cpu": ("set host cpus", "set host vm", "list host vm shape"),
     "fail": ("evacuate host", "stop host vm", "check site"),
+    "grow": ("set host vm disk", "set host vm"),
+    "iso": ("add image", "list image", "set host vm cdrom"),
     "limit": ("set host cpus", "set host vm", "list host vm shape", "set attr"),
+    "log": ("list audit", "report bug", "open host console", "report host vm console"),
     "login": ("open host console", "add host key", "create keys"),
+    "maintenance": ("drain host", "move host vm", "evacuate host"),
+    "memory": ("set host vm", "list host vm shape", "list site"),
     "migrate": ("move",),
     "network": ("add network", "list network", "set network", "list host interface", "sync host network"),
     "password": ("set sec_attr", "set host sec_attr", "list sec_attr"),
@@ -28,7 +35,12 @@ TOPICS = {
         "set host storageattr",
         "set host zvolattr",
     ),
+    "reboot": ("stop host vm", "stop cluster", "set host power"),
+    "reset": ("stop host vm", "stop cluster"),
+    "resize": ("set host vm disk", "set host vm", "set host cpus"),
+    "restart": ("stop host vm", "stop cluster", "start"),
     "show": ("list",),
+    "shutdown": ("stop host vm", "stop cluster"),
     "status": ("list site", "list host vm", "check site", "check services"),
     "upgrade": ("update database", "sync config", "run host", "add roll", "create distro"),
 }
@@ -82,11 +94,18 @@ DAILY = {
 
 
 def commands_about(text: str, commands: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The commands of that topic, then those whose names have each part of the text."""
+    """The commands of that topic, then those whose names, topics and purposes have each part of the text."""
     parts = text.lower().split()
-    by_topic = [path for path in commands if " ".join(parts) in topics_of(path)]
-    named = [path for path in commands if parts and all(part in path for part in parts)]
-    return list(dict.fromkeys([*by_topic, *named]))
+    by_topic = [path for path in commands if parts and set(parts) <= set(topics_of(path))]
+    purposes = {name: purpose for named in DAILY.values() for name, purpose in named.items()}
+
+    def has(path: Sequence[str], part: str) -> bool:
+        known = {*path, *topics_of(path), *re.findall(r"\w+", purposes.get(" ".join(path), "").lower())}
+        return part in known or (part.endswith("s") and part[:-1] in known)
+
+    about = [path for path in commands if parts and all(has(path, part) for part in parts)]
+    about.sort(key=lambda path: not set(parts) <= set(path))
+    return list(dict.fromkeys([*by_topic, *about]))
 
 
 def topics_of(command_path: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ def start_with_hooks(
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
     """
     outcomes = start_outcomes(command, names)
-    for line in outcomes.lines:
+    for line in outcomes.joined_lines:
         command.notify(line)
     failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
     command.endOutcomes(failed, outcomes.tried)

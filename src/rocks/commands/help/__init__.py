@@ -54,7 +54,9 @@ class Command(rocks.commands.Command):
         commands = [path for path in all_commands(trees) if is_command(path, trees)]
         usages = dict(usage_lines((), self.notify))
         found = list(usages) if text == "all" else [" ".join(path) for path in commands_about(text, commands)]
-        found += [name for name, usage in usages.items() if text in f"{name} {usage}" and name not in found]
+        found += [
+            name for name, usage in usages.items() if name not in found and _mentions(name, usage, text)
+        ]
         lines = [f"{name} {usages[name]}".rstrip() for name in found if name in usages]
         if not lines:
             near = nearest_commands(command_path, commands)
@@ -82,3 +84,9 @@ class Command(rocks.commands.Command):
         ]
         if below:
             self.addText("\nCommands that begin so:\n\n" + "".join(f"\t{x}\n" for x in below))
+
+
+def _mentions(name: str, usage: str, text: str) -> bool:
+    """Whether the text is in the usage; of the verb, at its beginning: nobody means remove by move."""
+    verb, _, rest = f"{name} {usage}".partition(" ")
+    return verb.startswith(text) or text in rest or (" " in text and text in f"{name} {usage}")

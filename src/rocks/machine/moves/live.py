@@ -30,7 +30,14 @@ from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
-from rocks.machine.moves.moves import check_files, load_target, plan_of, record_on_host, remove_left
+from rocks.machine.moves.moves import (
+    as_moved,
+    check_files,
+    hosts_beside,
+    load_target,
+    plan_of,
+    remove_left,
+)
 from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
@@ -111,7 +118,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     plan = plan_of(database, vm, target)
     source = container_of(vm)
     check_live(vm, target, plan, lease)
-    there = _as_moved(database, vm, target, plan)
+    there = as_moved(database, vm, target, plan)
     check_images(database, vm, there)
     if shape_leases.has_any(database, vm.name):
         raise _cannot(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
@@ -142,10 +149,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     for file in files:
         if file.fact is None:
             raise HostError(f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}")
-    neighbours = table.hosts_of_vlans(
-        database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
-    )
-    spec = spec_of(there, connections, neighbours, "is not moved")
+    spec = spec_of(there, connections, hosts_beside(database, vm), "is not moved")
     plan_start(spec.request, there.memory_mb, answer, {}, "is not moved")
     return _Way(vm, there, target, plan, spec)
 
@@ -156,14 +160,6 @@ def _with_images(answer: HostFacts, devices: Collection[str]) -> HostFacts:
         replace(disk, exists=True, is_block=True) if disk.path in devices else disk for disk in answer.disks
     )
     return replace(answer, disks=tuple(disks))
-
-
-def _as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> VirtualMachine:
-    """The machine as it will be recorded, with the VLANs that its new host carries for it; nothing is recorded yet."""
-    record_on_host(database, vm, target)
-    (there,) = table.load_vms(database, [vm.name])
-    database.rollback()
-    return replace(there, disks=plan.disks)
 
 
 def _cannot(vm: VirtualMachine, why: str) -> StateError:

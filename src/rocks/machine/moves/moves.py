@@ -29,6 +29,7 @@ from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.disks.files import remove_files
+from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.machines import host_vlans, load_containers
@@ -44,7 +45,7 @@ from rocks.machine.moves.move_rules import (
     left_paths,
     plan_move,
 )
-from rocks.machine.spec import container_of
+from rocks.machine.spec import container_of, spec_of
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     target = load_target(database, vm, host)
     plan = plan_of(database, vm, target)
     files = _check(database, vm, target, plan, copies)
+    _warn_of_start(database, vm, target, plan, ways.notify)
     there = [DiskCopy(target.name, file.new_path) for file in plan.files]
     disk_copies.put_copies(database, vm.name, there)
     database.commit()
@@ -114,6 +116,32 @@ def check_movable(database: Database, name: str, host: str) -> None:
     plan = plan_of(database, vm, target)
     here, _ = _images(database, plan, [container_of(vm).name, target.name])
     check_no_snapshots(vm, here)
+
+
+def _warn_of_start(
+    database: Database, vm: VirtualMachine, target: Host, plan: MovePlan, notify: Callable[[str], None]
+) -> None:
+    """Say why its records would not let the machine start there: it may be the first of several that move."""
+    there = as_moved(database, vm, target, plan)
+    try:
+        spec_of(there, connections_of(there), hosts_beside(database, vm), "would not start")
+    except StateError as error:
+        if not dry_run.would(target.name, f"refuse the start then: {error}"):
+            notify(f"Warning: on {target.name}, {error}")
+
+
+def as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> VirtualMachine:
+    """The machine as it will be recorded, with the VLANs that its new host carries for it; nothing is recorded yet."""
+    record_on_host(database, vm, target)
+    (there,) = table.load_vms(database, [vm.name])
+    database.rollback()
+    return replace(there, disks=plan.disks)
+
+
+def hosts_beside(database: Database, vm: VirtualMachine) -> dict[int, list[str]]:
+    """VLAN id of the machine → the hosts of the other machines on it."""
+    vlans = (interface.vlan for interface in vm.host.interfaces if interface.vlan)
+    return table.hosts_of_vlans(database, vlans, without=vm.name)
 
 
 def load_target(database: Database, vm: VirtualMachine, name: str) -> Host:

@@ -41,7 +41,7 @@ def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """Check the broker: one line if it is ready, not needed or on another host, else a line for each fault."""
     nodes = storage_nodes(database)
     if not is_storage_used(nodes):
-        yield SiteCheck("broker", OK, "not needed: no host takes part in image storage")
+        yield SiteCheck("broker", OK, "not needed: the site has no NAS")
         return
     elsewhere = broker_elsewhere(database)
     if elsewhere:

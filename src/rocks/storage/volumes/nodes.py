@@ -8,7 +8,7 @@ from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_loading import which_are_vms
 from rocks.storage.broker.documents import BrokerNode
 from rocks.storage.volumes.roles import storage_roles, why_no_certificate
-from rocks.storage.wire.queues import FRONTEND
+from rocks.storage.wire.queues import NAS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ def storage_nodes(database: Database) -> list[BrokerNode]:
 
 
 def is_storage_used(nodes: Sequence[BrokerNode]) -> bool:
-    """Whether a node takes part in image storage; the frontend alone does not need a broker or a certificate."""
-    return any(node.roles - {FRONTEND} for node in nodes)
+    """Whether a NAS is among them: without one, no host needs a broker or a certificate."""
+    return any(NAS in node.roles for node in nodes)
 
 
 def hosts_without_right(database: Database, names: Sequence[str], broker: str) -> dict[str, str]:

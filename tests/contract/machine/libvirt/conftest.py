@@ -1,7 +1,5 @@
 """The libvirts on which the cases beside this file run."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Such a guest releases no device; `tests/system/vms/test_changes.py` has one with a kernel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What starts, pauses and stops domains, on libvirt in memory and on a real one with real QEMU processes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A libvirt in memory or a real one, and a guest with a blank disk; for the cases beside this file."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

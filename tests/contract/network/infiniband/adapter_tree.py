@@ -1,8 +1,6 @@
 """A sysfs with InfiniBand adapters, laid out as the kernel's Documentation/ABI/stable/sysfs-class-infiniband and
 Documentation/ABI/testing/sysfs-bus-pci say, with what kernel 6.1 puts into each file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 PHYSICAL_KEYS = 16

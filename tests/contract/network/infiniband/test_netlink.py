@@ -3,8 +3,6 @@
 `struct ifla_vf_guid { __u32 vf; __u64 guid; }`, of 16 bytes with its padding, in the byte order of the machine.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from typing import Any

@@ -1,7 +1,5 @@
 """P_Keys of InfiniBand VFs, in memory and in a sysfs tree as documented by the kernel."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

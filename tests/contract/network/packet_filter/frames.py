@@ -1,7 +1,5 @@
 """Ethernet frames that a guest may send, and many that it may not; pure."""
 
-from __future__ import annotations
-
 import ipaddress
 import struct
 from typing import NamedTuple

@@ -4,8 +4,6 @@ On the real one frames go by the character device of a macvtap, as QEMU sends th
 bridge's port; what arrives is seen behind it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import fcntl
@@ -39,13 +37,13 @@ from tests.contract.network.packet_filter.frames import (
 from tests.contract.network.threads import OfThread, leave_network
 from tests.contract.outcomes import changes_once
 from tests.contract.worlds import WORLDS
+from tests.waiting import wait_until
 
 MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)
 OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000
 _HEADER_BYTES = 10
 _SETTLE_SECONDS = 0.3
-_WIRE_SECONDS = 20.0
 
 
 class World(Protocol):
@@ -117,10 +115,11 @@ class RealWorld:
 
     def _wait_for_the_wire(self) -> None:
         """A bridge takes a moment before it forwards."""
-        end_at = time.monotonic() + _WIRE_SECONDS
         for device in (MACVTAP, TAP):
-            while not all(self._send(device, [ipv4(IP, udp(1, 2))])):
-                assert time.monotonic() < end_at, f"no frame of {device.name} comes to the far end"
+            wait_until(
+                lambda device=device: all(self._send(device, [ipv4(IP, udp(1, 2))])),
+                f"no frame of {device.name} comes to the far end",
+            )
 
     def _open_macvtap(self, number: int) -> int:
         place = Path(f"/sys/devices/virtual/net/macvtap0/tap{number}/dev")

@@ -1,7 +1,5 @@
 """Virtual functions of an adapter, in memory and on a real one (SR-IOV)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A host with VFs, and actions of guests and the host on them: in memory, and with igb."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - a process that opens a VF, as QEMU does
 import sys
 import time
@@ -89,7 +87,6 @@ class RealVfWorld:
             f"guest={name},debug-threads=on",
         ]
         holder = subprocess.Popen(arguments, stdout=subprocess.PIPE)
-        assert holder.stdout is not None
         assert holder.stdout.readline() == b"\n", "the VF could not be opened"
         self._holders[number] = holder
 
@@ -135,7 +132,6 @@ class RealVfWorld:
         holder = self._holders.pop(number)
         holder.kill()
         holder.wait()
-        assert holder.stdout is not None
         holder.stdout.close()
 
 

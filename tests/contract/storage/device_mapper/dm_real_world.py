@@ -1,7 +1,5 @@
 """A host's own device-mapper for the contract tests, over volumes of its ZFS pool `vmpool`."""
 
-from __future__ import annotations
-
 import contextlib
 import mmap
 import os
@@ -28,6 +26,7 @@ from rocks.storage.device_mapper.rules import UUID_PREFIX
 from rocks.storage.device_mapper.tables import Linear, Switched, Table, target_of
 from rocks.storage.zfs.tool import zfs_when_free
 from tests.contract.storage.device_mapper.dm_world import POOL, PREFIX
+from tests.waiting import wait_until
 
 _CHUNK = 8192
 _SECONDS = 60.0
@@ -66,7 +65,7 @@ class RealWorld:
         dataset = f"{POOL}/{PREFIX}{name}"
         self._zfs("create", "-s", "-V", f"{size_mb}M", "-o", "volblocksize=8k", dataset)
         path = f"/dev/zvol/{dataset}"
-        _wait(lambda: Path(path).exists(), f"{path} did not come")
+        wait_until(lambda: Path(path).exists(), f"{path} did not come")
         return path
 
     def copy(self, volume: str, other: str) -> None:
@@ -93,12 +92,11 @@ class RealWorld:
             fact = self.devices.read(name)
             return fact is not None and fact.status is not None and fact.status.is_merged
 
-        _wait(is_merged, f"{name} was not merged")
+        wait_until(is_merged, f"{name} was not merged")
 
     def invalidate(self, name: str, cow: str) -> None:
         """The header's flag is what the kernel would clear; it is read when the device is created again."""
         fact = self.devices.read(name)
-        assert fact is not None
         self.devices.ensure_gone(name, Deadline(_SECONDS))
         with mmap.mmap(-1, 4096) as buffer:
             _with_device(cow, os.O_RDONLY, lambda file: os.preadv(file, [buffer], 0))
@@ -154,7 +152,7 @@ class RealWorld:
             self.calm()
         for name in list(self._opened):
             self.close(name)
-        _wait(_are_devices_gone, "devices of these tests are in use")
+        wait_until(_are_devices_gone, "devices of these tests are in use")
         listed = run_checked(["zfs", "list", "-H", "-o", "name", "-t", "volume"], deadline_seconds=_SECONDS)
         for dataset in listed.text.split():
             if dataset.startswith(f"{POOL}/{PREFIX}"):
@@ -183,10 +181,3 @@ def _with_device(path: str, flags: int, work: Callable[[int], int]) -> None:
         work(file)
     finally:
         os.close(file)
-
-
-def _wait(is_so: Callable[[], bool], otherwise: str) -> None:
-    end_at = time.monotonic() + _SECONDS
-    while not is_so():
-        assert time.monotonic() < end_at, otherwise
-        time.sleep(0.05)

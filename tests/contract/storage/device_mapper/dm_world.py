@@ -1,7 +1,5 @@
 """Actions of the device-mapper contract tests on a host, and a host in memory; `dm_real_world` has the real one."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from rocks.storage.device_mapper.driver import DmDriver

@@ -1,7 +1,5 @@
 """Device-mapper devices, in memory and by the kernel (a lab machine's, over volumes of its own pool)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

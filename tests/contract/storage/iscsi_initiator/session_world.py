@@ -1,7 +1,5 @@
 """A host and its NAS for the cases on sessions: in memory, and open-iscsi and LIO of the same machine, on loopback."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading
@@ -22,8 +20,8 @@ from tests.contract.storage.iscsi_target.target_world import (
     World,
     export_spec,
     open_world,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 _RECORDS = Path("/etc/iscsi/nodes")
 
@@ -222,7 +220,7 @@ def wait_for_state(world: HostWorld, is_logged_in: bool) -> None:
         (fact,) = world.sessions.read_sessions()
         return (fact.state == "LOGGED_IN") == is_logged_in
 
-    wait_until(is_so, 60)
+    wait_until(is_so)
 
 
 @contextmanager

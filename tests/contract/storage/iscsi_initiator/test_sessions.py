@@ -1,7 +1,5 @@
 """Disks of a NAS on a host, in memory and by open-iscsi."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,8 +15,9 @@ from tests.contract.storage.iscsi_initiator.session_world import (
     open_host_world,
     wait_for_state,
 )
-from tests.contract.storage.iscsi_target.target_world import CHAP, OTHER, SIZE_BYTES, export_spec, wait_until
+from tests.contract.storage.iscsi_target.target_world import CHAP, OTHER, SIZE_BYTES, export_spec
 from tests.contract.worlds import WORLDS
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=WORLDS)
@@ -124,7 +123,7 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
     spec, fact = attached(world)
     world.restart_daemon()
     # a daemon that has just come restores its sessions first, and for a while reports one as FAILED
-    wait_until(lambda: world.sessions.read_sessions() == (fact,), 120)
+    wait_until(lambda: world.sessions.read_sessions() == (fact,))
     world.nas.targets.ensure_export_gone(spec.target)
     wait_for_state(world, is_logged_in=False)
     export(world)

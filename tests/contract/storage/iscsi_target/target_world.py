@@ -1,8 +1,5 @@
 """A NAS for the cases on targets and sessions: in memory, and LIO on this machine over a ZFS volume, on loopback."""
 
-from __future__ import annotations
-
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +12,7 @@ from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, Target
 from rocks.storage.iscsi_target.driver import ExportSpec, TargetDriver
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.iscsi_target.names import backstore_name
+from tests.waiting import wait_until
 
 PREFIX = "iqn.2001-04.com.contract-nas:"
 INITIATOR = "iqn.2024-01.org.rocks.lab:some-host"
@@ -188,14 +186,6 @@ def export_spec(world: World, volume: str = "vm1", epoch: int = 3, **changes: An
 
 def backstore(spec: ExportSpec) -> str:
     return backstore_name(spec.target)
-
-
-def wait_until(question: Any, seconds: float = 40.0) -> None:
-    """Until it is so; AssertionError at the deadline."""
-    end_at = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < end_at, "it has not come true in time"
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Exports of a NAS, in memory and by LIO."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

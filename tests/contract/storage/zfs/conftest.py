@@ -1,7 +1,5 @@
 """The world of the cases: in memory, and on ZFS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A part of a pool for one test: in memory, and on a machine that has ZFS."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -201,7 +199,6 @@ def take_snapshot(
 ) -> SnapshotFact:
     """A snapshot of a volume that is there."""
     fact = world.pools.read_volume(volume)
-    assert fact is not None
     return world.pools.ensure_snapshot(volume, fact.guid, name, properties or {})
 
 
@@ -210,5 +207,4 @@ def make_volume(world: World, name: str) -> tuple[str, str]:
     volume = f"{world.here}/{name}"
     assert world.pools.ensure_volume(volume, SIZE, BLOCK).changed
     fact = world.pools.read_volume(volume)
-    assert fact is not None
     return volume, fact.guid

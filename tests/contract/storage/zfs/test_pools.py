@@ -3,8 +3,6 @@
 On ZFS each command takes a tenth of a second or more, so there are few cases, each a whole story.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable

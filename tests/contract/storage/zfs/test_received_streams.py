@@ -1,7 +1,5 @@
 """Streams of a hostile or damaged sender: nothing but one snapshot of a volume is received, in memory and on ZFS."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 

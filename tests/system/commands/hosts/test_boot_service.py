@@ -95,7 +95,6 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
 def test_first_stage_files_by_plain_http(served: Site) -> None:
     log: list[str] = []
     server = create_first_stage_service(served.database, log.append)
-    assert server is not None
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess  # noqa: TID251 - the command is started and killed as a process
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rocks.install.boot.listener import NetworkBoots
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import CHECKOUT, FAR
 from tests.unit.install.test_boot import frame
+from tests.waiting import wait_until
 
 
 class Discovery:
@@ -60,14 +60,15 @@ def _mac(number: int) -> bytes:
     return bytes.fromhex("5254aa") + number.to_bytes(3, "big")
 
 
-def _send(wire: socket.socket, site: Site, count: int, until: int, seconds: float = 60) -> None:
+def _send(wire: socket.socket, site: Site, count: int, until: int) -> None:
     """Machines ask again and again until so many hosts are in the database."""
-    deadline = time.monotonic() + seconds
-    while _hosts(site) < until:
-        assert time.monotonic() < deadline, f"{_hosts(site)} hosts of {until}"
+
+    def sent() -> bool:
         for number in range(count):
             wire.send(frame(mac=_mac(number)))
-        time.sleep(0.3)
+        return _hosts(site) >= until
+
+    wait_until(sent, lambda: f"{_hosts(site)} hosts of {until}")
 
 
 def _hosts(site: Site) -> int:
@@ -102,10 +103,7 @@ def test_ten_thousand_machines_are_not_ten_thousand_hosts(
 ) -> None:
     discovery = Discovery(environment, "per-minute=5")
     _send(wire, served, 10_000, 5)
-    deadline = time.monotonic() + 60
-    while discovery.process.poll() is None and time.monotonic() < deadline:
-        wire.send(frame(mac=_mac(20_000)))
-        time.sleep(0.1)
+    wait_until(lambda: wire.send(frame(mac=_mac(20_000))) and discovery.process.poll() is not None)
     status, out, err = discovery.ended()
     assert (status, len(out.splitlines())) == (1, 5)
     assert "more than 5 unknown machines asked within a minute" in err and "per-minute=20" in err

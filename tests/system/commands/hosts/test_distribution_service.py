@@ -3,7 +3,6 @@
 import gzip
 import shutil
 import subprocess  # noqa: TID251 - the service, and a process that holds the host's network
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,10 +74,7 @@ def served(
     """The service at the frontend's address, as an operator starts it."""
     with (tmp_path / "log").open("wb") as log:
         process = start_service("kickstart", pki, cluster_environment, log)
-    deadline = time.monotonic() + 60
-    while "listening" not in (tmp_path / "log").read_text():
-        assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()
-        time.sleep(0.1)
+    wait_until(lambda: "listening" in (tmp_path / "log").read_text(), (tmp_path / "log").read_text)
     yield vm_site
     process.terminate()
     assert process.wait(120) == 0, (tmp_path / "log").read_text()

@@ -12,8 +12,8 @@ from lxml import etree
 from rocks.core.process import run
 from rocks.storage.broker import broker as message_broker
 from rocks.trust.authority import Authority
+from tests.system.commands.any_text import generated, text
 from tests.system.commands.conftest import Site
-from tests.system.commands.test_generated_text import generated, text
 
 REPORT = ("report", "host", "profile")
 

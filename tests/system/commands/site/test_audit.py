@@ -18,6 +18,7 @@ from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
 from rocks.trust.audit import Event, audited
 from rocks.trust.audit_log import LONGEST_ACTION
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_at_once import ends, start
 
@@ -257,7 +258,7 @@ def own_environment(cluster_environment: Mapping[str, str]) -> dict[str, str]:
 
 def writer_of_fifo(path: Path) -> int:
     """Its writing end, as soon as a program reads from it."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patience(SECONDS)
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)

@@ -48,7 +48,6 @@ def test_update_prints_where_the_copy_lies(
 
 def _with_folder(folder: Path) -> tuple[object, ...]:
     defaults = migrate.bring_up_to_date.__defaults__
-    assert defaults is not None
     return (folder, *defaults[1:])
 
 

@@ -1,7 +1,5 @@
 """The roles of people who are not root, as the package's sudo rules grant them to real groups by a real sudo."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

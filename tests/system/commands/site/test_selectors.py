@@ -87,6 +87,7 @@ def test_selectors(cluster: Site) -> None:
 
 
 _WORDS_THAT_MEAN_NO_HOST: tuple[tuple[str, str], ...] = (
+    ("compute-0-*", "a pattern has % for any text and _ for a character: compute-0-%"),
     ("nobody", 'cannot resolve host "nobody"'),
     ("compute-0-1.elsewhere", "cannot resolve host"),
     ("10.9.9.9", "cannot resolve host"),

@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
 from lxml import etree
 
-from rocks.commands._framework.arguments import parse_arguments
 from rocks.inventory import machine_locks as vm_locks
 from tests.command_trees import write_hook
-from tests.generated import examples
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
-from tests.system.commands.test_generated_text import generated, run, text
-from tests.system.commands.vms.test_image_reports import REPORT
 
 SET, LIST = ("set", "host", "vm", "nas"), ("list", "host", "vm", "nas")
 DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
@@ -298,25 +293,3 @@ def test_a_machine_whose_volume_has_its_name_cannot_be_renamed(images: Site) -> 
     images.done(*SET, "web", "nas=none")
     assert images.rocks(*rename).status == 0
     assert images.done(*LIST, "shop", "output-header=no").count("\n") == 2
-
-
-@settings(generated, max_examples=examples(40))
-@given(value=text)
-def test_any_text_in_any_place(images: Site, value: str) -> None:
-    assume(value not in ("help", "--help", "-h") and not parse_arguments([value]).parameters)
-    before = images.contents()
-    for texts in (
-        (*SET, value, "nas=nas-0-0", "zpool=tank", "index=1"),
-        (*SET, "web", f"nas={value}", "zpool=tank"),
-        (*SET, "web", "nas=nas-0-0", f"zpool={value}"),
-        (*SET, "web", "nas=nas-0-0", "zpool=tank", f"index={value}"),
-        (*LIST, value),
-        (*DUMP, value),
-        (*REPORT, value),
-        (*REPORT, "web", f"network={value}"),
-        (*REPORT, "web", f"pool={value}"),
-        (*REPORT, "web", f"workers={value}"),
-    ):
-        run(images, *texts, before=before)
-        images.change("DELETE FROM img_nas_server")
-    assert images.contents() == before

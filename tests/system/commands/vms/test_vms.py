@@ -98,6 +98,7 @@ def test_freed_slices_are_used_again_and_freed_macs_are_not(vm_site: Site) -> No
 ADD_HOST_VM_REFUSES = [
     ((), "must supply a membership"),
     (("compute",), "must supply at least one host"),
+    (("vmc-0-0",), '"vmc-0-0" was taken for the membership'),
     (("nothing%", "compute"), '"nothing%" matches no host'),
     (("vmc-0-0", "membership=cook"), "Membership cook is not valid. rocks list membership"),
     (("vmc-0-0", "nobody", "compute"), 'cannot resolve host "nobody"'),

@@ -13,9 +13,9 @@ from lxml import etree
 
 from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES
 from tests.generated import examples
+from tests.system.commands.any_text import generated, run, text
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
-from tests.system.commands.test_generated_text import generated, run, text
 
 pytestmark = pytest.mark.slow
 
@@ -185,24 +185,3 @@ def test_a_changed_machine(vm_site: Site, place: str, value: str) -> None:
             assert value.startswith(row["disk"])
         check_replay(vm_site, "web")
     forget_machines(vm_site)
-
-
-@any_text
-@given(name=text, kind=text)
-def test_names_that_mean_no_machine(vm_site: Site, name: str, kind: str) -> None:
-    assume(name not in ("help", "--help", "-h"))
-    for arguments in (
-        ("add", "host", "vm", name, "compute", f"virt-type={kind}"),
-        ("list", "host", "vm", name),
-        ("list", "cluster", name),
-        ("dump", "host", "vm", name),
-        ("report", "host", "vm", "config", "adapted=no", name),
-        ("report", "host", "vm", "virt_type", name),
-        ("set", "host", "vm", "cdrom", name, f"cdrom={kind}"),
-        ("remove", "host", "vm", name),
-        ("remove", "cluster", name),
-        ("stop", "host", "vm", name, f"action={kind}"),
-        ("start", "host", "vm", name),
-    ):
-        run(vm_site, *arguments)
-    assert vm_site.done("list host vm") == ""

@@ -4,8 +4,6 @@
 `service`   requests to the application, in this process
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import tempfile
@@ -37,7 +35,6 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
     )
     for name in projects:
         project = identity.project_by_name(session, name)
-        assert project is not None
         identity.set_member(session, user, project.id, True)
     identity.acknowledge(session, user)
     scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]

@@ -1,7 +1,5 @@
 """Requests to a real uvicorn, in a thread of this process, behind a socket of the test's own."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json

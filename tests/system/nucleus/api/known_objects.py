@@ -45,7 +45,6 @@ def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[
     (user_id,) = session.row("SELECT id FROM user WHERE username = %s", (who,)) or (0,)
     (project_id,) = session.row("SELECT id FROM project WHERE name = 'alpha'") or (0,)
     user = identity.user_by_id(session, user_id)
-    assert user is not None
     project = user.projects.get(project_id)  # None: an operator, whose images are everybody's
     return {
         **_of_clusters(),
@@ -140,7 +139,6 @@ def _of_images(
         upload = images.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
         images.set_state(session, upload.image_id, state)
         image = images.image_by_id(session, upload.image_id)
-        assert image is not None
         if state == "ready":
             images.store_digests(session, image.id, size, **DIGESTS)
         return upload.id, image.name

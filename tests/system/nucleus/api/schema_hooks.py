@@ -4,8 +4,6 @@ Three of four requests of an operation get the values of `known_objects`, in tur
 What was generated to be refused stays as it is, and so does what a link of an earlier answer gave.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """What is changed: operations, keys, rules of computesets, quotas, names, tokens, and the record of it all."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

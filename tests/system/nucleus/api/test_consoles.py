@@ -1,7 +1,5 @@
 """Consoles: a ticket opens one console once, for as long as its owner may have it."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

@@ -1,8 +1,7 @@
 """Events: to those who may see them, from where they were, without waiting for those who do not read."""
 
-from __future__ import annotations
-
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 
@@ -67,6 +66,28 @@ def test_events_come_to_those_who_may_see_them(service: Client, pool: Pool) -> N
         assert next(again)[0] == last
     assert service.get("ann", "/v1/events?cluster=vc3").status_code == 404
     assert service.get("ann", "/v1/events?types=none").status_code == 400
+
+
+def test_a_rename_is_in_the_history_and_an_event(service: Client) -> None:
+    """Once for a request that is repeated; one that changes no name, or is refused, is not there."""
+    path, old = "/v1/cluster/vc2/rename", {"vm-vc2-0": "login", "vm-vc2-1": "data"}
+    key = {"Idempotency-Key": "rename-1"}
+    before = service.get("ann", "/v1/operation").json()
+    with stream(service, "ann") as events:
+        for _ in range(2):
+            assert service.ask("ann", "POST", path, json={"map": old}, headers=key).status_code == 204
+        for names, status in (({"login": "login"}, 204), ({"login": "data"}, 400), ({"login": "n0"}, 204)):
+            assert service.ask("ann", "POST", path, json={"map": names}).status_code == status
+        news = [json.loads(next(events)[2]) for _ in range(2)]
+    one, both, *rest = service.get("ann", "/v1/operation").json()
+    assert rest == before
+    assert [event["operation"] for event in news] == [both["id"], one["id"]]
+    assert both["result"] == {"names": old} and both["node"] is None
+    assert one["result"] == {"names": {"login": "n0"}} and one["node"] == "n0"
+    for done in (one, both):
+        found = [done[field] for field in ("kind", "state", "actor", "cluster")]
+        assert found == ["rename", "succeeded", "ann", "vc2"] and done["created"] == done["ended"]
+    assert service.get("bob", f"/v1/operation/{one['id']}").status_code == 404
 
 
 def test_a_user_has_few_streams(service: Client) -> None:

@@ -1,7 +1,5 @@
 """What one owner can take of the service, so that the others do not notice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import select

@@ -1,7 +1,5 @@
 """Bad input and faults as strangers and the site bring them; docs/security.md has the list with its outcomes."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

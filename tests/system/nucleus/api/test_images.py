@@ -1,7 +1,5 @@
 """Images on their way to the site: checksums, limits, names, parts, and what others see of them."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import socket
@@ -111,7 +109,6 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
     with pool.transaction() as session:
         assert session.row("SELECT COUNT(*) FROM image") == (0,)
         project = identity.project_by_name(session, "alpha")
-        assert project is not None
         identity.set_limits(session, project.id, {"image_bytes": len(ISO) - 1})
     assert send(service, "a.iso").status_code == 403
     assert send(service, "a.iso", who="root").status_code == 204, "operators publish"

@@ -1,7 +1,5 @@
 """Connections: who may connect, whom they name, and when those that do nothing end."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tokens of the site's identity provider: its keys come by HTTP, and every other token is refused."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import queue

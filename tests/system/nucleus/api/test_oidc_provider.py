@@ -3,8 +3,6 @@
 `make test-oidc` installs it, with a Node.js of its own, into the folder that OIDC_PROVIDER names.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib
@@ -157,7 +155,6 @@ def provider(*keys: ECKey, seconds: int = 600, port: int = 0) -> Iterator[Provid
         [str(FOLDER / "node"), str(FOLDER / "provider.mjs")], {**os.environ, "SETTINGS": json.dumps(settings)}
     )
     try:
-        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b"http://127.0.0.1:"):
                 yield Provider(line.decode().strip())

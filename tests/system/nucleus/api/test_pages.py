@@ -1,7 +1,5 @@
 """Pages for people: what holds without a browser. tests/browser has what needs one."""
 
-from __future__ import annotations
-
 import re
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -121,7 +119,6 @@ def test_a_page_learns_what_its_session_allows(service: Client, pool: Pool) -> N
     """An operator is one with the scope admin only; a token of nobody learns nothing."""
     with pool.transaction() as session:
         root = identity.user_by_name(session, "root")
-        assert root is not None
         looking = store_token(session, root.id, ["read"], None, None, "")[1].text
     for token, scopes, is_operator in (
         (service.tokens["ann"], sorted(set(SCOPES) - {"admin"}), False),

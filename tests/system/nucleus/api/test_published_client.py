@@ -1,7 +1,5 @@
 """The ways in of the published client: a key with which it signs, and a token for a password."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

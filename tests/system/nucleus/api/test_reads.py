@@ -1,7 +1,5 @@
 """What is read: shapes, ETags, pages, age, and that a stranger's answer is that of a name which does not exist."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

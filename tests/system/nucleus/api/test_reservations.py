@@ -1,7 +1,5 @@
 """Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -78,6 +76,36 @@ def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: 
     assert left(service) == (0, 0) and reserve(service, begin=2, cpus=64, memory_gb=192).status_code == 201
     days = [made.json()["intervals"][0][key] for key in ("begin", "end", "state")]
     assert days == [at(0)[:-1] + ".000Z", at(2)[:-1] + ".000Z", "waiting"]
+
+
+def test_the_week_of_a_site_has_what_each_hour_has_left(service: Client, sites: None) -> None:
+    reserve(service)
+    found = service.get("ann", f"/page/reservations/week?begin={BASE:%Y-%m-%d}").json()
+    assert [one["name"] for one in found] == ["NCHC", "UCSD"]
+    left_of, full = found[1]["left"], [64, 192]
+    assert len(left_of) == 168
+    touched = range(BASE.hour, BASE.hour + 2 + (BASE.minute > 0 or BASE.second > 0))
+    assert [number for number, one in enumerate(left_of) if one != full] == list(touched)
+    assert {tuple(left_of[number]) for number in touched} == {(48, 188)}
+    for day in ("x", "9999-12-31", "0001-01-01"):
+        assert service.get("ann", f"/page/reservations/week?begin={day}").status_code == 400
+    assert service.get("", "/page/reservations/week?begin=2026-12-01").status_code == 401
+
+
+def test_a_site_that_is_gone_keeps_no_reservation(service: Client, sites: None, pool: Pool) -> None:
+    mine = reserve(service).json()
+    for begin in (0, 3):
+        assert reserve(service, begin=begin, site="NCHC", cpus=1, memory_gb=1).status_code == 201
+    sql(pool, "UPDATE reservation_interval SET state = 'stopping' ORDER BY id DESC LIMIT 1")
+    assert main(["site", "retire", "NCHC"]) == 0
+    found = [one["intervals"][0] for one in service.get("ann", ALL).json()]
+    assert [one["state"] for one in found] == ["waiting", "failed", "failed"]
+    assert found[2]["reason"] == "the site is gone"
+    refused = reserve(service, begin=9, site="NCHC", cpus=1, memory_gb=1)
+    assert refused.status_code == 409 and "cannot be reserved at present" in refused.json()["detail"]
+    assert main(["site", "retire", "UCSD"]) == main(["site", "retire", "X"]) == 1
+    assert service.get("ann", ALL).json()[0] == mine
+    assert main(["site", "retire", "NCHC"]) == 0
 
 
 def test_what_runs_beyond_its_end_uses_the_site(service: Client, sites: None, pool: Pool) -> None:

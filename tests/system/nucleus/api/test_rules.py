@@ -1,7 +1,5 @@
 """What must hold before a node is started: its state, the acknowledgement, and the limits of its project."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -26,7 +24,6 @@ def limit(pool: Pool, **limits: int) -> None:
     """Set the limits of project alpha."""
     with pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
-        assert project is not None
         identity.set_limits(session, project.id, limits)
 
 
@@ -138,3 +135,24 @@ def test_responsibility_is_acknowledged_before_the_first_power_on(
     sql(pool, "UPDATE user SET acknowledged_at = NULL")
     with started(other, pool, people) as service:
         assert service.ask("new", *POWER).status_code == 204
+
+
+def test_the_leader_of_a_project_acknowledges_it_too(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """Where the site asks for both: power of nodes and computesets wait for it, as long as the project has none."""
+    asked = changed(configuration, "responsibility", leader_required=True)
+    with pool.transaction() as session:
+        people["lee"] = add_person(session, "lee")
+        session.execute("UPDATE user SET acknowledged_at = NULL WHERE username = 'lee'")
+    with started(asked, pool, people) as service:
+        refused = service.ask("ann", *POWER, headers=PROBLEMS)
+        assert refused.status_code == 403 and "alpha has no leader" in refused.json()["detail"]
+        sql(pool, "UPDATE project SET leader_id = (SELECT id FROM user WHERE username = 'lee')")
+        assert start(service, count=1).json()["code"] == "acknowledgement-needed"
+        assert "lee leads the project alpha" in service.ask("ann", *POWER, headers=PROBLEMS).json()["detail"]
+        path = "/v1/user/acknowledgement"
+        version = service.get("lee", path).json()["version"]
+        assert service.ask("lee", "PUT", path, json={"version": version}).status_code == 200
+        assert service.ask("ann", *POWER).status_code == 204
+        assert start(service, count=1).status_code == 201

@@ -3,8 +3,6 @@
 A few in `make test`; `make test-nucleus-api` tries many (NUCLEUS_API_EXAMPLES).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Signing in on the pages by the identity provider: a code that only the browser which asked can use."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import http.server

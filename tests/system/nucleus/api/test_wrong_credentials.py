@@ -1,7 +1,5 @@
 """Wrong credentials are counted, and slow down nobody who has right ones."""
 
-from __future__ import annotations
-
 import base64
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """New hosts get accounts and secret attributes by commands, one after the other."""
 
-from __future__ import annotations
-
 import queue
 from pathlib import Path
 

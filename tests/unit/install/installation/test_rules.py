@@ -1,7 +1,5 @@
 """Who may be installed: rules, states, and the MAC address of the client."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a guest has written to its console, as it reaches the operator's terminal; how a viewer gets to a screen."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.machine.consoles.consoles import _describe_place

@@ -1,7 +1,5 @@
 """What a host reports of its images, as the operator reads it."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

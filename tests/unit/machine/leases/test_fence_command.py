@@ -1,7 +1,5 @@
 """The program that switches a host off."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

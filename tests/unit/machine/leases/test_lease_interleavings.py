@@ -1,7 +1,5 @@
 """Decision 29: whatever is killed, lost, repeated or late, at most one instance of a machine runs."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """`rocks evacuate host … must-fence=yes`: nothing is fenced for machines that could not be started."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

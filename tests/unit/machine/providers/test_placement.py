@@ -1,7 +1,5 @@
 """Leases of cores and devices of an attempt that fails."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

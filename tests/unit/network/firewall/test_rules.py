@@ -1,7 +1,5 @@
 """Firewall rules of hosts, and the names of services in them."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.core.errors import UserError

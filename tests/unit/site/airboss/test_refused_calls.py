@@ -1,7 +1,5 @@
 """Refused requests of owners are counted also where no thread can be started for a while."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """What `rocks check site` advises."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from unittest.mock import Mock
 

@@ -1,7 +1,5 @@
 """What `rocks check site` states about services, and about a distribution: is it that of the enabled rolls."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from unittest.mock import Mock
 

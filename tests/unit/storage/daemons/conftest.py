@@ -1,7 +1,5 @@
 """A site whose daemons the test drives step by step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -4,8 +4,6 @@ There is no broker, no TLS, and no thread except one for each transfer. The test
 outbox to the receiver. `tests/system/imgstorage` tests with the real broker and connections.
 """
 
-from __future__ import annotations
-
 import itertools
 import socket
 import threading

@@ -1,7 +1,5 @@
 """Complete lives of images, driven by commands. Each checks what must hold no matter which daemon died, and when."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable
@@ -50,7 +48,6 @@ def unmap_image(site: DrivenSite, nas: str = NAS) -> None:
 
 def newest(site: DrivenSite, node: str) -> str:
     found = site.nodes[node].pools.read_history(VOLUME).newest
-    assert found is not None
     return str(found.guid)
 
 
@@ -59,7 +56,6 @@ def write_volume(site: DrivenSite, content: bytes = b"first") -> None:
     pools = site.nas.pools
     pools.ensure_volume(VOLUME, 64 * MIB, 16384)
     fact = pools.read_volume(VOLUME)
-    assert fact is not None
     for number, name in enumerate(("img-1-1-20260101T000000Z", "by-hand")):
         pools.write(VOLUME, content * 5000, 20 * number * MIB)
         pools.ensure_snapshot(VOLUME, fact.guid, name, {})
@@ -122,7 +118,6 @@ def removed(site: DrivenSite, folder: Path) -> None:
     site.hosts[HOST].pools.write(VOLUME, b"of the first", 4096)
     unmap_image(site)
     former = site.nas.pools.read_volume(VOLUME)
-    assert former is not None
     site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=10**9))
     site.ask(wire.UndeleteZvol(ZVOL))
     assert site.state(ZVOL) == "unmapped" and site.nas.pools.read(VOLUME, 12, 4096) == b"of the first"
@@ -157,7 +152,6 @@ def snapshots(site: DrivenSite, folder: Path) -> None:
     map_image(site)
     host = site.hosts[HOST]
     copy, (device,) = host.pools.read_volume(VOLUME), host.dm_devices.list()
-    assert copy is not None and device.table is not None
     assert (copy.size_bytes, device.table.length_sectors * 512) == (128 * MIB, 128 * MIB)
     assert host.pools.read(VOLUME, 5, 0) == b"first"
     unmap_image(site)

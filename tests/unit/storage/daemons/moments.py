@@ -1,7 +1,5 @@
 """The crash points of a daemon: before and after each change and commit, and before each part of a stream."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 They have no threads: `act` performs the open work.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable

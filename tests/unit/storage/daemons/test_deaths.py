@@ -1,7 +1,5 @@
 """A daemon dies between any two of its changes; its successor, on the same disks, completes every life of an image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `tests/unit/storage/test_defects.py` tests those that the state table decides; the others are tested here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator
@@ -182,7 +180,6 @@ def test_f8_the_size_is_the_volumes_own(site: DrivenSite) -> None:
         site.map("f8-vol")
     site.wait_for_state("f8-vol", "local")
     (mapping,) = host.dm_devices.list()
-    assert mapping.table is not None
     assert mapping.table.length_sectors * BYTES_PER_SECTOR == 3 * BYTES_PER_GIB
     assert gate_sizes and min(gate_sizes) > 3 * BYTES_PER_GIB
     copy = host.pools.read_volume("tank/f8-vol")
@@ -237,7 +234,6 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -
     site.nas.pools.write("tank/f12-vol", b"golden", 0)
     site.ask(wire.AddZvol("tank", "f12-clone", origin="f12-vol"))
     fact = site.nas.pools.read_volume("tank/f12-vol")
-    assert fact is not None
     site.nas.pools.ensure_snapshot("tank/f12-vol", fact.guid, "before-the-upgrade", {})
     theirs = {one.name for one in site.nas.pools.read_history("tank/f12-vol").snapshots}
     host = site.map_local("f12-vol")
@@ -259,7 +255,6 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None
     """Nothing is rolled back: the pull stops and names the snapshot; after its removal, all changes are written."""
     host = site.map_local("f13-vol")
     fact = site.nas.pools.read_volume("tank/f13-vol")
-    assert fact is not None
     made = site.nas.pools.ensure_snapshot("tank/f13-vol", fact.guid, "by-hand", {})
     host.pools.write("tank/f13-vol", b"goes on", 4096)
     with pytest.raises(IncoherentError, match="by-hand"):

@@ -1,7 +1,5 @@
 """A hostile host and a hostile NAS: what they send is rejected before it creates anything, or is destroyed."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

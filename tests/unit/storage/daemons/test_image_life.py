@@ -1,7 +1,5 @@
 """An image from its first map to its removal: what each step leaves on the NAS and on the hosts."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.core.errors import BusyError, Code, StateError, UserError

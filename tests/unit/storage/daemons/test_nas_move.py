@@ -1,7 +1,5 @@
 """An image moves from one NAS to another: real daemons, devices in memory, no broker."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +34,6 @@ class TwoNases(NamedTuple):
     def accept(self, zvol: str = ZVOL, pool: str = "tank", needed: int = 0) -> None:
         """Announce the image to the second NAS."""
         row = self.row(NAS, zvol)
-        assert row is not None
         self.ask(wire.AcceptZvol(pool, zvol, NAS, str(row["image_id"]), needed), self.other.name)
 
     def move(self, zvol: str = ZVOL, grace_seconds: int = 3600) -> None:
@@ -62,7 +59,6 @@ def create_image(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:
     nases.ask(wire.AddZvol("tank", zvol, 64 * MIB))
     pools.write(f"tank/{zvol}", b"first" * 5000, 0)
     fact = pools.read_volume(f"tank/{zvol}")
-    assert fact is not None
     pools.ensure_snapshot(fact.name, fact.guid, "img-1-1-20260101T000000Z", {})
     pools.write(f"tank/{zvol}", b"second" * 5000, 40 * MIB)
     pools.ensure_snapshot(fact.name, fact.guid, "by-hand", {})
@@ -81,7 +77,6 @@ def test_image_moves_with_its_snapshots_and_settings(nases: TwoNases) -> None:
     before = nases.row(NAS)
     nases.move()
     here, there = nases.row(NAS), nases.row(nases.other.name)
-    assert before is not None and here is not None and there is not None
     assert (here["state"], here["peer"], there["state"]) == ("deleting", nases.other.name, "unmapped")
     assert there["image_id"] == before["image_id"] != here["image_id"]
     assert (there["frequency"], there["persistent"], there["epoch"]) == (7200, False, here["epoch"] + 1)
@@ -128,7 +123,6 @@ def test_move_back_after_the_old_volume_is_gone(nases: TwoNases) -> None:
     content = create_image(nases)
     nases.move()
     row = nases.row(nases.other.name)
-    assert row is not None
     back = wire.AcceptZvol("tank", ZVOL, nases.other.name, str(row["image_id"]))
     with pytest.raises(StateError, match=f"exists already on {NAS}"):
         nases.ask(back)
@@ -262,7 +256,6 @@ def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(nases: TwoNase
     create_image(nases)
     nases.accept()
     row = nases.row(NAS)
-    assert row is not None
     for node in (HOST, "nas-1-19"):
         for purpose in ("move", "hand_over"):
             opening = write_opening(Opening(purpose, str(row["image_id"]), 99, "1"))

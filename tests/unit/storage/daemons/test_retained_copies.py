@@ -1,7 +1,5 @@
 """Copies that a host retains: found again after a reinstallation, and evicted when another image needs the space."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 
@@ -84,7 +82,6 @@ def fill_pool(host: HostNode, missing_bytes: int) -> None:
     free = host.pools.read_pool("tank").free_bytes
     host.pools.ensure_volume("tank/other", 95 * BYTES_PER_GIB, 16384, 0)
     fact = host.pools.read_volume("tank/other")
-    assert fact is not None
     host.pools.ensure_reserved("tank/other", fact.guid, free - free_after)
 
 
@@ -98,7 +95,6 @@ def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
     assert "tank/first-vol" not in left and "tank/second-vol" in left
     site.unmap("new-vol")
     other = host.pools.read_volume("tank/other")
-    assert other is not None
     host.pools.ensure_reserved("tank/other", other.guid, 0)
     site.map_local("first-vol")
     assert host.pools.content("tank/first-vol") == site.nas.pools.content("tank/first-vol")
@@ -146,7 +142,6 @@ def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: Driven
 def quarantine(host: HostNode, zvol: str) -> str:
     """Rename the host's copy as for quarantine; returns the new name."""
     fact = host.pools.read_volume(f"tank/{zvol}")
-    assert fact is not None
     name = f"tank/{zvol}-quarantine-1"
     host.pools.ensure_renamed(fact.name, fact.guid, name)
     return name

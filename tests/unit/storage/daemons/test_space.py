@@ -1,7 +1,5 @@
 """Pools without free space, with both daemons: what waits, what is reported, and what is remembered."""
 
-from __future__ import annotations
-
 import os
 import time
 
@@ -148,7 +146,6 @@ def test_removed_image_is_destroyed_when_its_grace_has_ended(site: DrivenSite) -
 def test_silent_host_is_listed_and_has_its_images(site: DrivenSite) -> None:
     """Nothing else is done: it may still run its guests."""
     nas, host = site.nas.service, site.hosts[HOST].service
-    assert nas is not None and host is not None
     host._heartbeats.beat()
     site.wait_for(lambda: HOST in nas._store.beating_hosts(), "a heartbeat")
     nas._presence._now = lambda: time.monotonic() + 3600

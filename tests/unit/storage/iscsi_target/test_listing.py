@@ -67,7 +67,6 @@ def test_a_whole_export(tmp_path: Path) -> None:
         "rocks-vm1-vol.3", "/dev/zvol/tank/vm1-vol@base", True, "0123456789abcdef", True, (TARGET,)
     )
     config = read_config(TARGET, tmp_path)
-    assert config is not None
     assert (config.groups, config.is_enabled) == ((1,), True)
     assert dict(config.attributes)["authentication"] == "1"
     assert config.luns == (Lun(0, "rocks-vm1-vol.3"),)

@@ -204,7 +204,6 @@ def test_changes_under_a_lost_record_block_the_image() -> None:
     mapped = finished(back, replace(NAS_FACTS, has_changes=True), facts)
     assert mapped.state == "mapped" and mapped.unmap_ids == ("unmap-1",)
     seeding = after(mapped, StartSeed())
-    assert seeding.work is not None
     ask = seeding.work.effects[-1]
     assert isinstance(ask, AskHost)
     rejection = host_sequences.sequence_for(ask.request, HostImage("vm-vol"), seeding.epoch)
@@ -224,7 +223,6 @@ def test_a_temp_write_volume_is_quarantined_at_the_next_map(sync: bool) -> None:
         pool_bytes=200 * GIB,
     )
     mapping = finished(after(new_image(), replace(MAP, sync=sync)), copy=copy)
-    assert mapping.work is not None
     ask = mapping.work.effects[-1]
     assert isinstance(ask, AskHost) and isinstance(ask.request, (requests.MapOverlay, requests.MapRemote))
     assert ask.request.quarantines

@@ -146,12 +146,10 @@ def test_a_map_takes_a_snapshot_that_has_the_size() -> None:
 def test_the_volume_of_a_map_that_failed_before_it_was_made() -> None:
     """There is none yet: the next map makes it with the size of its own request, not with that of the former."""
     asked = after(new_image(), MAP)
-    assert asked.work is not None
     failure = EffectFailed(asked.work.work_id, 0, "tool", "out of space")
     image = finished(after(asked, failure))
     assert (image.state, image.volume_guid) == ("unmapped", None)
     again = after(image, replace(MAP, op_id="map-2", size_bytes=16 * GIB))
-    assert again.work is not None
     assert again.work.effects[0] == effects.EnsureVolume("tank/vm-vol", 16 * GIB, None)
 
 
@@ -194,7 +192,6 @@ def test_a_host_refuses_a_copy_that_is_smaller_than_the_image() -> None:
     pools = FakePools({"tank": GIB})
     pools.ensure_volume("tank/vm-vol", SIZE, 16384)
     fact = pools.read_volume("tank/vm-vol")
-    assert fact is not None
     newest = pools.ensure_snapshot("tank/vm-vol", fact.guid, "one", {})
     handlers = CopyHandlers(pools, None, "vmh1")  # type: ignore[arg-type] # nothing is transferred
     effect = host_effects.RequireCopyAt("vm-vol", "tank", newest.guid)

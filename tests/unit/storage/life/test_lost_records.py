@@ -98,7 +98,6 @@ def test_a_map_does_not_use_an_epoch_again() -> None:
     reason = why_refused(lease, STANDING)
     assert reason is not None and text in reason
     mapping = replace(mapping, work=replace(mapping.work, position=1))
-    assert mapping.work is not None
     failed = decided(mapping, events.EffectFailed(mapping.work.work_id, 1, "incoherent", reason))
     blocked = failed.image
     assert blocked is not None and blocked.state == BLOCKED and blocked.disagrees
@@ -187,7 +186,6 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
 def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
     """Also one that an earlier release has begun, and would repeat for ever."""
     given_up = after(record("local"), events.Abandon("abandon-1", "it burns", force=True))
-    assert given_up.work is not None
     failed = decided(
         given_up, events.EffectFailed(given_up.work.work_id, 0, "incoherent", "the volume has epoch 9")
     )

@@ -50,7 +50,6 @@ class Nas:
         self.pools.ensure_volume(name, SIZE, 16384)
         self.pools.write(name, zvol.encode())
         fact = self.pools.read_volume(name)
-        assert fact is not None
         if snapshot:
             properties = AUTOMATIC if snapshot == SNAPSHOT else {}
             self.pools.ensure_snapshot(name, fact.guid, snapshot, properties)
@@ -59,7 +58,6 @@ class Nas:
     def rename(self, zvol: str, new: str) -> None:
         """Give a volume another name, as by hand."""
         fact = self.pools.read_volume(f"tank/{zvol}")
-        assert fact is not None
         self.pools.ensure_renamed(fact.name, fact.guid, f"tank/{new}")
 
     def clone(self, *names: str, origin: str = base_snapshot(DIGEST), **more: Any) -> dict[str, Any]:

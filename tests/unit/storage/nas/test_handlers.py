@@ -181,7 +181,6 @@ def test_a_known_guid_is_never_replaced_by_another() -> None:
     """A volume with another guid is an error, whatever an effect reports."""
     image = replace(Site().image, volume_guid="5")
     mapping = decided(image, MAP).image
-    assert mapping is not None and mapping.work is not None
     assert mapping.work.effects[0] == effects.EnsureVolume(VOLUME, SIZE, "5")
     for position, facts in (
         (0, Facts(volume_guid="6", size_bytes=SIZE, free_bytes=1, pool_bytes=2)),

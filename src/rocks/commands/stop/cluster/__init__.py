@@ -43,6 +43,6 @@ class Command(rocks.commands.Command):
         action = read_action(self.fillText("action", "poweroff"))
         machines, seconds = machines_to_stop(self.db, names), self.fillNumber("timeout")
         outcomes = stop_machines(self.db, machines, action, seconds, progress=HostProgress(self))
-        for line in outcomes.lines:
+        for line in outcomes.joined_lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -149,7 +149,6 @@ def test_virtual_functions_get_their_addresses() -> None:
         assert vf_addresses(parse_domain(document.text)) == {"52:54:00:aa:00:01": address}
         assert len(document.root.findall("devices/interface/source")) == 1
     source = document.root.find("devices/interface/source/address")
-    assert source is not None
     assert source.attrib == {
         "type": "pci",
         "domain": "0x0001",

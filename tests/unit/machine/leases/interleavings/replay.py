@@ -3,8 +3,6 @@
 So a process is its program and the tuple of its results: a value, which a search can copy, compare and continue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -55,7 +53,6 @@ _current: _Replay | None = None
 
 def step(kind: str, *arguments: Any) -> Any:
     """Called by the stubs below real code: the result of this step, or its error raised."""
-    assert _current is not None
     return _current.step(Operation(kind, arguments))
 
 

@@ -1,7 +1,5 @@
 """Searches the interleavings of a scenario for a second instance: all of them, or random ones."""
 
-from __future__ import annotations
-
 import random
 from typing import NamedTuple
 

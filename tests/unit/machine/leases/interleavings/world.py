@@ -10,8 +10,6 @@ Steps that no other process can notice are done with the step before them: reads
 of an ended agent. While a command stores or sends, nothing else is chosen: neither depends on the steps of agents.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch

@@ -98,6 +98,6 @@ class Command(rocks.commands.Command):
                 discards_saves=saved == "remove",
                 report=self.notify,
             )
-            for line in outcomes.lines:
+            for line in outcomes.joined_lines:
                 self.notify(line)
             self.endOutcomes(outcomes.failed, outcomes.tried)

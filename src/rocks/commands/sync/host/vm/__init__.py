@@ -36,6 +36,6 @@ class Command(rocks.commands.Command):
         from rocks.machine.running_changes import sync_vms  # hosts are reached by heavy libraries
 
         outcomes = sync_vms(self.db, self.getSomeHostnames(args), filters_of(self))
-        for line in outcomes.lines:
+        for line in outcomes.joined_lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -1,0 +1,96 @@
+// The page of reservations: those of the visitor, and what a week has left of each site.
+
+import { element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { ask, path } from './requests.js';
+import { question } from './question.js';
+
+const byId = (id) => document.getElementById(id);
+const DAY = 86_400_000;
+const MINUTE = 60_000;
+const HOURS = 24;
+const DAYS = 7;
+const LIVING = ['waiting', 'starting', 'running', 'stopping'];
+let rights = [];
+let timer = null;
+let begin = Math.floor(Date.now() / DAY) * DAY;
+begin -= ((new Date(begin).getUTCDay() + 6) % DAYS) * DAY; // a week begins on Monday
+
+const dateOf = (moment) => new Date(moment).toISOString().slice(0, 10);
+const dayText = (moment) => new Date(moment).toLocaleDateString([], { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
+
+function cancelButton(one) {
+  const title = `Cancel reservation ${one.id}`;
+  const act = async () => {
+    await ask('DELETE', path('reservation', one.id));
+    say(`Reservation ${one.id} is cancelled.`);
+    readSoon();
+  };
+  const text = 'All times that are left of it are cancelled. A cluster that runs is shut down, and removed with its disks.';
+  const onclick = () => question({ title: `${title}?`, text, action: 'Cancel it', isDestructive: true, act });
+  return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, 'Cancel');
+}
+
+async function readMine() {
+  const { content } = await ask('GET', path('reservation'));
+  const living = content.map((one) => ({ ...one, next: one.intervals.filter(({ state }) => LIVING.includes(state)) })).filter(({ next }) => next.length);
+  fillList(byId('mine'), living, (one) => one.id, (row, one, isNew) => {
+    if (isNew) row.append(cancelButton(one));
+    const [first] = one.next;
+    fillTexts(row, [
+      ['', `${one.vc} at ${one.site}`], ['', first.state], ['', `${one.cpus} CPUs, ${one.memory_gb} GB`],
+      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length - 1} times more` : ''],
+      ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
+    ]);
+  }, 'None that has not ended.');
+}
+
+// A cell for each row of hours that have the same left.
+function cells(hours) {
+  const made = [];
+  for (const [cpus, memory] of hours) {
+    const text = cpus && memory ? `${cpus} CPUs ${memory} GB` : 'full';
+    const last = made.at(-1);
+    if (last?.textContent === text) last.colSpan += 1;
+    else made.push(element('td', { class: text === 'full' ? 'full' : null }, text));
+  }
+  return made;
+}
+
+function siteCard(site, index) {
+  const head = element('tr', {}, element('th', { scope: 'col' }, 'Day'), ...Array.from({ length: HOURS }, (_, hour) => element('th', { scope: 'col' }, String(hour))));
+  const rows = Array.from({ length: DAYS }, (_, day) => element('tr', {}, element('th', { scope: 'row' }, dayText(begin + day * DAY)),
+    ...cells(site.left.slice(day * HOURS, (day + 1) * HOURS))));
+  const table = element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows));
+  const title = `site-${index}`;
+  return element('section', { class: 'card', 'aria-labelledby': title }, element('h2', { id: title }, site.name),
+    site.available ? null : element('p', { class: 'warn' }, 'It cannot be reserved at present.'),
+    element('div', { class: 'week', role: 'group', tabindex: 0, 'aria-labelledby': title }, table));
+}
+
+let shown = '';
+
+async function readWeek() {
+  const { content } = await ask('GET', `page/reservations/week?begin=${dateOf(begin)}`);
+  put(byId('week'), `${dateOf(begin)} to ${dateOf(begin + (DAYS - 1) * DAY)}`);
+  const text = JSON.stringify([begin, content]);
+  if (text === shown) return; // who reads a table stays where they are
+  shown = text;
+  byId('sites').replaceChildren(...(content.length ? content.map(siteCard) : [element('p', {}, 'There is no site to reserve.')]));
+}
+
+const readSoon = soon(async () => {
+  await readMine();
+  await readWeek();
+});
+
+for (const [id, days] of [['earlier', -DAYS], ['later', DAYS]]) {
+  byId(id).addEventListener('click', () => {
+    begin += days * DAY;
+    readSoon();
+  });
+}
+start((user, { scopes }) => {
+  rights = scopes;
+  follow([], readSoon);
+  timer ??= setInterval(readSoon, MINUTE);
+});

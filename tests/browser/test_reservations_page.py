@@ -1,0 +1,44 @@
+"""The page of reservations: what a week has left of a site, and cancelling a reservation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.browser.conftest import Visit, token_of
+from tests.browser.test_owners_pages import ask, check_page
+from tests.system.comet.conftest import Site
+
+pytestmark = [pytest.mark.browser]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ann"
+
+
+def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """The published case: 64 CPUs and 192 GB, of which 16 and 4 are reserved."""
+    token = token_of(site, "ann")
+    with site.pool.transaction() as session:
+        for name, is_available in (("UCSD", True), ("NCHC", False)):
+            columns = {"name": name, "cpus": 64, "memory_gb": 192, "is_available": is_available}
+            session.insert("reservation_site", columns)
+    begin = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=7)
+    times = {"begin": begin.isoformat(), "end": (begin + timedelta(hours=8)).isoformat()}
+    body = {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY}
+    owner = visit().open("reservations").sign_in(token)
+    owner.sees("#mine", "None that has not ended.")
+    owner.sees("#sites", "It cannot be reserved at present.")
+    assert owner.page.locator("td", has_text="48 CPUs").count() == 0
+    assert ask(site, token, "POST", "reservation", body) == 201
+    owner.page.get_by_role("button", name="Later week").click()
+    owner.sees("section:has-text('UCSD') td[colspan='8']", "48 CPUs 188 GB")
+    owner.sees("section:has-text('UCSD') td[colspan='10']", "64 CPUs 192 GB")
+    owner.sees("#mine", "dock6 at UCSD")
+    check_page(owner, "reservations")
+    owner.page.get_by_role("button", name="Cancel reservation").click()
+    owner.confirm()
+    owner.sees("#mine", "None that has not ended.")
+    owner.page.locator("td", has_text="48 CPUs").wait_for(state="detached")
+    assert owner.harms() == []

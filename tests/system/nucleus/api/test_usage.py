@@ -1,0 +1,92 @@
+"""What computesets were charged: by allocation, project, user and cluster, in a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from nucleus.cli.main import main
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.conftest import sql
+
+_DAYS = ("2026-11-01", "2026-11-02", "2026-11-03")
+
+
+@pytest.fixture(autouse=True)
+def sets(pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sets of ann and one of bob that have ended, at 10 o'clock of a day; one that runs; one that never ran."""
+    settings = pool.settings
+    for name, value in (("SOCKET", settings.socket), ("NAME", settings.name), ("USER", "root")):
+        monkeypatch.setenv(f"NUCLEUS_DATABASE_{name}", value)
+    for cluster, person, account, day, nodes, seconds, charged in (
+        ("vc2", "ann", "alpha-account", 1, 2, 601, None),
+        ("vc2", "ann", "alpha-account", 2, 1, 3600, None),
+        ("vc2", "ann", "alpha-account", 2, 3, 3600, 7201),
+        ("vc3", "bob", "beta-account", 2, 1, 60, None),
+    ):
+        end = f"2026-11-{day:02} 10:00:00"
+        sql(
+            pool,
+            "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count, requested_by,"
+            " start_time, ended_at, charged_seconds) SELECT id, 'completed', %s, 60, %s, %s,"
+            " %s - INTERVAL %s SECOND, %s, %s FROM cluster WHERE name = %s",
+            (account, nodes, person, end, seconds, end, charged, cluster),
+        )
+    for state, times in (("running", "UTC_TIMESTAMP(3), NULL"), ("failed", "NULL, '2026-11-02'")):
+        sql(
+            pool,
+            "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count, requested_by,"
+            f" start_time, ended_at) SELECT id, '{state}', 'alpha-account', 60, 1, 'ann', {times}"
+            " FROM cluster WHERE name = 'vc2'",
+        )
+
+
+def printed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """What `nucleus usage` prints."""
+    assert main(["usage", *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_times_that_follow_each_other_add_up_to_what_allocations_were_charged(
+    service: Client, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What Slurm has counted stands in the place of what Nucleus would."""
+    found = json.loads(printed(capsys, "--format=json"))
+    assert [(one["user"], one["project"], one["cluster"], one["computesets"]) for one in found] == [
+        ("ann", "alpha", "vc2", 4), ("bob", "beta", "vc3", 1),
+    ]  # fmt: skip
+    seconds = [one["charged_seconds"] for one in found]
+    assert seconds == [2 * 660 + 3600 + 7201, 60] and found[0]["node_hours"] == seconds[0] / 3600
+    parts = [(f"--to={_DAYS[0]}",), (f"--from={_DAYS[0]}", f"--to={_DAYS[1]}"), (f"--from={_DAYS[1]}",)]
+    summed = 0
+    for options in parts:
+        rows = list(csv.DictReader(printed(capsys, "--format=csv", *options).splitlines()))
+        summed += sum(int(row["charged_seconds"]) for row in rows)
+    assert summed == sum(seconds)
+    sql(pool, "UPDATE computeset SET charged_seconds = NULL")
+    (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
+    (row,) = service.get("ann", "/v1/usage").json()
+    assert row["charged_seconds"] == usage["charged_minutes"] * 60
+    assert "NODE HOURS" in printed(capsys).splitlines()[0]
+
+
+def test_owners_see_their_projects_only(service: Client) -> None:
+    assert [one["cluster"] for one in service.get("bob", "/v1/usage").json()] == ["vc3"]
+    assert [one["cluster"] for one in service.get("root", "/v1/usage").json()] == ["vc2", "vc3"]
+    later = {"from": "2026-11-02T12:00:00+02:00", "to": "2026-11-02T12:00:01+02:00"}
+    (row,) = service.get("ann", "/v1/usage", params=later).json()
+    assert (row["computesets"], row["charged_seconds"]) == (2, 3600 + 7201)
+    assert service.get("ann", "/v1/usage", params={"to": later["from"]}).json()[0]["computesets"] == 2
+
+
+def test_times_that_are_none_are_refused(service: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    for bad in ({"from": "yesterday"}, {"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"}):
+        assert service.get("ann", "/v1/usage", params=bad).status_code == 400
+    assert main(["usage", "--from=2026-11-02", "--to=2026-11-02"]) == 1
+    assert "choose a later --to" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as raised:
+        main(["usage", "--from=yesterday"])
+    assert raised.value.code == 2 and "give a date such as" in capsys.readouterr().err

@@ -1,0 +1,179 @@
+"""Mails about reservations, by a real SMTP server: what arrives, and what happens when the server does not take it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller as Server
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
+from nucleus.mirror.claims import Claimant
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.job import Tools
+from nucleus.operations.worker import VERBS, perform
+from nucleus.reservations import mail
+from nucleus.reservations.controller import Controller
+from rocks.core.errors import UserError
+from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.slurm_rounds import Hands
+
+
+class Letters:
+    """What the server has taken; `answer` in place of it."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, list[str], str]] = []
+        self.answer = ""
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 # its name there
+        if self.answer:
+            return self.answer
+        assert isinstance(envelope.content, bytes)
+        self.taken.append((str(envelope.mail_from), envelope.rcpt_tos, envelope.content.decode("utf-8")))
+        return "250 OK"
+
+
+class Post:
+    """A controller and a worker with a mail server; the clock is a test's."""
+
+    def __init__(self, pool: Pool, letters: Letters, port: int, text_file: str = "") -> None:
+        self.pool, self.letters, self.hands = pool, letters, Hands()
+        settings = MailSettings(f"127.0.0.1:{port}", "nucleus@site.example", text_file)
+        self._guard = Guard(pool.settings, "reservations", "test")
+        assert self._guard.take()
+        self._controller = Controller(
+            Configuration(database=pool.settings, mail=settings), self._guard, self.hands.clock
+        )
+        VERBS[mail.MAIL] = lambda job: mail.send(settings, job)
+        self._claimant = Claimant("post", 4, 4, [mail.MAIL])
+        self._tools = Tools(pool, Rocks(Simulator(1), 60), WorkSettings(attempts=1), threading.Event())
+
+    def reserve(self, email: str, **interval: Any) -> None:
+        """An interval that begins in a minute."""
+        begin = (
+            datetime(2026, 12, 1, 10, tzinfo=UTC) if interval else datetime.now(UTC) + timedelta(minutes=1)
+        )
+        with self.pool.transaction() as session:
+            user = session.insert("user", {"username": "ann", "email": email})
+            place = session.insert("reservation_site", {"name": "UCSD", "cpus": 64, "memory_gb": 192})
+            number = session.insert(
+                "reservation",
+                {
+                    "site_id": place,
+                    "user_id": user,
+                    "vc": "dock6",
+                    "cpus": 4,
+                    "memory_gb": 4,
+                    "public_key": "k",
+                },
+            )
+            times = {"begins_at": begin, "ends_at": begin + timedelta(hours=8), "request": "nucleus-1"}
+            session.insert("reservation_interval", {"reservation_id": number, **times, **interval})
+
+    def miss(self) -> None:
+        """The service did not run at the interval's time: it fails."""
+        self.hands.ahead_seconds = 10 * 3600.0
+        self._controller.round()
+
+    def deliver(self) -> list[tuple[str, Any]]:
+        """Do what is to be done; state and error of each mail's operation."""
+        with self.pool.transaction() as session:
+            claimed = self._claimant.claim(session)
+        if claimed is not None:
+            perform(self._tools, claimed)
+        return sql(self.pool, "SELECT state, JSON_VALUE(error, '$.detail') FROM operation ORDER BY id")
+
+    def close(self) -> None:
+        self._guard.release()
+
+
+@pytest.fixture
+def post(pool: Pool) -> Iterator[Post]:
+    letters = Letters()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Server(letters, hostname="127.0.0.1", port=port)
+    server.start()
+    made = Post(pool, letters, port)
+    yield made
+    made.close()
+    server.stop()
+
+
+def test_an_owner_gets_a_mail_when_a_reservation_has_failed(post: Post) -> None:
+    post.reserve("ann@site.example")
+    post.miss()
+    assert post.deliver() == [("succeeded", None)]
+    ((sender, receivers, text),) = post.letters.taken
+    assert (sender, receivers) == ("nucleus@site.example", ["ann@site.example"])
+    assert re.search(r"Subject: Reservation \d+ of UCSD: failed", text)
+    assert re.search(r"Reservation \d+ of UCSD is failed: cluster image dock6, from ", text)
+    assert "\nthe service did not run at its time" in text.replace("\r", "")
+    post.miss()
+    assert post.deliver() == [("succeeded", None)], "once"
+
+
+def test_an_owner_without_an_address_gets_none(post: Post) -> None:
+    post.reserve("")
+    post.miss()
+    assert post.deliver() == [("succeeded", None)] and post.letters.taken == []
+
+
+def test_a_server_that_is_not_ready_is_asked_again_and_one_that_refuses_is_not(post: Post) -> None:
+    post.reserve("ann@site.example")
+    post.miss()
+    post.letters.answer = "451 later, please"
+    assert post.deliver() == [("queued", None)]
+    sql(post.pool, "UPDATE operation SET not_before = NULL")
+    post.letters.answer = "550 no such user here"
+    ((state, error),) = post.deliver()
+    assert state == "failed" and error.endswith("did not take the mail: no such user here")
+    sql(post.pool, "UPDATE operation SET state = 'queued', created = created - INTERVAL 2 HOUR")
+    post.letters.answer = "451 later, please"
+    assert post.deliver()[0][0] == "failed", "an hour is over"
+
+
+def test_an_address_that_is_a_second_header_is_refused() -> None:
+    email = "ann@site.example\nBcc: all@site.example"
+    mailed = mail.Mailed(1, "UCSD", "dock6", datetime.now(UTC), datetime.now(UTC), None, None, None, email)
+    with pytest.raises(mail.RefusedError, match="is no address of a mail"):
+        mail.compose(MailSettings(sender="a@b"), mailed, "failed")
+
+
+def test_the_site_has_a_text_of_its_own(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    now = datetime(2026, 12, 1, 10, tzinfo=UTC)
+    mailed = mail.Mailed(7, "UCSD", "dock6", now, now, None, "dock", "203.0.113.20", "ann@b")
+    text.write_text("$vc of $site since $begin: $details ($$)\n")
+    settings = MailSettings("relay", "a@b", str(text))
+    mail.check_template(str(text))
+    assert mail.compose(settings, mailed, "running").get_content() == (
+        "dock6 of UCSD since 2026-12-01 10:00: Your cluster dock answers: ssh root@203.0.113.20 ($)\n"
+    )
+    for wrong, error in (("$nothing", "'nothing'; the variables are"), ("cost: 5 $", "Invalid placeholder")):
+        text.write_text(wrong)
+        with pytest.raises(UserError, match=error):
+            mail.check_template(str(text))
+    with pytest.raises(UserError, match="No such file"):
+        mail.check_template(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("server", "sender", "error"),
+    [("a b", "a@b", "server is HOST"), ("relay", "ann", "sender is the address")],
+)
+def test_settings_that_are_none(tmp_path: Path, server: str, sender: str, error: str) -> None:
+    file = tmp_path / "nucleus.toml"
+    file.write_text(f'[mail]\nserver = "{server}"\nsender = "{sender}"\n')
+    with pytest.raises(UserError, match=error):
+        read_configuration(file, {})
