@@ -9,6 +9,7 @@ from typing import Any
 from comet.cli.context import Context, computes_of
 from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
+from comet.client.client import check_names
 from comet.client.errors import RefusedError, UsageError
 from comet.client.files import replace_file
 from comet.client.hostlists import expand_hostlist, natural_key
@@ -127,6 +128,7 @@ def rename(context: Context) -> None:
     if taken:
         raise RefusedError(f"cluster {cluster} has a compute {taken[0]} already, which is not renamed here")
     pairs = dict(zip(old, new))
+    check_names(new)
     for before, after in pairs.items():
         context.say(f"{before} -> {after}")
     context.confirm(f"Rename {len(pairs)} node{'s' if len(pairs) > 1 else ''} of {cluster}?")

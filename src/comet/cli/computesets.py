@@ -11,7 +11,7 @@ from comet.cli.context import Context, ask, is_terminal, number
 from comet.cli.output import columns, printed, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
-from comet.client.errors import UsageError
+from comet.client.errors import RefusedError, UsageError
 from comet.client.hostlists import collect_hostlist, expand_hostlist
 from comet.client.records import Computeset, Node
 from comet.client.views import macs, row
@@ -93,8 +93,16 @@ def _none_found(context: Context) -> str:
 def terminate(context: Context) -> None:
     chosen = number(context.arguments.computeset, "a computeset's number")
     if is_terminal() and not context.option("yes"):
-        context.confirm(end_question(context.client.computeset(chosen)))
+        found = context.client.computeset(chosen)
+        demand_living(found)
+        context.confirm(end_question(found))
     end_set(context, chosen, hard=False)
+
+
+def demand_living(one: Computeset) -> None:
+    """RefusedError for a set that has ended."""
+    if one.ended:
+        raise RefusedError(f"computeset {one.id} is {one.state}; there is nothing to end")
 
 
 def end_question(one: Computeset) -> str:

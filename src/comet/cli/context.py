@@ -146,6 +146,8 @@ def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
     cluster = context.arguments.cluster
     found = {it.name.casefold(): it for it in context.client.cluster(cluster).computes}
     missing = next((it for it in names if it.casefold() not in found), None)
+    if missing is not None and missing.casefold() == cluster.casefold():
+        raise NotFoundError(f"{cluster} is the frontend: leave its name out, as in comet power on {cluster}")
     if missing is not None:
         raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
     return found
@@ -183,6 +185,8 @@ def seconds(text: str, option: str) -> float:
 
 
 def number(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+    if not (text.isascii() and text.isdigit()):
         raise UsageError(f"'{text}' is not {what}")
+    if len(text) > 15:
+        raise UsageError(f"'{text}' is too large for {what}")
     return int(text)

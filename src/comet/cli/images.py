@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 
 from comet.cli.context import Context
 from comet.cli.output import columns, safe, show
@@ -16,6 +17,8 @@ def show_images(context: Context) -> None:
     if context.form == "table":
         for index, name in enumerate(found):
             show(safe(f"{index}: {_short(name)}"))
+        if not found:
+            context.say("there is no image for your drives. Upload one: comet iso upload FILE")
     else:
         rows = [{"index": index, "name": _short(name)} for index, name in enumerate(found)]
         context.print(rows, columns("index", "name"), lambda: found)
@@ -87,4 +90,6 @@ def _wire_name(client: Client, image: str) -> str:
             raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
         if named:
             return named[0]
-    raise NotFoundError(f"there is no image {image}. List them: comet iso list")
+    near = get_close_matches(image, [_short(it) for it in found] + [it.rpartition("/")[2] for it in found], 1)
+    meant = f" Did you mean: {near[0]}?" if near else ""
+    raise NotFoundError(f"there is no image {image}.{meant} List them: comet iso list")

@@ -96,7 +96,9 @@ def commands_about(typed: list[str]) -> str:
     lines = [f"comet {' '.join(it.path)}: {it.help}" for it in COMMANDS]
     found = [line for line in lines if all(word.lower() in line.lower() for word in typed)]
     if not found:
-        raise UsageError(f"no command is about '{' '.join(typed)}'. See: comet --help")
+        meant = _commands_like(typed[0], "comet") if typed else ""
+        advice = f" Did you mean: {meant}?" if meant else ""
+        raise UsageError(f"no command is about '{' '.join(typed)}'.{advice} See: comet --help")
     return "\n".join(found)
 
 

@@ -66,7 +66,8 @@ def each(context: Context, outcomes: Iterable[Outcome], accepted: str) -> list[O
     """Print a line for each as it is answered; with --wait what is accepted is a message, the result comes later."""
     found = []
     for outcome in outcomes:
-        line = safe(f"{outcome.target}: {outcome.error or accepted}")
+        text = str(outcome.error or accepted)
+        line = safe(text if text.startswith(f"the {outcome.target} ") else f"{outcome.target}: {text}")
         if outcome.error or not context.is_waiting:
             show(line)
         else:
@@ -124,6 +125,7 @@ def _power_set(context: Context, action: str, chosen: int) -> int:
             f"computeset {chosen} is not one of cluster {cluster}. List them: comet computeset"
         )
     if action in ("off", "shutdown"):
+        computesets.demand_living(found)
         context.confirm(computesets.end_question(found))
         computesets.end_set(context, chosen, hard=action == "off")
         return 0

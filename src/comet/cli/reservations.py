@@ -51,6 +51,10 @@ def create(context: Context) -> None:
     count = len(made.get("intervals", ()))
     times = "once" if count == 1 else f"{count} times"
     show(safe(f"reservation {made.get('id')}: {given.site} is reserved {times}"))
+    if made.get("vc_checked") is False:
+        context.say(
+            f"whether {given.site} has the cluster image {given.vc} was not checked: ask its operators before the begin"
+        )
 
 
 def cancel(context: Context) -> None:

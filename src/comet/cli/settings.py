@@ -143,8 +143,10 @@ def _token(context: Context, endpoint: Endpoint) -> str:
     if source is not None:
         try:
             text = sys.stdin.readline() if source == "-" else Path(str(source)).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{source} cannot be read: {error}") from error
+        except OSError as error:
+            raise UsageError(f"--token-file={source}: it cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise UsageError(f"--token-file={source}: it is no text; give the file with the token") from None
         return configuration.checked_token(text.strip())
     if os.environ.get("COMET_TOKEN"):
         return configuration.checked_token(os.environ["COMET_TOKEN"])

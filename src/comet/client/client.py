@@ -185,9 +185,7 @@ class Client(Requests):
 
     def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
         """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay."""
-        wrong = next((it for it in mapping.values() if not _NODE_NAME.fullmatch(it)), None)
-        if wrong is not None:
-            raise UsageError(f"'{wrong}' is not a node's name: at most 63 letters, digits, _ and -")
+        check_names(mapping.values())
         self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
 
     def console(self, cluster: str, node: Optional[str] = None, kind: str = "vnc") -> Console:
@@ -342,3 +340,10 @@ def _set_of(answer: Answer) -> int:
     if not isinstance(number, int):
         raise records.bad_answer("it does not say which computeset was made")
     return number
+
+
+def check_names(names: Iterable[str]) -> None:
+    """UsageError for a name that no node can have."""
+    wrong = next((it for it in names if not _NODE_NAME.fullmatch(it)), None)
+    if wrong is not None:
+        raise UsageError(f"'{wrong}' is not a node's name: at most 63 letters, digits, _ and -")

@@ -46,9 +46,30 @@ _REMEDIES = {
     "acknowledge": "Read and acknowledge it: comet acknowledge",
     "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
     "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
-    "eject-image": "Take it out first: {targets}",
+    "eject-image": "Take it out first: {targets}. A machine that is on keeps it until it is off",
 }
 """The codes of Nucleus' remedies, in commands of `comet`."""
+
+
+_OF_SHAPES = "the request is not valid"
+"""How the message begins of which `errors` has all: a place and what is right there, for each value."""
+
+_OPTIONS = {
+    "walltime_mins": "--walltime",
+    "memory_gb": "--memory",
+    "public_key": "--key",
+    "vc": "the cluster image",
+    "computes": "the list of computes",
+    "map": "the new name",
+    **{
+        it: f"--{it}"
+        for it in (
+            *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
+            *("scopes", "projects", "days", "note"),
+        )
+    },
+}
+"""Field of a request → what an owner calls it."""
 
 
 class Answer(NamedTuple):
@@ -288,9 +309,8 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
     message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
     if remedy:
         message = str(known["reason"])
-    for entry in known["errors"] if isinstance(known.get("errors"), list) else ():
-        if isinstance(entry, dict):
-            message += f"; {entry.get('pointer', '')} {entry.get('detail', '')}".rstrip()
+    if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
+        message = _wrong_values(known.get("errors")) or message
     error = error_of_answer(status, slug, message)
     advice = remedy or _ADVICE.get(slug or str(status))
     if advice:
@@ -298,6 +318,16 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
     retry = headers.get("Retry-After", "")
     error.retry_after = int(retry) if retry.isdigit() and len(retry) < 5 else None
     return error
+
+
+def _wrong_values(errors: Any) -> str:
+    """What is wrong, once for each option of this program; '' where the server names no values."""
+    found: dict[str, None] = {}
+    for entry in errors if isinstance(errors, list) else ():
+        if isinstance(entry, dict) and entry.get("detail"):
+            field = str(entry.get("pointer", "")).removeprefix("#/").removeprefix("query/").partition("/")[0]
+            found[f"{_OPTIONS.get(field, field)}: {entry['detail']}"] = None
+    return "; ".join(found)
 
 
 def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:

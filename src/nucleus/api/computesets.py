@@ -14,7 +14,7 @@ from nucleus.api.nodes import named_nodes, nodes_by_name
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, seen_ago
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
@@ -119,7 +119,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_leader(change, cluster)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
-        _demand_free(node)
+        _demand_free(change, cluster, node)
     _demand_hosts(change, len(nodes), hosts)
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
@@ -198,7 +198,7 @@ def _free_nodes(change: Change, cluster: Cluster, count: int) -> list[Node]:
     return free[:count]
 
 
-def _demand_free(node: Node) -> None:
+def _demand_free(change: Change, cluster: Cluster, node: Node) -> None:
     if node.set_id is not None:
         raise Problem(
             "node-busy",
@@ -212,7 +212,9 @@ def _demand_free(node: Node) -> None:
         raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is ready")
     if node.state == ACTIVE:
         raise Problem(
-            "node-busy", f"{node.name} is on and in no computeset; ask the site's operators to power it off"
+            "node-busy",
+            f"{node.name} is on and in no computeset{seen_ago(change, cluster, node)}; ask the site's operators to"
+            " power it off",
         )
 
 

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
-from nucleus.api.problems import Problem, invalid
+from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.routes import changes, route, route_of_nodes
-from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, demand_startable
+from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, demand_startable, seen_ago
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
-from nucleus.mirror import clusters
-from nucleus.states import ACTIVE, RUNNING
+from nucleus.mirror import clusters, operations
+from nucleus.states import ACTIVE, RUNNING, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,8 +55,11 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     demand_cluster_match(change, cluster)
     if node.kind == "compute" and node.set_state != RUNNING:
         raise Problem(
-            "not-in-running-set", f"{node.name} is in no running computeset{_way_out(cluster, node)}"
+            "not-in-running-set", f"{node.name} is in no running computeset{_way_out(change, cluster, node)}"
         )
+    is_down = is_off(node.state, has_host=node.physical_host is not None)
+    if action in ("reboot", "reset") and is_down and not operations.is_changing(change.session, node.id):
+        raise conflict(f"{node.name} is off{seen_ago(change, cluster, node)}; power it on instead")
     if action == "poweron":
         demand_acknowledgement(change.call)
         demand_leader(change, cluster)
@@ -67,12 +70,12 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     return accepted(change, operation, (cluster.name, node.name))
 
 
-def _way_out(cluster: Cluster, node: Node) -> str:
+def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
     """What can be done with a compute that is in no running set."""
     if node.set_id is not None:
         return f": its set {node.set_id} is {node.set_state}"
     if node.state == ACTIVE:
-        return ", and on; ask the site's operators to power it off"
+        return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
     return f"; `comet start {cluster.name} {node.name}` starts one"
 
 

@@ -96,7 +96,8 @@ REMEDIES = {
     " for you: nucleus user acknowledge {user}",
     "get-scope": "make a token of the scopes {scopes} with credentials that have them (POST /v1/token), or ask the"
     " site's operators for one: nucleus token create {user} --scope {scope}",
-    "eject-image": "take it out first: attach_iso with an empty iso_name",
+    "eject-image": "take it out first: attach_iso with an empty iso_name; a machine that is on keeps it until it is"
+    " off",
 }
 """Code of a remedy → what a caller of this interface does. Programs such as `comet` have words of their own for it."""
 

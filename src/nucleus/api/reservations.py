@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -19,13 +21,15 @@ from nucleus.api.rules import demand_acknowledgement
 from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
-from rocks.core.errors import StateError
+from nucleus.reservations.site import LocalSite, cluster_images
+from rocks.core.errors import RocksError, StateError
 
 if TYPE_CHECKING:
     from nucleus.api.representations import Json
     from nucleus.reservations.records import Reservation, Site
 
 router = APIRouter()
+_LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
 _KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?")
@@ -83,6 +87,12 @@ class ReservationAnswer(Answer):
     ent: bool
     created: Moment
     intervals: list[ReservedInterval]
+
+
+class MadeReservation(ReservationAnswer):
+    """A reservation that was just made."""
+
+    vc_checked: bool = Field(description="false: whether the site has the cluster image shows at the begin")
 
 
 class NewReservation(Request):
@@ -188,7 +198,7 @@ def _reservation_json(one: Reservation) -> Json:
 
 
 @route(
-    router, "POST /v1/reservation", "create_reservation", "Reserve a site", ReservationAnswer, status_code=201
+    router, "POST /v1/reservation", "create_reservation", "Reserve a site", MadeReservation, status_code=201
 )
 @changes("computeset", "create_reservation")
 def create_reservation(change: Change, body: NewReservation) -> Response:
@@ -207,6 +217,7 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(
             f"you would have more than {MAX_INTERVALS} times reserved that have not ended; cancel some of them"
         )
+    is_checked = _has_image(change, site, body.vc)
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
         "has_ent": body.ent, "public_key": body.public_key.strip(),
@@ -217,7 +228,24 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(str(error)) from None
     (one,) = records.list_reservations(change.session, change.scope, number)
     change.note(f"{site.name}/reservation {number}", after=body.vc)
-    return json_answer(_reservation_json(one), 201, {"Location": change.call.url("/v1/reservation")})
+    made = {**_reservation_json(one), "vc_checked": is_checked}
+    return json_answer(made, 201, {"Location": change.call.url("/v1/reservation")})
+
+
+def _has_image(change: Change, site: Site, vc: str) -> bool:
+    """Whether the cluster image is known to be there; another site is not asked. Problem when it is not there."""
+    if site.address is not None:
+        return False
+    try:
+        known = cluster_images(LocalSite(change.call.service.rocks, ""))
+    except RocksError as error:
+        _LOG.warning("the cluster images of %s are not known: %s", site.name, error)
+        return False
+    if vc in known:
+        return True
+    near = get_close_matches(vc, known, 1)
+    advice = f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:20]) or 'none yet'}"
+    raise invalid(f"{site.name} has no cluster image {vc}; {advice}")
 
 
 @route(router, "DELETE /v1/reservation/{r}", "cancel_reservation", "Cancel a reservation", status_code=204)

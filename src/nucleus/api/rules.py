@@ -38,6 +38,9 @@ MAX_UNFINISHED = 1000
 MAX_TOKENS = 100
 """Usable tokens of a user."""
 
+_RECENT_SECONDS = 5.0
+"""A state that was read so short a time ago is as good as read now."""
+
 DEFAULT_TEXT = """\
 You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
 systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
@@ -97,6 +100,13 @@ def demand_startable(node: Node) -> None:
             "node-syncing",
             f"the disk of {node.name} is on its way; wait until it is ready",
         )
+
+
+def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
+    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
+    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
+    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
+    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""
 
 
 def demand_quota(

@@ -57,6 +57,7 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", _REQUEST)),
     (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", r"add-iface=ent", _REQUEST)),
     (("pragma", "list", "cluster"), (_REQUEST, r"json=yes")),
+    (("pragma", "list", "repository"), (r"json=yes",)),
     (("pragma", "shutdown"), (_NAME,)),
     (("pragma", "clean"), (_NAME,)),
     (_SCREEN, (_NAME,)),

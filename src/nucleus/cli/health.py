@@ -15,6 +15,7 @@ from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
 from nucleus.poller.poller import Poller, interval_seconds, late_seconds
+from nucleus.reservations import records
 from rocks.core.errors import BusyError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _print_status(configuration: Configuration) -> int:
         sources = observations.read_sources(session)
         values = status.gauges(session, now)
         nodes, late = nodes_without_set(session), late_sets(session)
-        strays = nodes_without_host(session)
+        strays, reservations = nodes_without_host(session), records.alarms(session)
     late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
@@ -85,8 +86,10 @@ def _print_status(configuration: Configuration) -> int:
     for node in nodes:
         print(
             f"alarm: {node.target} is on, on {node.host}, and in no computeset;"
-            " its owner may have it stopped: rocks stop host vm, by its name in rocks list cluster"
+            f" its owner may have it stopped: rocks stop host vm {node.rocks_name}"
         )
+    for one in reservations:
+        print(f"alarm: reservation {one.reservation} of {one.site} {one.what}")
     for number in late:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"
@@ -96,7 +99,11 @@ def _print_status(configuration: Configuration) -> int:
             f"alarm: Slurm has nodes in the partition {configuration.batch.partition} that are no hosts of the cluster,"
             f" and computesets leave them out: {collect(strays)}; take them out of the partition, or rocks add host"
         )
-    return 1 if nodes or late or strays or late_polls or any(one.failures for one in sources) else 0
+    return (
+        1
+        if nodes or late or strays or reservations or late_polls or any(one.failures for one in sources)
+        else 0
+    )
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from nucleus.configuration import read_configuration
 from rocks.core.errors import RocksError
@@ -72,8 +74,20 @@ def program() -> int:
     return main(sys.argv[1:])
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the word that a misspelled one resembles."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if found:
+            near = get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), 1)
+            message = f"there is no {self.prog} {found[1]}"
+            message += f"; did you mean {self.prog} {near[0]}?" if near else f"; see {self.prog} --help"
+        super().error(message)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nucleus", description="The service of virtual clusters.")
+    parser = _Parser(prog="nucleus", description="The service of virtual clusters.")
     parser.add_argument(
         "--file", type=Path, help="the settings; without it /etc/rocks/nucleus.toml, if it exists"
     )

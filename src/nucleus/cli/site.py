@@ -22,7 +22,7 @@ from nucleus.mirror import audit, clusters, identity
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from nucleus.reservations import records
-from rocks.core.errors import IncoherentError, UserError
+from rocks.core.errors import IncoherentError, StateError, UserError
 
 if TYPE_CHECKING:
     import argparse
@@ -85,6 +85,21 @@ def _add_allocation(given: Any, session: Session) -> None:
     record(session, "add_allocation", name)
 
 
+def _remove_allocation(given: Any, session: Session) -> None:
+    name = given.allocation
+    used = session.value("SELECT COUNT(*) FROM computeset WHERE account = %s", (name,))
+    if used:
+        raise StateError(
+            f"the allocation {name} stays: {used} computesets are charged to it; nucleus allocation permit {name}"
+            " CLUSTER --remove lets a cluster charge it no more"
+        )
+    changed = identity.remove_allocation(session, name)
+    if changed is None:
+        raise UserError(f"there is no allocation {name!r}; nucleus allocation list")
+    clusters.bump_generation(session, changed)
+    record(session, "remove_allocation", name)
+
+
 def _permit_allocation(given: Any, session: Session) -> None:
     cluster = the_cluster(session, given.cluster)
     if not identity.set_allocation(session, cluster.id, given.allocation, not given.remove):
@@ -122,6 +137,21 @@ def _add_site(given: Any, session: Session) -> None:
     with unique(f"the site {name}"):
         session.insert("reservation_site", {**columns, "address": given.address, "project_id": project})
     record(session, "add_site", name)
+
+
+def _remove_site(given: Any, session: Session) -> None:
+    site = records.find_site(session, given.site, is_locked=True)
+    if site is None:
+        raise UserError(f"there is no site {given.site!r}; nucleus site list")
+    living = records.living_of_site(session, site.id)
+    if living:
+        raise StateError(
+            f"the site {site.name} has reservations that have not ended; as an operator:"
+            f" {', '.join(f'comet reservation cancel {number}' for number in living[:5])}{', …' if living[5:] else ''},"
+            " then try again when comet reservation list shows that they have ended"
+        )
+    records.remove_site(session, site.id)
+    record(session, "remove_site", site.name)
 
 
 def _retire_site(given: Any, session: Session) -> None:
@@ -179,6 +209,9 @@ _COMMANDS = {
     "allocation": {
         "list": Action("list the allocations and the clusters that may charge them", _list_allocations),
         "add": Action("add an allocation", _add_allocation, ("allocation",)),
+        "remove": Action(
+            "remove an allocation to which nothing is charged", _remove_allocation, ("allocation",)
+        ),
         "permit": Action(
             "let a cluster charge an allocation, or no more",
             _permit_allocation,
@@ -201,6 +234,9 @@ _COMMANDS = {
                 ("--project", {"metavar": "PROJECT", "help": "its members administer the site"}),
                 ("--ent", {"action": "store_true", "help": "it has the network ent to other sites"}),
             ),
+        ),
+        "remove": Action(
+            "remove a site, and its reservations, which must have ended", _remove_site, ("site",)
         ),
         "retire": Action(
             "let nobody reserve a site that is gone, and end what is reserved there", _retire_site, ("site",)

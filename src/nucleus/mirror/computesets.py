@@ -94,10 +94,11 @@ def store_computeset(session: Session, number: int, version: int, changed: dict[
 
 
 class NodeWithoutSet(NamedTuple):
-    """A compute of owners that is on, and in no living set; `target` is CLUSTER/NODE."""
+    """A compute of owners that is on, and in no living set; `target` is CLUSTER/NODE, as owners call it."""
 
     id: int
     target: str
+    rocks_name: str
     host: str | None
     project_id: int | None
     cluster_id: int
@@ -108,7 +109,7 @@ def nodes_without_set(session: Session) -> list[NodeWithoutSet]:
     return [
         NodeWithoutSet(*row)
         for row in session.rows(
-            "SELECT n.id, CONCAT(c.name, '/', n.name), n.physical_host, c.project_id, c.id FROM node n"
+            "SELECT n.id, CONCAT(c.name, '/', n.name), n.rocks_name, n.physical_host, c.project_id, c.id FROM node n"
             " JOIN cluster c ON c.id = n.cluster_id LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
             " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND c.project_id IS NOT NULL"
             " AND m.node_id IS NULL ORDER BY c.name, n.name"

@@ -178,6 +178,15 @@ def list_allocations(session: Session) -> list[tuple[str, str]]:
     return [(name, clusters) for name, clusters in rows]
 
 
+def remove_allocation(session: Session, name: str) -> list[int] | None:
+    """Forget the allocation; the clusters that could charge it, or None when there is none of this name."""
+    clusters = session.rows(
+        "SELECT x.cluster_id FROM cluster_allocation x JOIN allocation a ON a.id = x.allocation_id WHERE a.name = %s",
+        (name,),
+    )
+    return [number for (number,) in clusters] if session.delete("allocation", name=name) else None
+
+
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:
     """Let the cluster charge the allocation, or no more; False when there is none of this name."""
     number = session.value("SELECT id FROM allocation WHERE name = %s", (name,))

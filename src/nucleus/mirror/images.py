@@ -24,7 +24,9 @@ _UPLOADED = re.compile(r"nucleus-[0-9]+\.iso")
 
 
 class Image(NamedTuple):
-    """An image. `project_id` None: everybody's. `in_use`: nodes that have it in their drive."""
+    """An image. `project_id` None: everybody's. `in_use`: nodes that have it in their drive, now or from the
+    next power-on.
+    """
 
     id: int
     project_id: int | None
@@ -63,7 +65,7 @@ _REFERENCE = "IF(i.project_id IS NULL, CONCAT('public/', i.name), CONCAT('projec
 _FROM = "FROM image i LEFT JOIN project p ON p.id = i.project_id"
 _IMAGE = (
     "SELECT i.id, i.project_id, p.name, i.name, i.size_bytes, i.sha256, i.md5, i.state, u.username, i.created,"
-    f" (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND n.iso = {_REFERENCE})"
+    f" (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND {_REFERENCE} IN (n.iso, n.iso_active))"
     f" {_FROM} LEFT JOIN user u ON u.id = i.uploaded_by"
 )
 _UPLOAD = f"SELECT {columns_of('upload', Upload._fields)} FROM upload"
@@ -110,11 +112,11 @@ def find_image(
 
 
 def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str, str]]:
-    """(cluster, kind, name) of the nodes that have this image in their drive, as far as the asker may see them."""
+    """(cluster, kind, name) of the nodes that `Image.in_use` counts, as far as the asker may see them."""
     condition, values = visible(scope)
     return session.rows(
         "SELECT c.name, n.kind, n.name FROM node n JOIN cluster c ON c.id = n.cluster_id"
-        f" WHERE n.gone_at IS NULL AND n.iso = %s AND {condition} ORDER BY c.name, n.id",
+        f" WHERE n.gone_at IS NULL AND %s IN (n.iso, n.iso_active) AND {condition} ORDER BY c.name, n.id",
         [text, *values],
     )
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _KINDS = {"boot": BOOT, "stop": STOP}
 _ENDS = {BOOT: ("booted", "boot_failed"), STOP: ("cleaned", "stop_failed")}
-_OPERATION = "operation"
-"""Key beside the timers: the operation that was stored last."""
+_OPERATION, _HAS_FAILED = "operation", "has_failed"
+"""Keys beside the timers: the operation that was stored last; the interval ends `failed`."""
 
 _AGAIN_SECONDS = 30.0
 _ABSENT_SECONDS = 60.0
@@ -142,6 +142,8 @@ class Controller:
             yield "gone"
         if last is not None and last.state in ENDED_OPERATIONS:
             done, failed = _ENDS[last.kind]
+            if last.kind == STOP and timers.get(_HAS_FAILED):
+                done = "cleaned_after_failure"
             yield done if last.state == SUCCEEDED else failed
         for name in (machine.STOP, machine.BEGIN):
             if self._clock.is_due(timers[name]):
@@ -158,6 +160,8 @@ class Controller:
                 unique_key=f"reservation/{one.id}/{one.version}",
             )  # fmt: skip
             timers[_OPERATION] = operations.insert_operation(session, new).id
+        if step.is_failure:
+            timers[_HAS_FAILED] = True
         changed = {"state": step.state, "timers": timers, "reason": one.reason or step.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
         if self._configuration.mail.server and step.state in mail.STATES:

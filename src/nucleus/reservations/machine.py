@@ -16,11 +16,15 @@ BEGIN, STOP = "begin", "stop"
 
 
 class Step(NamedTuple):
-    """What follows from an event. `action`: boot or stop, an operation; `reason`: in words for owners."""
+    """What follows from an event. `action`: boot or stop, an operation; `reason`: in words for owners.
+
+    `is_failure`: the interval ends `failed`, since its cluster never ran.
+    """
 
     state: str
     action: str = ""
     reason: str | None = None
+    is_failure: bool = False
 
 
 TABLE: dict[tuple[str, str], Step] = {
@@ -29,14 +33,17 @@ TABLE: dict[tuple[str, str], Step] = {
     (WAITING, STOP): Step(FAILED, reason="the service did not run at its time"),
     (WAITING, BEGIN): Step(STARTING, "boot"),
     (STARTING, "cancel"): Step(STOPPING, "stop", "cancelled"),
-    (STARTING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
-    (STARTING, "boot_failed"): Step(STOPPING, "stop", NOT_STARTED),
+    (STARTING, "gone"): Step(
+        STOPPING, "stop", "the site's scheduler has ended the reservation", is_failure=True
+    ),
+    (STARTING, "boot_failed"): Step(STOPPING, "stop", NOT_STARTED, is_failure=True),
     (STARTING, "booted"): Step(RUNNING),
-    (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time"),
+    (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time", is_failure=True),
     (RUNNING, "cancel"): Step(STOPPING, "stop", "cancelled"),
     (RUNNING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
     (RUNNING, STOP): Step(STOPPING, "stop"),
     (STOPPING, "stop_failed"): Step(STOPPING, "stop"),
     (STOPPING, "cleaned"): Step(STOPPED),
+    (STOPPING, "cleaned_after_failure"): Step(FAILED),
 }
 """(state, kind of event) → what follows."""

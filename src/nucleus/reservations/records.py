@@ -279,3 +279,39 @@ def running_operations(session: Session, operation: Operation) -> tuple[int, int
 def living_of(session: Session, user_id: int) -> int:
     """How many intervals of a user have not ended."""
     return int(session.value(f"SELECT COUNT(*){_OF_SITE} {_LIVING} AND r.user_id = %s", (*LIVING, user_id)))
+
+
+def living_of_site(session: Session, site_id: int) -> list[int]:
+    """The reservations of a site with an interval that has not ended."""
+    rows = session.rows(
+        f"SELECT DISTINCT r.id{_OF_SITE} {_LIVING} AND s.id = %s ORDER BY r.id", (*LIVING, site_id)
+    )
+    return [number for (number,) in rows]
+
+
+def remove_site(session: Session, site_id: int) -> None:
+    """Forget a site and its reservations, all of which have ended."""
+    session.delete("reservation", site_id=site_id)
+    session.delete("reservation_site", id=site_id)
+
+
+class Alarm(NamedTuple):
+    """An interval that an operator must look at; `what` follows the number of its reservation in a sentence."""
+
+    reservation: int
+    site: str
+    what: str
+
+
+def alarms(session: Session) -> list[Alarm]:
+    """Intervals of the last day that have failed, and those that are still `stopping` after their end."""
+    rows = session.rows(
+        f"SELECT r.id, s.name, i.state, IFNULL(i.reason, ''){_OF_SITE}"
+        " (i.state = %s AND i.ends_at > UTC_TIMESTAMP(3) - INTERVAL 1 DAY)"
+        " OR (i.state = %s AND i.ends_at < UTC_TIMESTAMP(3)) ORDER BY i.id",
+        (FAILED, STOPPING),
+    )
+    return [
+        Alarm(number, site, f"has failed: {reason}" if state == FAILED else "stays stopping after its end")
+        for number, site, state, reason in rows
+    ]

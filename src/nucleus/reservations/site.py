@@ -158,6 +158,15 @@ def remove(site: Site, requested: Requested) -> None:
     site.remove_key(requested)
 
 
+def cluster_images(site: Site) -> list[str]:
+    """The names of the cluster images that a site has. ToolError or HostError when it does not state them."""
+    text = site.pragma(("list", "repository", "json=yes"))
+    try:
+        return [str(row["virtual image"]) for row in json.loads(text or "[]")]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ToolError(f"pragma list repository printed {text[:80]!r}, which is no list") from None
+
+
 def read_cluster(text: str) -> Seen | None:
     """The one cluster of `pragma list cluster … json=yes`. ToolError for anything else."""
     try:

@@ -92,6 +92,15 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", limits]]
     assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "ann"]]
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"], ["old"]]
+    done("allocation remove old")
+    assert rows(done("allocation list"))[1:] == [["acc", "vc2"]]
+    computeset = "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count) VALUES"
+    sql(pool, f"{computeset} ({cluster_number}, 'completed', 'acc', 1, 1)")
+    assert "1 computesets are charged to it; nucleus allocation permit acc" in nucleus.refused(
+        "allocation remove acc"
+    )
+    sql(pool, "DELETE FROM computeset")
+    assert "nucleus allocation list" in nucleus.refused("allocation remove old")
     assert rows(done("user list"))[1:] == [
         ["ann", "ann@example.org", "Ann Lee", "yes", "no", "gamma"],
         ["root", "no", "yes", "alpha"],
@@ -107,6 +116,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("add_user", "ann", "gamma"),
         ("add_user", "root", "operator"),
         *(expected for _, expected in silent),
+        ("remove_allocation", "old", None),
     ]
 
 

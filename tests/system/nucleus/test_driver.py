@@ -323,7 +323,8 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     switch("active", "name = 'vm-vc2-3'")
     assert alarms() == ([begun], 1), "once"
     assert main(["status"]) == 1
-    assert "alarm: vc2/vm-vc2-3 is on, on host-3" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "alarm: vc2/vm-vc2-3 is on, on host-3" in printed and "rocks stop host vm vm-vc2-3\n" in printed
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
 

@@ -190,6 +190,8 @@ def process(machines: MachineSite, pool: Pool, tmp_path: Path) -> Iterator[Proce
 def test_a_cluster_runs_from_begin_to_ten_minutes_before_the_end(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
+    assert "dock6" in site.cluster_images(site.LocalSite(Rocks(process.executor, 60.0), ""))
+    process.executor.calls.clear()
     process.reserve(30)
     process.turn()
     assert process.states() == ["waiting"] and process.executor.calls == []
@@ -242,7 +244,7 @@ def test_a_cluster_that_cannot_be_booted_disturbs_no_other(
     good = process.reserve(30)
     process.hands.ahead_seconds = 61
     process.until("running", good)
-    process.until("stopped", bad)
+    process.until("failed", bad)
     reason = sql(process.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (bad,))
     assert reason[0][0].startswith("the cluster was not started: ") and "image" not in reason[0][0], reason
     assert process.states(away) == ["stopping"], "what may run there is looked for again"
@@ -274,7 +276,7 @@ def test_a_cluster_that_never_answers_is_removed_in_time(
     process.hands.ahead_seconds = 61
     process.turn()
     process.hands.ahead_seconds = 60 + 21 * 60
-    process.until("stopped")
+    process.until("failed")
     nothing_is_left(machines)
 
 

@@ -193,6 +193,16 @@ def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, co
     assert "State: cancelled" in comet("computeset", "--state=all").out
 
 
+@pytest.mark.parametrize("line", [("power", "shutdown", "vc2", "1"), ("power", "off", "vc2", "1", "--yes")])
+def test_a_set_that_has_ended_is_not_asked_about(
+    server: NucleusServer, comet: Comet, line: tuple[str, ...]
+) -> None:
+    comet("start", "vc2", "vm-vc2-0")
+    server.sets[1]["state"] = "cancelled"
+    refused = comet(*line)
+    assert (refused.status, refused.err) == (5, "computeset 1 is cancelled; there is nothing to end\n")
+
+
 def test_usage_is_asked_for_a_time(
     server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,7 +276,8 @@ def test_without_a_ca_file_those_of_the_machine_are_trusted() -> None:
         ({"code": "acknowledge", "user": "ann"}, "there is none. Read and acknowledge it: comet acknowledge"),
         (
             {"code": "eject-image", "targets": ["vc2", "vc2 n[0-1]"]},
-            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]",
+            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]. A machine that is"
+            " on keeps it until it is off",
         ),
         ({"code": "get-scope"}, "there is none; GET /v1/x"),
         ({"code": "of-a-later-server"}, "there is none; GET /v1/x"),
@@ -290,6 +291,35 @@ def test_a_remedy_of_the_server_is_a_command(
 ) -> None:
     document = {"detail": "there is none; GET /v1/x", "reason": "there is none", "remedy": remedy}
     server.answers["/operation"] = answer(404, json.dumps(document).encode())
+    with pytest.raises(CometError) as refused:
+        client.operations()
+    assert str(refused.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("detail", "errors", "expected"),
+    [
+        (
+            "the request is not valid: scopes/0: it must be one of 'read'",
+            [("#/scopes/0", "it must be one of 'read'"), ("#/scopes/1", "it must be one of 'read'")],
+            "--scopes: it must be one of 'read'",
+        ),
+        (
+            "a walltime of 9 minutes is not possible",
+            [("#/walltime_mins", "1 to 5")],
+            "a walltime of 9 minutes is not possible",
+        ),
+        ("the request is not valid: x", [], "the request is not valid: x"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_its_option(
+    server: NucleusServer, client: Client, detail: str, errors: list[tuple[str, str]], expected: str
+) -> None:
+    document = {
+        "detail": detail,
+        "errors": [{"pointer": pointer, "detail": text} for pointer, text in errors],
+    }
+    server.answers["/operation"] = answer(400, json.dumps(document).encode())
     with pytest.raises(CometError) as refused:
         client.operations()
     assert str(refused.value) == expected

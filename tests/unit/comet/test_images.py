@@ -43,7 +43,7 @@ def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet
     assert held.status == 5
     assert held.err == (
         "public/a.iso is in the drive of vc2. Take it out first: comet iso detach vc2,"
-        " comet iso detach vc2 vm-vc2-[0-1]\n"
+        " comet iso detach vc2 vm-vc2-[0-1]. A machine that is on keeps it until it is off\n"
     )
     assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
     assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
@@ -104,3 +104,11 @@ def test_an_upload_goes_on_when_the_server_starts_anew(
     uploaded = comet("iso", "upload", str(image))
     assert uploaded.status == 0, uploaded.err
     assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in server.images
+
+
+def test_a_misspelled_image_is_named_and_an_empty_list_says_so(server: NucleusServer, comet: Comet) -> None:
+    server.images.clear()
+    assert "there is no image for your drives" in comet("iso", "list").err
+    server.images += ["public/str-debian.iso"]
+    refused = comet("iso", "attach", "str-debain.iso", "vc2")
+    assert (refused.status, "Did you mean: str-debian.iso?" in refused.err) == (4, True), refused.err

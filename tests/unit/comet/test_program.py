@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from comet.cli.main import run
+from comet.client.durations import walltime_to_minutes
+from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer, cluster
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
@@ -184,3 +187,14 @@ print(json.dumps([number, rows, Comet.list_iso(), Comet.console_url("vc2"), Clus
     assert (number, count, images) == (1, 4, ["public/debian.iso"])
     assert rows == ["vc2", "n0", "n1", "vm-vc2-2", "vm-vc2-3"]
     assert url.startswith(server.url)
+
+
+def test_help_names_the_command_that_a_word_resembles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "reservaton"]) == 2
+    assert "Did you mean: comet reservation list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["9999999999h", "99999999999m"])
+def test_a_walltime_that_is_too_long_is_not_called_no_number(text: str) -> None:
+    with pytest.raises(UsageError, match="is too long: give at most 9 digits"):
+        walltime_to_minutes(text)

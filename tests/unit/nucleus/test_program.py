@@ -67,3 +67,10 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
             program.main([command, "--help"])
         assert raised.value.code == 0
         assert f"{line[0].upper()}{line[1:]}."[:40] in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_misspelled_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, meant in ((["stauts"], "nucleus status"), (["site", "remvoe"], "nucleus site remove")):
+        with pytest.raises(SystemExit):
+            program.main(arguments)
+        assert f"did you mean {meant}?" in capsys.readouterr().err

@@ -47,6 +47,8 @@ def test_what_is_no_cluster_is_refused(text: str) -> None:
 
 def test_each_state_that_lives_has_a_way_out() -> None:
     final = {step.state for step in TABLE.values()} - set(LIVING)
+    unbooted = {state for (state, event), step in TABLE.items() if step.is_failure}
+    assert unbooted == {"starting"} and TABLE["stopping", "cleaned_after_failure"].state == "failed"
     assert final == {"stopped", "cancelled", "failed"} and not final & {state for state, _ in TABLE}
     for state in LIVING:
         reached, new = set(), {state}

@@ -196,6 +196,17 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
     assert service.ask("ann", "PUT", f"{SETS}{number}/reboot", headers=MODERN).json()["kind"] == "reboot_set"
 
 
+def test_a_node_that_is_off_is_not_reset(service: Client, pool: Pool) -> None:
+    path = "/v1/cluster/vc2/frontend/"
+    sql(pool, "UPDATE node SET state = 'nostate' WHERE name = 'vc2'")
+    sql(pool, "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 9 SECOND")
+    for action in ("reset", "reboot"):
+        refused = service.ask("ann", "PUT", path + action, headers=PROBLEMS)
+        assert refused.status_code == 409 and "vc2 is off (as was seen " in refused.json()["detail"]
+    assert service.ask("ann", "PUT", f"{path}poweron", headers=MODERN).status_code == 202
+    assert service.ask("ann", "PUT", f"{path}reset", headers=MODERN).status_code == 202, "it comes after that"
+
+
 def test_names_change_all_at_once(service: Client) -> None:
     path = "/v1/cluster/vc2/rename"
     names = lambda: [one["name"] for one in service.get("ann", "/v1/cluster/vc2").json()["computes"]]  # noqa: E731

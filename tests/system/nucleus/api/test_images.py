@@ -76,9 +76,14 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert held.status_code == 409
     reason = "project/alpha/inst.iso is in the drive of the frontend of vc2 and vm-vc2-[0-1] of vc2"
     assert held.json()["reason"] == reason
-    assert held.json()["detail"] == f"{reason}; take it out first: attach_iso with an empty iso_name"
+    assert held.json()["detail"] == (
+        f"{reason}; take it out first: attach_iso with an empty iso_name; a machine that is on keeps it until it is off"
+    )
     assert held.json()["remedy"] == {"code": "eject-image", "targets": ["vc2", "vc2 vm-vc2-[0-1]"]}
-    sql(pool, "UPDATE node SET iso = NULL")
+    sql(pool, "UPDATE node SET iso = NULL, iso_active = IF(name = 'vc2', 'project/alpha/inst.iso', NULL)")
+    held = service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso", headers=MODERN)
+    assert (held.status_code, held.json()["remedy"]["targets"]) == (409, ["vc2"]), "it runs with it"
+    sql(pool, "UPDATE node SET iso_active = NULL")
     assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
     assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 204
     assert service.get("ann", "/v1/image").json() == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
@@ -118,6 +119,49 @@ def test_what_runs_beyond_its_end_uses_the_site(service: Client, sites: None, po
     assert left(service, -1, 0.1) == (64, 192)
 
 
+def test_a_misspelled_cluster_image_is_refused(
+    service: Client, sites: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = '[{"virtual image": "dock6"}, {"virtual image": "basic"}]'
+    monkeypatch.setattr(Rocks, "pragma", lambda self, arguments: printed)
+    refused = reserve(service, vc="dokc6")
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "UCSD has no cluster image dokc6; did you mean dock6?"
+    assert reserve(service, vc="x").json()["detail"] == "UCSD has no cluster image x; it has: basic, dock6"
+    assert reserve(service).json()["vc_checked"] is True
+    away = reserve(service, site="NCHC", vc="dokc6", cpus=1, memory_gb=1)
+    assert away.json()["vc_checked"] is False, "another site is not asked"
+
+
+def test_status_has_alarms_of_reservations(
+    service: Client, sites: None, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = reserve(service).json()["id"]
+    main(["status"])
+    assert "alarm: reservation" not in capsys.readouterr().out
+    sql(pool, "UPDATE reservation_interval SET state = 'failed', reason = 'it was not started'")
+    assert main(["status"]) == 1
+    assert f"alarm: reservation {number} of UCSD has failed: it was not started" in capsys.readouterr().out
+    sql(
+        pool,
+        "UPDATE reservation_interval SET state = 'stopping', ends_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY",
+    )
+    assert main(["status"]) == 1
+    assert f"alarm: reservation {number} of UCSD stays stopping" in capsys.readouterr().out
+
+
+def test_a_site_is_removed_when_its_reservations_have_ended(
+    service: Client, sites: None, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = reserve(service).json()["id"]
+    assert main(["site", "remove", "UCSD"]) == 1
+    assert f"comet reservation cancel {number}," in capsys.readouterr().err
+    sql(pool, "UPDATE reservation_interval SET state = 'cancelled'")
+    assert main(["site", "remove", "UCSD"]) == 0 and main(["site", "remove", "UCSD"]) == 1
+    assert [one["name"] for one in service.get("ann", SITES).json()] == ["NCHC"]
+    assert service.get("ann", ALL).json() == []
+
+
 def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
     assert reserve(service, cpus=1, repeat="daily", until=at(99 * 24)).status_code == 201
     assert reserve(service, cpus=1).status_code == 201
@@ -128,8 +172,9 @@ def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
 
 def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: Pool) -> None:
     mine = reserve(service).json()
+    assert mine.pop("vc_checked") is False, "the site of the tests has no list"
     others = reserve(service, "bob", repeat="daily", until=at(60)).json()
-    assert len(others["intervals"]) == 3
+    assert len(others["intervals"]) == 3 and others.pop("vc_checked") is False
     assert service.get("ann", ALL).json() == [mine] and service.get("bob", ALL).json() == [others]
     assert service.get("root", ALL).json() == service.get("eve", ALL).json() == [mine, others]
     assert service.ask("ann", "DELETE", f"{ALL}/{others['id']}", headers=PROBLEMS).status_code == 404

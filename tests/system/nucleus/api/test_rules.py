@@ -46,6 +46,7 @@ def test_a_node_that_cannot_start_is_not_powered_on(
     sql(pool, f"UPDATE node SET {changes} WHERE name IN ('vc2', 'vm-vc2-0')")
     answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/poweron", headers={**MODERN, **PROBLEMS})
     assert (answer.status_code, answer.json().get("code")) == (status, code)
+    sql(pool, "UPDATE node SET state = 'active' WHERE name IN ('vc2', 'vm-vc2-0')")
     answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/reset", headers={**MODERN, **PROBLEMS})
     assert answer.status_code == 202, "what runs is not kept from being reset"
 
