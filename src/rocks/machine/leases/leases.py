@@ -184,10 +184,10 @@ def was_cut_off(attempt: Attempt) -> bool:
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state in ("starting", SAVED)
 
 
-def give_up_unused(database: Database, attempts: Sequence[Attempt]) -> None:
+def release_unused(database: Database, attempts: Sequence[Attempt]) -> None:
     """Release the leases of machines that certainly do not run."""
     unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]
-    leases.give_up_leases(database, [attempt.vm.name for attempt in unused])
+    leases.release_keeping_reasons(database, [attempt.vm.name for attempt in unused])
     for attempt in unused:
         attempt.lease_is_unused = False
 
@@ -262,16 +262,16 @@ def take_over_vms(
         )
 
 
-class GivenUp(NamedTuple):
-    """Machine in lower case → why its migration was not given up; and lines about the disks of the others."""
+class AbortedMoves(NamedTuple):
+    """Machine in lower case → why its migration was not aborted; and lines about the disks of the others."""
 
     failed: dict[str, RocksError]
     warnings: tuple[str, ...]
 
 
-def give_up_moves(
+def abort_moves(
     database: Database, moving: Sequence[Lease], force: Force, report: Report | None = None
-) -> GivenUp:
+) -> AbortedMoves:
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 
     As `take_over_vms` for the new host, which may run the machine. One that answers is not silent, whatever it says:
@@ -293,7 +293,7 @@ def give_up_moves(
         assert lease.target is not None
         here, there = answers[lease.name]
         if _waits_for_images(database, lease, here, there):
-            error = _give_up_waiting(database, lease, report or warnings.append)
+            error = _abort_waiting(database, lease, report or warnings.append)
             failed.update({} if error is None else {lease.name.lower(): error})
             continue
         if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
@@ -307,8 +307,8 @@ def give_up_moves(
         if isinstance(proof, RocksError):
             failed[lease.name.lower()] = proof
             continue
-        _give_up_move(database, lease, has_arrived(lease, here, there), report or warnings.append)
-    return GivenUp(failed, tuple(warnings))
+        _abort_move(database, lease, has_arrived(lease, here, there), report or warnings.append)
+    return AbortedMoves(failed, tuple(warnings))
 
 
 def _waits_for_images(
@@ -322,7 +322,7 @@ def _waits_for_images(
     return has_images and has_arrived(lease, here, there) is True
 
 
-def _give_up_waiting(database: Database, lease: Lease, report: Report) -> RocksError | None:
+def _abort_waiting(database: Database, lease: Lease, report: Report) -> RocksError | None:
     """End the machine on its new host, and give it back to its old one; the error of the host. Commits."""
     assert lease.target is not None
     database.end_reading()
@@ -331,11 +331,11 @@ def _give_up_waiting(database: Database, lease: Lease, report: Report) -> RocksE
         ((_, outcome),) = perform_operations(database, fleet, {lease.target: [end]})
     error = error_of(outcome)
     if error is None:
-        _give_up_move(database, lease, True, report)
+        _abort_move(database, lease, True, report)
     return error
 
 
-def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report: Report) -> None:
+def _abort_move(database: Database, lease: Lease, arrived: bool | None, report: Report) -> None:
     """Give the machine back to its old host; its disks are in doubt unless it is known to run there. Commits."""
     assert lease.target is not None and lease.host is not None
     covered = leases.disks_of(database, lease.name)

@@ -143,7 +143,7 @@ TABLES = {
     "cover_disks": lambda rows, disks: None,
     "set_state": _set_state,
     "release_leases": _release_leases,
-    "give_up_leases": _release_leases,
+    "release_keeping_reasons": _release_leases,
     "forget_reasons": lambda rows, names: None,
     "put_up_fences": _put_up_fences,
     "fences_of_hosts": _fences_of_hosts,
