@@ -62,7 +62,7 @@ _AWAKE_SECONDS = 600.0
 """The server ends a connection that is idle for hours."""
 
 
-class Ways(NamedTuple):
+class MoveReporter(NamedTuple):
     """How a move reports: `notify` prints a line, `progress` shows one that the next replaces."""
 
     notify: Callable[[str], None]
@@ -76,13 +76,13 @@ class File(NamedTuple):
     fact: ImageFact | None
 
 
-def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
+def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) -> list[str]:
     """Move the machine to the physical host; returns lines for the operator. Commits.
 
     UserError and StateError when it cannot be moved, BusyError while another command changes it: then nothing is
     changed. After an error of a host the machine is where it was, and the same command continues.
     """
-    ensure_epoch(database, ways.notify)
+    ensure_epoch(database, reporter.notify)
     ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
@@ -94,11 +94,11 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     target = load_target(database, vm, host)
     plan = plan_of(database, vm, target)
     files = _check(database, vm, target, plan, copies)
-    _warn_of_start(database, vm, target, plan, ways.notify)
+    _warn_of_start(database, vm, target, plan, reporter.notify)
     there = [DiskCopy(target.name, file.new_path) for file in plan.files]
     disk_copies.put_copies(database, vm.name, there)
     database.commit()
-    lines = [line for file in files for line in _copy(database, vm, target, file, copies, ways)]
+    lines = [line for file in files for line in _copy(database, vm, target, file, copies, reporter)]
     record_move(database, vm, target, plan)
     database.commit()
     (moved,) = table.load_vms(database, [name])
@@ -254,7 +254,12 @@ def _check_space(
 
 
 def _copy(
-    database: Database, vm: VirtualMachine, target: Host, file: File, copies: list[DiskCopy], ways: Ways
+    database: Database,
+    vm: VirtualMachine,
+    target: Host,
+    file: File,
+    copies: list[DiskCopy],
+    reporter: MoveReporter,
 ) -> list[str]:
     """Copy a file; a line for the operator."""
     move, fact = file
@@ -271,7 +276,7 @@ def _copy(
         fact.size_bytes,
         DiskCopy(target.name, move.new_path) in copies,
     )
-    meter = Meter(ways.progress, move.path, fact.used_bytes)
+    meter = Meter(reporter.progress, move.path, fact.used_bytes)
     awake = monotonic_seconds()
 
     def watch(passed: int) -> None:
@@ -284,7 +289,7 @@ def _copy(
 
     database.end_reading()
     digest = move_disk(old, new, FleetSettings(), disk, watch)
-    ways.progress("")
+    reporter.progress("")
     if dry_run.is_on():
         return []
     size = f"{size_text(fact.size_bytes)}, of which {size_text(fact.used_bytes)} are used"
