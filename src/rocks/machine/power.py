@@ -18,8 +18,8 @@ from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
-from rocks.machine.leases.leases import Force, abort_moves, take_over_vms
 from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored, place_of
+from rocks.machine.leases.takeover import Force, abort_moves, take_over_vms
 from rocks.machine.moves.live_move_rules import doubt_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import StopAction
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.leases import Report
+    from rocks.machine.leases.takeover import Report
 
 
 ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")

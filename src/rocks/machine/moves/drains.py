@@ -20,8 +20,8 @@ from rocks.machine import records as table
 from rocks.machine.host_load_records import recorded_memory_mb
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.leases import Force
 from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, move_was_interrupted
+from rocks.machine.leases.takeover import Force
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_only_there
 from rocks.machine.moves.live_drains import is_there, lease_there, move_live
