@@ -94,7 +94,7 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
     ended = {name.lower() for name in answer.ended}
     gone = [lease.name for lease in held if lease.name.lower() in ended]
     stopped = [lease.name for lease in held if lease.name in gone and lease.state == STOPPING]
-    leases.give_up_leases(database, stopped)
+    leases.release_keeping_reasons(database, stopped)
     leases.release_leases(
         database, [name for name in gone if name not in stopped], f"it ended by itself on {host}"
     )

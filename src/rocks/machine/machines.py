@@ -1,38 +1,22 @@
-"""Add virtual machines to physical hosts and change them, in the database alone: no host is asked.
-
-A machine that gets another host (`physnode=`) takes its VLANs along: the new host gets the interface rows
-that they need, on the network on which another host carries them. Rows of the old host stay, since other
-machines may need them.
-"""
+"""Add virtual machines to physical hosts, in the database alone: no host is asked."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import VLAN_HIGHEST, read_number
-from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
-from rocks.inventory import node_records as nodes
-from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.host_loading import load_hosts, which_are_vms
+from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
-from rocks.inventory.machine_locks import ensure_locked
-from rocks.inventory.node_records import node_ids
 from rocks.machine import change_records as vm_changes
-from rocks.machine import records as table
 from rocks.machine.addition_plan import (
     DEFAULT_MEMORY_MB,
     HOSTED_VM,
-    LARGEST_DISK_GB,
-    LARGEST_MEMORY_MB,
-    LEAST_MEMORY_MB,
     MAX_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
@@ -42,24 +26,15 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
-from rocks.machine.change_records import HostVlan
-from rocks.machine.disks.copy_records import read_copies
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
-from rocks.machine.maxima import (
-    MAX_CPUS_ATTRIBUTE,
-    MAX_MEMORY_ATTRIBUTE,
-    check_maximum,
-    too_many_cpus,
-)
-from rocks.machine.moves.live_move_rules import check_no_doubt
-from rocks.machine.removed import check_addition, check_names_are_not_held
+from rocks.machine.disks.specification import DEFAULT_SIZE_GB
+from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.inventory.records import Disk, Host, VirtualMachine
+    from rocks.inventory.records import Host
     from rocks.machine.addition_plan import SiteInventory
     from rocks.network.interface_rules import Subnet
 
@@ -218,232 +193,3 @@ def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
         if not attributes.get(attribute):
             raise StateError(f"no VM MAC base {what} is defined; set it: rocks set attr {attribute} {value}")
     return attributes["vm_mac_base_addr"], attributes["vm_mac_base_addr_mask"]
-
-
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-VIRT_TYPES = ("para", "hvm")
-
-
-@dataclass(frozen=True)
-class VmChanges:
-    """The parameters of `rocks set host vm`; None for parameters not given. `container` is a host's name."""
-
-    container: str | None = None
-    disks: str | None = None
-    disk_sizes_gb: str | None = None
-    memory_mb: str | None = None
-    slice: str | None = None
-    virt_type: str | None = None
-    uuid: str | None = None
-    cpus: int | None = None
-    max_cpus: int | None = None
-    max_memory_mb: int | None = None
-
-    @property
-    def of_one_machine(self) -> bool:
-        """Whether there is a change that two machines cannot share."""
-        return (self.disks, self.slice, self.uuid) != (None, None, None)
-
-
-def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> None:
-    """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
-    if len(names) != 1 and changes.of_one_machine:
-        raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
-    ensure_locked(database, names)
-    for name in names:
-        set_vm(database, name, changes)
-
-
-def set_vm(database: Database, name: str, changes: VmChanges) -> None:
-    """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
-
-    UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
-    """
-    if changes == VmChanges():
-        raise UserError(
-            "must supply physnode, disk, disksize, mem, cpus, maxmem, maxcpus, slice, virt-type or uuid: nothing is "
-            "given to change"
-        )
-    columns = _read_columns(changes)
-    maxima = {MAX_CPUS_ATTRIBUTE: changes.max_cpus, MAX_MEMORY_ATTRIBUTE: changes.max_memory_mb}
-    target = _target(database, name, changes.container) if changes.container else None
-    if target is not None:
-        if target.name.lower() == name.lower():
-            raise UserError(f"host {name} cannot be its own physical host; name another one")
-        columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
-    _check_holds_no_vms(database, name)
-    if not which_are_vms(database, [name]):
-        if target is None and "Virt_Type" not in columns:
-            raise UserError(
-                f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
-            )
-        check_names_are_not_held(database, [name])
-    ensure_locked(database, [name])
-    vm_inventory.lock_inventory(database)
-    vm_changes.ensure_vm_row(database, name)
-    vm = table.load_vms(database, [name])[0]
-    _check_maxima(vm, changes)
-    _check_slice(database, vm, changes, target.name if target is not None else None)
-    disks = _plan_disks(vm, changes)
-    if vm.container is not None and (target is not None or disks is not None):
-        check_no_doubt(vm)
-    check_no_copies(database, vm, target, disks)
-    vm_changes.update_vm(database, name, columns)
-    if changes.cpus is not None:
-        nodes.set_column(database, [name], "CPUs", changes.cpus)
-    for attribute, value in maxima.items():
-        if value is not None:
-            set_attribute(database, "host", [name], attribute, str(value))
-    if disks is not None:
-        vm_changes.replace_disks(database, name, disks)
-    if target is not None:
-        vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
-    vm_changes.claim_own_vlans(database, [name])
-
-
-def cpu_warnings(database: Database, names: Sequence[str]) -> list[str]:
-    """The warnings about those machines that have more CPUs than their physical hosts by their records."""
-    return [line for vm in table.load_vms(database, names) if (line := too_many_cpus(vm)) is not None]
-
-
-def _read_columns(changes: VmChanges) -> dict[str, object]:
-    """Column of the machine's own row → value."""
-    columns: dict[str, object] = {}
-    if changes.memory_mb is not None:
-        columns["Mem"] = _read_memory(changes.memory_mb)
-    if changes.slice is not None:
-        columns["Slice"] = read_number("slice", changes.slice, 0)
-    if changes.virt_type not in (None, "None"):
-        if str(changes.virt_type).lower() not in VIRT_TYPES:
-            raise UserError(
-                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
-            )
-        columns["Virt_Type"] = str(changes.virt_type).lower()
-    if changes.uuid is not None:
-        columns["UUID"] = _read_uuid(changes.uuid)
-    return columns
-
-
-def _check_maxima(vm: VirtualMachine, changes: VmChanges) -> None:
-    """UserError for a maximum that is given, and is below what the machine has, or gets with it."""
-    if changes.max_cpus is not None:
-        check_maximum(vm, "maxcpus", changes.max_cpus, changes.cpus or vm.host.cpus)
-    if changes.max_memory_mb is not None:
-        memory_mb = vm.memory_mb if changes.memory_mb is None else int(changes.memory_mb)
-        check_maximum(vm, "maxmem", changes.max_memory_mb, memory_mb)
-
-
-def _target(database: Database, name: str, container: str) -> Host:
-    """The physical host that a machine moves to. Errors as of `check_container`.
-
-    A host that becomes a virtual machine may be on any physical host, as in the output of `rocks dump`: attributes come
-    later there. It is started on a VM container only.
-    """
-    (target,) = load_hosts(database, [container])
-    vms = table.load_vms(database, which_are_vms(database, [name]))
-    is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
-    check_container(target, may_lack_kvm=is_there or not vms)
-    return target
-
-
-def check_no_copies(
-    database: Database, vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None
-) -> None:
-    """StateError when a disk would be a copy that a move made or left: its content is incomplete or old."""
-    container = target if target is not None else vm.container
-    if container is None or (target is None and disks is None):
-        return
-    paths = {disk.path for disk in (vm.disks if disks is None else disks)}
-    for copy in read_copies(database, vm.name):
-        if copy.host == container.name and paths & {copy.path, moving_path(copy.path)}:
-            raise StateError(
-                f"{copy.path} on {copy.host} is a copy of the disk of {vm.name} that a move made or left, and may be "
-                f"old or incomplete; rocks move host vm {vm.name} {copy.host} moves the present disk there"
-            )
-
-
-def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:
-    """UserError when another machine on the physical host has the requested slice."""
-    container = target or (vm.container.name if vm.container is not None else None)
-    if changes.slice is None or container is None:
-        return
-    other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
-    if other is not None:
-        raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
-
-
-def _read_memory(text: str) -> int:
-    try:
-        return read_number("mem", text, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
-    except UserError:
-        raise UserError(
-            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), '
-            f'not "{printable(text)}"'
-        ) from None
-
-
-def _read_uuid(text: str) -> str:
-    if not _UUID.fullmatch(text):
-        raise UserError(
-            f'uuid "{printable(text)}" is not a UUID in lower case, as rocks dump host vm prints it'
-        )
-    return text
-
-
-def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:
-    """The new disks; None for no change. Sizes are by index; 0 leaves the size of a disk unchanged.
-
-    A disk has the size of the recorded one of its path; else that of a disk of its device which it replaces.
-    """
-    if changes.disks is None and changes.disk_sizes_gb is None:
-        return None
-    sizes = [
-        read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
-    ]
-    disks = list(vm.disks) if changes.disks is None else _with_sizes(_read_disks(changes.disks), vm.disks)
-    if len(sizes) > len(disks):
-        raise UserError(f"disksize names {len(sizes)} sizes, but {vm.name} has {len(disks)} disks")
-    return [
-        replace(disk, size_gb=sizes[i]) if i < len(sizes) and sizes[i] else disk
-        for i, disk in enumerate(disks)
-    ]
-
-
-def _with_sizes(disks: Sequence[Disk], recorded: Sequence[Disk]) -> list[Disk]:
-    paths = {disk.path for disk in disks}
-    by_path = {disk.path: disk.size_gb for disk in recorded}
-    replaced = {disk.device: disk.size_gb for disk in recorded if disk.path not in paths}
-    return [
-        replace(disk, size_gb=by_path.get(disk.path, replaced.get(disk.device, disk.size_gb)))
-        for disk in disks
-    ]
-
-
-def _read_disks(text: str) -> list[Disk]:
-    disks = [read_disk(one, DEFAULT_SIZE_GB) for one in split_disks(text)]
-    if not disks:
-        raise UserError('disk "" is not a disk; give TYPE:PATH,DEVICE,BUS')
-    paths = [disk.path for disk in disks]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would corrupt it')
-    return disks
-
-
-def _check_holds_no_vms(database: Database, name: str) -> None:
-    """UserError when the host is the container of virtual machines: it is physical."""
-    held = table.names_in(database, name)
-    if held:
-        raise UserError(
-            f"host {name} is the physical host of {', '.join(held[:3])}{', …' if len(held) > 3 else ''}, so it cannot "
-            "be a virtual machine; name a virtual machine"
-        )
-
-
-def host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
-    """The VLANs of the machine for its new container, on the networks that carry them on the old one or any host."""
-    vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
-    old = vm.container.interfaces if vm.container is not None else ()
-    networks = table.networks_of_vlans(database, vlans)
-    networks |= {i.vlan: i.subnet for i in old if i.is_vlan and i.vlan and i.subnet}
-    return [HostVlan(target.name, vlan, networks[vlan]) for vlan in vlans if vlan in networks]

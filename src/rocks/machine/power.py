@@ -18,8 +18,8 @@ from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
-from rocks.machine.leases.leases import Force, give_up_moves, take_over_vms
 from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored, place_of
+from rocks.machine.leases.takeover import Force, abort_moves, take_over_vms
 from rocks.machine.moves.live_move_rules import doubt_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import StopAction
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.leases import Report
+    from rocks.machine.leases.takeover import Report
 
 
 ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
@@ -130,11 +130,11 @@ def _settled_leases(
     moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
     if force is None or not moving:
         return held, ()
-    given_up = give_up_moves(database, moving, force, report)
+    aborted = abort_moves(database, moving, force, report)
     outcomes.failed.update(
-        {name: given_up.failed[name.lower()] for name in machines if name.lower() in given_up.failed}
+        {name: aborted.failed[name.lower()] for name in machines if name.lower() in aborted.failed}
     )
-    return leases.read_leases(database, list(machines), lock=True), given_up.warnings
+    return leases.read_leases(database, list(machines), lock=True), aborted.warnings
 
 
 def _leave_saved(held: Mapping[str, Lease], silent: dict[str, str], outcomes: Outcomes) -> None:

@@ -28,7 +28,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.leases import (
     Attempt,
-    give_up_unused,
+    release_unused,
     settle_leases,
     still_open,
     take_free_leases,
@@ -98,7 +98,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
         # Also after an interrupt: undo plans, but no operation that was sent to a host.
         database.rollback()
         off = [attempt for attempt in attempts if attempt.is_certainly_off]
-        give_up_unused(database, attempts)
+        release_unused(database, attempts)
         _record_running(database, attempts)
         database.commit()
         _undo_hooks(off, hooks)
@@ -126,7 +126,7 @@ def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[V
         with attempt.failing_alone():
             if _leased(attempt.vm) != before[attempt.vm.name]:
                 moved.append(attempt)
-    give_up_unused(database, moved)
+    release_unused(database, moved)
     take_free_leases(database, moved)
 
 

@@ -167,7 +167,7 @@ def test_a_machine_whose_images_follow_has_arrived_when_it_is_paused(
 ) -> None:
     """libvirt does not resume it, so nothing is waited for; without an arrival its placeholder is removed."""
     monkeypatch.setattr(live_moves, "_SETTLED_SECONDS", 3600.0)
-    arriving_images.make_placeholders(end.host, [IMAGE])
+    arriving_images.create_placeholders(end.host, [IMAGE])
     end.domains.begin_arrival(XML.format(7))
     end.domains.end_arrival("g")
     outcome = end.done(EndArrival("g", 7, images=(IMAGE.path,)))
@@ -181,17 +181,17 @@ def test_a_machine_whose_images_follow_has_arrived_when_it_is_paused(
 
 def test_placeholders_replace_those_of_an_earlier_attempt_only(end: End) -> None:
     """An image that grew has another size; the device of an image that is mapped is neither replaced nor removed."""
-    arriving_images.make_placeholders(end.host, [IMAGE])
-    arriving_images.make_placeholders(end.host, [replace(IMAGE, size_bytes=2**31)])
+    arriving_images.create_placeholders(end.host, [IMAGE])
+    arriving_images.create_placeholders(end.host, [replace(IMAGE, size_bytes=2**31)])
     assert end.dm_devices.read("g-vol-snap").table == Placeholder(2**31 // 512)
     end.dm_devices.ensure_gone("g-vol-snap", Deadline(0))
     end.dm_devices.ensure("g-vol-snap", Linear(2**21, "/dev/zvol/tank/g-vol"))
     with pytest.raises(StateError, match="this host has a device /dev/mapper/g-vol-snap already"):
-        arriving_images.make_placeholders(end.host, [IMAGE])
+        arriving_images.create_placeholders(end.host, [IMAGE])
     arriving_images.remove_placeholders(end.host, [IMAGE.path])
     assert end.dm_devices.read("g-vol-snap") is not None
     with pytest.raises(IncoherentError, match="is no device of an image"):
-        arriving_images.make_placeholders(end.host, [replace(IMAGE, path="/dev/sda")])
+        arriving_images.create_placeholders(end.host, [replace(IMAGE, path="/dev/sda")])
 
 
 def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_the_placeholder(
@@ -199,7 +199,7 @@ def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_t
 ) -> None:
     """A write of its guest would fail; with the image's content it goes on."""
     disk = f"<disk type='block' device='disk'><source dev='{IMAGE.path}'/><target dev='vda'/></disk>"
-    arriving_images.make_placeholders(end.host, [IMAGE])
+    arriving_images.create_placeholders(end.host, [IMAGE])
     end.domains.begin_arrival(XML.format(7).replace("<devices/>", f"<devices>{disk}</devices>"))
     end.domains.end_arrival("g")
     error = end.done(ResumeDomain("g", 7)).error

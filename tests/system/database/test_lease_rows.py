@@ -68,7 +68,7 @@ def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Da
     leases.release_leases(database, [NAME], "its host failed")
     leases.take_leases(database, {NAME: ("b", ())}, "start")
     assert reason(database) == "its host failed"
-    leases.give_up_leases(database, [NAME])
+    leases.release_keeping_reasons(database, [NAME])
     assert (reason(database), leases.read_leases(database, [NAME])[NAME].state) == (
         "its host failed",
         "released",

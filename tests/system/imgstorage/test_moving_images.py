@@ -17,7 +17,7 @@ from rocks.fleet.wire.requests import Operation, OperationOutcome, ResumeDomain,
 from rocks.inventory import host_requests
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine.leases import leases
+from rocks.machine.leases import takeover
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
@@ -118,9 +118,9 @@ def played(
     name = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_")).strip("-")
     made = PlayedHosts(storage, storage.add_vm(name))
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
-    for module in (vm_start, live_moves, live_move_ends, leases):
+    for module in (vm_start, live_moves, live_move_ends, takeover):
         monkeypatch.setattr(module, "ask_facts", made.ask_facts)
-    for module in (vm_start, live_move_ends, leases, vm_power):
+    for module in (vm_start, live_move_ends, takeover, vm_power):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)
     monkeypatch.setattr(host_requests, "ask_facts", made.ask_facts)
     monkeypatch.setattr(live_moves, "move_live", made.move_live)

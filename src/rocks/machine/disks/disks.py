@@ -19,11 +19,11 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.addition_plan import LARGEST_DISK_GB
+from rocks.machine.changes import check_no_copies
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
-from rocks.machine.machines import check_no_copies
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.running_changes import change_request, check_place, notes_of
 from rocks.machine.spec import container_of, disk_spec

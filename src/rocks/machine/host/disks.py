@@ -79,7 +79,7 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
             descriptor = open_file(folder, name, spec.path)
             change = UNCHANGED
             if descriptor is None and not spec.is_cdrom:
-                _make_image(Path(spec.path), spec, owners)
+                _create_image(Path(spec.path), spec, owners)
                 change, descriptor = CHANGED, open_file(folder, name, spec.path)
             if descriptor is None:
                 raise StateError(f"there is no file {spec.path} on this host")
@@ -216,7 +216,7 @@ def _identity(path: str, status: os.stat_result) -> DiskIdentity:
     return DiskIdentity(path, status.st_dev, status.st_ino)
 
 
-def _make_image(path: Path, spec: DiskSpec, owners: ImageOwners) -> None:
+def _create_image(path: Path, spec: DiskSpec, owners: ImageOwners) -> None:
     try:
         with draft(path, replace=False) as image:
             _fill(image, spec, owners)

@@ -243,7 +243,7 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
         )
 
 
-def give_up_leases(database: Database, names: Sequence[str]) -> None:
+def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
     """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
     _release(database, names)
 

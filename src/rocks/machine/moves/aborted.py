@@ -20,17 +20,17 @@ from rocks.machine.spec import container_of
 if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
 
 
-def decide_disks(database: Database, name: str, host: str, ways: Ways) -> list[str]:
+def decide_disks(database: Database, name: str, host: str, reporter: MoveReporter) -> list[str]:
     """The disks that the host has are those of the machine; returns lines for the operator. Commits.
 
     Nothing is copied, and nothing is removed: what the other host has stays recorded as a copy. StateError when there
     is nothing to decide or the machine may run, UserError for another host, and HostError when the host does not answer
     that is to get the machine. Then nothing is changed.
     """
-    ensure_epoch(database, ways.notify)
+    ensure_epoch(database, reporter.notify)
     ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     source, doubted = container_of(vm).name, vm.doubted_host

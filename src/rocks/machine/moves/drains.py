@@ -20,8 +20,8 @@ from rocks.machine import records as table
 from rocks.machine.host_load_records import recorded_memory_mb
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.leases import Force
 from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, move_was_interrupted
+from rocks.machine.leases.takeover import Force
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_only_there
 from rocks.machine.moves.live_drains import is_there, lease_there, move_live
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import StopAction
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
 
     Start = Callable[[Sequence[str]], Outcomes]
     """Starts machines, with the hooks of `start host vm`."""
@@ -64,7 +64,7 @@ class Drain(NamedTuple):
 class Means(NamedTuple):
     """What a drain needs of its command: how moves report, how machines are started, and the packet filters."""
 
-    ways: Ways
+    reporter: MoveReporter
     start: Start
     filters_of: FiltersOf
 
@@ -82,7 +82,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     """
     _check_physical(database, drain.host)
     if drain.targets:
-        ensure_epoch(database, means.ways.notify)  # what was stopped could not start again
+        ensure_epoch(database, means.reporter.notify)  # what was stopped could not start again
     names = table.names_in(database, drain.host)
     recorded = {name.lower() for name in names}
     found = leases.leases_of_hosts(database, [drain.host])
@@ -91,7 +91,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     outcomes = Outcomes()
     capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
     database.end_reading()
-    drain_nodes([drain.host], means.ways.notify)  # else Slurm gives the free host to the next job
+    drain_nodes([drain.host], means.reporter.notify)  # else Slurm gives the free host to the next job
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
     _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
     for name in names:
@@ -111,24 +111,24 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
         why = ""
         if is_running and drain.live:
             capacities, why = move_live(
-                database, name, drain.host, capacities, outcomes, means.ways, means.filters_of
+                database, name, drain.host, capacities, outcomes, means.reporter, means.filters_of
             )
             failed = outcomes.failed.get(name)
             if failed is not None and failed.code is Code.IMAGES_FOLLOW:
-                means.ways.notify("No other machine is moved: its images could not follow it either")
+                means.reporter.notify("No other machine is moved: its images could not follow it either")
                 return outcomes
             if not why:
                 continue
         if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
             continue
         if why:
-            means.ways.notify(f"{name} is stopped for its move: {why}")
+            means.reporter.notify(f"{name} is stopped for its move: {why}")
         if is_running and not _stop(database, [name], drain, outcomes):
             continue
         if is_running and dry_run.is_on():
             capacities = _would_move(database, name, drain.host, capacities, outcomes)
         elif drain.targets:
-            capacities = _move(database, name, capacities, outcomes, means.ways)
+            capacities = _move(database, name, capacities, outcomes, means.reporter)
             if is_running:
                 _start_again(database, name, drain.host, means.start, outcomes)
     if not drain.targets:
@@ -196,13 +196,13 @@ def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outc
 
 
 def _move(
-    database: Database, name: str, capacities: list[Capacity], outcomes: Outcomes, ways: Ways
+    database: Database, name: str, capacities: list[Capacity], outcomes: Outcomes, reporter: MoveReporter
 ) -> list[Capacity]:
     """Move it to the host with the most free memory; the capacities afterwards."""
     (vm,) = table.load_vms(database, [name])
     try:
         capacity = choose_host(vm, capacities)
-        lines = move_vm(database, name, capacity.host, ways)
+        lines = move_vm(database, name, capacity.host, reporter)
     except RocksError as error:
         database.rollback()
         outcomes.done.pop(name, None)

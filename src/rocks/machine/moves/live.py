@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.moves.move_rules import MovePlan
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
     from rocks.machine.spec import MachineSpec
 
 _AWAKE_SECONDS = 600.0
@@ -75,21 +75,23 @@ class _Way(NamedTuple):
         return container_of(self.vm).name
 
 
-def move_running_vm(database: Database, name: str, host: str, ways: Ways, filters_of: FiltersOf) -> list[str]:
+def move_running_vm(
+    database: Database, name: str, host: str, reporter: MoveReporter, filters_of: FiltersOf
+) -> list[str]:
     """Move the machine, which runs, to the physical host; returns lines for the operator. Commits.
 
     UserError and RefusedError when it cannot move while it runs, BusyError while another command changes it, StateError
     while nothing may start: then nothing is changed. RefusedError too when a host refuses it later: it is where it was.
     After another error of a host it runs where it was, or at the new place, or the message says what to do.
     """
-    ensure_epoch(database, ways.notify)
+    ensure_epoch(database, reporter.notify)
     ensure_locked(database, [name], also_moving=True)
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
     lease = leases.read_leases(database, [name]).get(name.lower())
     lines: list[str] = []
     if lease is not None and lease.state == MOVING:
-        lines = settle(database, vm, lease, ways=ways)
+        lines = settle(database, vm, lease, reporter=reporter)
         (vm,) = table.load_vms(database, [name])
         lease = leases.read_leases(database, [name]).get(name.lower())
     if vm.container is not None and vm.container.name.lower() == host.lower():
@@ -109,7 +111,7 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
     database.end_reading()
     if dry_run.would(way.target.name, f"receive {name} from {way.source}, while it runs"):
         return lines
-    return [*lines, *_move(database, way, lease, ways, filters_of)]
+    return [*lines, *_move(database, way, lease, reporter, filters_of)]
 
 
 def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | None) -> _Way:
@@ -172,10 +174,12 @@ def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
     return answer
 
 
-def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: FiltersOf) -> list[str]:
+def _move(
+    database: Database, way: _Way, lease: Lease, reporter: MoveReporter, filters_of: FiltersOf
+) -> list[str]:
     vm, target = way.vm, way.target
     operation = _operation(database, way, filters_of)
-    pull_images(database, vm, way.there, ways)
+    pull_images(database, vm, way.there, reporter)
     copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
     disk_copies.put_copies(database, vm.name, copies)
     token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))
@@ -183,9 +187,9 @@ def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: F
     operation = replace(
         operation, token=token, xml=with_lease(operation.xml.splitlines(), token, way.spec.network, vm.uuid)
     )
-    error = _migrate(database, way, operation, ways)
+    error = _migrate(database, way, operation, reporter)
     (now,) = leases.read_leases(database, [vm.name]).values()
-    return settle(database, vm, now, error, ways)
+    return settle(database, vm, now, error, reporter)
 
 
 def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
@@ -202,7 +206,9 @@ def _new_paths(way: _Way, operation: StartDomain) -> list[str]:
     return [*(file.new_path for file in way.plan.files), *seed]
 
 
-def _migrate(database: Database, way: _Way, operation: StartDomain, ways: Ways) -> RocksError | None:
+def _migrate(
+    database: Database, way: _Way, operation: StartDomain, reporter: MoveReporter
+) -> RocksError | None:
     """Have the agents move it; why it did not, as far as they know."""
     vm = way.vm
     old, new = fleet_addresses(database, [way.source]) + fleet_addresses(database, [way.target.name])
@@ -212,7 +218,7 @@ def _migrate(database: Database, way: _Way, operation: StartDomain, ways: Ways) 
 
     def watch(progress: Progress) -> None:
         nonlocal awake
-        ways.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
+        reporter.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
         if monotonic_seconds() >= awake + _AWAKE_SECONDS:
             awake = monotonic_seconds()
             leases.read_leases(database, [vm.name])
@@ -225,7 +231,7 @@ def _migrate(database: Database, way: _Way, operation: StartDomain, ways: Ways) 
     except RocksError as error:
         return error
     finally:
-        ways.progress("")
+        reporter.progress("")
     return None if result.error is None else HostError(f"{way.source}: {result.error}")
 
 

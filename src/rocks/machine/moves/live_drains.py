@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.moves.drain_plan import Capacity
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
     from rocks.machine.outcomes import Outcomes
 
 
@@ -58,7 +58,7 @@ def move_live(
     host: str,
     capacities: list[Capacity],
     outcomes: Outcomes,
-    ways: Ways,
+    reporter: MoveReporter,
     filters_of: FiltersOf,
 ) -> tuple[list[Capacity], str]:
     """Move it from the host while it runs, when its interrupted move has ended.
@@ -72,17 +72,17 @@ def move_live(
     ended: list[str] = []
     try:
         if lease is not None and lease.state == MOVING:
-            ended = settle(database, vm, lease, ways=ways)
+            ended = settle(database, vm, lease, reporter=reporter)
             if _place(database, name).lower() != host.lower():
                 outcomes.done[name] = tuple(ended)
                 return _after(vm, lease.target or "", capacities), ""
             for line in ended:
-                ways.notify(line)
+                reporter.notify(line)
         target = choose_host(vm, capacities).host  # where it was going before may be none of them
         if ended and dry_run.would(target, f"receive {name}, while it runs"):
             lines = []  # the hosts have still what the end of the interrupted move removes
         else:
-            lines = move_running_vm(database, name, target, ways, filters_of)
+            lines = move_running_vm(database, name, target, reporter, filters_of)
     except RocksError as error:
         database.rollback()
         if isinstance(error, RefusedError) and _runs_on(database, name, host):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.requests import Operation, OperationOutcome
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
 
 
 class RefusedError(StateError):
@@ -51,7 +51,7 @@ def settle(
     vm: VirtualMachine,
     lease: Lease,
     cause: RocksError | None = None,
-    ways: Ways | None = None,
+    reporter: MoveReporter | None = None,
     image_seconds: float | None = None,
 ) -> list[str]:
     """End a live migration by what both hosts report; lines for the operator. Commits.
@@ -82,7 +82,7 @@ def settle(
             raise _unknown(lease, there, failed, is_off=is_silent(facts[lease.target]))
         if arrived:
             if image_devices(vm) and not dry_run.is_on():
-                there = _bring_images(database, fleet, vm, lease, there, ways, image_seconds)
+                there = _bring_images(database, fleet, vm, lease, there, reporter, image_seconds)
             _record_arrival(database, vm, lease)
             _end_departure(database, fleet, vm, lease)
             ask_facts(database, fleet, [lease.host])  # carries the fence
@@ -142,7 +142,7 @@ def _bring_images(
     vm: VirtualMachine,
     lease: Lease,
     there: HostFacts | RocksError,
-    ways: Ways | None,
+    reporter: MoveReporter | None,
     image_seconds: float | None,
 ) -> HostFacts | RocksError:
     """Have the images follow the machine, which has arrived, and resume it; what its new host reports then.
@@ -164,9 +164,9 @@ def _bring_images(
     try:
         if is_active:
             check_current(database, vm)
-        release_images(database, vm, lease, ways, end_departure, image_seconds)
+        release_images(database, vm, lease, reporter, end_departure, image_seconds)
         if is_active:
-            map_images_there(database, replace(vm, container=target), lease, ways)
+            map_images_there(database, replace(vm, container=target), lease, reporter)
     except RocksError as error:
         raise arrived_without(vm, lease.target, error, is_paused=is_active) from error
     if found is not None and found.state == "paused":

@@ -26,13 +26,14 @@ from rocks.inventory.node_records import node_ids
 from rocks.library.progress import Meter
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
+from rocks.machine.changes import host_vlans
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.machines import host_vlans, load_containers
+from rocks.machine.machines import load_containers
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.moves.move_rules import (
@@ -62,7 +63,7 @@ _AWAKE_SECONDS = 600.0
 """The server ends a connection that is idle for hours."""
 
 
-class Ways(NamedTuple):
+class MoveReporter(NamedTuple):
     """How a move reports: `notify` prints a line, `progress` shows one that the next replaces."""
 
     notify: Callable[[str], None]
@@ -76,13 +77,13 @@ class File(NamedTuple):
     fact: ImageFact | None
 
 
-def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
+def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) -> list[str]:
     """Move the machine to the physical host; returns lines for the operator. Commits.
 
     UserError and StateError when it cannot be moved, BusyError while another command changes it: then nothing is
     changed. After an error of a host the machine is where it was, and the same command continues.
     """
-    ensure_epoch(database, ways.notify)
+    ensure_epoch(database, reporter.notify)
     ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
@@ -94,11 +95,11 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     target = load_target(database, vm, host)
     plan = plan_of(database, vm, target)
     files = _check(database, vm, target, plan, copies)
-    _warn_of_start(database, vm, target, plan, ways.notify)
+    _warn_of_start(database, vm, target, plan, reporter.notify)
     there = [DiskCopy(target.name, file.new_path) for file in plan.files]
     disk_copies.put_copies(database, vm.name, there)
     database.commit()
-    lines = [line for file in files for line in _copy(database, vm, target, file, copies, ways)]
+    lines = [line for file in files for line in _copy(database, vm, target, file, copies, reporter)]
     record_move(database, vm, target, plan)
     database.commit()
     (moved,) = table.load_vms(database, [name])
@@ -254,7 +255,12 @@ def _check_space(
 
 
 def _copy(
-    database: Database, vm: VirtualMachine, target: Host, file: File, copies: list[DiskCopy], ways: Ways
+    database: Database,
+    vm: VirtualMachine,
+    target: Host,
+    file: File,
+    copies: list[DiskCopy],
+    reporter: MoveReporter,
 ) -> list[str]:
     """Copy a file; a line for the operator."""
     move, fact = file
@@ -271,7 +277,7 @@ def _copy(
         fact.size_bytes,
         DiskCopy(target.name, move.new_path) in copies,
     )
-    meter = Meter(ways.progress, move.path, fact.used_bytes)
+    meter = Meter(reporter.progress, move.path, fact.used_bytes)
     awake = monotonic_seconds()
 
     def watch(passed: int) -> None:
@@ -284,7 +290,7 @@ def _copy(
 
     database.end_reading()
     digest = move_disk(old, new, FleetSettings(), disk, watch)
-    ways.progress("")
+    reporter.progress("")
     if dry_run.is_on():
         return []
     size = f"{size_text(fact.size_bytes)}, of which {size_text(fact.used_bytes)} are used"

@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.moves.moves import Ways
+    from rocks.machine.moves.moves import MoveReporter
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.plan import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 
 class Watching(NamedTuple):
-    """Progress of the transfers; without `ways` nobody watches."""
+    """Progress of the transfers; without `reporter` nobody watches."""
 
-    ways: Ways | None
+    reporter: MoveReporter | None
 
     @property
     def displays_progress(self) -> bool:
-        return self.ways is not None
+        return self.reporter is not None
 
     def progress(self, line: str) -> None:
-        if self.ways is not None:
-            self.ways.progress(line)
+        if self.reporter is not None:
+            self.reporter.progress(line)
 
     def left(self, line: str) -> None:
-        if self.ways is not None:
-            self.ways.notify(line)
+        if self.reporter is not None:
+            self.reporter.notify(line)
 
 
 def image_devices(vm: VirtualMachine) -> tuple[str, ...]:
@@ -99,7 +99,9 @@ def _cannot(vm: VirtualMachine, why: str) -> StateError:
     return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
 
 
-def pull_images(database: Database, vm: VirtualMachine, there: VirtualMachine, ways: Ways) -> None:
+def pull_images(
+    database: Database, vm: VirtualMachine, there: VirtualMachine, reporter: MoveReporter
+) -> None:
     """Have the NASes take the changes so far, so that little is left for the moment when the machine is paused.
 
     Afterwards the images are checked as by `check_images`. BusyError when a NAS needs longer than a start would wait.
@@ -111,8 +113,8 @@ def pull_images(database: Database, vm: VirtualMachine, there: VirtualMachine, w
         return
     with open_storage(database) as storage:
         why = f"{vm.name} is not moved, since its changes are not written back yet"
-        pull_each(storage, images, why, Watching(ways))
-    ways.progress("")
+        pull_each(storage, images, why, Watching(reporter))
+    reporter.progress("")
     check_images(database, vm, there)
 
 
@@ -159,7 +161,7 @@ def release_images(
     database: Database,
     vm: VirtualMachine,
     lease: Lease,
-    ways: Ways | None,
+    reporter: MoveReporter | None,
     end_departure: Callable[[], None],
     seconds: float | None,
 ) -> None:
@@ -183,13 +185,15 @@ def release_images(
         if not asked:
             return
         end_departure()  # its guest's device would be in use
-        answers = storage.wait_each(asked, seconds or START_WAIT_SECONDS, Watching(ways))
+        answers = storage.wait_each(asked, seconds or START_WAIT_SECONDS, Watching(reporter))
     for error in answers.values():
         if isinstance(error, RocksError) and not is_not_mapped(error):
             raise error
 
 
-def map_images_there(database: Database, there: VirtualMachine, lease: Lease, ways: Ways | None) -> None:
+def map_images_there(
+    database: Database, there: VirtualMachine, lease: Lease, reporter: MoveReporter | None
+) -> None:
     """Map the images to the new host of the machine, which is paused there. Raises the error of a NAS or host."""
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.map_batches import map_arrived
@@ -200,9 +204,9 @@ def map_images_there(database: Database, there: VirtualMachine, lease: Lease, wa
     images = [image._replace(sync=True, pool=image.pool or pool) for image in _images(database, there)]
     devices = {number: disk.path for number, disk in enumerate(there.disks)}
     with open_storage(database) as storage:
-        map_arrived(storage, images, devices, lease.token, Watching(ways))
-    if ways is not None:
-        ways.progress("")
+        map_arrived(storage, images, devices, lease.token, Watching(reporter))
+    if reporter is not None:
+        reporter.progress("")
 
 
 def arrived_without(vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool) -> RocksError:

@@ -11,7 +11,7 @@ from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.machine import power as vm_power
-from rocks.machine.leases import leases as lease_actions
+from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
 
 
@@ -118,9 +118,7 @@ def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
     vm_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executed: list[list[str]] = []
-    monkeypatch.setattr(
-        lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
-    )
+    monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
     monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.set_as_before("vm_fence_command", "/bin/off far", "vmc-0-0")
     vm_site.set_as_before("vm_fence_command_old", "/bin/old", "vmc-0-0")
@@ -142,9 +140,7 @@ def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrad
 ) -> None:
     """An appliance has no table of secrets: its command stays an attribute, is reported, and beats the global one."""
     executed: list[list[str]] = []
-    monkeypatch.setattr(
-        lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
-    )
+    monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
     monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.set_as_before("vm_fence_command", "GLOBAL")
     replace_attribute(vm_site.database, "appliance", ["vm-container"], "vm_fence_command", "APPLIANCE")

@@ -10,7 +10,7 @@ from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.machine import power as vm_power
 from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.leases import leases as leases_action
+from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"
@@ -43,10 +43,8 @@ def answers(
     copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
     disk_copies.put_copies(site.database, "web", copies)
     site.database.commit()
-    monkeypatch.setattr(
-        leases_action, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
-    )
-    monkeypatch.setattr(leases_action, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+    monkeypatch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
+    monkeypatch.setattr(takeover, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
     monkeypatch.setattr(vm_power, "perform_operations", unanswered(SILENT))
 
 

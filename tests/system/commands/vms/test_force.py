@@ -11,9 +11,9 @@ from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshots import copy_paths
 from rocks.machine import power as vm_power
-from rocks.machine.leases.leases import Attempt, give_up_unused, take_free_leases
+from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases
-from rocks.machine.moves import aborted as given_up_moves
+from rocks.machine.moves import aborted as aborted_moves
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.records import load_vms
@@ -117,7 +117,7 @@ def test_a_machine_whose_name_got_another_case_starts(vm_site: Site) -> None:
         take_free_leases(vm_site.database, attempts)
         assert [(attempt.error, attempt.token) for attempt in attempts] == [(None, token)]
         assert read_leases(vm_site.database, [name])["web"].name == name
-        give_up_unused(vm_site.database, attempts)
+        release_unused(vm_site.database, attempts)
         vm_site.database.commit()
         if name == "web":
             assert vm_site.rocks("set host name web WEB").status == 0
@@ -130,7 +130,7 @@ UNDECIDED = f"its current disks may be on {NEW}, since its live migration to tha
 
 
 @pytest.fixture
-def given_up(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def aborted(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """`web`, whose new host was silent when its move was given up; its disk is a file of both hosts."""
     moving.change("DELETE FROM vm_disks")
     moving.change(
@@ -152,7 +152,7 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
 
 @pytest.mark.slow
 def test_nothing_uses_the_machine_until_its_disks_are_decided(
-    given_up: Site, monkeypatch: pytest.MonkeyPatch
+    aborted: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity(NEW, 9999)])
     for command in (
@@ -171,60 +171,58 @@ def test_nothing_uses_the_machine_until_its_disks_are_decided(
         ("add", "host", "vm", "snapshot", "web", "before"),
         ("restore", "host", "vm", "snapshot", "web", "before"),
     ):
-        ended = given_up.rocks(*command)
+        ended = aborted.rocks(*command)
         assert ended.status == 1 and f"web cannot be used: {UNDECIDED}" in ended.err, command
         assert f"rocks move host vm web {NEW} disks=there" in ended.err
         assert f"rocks move host vm web {OLD} disks=there" in ended.err
-    assert f"host {NEW} may have the current disks of web" in given_up.refused("remove host", NEW)
-    assert UNDECIDED in given_up.done("list site") and UNDECIDED in given_up.rocks("check site").out
-    assert (
-        all(is_current for _, _, is_current in copies_of_web(given_up)) and len(copies_of_web(given_up)) == 2
-    )
-    assert lease(given_up) == ("released", None, None)
+    assert f"host {NEW} may have the current disks of web" in aborted.refused("remove host", NEW)
+    assert UNDECIDED in aborted.done("list site") and UNDECIDED in aborted.rocks("check site").out
+    assert all(is_current for _, _, is_current in copies_of_web(aborted)) and len(copies_of_web(aborted)) == 2
+    assert lease(aborted) == ("released", None, None)
 
 
-def test_the_disks_of_the_old_host_may_count(given_up: Site) -> None:
+def test_the_disks_of_the_old_host_may_count(aborted: Site) -> None:
     """That accepts the loss of what was written on the new one, which need not answer."""
-    assert "name vmc-0-1 or vmc-0-0" in given_up.refused("move host vm web head disks=there")
-    assert "leave out live=yes" in given_up.refused("move host vm web", OLD, "disks=there", "live=yes")
-    assert f"web keeps its disks on {OLD}" in given_up.done("move host vm web", OLD, "disks=there")
-    assert [row[2] for row in copies_of_web(given_up)] == [0, 0]
-    assert "web is not started: this machine has no SSH key" in given_up.rocks("start host vm web").err
-    again = given_up.refused("move host vm web", OLD, "disks=there")
+    assert "name vmc-0-1 or vmc-0-0" in aborted.refused("move host vm web head disks=there")
+    assert "leave out live=yes" in aborted.refused("move host vm web", OLD, "disks=there", "live=yes")
+    assert f"web keeps its disks on {OLD}" in aborted.done("move host vm web", OLD, "disks=there")
+    assert [row[2] for row in copies_of_web(aborted)] == [0, 0]
+    assert "web is not started: this machine has no SSH key" in aborted.rocks("start host vm web").err
+    again = aborted.refused("move host vm web", OLD, "disks=there")
     assert f"web has its disks on {OLD}, and no live migration of it was given up" in again
 
 
 @pytest.mark.parametrize("machine", ["its own", "of another", None])
 def test_the_disks_of_the_new_host_may_count(
-    given_up: Site, monkeypatch: pytest.MonkeyPatch, machine: str | None
+    aborted: Site, monkeypatch: pytest.MonkeyPatch, machine: str | None
 ) -> None:
     """When it has them; nothing is copied, and what the old host has becomes a copy."""
     command = ("move", "host", "vm", "web", NEW, "disks=there")
-    assert "has no SSH key" in given_up.refused(*command)
-    (vm,) = load_vms(given_up.database, ["web"])
+    assert "has no SSH key" in aborted.refused(*command)
+    (vm,) = load_vms(aborted.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
-    monkeypatch.setattr(given_up_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
+    monkeypatch.setattr(aborted_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
     old: list[ImageFact] = []
     monkeypatch.setattr(
-        given_up_moves,
+        aborted_moves,
         "ask_each",
         lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
     )
     if machine != "its own":
-        assert f"web cannot use the disks of {NEW}: {DISK}" in given_up.refused(*command)
+        assert f"web cannot use the disks of {NEW}: {DISK}" in aborted.refused(*command)
         return
     old.append(ImageFact(copy_paths([DISK], "before")[0], vm.uuid, 1, 1, False))
-    refused = given_up.refused(*command)
+    refused = aborted.refused(*command)
     assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
     monkeypatch.setattr(
-        given_up_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
+        aborted_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
     )
-    done = given_up.done(*command)
+    done = aborted.done(*command)
     assert f"web is on {NEW} now, with the disks there" in done
     assert f"whether {OLD} has snapshots of web is not known: no route" in done
-    (vm,) = load_vms(given_up.database, ["web"])
+    (vm,) = load_vms(aborted.database, ["web"])
     assert (vm.container and vm.container.name, vm.doubted_host) == (NEW, None)
-    assert copies_of_web(given_up) == [(OLD, DISK, 0)]
+    assert copies_of_web(aborted) == [(OLD, DISK, 0)]
 
 
 def file_of(machine: str) -> ImageFact:

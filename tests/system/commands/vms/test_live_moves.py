@@ -15,13 +15,13 @@ from rocks.machine import power as vm_power
 from rocks.machine import reports as vm_reports
 from rocks.machine import start as vm_start
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.leases import Force
 from rocks.machine.leases.recovery_records import all_leases, hosts_with_machines, record_found
+from rocks.machine.leases.takeover import Force
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves import interrupted as interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
-from rocks.machine.moves.moves import Ways
+from rocks.machine.moves.moves import MoveReporter
 from rocks.machine.records import hosts_of_vlans, load_vms
 from rocks.site import overview as site_overview
 from rocks.site.checks import checks as site_checks
@@ -250,9 +250,9 @@ def test_a_machine_is_not_refused_for_a_fault_of_the_frontend(
         raise CannotAskError(f"this machine cannot connect to host {NEW}")
 
     monkeypatch.setattr(live_moves, "_check", check)
-    ways = Ways(lambda line: None, lambda line: None)
+    reporter = MoveReporter(lambda line: None, lambda line: None)
     with pytest.raises(CannotAskError):
-        live_moves.move_running_vm(moving.database, "web", NEW, ways, lambda vm: {})
+        live_moves.move_running_vm(moving.database, "web", NEW, reporter, lambda vm: {})
 
 
 def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.machine.leases.leases import Force, _fence
+from rocks.machine.leases.takeover import Force, _fence
 
 FORCE = Force("test")
 

@@ -132,7 +132,7 @@ def _enter(folder: int, name: str, where: str, make: bool, *, is_image_folder: b
     except FileNotFoundError:
         if not make:
             raise
-        inner = _make_folder(folder, name, is_image_folder)
+        inner = _create_folder(folder, name, is_image_folder)
     try:
         _check_entry(folder, name, where)
     except BaseException:
@@ -142,7 +142,7 @@ def _enter(folder: int, name: str, where: str, make: bool, *, is_image_folder: b
     return inner
 
 
-def _make_folder(folder: int, name: str, is_image_folder: bool) -> int:
+def _create_folder(folder: int, name: str, is_image_folder: bool) -> int:
     """Make it so that only QEMU enters a folder of images. One that exists is the site's own, and stays as it is."""
     try:
         os.mkdir(name, 0o700, dir_fd=folder)

@@ -19,7 +19,7 @@ _MAPPER = "/dev/mapper/"
 _REMOVE_SECONDS = 10.0
 
 
-def make_placeholders(host: Host, images: Iterable[DiskSize]) -> None:
+def create_placeholders(host: Host, images: Iterable[DiskSize]) -> None:
     """The devices, whose I/O fails. StateError when this host has a device of an image already."""
     for image in images:
         name = _device_name(image.path)

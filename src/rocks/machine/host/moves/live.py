@@ -63,7 +63,7 @@ from rocks.machine.host.libvirt.moving_xml import (
     targets_of,
 )
 from rocks.machine.host.memory import memory_reserved
-from rocks.machine.host.moves.arriving_volumes import make_placeholders, remove_placeholders
+from rocks.machine.host.moves.arriving_volumes import create_placeholders, remove_placeholders
 from rocks.machine.host.moves.streams import Streams, connect_within, folders
 from rocks.machine.operation_plan import Observed, plan_operation
 from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
@@ -240,13 +240,13 @@ def _prepare(
         name_log(start.name, document.console.log_path)
     sizes = {disk.path: disk.size_bytes for disk in departure.disks}
     on_nas = {image.path for image in departure.images}
-    make_placeholders(host, departure.images)
+    create_placeholders(host, departure.images)
     identities: List[LeaseDisk] = []
     for spec in start.disks:
         if spec.is_mapped != (spec.path in on_nas):
             raise IncoherentError(f"{start.name} has the image {spec.path} on one of the hosts only")
         if spec.path in sizes:
-            _make_empty(host, spec.path, sizes[spec.path], request)
+            _create_empty(host, spec.path, sizes[spec.path], request)
         elif not (spec.is_cdrom or spec.is_mapped):
             raise IncoherentError(
                 f"{start.name} would have the disk {spec.path} here, and does not have it there"
@@ -259,7 +259,7 @@ def _prepare(
     return arriving(document, there, identities, _emulator(there))
 
 
-def _make_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> None:
+def _create_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> None:
     """A new file of the machine for the copy; that of an earlier attempt is removed. StateError for another one."""
     spec = next(disk for disk in request.start.disks if disk.path == path)
     name = Path(check_path(path)).name

@@ -1,9 +1,10 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `machine.start`, `machine.power`, `machine.leases.leases`, `inventory.host_requests`, `machine.leases.plan`,
-`machine.spec`, `machine.plan`, `machine.operation_plan`, `agent.calls`, `machine.host.observe`, `operations`, `start`,
-the rules of `machine.host.leases`, `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch,
-the fleet, a host's lock and file of a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
+Real: `machine.start`, `machine.power`, `machine.leases.leases`, `machine.leases.takeover`, `inventory.host_requests`,
+`machine.leases.plan`, `machine.spec`, `machine.plan`, `machine.operation_plan`, `agent.calls`,
+`machine.host.observe`, `operations`, `start`, the rules of `machine.host.leases`, `machine.host.libvirt.start` and
+`stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has
+no part in leases (disks, links, VFs, partitions).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from rocks.machine.host import start as host_start
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.machine import MachineFact
-from rocks.machine.leases import leases as lease_actions
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.leases import Force
+from rocks.machine.leases import takeover
+from rocks.machine.leases.takeover import Force
 from rocks.machine.outcomes import Outcomes
 from tests.unit.machine.leases.interleavings.replay import step
 
@@ -143,7 +144,7 @@ TABLES = {
     "cover_disks": lambda rows, disks: None,
     "set_state": _set_state,
     "release_leases": _release_leases,
-    "give_up_leases": _release_leases,
+    "release_keeping_reasons": _release_leases,
     "forget_reasons": lambda rows, names: None,
     "put_up_fences": _put_up_fences,
     "fences_of_hosts": _fences_of_hosts,
@@ -257,8 +258,8 @@ def stubs() -> Iterator[None]:
         (vm_start, "boots", SimpleNamespace(set_boot_action=lambda *_: None)),
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
-        (lease_actions, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
-        (lease_actions, "process", SimpleNamespace(run_checked=_run_fence)),
+        (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
+        (takeover, "process", SimpleNamespace(run_checked=_run_fence)),
         (observe, "read_machine", lambda: MachineFact("h", "k", "x86_64", 4096, 8)),
         (observe, "has_8021q", lambda *_: True),
         (observe, "has_filters", lambda *_: True),

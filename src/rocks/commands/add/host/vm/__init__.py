@@ -2,7 +2,8 @@
 
 import rocks.commands
 from rocks.core.names import printable
-from rocks.machine.machines import VmParameters, add_vms, cpu_warnings
+from rocks.machine.changes import cpu_warnings
+from rocks.machine.machines import VmParameters, add_vms
 
 RollName = "kvm"
 

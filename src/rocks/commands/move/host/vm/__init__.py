@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.machine.moves.aborted import decide_disks
 from rocks.machine.moves.live import move_running_vm
-from rocks.machine.moves.moves import Ways, move_vm
+from rocks.machine.moves.moves import MoveReporter, move_vm
 
 RollName = "kvm"
 
@@ -67,17 +67,17 @@ class Command(rocks.commands.Command):
         if len(args) != 2:
             self.abort("must supply a virtual machine and the physical host that gets it")
         name, host = (self.getOneHostname([word]) for word in args)
-        ways = Ways(self.notify, self.showProgress)
+        reporter = MoveReporter(self.notify, self.showProgress)
         disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
         if disks not in ("copy", "there"):
             self.abort(f'disks must be copy or there, not "{disks}"')
         if disks == "there" and live:
             self.abort("disks=there is for a machine that is off; leave out live=yes")
         if disks == "there":
-            lines = decide_disks(self.db, name, host, ways)
+            lines = decide_disks(self.db, name, host, reporter)
         elif live:
-            lines = move_running_vm(self.db, name, host, ways, filters_of(self))
+            lines = move_running_vm(self.db, name, host, reporter, filters_of(self))
         else:
-            lines = move_vm(self.db, name, host, ways)
+            lines = move_vm(self.db, name, host, reporter)
         for line in lines:
             self.addLine(line)

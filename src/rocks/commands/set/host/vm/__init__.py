@@ -1,9 +1,9 @@
 """`rocks set host vm`"""
 
 import rocks.commands
+from rocks.machine.changes import VmChanges, cpu_warnings, set_vms
 from rocks.machine.leases.records import leases_held, running
 from rocks.machine.listing_records import vms_elsewhere
-from rocks.machine.machines import VmChanges, cpu_warnings, set_vms
 
 RollName = "kvm"
 
