@@ -85,7 +85,7 @@ def _polls(site: BenchSite, place: Place) -> list[Row]:
         poll(poller, "power and images, nothing has changed", 1.0, power)
         for number in range(CHANGED):
             name = f"vm-vc{1 + number // COMPUTES}-{number % COMPUTES}"
-            executor.run(["set", "host", "vm", name, "physnode=compute-0-0"], 60)
+            executor.run(["set", "host", "vm", name, "physnode=compute-0-0", "json=yes"], 60)
             executor.run(["start", "host", "vm", name, "json=yes"], 60)
         poll(poller, f"power and images, {CHANGED} machines were started", 2.0, power)
         again = Poller(configuration, Rocks(executor, 60), guard)

@@ -13,6 +13,7 @@ import rocks
 from rocks.cluster import clusters
 from rocks.cluster.images import ClusterImages
 from tests.system.commands.conftest import Site
+from tests.waiting import wait_until
 
 LAUNCHER = Path(rocks.__file__).parent / "cli" / "launch.py"
 
@@ -212,3 +213,20 @@ def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
         assert missing_images(vm_site) == set()
         is_added = f"{name}:" in vm_site.done("list host")
         assert is_added == (f"{image}:" in vm_site.done("list image")), outcomes
+
+
+def test_a_command_that_is_killed_in_its_transaction_leaves_nothing(
+    vm_site: Site, processes: dict[str, str]
+) -> None:
+    """It waits for a table that it writes last; then the same command adds the cluster."""
+    database, line = vm_site.database, ("add", "cluster", "203.0.113.30", "2", *CLUSTER, "fe-name=one")
+    before = vm_site.contents()
+    database.execute("LOCK TABLES boot WRITE")
+    process = start(processes, *line)
+    waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%%'"
+    wait_until(lambda: database.rows(waiting), lambda: process.poll() and process.communicate())
+    process.kill()
+    process.communicate()
+    database.execute("UNLOCK TABLES")
+    wait_until(lambda: vm_site.contents() == before, "its transaction is undone")
+    vm_site.done(*line)
