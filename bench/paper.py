@@ -94,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
         text = printed()
         print(text)
         for name in arguments:
+            if Path(name).resolve() == BENCH_PAGE.resolve():
+                raise UserError(f"{name} has the measurements themselves: choose INTO=docs/paper.md")
             page.check_markers(Path(name))
             page.put(Path(name), text)
     except RocksError as error:

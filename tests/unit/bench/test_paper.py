@@ -30,6 +30,13 @@ def test_without_the_page_of_the_bench_the_file_is_named(tmp_path: Path) -> None
         paper.printed(tmp_path / "absent.md")
 
 
+def test_the_page_of_the_bench_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    before = paper.BENCH_PAGE.read_bytes()
+    assert paper.main([str(paper.BENCH_PAGE)]) != 0
+    assert "INTO=docs/paper.md" in capsys.readouterr().err
+    assert paper.BENCH_PAGE.read_bytes() == before
+
+
 @pytest.mark.skipif(not os.environ.get("SEEDS"), reason="SEEDS does not name the folder with the documents")
 def test_the_words_are_those_of_the_documents() -> None:
     assert [n.quote for n in paper.NUMBERS if normalised(n.quote) not in documents()[n.document]] == []
