@@ -21,7 +21,7 @@ EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench mutants agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench paper mutants agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 $(PYTHON):
@@ -180,6 +180,10 @@ test-lab-long: ## run the lab's tests that take minutes each (root)
 bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the table; INTO=PAGE (root)
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")
+
+paper: ## print the numbers of the published documents beside those of `make bench`; INTO=docs/paper.md writes them
+	@tools/setup test
+	@PYTHONPATH=src:. $(PYTHON) -m bench.paper $(INTO)
 
 mutants: ## mutation testing: the share of N=200 mutants that `make test` finds; SEED, TESTS=all for `make test-all`, INTO=PAGE (root; hours)
 	@tools/setup test

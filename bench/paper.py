@@ -1,0 +1,108 @@
+"""`make paper`: numbers of the published documents beside those of `make bench`; nothing is measured here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import page, table
+from rocks.core.errors import RocksError, UserError
+
+BENCH_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+VERDICTS = ("reproduced", "scaled", "simulated", "needs hardware", "not reproducible", "not measured")
+_COMET = "User Managed Virtual Clusters in Comet"
+_STACK = "Virtualization: Control Your Stack"
+_PRAGMA = "Building a persistent PRAGMA Cloud Testbed"
+
+
+class Number(NamedTuple):
+    """A number of a document: its title, at most 12 of its words, a verdict and its reason.
+
+    `figure` is the number of a figure of `make bench` and the begin of its name, or empty.
+    """
+
+    document: str
+    quote: str
+    verdict: str
+    reason: str
+    figure: tuple[str, str] | None = None
+
+
+NUMBERS = (
+    Number(_PRAGMA, "(Takes about 40 minutes to launch a 2-node cluster)", "scaled",
+           "one frontend with the image of `make demo-cluster`, over a bare boot; 39.5 GB need a larger disk",
+           ("R18", "the same, the first time")),
+    Number(_PRAGMA, "Boots within 6 mins but takes 2.5 hours to sync images", "not measured",
+           "needs the lab with an image of 39.5 GB; of the time to map an image only, which its size does not change",
+           ("R1", "time to map an image")),
+    Number(_PRAGMA, "Boots within 6 mins but takes 25 mins to sync images", "scaled",
+           "an image of the lab; the ratio is to `zfs send` by hand", ("R4", "localisation rate")),
+    Number(_COMET, "allows VMs to start booting almost instantly", "scaled",
+           "an image of the lab that reads 64 MiB; the ratio is to a local disk", ("R1", "boot from the NAS")),
+    Number(_COMET, "After migration is complete the VM is briefly paused", "scaled",
+           "a disk of the lab; the longest wait while copying is the bound", ("R3", "stall at cut-over: B")),
+    Number(_COMET, "great capabilities of scaling without putting load on the NAS", "scaled",
+           "one guest after the copy; 16 machines started at once need the lab", ("R13", "NAS bytes read")),
+    Number(_COMET, "VM images backed up in case the physical node crashes", "not measured",
+           "needs the lab: the power of a host off below a guest that writes, 20 times"),
+    Number(_COMET, "can serve up to 140 new applicants", "not measured",
+           "140 owners at once were not tried"),
+    Number(_COMET, "Over 15,000 SUs were used during 24 hours of activities", "not measured",
+           "as many were never run up, also not by a faster clock"),
+    Number(_PRAGMA, "10 nodes, each node with 16 CPUs and 32 GB memory", "not measured",
+           "a site of this size was not filled"),
+    Number(_STACK, "28% slower w/ SR-IOV vs native IB", "needs hardware", "KVM and InfiniBand functions"),
+    Number(_STACK, "8% slower w/ SR-IOV vs native IB", "needs hardware", "KVM and InfiniBand functions"),
+    Number(_STACK, "near-native InfiniBand latency/bandwidth", "needs hardware", "KVM and InfiniBand functions"),
+    Number(_STACK, "500% faster than EC2", "not reproducible", "those machines of EC2 are not there any more"),
+    Number(_COMET, "Comet has delivered 700,000 SUs to LIGO via OSG", "not reproducible",
+           "the use of one project over years"),
+)  # fmt: skip
+
+
+def printed(bench_page: Path = BENCH_PAGE) -> str:
+    """The table as Markdown. UserError without a page of the bench, or without the row of a figure there."""
+    page.check_markers(bench_page)
+    text = bench_page.read_text("utf-8").partition(page.BEGIN)[2].partition(page.END)[0].strip()
+    measured = table.read_markdown("\n".join(line for line in text.splitlines() if line.startswith("|")))
+    lines = [
+        "| document | words, with their number | ours | both values, or the bound | verdict | reason | command |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_line(number, measured, bench_page) for number in NUMBERS)])
+
+
+def _line(number: Number, measured: Sequence[table.Row], bench_page: Path) -> str:
+    found, how, command = "-", "-", "-"
+    if number.figure is not None:
+        figure, begin = number.figure
+        rows = [row for row in measured if row.number == figure and row.what.startswith(begin)]
+        if not rows:
+            raise UserError(f"{bench_page} has no row {figure} '{begin}': run make bench INTO={bench_page}")
+        goal = f" (goal {rows[0].goal}: {rows[0].verdict})" if rows[0].goal else ""
+        found, how = f"{figure}: {rows[0].found}{goal}", rows[0].how
+        command = f'`make bench FIGURES="{figure}"`'
+    cells = (number.document, f"`{number.quote}`", found, how, number.verdict, number.reason, command)
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table, and put it into the page named by the argument; returns the exit status."""
+    try:
+        text = printed()
+        print(text)
+        for name in arguments:
+            if Path(name).resolve() == BENCH_PAGE.resolve():
+                raise UserError(f"{name} has the measurements themselves: choose INTO=docs/paper.md")
+            page.check_markers(Path(name))
+            page.put(Path(name), text)
+    except RocksError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
