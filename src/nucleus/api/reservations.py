@@ -208,6 +208,8 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise invalid("public_key is no SSH key in one line; send what a file such as id_ed25519.pub has")
     batch, now = change.call.service.configuration.batch, change.call.now
     spans = spans_of(Span(body.begin, body.end), body.repeat, body.until, now, batch.most_walltime_minutes)
+    place = records.find_site(change.session, body.site)
+    is_checked = place is not None and _has_image(change, place, body.vc)  # before the site is locked
     site = _find_site(change, body.site)
     if not site.is_available:
         raise conflict(f"{site.name} cannot be reserved at present; choose another site")
@@ -217,7 +219,6 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(
             f"you would have more than {MAX_INTERVALS} times reserved that have not ended; cancel some of them"
         )
-    is_checked = _has_image(change, site, body.vc)
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
         "has_ent": body.ent, "public_key": body.public_key.strip(),

@@ -52,6 +52,10 @@ class Controller:
         self._compared: float | None = None
         self._absent: dict[int, float] = {}
         """Interval → when its reservation was first missed in the scheduler."""
+        self._begun: str | None = None
+        """When the scheduler was started, as of the last comparison."""
+        self._lost: set[int] = set()
+        """Intervals whose reservations the scheduler may have lost: nobody has ended them."""
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
@@ -72,8 +76,10 @@ class Controller:
                 _LOG.exception("reservation interval %d: an error of this program", number)
 
     def _compare_with_scheduler(self) -> set[int]:
-        """Intervals whose reservation the scheduler has ended.
+        """Intervals whose reservation somebody has ended in the scheduler.
 
+        What is missing when the scheduler was started since the last comparison may be lost with its state: such an
+        interval goes on, since the end of its reservation would remove a cluster that somebody uses.
         A reservation there without an interval, which a process that was killed has left, is deleted.
 
         The sites are locked meanwhile: who reserves holds them until the reservation is stored.
@@ -86,19 +92,24 @@ class Controller:
         try:
             with self._guard.transaction() as session:
                 living = records.lock_living(session)
-                found = scheduler.numbers()
+                found, begun = scheduler.numbers(), scheduler.begun()
                 for number in found - living:
                     scheduler.delete(number)
         except RocksError as error:
             _LOG.warning("reservations: %s", error)
             return set()
         self._compared = now
-        self._absent = {number: self._absent.get(number, now) for number in living - found}
-        if len(living) > 1 and not found:  # its state was lost: nobody has ended all of them
+        missing = living - found
+        if begun != self._begun:
+            self._begun, self._lost = begun, self._lost | missing
+        self._lost &= missing
+        if self._lost:
             _LOG.error(
-                "the scheduler has none of %d reservations; create them again, or cancel them", len(living)
+                "the scheduler was started anew without the reservations of the intervals %s; create them again there"
+                " (nucleus-NUMBER), or cancel them",
+                ", ".join(map(str, sorted(self._lost))),
             )
-            return set()
+        self._absent = {number: self._absent.get(number, now) for number in missing - self._lost}
         return {number for number, since in self._absent.items() if now >= since + _ABSENT_SECONDS}
 
     def _drive(self, number: int, is_gone: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import smtplib
+import sys
 from datetime import timedelta
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import operations
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
-from nucleus.reservations import records
+from nucleus.reservations import records, smtp
 from nucleus.reservations.records import FAILED, RUNNING, STOPPED, Mailed
 from rocks.core.clock import utc_now
 from rocks.core.errors import ToolError, UserError
+from rocks.core.process import run
 
 if TYPE_CHECKING:
     from nucleus.configuration import MailSettings
@@ -34,7 +36,9 @@ $details
 """
 _VARIABLES = ("reservation", "site", "vc", "begin", "end", "state", "details")
 
-_SERVER_SECONDS = 20.0
+_MAIL_SECONDS, _MAX_BYTES = 120.0, 64 * 1024
+"""For one mail, and for what the program that sends it may print."""
+
 _MAX_AT_ONCE = 2
 """Mails that are sent at the same time: a server that hangs must leave the workers to others."""
 
@@ -46,8 +50,6 @@ def check_template(path: str) -> None:
     """UserError unless the file is a text that can be sent. '' is the text that comes with Nucleus."""
     try:
         _template(path).substitute(dict.fromkeys(_VARIABLES, ""))
-    except OSError as error:
-        raise UserError(f"cannot read [mail] text_file {path}: {error.strerror}") from None
     except (KeyError, ValueError) as error:
         known = ", ".join(f"${name}" for name in _VARIABLES)
         raise UserError(
@@ -67,19 +69,31 @@ def send(settings: MailSettings, job: Job) -> JsonObject:
     if mailed is None or not mailed.email:
         return {}
     if running > _MAX_AT_ONCE:
-        raise LaterError(2.0)
-    message = compose(settings, mailed, arguments["state"])
-    host, _, port = settings.server.partition(":")
-    try:
-        with smtplib.SMTP(host, int(port or 25), timeout=_SERVER_SECONDS) as server:
-            server.send_message(message)
-    except smtplib.SMTPRecipientsRefused as error:
-        _fail(job, settings.server, *error.recipients[mailed.email])
-    except smtplib.SMTPResponseException as error:
-        _fail(job, settings.server, error.smtp_code, error.smtp_error)
-    except (OSError, smtplib.SMTPException) as error:
-        _fail(job, settings.server, 0, str(error))
+        raise LaterError(_AGAIN_SECONDS)
+    _send(settings.server, compose(settings, mailed, arguments["state"]), job)
     return {"email": mailed.email}
+
+
+def _send(server: str, message: EmailMessage, job: Job) -> None:
+    """Have the program send it; LaterError where it is to be tried again."""
+    host, _, port = server.partition(":")
+    addresses = [str(message[name].addresses[0].addr_spec) for name in ("From", "To")]
+    try:
+        ended = run(
+            [sys.executable, "-I", smtp.__file__, host, port or "25", *addresses],
+            deadline_seconds=_MAIL_SECONDS,
+            standard_input=message.as_bytes(policy=SMTP),
+            max_bytes=_MAX_BYTES,
+        )
+        status, reason = ended.exit_status, ended.error_text
+    except ToolError as error:
+        status, reason = smtp.TRY_AGAIN, str(error)
+    if status == smtp.UNAVAILABLE:
+        raise RefusedError(f"the mail server {server} did not take the mail: {reason}")
+    if status and utc_now() < job.operation.created + _LATEST:
+        raise LaterError(_AGAIN_SECONDS)
+    if status:
+        raise ToolError(f"the mail server {server} did not take the mail: {reason}")
 
 
 def compose(settings: MailSettings, mailed: Mailed, state: str) -> EmailMessage:
@@ -91,8 +105,11 @@ def compose(settings: MailSettings, mailed: Mailed, state: str) -> EmailMessage:
     try:
         message["From"], message["To"] = settings.sender, mailed.email
         message["Subject"] = f"Reservation {mailed.reservation} of {mailed.site}: {state}"
+        is_one = len(message["To"].addresses) == 1 and "@" in message["To"].addresses[0].addr_spec
     except ValueError:
-        raise RefusedError(f"{mailed.email!r} is no address of a mail") from None
+        is_one = False
+    if not is_one:
+        raise RefusedError(f"{mailed.email!r} is no address of a mail")
     text = _template(settings.text_file).substitute(
         reservation=mailed.reservation, site=mailed.site, vc=mailed.vc, state=state, details=details,
         begin=f"{mailed.begins_at:%Y-%m-%d %H:%M}", end=f"{mailed.ends_at:%Y-%m-%d %H:%M}",
@@ -102,13 +119,7 @@ def compose(settings: MailSettings, mailed: Mailed, state: str) -> EmailMessage:
 
 
 def _template(path: str) -> Template:
-    return Template(Path(path).read_text("utf-8") if path else _TEXT)
-
-
-def _fail(job: Job, server: str, status: int, text: bytes | str) -> None:
-    """Try again later, unless the server has refused for good (RFC 5321: 5yz), or an hour is over."""
-    reason = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    if status < 500 and utc_now() < job.operation.created + _LATEST:
-        raise LaterError(_AGAIN_SECONDS)
-    error = RefusedError if status >= 500 else ToolError
-    raise error(f"the mail server {server} did not take the mail: {reason}")
+    try:
+        return Template(Path(path).read_text("utf-8") if path else _TEXT)
+    except OSError as error:
+        raise UserError(f"cannot read [mail] text_file {path}: {error.strerror}") from None

@@ -236,12 +236,16 @@ def lock_living(session: Session) -> set[int]:
 
 
 def lock_interval(session: Session, number: int) -> Living | None:
-    """An interval until the end of the transaction; None when it has ended. That of a disabled owner is cancelled."""
+    """An interval until the end of the transaction; None when it has ended. That of a disabled owner is cancelled.
+
+    Its site is not locked: who reserves it may hold it for long.
+    """
+    session.row("SELECT id FROM reservation_interval WHERE id = %s FOR UPDATE", (number,))
     columns = (
         "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version,"
         " i.is_cancelled OR NOT (SELECT u.is_active FROM user u WHERE u.id = r.user_id), i.reason, i.timers"
     )
-    row = session.row(f"SELECT {columns}{_OF_SITE} {_LIVING} AND i.id = %s FOR UPDATE", (*LIVING, number))
+    row = session.row(f"SELECT {columns}{_OF_SITE} {_LIVING} AND i.id = %s", (*LIVING, number))
     values: list[Any] = [] if row is None else [*row[:-1], from_json(row[-1])]
     return Living(*values) if values else None
 
@@ -267,11 +271,11 @@ def mailed_of(session: Session, number: int) -> Mailed | None:
 
 
 def running_operations(session: Session, operation: Operation) -> tuple[int, int]:
-    """How many operations of intervals run, besides this one: of the same kind and site, and all of all sites."""
+    """How many operations of intervals run, besides this one: of the same site, and of all sites."""
     (same, every) = session.row(
-        "SELECT COUNT(IF(kind = %s AND JSON_VALUE(arguments, '$.site') = %s, 1, NULL)), COUNT(*) FROM operation"
+        "SELECT COUNT(IF(JSON_VALUE(arguments, '$.site') = %s, 1, NULL)), COUNT(*) FROM operation"
         " WHERE state = 'running' AND id <> %s AND kind LIKE '%%\\_reservation'",
-        (operation.kind, operation.arguments["site"], operation.id),
+        (operation.arguments["site"], operation.id),
     ) or (0, 0)
     return int(same), int(every)
 

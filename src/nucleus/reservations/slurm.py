@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
 _USERS = re.compile(r" Users=(\S+) ")
 _NODES = re.compile(r" NodeCnt=([0-9]+) ")
+_BOOT_TIME = re.compile(r"^BOOT_TIME *= (\S+)", re.MULTILINE)
 _MISSING = ("not found", "Requested reservation is invalid", "No reservations")
 _NOT_FREE = ("busy", "not available", "overlap")
 """Parts of Slurm's texts, as `Requested nodes are busy`, when its hosts are not free at that time."""
@@ -70,6 +71,11 @@ class SlurmReservations:
             line for line in lines if (users := _USERS.search(line)) and self._user in users[1].split(",")
         ]
         return {int(found[1]) for line in ours if (found := _NAME.match(line))}
+
+    def begun(self) -> str:
+        """When this slurmctld was started, as it writes it: one that was started anew may have lost its state."""
+        found = _BOOT_TIME.search(self._asked("scontrol", "show", "config"))
+        return found[1] if found else ""
 
     def _node_count(self, cpus: int) -> int:
         """How many of the partition's nodes have so many CPUs, whichever they are."""

@@ -9,7 +9,7 @@ from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
 from nucleus.reservations import records, site
 from nucleus.reservations.site import LocalSite, RemoteSite
-from rocks.core.errors import RocksError
+from rocks.core.errors import HostError, RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 BOOT, STOP = "boot_reservation", "stop_reservation"
-MAX_OF_SITE = 4
-"""Boots of a site, and stops, that run at the same time: a site that hangs must leave workers to the others."""
+MAX_OF_SITE = 2
+"""Boots and stops of a site that run at the same time: sites that hang must leave workers to the others."""
+
+_MAX_BOOTS = 3
+"""How often a boot is tried whose site did not answer."""
+
+_AGAIN_SECONDS = 30.0
 
 _LOOK_SECONDS = 2.0
 
@@ -32,7 +37,14 @@ def boot(job: Job) -> JsonObject:
     requested, place = _begin(job)
     if not job.has("booted"):
         job.store("boot")
-        site.boot(place, requested)
+        try:
+            site.boot(place, requested)
+        except HostError as error:
+            # not `attempts`, which count each look and each wait for a place
+            if sum(one.get("step") == "boot" for one in job.operation.progress) < _MAX_BOOTS:
+                _LOG.warning("reservation interval %d: %s", requested.id, error)
+                raise LaterError(_AGAIN_SECONDS) from None
+            raise
         job.store("booted")
     try:
         seen = site.look(place, requested)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import VERBS, perform
-from nucleus.reservations import mail
+from nucleus.reservations import mail, smtp
 from nucleus.reservations.controller import Controller
 from rocks.core.errors import UserError
+from rocks.core.process import run
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.slurm_rounds import Hands
 
@@ -143,8 +146,10 @@ def test_a_server_that_is_not_ready_is_asked_again_and_one_that_refuses_is_not(p
     assert post.deliver()[0][0] == "failed", "an hour is over"
 
 
-def test_an_address_that_is_a_second_header_is_refused() -> None:
-    email = "ann@site.example\nBcc: all@site.example"
+@pytest.mark.parametrize(
+    "email", ["ann@site.example\nBcc: all@site.example", "a@x.example, b@y.example", "ann", "undisclosed:;"]
+)
+def test_what_is_not_one_address_is_refused(email: str) -> None:
     mailed = mail.Mailed(1, "UCSD", "dock6", datetime.now(UTC), datetime.now(UTC), None, None, None, email)
     with pytest.raises(mail.RefusedError, match="is no address of a mail"):
         mail.compose(MailSettings(sender="a@b"), mailed, "failed")
@@ -165,6 +170,8 @@ def test_the_site_has_a_text_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=error):
             mail.check_template(str(text))
     with pytest.raises(UserError, match="No such file"):
+        mail.compose(MailSettings("relay", "a@b", str(tmp_path / "none")), mailed, "running")
+    with pytest.raises(UserError, match="No such file"):
         mail.check_template(str(tmp_path / "none"))
 
 
@@ -177,3 +184,37 @@ def test_settings_that_are_none(tmp_path: Path, server: str, sender: str, error:
     file.write_text(f'[mail]\nserver = "{server}"\nsender = "{sender}"\n')
     with pytest.raises(UserError, match=error):
         read_configuration(file, {})
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ([b"220-endless\r\n" * 1000] * 4000, smtp.TRY_AGAIN),
+        ([b"220 a\r\n", b"250 b\r\n", b"250 c\r\n", b"250 d\r\n", b"354 go\r\n"], 0),
+        (
+            [b"220 a\r\n", b"250 b\r\n", b"250 c\r\n", b"250 d\r\n", b"354 go\r\n", b"554 no\r\n"],
+            smtp.UNAVAILABLE,
+        ),
+        ([b"220 a\r\n", b"250 b\r\n", b"250 c\r\n", b"450 full\r\n"], smtp.TRY_AGAIN),
+    ],
+    ids=["endless", "no last answer", "refused at last", "full"],
+)
+def test_servers_that_break_off_or_have_no_end(said: list[bytes], status: int) -> None:
+    """A text that has gone completely is not sent again, except after a refusal."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            for number, line in enumerate(said):
+                if number and len(said) < 10:
+                    connection.recv(65536)
+                connection.sendall(line)
+            connection.recv(65536)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    program = [sys.executable, "-I", smtp.__file__, "127.0.0.1", str(server.getsockname()[1]), "a@b", "c@d"]
+    ended = run(program, deadline_seconds=60, standard_input=b"Subject: x\r\n\r\n.\r\n", max_bytes=65536)
+    server.close()
+    assert ended.exit_status == status, ended.error_text

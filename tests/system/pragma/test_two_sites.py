@@ -31,11 +31,11 @@ def test_two_sites_from_begin_to_end(
         (far / "pragma").write_text(fails)
     process.hands.ahead_seconds = 61
     process.until("running", here)
-    process.until("stopped" if is_broken else "running", away)
+    process.until("failed" if is_broken else "running", away)
     assert process.states(here) == ["running"]
     process.hands.ahead_seconds = 60 + 10 * 60 + 5
     process.until("stopped", here)
-    process.until("stopped", away)
+    process.until("failed" if is_broken else "stopped", away)
     nothing_is_left(machines)
     assert not (far / "booted").exists() and not list(far.glob(".nucleus-*.pub"))
     reasons = [one for (one,) in sql(process.pool, "SELECT reason FROM reservation_interval ORDER BY id")]

@@ -146,7 +146,7 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
 
 
 def _admit_and_plan(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
-    """Pass the operation's lease to `admit`; then its plan, for the domain as it is now. Of all operations but a start."""
+    """Pass the operation's lease to `admit`; its plan, for the domain as it is now. Of all operations but a start."""
     domain, token = host.domains().find(operation.name), getattr(operation, "token", None)
     # the end of a move is no act under its lease
     needs_lease = not isinstance(operation, EndArrival) and getattr(operation, "resumes", True)
