@@ -215,6 +215,12 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     # a boot that was killed has left its folder, which the next one removes
     (folders / "dock6-killed").mkdir()
     (folders / "dock6-killed/.unfinished").touch()
+    (folders / "dock6-killed/vc-out.xml").write_text(
+        "<vc><frontend><public fqdn='lost.example.org' ip='192.0.2.8'/></frontend><compute count='0'/></vc>"
+    )
+    (programs / "clean").write_text(f"#!/bin/sh\necho $2 >>{tmp_path}/cleaned\n")
+    assert "no valid vc-out.xml" in local.refused(f"pragma boot dock6 6 {key}")
+    assert (tmp_path / "cleaned").read_text() == f"{folders}/dock6-killed/vc-out.xml\n"
     (folders / "dock6-half.removed").mkdir()  # by a clean that was killed
     (folders / "dock6-half.removed/vc-out.xml").touch()
     # a cluster whose vc-out.xml was lost may run: it stays, and is named

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import ensure_folders, explain
 from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
@@ -88,13 +88,18 @@ class Executables:
                 self._command.command("save.image", [image, f"file={folder / name}", "format=raw"])
             self._run("fix_images", file, folder, ",".join(kind for kind, _, _ in nodes))
             vc_out = folder / _VC_OUT
-            self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
-            cluster = _read(folder)
-            if any(one.name == cluster.name for one in self._clusters()):
-                raise HostError(
-                    f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has already"
-                )
-            (folder / _UNFINISHED).unlink()
+            try:
+                self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
+                cluster = _read(folder)
+                if any(one.name == cluster.name for one in self._clusters()):
+                    raise HostError(
+                        f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
+                        "already"
+                    )
+                (folder / _UNFINISHED).unlink()
+            except BaseException:
+                self._give_back(folder)
+                raise
         return Allocated(cluster.name, cluster.fqdn, cluster.address, cluster.computes, described)
 
     def requested(self, name: str) -> list[str]:
@@ -139,6 +144,24 @@ class Executables:
             self._run("clean", folder, folder / _VC_OUT)
             _remove(folder)
 
+    def _give_back(self, folder: Path) -> None:
+        """Have the driver remove what `allocate` has reserved for the folder, if its vc-out.xml says what that is.
+
+        Nothing with the name of another cluster: it would be that one's.
+        """
+        others = {one.name for one in self._clusters()}
+        try:
+            if _read(folder).name in others:
+                return
+        except RocksError:
+            return
+        try:
+            self._run("clean", folder, folder / _VC_OUT)
+        except RocksError as error:
+            self._command.notify(
+                f"Warning: {error}; look what {self._settings.driver}/allocate has left in its engine"
+            )
+
     def _clusters(self) -> list[_Cluster]:
         folders = sorted(self._folders.iterdir()) if self._folders.is_dir() else []
         return [_read(folder) for folder in folders if not _is_unfinished(folder)]
@@ -161,6 +184,8 @@ class Executables:
                 for left in self._folders.iterdir():
                     with locked(left, is_waiting=False) as is_ours:
                         if is_ours and _is_unfinished(left):
+                            if (left / _UNFINISHED).exists():
+                                self._give_back(left)
                             _remove(left)
                 folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
                 (folder / _UNFINISHED).touch()

@@ -67,6 +67,11 @@ def read_list(data: bytes, what: str) -> dict[str, str]:
             raise UserError(f"{where} names {name} a second time; remove one of the lines")
         if not path or not path.isprintable() or ".." in PurePosixPath(path).parts:
             raise UserError(f"{where} has no valid path: {one_line(path)[:100]!r}; give one without ..")
+        if not path.startswith("/") and any(part.startswith(".") for part in PurePosixPath(path).parts):
+            # such folders and files of the repository are ours, as those of clusters
+            raise UserError(
+                f"{where} has a path with a hidden part: {one_line(path)[:100]!r}; give another name"
+            )
         found[name] = path
     return found
 
