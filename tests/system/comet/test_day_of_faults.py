@@ -1,5 +1,7 @@
 """The hard steps of an owner's day: answers in the wrong order, a slow image, a server that is killed."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

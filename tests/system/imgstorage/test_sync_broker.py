@@ -113,7 +113,11 @@ def empty_broker(
 
 
 def check(place: BrokerPlace, database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What `rocks check site` says of the broker."""
+    """What `rocks check site` says of the broker, on a site with a NAS."""
+    database.execute(
+        "INSERT IGNORE INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT 'nas-0-0', m.ID, 1, 0, 0"
+        " FROM memberships m WHERE m.Name = 'NAS Appliance'"
+    )
     monkeypatch.setattr(broker_checks, "broker_address", lambda *_: place.address)
     found = broker_checks.check_broker(database, "head")
     return " | ".join(f"{line.result}: {line.detail}" for line in found)

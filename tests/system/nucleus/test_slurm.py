@@ -333,16 +333,18 @@ def test_a_job_whose_script_gets_no_request_is_cancelled(rounds: Rounds, slurm: 
     one = rounds.until(number, "running")
     holder = slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%B")
     log, request = slurm.folder / "log/slurmctld", f"REQUEST_KILL_JOB JobId={one.jobid} "
+    state = ("squeue", "-h", f"--name={one.name}", "-o", "%T")
     slurm.signal(f"slurmd.{holder}", "KILL")
-    rounds.end(number)
-    wait_until(lambda: (rounds.turn(), request in log.read_text("utf-8"))[1], "the job is to end")
-    asked, rounds.hands.ahead_seconds = log.read_text("utf-8").count(request), -600
-    rounds.turn()
-    assert log.read_text("utf-8").count(request) == asked, "its time has not come again"
-    rounds.hands.ahead_seconds = 21
-    rounds.turn()
-    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "COMPLETING"
-    slurm.start_host(holder)
+    try:
+        rounds.end(number)
+        wait_until(lambda: (rounds.turn(), request in log.read_text("utf-8"))[1], "the job is to end")
+        asked, rounds.hands.ahead_seconds = log.read_text("utf-8").count(request), -600
+        rounds.turn()
+        assert log.read_text("utf-8").count(request) == asked, "its time has not come again"
+        rounds.hands.ahead_seconds = 21
+        wait_until(lambda: (rounds.turn(), slurm.ask(*state) == "COMPLETING")[1], lambda: slurm.ask(*state))
+    finally:
+        slurm.start_host(holder)
     rounds.until(number, "cancelled", "user")
 
 
