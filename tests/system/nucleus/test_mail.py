@@ -187,7 +187,7 @@ def test_settings_that_are_none(tmp_path: Path, server: str, sender: str, error:
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("answers", "status"),
     [
         ([b"220-endless\r\n" * 1000] * 4000, smtp.TRY_AGAIN),
         ([b"220 a\r\n", b"250 b\r\n", b"250 c\r\n", b"250 d\r\n", b"354 go\r\n"], 0),
@@ -199,15 +199,15 @@ def test_settings_that_are_none(tmp_path: Path, server: str, sender: str, error:
     ],
     ids=["endless", "no last answer", "refused at last", "full"],
 )
-def test_servers_that_break_off_or_have_no_end(said: list[bytes], status: int) -> None:
+def test_servers_that_break_off_or_have_no_end(answers: list[bytes], status: int) -> None:
     """A text that has gone completely is not sent again, except after a refusal."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         connection, _ = server.accept()
         with connection, suppress(OSError):
-            for number, line in enumerate(said):
-                if number and len(said) < 10:
+            for number, line in enumerate(answers):
+                if number and len(answers) < 10:
                     connection.recv(65536)
                 connection.sendall(line)
             connection.recv(65536)

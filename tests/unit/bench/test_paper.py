@@ -18,7 +18,7 @@ def test_the_page_is_up_to_date() -> None:
     )
 
 
-def test_each_row_has_a_verdict_a_reason_and_few_words() -> None:
+def test_each_row_has_a_verdict_a_reason_and_a_short_quote() -> None:
     for number in paper.NUMBERS:
         assert number.verdict in paper.VERDICTS
         assert number.reason
