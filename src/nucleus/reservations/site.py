@@ -150,12 +150,13 @@ def look(site: Site, requested: Requested) -> Seen | None:
 
 def remove(site: Site, requested: Requested) -> None:
     """Shut the cluster of an interval down and remove it, if it is there; its disks, too."""
+    # first: a boot that goes on there, though nobody waits for it, ends where it reads the key
+    site.remove_key(requested)
     found = look(site, requested)
     if found is not None:
         if not found.is_off:
             site.pragma(("shutdown", found.name), MAX_SECONDS)
         site.pragma(("clean", found.name), MAX_SECONDS)
-    site.remove_key(requested)
 
 
 def cluster_images(site: Site) -> list[str]:

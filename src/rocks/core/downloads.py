@@ -22,12 +22,13 @@ from urllib import error as errors
 from urllib import request as requests
 from urllib.parse import urljoin, urlsplit
 
+from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import SECRET, write_file
 from rocks.core.terminal import one_line
 
-SILENCE_SECONDS = 30.0
-"""How long a server may send nothing."""
+SILENCE_SECONDS, SMALL_SECONDS = 30.0, 120.0
+"""How long a server may send nothing, and how long a small file may take."""
 
 _MAX_REDIRECTIONS = 5
 _PIECE_BYTES = 1024**2
@@ -82,11 +83,14 @@ def check_url(text: str) -> None:
 
 
 def fetch(url: str, max_bytes: int) -> bytes:
-    """The content of a small file. Errors as `download`."""
+    """The content of a small file, within `SMALL_SECONDS`. Errors as `download`."""
+    deadline = Deadline(SMALL_SECONDS)
     with _opened(url, {}) as answer:
         data = bytearray()
         for piece in _pieces(url, answer):
             data += piece
+            if deadline.passed():
+                raise HostError(f"{one_line(url)} did not come within {SMALL_SECONDS:.0f} seconds; repeat the command")
             if len(data) > max_bytes:
                 raise _too_large(url, max_bytes)
         if _remote(answer.headers).size_bytes not in (None, len(data)):

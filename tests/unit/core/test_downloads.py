@@ -244,3 +244,10 @@ def test_what_is_no_url(url):
     with pytest.raises(UserError) as error:
         check_url(url)
     assert "secret" not in str(error.value)
+
+
+def test_a_small_file_that_trickles_has_an_end(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/a"] = Served(b"x" * 10)
+    monkeypatch.setattr(downloads, "SMALL_SECONDS", 0.0)
+    with pytest.raises(HostError, match="/a did not come within 0 seconds; repeat the command"):
+        fetch(server.url + "/a", 100)
