@@ -58,7 +58,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
             "not-in-running-set", f"{node.name} is in no running computeset{_way_out(change, cluster, node)}"
         )
     is_down = is_off(node.state, has_host=node.physical_host is not None)
-    if action in ("reboot", "reset") and is_down and not operations.is_changing(change.session, node.id):
+    if action in ("reboot", "reset") and is_down and not operations.busy_nodes(change.session, [node.id]):
         raise conflict(f"{node.name} is off{seen_ago(change, cluster, node)}; power it on instead")
     if action == "poweron":
         demand_acknowledgement(change.call)

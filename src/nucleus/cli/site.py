@@ -160,7 +160,7 @@ def _retire_site(given: Any, session: Session) -> None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
     if site.address is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
-    count = records.give_up(session, site.id)
+    count = records.fail_all(session, site.id)
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
     print(

@@ -177,12 +177,6 @@ def end_set_operations(
     return [(identifier, before) for identifier, before in ended]
 
 
-def is_changing(session: Session, node_id: int) -> bool:
-    """Whether a change of the node waits or runs, so that its state will be another."""
-    sql = "SELECT COUNT(*) FROM operation WHERE target_node = %s AND state IN ('queued', 'running')"
-    return bool(session.value(sql, (node_id,)))
-
-
 def count_unfinished(session: Session, project_id: int) -> int:
     """How many changes of a project wait or run; one of many nodes counts for each.
 

@@ -199,7 +199,7 @@ def cancel(session: Session, number: int) -> list[int]:
     return waiting
 
 
-def give_up(session: Session, site_id: int) -> int:
+def fail_all(session: Session, site_id: int) -> int:
     """End all intervals of a site that is gone, whatever runs there: how many."""
     rows = session.rows(
         "SELECT i.id FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
