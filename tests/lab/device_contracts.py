@@ -14,7 +14,7 @@ CONTRACTS = Path("tests/contract")
 PARTS = ("storage", "network")
 """Folders of the contracts that a machine of the lab gets."""
 
-_SHARED = ("outcomes.py", "worlds.py")
+_SHARED = (CONTRACTS / "outcomes.py", CONTRACTS / "worlds.py", Path("tests/waiting.py"), Path("tests/patience.py"))
 _PLACE = "/root/contracts"
 _DEADLINE_SECONDS = 600.0
 
@@ -39,8 +39,8 @@ def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> F
 def _archive() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
-        for name in _SHARED:
-            archive.add(CHECKOUT / CONTRACTS / name, str(CONTRACTS / name))
+        for path in _SHARED:
+            archive.add(CHECKOUT / path, str(path))
         for part in (Path("src/rocks"), *(CONTRACTS / part for part in PARTS)):
             for path in sorted((CHECKOUT / part).rglob("*.py")):
                 archive.add(path, str(path.relative_to(CHECKOUT)))
