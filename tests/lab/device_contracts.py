@@ -14,7 +14,12 @@ CONTRACTS = Path("tests/contract")
 PARTS = ("storage", "network")
 """Folders of the contracts that a machine of the lab gets."""
 
-_SHARED = (CONTRACTS / "outcomes.py", CONTRACTS / "worlds.py", Path("tests/waiting.py"), Path("tests/patience.py"))
+_SHARED = (
+    CONTRACTS / "outcomes.py",
+    CONTRACTS / "worlds.py",
+    Path("tests/waiting.py"),
+    Path("tests/patience.py"),
+)
 _PLACE = "/root/contracts"
 _DEADLINE_SECONDS = 600.0
 
@@ -22,7 +27,7 @@ _DEADLINE_SECONDS = 600.0
 def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> Finished:
     """Run one file of the contracts on the machine, on its real devices; returns what pytest printed."""
     machine.run(["rm", "-rf", _PLACE])
-    machine.write_file(f"{_PLACE}.tar", _archive())
+    machine.write_file(f"{_PLACE}.tar", archive())
     machine.shell(f"mkdir -p {_PLACE}\ntar -xf {_PLACE}.tar -C {_PLACE}\n", 60)
     environment = [
         "env",
@@ -36,12 +41,13 @@ def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> F
     )
 
 
-def _archive() -> bytes:
+def archive() -> bytes:
+    """A tar file of the contracts and all that they import."""
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
+    with tarfile.open(fileobj=target, mode="w") as packed:
         for path in _SHARED:
-            archive.add(CHECKOUT / path, str(path))
+            packed.add(CHECKOUT / path, str(path))
         for part in (Path("src/rocks"), *(CONTRACTS / part for part in PARTS)):
             for path in sorted((CHECKOUT / part).rglob("*.py")):
-                archive.add(path, str(path.relative_to(CHECKOUT)))
+                packed.add(path, str(path.relative_to(CHECKOUT)))
     return target.getvalue()

@@ -1,0 +1,32 @@
+"""The contracts of devices that go to the lab's machines bring all that they import."""
+
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rocks.core.process import run
+from tests.lab.device_contracts import CONTRACTS, PARTS, archive
+
+
+@pytest.mark.slow
+def test_carried_contracts_import_nothing_that_stays_here(tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive())) as packed:
+        packed.extractall(tmp_path)
+    pytest_there = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        f"--rootdir={tmp_path}",
+    ]
+    folders = [str(tmp_path / CONTRACTS / part) for part in PARTS]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}/src:{tmp_path}"}
+    ended = run([*pytest_there, "--collect-only", *folders], deadline_seconds=120, environment=environment)
+    assert ended.exit_status == 0, ended.text
+    assert "test_pools.py" in ended.text
