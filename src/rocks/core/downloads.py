@@ -90,7 +90,9 @@ def fetch(url: str, max_bytes: int) -> bytes:
         for piece in _pieces(url, answer):
             data += piece
             if deadline.passed():
-                raise HostError(f"{one_line(url)} did not come within {SMALL_SECONDS:.0f} seconds; repeat the command")
+                raise HostError(
+                    f"{one_line(url)} did not come within {SMALL_SECONDS:.0f} seconds; repeat the command"
+                )
             if len(data) > max_bytes:
                 raise _too_large(url, max_bytes)
         if _remote(answer.headers).size_bytes not in (None, len(data)):
