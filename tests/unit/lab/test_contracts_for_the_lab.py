@@ -12,7 +12,7 @@ from tests.lab.device_contracts import CONTRACTS, PARTS, archive
 
 
 @pytest.mark.slow
-def test_carried_contracts_import_nothing_that_stays_here(tmp_path: Path) -> None:
+def test_contracts_for_the_lab_import_nothing_else(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive())) as packed:
         packed.extractall(tmp_path)
     pytest_there = [
