@@ -247,7 +247,8 @@ def _check_batch(batch: BatchSettings, source: str) -> None:
 
 
 def _check_mail(mail: MailSettings, source: str) -> None:
-    if mail.server and not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", mail.server, re.ASCII):
+    named = re.fullmatch(r"[A-Za-z0-9.-]+(?::([0-9]{1,5}))?", mail.server, re.ASCII)
+    if mail.server and not (named and 0 < int(named[1] or 25) < 2**16):
         raise UserError(f"{source}: [mail] server is HOST or HOST:PORT, and not {mail.server!r}")
     if mail.server and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", mail.sender, re.ASCII):
         raise UserError(

@@ -89,7 +89,7 @@ class Post:
         self._controller.round()
 
     def deliver(self) -> list[tuple[str, Any]]:
-        """Do what is to be done; state and error of each mail's operation."""
+        """Have the worker do one operation; state and error of each mail's operation."""
         with self.pool.transaction() as session:
             claimed = self._claimant.claim(session)
         if claimed is not None:
@@ -177,7 +177,11 @@ def test_the_site_has_a_text_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("server", "sender", "error"),
-    [("a b", "a@b", "server is HOST"), ("relay", "ann", "sender is the address")],
+    [
+        ("a b", "a@b", "server is HOST"),
+        ("relay:99999", "a@b", "server is HOST"),
+        ("relay", "ann", "sender is the address"),
+    ],
 )
 def test_settings_that_are_none(tmp_path: Path, server: str, sender: str, error: str) -> None:
     file = tmp_path / "nucleus.toml"
