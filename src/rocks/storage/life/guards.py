@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Tuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life import space
-from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.facts import CopyFact, Facts, Stage
 from rocks.storage.life.grants import disagreement, is_recovering
 from rocks.storage.life.image import Image
@@ -210,12 +210,12 @@ DUE = Guard(
 ABANDONING = Guard(
     "being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
 )
-LEASE_REFUSED = Guard(
+GRANT_REFUSED = Guard(
     "the volume has another grant",
     lambda image, event, now: (
         event.family == "incoherent"
         and image.work is not None
-        and isinstance(image.work.effects[image.work.position], EnsureLease)
+        and isinstance(image.work.effects[image.work.position], EnsureGrant)
     ),
 )
 RECOVERING = Guard("the record is made from the volume", lambda image, event, now: is_recovering(image))

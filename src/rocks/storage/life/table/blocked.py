@@ -250,7 +250,7 @@ BLOCK: Tuple[Entry, ...] = (
         BLOCKED,
         "the volume has a newer grant",
         blocked.not_abandoned,
-        guards.LEASE_REFUSED,
+        guards.GRANT_REFUSED,
     ),
     failed(BLOCKED, "abandon", BLOCKED, "again after a pause", blocked.try_later),
     *(

@@ -130,7 +130,7 @@ MAP: Tuple[Entry, ...] = (
         BLOCKED,
         "another grant is on the volume",
         blocked.block,
-        guards.LEASE_REFUSED,
+        guards.GRANT_REFUSED,
     ),
     failed(MAPPING, "prepare", MAPPING, "revoke the grant", mapping.give_back, starts="leave"),
     done(

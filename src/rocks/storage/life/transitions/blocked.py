@@ -49,7 +49,7 @@ def pause_over(image: Image, event: Any, now: int) -> Decision:
 
 def block(image: Image, event: Any, now: int) -> Decision:
     """The image needs operator action; the open step stays as it is."""
-    if guards.LEASE_REFUSED.holds(image, event, now):
+    if guards.GRANT_REFUSED.holds(image, event, now):
         return contradict(image, Contradicted(event.message), now)
     return _block(image, event.family, event.message)
 
