@@ -172,7 +172,7 @@ LOCALISE: Tuple[Entry, ...] = (
         "merge",
         RETURNING,
         "an unmap waits for this",
-        write_back.take_back_copy,
+        write_back.take_back,
         guards.UNMAP_WAITS,
         "detach",
     ),

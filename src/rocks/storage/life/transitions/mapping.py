@@ -17,7 +17,7 @@ from rocks.storage.life.transitions.records import (
     unmapped,
     with_found,
 )
-from rocks.storage.life.transitions.write_back import take_back_copy, take_back_overlay
+from rocks.storage.life.transitions.write_back import take_back
 
 # --- map -----------------------------------------------------------------------------------------------------------
 
@@ -160,8 +160,7 @@ def attached_then_unmap(image: Image, event: Any, now: int) -> Decision:
     """An unmap was requested meanwhile."""
     done = attached(image, event, now)
     assert done.image is not None
-    back = take_back_copy if done.image.state == LOCAL else take_back_overlay
-    then = back(done.image, None, now)
+    then = take_back(done.image, None, now)
     return replace(then, outcomes=(*done.outcomes, *then.outcomes))
 
 
