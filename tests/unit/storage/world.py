@@ -229,14 +229,6 @@ class World:
         if owner is None or not self.nas.is_up:
             return
         self.hosts[owner].power_off()
-        if self.operations % 3 and self.image.state != BLOCKED:
-            self.give_up_held(owner)  # directly: nobody has declared the host lost before
-            return
-        self.request(events.HostLost(owner, "switched off"))
-        if self.image.state == BLOCKED:
-            self.give_up_held(owner)
-
-    def give_up_held(self, owner: str) -> None:
         self.given_up.add(owner)
         self.request(events.Abandon(self.new_id("abandon"), "it burns", is_fenced=True))
         self.frontend.holder, self.frontend.is_mapped = None, False

@@ -161,7 +161,6 @@ HAS_UNRETURNED = Guard(
     "a host has unreturned changes, no force",
     lambda image, event, now: bool(image.unreturned_on()) and not event.force,
 )
-IS_MAPPED_BY = Guard("the owner host", lambda image, event, now: event.host == image.owner)
 NOT_FENCED = Guard(
     "neither fenced nor forced", lambda image, event, now: not (event.is_fenced or event.force)
 )
@@ -273,10 +272,6 @@ EXCHANGING = Guard(
 UNDOING = Guard(
     "being undone",
     lambda image, event, now: image.work is not None and image.work.step in ("undo", "leave"),
-)
-WRITTEN_BACK = Guard(
-    "the host is no longer needed",
-    lambda image, event, now: image.work is not None and image.work.step in ("confirm", "leave"),
 )
 
 

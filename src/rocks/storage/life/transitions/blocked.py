@@ -82,11 +82,6 @@ def block_unexpected_changes(image: Image, event: Any, now: int) -> Decision:
     return _block(image, "incoherent", f"the map to {image.owner} failed, but data was written there")
 
 
-def block_lost(image: Image, event: Any, now: int) -> Decision:
-    """Only the NAS's last snapshot is certain; the owner is lost."""
-    return _block(image, "host", f"{event.host} is lost: {event.reason}")
-
-
 def _block(image: Image, family: str, reason: str) -> Decision:
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids, *image.move_ids)
     text = f"ZVol {image.zvol} is blocked and needs operator action: {reason}"
