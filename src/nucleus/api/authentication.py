@@ -19,8 +19,8 @@ from nucleus.api.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
+from nucleus.api.throttles import Failures
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 

@@ -21,7 +21,6 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import AtOnce
 from nucleus.api.problems import Problem, conflict, limited, request_id, unavailable
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
@@ -36,6 +35,7 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
+from nucleus.api.throttles import AtOnce
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
 from nucleus.records import SYSTEM, Scope

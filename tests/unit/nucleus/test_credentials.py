@@ -23,8 +23,8 @@ from nucleus.api.credentials import (
     signature_fits,
     unseal,
 )
-from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem
+from nucleus.api.throttles import Failures
 
 
 def test_a_token_is_read_and_its_secret_is_not_stored() -> None:
