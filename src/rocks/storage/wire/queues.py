@@ -20,7 +20,6 @@ PORT = 5671
 NAS = "nas"
 HOST = "host"
 FRONTEND = "frontend"
-ROLES = (FRONTEND, NAS, HOST)
 """Roles of a node in image storage; a node may have several. NAS and host daemons have a durable queue."""
 
 _TOKEN = re.compile("[0-9a-f]{32}")

@@ -11,7 +11,7 @@ from rocks.storage.life import events
 from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
 from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.states import BLOCKED, UNMAPPED, is_stable
+from rocks.storage.life.states import BLOCKED, UNMAPPED
 from tests.generated import moments_step
 from tests.unit.storage.records import HOST, MAP, after, decided, finish_step, new_image, record, refused
 from tests.unit.storage.script import moments
@@ -179,7 +179,7 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
         decision = finish_step(given_up)
         assert decision.image is not None
         given_up = decision.image
-    assert given_up.state == UNMAPPED and is_stable(given_up.state)
+    assert given_up.state == UNMAPPED
     assert decision is not None and [outcome.family for outcome in decision.outcomes] == [None]
 
 
