@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.agent.replies import prefetch
+from rocks.agent.calls import prefetch
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.facts import ConsoleRequest, DiskPlace, DocumentsRequest, FactsRequest, Fence
 from rocks.fleet.wire.requests import (
