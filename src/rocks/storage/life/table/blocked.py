@@ -25,7 +25,7 @@ from rocks.storage.life.states import (
     State,
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
-from rocks.storage.life.transitions import blocked, mapping, moves, write_back
+from rocks.storage.life.transitions import blocked, mapping, moves, removal, write_back
 
 _WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
 _RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
@@ -220,7 +220,7 @@ BLOCK: Tuple[Entry, ...] = (
         blocked.begin_abandon,
         starts="abandon",
     ),
-    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", blocked.abandoned),
+    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", removal.operation_done),
     failed(
         BLOCKED,
         "abandon",

@@ -18,7 +18,6 @@ from rocks.storage.life.transitions.records import (
     paused,
     pool_of,
     reopened,
-    unmapped,
     with_found,
     with_operation,
 )
@@ -173,8 +172,3 @@ def not_abandoned(image: Image, event: Any, now: int) -> Decision:
     stopped = replace(image, work=None, operation_id="", retry_at=None)
     blocked = contradict(stopped, Contradicted(event.message), now)
     return replace(blocked, outcomes=failed)
-
-
-def abandoned(image: Image, event: Any, now: int) -> Decision:
-    """The NAS's newest snapshot is the image."""
-    return Decision(unmapped(image), outcomes_of((image.operation_id,)))
