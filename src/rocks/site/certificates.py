@@ -34,7 +34,7 @@ from rocks.storage.broker.broker import (
     node_authority,
     own_broker,
 )
-from rocks.storage.broker.documents import TAG
+from rocks.storage.broker.definitions import TAG
 from rocks.storage.volumes.nodes import hosts_without_right
 from rocks.trust.x509 import CertificateInfo, CertificateSpec
 

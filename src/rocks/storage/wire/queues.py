@@ -13,7 +13,7 @@ VIRTUAL_HOST = "img-storage"
 EXCHANGE = "img-storage"
 DEAD_EXCHANGE = "img-storage.dead"
 DEAD_QUEUE = "img-storage.dead"
-"""Queue of messages that no handler could process; see rocks.storage.broker.documents for its bounds."""
+"""Queue of messages that no handler could process; see rocks.storage.broker.definitions for its bounds."""
 
 PORT = 5671
 
