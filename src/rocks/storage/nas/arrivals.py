@@ -24,9 +24,9 @@ from rocks.storage.nas.attributes import attribute_value
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.imports import OpenDevice
+from rocks.storage.nas.listing import ARRIVING
 from rocks.storage.nas.move_lines import check_content
 from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.rows import ARRIVING
 from rocks.storage.nas.sequences import grant_now
 from rocks.storage.store.nas import ATTRIBUTES, Arrival, NasStore
 from rocks.storage.stream.lines import Opening, number, receive_line, send_line
