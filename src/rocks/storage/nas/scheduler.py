@@ -10,7 +10,7 @@ from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import DELETING, LOCAL, MAPPED
 from rocks.storage.nas.engine import Engine, now_seconds
-from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.store.nas import NasStore
 
 _TICK_SECONDS = 0.5
