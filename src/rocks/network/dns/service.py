@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.fleet.settings import FleetSettings
     from rocks.network.dns.names import SiteNames
 
 HOSTS_FILE = Path("/etc/hosts")
@@ -128,9 +127,7 @@ def _sync_service(database: Database) -> SyncedNames:
     return SyncedNames(hosts_file=False, files=written, serves=True, runs=runs, problems=problems)
 
 
-def sync_names_of_hosts(
-    database: Database, hosts: Sequence[str], settings: FleetSettings | None = None
-) -> Iterator[tuple[str, bool | RocksError]]:
+def sync_names_of_hosts(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, bool | RocksError]]:
     """Write our part of the hosts' /etc/hosts; yields (host, whether it changed, or the error)."""
     names, _ = load_site_names(database)
     lines = hosts_lines(names.addresses)
@@ -143,7 +140,7 @@ def sync_names_of_hosts(
         )
         return [FileChange(path, new)] if new != old else []
 
-    yield from sync_files(database, hosts, [path], plan, settings=settings)
+    yield from sync_files(database, hosts, [path], plan)
 
 
 def outdated_files(database: Database) -> list[str]:
