@@ -75,7 +75,7 @@ class NucleusSite:
 
     def set_up(self, operator_commands: Sequence[Sequence[str]]) -> str:
         """Account, programs, settings, schema, then the operator's commands; returns what the last one printed."""
-        _ensure_account()
+        ensure_account()
         shutil.rmtree(_FOLDER / "images", ignore_errors=True)
         for folder in (_FOLDER, _FOLDER / "images"):
             folder.mkdir(mode=0o755, exist_ok=True)
@@ -210,7 +210,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _ensure_account() -> None:
+def ensure_account() -> None:
     """The service's account, inside the namespace only."""
     line = f"nucleus:x:{USER_ID}:"
     for name, text in {"passwd": f"{line}{USER_ID}::/nonexistent:/usr/sbin/nologin", "group": line}.items():
@@ -230,4 +230,4 @@ def _cover(source: Path, place: Path) -> None:
         run_checked(["mount", "--bind", "-o", "ro", str(source), str(place)], deadline_seconds=_SECONDS)
 
 
-__all__ = ["HOSTS", "OWNER", "URL", "NucleusSite"]
+__all__ = ["HOSTS", "OWNER", "URL", "NucleusSite", "ensure_account"]

@@ -15,7 +15,7 @@ from lab.machines.roster import FRONTEND_ADDRESS
 from lab.processes import ProcessIdentity, end, identify
 from rocks.core.process import run, run_checked, start_in_background
 from tests.lab.lab_site import LabSite
-from tests.lab.nucleus_site import HOSTS
+from tests.lab.nucleus_site import HOSTS, ensure_account
 from tests.patience import patience
 
 SUBJECTS = ("packaging/files/rocks-host-free",)
@@ -72,6 +72,7 @@ class SlurmFrontend:
 
     def start(self, accounts: Sequence[str], users: Sequence[str]) -> None:
         """Start it anew, as the guide does, and wait until each host can get jobs of the users."""
+        ensure_account()  # before slurmctld looks up the numbers of its users
         self._write_files()
         munge = [f"--{name}={_FOLDER}/{file}" for name, file in _MUNGE_FILES.items()]
         self._start("munged", "/usr/sbin/munged", "--foreground", "--force", *munge)
