@@ -132,7 +132,6 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
         metrics,
         Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
-        consoles.OpenConsoles(),
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from nucleus.configuration import AuthenticationSettings
-    from nucleus.mirror.identity import User
+    from nucleus.mirror.identity import TokenUse, User
     from nucleus.mirror.pool import Pool, Session
 
 
@@ -165,18 +165,13 @@ class Authenticator:
             found = identity.token_use(session, sent.id)
         if found is None or not credentials.same_secret(sent.secret_sha256, found.secret_sha256):
             return None
-        token, user = found.token, found.user
-        if not user.is_active or (username is not None and user.username != username):
+        caller = _of_token(found)
+        if caller is None or (username is not None and caller.actor != username):
             return None
         if found.is_unnoted:
             with self._pool.transaction() as session:
-                identity.note_use(session, token.id)
-        allowed = (
-            user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
-        )
-        return Caller(
-            user, _scope(user, frozenset(token.scopes), frozenset(allowed)), token.id, "token", token.expires
-        )
+                identity.note_use(session, sent.id)
+        return caller
 
     def _by_password(self, sent: SentPassword) -> Caller | None:
         """A user of the password file. The check is slow on purpose: no connection is held, and few are at once."""
@@ -270,6 +265,24 @@ def credentials_of_cookie(request: Request) -> str:
     """What the cookie of our own pages stands for, as the header Authorization; '' for requests of other pages."""
     token = request.cookies.get(cookie_name(request)) if is_own_page(request) else None
     return f"Bearer {token}" if token else ""
+
+
+def caller_of(session: Session, user_id: int, token_id: str | None) -> Caller | None:
+    """As whom something was begun that lasts; None when the user is admitted no more, or the token has ended."""
+    if token_id is None:
+        return _whole(identity.user_by_id(session, user_id), "")
+    found = identity.token_use(session, token_id)
+    return None if found is None else _of_token(found)
+
+
+def _of_token(found: TokenUse) -> Caller | None:
+    """A caller with the projects and rights of a token that can be used."""
+    token, user = found.token, found.user
+    if not user.is_active:
+        return None
+    allowed = user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
+    scope = _scope(user, frozenset(token.scopes), frozenset(allowed))
+    return Caller(user, scope, token.id, "token", token.expires)
 
 
 def _whole(user: User | None, method: str) -> Caller | None:

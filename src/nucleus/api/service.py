@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller
-    from nucleus.api.consoles import OpenConsoles
     from nucleus.api.frame import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
@@ -53,16 +52,16 @@ class Service:
     authenticator: Authenticator
     metrics: Metrics
     rocks: Rocks
-    consoles: OpenConsoles
     verifier: Verifier | None = None
     changes: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
     requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
+    consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
     )
     screens: AtOnce = field(
-        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5, max_of_host=3)
+        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5)
     )
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 

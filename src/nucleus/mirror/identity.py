@@ -51,7 +51,7 @@ class Project(NamedTuple):
 
 
 _USER = f"SELECT {columns_of('user', User._fields[:-1])} FROM user"
-_TOKEN = f"SELECT {columns_of('token', Token._fields)}, secret_sha256 FROM token"
+_TOKEN = f"SELECT {columns_of('token', Token._fields)} FROM token"
 _PROJECT = "SELECT id, name, limits FROM project"
 
 
@@ -211,19 +211,10 @@ def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
 
 
 def _token(row: Sequence[Any]) -> Token:
-    token = Token(*row[:9])
+    token = Token(*row)
     return token._replace(
         scopes=tuple(row[2].split()), projects=None if row[3] is None else tuple(json.loads(row[3]))
     )
-
-
-def usable_token(session: Session, token_id: str) -> tuple[Token, bytes] | None:
-    """The token and the SHA-256 of its secret, unless it is unknown, revoked or too old."""
-    row = session.row(
-        f"{_TOKEN} WHERE id = %s AND revoked_at IS NULL AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
-        (token_id,),
-    )
-    return None if row is None else (_token(row), row[9])
 
 
 class TokenUse(NamedTuple):
@@ -250,7 +241,7 @@ _USE = (
 
 
 def token_use(session: Session, token_id: str) -> TokenUse | None:
-    """As `usable_token`, with the user: one question, since every request asks it."""
+    """The token with its user, unless it is unknown, revoked or too old: one question, since every request asks it."""
     rows = session.rows(_USE, (token_id,))
     if not rows:
         return None
