@@ -207,8 +207,9 @@ class Authenticator:
             user = identity.user_by_name(session, claims["username"]) if claims["username"] else None
             if user is None or not _is_same_name(user.username, claims["username"]):
                 return None
-            if not identity.link_subject(session, user.id, claims["iss"], claims["sub"]):
-                return None
+            link = {"issuer": claims["iss"], "subject": claims["sub"]}
+            if not session.update("user", link, id=user.id, subject=None):
+                return None  # the provider knows this user by another
         return _whole(user, "oidc")
 
     def sealing_key(self) -> bytes:

@@ -174,7 +174,7 @@ async def _take(
 
     def note(offset: int) -> None:
         with _locked_image(call, upload) as (session, _):
-            images.note_offset(session, upload.id, offset)
+            session.update("upload", {"offset_bytes": offset}, "touched = UTC_TIMESTAMP(3)", id=upload.id)
 
     try:
         await run_in_threadpool(receiver.open)
@@ -301,7 +301,8 @@ UploadId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 def begin_upload(change: Change, body: models.NewUpload) -> Response:
     """The image is then sent in parts, by PATCH to the answer's Location."""
     upload = _begin(change, body.name, body.project, body.size)
-    images.store_expected(change.session, upload.image_id, body.sha256, body.md5)
+    expected = {"sha256": body.sha256, "md5": body.md5}  # replaced by what they are when it has come
+    change.session.update("image", expected, id=upload.image_id)
     place = change.call.url(f"/v1/image/upload/{upload.id}")
     return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.cli.administration import Action, declare, perform, print_table, record
 from nucleus.hostlists import expand
-from nucleus.mirror import host_jobs, hosts
+from nucleus.mirror import hosts
 from nucleus.states import PENDING
 from rocks.core.errors import UserError
 
@@ -57,9 +57,7 @@ def _change(given: Any, session: Session) -> None:
 
 
 def _used(session: Session) -> list[str]:
-    return sorted(
-        host for job in host_jobs.living_jobs(session) if job.state != PENDING for host in job.hosts
-    )
+    return sorted(host for job in hosts.living_jobs(session) if job.state != PENDING for host in job.hosts)
 
 
 _ACTIONS = {

@@ -82,12 +82,6 @@ def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
     return _user(session, session.row(f"{_USER} WHERE issuer = %s AND subject = %s", (issuer, subject)))
 
 
-def link_subject(session: Session, user_id: int, issuer: str, subject: str) -> bool:
-    """Have a user without one known by this subject from now on; False when the user has another."""
-    subject_of = {"issuer": issuer, "subject": subject}
-    return bool(session.update("user", subject_of, id=user_id, subject=None))
-
-
 def list_users(session: Session) -> list[tuple[Any, ...]]:
     """(username, email, names, active, operator, projects) of all, by name."""
     return session.rows(
@@ -306,8 +300,3 @@ def take_nonce(session: Session, nonce: str, keep_seconds: int) -> bool:
         "DELETE FROM nonce WHERE seen < UTC_TIMESTAMP(3) - INTERVAL %s SECOND LIMIT 1000", (keep_seconds,)
     )
     return bool(session.execute("INSERT IGNORE INTO nonce (nonce) VALUES (%s)", (nonce,)))
-
-
-def usernames(session: Session) -> list[tuple[int, str]]:
-    """(number, name) of all users."""
-    return [(number, name) for number, name in session.rows("SELECT id, username FROM user")]
