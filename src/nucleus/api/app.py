@@ -30,7 +30,6 @@ from nucleus.api import (
 from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame, Metrics
-from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import describe
 from nucleus.api.service import Service, identify
@@ -115,7 +114,11 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
     `executor` None: that of the settings.
     """
-    verifier = Verifier(configuration.oidc) if configuration.oidc.issuer else None
+    verifier = None
+    if configuration.oidc.issuer:
+        from nucleus.api.oidc import Verifier  # its libraries take memory that most sites need not
+
+        verifier = Verifier(configuration.oidc)
     metrics = Metrics()
     application = FastAPI(
         title="Nucleus",

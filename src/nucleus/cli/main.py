@@ -44,7 +44,7 @@ _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
     **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
     "host": "hosts",
-    **dict.fromkeys(("setup", "poll", "status"), "health"),
+    **dict.fromkeys(("setup", "poll", "status", "check"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name.
 
