@@ -27,7 +27,6 @@ from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import (
     Change,
     Known,
-    Reading,
     find_cluster,
     find_node,
     known_power,
@@ -180,14 +179,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
 
 def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
     require(call.caller, "console")
-    found: list[Node] = []
-
-    def read(question: Reading) -> Response:
-        found.append(find_node(question, find_cluster(question, c), n))
-        return Response()
-
-    reading(call, read)
-    return found[0]
+    return reading(call, lambda question: find_node(question, find_cluster(question, c), n))
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:

@@ -199,14 +199,9 @@ async def _stored(call: Call, upload: Upload, receiver: Receiver, expected: dict
 
 
 def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
-    found: list[Upload] = []
-
-    def act(change: Change) -> Response:
-        found[:] = [_begin(change, name, project, size)]
-        return no_content()
-
-    changing(call, "image", "upload_image", act, has_key=False)
-    return found[0]
+    return changing(
+        call, "image", "upload_image", lambda change: _begin(change, name, project, size), has_key=False
+    )
 
 
 @contextmanager

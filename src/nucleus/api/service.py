@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from starlette.responses import Response
@@ -41,6 +41,8 @@ _KEY = re.compile(r"[!-~]{1,128}")
 _OF_IMAGES = ("md5", "content-digest", "upload-offset")
 _ATTEMPTS = 3
 _SECRET = {"cache-control": "no-store"}
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -137,8 +139,8 @@ class Reading(NamedTuple):
     scope: Scope
 
 
-def reading(call: Call, read: Callable[[Reading], Response]) -> Response:
-    """Answer a question, which changes nothing; the refusal of what is not the caller's is recorded."""
+def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
+    """What `read` finds or answers, which changes nothing; the refusal of what is not the caller's is recorded."""
     require(call.caller, "read")
     try:
         with call.service.pool.reading() as session:
@@ -212,23 +214,26 @@ class Change:
 
 
 def changing(
-    call: Call, scope: str, action: str, act: Callable[[Change], Response], *, has_key: bool = True
-) -> Response:
-    """Change something: right, rate, idempotency key, one transaction with its records, refusals recorded.
+    call: Call, scope: str, action: str, act: Callable[[Change], Found], *, has_key: bool = True
+) -> Found:
+    """What `act` answers, which changes something.
 
-    `has_key` False: of a request that changes something twice, the first time; its key is that of its answer.
+    Checked and kept: right, rate, idempotency key, one transaction with its records; refusals are recorded.
+
+    `has_key` False: of a request that changes something twice, the first time; its key is that of its answer. Then
+    `act` may return anything.
     """
     try:
         require(call.caller, scope)
         call.service.changes.take(call.caller)
-        response = _repeated(call, action, act, _key_of(call) if has_key else None)
+        found: Found = _repeated(call, action, act, _key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
             _record_refusal(call, action, problem)
         raise
     WORK.give()
     NEWS.give()
-    return response
+    return found
 
 
 def _key_of(call: Call) -> str | None:
@@ -238,7 +243,7 @@ def _key_of(call: Call) -> str | None:
     return key
 
 
-def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: str | None) -> Response:
+def _repeated(call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with call.service.pool.transaction() as session:
@@ -251,9 +256,7 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: s
     raise AssertionError
 
 
-def _once(
-    session: Session, call: Call, action: str, act: Callable[[Change], Response], key: str | None
-) -> Response:
+def _once(session: Session, call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
     actor = call.caller.actor
     if key is not None:
         request_hash = _request_hash(call)

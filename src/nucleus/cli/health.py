@@ -57,7 +57,7 @@ def _set_up(configuration: Configuration, administrator: str) -> int:
 
 def _poll(configuration: Configuration) -> int:
     """BusyError while a poller runs."""
-    guard = Guard(database_of(configuration), "poller", "nucleus poll")
+    guard = Guard(database_of(configuration), "poller")
     if not guard.take():
         raise BusyError("another poller is at work; stop `nucleus serve` to poll by hand")
     try:

@@ -99,7 +99,7 @@ class Workers:
         self._tools = Tools(pool, rocks, configuration.work, self._stop)
         self._name = os.urandom(6).hex()
         self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
-        self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}", self._name)
+        self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}")
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
         self._free = threading.Semaphore(self._settings.threads)
 
