@@ -29,9 +29,9 @@ from nucleus.api import (
 )
 from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
-from nucleus.api.frame import Frame, Metrics
+from nucleus.api.frame import BASE, Frame, Metrics
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
-from nucleus.api.reference import describe
+from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
@@ -123,6 +123,8 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application = FastAPI(
         title="Nucleus",
         version="1",
+        description=ABOUT,
+        servers=[{"url": BASE}, {"url": "/"}],
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from datetime import UTC, datetime
@@ -163,7 +164,7 @@ class Authenticator:
         """Asks the database at every request: a token that is revoked ends with the next one."""
         with self._pool.reading() as session:
             found = identity.token_use(session, sent.id)
-        if found is None or not credentials.same_secret(sent.secret_sha256, found.secret_sha256):
+        if found is None or not hmac.compare_digest(sent.secret_sha256, found.secret_sha256):
             return None
         caller = _of_token(found)
         if caller is None or (username is not None and caller.actor != username):

@@ -297,7 +297,7 @@ async def _relay(
         asyncio.create_task(_watch(is_still_allowed, check_seconds)),
     ]
     done, _ = await asyncio.wait(ways, timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
-    code = _code_of(done, ways[2])
+    code = TOO_LONG if not done else REVOKED if done == {ways[2]} else ENDED
     for way in ways:
         way.cancel()
     await asyncio.gather(*ways, return_exceptions=True)
@@ -305,12 +305,6 @@ async def _relay(
         with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
             await client.close(code)
     return code
-
-
-def _code_of(done: set[asyncio.Task[None]], watch: asyncio.Task[None]) -> int:
-    if not done:
-        return TOO_LONG
-    return REVOKED if done == {watch} else ENDED
 
 
 async def _to_console(client: WebSocket, console: socket.socket) -> None:

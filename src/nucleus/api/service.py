@@ -353,16 +353,12 @@ def no_content() -> Response:
 
 
 def find_cluster(one: Reading | Change, name: str, *, lock: bool = False) -> Cluster:
-    """The caller's cluster of this name. Problem when there is none: also when it is somebody else's."""
+    """The caller's cluster of this name. Problem when there is none, or it is somebody else's: both are one."""
     found = clusters.find_cluster(one.session, one.scope, name, lock)
     if found is None:
-        raise unknown_cluster(name)
+        detail = f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them"
+        raise Problem("unknown-cluster", detail)
     return found
-
-
-def unknown_cluster(name: str) -> Problem:
-    """The refusal of what is not there, or not the caller's: both are one."""
-    return Problem("unknown-cluster", f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them")
 
 
 def find_node(one: Reading | Change, cluster: Cluster, name: str | None, *, lock: bool = False) -> Node:
