@@ -129,7 +129,7 @@ def test_no_answer_that_is_not_described(
         assert EXAMPLES == 1 or not without, f"{sorted(without)} never did what they are for:\n{table}"
         with pool.transaction() as session:
             own = credentials.read_token(people[who])
-            assert own and identity.usable_token(session, own.id), "no request revoked it"
+            assert own and identity.token_use(session, own.id), "no request revoked it"
     finally:
         server.should_exit = True
         thread.join(60)
