@@ -1,7 +1,7 @@
 """A guest of the driven site: at any moment it writes to the device that its host has, and reads what it has written.
 
 The devices in memory are connected for it: the content of a device is that of the volume behind it, on the host or
-through a session on the NAS. What is written over an overlay belongs to the temp-write volume, and the kernel merges it.
+through a session on the NAS. What is written over an overlay belongs to the temp-write volume until it is merged.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Random lives of an image: whatever fails, and whenever, no write of its guest is lost, nothing is left, and it ends."""
+"""Random lives of an image: whatever fails, and when, no write of its guest is lost, nothing is left, and it ends."""
 
 import random
 import shutil
@@ -105,9 +105,7 @@ class Life:
         self.holder = host
         initiator = self.site.hosts[host].sessions.read_initiator()
         is_copied = self.order.random() < 0.85
-        self.send(
-            "map", wire.MapZvol("tank", ZVOL, host, "tank", 1, is_copied, initiator, self.token), host
-        )
+        self.send("map", wire.MapZvol("tank", ZVOL, host, "tank", 1, is_copied, initiator, self.token), host)
 
     def unmap(self) -> None:
         if self.order.random() < 0.8:
@@ -257,10 +255,9 @@ class Life:
         """Whether all daemons run, and none has a request or a message."""
         nodes = self.site.nodes.values()
         hosts = self.site.hosts.values()
-        return (
-            all(node.service is not None and not self.site.queues[node.queue] for node in nodes)
-            and not any(host.service._store.open_requests() for host in hosts)
-        )
+        return all(
+            node.service is not None and not self.site.queues[node.queue] for node in nodes
+        ) and not any(host.service._store.open_requests() for host in hosts)
 
     def settle(self) -> None:
         """Nothing fails any more: every machine does what is open, and an operator cleans and unmaps the image."""

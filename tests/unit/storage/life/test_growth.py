@@ -10,7 +10,7 @@ from rocks.storage.host import effects as host_effects
 from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers
 from rocks.storage.life import effects, guards
-from rocks.storage.life.events import EffectFailed, Grow, Unmap
+from rocks.storage.life.events import EffectFailed, Grow
 from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Copy
