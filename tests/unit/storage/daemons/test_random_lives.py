@@ -20,7 +20,7 @@ from tests.unit.storage.daemons.driven_site import REPLIES, DrivenSite
 from tests.unit.storage.daemons.guests import CHUNKS, VOLUME, ZVOL, Guest, content_of
 from tests.unit.storage.daemons.nodes import FRONTEND, HOSTS, Node
 
-LIVES = examples(50)
+LIVES = examples(100)
 MOVES = 80
 MIB = 2**20
 MAX_TURNS = 400
@@ -179,6 +179,14 @@ class Life:
         self.are_records_lost = True
         self.site.lose_records()
 
+    def reinstall(self) -> None:
+        """A host is installed anew over its pool."""
+        self.are_records_lost = True
+        host = self.site.hosts[self.order.choice(HOSTS)]
+        host.lose_power()
+        host.forget_records()
+        self.site.start()
+
     def restore_records(self) -> None:
         """The NAS gets the records of an earlier moment back."""
         self.site.nas.die()
@@ -298,20 +306,21 @@ MOVES_OF_A_LIFE: dict[Callable[[Life], object], int] = {
 }
 """What happens, and how often."""
 
-GROWTH: dict[Callable[[Life], object], int] = {Life.grow: 8}
-LOST_RECORDS: dict[Callable[[Life], object], int] = {Life.lose_records: 2, Life.restore_records: 4}
+MORE: tuple[dict[Callable[[Life], object], int], ...] = (
+    {},
+    {Life.grow: 8},
+    {Life.lose_records: 2, Life.restore_records: 4},
+    {Life.reinstall: 3},
+)
+"""Besides, in every fourth life."""
 
 
 @pytest.mark.hypothesis
-@pytest.mark.parametrize("more", [{}, GROWTH, LOST_RECORDS], ids=["", "grows", "lost records"])
 @pytest.mark.parametrize("seed", range(LIVES))
 def test_a_random_life(
-    new_site: Callable[[], DrivenSite],
-    monkeypatch: pytest.MonkeyPatch,
-    seed: int,
-    more: dict[Callable[[Life], object], int],
+    new_site: Callable[[], DrivenSite], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    life, moves = Life(new_site(), monkeypatch, seed), MOVES_OF_A_LIFE | more
+    life, moves = Life(new_site(), monkeypatch, seed), MOVES_OF_A_LIFE | MORE[seed % len(MORE)]
     for move in life.order.choices([*moves], [*moves.values()], k=MOVES):
         move(life)
     life.settle()
