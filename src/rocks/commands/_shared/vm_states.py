@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class VmPresence(NamedTuple):
-    """A machine where it runs: the words of `VmState`; the values are None when it is off."""
+    """A machine where it runs: its status as `VmState` has it; the values are None when it is off."""
 
     status: str = ""
     state: str = ""
@@ -31,10 +31,10 @@ class VmPresence(NamedTuple):
 
 def presence_of(state: VmState) -> VmPresence:
     """The values that a running machine has."""
-    domain, words = state.domain, (state.status, state.state, state.text)
+    domain, texts = state.domain, (state.status, state.state, state.text)
     if domain is None or domain.state == "shutoff":
-        return VmPresence(*words, state.host if state.is_leased else None)
-    return VmPresence(*words, state.host, domain.memory_mb, domain.cpus, domain.disks)
+        return VmPresence(*texts, state.host if state.is_leased else None)
+    return VmPresence(*texts, state.host, domain.memory_mb, domain.cpus, domain.disks)
 
 
 def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:
