@@ -3,6 +3,7 @@
 import pytest
 
 from rocks.machine.host.machine import read_machine
+from rocks.machine.placement import cpu_models
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 
@@ -139,3 +140,19 @@ def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSi
     assert "Warning" not in machines.run(f"move host vm vm-tiny-0 {NEW}")
     machines.run("start cluster tiny")
     assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[NEW]] * 2
+
+
+def test_a_cpu_model_that_no_host_has(machines: MachineSite) -> None:
+    """It would fail at the next start only. Where no host answers, a model has its form at least."""
+    for host in machines.hosts.values():
+        host.outputs[cpu_models.COMMAND] = b"qemu64\nHaswell\n\n"
+    assert "did you mean Haswell?" in machines.refused("set attr cpu_mode Haswel")
+    error = machines.refused(f"add host attr {NEW} CPU_MODE host-modell")
+    assert 'no host has the CPU model "host-modell": did you mean host-model?' in error
+    for mode in ("Haswell", "host-model", "'custom:<model>x</model>'"):
+        machines.run(f"set attr cpu_mode {mode}")
+    for name in (OLD, NEW):
+        machines.vanish(name)
+    machines.hosts[HEAD].outputs = {}
+    machines.run("set attr cpu_mode Haswel")
+    assert "it must be host-passthrough" in machines.refused("set attr cpu_mode 'my cpu'")
