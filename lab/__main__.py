@@ -96,7 +96,9 @@ def _alone() -> Iterator[None]:
     taken = os.environ.pop("DEMO_LOCK", None)
     # mode 0600: a lock on a file that others can open could be theirs
     with open(  # noqa: PTH123
-        os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if taken is None else int(taken),
+        os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if taken is None
+        else int(taken),
         mode="a",
     ) as lock:
         os.set_inheritable(lock.fileno(), False)

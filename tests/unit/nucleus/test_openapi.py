@@ -52,7 +52,9 @@ def test_a_moment_is_one_with_its_zone_by_whatever_name() -> None:
                 assert any(one.get("format") in ("date-time", "date") for one in shapes), (name, key, value)
 
 
-@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3, minutes=-30))])
+@pytest.mark.parametrize(
+    "zone", [UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3, minutes=-30))]
+)
 def test_a_moment_is_printed_in_utc_whatever_its_zone(zone: tzinfo) -> None:
     assert text_of(datetime(2026, 12, 1, 10, tzinfo=UTC).astimezone(zone)) == "2026-12-01T10:00:00.000Z"
 

@@ -284,7 +284,9 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
 
 def _former(database: Database) -> Iterator[SiteCheck]:
     """A line for each name that a removed machine left; nothing can answer by it."""
-    text = "not asked: it was a virtual machine, and its name stays in use; to remove it: rocks remove host {}"
+    text = (
+        "not asked: it was a virtual machine, and its name stays in use; to remove it: rocks remove host {}"
+    )
     for name in _former_machines(database):
         yield SiteCheck(f"host {name}", OK, text.format(name))
 
