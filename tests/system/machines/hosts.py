@@ -100,6 +100,8 @@ class FakeHost:
         """The error with which opening libvirt fails; '' for none."""
         self.commands: list[str] = []
         """The command lines that were run on this host."""
+        self.inputs: list[bytes] = []
+        """The standard input of each of them."""
         self.outputs: dict[str, bytes] = {}
         """Command line → what it prints."""
 
@@ -147,6 +149,7 @@ class HostConnection:
         """As `Connection.run`: the command is recorded, and has the output that the test gave it."""
         self._host.check_answers()
         self._host.commands.append(command)
+        self._host.inputs.append(standard_input)
         return CommandOutput(0, self._host.outputs.get(command, b""), b"")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The CPU models that libvirt of the site's hosts has: a name that none has would fail at the start of a machine only."""
+"""The CPU models that libvirt of the site's hosts has: a name that none has fails at the start of a machine only."""
 
 from __future__ import annotations
 
