@@ -61,6 +61,7 @@ class AttributeCommand(ScopeCommand):
 class AttributeSetter(AttributeCommand):
     """`set … attr`: members, a name and a value."""
 
+    NoDryRun = "it changes records, and no host"
     required = ("appliance",)
     texts = {
         "what": _WHAT,
