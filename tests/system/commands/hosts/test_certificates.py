@@ -235,7 +235,7 @@ def test_existing_certificates_of_virtual_machines_are_listed_and_removed(
     assert listed[0].startswith("blue:") and listed[0].split()[-2:] == ["not", "allowed"]
     ended = vm_site.rocks("sync host certificate head blue")
     assert ended.status == 3 and "head: has its certificate" in ended.out
-    assert "Error: blue: it must have no certificate" in ended.err
+    assert "Error: blue must have no certificate" in ended.err
     assert not (deployed / "blue").exists()
     assert "blue" not in [
         user["name"] for user in json.loads(vm_site.done("report broker definitions=yes"))["users"]

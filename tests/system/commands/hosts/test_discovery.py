@@ -203,7 +203,7 @@ def test_what_is_invalid_is_refused_before_anything_is_waited_for(
 ) -> None:
     monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path / "none"))
     for arguments, message in (
-        ([], "systemctl enable --now rocks-boot"),
+        ([], "rocks set host attr head boot_service yes"),
         (["appliance=toaster"], 'there is no appliance "toaster"'),
         (["appliance=network"], "machines of the appliance network are not installed"),
         (["appliance=frontend"], "a frontend is not installed by another one"),

@@ -286,7 +286,7 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_reports, site_overview, interrupted_moves, site_checks):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
-    assert moving.done("list host vm web status=yes").split()[-1] == "off"
+    assert moving.done("list host vm web status=yes").split()[-1] == "nostate"
     remedy = "is off on both: to end that and start it: rocks start host vm web"
     assert remedy in moving.done("list site")
     assert remedy in moving.rocks("check site").out

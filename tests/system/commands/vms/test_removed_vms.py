@@ -72,6 +72,8 @@ def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
     assert samples.database.rows("SELECT COUNT(*) FROM vm_disks WHERE Name = 'web-a.vda'") == [(0,)]
     assert len(interfaces(samples, "web-a")) == 2
     assert samples.done("list host boot web-a") == "ACTION \ninstall\n"
+    (found,) = (row.split(None, 3) for row in samples.rocks("check site").out.splitlines() if "web-a" in row)
+    assert found[:3] == ["host", "web-a:", "ok"] and found[3].rstrip().endswith("rocks remove host web-a")
     assert "host web-a is not a virtual host" in samples.refused("remove host vm web-a")
     ((_, *again),) = read_by_shell(outcome.rpartition("again: rocks ")[2].join(("p rocks ", "\n")))
     samples.done(shlex.join(again))
