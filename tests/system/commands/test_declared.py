@@ -100,6 +100,60 @@ def test_near_names_of_the_reported_cases(vm_site: Site) -> None:
     )
 
 
+SAID_FIRST = {
+    ("add", "host"): "its host is a new one",
+    ("list", "host", "macs"): "it needs the attribute airboss",
+    ("move", "host", "vm"): "the other host is named",
+    ("remove", "host", "vm", "fence"): "its host may have left the database",
+    ("set", "cluster", "power"): "another action",
+    ("set", "host", "cdrom"): "another drive",
+    ("set", "host", "power"): "another action",
+    ("sync", "vm", "lease"): "it needs host-off=yes",
+}
+"""Command → why it does not look for the host of the examples."""
+
+
+def test_every_command_names_a_host_that_there_is_not(vm_site: Site) -> None:
+    wrong, asked = [], 0
+    for path in COMMANDS.keys() - SAID_FIRST:
+        for number, it in enumerate(COMMANDS[path].arguments):
+            if it.name in ("host", "frontend", "vm", "nas"):
+                words = arguments_of(path)
+                words[number] = "nobody"
+                message, asked = vm_site.refused(*path, *words), asked + 1
+                if 'cannot resolve host "nobody"' not in message:
+                    wrong.append(f"{' '.join(path)}: {message}")
+    assert wrong == []
+    assert asked > 150, "the commands that take hosts were found"
+
+
+NEW = {
+    ("add", "host"): ["new", "membership=compute", "rack=9", "rank=9"],
+    ("add", "host", "interface"): ["vmc-0-0", "eth9"],
+}
+"""Command → what it would add, since it reads its numbers last."""
+
+
+def test_every_command_refuses_a_word_in_place_of_a_number(vm_site: Site) -> None:
+    wrong, asked = [], 0
+    for path in COMMANDS:
+        for it in COMMANDS[path].parameters:
+            if it.type == "int":
+                words = NEW.get(path, arguments_of(path))
+                others = [word for word in words if not word.startswith(f"{it.name}=")]
+                message, asked = vm_site.refused(*path, *others, f"{it.name}=many"), asked + 1
+                if "many" not in message or "must be a" not in message:
+                    wrong.append(message)
+    assert wrong == []
+    assert asked > 50, "the parameters that are numbers were found"
+
+
+def test_every_command_refuses_to_be_called_without_what_it_requires(vm_site: Site) -> None:
+    for path, declared in COMMANDS.items():
+        if any(not it.optional for it in (*declared.arguments, *declared.parameters)):
+            assert vm_site.refused(*path), path
+
+
 CHANGING = [
     path
     for path in all_commands([OUR_TREE])

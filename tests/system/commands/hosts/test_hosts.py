@@ -81,29 +81,14 @@ def test_a_new_host_has_the_attribute_os_and_neither_interface_nor_boot(site: Si
 
 
 _ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["compute-0-0.local"], "Hostname compute-0-0.local can not contains any dot."),
-    (["rack0"], "Hostname rack0 can not be in the form of rack<number>."),
-    (["RACK12"], "Hostname RACK12 can not be in the form of rack<number>."),
-    (["racket", "membership=compute", "rack=0", "rank=0"], 'Hostname "racket" is not valid'),
     (
         ["Compute", "membership=compute", "rack=0", "rank=0"],
         "Hostname Compute can not be equal to an appliance name.",
     ),
     (["HEAD", "membership=compute", "rack=0", "rank=0"], "Node HEAD already exists."),
     (["front", "membership=compute", "rack=0", "rank=0"], "Node front already exists"),
-    (["new"], "membership not specified"),
-    (["new", "membership=compute"], "rack not specified"),
-    (["new", "membership=compute", "rack=1"], "rank not specified"),
     (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
-    (["compute-9-9", "cpus=0"], 'cpus "0" must be an integer from 1'),
-    (["compute-9-9", "rack=-1"], 'rack "-1" must be an integer from 0'),
-    (["compute-9-9", "rank=x"], 'rank "x" must be an integer'),
-    (["compute-9-9", "os=plan9"], 'unknown os "plan9"'),
-    (["select", "membership=compute", "rack=0", "rank=0"], 'Hostname "select" is not valid'),
-    (["localhost", "membership=compute", "rack=0", "rank=0"], 'Hostname "localhost" is not valid'),
-    (["a" * 64, "membership=compute", "rack=0", "rank=0"], "1 to 63 characters"),
     ([], "must supply one host"),
-    (["a", "b"], "takes {host}, but 2 arguments are given"),
 )
 
 
@@ -141,14 +126,10 @@ _SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["cpus", "compute-0-0", "4097"], 'cpus "4097" must be an integer from 1 to 4096'),
     (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
     (["cpus"], "must supply cpus"),
-    (["cpus", "nobody", "4"], 'cannot resolve host "nobody"'),
     (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
     (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
     (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
-    (["name", "compute-0-0", "head"], "Node head already exists."),
     (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
-    (["name", "compute-0-0", "rack7"], "can not be in the form of rack<number>."),
-    (["name", "compute-0-0", "a.b"], "can not contains any dot."),
     (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
     (["name", "compute", "new"], "must supply only one host"),
     (["name", "new"], "must supply one host"),

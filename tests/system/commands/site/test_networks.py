@@ -50,8 +50,6 @@ def test_add_network_errors(site: Site) -> None:
             "a network has a name, a subnet and a netmask, and 2 of them are given",
         ),
         (("name=ib", "netmask=255.255.0.0"), "a network has a name, a subnet and a netmask, and 2"),
-        (("a", "b", "10.5.0.0", "255.255.0.0"), '"add network" takes {name} {subnet} {netmask}, but 4'),
-        (("private", "10.5.0.0", "255.255.0.0"), 'network "private" exists'),
         (("PRIVATE", "10.5.0.0", "255.255.0.0"), 'network "PRIVATE" exists'),
         (("local", "10.5.0.0", "255.255.0.0"), 'the network "private" has the dnszone "local" already'),
         (
@@ -59,13 +57,9 @@ def test_add_network_errors(site: Site) -> None:
             'the network "private" has the dnszone "local" already',
         ),
         (("ib", "10.5.0.1", "255.255.0.0"), 'subnet "10.5.0.1" is not valid with netmask 255.255.0.0'),
-        (("ib", "10.5", "255.255.0.0"), 'subnet "10.5" is not valid: it must be IPv4'),
-        (("ib", "10.5.0.0", "255.0.255.0"), 'netmask "255.0.255.0" is not valid: its ones must come first'),
         (("ib", "10.5.0.0", "16"), 'netmask "16" is not valid: it must be IPv4'),
-        (("ib", "10.5.0.0", "255.255.0.0", "mtu=0"), 'mtu "0" must be an integer from 576 to 65535'),
         (("ib", "10.5.0.0", "255.255.0.0", "mtu=big"), 'mtu "big" must be an integer from 576 to 65535'),
         (("ib", "10.5.0.0", "255.255.0.0", "dnszone=a b"), 'dnszone "a b" is not valid'),
-        (("ib", "10.5.0.0", "255.255.0.0", "servedns=perhaps"), '"servedns" must be yes or no'),
         (("i b", "10.5.0.0", "255.255.0.0"), 'network "i b" is not valid'),
         (("all", "10.5.0.0", "255.255.0.0"), 'network "all" is not valid'),
         (("x" * 33, "10.5.0.0", "255.255.0.0"), "network "),
@@ -108,9 +102,7 @@ def test_set_network_needs_a_network_that_there_is(site: Site) -> None:
 def test_set_network_errors(site: Site) -> None:
     for part, value, message in [
         ("subnet", "10.1.1.0", 'subnet "10.1.1.0" is not valid with netmask 255.255.0.0'),
-        ("subnet", "", 'subnet "" is not valid'),
         ("netmask", "255.0.0.0", 'subnet "10.1.0.0" is not valid with netmask 255.0.0.0'),
-        ("netmask", "255.255.255.255", 'netmask "255.255.255.255" is not valid'),
         ("mtu", "99", 'mtu "99" must be'),
         ("zone", "example.org", 'the network "public" has the dnszone "example.org" already'),
         ("zone", "-", 'dnszone "-" is not valid'),
@@ -254,7 +246,6 @@ def test_an_invalid_route_is_refused(two: Site) -> None:
     for arguments, message in [
         (["10.2.0.300", "10.1.1.1"], 'address "10.2.0.300" is not valid'),
         (["10.2.0.1", "10.1.1.1", "netmask=255.255.0.0"], "the network of that address is 10.2.0.0"),
-        (["10.2.0.0", "10.1.1.1", "netmask=255.0.255.0"], "its ones must come first"),
         (["10.2.0.0", "10.1.1.1", "netmask=16"], 'netmask "16" is not valid'),
         (["0.0.0.0", "10.1.1.1"], "netmask=0.0.0.0"),
         (["10.2.0.0", "nowhere"], 'unknown network "nowhere"'),
