@@ -37,9 +37,7 @@ ANSWERS = pytest.mark.parametrize(
 def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """`web` runs on the host."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
-    vm_site.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, %s, 'running')", [HOST]
-    )
+    vm_site.take_lease("web", HOST)
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [])
     return vm_site
 
