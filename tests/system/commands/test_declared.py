@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rocks
+from rocks.commands._framework.declarations import taken_by
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.command_trees import WriteCommand
@@ -134,18 +135,23 @@ NEW = {
 """Command → what it would add, since it reads its numbers last."""
 
 
-def test_every_command_refuses_a_word_in_place_of_a_number(vm_site: Site) -> None:
+def test_every_command_refuses_what_is_no_number_of_the_declared_range(vm_site: Site) -> None:
     wrong, asked = [], 0
     for path in COMMANDS:
-        for it in COMMANDS[path].parameters:
-            if it.type == "int":
-                words = NEW.get(path, arguments_of(path))
-                others = [word for word in words if not word.startswith(f"{it.name}=")]
-                message, asked = vm_site.refused(*path, *others, f"{it.name}=many"), asked + 1
-                if "many" not in message or "must be a" not in message:
-                    wrong.append(message)
+        for it in taken_by(load_package(path, TREES).Command):
+            if it.kind != "param":
+                continue
+            lowest, _, highest = it.range.partition("..")
+            outside = [str(int(lowest) - 1)] if lowest else []
+            outside += [str(int(highest) + 1)] if highest else []
+            words = NEW.get(path, arguments_of(path))
+            others = [word for word in words if not word.startswith(f"{it.name}=")]
+            for value in ("many", *outside) if it.type == "int" else outside:
+                message, asked = vm_site.refused(*path, *others, f"{it.name}={value}"), asked + 1
+                if value not in message or "must be a" not in message:
+                    wrong.append(f"{' '.join(path)} {it.name}={value}: {message}")
     assert wrong == []
-    assert asked > 50, "the parameters that are numbers were found"
+    assert asked > 100, "the parameters that are numbers were found"
 
 
 def test_every_command_refuses_to_be_called_without_what_it_requires(vm_site: Site) -> None:

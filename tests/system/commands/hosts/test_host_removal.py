@@ -161,7 +161,5 @@ def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(three: Site, t
 
 
 def test_remove_host_refuses(three: Site) -> None:
-    assert "must supply at least one host" in three.refused("remove host")
-    assert 'cannot resolve host "nobody"' in three.refused("remove host compute-0-0 nobody")
     three.take_lease("vm-a", "compute-0-0", token=1)
     assert "may be running the virtual machine vm-a" in three.refused("remove host compute-0-0")

@@ -106,7 +106,6 @@ def test_a_used_appliance_is_not_removed_and_neither_are_the_others(site: Site) 
         'cannot remove appliance "compute": host compute-0-0 is one; '
         "remove its hosts or give them another membership first"
     )
-    assert site.refused("remove appliance") == "must supply at least one appliance"
 
 
 def test_dump_appliance(site: Site) -> None:

@@ -112,9 +112,6 @@ def test_a_member_must_be_named_and_known(two: Site) -> None:
     for kind in ("os", "appliance", "host"):
         assert "must supply at least one" in two.refused("add", kind, "route", *route)
         assert two.refused("add", kind, "route", "nobody", *route)
-    assert "3 arguments are given" in two.refused("add route compute-0-0", *route)
-    assert "must supply at least one" in two.refused("remove host route")
-    assert "must supply at least one" in two.refused("remove os route 10.2.0.0")
     assert 'address "10.2.0"' in two.refused("remove route 10.2.0")
     ended = two.rocks("remove route 10.2.0.0")
     assert (ended.status, ended.out) == (0, "")

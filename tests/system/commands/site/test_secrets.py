@@ -52,7 +52,6 @@ def test_refusals(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     give(monkeypatch, "")
     for arguments, message in (
         (("sec_attr",), "must supply attr"),
-        (("host", "sec_attr", "x"), "must supply at least one host"),
         (("sec_attr", "x"), "the value is empty"),
         (("sec_attr", "a b", f"file={readable}"), "others may read"),
         (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),

@@ -108,9 +108,6 @@ SET_HOST_VM_REFUSES = [
     ((), "must supply only one host"),
     (("web-a", "fe-a", "slice=7"), "must supply only one host"),
     (("%a", "disk=file:/a,vda,virtio"), "must supply only one host"),
-    (("web-a", "cpus=0"), 'cpus "0" must be an integer'),
-    (("web-a", "maxcpus=256"), 'maxcpus "256" must be an integer'),
-    (("web-a", "maxmem=1"), 'maxmem "1" must be an integer'),
     (
         ("web-a", "cpus=4", "maxcpus=3"),
         "maxcpus=3 is no maximum for web-a: cpus is 4; give maxcpus=4 or more",

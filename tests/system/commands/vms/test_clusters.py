@@ -231,9 +231,6 @@ ADD_CLUSTER_REFUSES = [
     ((IP, "2", "fe-container=nobody"), 'cannot resolve host "nobody"'),
     ((IP, "2", "fe-container=vmc%"), "must supply only one host, not 2"),
     ((IP, "2", "fe-container=old"), "host old is a virtual machine and cannot run others"),
-    ((IP, "2", "cpus-per-compute=0"), 'cpus-per-compute "0" must be an integer from 1'),
-    ((IP, "2", "mem-per-compute=-1"), 'mem-per-compute "-1" must be an integer'),
-    ((IP, "2", "disk-per-frontend=0"), 'disk-per-frontend "0" must be an integer'),
 ]
 
 

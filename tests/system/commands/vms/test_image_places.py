@@ -81,7 +81,6 @@ def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
 
 
 SET_REFUSES = [
-    ((), "must supply at least one host"),
     (("web",), "nas= is missing: give nas=HOST, or nas=none"),
     (("web", "nas-0-0"), "nas= is missing"),
     (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
@@ -159,7 +158,6 @@ def test_the_sample_of_all_machines(images: Site) -> None:
 def test_hosts_without_virtual_disks_are_not_listed(images: Site) -> None:
     assert images.done(*LIST, "vmc-0-0", "nas", "bare") == ""
     assert images.done(*LIST, "nothing%") == images.done(*DUMP, "nothing%") == ""
-    assert 'cannot resolve host "nobody"' in images.refused(*LIST, "nobody")
 
 
 def test_dump_is_the_line_of_the_specification(images: Site) -> None:
@@ -203,8 +201,6 @@ def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) 
     assert images.done(*REMOVE, "web", "vmc-0-0", "bare") == ""
     assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
     assert images.done(*REMOVE, "web") == ""
-    assert "must supply at least one host" in images.refused(*REMOVE)
-    assert 'cannot resolve host "nobody"' in images.refused(*REMOVE, "nobody", "db")
 
 
 def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> None:

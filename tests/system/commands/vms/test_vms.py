@@ -124,9 +124,6 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "compute", "num-macs=two"), "the num_macs parameter must be an integer"),
     (("vmc-0-0", "compute", "num-macs=0"), 'num-macs "0" must be an integer from 1'),
     (("vmc-0-0", "compute", "num-macs=27"), "must be an integer from 1 to 26"),
-    (("vmc-0-0", "compute", "mem=1"), 'mem "1" must be an integer from 32'),
-    (("vmc-0-0", "compute", "cpus=0"), 'cpus "0" must be an integer from 1'),
-    (("vmc-0-0", "compute", "disksize=0"), 'disksize "0" must be an integer from 1'),
     (("vmc-0-0", "compute", "disk=file:/a,vda"), "Invalid disk specification"),
     (("vmc-0-0", "compute", "vlan=x"), 'vlan "x" must be an integer from 0 to 4094, or none'),
     (("vmc-0-0", "compute", "vlan=1,2"), 'vlan "1,2" names 2 VLANs for 1 interfaces; add num-macs=2'),
@@ -229,7 +226,6 @@ def test_all_machines_and_only_machines_are_listed(samples: Site) -> None:
     assert samples.done("list host vm nothing%") == ""
     assert samples.done("list host vm nothing% showdisks=yes status=yes") == ""
     assert "web-a" not in samples.done("list host vm frontend")
-    assert 'cannot resolve host "nobody"' in samples.refused("list host vm nobody")
 
 
 def test_further_disks_stand_beside_further_interfaces(samples: Site) -> None:
