@@ -93,7 +93,9 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
 
 def test_first_stage_files_by_plain_http(served: Site) -> None:
     log: list[str] = []
-    with answering(create_first_stage_service(served.database, log.append)):
+    server = create_first_stage_service(served.database, log.append)
+    assert server is not None, log
+    with answering(server):
         assert create_first_stage_service(served.database, log.append) is None
         assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
         place = f"http://{ADDRESS}/install/boot"
