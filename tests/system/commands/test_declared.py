@@ -101,7 +101,7 @@ def test_near_names_of_the_reported_cases(vm_site: Site) -> None:
     )
 
 
-SAID_FIRST = {
+WITHOUT_HOST = {
     ("add", "host"): "its host is a new one",
     ("list", "host", "macs"): "it needs the attribute airboss",
     ("move", "host", "vm"): "the other host is named",
@@ -116,12 +116,12 @@ SAID_FIRST = {
 
 def test_every_command_names_a_host_that_there_is_not(vm_site: Site) -> None:
     wrong, asked = [], 0
-    for path in COMMANDS.keys() - SAID_FIRST:
+    for path in COMMANDS.keys() - WITHOUT_HOST:
         for number, it in enumerate(COMMANDS[path].arguments):
             if it.name in ("host", "frontend", "vm", "nas"):
-                words = arguments_of(path)
-                words[number] = "nobody"
-                message, asked = vm_site.refused(*path, *words), asked + 1
+                arguments = arguments_of(path)
+                arguments[number] = "nobody"
+                message, asked = vm_site.refused(*path, *arguments), asked + 1
                 if 'cannot resolve host "nobody"' not in message:
                     wrong.append(f"{' '.join(path)}: {message}")
     assert wrong == []
@@ -144,8 +144,8 @@ def test_every_command_refuses_what_is_no_number_of_the_declared_range(vm_site: 
             lowest, _, highest = it.range.partition("..")
             outside = [str(int(lowest) - 1)] if lowest else []
             outside += [str(int(highest) + 1)] if highest else []
-            words = NEW.get(path, arguments_of(path))
-            others = [word for word in words if not word.startswith(f"{it.name}=")]
+            arguments = NEW.get(path, arguments_of(path))
+            others = [text for text in arguments if not text.startswith(f"{it.name}=")]
             for value in ("many", *outside) if it.type == "int" else outside:
                 message, asked = vm_site.refused(*path, *others, f"{it.name}={value}"), asked + 1
                 if value not in message or "must be a" not in message:

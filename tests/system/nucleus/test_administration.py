@@ -19,7 +19,7 @@ from tests.system.nucleus.conftest import sql
 
 @pytest.fixture(autouse=True)
 def no_sudo(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests is the one who calls."""
+    """The account that runs the tests is the caller."""
     monkeypatch.delenv("SUDO_USER", raising=False)
 
 
