@@ -176,3 +176,12 @@ def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:
     if isinstance(outcome, RocksError):
         return outcome
     return None if outcome.error is None else as_exception(outcome.error)
+
+
+def notes_of(outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+    """The notes of an operation that succeeded. The error of its host otherwise."""
+    if isinstance(outcome, RocksError):
+        raise outcome
+    if outcome.error is not None:
+        raise as_exception(outcome.error)
+    return outcome.notes
