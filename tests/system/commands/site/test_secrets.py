@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.machine import power as vm_power
+from rocks.machine import converge
 from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
 
@@ -117,7 +117,7 @@ def fenced_by(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
     """The machine `web` runs on vmc-0-0, and is stopped by force: the program that fences its host."""
     executed: list[list[str]] = []
     monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")
 
     def stop() -> list[str]:
