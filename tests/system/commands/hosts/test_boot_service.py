@@ -2,7 +2,6 @@
 
 import gzip
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from rocks.core.process import run
 from rocks.install.boot import service as boot_service
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 from tests.system.commands.hosts.conftest import ADDRESS, DEVICE, FAR, FAR_MAC, start_service
 from tests.waiting import wait_until
 
@@ -98,9 +97,8 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
 def test_first_stage_files_by_plain_http(served: Site) -> None:
     log: list[str] = []
     server = create_first_stage_service(served.database, log.append)
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    assert server is not None, log
+    with answering(server):
         assert create_first_stage_service(served.database, log.append) is None
         assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
         place = f"http://{ADDRESS}/install/boot"
@@ -115,8 +113,6 @@ def test_first_stage_files_by_plain_http(served: Site) -> None:
                 [f"http://{ADDRESS}/install/plan"],
             )
         ]
-        server.shutdown()
-        thread.join()
     assert found[:2] == ["kernel200", "ma206"]
     assert all(one.endswith("404") for one in found[2:])
 

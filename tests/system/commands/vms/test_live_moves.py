@@ -308,9 +308,7 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(
     ended = replace(host_with(None), ended=("other",))
     monkeypatch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
     moving.done("add host vm", OLD, "membership=Hosted VM", "name=other")
-    moving.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('other', 8, %s, 'running')", [OLD]
-    )
+    moving.take_lease("other", OLD, token=8)
     terminated: list[str] = []
     with pytest.raises(StateError, match="was moving from"):
         ended_machines.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
