@@ -203,8 +203,8 @@ class Day:
     async def _do(self) -> None:
         await self._ask("GET", "/v1/cluster", by=1)
         await self._change("PUT", f"{self._path}/frontend/poweron")
-        wanted = {"cluster": self._owner.cluster, "count": COMPUTES, "walltime_mins": 60}
-        started = await self._change("POST", "/v1/computeset", json.dumps(wanted).encode())
+        requested = {"cluster": self._owner.cluster, "count": COMPUTES, "walltime_mins": 60}
+        started = await self._change("POST", "/v1/computeset", json.dumps(requested).encode())
         place = f"/v1/computeset/{started['computeset']}"
         for path in (
             place,

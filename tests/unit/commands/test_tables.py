@@ -92,7 +92,7 @@ def test_columns_of_a_table_that_is_made_in_parts_have_one_width() -> None:
         (0, (), "", ""),
     ],
 )
-def test_rows_that_are_not_kept_are_printed_as_others(
+def test_rows_that_are_made_one_by_one_are_printed_as_others(
     capsys: pytest.CaptureFixture[str], count: int, header: tuple[str, ...], pad: str, parameters: str
 ) -> None:
     rows = [(f"host-{n}", None if n == 1 else "x\ny" * (n % 7), n) for n in range(count)]

@@ -228,9 +228,9 @@ class Command(ArgumentValues, NameExpansion):
             self.addText("".join(line + linesep for line in lines))
 
     def showRows(
-        self, header: Sequence[str], make_rows: Callable[[], Iterable[tuple[object, ...]]], padChar: str = "-"
+        self, header: Sequence[str], each_row: Callable[[], Iterable[tuple[object, ...]]], padChar: str = "-"
     ) -> None:
-        """Print a table of so many rows that they are not kept; `make_rows` makes them, each with its owner first.
+        """Print a table of so many rows that they are not kept; `each_row` makes them, each with its owner first.
 
         It is called twice where columns are padded. As JSON, on a terminal and in a nested command the table is that
         of `endOutput`, and is kept.
@@ -238,14 +238,14 @@ class Command(ArgumentValues, NameExpansion):
         is_plain = self._stream and not (sys.stdout is not None and sys.stdout.isatty())
         if not is_plain or str2bool(self._parameters.get("json")):
             self.beginOutput()
-            for owner, *row in make_rows():
+            for owner, *row in each_row():
                 self.addOutput(owner, row)
             self.endOutput(header=header, padChar=padChar, trimOwner=False)
             return
         columns, show_header = self._columns(header), str2bool(self._parameters.get("output-header", "yes"))
 
         def with_colons() -> Iterator[tuple[object, ...]]:
-            return ((f"{_cell(owner)}:", *row) for owner, *row in make_rows())
+            return ((f"{_cell(owner)}:", *row) for owner, *row in each_row())
 
         for lines in long_table_parts(header, with_colons, columns, show_header, padChar):
             self.showNow("".join(line + "\n" for line in lines))

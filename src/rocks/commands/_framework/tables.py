@@ -50,7 +50,7 @@ def table_parts(
 
 def long_table_parts(
     header: Sequence[str],
-    make_rows: Callable[[], Iterable[Row]],
+    each_row: Callable[[], Iterable[Row]],
     columns: Sequence[str] | None = None,
     show_header: bool = True,
     pad: str = "-",
@@ -59,7 +59,7 @@ def long_table_parts(
     top = [tuple(name.upper() for name in header)] if header else []
 
     def texts() -> Iterator[dict[int, list[str]]]:
-        rows = chain(top, make_rows())
+        rows = chain(top, each_row())
         while part := list(islice(rows, LINES_AT_ONCE)):
             yield cell_columns(part, selected_columns(header, part[:1], columns), raw=not pad)
 
