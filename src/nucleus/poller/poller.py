@@ -126,9 +126,8 @@ class Poller:
             if listed.interfaces is not None:
                 record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
             events = [*changes.events, *self._record(session, reads)]
-            append_events(
-                session, events
-            )  # after all locks of rows: who has a cluster's row waits for this one
+            # after all locks of rows: who has a cluster's row waits for this one
+            append_events(session, events)
         self._known = after
         self._note(reads, changes)
         return changes
@@ -147,7 +146,7 @@ class Poller:
         known = _merged(known, observations.load_nodes(session, since))
         if not is_topology:
             return known
-        names = observations.load_names(session)
+        names = dict(session.rows("SELECT rocks_name, name FROM node"))
         renamed = {
             name: node._replace(name=names[name])
             for name, node in known.nodes.items()
