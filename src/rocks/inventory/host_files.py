@@ -35,14 +35,13 @@ def sync_files(
     paths: Sequence[str],
     plan: Plan,
     locks: Sequence[str] = (),
-    settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, bool | RocksError]]:
     """Have the files of each host as `plan` says; yields (host, whether it changed, or the error) as hosts end.
 
     This machine is left out. StateError for virtual machines, whose files are their owners'. A file that changes
     between reading and writing is read again. The transaction ends before the first connection.
     """
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     local = (find_local_host(database) or "").lower()
     machines = {name.lower() for name in which_are_vms(database, names)}
     physical = [name for name in names if name.lower() not in machines | {local}]
@@ -52,7 +51,7 @@ def sync_files(
         if name.lower() in machines:
             yield (
                 name,
-                StateError("it is a virtual machine, whose files are its owner's; name physical hosts"),
+                StateError(f"{name} is a virtual machine, whose files are its owner's; name physical hosts"),
             )
     jobs = {name: partial(_sync, host, chosen, paths, plan, locks) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, 2 * _ATTEMPTS * (DEADLINE_SECONDS + _PAUSE_SECONDS))

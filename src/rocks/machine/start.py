@@ -33,11 +33,17 @@ from rocks.machine.leases.leases import (
     settle_leases,
     still_open,
     take_free_leases,
-    was_cut_off,
     was_running,
     was_stopping,
 )
-from rocks.machine.leases.plan import AskHolder, disk_keys, holders_of, holders_to_ask, leases_to_end
+from rocks.machine.leases.plan import (
+    AskHolder,
+    continues,
+    disk_keys,
+    holders_of,
+    holders_to_ask,
+    leases_to_end,
+)
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
@@ -218,7 +224,7 @@ def _specify(
                 attempt.request = replace(
                     spec.request,
                     token=attempt.token,
-                    continues=was_cut_off(attempt),
+                    continues=continues(attempt.step),
                     restores=attempt.is_saved,
                 )
                 # what the host would refuse by its domain claims nothing before

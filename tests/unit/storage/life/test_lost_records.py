@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from rocks.storage.life import events
-from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
 from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.states import BLOCKED, UNMAPPED, is_stable
+from rocks.storage.life.states import BLOCKED, UNMAPPED
 from tests.unit.storage.records import HOST, MAP, NOW, after, decided, finish_step, new_image, record, refused
 
 STANDING = Grant(6, 40, "vmh2", "mapping", "img-6-39-x", "900", "1", "iqn.vmh2", True, "tank", 3)
@@ -25,10 +25,10 @@ def test_a_map_does_not_use_an_epoch_again() -> None:
     image = replace(new_image(), epoch=5, sequence=30)
     mapping = after(image, MAP)
     assert mapping.epoch == 6 and mapping.work is not None
-    lease = mapping.work.effects[1]
+    grant = mapping.work.effects[1]
     text = "epoch 6 (vmh1) in the records, epoch 6 (vmh2) on the volume"
-    assert isinstance(lease, EnsureLease)
-    reason = why_refused(lease, STANDING)
+    assert isinstance(grant, EnsureGrant)
+    reason = why_refused(grant, STANDING)
     assert reason is not None and text in reason
     mapping = replace(mapping, work=replace(mapping.work, position=1))
     failed = decided(mapping, events.EffectFailed(mapping.work.work_id, 1, "incoherent", reason))
@@ -70,7 +70,7 @@ def test_a_record_agrees_with_what_it_has_written(state: str) -> None:
     properties: dict[str, str] = {}
     for effect in () if image.work is None else image.work.effects:
         assert disagreement(image, read_grant(properties)) is None
-        if isinstance(effect, EnsureLease):
+        if isinstance(effect, EnsureGrant):
             properties = grant_properties(effect)
     assert disagreement(image, read_grant(properties)) is None
 
@@ -95,7 +95,7 @@ def test_a_settled_contradiction_goes_on_where_it_was() -> None:
 
 def test_an_epoch_that_was_released_is_granted_to_nobody_again() -> None:
     """Within an epoch the owner changes once, to none: a host of that time may have changes."""
-    again = EnsureLease("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
+    again = EnsureGrant("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
     assert "epoch 6 (vmh3) in the records, epoch 6 (no host)" in str(
         why_refused(again, replace(STANDING, owner=None))
     )
@@ -122,7 +122,7 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
         decision = finish_step(given_up)
         assert decision.image is not None
         given_up = decision.image
-    assert given_up.state == UNMAPPED and is_stable(given_up.state)
+    assert given_up.state == UNMAPPED
     assert decision is not None and [outcome.family for outcome in decision.outcomes] == [None]
 
 

@@ -103,9 +103,9 @@ def test_other_nas_is_lost_for_good(is_blocked: bool) -> None:
     assert "nas-0-1 may have taken it over" in text and "force=yes" in text
     given_up = after(image, Abandon("abandon-1", "burnt", force=True))
     assert given_up.work is not None
-    lease = given_up.work.effects[0]
-    assert isinstance(lease, effects.EnsureLease)
-    assert (lease.state, lease.epoch, lease.image_id) == ("unmapped", image.epoch + 1, image.image_id)
+    grant = given_up.work.effects[0]
+    assert isinstance(grant, effects.EnsureGrant)
+    assert (grant.state, grant.epoch, grant.image_id) == ("unmapped", image.epoch + 1, image.image_id)
     back = finished(given_up)
     assert (back.state, back.peer) == ("unmapped", None)
     assert after(back, MAP).epoch > image.epoch + 1

@@ -26,9 +26,9 @@ from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
 from rocks.machine.host import observe, operations
 from rocks.machine.host import start as host_start
+from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.machine import MachineFact
 from rocks.machine.leases import records as leases
 from rocks.machine.leases import takeover
 from rocks.machine.leases.takeover import Force
