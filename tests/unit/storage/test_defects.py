@@ -77,6 +77,7 @@ def test_f7_a_stale_host_is_refused() -> None:
     assert stream is not None and stream.text.startswith("stale_epoch")
     assert fencing.check_stream(image, "vmh2", 9, is_to_nas=True) is not None
     assert fencing.check_stream(record("local"), HOST, 1, is_to_nas=True) is not None
+    assert fencing.check_stream(record("seeding"), HOST, 1, is_to_nas=True) is not None
     assert fencing.check_stream(image, HOST, 9, is_to_nas=True) is None
     ours, theirs = [Point("a", "1", 1), Point("c", "3", 3)], [Point("a", "1", 1), Point("b", "2", 2)]
     assert isinstance(plan_send(ours, theirs, "3"), Diverged)
@@ -105,6 +106,16 @@ def test_f12_retention_touches_only_its_own() -> None:
     gone = expired([*ours, foreign, odd], frozenset({"8"}))
     guids = {snapshot.guid for snapshot in gone}
     assert guids and not guids & {"5", "6", "8", "f", "g", "97", "98", "99"}
+
+
+def test_f14_a_missing_field_is_an_answer() -> None:
+    """Without initiator, or without a pool."""
+    assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"
+    assert "remotepool" in refused(new_image(), replace(MAP, remote_pool=None)).text
+    image = host_failed(finished(record("mapping")), "tool")
+    ended = finish_step(finished(image))
+    assert ended.outcomes[0].op_id == MAP.op_id
+    assert ended.outcomes[0].text.startswith("Error attaching iSCSI target to compute node: ")
 
 
 # --- what the design adds ------------------------------------------------------------------------------------------

@@ -200,3 +200,6 @@ def test_a_host_refuses_a_copy_that_is_smaller_than_the_image() -> None:
     assert require(effect, access).guid == newest.guid
     with pytest.raises(IncoherentError, match="of the time before the image has grown"):
         require(effect, access._replace(known=replace(known, size_bytes=GROWN)))
+    pools.write("tank/vm-vol", b"by hand")
+    with pytest.raises(IncoherentError, match="bytes written since one, which the NAS does not have"):
+        require(effect, access)
