@@ -22,6 +22,7 @@ from rocks.commands._framework.tables import (
     without_common_owner,
 )
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
+from rocks.core.names import printable
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
@@ -296,7 +297,9 @@ class Command(ArgumentValues, NameExpansion):
         known = [name.lower() for name in header]
         for name in columns:
             if name not in known:
-                raise UserError(f'output-col: there is no column "{name}", only {", ".join(known)}')
+                raise UserError(
+                    f'output-col: there is no column "{printable(name)}", only {", ".join(known)}'
+                )
         return columns
 
     def _object_name(self, header: Sequence[str]) -> str:
