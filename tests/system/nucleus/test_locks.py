@@ -24,7 +24,7 @@ _WAITING = (
 @pytest.fixture
 def guard(pool: Pool) -> Iterator[Guard]:
     """The poller's lease."""
-    one = Guard(pool.settings, "poller", "test")
+    one = Guard(pool.settings, "poller")
     assert one.take()
     yield one
     one.release()
