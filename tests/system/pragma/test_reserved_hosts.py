@@ -180,17 +180,19 @@ def test_a_cluster_runs_on_the_reserved_node_which_is_not_drained(
     assert process.reason(OLD) == "none"
 
 
-def test_a_cluster_waits_for_the_machine_that_its_node_still_has(
+def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
+    """Of a node with a machine, which is drained, Slurm puts another into the reservation, if it has one."""
     number = process.reserve_now()
-    process.slurm.set_machine(OLD, "vm-other-0")
+    for host in (OLD, NEW):
+        process.slurm.set_machine(host, "vm-other-0")
     process.begin()
-    wait_until(lambda: process.reason(OLD) == DRAINED)
+    wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {DRAINED})
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
     process.wait_for("running", number)
-    assert machines.place("vm-dock-0") == OLD
+    assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
     process.end()
     process.wait_for("stopped", number)
     process.wait_until_slurm_has_nothing()
@@ -200,6 +202,8 @@ def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
     process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
     number = process.reserve_now()
+    saved = process.slurm.folder / "state/resv_state"
+    wait_until(lambda: saved.exists() and f"nucleus-{number}".encode() in saved.read_bytes())
     process.slurm.signal("slurmctld", "KILL")
     process.begin()
     process.turn()
