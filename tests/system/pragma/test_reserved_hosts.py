@@ -61,6 +61,7 @@ class SlurmProcess(Process):
     def reserve_now(self) -> int:
         """An interval of one node that begins now in Slurm, and in a minute here."""
         self.hands.ahead_seconds = 0
+        self.restart()  # else it waits until its last look at Slurm, which was later, is past
         number = self.reserve(30, cpus=2)
         now = datetime.now(UTC)
         SlurmReservations(BATCH).create(number, Span(now, now + timedelta(minutes=31)), 2)
@@ -228,6 +229,7 @@ def test_what_an_operator_ends_in_slurm_ends_the_cluster(
     process.begin()
     process.wait_for("running", number)
     process.slurm.ask("scancel", f"--name=nucleus-{number}")
+    wait_until(lambda: "RUNNING" not in str(process.jobs()))
     for _ in range(3):
         process.hands.ahead_seconds += 40
         process.turn()
