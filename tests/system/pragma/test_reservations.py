@@ -70,7 +70,7 @@ class Process:
             batch=batch or BatchSettings(),
         )
         self.executor = SiteExecutor(machines, self.configuration.images.folder)
-        self._guard = Guard(pool.settings, "reservations", "test")
+        self._guard = Guard(pool.settings, "reservations")
         assert self._guard.take()
         self.restart()
 
