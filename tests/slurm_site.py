@@ -116,8 +116,14 @@ StorageLoc={schema}
 class SlurmSite:
     """A Slurm that runs. `bin` has its programs for the service's user, `root_bin` for root."""
 
-    def __init__(self, folder: Path, init: subprocess.Popen[bytes], mysql_socket: str = "") -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        init: subprocess.Popen[bytes],
+        mysql_socket: str = "",
+        hosts: Sequence[str] = HOSTS,
+    ) -> None:
+        self.folder, self.hosts = folder, hosts
         self._init = init
         self._mysql_socket = mysql_socket
         self.bin, self.root_bin = folder / "bin", folder / "root-bin"
@@ -191,7 +197,7 @@ class SlurmSite:
         """Wait until every host can get a job, and no epilog runs: a host that completes a job counts as idle, too."""
         wait_until(
             lambda: (
-                self.ask("sinfo", "-h", "-p", PARTITION, "-t", "idle", "-o", "%D") == str(len(HOSTS))
+                self.ask("sinfo", "-h", "-p", PARTITION, "-t", "idle", "-o", "%D") == str(len(self.hosts))
                 and self.ask("squeue", "-h", "-t", "COMPLETING") == ""
             ),
             lambda: self.ask("sinfo", "-N", "-l"),
@@ -243,7 +249,7 @@ class SlurmSite:
     @contextmanager
     def checked_hosts(self) -> Iterator[None]:
         """With the hooks of the host package; without this they end at once."""
-        for host in HOSTS:
+        for host in self.hosts:
             self.set_machine(host, None)
         mark = self.folder / "hosts/are-checked"
         mark.touch()
@@ -332,14 +338,14 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create_site() -> Path:
+def _create_site(hosts: Sequence[str]) -> Path:
     folder = create_folder()
     values = {
         "folder": folder, "port": _PORT, "database_port": _PORT + 1,
         # the pause after a failed prolog; a job whose start takes longer is refused by its host, and held
         "credential_seconds": round(max(10, patience(5))),
     }  # fmt: skip
-    (folder / "etc/slurm.conf").write_text(configuration(HOSTS, _SITE_LINES.format(**values)), "ascii")
+    (folder / "etc/slurm.conf").write_text(configuration(hosts, _SITE_LINES.format(**values)), "ascii")
     source = Path(__file__).resolve().parent.parent / "src"
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
@@ -350,11 +356,11 @@ def _create_site() -> Path:
 
 
 @contextmanager
-def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
+def slurm_site(mysql_socket: str, hosts: Sequence[str] = HOSTS) -> Iterator[SlurmSite]:
     """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
-    folder = _create_site()
+    folder = _create_site(hosts)
     with namespaces(folder) as init:
-        site = SlurmSite(folder, init, mysql_socket)
+        site = SlurmSite(folder, init, mysql_socket, hosts)
         site.start_database()
         site.start_controller()
         for line in (
@@ -362,7 +368,7 @@ def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
             ("add", "user", f"root,{USER}", f"account={ACCOUNT}"),
         ):  # fmt: skip
             site.ask("sacctmgr", "--immediate", "--quiet", *line)
-        for host in HOSTS:
+        for host in hosts:
             site.start_host(host)
         site.wait_until_idle()
         yield site

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NewJob(NamedTuple):
-    """Whole hosts for a walltime in minutes. `comment` is for operators.
+    """Whole hosts for a walltime in minutes. `comment` is for operators; `account` '': the user's default one.
 
     `hosts`: those that it must have, if any; `excluded`: those that it must not have.
     """

@@ -54,8 +54,11 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("remove", "cluster"), (_NAME, r"json=yes")),
     (("remove", "host", "vm"), (_NAME, r"json=yes")),
     (("report", "host", "vm", "console"), (_NAME, r"lines=[0-9]{1,6}")),
-    (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", _REQUEST)),
-    (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", r"add-iface=ent", _REQUEST)),
+    *(
+        (("pragma", "boot"), (_VC, r"[0-9]{1,6}", r"key=(?P<path>.*)", *ent, *hosts, _REQUEST))
+        for ent in ((), (r"add-iface=ent",))
+        for hosts in ((), (rf"hosts={_NAME}(,{_NAME})*",))
+    ),
     (("pragma", "list", "cluster"), (_REQUEST, r"json=yes")),
     (("pragma", "list", "repository"), (r"json=yes",)),
     (("pragma", "shutdown"), (_NAME,)),

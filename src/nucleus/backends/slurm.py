@@ -97,11 +97,16 @@ _WAITS_ELSE = "the site's scheduler has not placed it"
 
 
 class Slurm:
-    """The jobs of this process's user in a partition; that user needs an association with each account."""
+    """The jobs of this process's user in a partition; that user needs an association with each account.
 
-    def __init__(self, settings: BatchSettings, command_seconds: float = 10.0) -> None:
+    `names`: those of its jobs; others of this user are left alone.
+    """
+
+    def __init__(
+        self, settings: BatchSettings, command_seconds: float = 10.0, names: re.Pattern[str] = _NAME
+    ) -> None:
         self._partition, self._user = settings.partition, settings.user
-        self._seconds = command_seconds
+        self._seconds, self._names = command_seconds, names
 
     def submit(self, job: NewJob, may_exist: bool) -> int:
         """As `Batch.submit`."""
@@ -114,8 +119,9 @@ class Slurm:
         finished = self._run(
             "sbatch", "--parsable", f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
             "--ntasks-per-node=1", "--exclusive", "--mem=0", "--no-kill", "--requeue", "--dependency=singleton",
-            f"--time={job.minutes}", f"--account={job.account}", f"--job-name={job.name}", f"--comment={job.comment}",
+            f"--time={job.minutes}", f"--job-name={job.name}", f"--comment={job.comment}",
             "--export=NONE", "--chdir=/", "--output=/dev/null",
+            *([f"--account={job.account}"] if job.account else []),
             *([f"--reservation={job.reservation}"] if job.reservation else []),
             *([f"--nodelist={','.join(job.hosts)}"] if job.hosts else []),
             *([f"--exclude={','.join(excluded)}"] if excluded else []),
@@ -128,9 +134,12 @@ class Slurm:
             raise HostError(f"sbatch printed {finished.text[:80]!r} instead of the number of a job")
         return int(found[1])
 
-    def confirmed(self, job: Job) -> Job:
-        """As `Batch.confirmed`: it is read again, since a controller that was restarted may have lost its start."""
-        self._asked("scontrol", "update", f"job={job.id}", "requeue=0")
+    def confirmed(self, job: Job, *changes: str) -> Job:
+        """As `Batch.confirmed`: it is read again, since a controller that was restarted may have lost its start.
+
+        `changes`: further ones that scontrol makes.
+        """
+        self._asked("scontrol", "update", f"job={job.id}", "requeue=0", *changes)
         again = [one for one in self._queue("--name", job.name) if one.id == job.id]
         return again[0] if again else job._replace(state=UNKNOWN)
 
@@ -184,13 +193,13 @@ class Slurm:
         ).text  # fmt: skip
 
     def _queue(self, *filters: str) -> list[Job]:
-        """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
+        """The jobs of its names that the controller knows; one that completes has the state COMPLETING."""
         finished = self._asked(
             "squeue", "--noheader", "--states=all", f"--user={self._user}",
             "--format=%i|%T|%r|%N|%e|%S|%Q|%a|%j", *filters,
         )  # fmt: skip
         try:
-            return parse_queue(finished.text)
+            return parse_queue(finished.text, self._names)
         except (ValueError, UserError) as error:
             raise HostError(f"what squeue printed cannot be read ({error}); run `squeue`") from None
 
@@ -240,7 +249,7 @@ def is_away(message: str) -> bool:
     return any(part in message for part in _AWAY)
 
 
-def parse_queue(text: str) -> list[Job]:
+def parse_queue(text: str, names: re.Pattern[str] = _NAME) -> list[Job]:
     """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|START|PRIORITY|ACCOUNT|NAME of squeue; pure.
 
     Those of other names are left out. A job with the reason Prolog waits: not every host has admitted it. HostError for
@@ -253,7 +262,7 @@ def parse_queue(text: str) -> list[Job]:
         if len(fields) != 9:
             raise HostError(f"squeue printed {line[:80]!r}, which is no job; run `squeue`")
         number, state, reason, hosts, end, start, priority, account, name = fields
-        if not _NAME.fullmatch(name) or not number.isdigit():
+        if not names.fullmatch(name) or not number.isdigit():
             continue
         ours = state if state == _COMPLETING else _STATES.get(state, ENDED)
         if ours == RUNNING and reason == "Prolog":

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nucleus.backends.rocks import SiteError
+from nucleus.configuration import BatchSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.operations.causes import CancelledError, RefusedError, UnfinishedError, owners_text
@@ -46,6 +47,7 @@ class Tools(NamedTuple):
     rocks: Rocks
     settings: WorkSettings
     stop: threading.Event
+    batch: BatchSettings = BatchSettings()
 
 
 class Job:

@@ -96,7 +96,7 @@ class Workers:
         self._settings = configuration.work
         self._pool = pool
         self._stop = threading.Event()
-        self._tools = Tools(pool, rocks, configuration.work, self._stop)
+        self._tools = Tools(pool, rocks, configuration.work, self._stop, configuration.batch)
         self._name = os.urandom(6).hex()
         self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
         self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}")

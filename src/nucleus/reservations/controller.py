@@ -15,6 +15,7 @@ from nucleus.mirror.events import WORK
 from nucleus.records import NewOperation, Operation
 from nucleus.reservations import machine, mail, records
 from nucleus.reservations.machine import NOT_STARTED
+from nucleus.reservations.records import RUNNING
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
 from nucleus.reservations.work import BOOT, STOP
@@ -76,11 +77,11 @@ class Controller:
                 _LOG.exception("reservation interval %d: an error of this program", number)
 
     def _compare_with_scheduler(self) -> set[int]:
-        """Intervals whose reservation somebody has ended in the scheduler.
+        """Intervals whose reservation somebody has ended in the scheduler, or the job of one that runs.
 
         What is missing when the scheduler was started since the last comparison may be lost with its state: such an
         interval goes on, since the end of its reservation would remove a cluster that somebody uses.
-        A reservation there without an interval, which a process that was killed has left, is deleted.
+        What is there of an interval that has ended, or that a process which was killed has left, is ended.
 
         The sites are locked meanwhile: who reserves holds them until the reservation is stored.
         """
@@ -92,21 +93,25 @@ class Controller:
         try:
             with self._guard.transaction() as session:
                 living = records.lock_living(session)
-                found, begun = scheduler.numbers(), scheduler.begun()
-                for number in found - living:
+                found, held, begun = scheduler.numbers(), scheduler.held(), scheduler.begun()
+                for number in held.keys() - living:
+                    scheduler.release(held[number])
+                for number in found - living.keys():
                     scheduler.delete(number)
         except RocksError as error:
             _LOG.warning("reservations: %s", error)
             return set()
         self._compared = now
-        missing = living - found
+        missing = living.keys() - found | {
+            number for number, state in living.items() if state == RUNNING and number not in held
+        }
         if begun != self._begun:
             self._begun, self._lost = begun, self._lost | missing
         self._lost &= missing
         if self._lost:
             _LOG.error(
-                "the scheduler was started anew without the reservations of the intervals %s; create them again there"
-                " (nucleus-NUMBER), or cancel them",
+                "the scheduler was started anew without the reservations of the intervals %s, or their jobs; create the"
+                " reservations again there (nucleus-NUMBER), or cancel the intervals",
                 ", ".join(map(str, sorted(self._lost))),
             )
         self._absent = {number: self._absent.get(number, now) for number in missing - self._lost}

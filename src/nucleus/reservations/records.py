@@ -228,11 +228,10 @@ def living_intervals(session: Session) -> list[int]:
     return [number for (number,) in rows]
 
 
-def lock_living(session: Session) -> set[int]:
-    """Lock this site; its intervals that have not ended."""
+def lock_living(session: Session) -> dict[int, str]:
+    """Lock this site; its intervals that have not ended, with their states."""
     session.rows("SELECT id FROM reservation_site WHERE address IS NULL FOR UPDATE")
-    rows = session.rows(f"SELECT i.id{_OF_SITE} {_LIVING} AND s.address IS NULL", LIVING)
-    return {number for (number,) in rows}
+    return dict(session.rows(f"SELECT i.id, i.state{_OF_SITE} {_LIVING} AND s.address IS NULL", LIVING))
 
 
 def lock_interval(session: Session, number: int) -> Living | None:

@@ -129,10 +129,13 @@ class RemoteSite:
         return finished.text
 
 
-def boot(site: SiteConnection, requested: Requested) -> None:
-    """Boot the cluster of an interval, or go on with it; not beyond the moment at which it is stopped."""
+def boot(site: SiteConnection, requested: Requested, hosts: Sequence[str] = ()) -> None:
+    """Boot the cluster of an interval, or go on with it; not beyond the moment at which it is stopped.
+
+    `hosts`: those on which it runs; empty where the site chooses.
+    """
     path = site.store_key(requested)
-    further = ("add-iface=ent",) if requested.has_ent else ()
+    further = [*["add-iface=ent"] * requested.has_ent, *[f"hosts={','.join(hosts)}"] * bool(hosts)]
     arguments = (
         requested.vc,
         str(requested.cpus),

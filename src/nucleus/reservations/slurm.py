@@ -3,6 +3,10 @@
 Slurm lets operators alone create reservations: `sacctmgr modify user nucleus set adminlevel=operator`. Seen with
 22.05.8: to others it says "Invalid user id"; and of more nodes than are free it reserves those that are, and calls it
 done. So what it has reserved is read again.
+
+From the begin on, a job of the service has these nodes: so it waits until they are free of what overruns its walltime,
+Slurm's hooks know why a host has machines, and after the end the epilog keeps the host until these are off. A mark on
+the hosts would do the second alone. Slurm deletes no reservation with a job that runs, and ends the job with it.
 """
 
 from __future__ import annotations
@@ -11,20 +15,27 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.slurm import is_away, message_of
+from nucleus.backends.batch import NewJob
+from nucleus.backends.slurm import Slurm, is_away, message_of
+from nucleus.states import PENDING, RUNNING
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.process import run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.backends.batch import Job
     from nucleus.configuration import BatchSettings
     from nucleus.reservations.rules import Span
     from rocks.core.process import Finished
 
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
+_JOB = re.compile(r"nucleus-([0-9]{1,10})")
 _USERS = re.compile(r" Users=(\S+) ")
 _NODES = re.compile(r" NodeCnt=([0-9]+) ")
 _BOOT_TIME = re.compile(r"^BOOT_TIME *= (\S+)", re.MULTILINE)
 _MISSING = ("not found", "Requested reservation is invalid", "No reservations")
+_IN_USE = "reservation is in use"
 _NOT_FREE = ("busy", "not available", "overlap")
 """Parts of Slurm's texts, as `Requested nodes are busy`, when its hosts are not free at that time."""
 
@@ -37,6 +48,7 @@ class SlurmReservations:
     def __init__(self, settings: BatchSettings, command_seconds: float = 10.0) -> None:
         self._partition, self._user = settings.partition, settings.user
         self._seconds = command_seconds
+        self._jobs = Slurm(settings, command_seconds, _JOB)
 
     def create(self, number: int, span: Span, cpus: int) -> None:
         """Reserve whole nodes with so many CPUs at least. StateError, in words for owners, when they are not free."""
@@ -51,18 +63,39 @@ class SlurmReservations:
             if is_away(message) or not any(part in message for part in _NOT_FREE):
                 raise HostError(f"scontrol failed: {message}; {_ADVICE}")
             raise _too_few(span)
-        found = _NODES.search(
-            self._asked("scontrol", "--oneliner", "show", "reservation", f"nucleus-{number}")
-        )
-        if found is None or int(found[1]) < requested:
+        if self._size(number) < requested:
             self.delete(number)
             raise _too_few(span)
 
     def delete(self, number: int) -> None:
-        """End a reservation; one that is not there has ended."""
-        finished = self._run("scontrol", "delete", f"reservationname=nucleus-{number}")
-        if finished.exit_status and not any(part in message_of(finished) for part in _MISSING):
-            raise HostError(f"scontrol failed: {message_of(finished)}; {_ADVICE}")
+        """End a reservation; one that is not there has ended. One with a job stays until that has ended."""
+        self._asked("scontrol", "delete", f"reservationname=nucleus-{number}", passes=(*_MISSING, _IN_USE))
+
+    def hold(self, number: int, seconds: int, comment: str) -> tuple[str, ...]:
+        """Have a job take all nodes of a reservation for so many seconds: their names, once it has them.
+
+        Empty until then, and without the reservation. UserError when Slurm refuses the job. It can be repeated.
+        """
+        count, name = self._size(number), f"nucleus-{number}"
+        if not count:
+            return ()
+        # a minute passes the limits of partition and account; those of a job that runs are an operator's
+        new = NewJob(name, count, 1, "", reservation=name, comment=comment)
+        self._jobs.submit(new, may_exist=True)
+        job = self.held().get(number)
+        if job is None or job.state != RUNNING:
+            return ()
+        again = self._jobs.confirmed(job, f"endtime=now+{seconds}")
+        return again.hosts if again.state == RUNNING else ()
+
+    def held(self) -> dict[int, Job]:
+        """Interval → its job that waits or runs."""
+        jobs = [one for one in self._jobs.jobs(()) if one.state in (PENDING, RUNNING)]
+        return {int(one.name.removeprefix("nucleus-")): one for one in jobs}
+
+    def release(self, job: Job) -> None:
+        """End the job of an interval, whose machines are off."""
+        self._jobs.end(job, is_complete=True)
 
     def numbers(self) -> set[int]:
         """The intervals that Slurm has reserved."""
@@ -85,9 +118,16 @@ class SlurmReservations:
             raise HostError(f"sinfo has no nodes of the partition {self._partition}; {_ADVICE}")
         return -(-cpus // min(counts))
 
-    def _asked(self, *arguments: str) -> str:
+    def _size(self, number: int) -> int:
+        """How many nodes a reservation has; 0 when there is none."""
+        show = ("scontrol", "--oneliner", "show", "reservation", f"nucleus-{number}")
+        found = _NODES.search(self._asked(*show, passes=_MISSING))
+        return int(found[1]) if found else 0
+
+    def _asked(self, *arguments: str, passes: Sequence[str] = ()) -> str:
+        """What a program prints; `passes`: parts of the errors that are none."""
         finished = self._run(*arguments)
-        if finished.exit_status:
+        if finished.exit_status and not any(part in message_of(finished) for part in passes):
             raise HostError(f"{arguments[0]} failed: {message_of(finished)}; {_ADVICE}")
         return finished.text
 

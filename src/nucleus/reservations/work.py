@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
 from nucleus.reservations import records, site
+from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.site import LocalSite, RemoteSite
 from rocks.core.errors import HostError, RocksError
 
@@ -36,9 +37,10 @@ def boot(job: Job) -> JsonObject:
     """Boot the cluster of an interval; done when its machines run and it answers by SSH."""
     requested, place = _begin(job)
     if not job.has("booted"):
+        hosts = _held_hosts(job, requested)
         job.store("boot")
         try:
-            site.boot(place, requested)
+            site.boot(place, requested, hosts)
         except HostError as error:
             # not `attempts`, which count each look and each wait for a place
             if sum(one.get("step") == "boot" for one in job.operation.progress) < _MAX_BOOTS:
@@ -58,6 +60,21 @@ def boot(job: Job) -> JsonObject:
     if not seen.answers:
         raise LaterError(_LOOK_SECONDS)
     return {}
+
+
+def _held_hosts(job: Job, requested: Requested) -> tuple[str, ...]:
+    """The hosts that the site's scheduler gives the interval; empty without one. LaterError until it has given them."""
+    scheduler = scheduler_of(requested.address, job.tools.batch)
+    if scheduler is None:
+        return ()
+    try:
+        hosts = scheduler.hold(requested.id, requested.seconds_left, requested.vc)
+    except HostError as error:
+        _LOG.warning("reservation interval %d: %s", requested.id, error)
+        hosts = ()
+    if not hosts:
+        raise LaterError(_LOOK_SECONDS)
+    return hosts
 
 
 def stop(job: Job) -> JsonObject:

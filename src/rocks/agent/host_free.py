@@ -6,7 +6,7 @@ each host looks at what it has itself, domains of libvirt and images of NASes, i
 prolog  a host with a machine is drained, and the job is requeued; its epilog, which follows, then does nothing.
 epilog  waits until the host is free, and has written all changes of images back to their NASes; after an hour the host
         is drained. Two may run at the same time.
-health  a host with a machine and without the job of a computeset is drained, and resumed when it is free.
+health  a host with a machine and without a job of Nucleus is drained, and resumed when it is free.
 
 Only slurmctld is asked besides, about this host; one that does not answer is asked again by the next check. What cannot
 be found out about machines counts as not free.
@@ -37,7 +37,7 @@ _PROCESSES = Path("/proc")
 _PEOPLE = range(1000, 60000)  # who may run QEMU in a job; libvirt's user is 64055 on Debian, 107 on Rocky
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
-_COMPUTESET = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
+_JOB = re.compile(r"VC-JOB-\d+-[0-9a-z]+|nucleus-\d+")  # of a computeset, or of a reservation
 
 
 class Node(NamedTuple):
@@ -45,7 +45,7 @@ class Node(NamedTuple):
 
     is_drained: bool
     reason: str
-    has_computeset: bool
+    has_job: bool
 
 
 def has_libvirt() -> bool:
@@ -113,7 +113,7 @@ def find_unsaved(state_folder: Path) -> List[str]:
 def change_of(is_used: bool, node: Node) -> Optional[str]:
     """State that the health check gives this host: drain, resume or None. Pure."""
     if is_used:
-        return None if node.is_drained or node.has_computeset else "drain"
+        return None if node.is_drained or node.has_job else "drain"
     return "resume" if node.is_drained and node.reason == DRAINED else None
 
 
@@ -184,7 +184,7 @@ def _read(name: str) -> Optional[Node]:
     except ToolError as error:
         print(error, file=sys.stderr)
         return None
-    return Node(False, "", any(_COMPUTESET.fullmatch(line) for line in jobs.splitlines()))
+    return Node(False, "", any(_JOB.fullmatch(line) for line in jobs.splitlines()))
 
 
 def _change(name: str, state: Optional[str], reason: str = DRAINED) -> None:

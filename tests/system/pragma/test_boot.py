@@ -155,6 +155,16 @@ def test_hosts_are_those_that_add_cluster_chooses(local: Site, started: list[lis
     assert {name: row["host"] for name, row in machines(local).items()}["vm-dock-0"] == "compute-0-0"
 
 
+def test_all_machines_run_on_the_hosts_that_are_named(local: Site, started: list[list[str]]) -> None:
+    """The physical frontend has the attribute kvm, too, and would get the cluster's frontend."""
+    local.done("set host cpus vmc-0-0 vmc-0-1 4")
+    local.done("pragma boot dock6 5 hosts=vmc-0-0,vmc-0-1")
+    found = {name: (row["cpus"], row["host"]) for name, row in machines(local).items()}
+    assert found == {"dock": (1, "vmc-0-0"), "vm-dock-0": (1, "vmc-0-0"), "vm-dock-1": (4, "vmc-0-1")}
+    local.done("pragma boot dock6 0 hosts=vmc-0-1")
+    assert machines(local)["lake"]["host"] == "vmc-0-1"
+
+
 def test_what_cannot_be_booted_leaves_nothing(
     local: Site, key: Path, started: list[list[str]], tmp_path: Path
 ) -> None:
@@ -167,6 +177,8 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "-1"), "cpus must be 0 to 100000, not -1"),
         (("dock6", "1000000000"), "cpus must be"),
         (("dock6", "40"), "40 CPUs are not free: the VM containers have 8"),
+        (("dock6", "5", "hosts=vmc-0-0"), "the VM containers have 4 free"),
+        (("dock6", "1", "hosts=vmc-0-0,absent,vmc-9"), "absent, vmc-9 cannot run virtual machines"),
         (("absent", "1"), "the repository has no cluster absent"),
         (("../dock6", "1"), "the repository has no cluster"),
         (("alone", "1"), "alone is a frontend alone; give 0 CPUs"),

@@ -14,7 +14,7 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.service import is_allowed
 from nucleus.cli import serve
-from nucleus.configuration import Configuration, DatabaseSettings, ImageSettings, WorkSettings
+from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings, WorkSettings
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
@@ -60,10 +60,14 @@ class SiteExecutor:
 class Process:
     """A process of Nucleus after the other, each of which may die; the clock is a test's."""
 
-    def __init__(self, machines: MachineSite, pool: Pool, folder: Path) -> None:
+    def __init__(
+        self, machines: MachineSite, pool: Pool, folder: Path, batch: BatchSettings | None = None
+    ) -> None:
         self.pool, self.hands = pool, Hands()
         self.configuration = Configuration(
-            database=pool.settings, images=ImageSettings(folder=str(folder / "images"))
+            database=pool.settings,
+            images=ImageSettings(folder=str(folder / "images")),
+            batch=batch or BatchSettings(),
         )
         self.executor = SiteExecutor(machines, self.configuration.images.folder)
         self._guard = Guard(pool.settings, "reservations")
@@ -77,7 +81,11 @@ class Process:
         VERBS.update(work.VERBS)
         self._claimant = Claimant(f"w{len(self.executor.calls)}-{id(self.controller)}"[:12], 4, 4, kinds)
         self._tools = Tools(
-            self.pool, Rocks(self.executor, 60.0), WorkSettings(attempts=1), threading.Event()
+            self.pool,
+            Rocks(self.executor, 60.0),
+            WorkSettings(attempts=1),
+            threading.Event(),
+            self.configuration.batch,
         )
 
     def turn(self) -> None:

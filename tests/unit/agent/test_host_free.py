@@ -89,9 +89,10 @@ def test_an_epilog_ends_after_an_hour(programs: Programs, monkeypatch: pytest.Mo
     assert programs.changes == ["update nodename=n1 state=drain reason=image-sync-timeout"]
 
 
-def test_a_health_check_asks_for_the_job_of_a_computeset(programs: Programs) -> None:
-    programs.say("allocated|none", "simulation\nVC-JOB-7-01jd\n")
-    assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
+def test_a_health_check_asks_for_the_job_of_a_computeset_or_a_reservation(programs: Programs) -> None:
+    for job in ("VC-JOB-7-01jd", "nucleus-7"):
+        programs.say("allocated|none", f"simulation\n{job}\n")
+        assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
     programs.say("allocated|none", "simulation\n")
     assert programs.run("", ["machine vm-0"]) == 0
     assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]

@@ -63,12 +63,14 @@ def test_each_state_that_lives_has_a_way_out() -> None:
 
 def test_the_executor_runs_these_forms_alone() -> None:
     folder, boot = "/images", ["pragma", "boot", "dock6", "4"]
-    assert is_allowed([*boot, "key=/images/7.pub", "request=nucleus-0123456789abcdef"], folder)
+    for further in ((), ("add-iface=ent",), ("hosts=a-0",), ("add-iface=ent", "hosts=a-0,b.c")):
+        assert is_allowed([*boot, "key=/images/7.pub", *further, "request=nucleus-0123456789abcdef"], folder)
     for arguments in (
         boot,
         [*boot, "key=/etc/shadow", "request=nucleus-0123456789abcdef"],
         [*boot, "key=/images/../7.pub", "request=nucleus-0123456789abcdef"],
         [*boot, "key=/images/7.pub", "request=other"],
+        [*boot, "key=/images/7.pub", "hosts=a,-b", "request=nucleus-0123456789abcdef"],
         ["pragma", "boot", "mem=1", "4", "key=/images/7.pub", "request=nucleus-0123456789abcdef"],
         ["pragma", "clean", "a", "b"],
         ["pragma", "list", "cluster"],

@@ -96,8 +96,8 @@ class Cloud:
             raise StateError("a dry run cannot know what the cloud would do; boot without dry-run")
         if request.name:
             raise UserError("the driver of clouds knows no requests; boot without request")
-        if request.interfaces:
-            raise UserError("the driver of clouds does not take add-iface; boot without it")
+        if request.interfaces or request.hosts:
+            raise UserError("the driver of clouds does not take add-iface and hosts; boot without them")
         key = read_key(request.key)
         described, _ = read_request(self._settings, request)
         own, compute = described.frontend, described.compute

@@ -30,7 +30,8 @@ OFF = ("nostate", "shutoff", "crashed")
 class BootRequest(NamedTuple):
     """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.
 
-    `interfaces` is the text of add-iface; `name` that of the request, by which a repetition of it is known.
+    `interfaces` is the text of add-iface; `name` that of the request, by which a repetition of it is known. `hosts` are
+    those on which all machines run, none where the site chooses.
     """
 
     vc: str
@@ -40,6 +41,7 @@ class BootRequest(NamedTuple):
     key: str | None = None
     interfaces: str = ""
     name: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 class Allocated(NamedTuple):

@@ -75,8 +75,10 @@ class Executables:
             )
         if request.name:
             raise UserError("the programs of the driver know no requests; boot without request")
-        if request.interfaces or request.frontend_memory_mb:
-            raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
+        if request.interfaces or request.frontend_memory_mb or request.hosts:
+            raise UserError(
+                "the programs of the driver do not take mem, add-iface and hosts; boot without them"
+            )
         read_key(request.key)
         described, file = read_request(self._settings, request)
         images = cluster_images(self._command, self._settings, request.vc, described, file)

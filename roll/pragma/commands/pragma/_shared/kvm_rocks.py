@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
+from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
@@ -49,11 +50,12 @@ class KvmRocks:
                 return self._known(known[0], request)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
-        placed = (
-            dict(plan_computes(_free_hosts(command, settings.reserved_cpus), request.cpus))
-            if request.cpus
-            else {}
+        free = (
+            _free_hosts(command, settings.reserved_cpus, request.hosts)
+            if request.cpus or request.hosts
+            else []
         )
+        placed = dict(plan_computes(free, request.cpus))
         used = [str(row["ip"]) for row in rows(command, "list.host.interface") if row["ip"]]
         address, fqdn = free_address(settings.addresses, used)
         if "." not in fqdn:
@@ -138,10 +140,11 @@ class KvmRocks:
         self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
 
 
-def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
+def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[FreeHost]:
     """The hosts of virtual machines, with the CPUs that none uses. All machines of a silent host count as running.
 
-    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another.
+    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another; or those
+    that are named. StateError for one of these without the attribute.
     """
     used: dict[str, int] = {}
     machines = rows(command, "list.host.vm", ["status=yes"])
@@ -157,7 +160,11 @@ def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
         if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
     }
     frontends = {str(row["owner"]) for row in rows(command, "list.cluster") if row["type"] == "physical"}
-    containers = containers - frontends or containers
+    if missing := sorted(set(named) - containers):
+        raise StateError(
+            f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; rocks set host attr HOST kvm true"
+        )
+    containers = set(named) or containers - frontends or containers
     return [
         FreeHost(
             str(row["owner"]),
@@ -196,6 +203,8 @@ def _add_cluster(
             f"mem-per-compute={request.compute_memory_mb or compute.memory_mb or DEFAULT_MEMORY_MB}",
             f"container-hosts={' '.join(hosts)}",
         ]
+    if request.hosts:  # the last one has the most CPUs left
+        arguments.append(f"fe-container={[*request.hosts, *hosts][-1]}")
     command.command("add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
 
 

@@ -45,6 +45,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
     </param>
+    <param type='string' name='hosts' of='host' default='those that run virtual machines'>
+    The hosts, separated by commas, on which all machines of the cluster run, the frontend on one of them.
+    </param>
     <param type='string' name='request' default='none'>
     Name of this request: a repetition with the same name boots no second cluster, but starts the first one.
     </param>
@@ -75,7 +78,7 @@ class Command(rocks.commands.Command):
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
         request = BootRequest(
             vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or "",
-            self.fillText("request") or "",
+            self.fillText("request") or "", tuple(filter(None, (self.fillText("hosts") or "").split(","))),
         )  # fmt: skip
         settings = read_settings(self)
         driver = driver_of(self, settings)
