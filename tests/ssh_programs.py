@@ -15,7 +15,7 @@ login() {{
 }}
 """
 _SSH = r"""program=ssh
-while [ "$1" = -o ]; do shift 2; done
+while [ "${1#-}" != "$1" ]; do [ "$1" != -o ] || shift; shift; done
 host=${1#*@}
 login "$1" "$host"; shift
 cd "$root/$host" && HOME=$PWD exec sh -c "$*"
@@ -25,7 +25,8 @@ while [ "${1#-}" != "$1" ]; do [ "$1" != -o ] || shift; shift; done
 count=$#
 for name; do
     case $name in
-        *@*:*) host=${name#*@}; host=${host%%:*}; login "$name" "$host"; set -- "$@" "$root/$host/${name#*:}" ;;
+        *:/*) set -- "$@" "${name#*:}" ;;
+        *:*) host=${name#*@}; host=${host%%:*}; login "$name" "$host"; set -- "$@" "$root/$host/${name#*:}" ;;
         *) set -- "$@" "$name" ;;
     esac
 done

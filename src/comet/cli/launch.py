@@ -222,7 +222,14 @@ class _Run:
     def _follow_command(self) -> None:
         """Print what the command prints, until it ends. OperationFailedError if it fails or cannot go on."""
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        offset, watched, is_started, state, text = 0, time.monotonic(), False, "running", b""
+        offset, is_line_end, watched, is_started, state, text = (
+            0,
+            True,
+            time.monotonic(),
+            False,
+            "running",
+            b"",
+        )
         while state == "running" or text:
             try:
                 if not is_started:
@@ -232,13 +239,15 @@ class _Run:
             except UnreachableError as error:
                 self._say(f"{error}; trying again")
                 state, text = "running", b""
-            offset += len(text)
+            offset, is_line_end = offset + len(text), text.endswith(b"\n") if text else is_line_end
             _print(decode(text))
             if state == "running":
                 if time.monotonic() - watched >= WATCH_SECONDS:
                     self._demand_running()
                     watched = time.monotonic()
                 time.sleep(PAUSE_SECONDS / 2)
+        if not is_line_end:
+            _print("\n")
         if state == "lost":
             raise OperationFailedError("the command was ended from outside, or the frontend was restarted")
         if state != "0":

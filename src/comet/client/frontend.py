@@ -36,10 +36,10 @@ for node; do
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""
-# mkdir makes one of all that start it; setsid, that no end of a connection ends it
+# mkdir makes one of all that start it; setsid, that no end of a connection ends it; kill, that it leaves nothing running
 _START = f"""cd "$1" || exit 1
 mkdir .comet 2>/dev/null || exit 0
-setsid nohup sh -c 'sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status' launch "$2" \
+setsid nohup sh -c 'sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2" \
     >{OUTPUT} 2>&1 </dev/null &
 echo $! >.comet/new-pid; mv .comet/new-pid .comet/pid"""
 _LOOK = f"""cd "$1" || exit 1

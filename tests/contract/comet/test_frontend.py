@@ -60,6 +60,14 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield home
 
 
+def assert_ended(file: Path) -> None:
+    """The process whose number is in a file ends soon."""
+    status, until = Path(f"/proc/{file.read_text().strip()}/stat"), time.monotonic() + patience(30)
+    while status.exists() and " Z " not in status.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def frontend(home: Path) -> Frontend:
     found = Frontend("root", FRONTEND, "comet-launch/g.1")
@@ -77,13 +85,16 @@ def test_files_go_there_a_command_runs_once_and_its_results_come_back(
     for _ in range(2):
         frontend.send(tmp_path / "dock", ["in"], patience(30))
     for _ in range(2):
-        frontend.start("echo x >>count; cat nodes in/a; echo 'it'\"'\"'s $HOME' >&2; cp -r in out; exit 3")
+        frontend.start(
+            "echo x >>count; cat nodes in/a; echo 'it'\"'\"'s $HOME' >&2; cp -r in out; sleep 600 & echo $! >left; exit 3"
+        )
     state, text = frontend.look(0, 0)
     until = time.monotonic() + patience(30)
     while state == "running" and time.monotonic() < until:
         state, text = frontend.look(0)
     assert (state, text) == ("3", f"{COMPUTE}\na ligand\nit's $HOME\n".encode())
     assert frontend.look(len(text) - 2) == ("3", b"E\n")
+    assert_ended(home / "comet-launch" / "g.1" / "left")
     assert (home / "comet-launch" / "g.1" / "count").read_text() == "x\n"
     sizes = frontend.sizes(["output", "out", "none"])
     assert sorted(sizes) == ["out", "output"] and sizes["out"] >= 1024
@@ -109,8 +120,7 @@ def test_a_command_outlasts_its_connection_and_is_stopped_with_what_it_started(
     frontend.stop()
     frontend.stop()
     assert frontend.look(0) == ("lost", b"")
-    status = Path(f"/proc/{sleeper.read_text().strip()}/stat")
-    assert not status.exists() or " Z " in status.read_text()
+    assert_ended(sleeper)
 
 
 def test_errors_name_the_host_and_the_reason(frontend: Frontend, tmp_path: Path) -> None:
