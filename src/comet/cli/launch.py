@@ -142,7 +142,7 @@ class _Run:
     def go(self) -> int:
         it, is_interrupted = self.launch, False
         if it.step == "ended":
-            return self._tell_again()
+            return self._show_outcome()
         if it.step in ("start", "wait", "copy", "run"):
             try:
                 self._work()
@@ -338,7 +338,7 @@ class _Run:
             )
         self.frontend.fetch(list(sizes), target, _COPY_SECONDS)
 
-    def _tell_again(self) -> int:
+    def _show_outcome(self) -> int:
         it, name = self.launch, self.group.name
         self._warn(
             f"group {name}: {it.problem}"

@@ -36,7 +36,7 @@ for node; do
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""
-# mkdir makes one of all that start it; setsid, that no end of a connection ends it; kill, that it leaves nothing running
+# mkdir makes one of all that start it; by setsid it outlasts connections; kill ends what it left running
 _START = f"""cd "$1" || exit 1
 mkdir .comet 2>/dev/null || exit 0
 setsid nohup sh -c 'sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2" \

@@ -16,7 +16,7 @@ from tests.ssh_programs import path_with, write_ssh_programs
 
 FRONTEND, COMPUTE = "203.0.113.9", "vm-vc2-0"
 SESSION = """#!/bin/sh
-cd {home} && HOME={home} PATH={programs}:$PATH exec sh -c "$SSH_ORIGINAL_COMMAND"
+cd {remote} && HOME={remote} PATH={programs}:$PATH exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 CONFIGURATION = """Host away
   HostName 127.0.0.1
@@ -31,8 +31,8 @@ Host *
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.system, pytest.mark.slow])])
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The frontend's home. The host `away` does not answer."""
+def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The frontend's remote. The host `away` does not answer."""
     if request.param == "fake":
         monkeypatch.setenv("PATH", path_with(write_ssh_programs(tmp_path)))
         (tmp_path / "away" / "away").touch()
@@ -40,13 +40,13 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield tmp_path / FRONTEND
         return
     need("/usr/sbin/sshd", "ssh", "scp")
-    home, programs, session = tmp_path / "home", tmp_path / "programs", tmp_path / "session"
-    home.mkdir()
+    remote, programs, session = tmp_path / "remote", tmp_path / "programs", tmp_path / "session"
+    remote.mkdir()
     programs.mkdir()
     for name in ("ssh", "scp"):
         (programs / name).write_text(f'#!/bin/sh\nexec /usr/bin/{name} -F {tmp_path}/config "$@"\n')
         (programs / name).chmod(0o755)
-    session.write_text(SESSION.format(home=home, programs=programs))
+    session.write_text(SESSION.format(remote=remote, programs=programs))
     session.chmod(0o755)
     key = tmp_path / "key"
     run_checked(
@@ -57,7 +57,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "config").write_text(CONFIGURATION.format(port=server.port, folder=tmp_path))
         (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
         monkeypatch.setenv("PATH", path_with(programs))
-        yield home
+        yield remote
 
 
 def assert_ended(file: Path) -> None:
@@ -69,14 +69,14 @@ def assert_ended(file: Path) -> None:
 
 
 @pytest.fixture
-def frontend(home: Path) -> Frontend:
+def frontend(remote: Path) -> Frontend:
     found = Frontend("root", FRONTEND, "comet-launch/g.1")
     found.prepare()
     return found
 
 
 def test_files_go_there_a_command_runs_once_and_its_results_come_back(
-    frontend: Frontend, home: Path, tmp_path: Path
+    frontend: Frontend, remote: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "dock" / "in").mkdir(parents=True)
     (tmp_path / "dock" / "in" / "a").write_text("a ligand\n")
@@ -86,7 +86,8 @@ def test_files_go_there_a_command_runs_once_and_its_results_come_back(
         frontend.send(tmp_path / "dock", ["in"], patience(30))
     for _ in range(2):
         frontend.start(
-            "echo x >>count; cat nodes in/a; echo 'it'\"'\"'s $HOME' >&2; cp -r in out; sleep 600 & echo $! >left; exit 3"
+            "echo x >>count; cat nodes in/a; echo 'it'\"'\"'s $HOME' >&2; cp -r in out\n"
+            "sleep 600 & echo $! >left; exit 3"
         )
     state, text = frontend.look(0, 0)
     until = time.monotonic() + patience(30)
@@ -94,8 +95,8 @@ def test_files_go_there_a_command_runs_once_and_its_results_come_back(
         state, text = frontend.look(0)
     assert (state, text) == ("3", f"{COMPUTE}\na ligand\nit's $HOME\n".encode())
     assert frontend.look(len(text) - 2) == ("3", b"E\n")
-    assert_ended(home / "comet-launch" / "g.1" / "left")
-    assert (home / "comet-launch" / "g.1" / "count").read_text() == "x\n"
+    assert_ended(remote / "comet-launch" / "g.1" / "left")
+    assert (remote / "comet-launch" / "g.1" / "count").read_text() == "x\n"
     sizes = frontend.sizes(["output", "out", "none"])
     assert sorted(sizes) == ["out", "output"] and sizes["out"] >= 1024
     for _ in range(2):
@@ -104,15 +105,15 @@ def test_files_go_there_a_command_runs_once_and_its_results_come_back(
         (tmp_path / "results").rename(tmp_path / "before") if not (tmp_path / "before").exists() else None
     assert [it.name for it in tmp_path.glob(".*")] == []
     frontend.remove()
-    assert list((home / "comet-launch").iterdir()) == []
+    assert list((remote / "comet-launch").iterdir()) == []
 
 
 def test_a_command_outlasts_its_connection_and_is_stopped_with_what_it_started(
-    frontend: Frontend, home: Path
+    frontend: Frontend, remote: Path
 ) -> None:
     frontend.start("sleep 600 & echo $! >sleeper; wait")
     assert frontend.look(0, 0) == ("running", b"")
-    sleeper = home / "comet-launch" / "g.1" / "sleeper"
+    sleeper = remote / "comet-launch" / "g.1" / "sleeper"
     until = time.monotonic() + patience(30)
     while not sleeper.exists() or not sleeper.read_text():
         assert time.monotonic() < until

@@ -85,7 +85,7 @@ def test_a_command_runs_on_a_computeset_of_its_own(it: Launching) -> None:
     assert "was launched, and its command succeeded" in again.err and "choose another --group" in again.out
 
 
-def test_what_is_not_there_is_told_before_anything_starts(it: Launching) -> None:
+def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     (it.folder / "second-results").mkdir()
     (it.root / "away" / ADDRESS).touch()
     away = it.run()
@@ -146,7 +146,7 @@ def test_other_folders_and_files_are_no_launchers(it: Launching) -> None:
     assert it.run("-n", "0").status == 2 and it.server.requests == []
 
 
-def test_a_command_that_fails_is_told_with_what_it_left(it: Launching) -> None:
+def test_of_a_command_that_fails_what_it_left_is_fetched(it: Launching) -> None:
     it.write("echo so far; printf '\\033[2Jx'; exit 3")
     found = it.run()
     assert found.status == 8 and "the command ended with exit status 3" in found.err
