@@ -21,7 +21,7 @@ from comet.cli.context import Context, number, warn
 from comet.cli.output import safe, show
 from comet.cli.parser import WAIT_SECONDS
 from comet.client.errors import CometError, OperationFailedError, RefusedError, UnreachableError, UsageError
-from comet.client.frontend import Frontend
+from comet.client.frontend import LARGEST_PART, Frontend
 from comet.client.launch_state import Group, Launch
 from comet.client.launchers import OUTPUT, read_launcher
 from comet.client.records import ClusterRecord
@@ -121,12 +121,15 @@ def _signals() -> Iterator[None]:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {it: signal.signal(it, interrupt) for it in (signal.SIGTERM, signal.SIGHUP)}
+    before = {it: signal.getsignal(it) for it in (signal.SIGTERM, signal.SIGHUP)}
+    changed = [it for it, handler in before.items() if handler != signal.SIG_IGN]  # nohup ignores SIGHUP
     try:
+        for it in changed:
+            signal.signal(it, interrupt)
         yield
     finally:
-        for it, handler in before.items():
-            signal.signal(it, handler)
+        for it in changed:
+            signal.signal(it, before[it])
 
 
 class _Run:
@@ -230,7 +233,7 @@ class _Run:
             "running",
             b"",
         )
-        while state == "running" or text:
+        while state == "running" or len(text) == LARGEST_PART:
             try:
                 if not is_started:
                     self.frontend.start(self.launch.launcher.command)

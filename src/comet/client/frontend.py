@@ -28,7 +28,8 @@ _OPTIONS = (
     "-o",
     "LogLevel=ERROR",
 )
-_LARGEST_PART = 1 << 18
+LARGEST_PART = 1 << 18
+"""Bytes of output that one look gives at most; less is all there is."""
 
 _ANSWERS = f"""cd "$1" && shift && printf '%s\\n' "$@" >{NODES} || exit 1
 for node; do
@@ -51,7 +52,7 @@ while [ $tries -gt 0 ] && [ ! -e .comet/status ] && alive && [ "$(wc -c <{OUTPUT
 done
 state=lost; alive && state=running
 [ ! -e .comet/status ] || state=$(cat .comet/status)
-echo "$state"; tail -c "+$2" {OUTPUT} | head -c {_LARGEST_PART}"""
+echo "$state"; tail -c "+$2" {OUTPUT} | head -c {LARGEST_PART}"""
 _STOP = """cd "$1" 2>/dev/null && [ -e .comet/pid ] && [ ! -e .comet/status ] || exit 0
 group=$(cat .comet/pid)
 for pause in 0.1 0.2 0.5 1 2; do

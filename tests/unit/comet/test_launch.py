@@ -154,6 +154,25 @@ def test_of_a_command_that_fails_what_it_left_is_fetched(it: Launching) -> None:
     assert (it.folder / "dock-results" / "output").exists() and it.states() == ["cancelled"]
 
 
+def test_a_long_output_is_complete(it: Launching) -> None:
+    it.write("head -c 600000 /dev/zero | tr '\\0' x; mkdir poses")
+    found = it.run()
+    assert found.status == 0 and found.out.partition("\n")[0] == "x" * 600_000
+    assert (it.folder / "dock-results" / "output").stat().st_size == 600_000
+
+
+def test_a_launch_that_nohup_started_outlasts_the_terminal(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        it.write(f"sleep 0.3; {COMMAND}")
+        while_it_runs(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert (it.run().status, it.runs()) == (0, 1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_two_launches_of_one_group_at_once(it: Launching) -> None:
     with Group("dock").locked():
         found = it.run("--group=dock")
