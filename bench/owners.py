@@ -57,7 +57,7 @@ def measure(site: BenchSite) -> list[Row]:
 def _polls(site: BenchSite, place: Place) -> list[Row]:
     """The processor seconds of polls, of this process: JSON, comparison and the driver of the database."""
     executor = SocketExecutor(str(place.socket))
-    guard = Guard(place.settings, "poller", "bench")
+    guard = Guard(place.settings, "poller")
     if not guard.take():
         raise ToolError("another poller has the lease of the bench's schema")
     configuration = Configuration(database=place.settings)

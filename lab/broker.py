@@ -18,7 +18,7 @@ from pathlib import Path
 from lab import processes
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.process import Finished, run_checked, start_in_background
-from rocks.storage.broker import documents
+from rocks.storage.broker import definitions as documents
 
 USER_ID = 64781
 """The user and group id the broker runs under: one without a name, in a range that Debian assigns to no user."""

@@ -111,7 +111,9 @@ def has_vlans(device: str) -> bool:
 
 def has_filters() -> bool:
     """Whether the kernel filters what guests send: asked by the agent's own way, which leaves nothing."""
-    from rocks.network.host.packet_filter.filters import Filters  # netlink's library takes 0.1 s to import
+    from rocks.network.host.packet_filter.traffic_control import (
+        Filters,  # netlink's library takes 0.1 s to import
+    )
 
     return Filters().works()
 

@@ -71,7 +71,7 @@ class Site:
         self._ahead = 0.0
         real = Clock()
         clock = Clock(real.now, lambda: real.since_boot() + self._ahead)
-        self._guard = Guard(self.settings, "computesets", "bench")
+        self._guard = Guard(self.settings, "computesets")
         self.driver = Driver(Configuration(), self._guard, self.batch, clock)
 
     def drive(self) -> None:

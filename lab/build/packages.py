@@ -24,6 +24,8 @@ TREE = (
     # what a host may have, and must not use on the disks of guests
     "lvm2",
     "mdadm",
+    # jobs of the site's Slurm; nothing of it runs before a profile
+    "munge",
     "netbase",
     "open-iscsi",
     "openssh-server",
@@ -37,6 +39,8 @@ TREE = (
     "python3-rtslib-fb",
     "qemu-system-x86",
     "qemu-utils",
+    "slurm-client",
+    "slurmd",
     "socat",
     "systemd-sysv",
     "tcpdump",

@@ -88,6 +88,8 @@ _LEFT_BEHIND = (
     "boot/initrd.img-*",
     "boot/vmlinuz-*",
     "etc/ssh/ssh_host_*",
+    "etc/systemd/system/multi-user.target.wants/munge.service",
+    "etc/systemd/system/multi-user.target.wants/slurmd.service",
     "var/cache/apt/*",
     "var/lib/apt/lists/*",
     "var/log/*.log",

@@ -65,7 +65,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         batch=BatchSettings(hosts=HOSTS),
         images=ImageSettings(folder=str(tmp_path / "images")),
     )
-    guard = Guard(nucleus_settings, "poller", "test")
+    guard = Guard(nucleus_settings, "poller")
     poller = Poller(configuration, Rocks(simulator, 60), guard)
     assert guard.take()
     poller.poll()

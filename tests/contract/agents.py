@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rocks.agent.replies import reply_to
+from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.request import Reply, Request

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab.machines.checkout import CHECKOUT
@@ -55,16 +55,27 @@ _AS_NUCLEUS = (
 
 
 class NucleusSite:
-    """The service on the site, and `comet` of its owner, who has `folder`."""
+    """The service on the site, and `comet` of its owner, who has `folder`.
 
-    def __init__(self, site: LabSite, folder: Path) -> None:
+    `batch` is that section of its settings, `variables` are added to the environment of its programs.
+    """
+
+    def __init__(
+        self,
+        site: LabSite,
+        folder: Path,
+        batch: Mapping[str, object] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.site, self.folder = site, folder
+        self._batch: Mapping[str, object] = batch or {"hosts": list(HOSTS)}
+        self._variables = variables or {}
         self._log_folder = site.lab.folder
         self._running: dict[str, ProcessIdentity] = {}
 
     def set_up(self, operator_commands: Sequence[Sequence[str]]) -> str:
         """Account, programs, settings, schema, then the operator's commands; returns what the last one printed."""
-        _ensure_account()
+        ensure_account()
         shutil.rmtree(_FOLDER / "images", ignore_errors=True)
         for folder in (_FOLDER, _FOLDER / "images"):
             folder.mkdir(mode=0o755, exist_ok=True)
@@ -73,7 +84,7 @@ class NucleusSite:
         for name, source in {"sources": CHECKOUT / "src", "packages": packages}.items():
             _cover(source, _FOLDER / name)
         write_file(_FOLDER / "rocks", _ROCKS, mode=0o755)
-        write_file(Path("/etc/rocks/nucleus.toml"), _settings(), mode=0o644)
+        write_file(Path("/etc/rocks/nucleus.toml"), _settings(self._batch), mode=0o644)
         run_checked(
             ["mariadb", f"--socket={_SOCKET}", "-e", "DROP DATABASE IF EXISTS nucleus"],
             deadline_seconds=_SECONDS,
@@ -112,7 +123,9 @@ class NucleusSite:
     def operator(self, *arguments: str) -> str:
         """A command of `nucleus` that must succeed; returns its output."""
         program = [_PYTHON, "-m", "nucleus.cli.main", *arguments]
-        return run_checked(program, deadline_seconds=_COMMAND_SECONDS, environment=_environment()).text
+        return run_checked(
+            program, deadline_seconds=_COMMAND_SECONDS, environment=_environment() | self._variables
+        ).text
 
     def comet(self, line: str, **variables: str) -> Finished:
         """Run the owner's `comet` with the arguments in a line, whatever its exit status."""
@@ -147,7 +160,9 @@ class NucleusSite:
 
     def _start(self, name: str, *arguments: str, user: Sequence[str] = ()) -> None:
         program = [*user, _PYTHON, "-m", "nucleus.cli.main", *arguments]
-        number = start_in_background(program, self._log_folder / f"{name}.log", _environment())
+        number = start_in_background(
+            program, self._log_folder / f"{name}.log", _environment() | self._variables
+        )
         process = identify(number)
         assert process is not None, f"{name} ended at once: see {self._log_folder / name}.log"
         self._running[name] = process
@@ -167,11 +182,11 @@ def _is_late(ended: Finished, expected: int) -> bool:
     return (ended.exit_status == _OLD or is_unknown) and ended.exit_status != expected
 
 
-def _settings() -> str:
-    sections: dict[str, dict[str, object]] = {
+def _settings(batch: Mapping[str, object]) -> str:
+    sections: dict[str, Mapping[str, object]] = {
         "executor": {"kind": "socket", "socket": f"{_FOLDER}/executor.sock", "program": f"{_FOLDER}/rocks"},
         "database": {"socket": _SOCKET},
-        "batch": {"hosts": list(HOSTS)},
+        "batch": batch,
         "images": {"folder": f"{_FOLDER}/images"},
         "listen": {"address": "127.0.0.1", "port": PORT},
         # emulated hosts take longer to answer, and the counting guest does not shut down when it is asked
@@ -195,7 +210,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _ensure_account() -> None:
+def ensure_account() -> None:
     """The service's account, inside the namespace only."""
     line = f"nucleus:x:{USER_ID}:"
     for name, text in {"passwd": f"{line}{USER_ID}::/nonexistent:/usr/sbin/nologin", "group": line}.items():
@@ -215,4 +230,4 @@ def _cover(source: Path, place: Path) -> None:
         run_checked(["mount", "--bind", "-o", "ro", str(source), str(place)], deadline_seconds=_SECONDS)
 
 
-__all__ = ["HOSTS", "OWNER", "URL", "NucleusSite"]
+__all__ = ["HOSTS", "OWNER", "URL", "NucleusSite", "ensure_account"]

@@ -29,10 +29,9 @@ from nucleus.api import (
 )
 from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
-from nucleus.api.frame import Frame, Metrics
-from nucleus.api.oidc import Verifier
+from nucleus.api.frame import BASE, Frame, Metrics
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
-from nucleus.api.reference import describe
+from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
@@ -115,11 +114,17 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
     `executor` None: that of the settings.
     """
-    verifier = Verifier(configuration.oidc) if configuration.oidc.issuer else None
+    verifier = None
+    if configuration.oidc.issuer:
+        from nucleus.api.oidc import Verifier  # its libraries take memory that most sites need not
+
+        verifier = Verifier(configuration.oidc)
     metrics = Metrics()
     application = FastAPI(
         title="Nucleus",
         version="1",
+        description=ABOUT,
+        servers=[{"url": BASE}, {"url": "/"}],
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -132,7 +137,6 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
         metrics,
         Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
-        consoles.OpenConsoles(),
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from datetime import UTC, datetime
@@ -19,8 +20,8 @@ from nucleus.api.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
+from nucleus.api.throttles import Failures
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from nucleus.configuration import AuthenticationSettings
-    from nucleus.mirror.identity import User
+    from nucleus.mirror.identity import TokenUse, User
     from nucleus.mirror.pool import Pool, Session
 
 
@@ -163,20 +164,15 @@ class Authenticator:
         """Asks the database at every request: a token that is revoked ends with the next one."""
         with self._pool.reading() as session:
             found = identity.token_use(session, sent.id)
-        if found is None or not credentials.same_secret(sent.secret_sha256, found.secret_sha256):
+        if found is None or not hmac.compare_digest(sent.secret_sha256, found.secret_sha256):
             return None
-        token, user = found.token, found.user
-        if not user.is_active or (username is not None and user.username != username):
+        caller = _of_token(found)
+        if caller is None or (username is not None and caller.actor != username):
             return None
         if found.is_unnoted:
             with self._pool.transaction() as session:
-                identity.note_use(session, token.id)
-        allowed = (
-            user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
-        )
-        return Caller(
-            user, _scope(user, frozenset(token.scopes), frozenset(allowed)), token.id, "token", token.expires
-        )
+                identity.note_use(session, sent.id)
+        return caller
 
     def _by_password(self, sent: SentPassword) -> Caller | None:
         """A user of the password file. The check is slow on purpose: no connection is held, and few are at once."""
@@ -212,8 +208,9 @@ class Authenticator:
             user = identity.user_by_name(session, claims["username"]) if claims["username"] else None
             if user is None or not _is_same_name(user.username, claims["username"]):
                 return None
-            if not identity.link_subject(session, user.id, claims["iss"], claims["sub"]):
-                return None
+            link = {"issuer": claims["iss"], "subject": claims["sub"]}
+            if not session.update("user", link, id=user.id, subject=None):
+                return None  # the provider knows this user by another
         return _whole(user, "oidc")
 
     def sealing_key(self) -> bytes:
@@ -270,6 +267,24 @@ def credentials_of_cookie(request: Request) -> str:
     """What the cookie of our own pages stands for, as the header Authorization; '' for requests of other pages."""
     token = request.cookies.get(cookie_name(request)) if is_own_page(request) else None
     return f"Bearer {token}" if token else ""
+
+
+def caller_of(session: Session, user_id: int, token_id: str | None) -> Caller | None:
+    """As whom something was begun that lasts; None when the user is admitted no more, or the token has ended."""
+    if token_id is None:
+        return _whole(identity.user_by_id(session, user_id), "")
+    found = identity.token_use(session, token_id)
+    return None if found is None else _of_token(found)
+
+
+def _of_token(found: TokenUse) -> Caller | None:
+    """A caller with the projects and rights of a token that can be used."""
+    token, user = found.token, found.user
+    if not user.is_active:
+        return None
+    allowed = user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
+    scope = _scope(user, frozenset(token.scopes), frozenset(allowed))
+    return Caller(user, scope, token.id, "token", token.expires)
 
 
 def _whole(user: User | None, method: str) -> Caller | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -16,7 +17,6 @@ from nucleus.api.conditional import (
     dumps,
     etag_of,
     is_unchanged,
-    matches,
     names_any,
     not_modified,
     page_of,
@@ -89,7 +89,10 @@ def list_clusters(
     """Row 1. A node in `state` is enough for its cluster to be listed."""
     call = question.call
     found = clusters.list_clusters(question.session, question.scope, project, state)
-    found = sorted((one for one in found if matches(one.name, name)), key=lambda one: natural_key(one.name))
+    found = sorted(
+        (one for one in found if name is None or fnmatchcase(one.name, name)),
+        key=lambda one: natural_key(one.name),
+    )
     page = page_of(limit, cursor)
     part, headers = paged(call.request, page, [one.name for one in found], natural_key)
     visible = found[part]

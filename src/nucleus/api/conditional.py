@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import bisect
-import fnmatch
 import hashlib
 import json
 import re
@@ -138,8 +137,3 @@ def _chosen(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
             [("#/query/fields", f"{name[:60]!r} is no field")],
         )
     return {name: value for name, value in content.items() if name in names}
-
-
-def matches(name: str, pattern: str | None) -> bool:
-    """Whether a name fits a pattern with * and ?; None fits all."""
-    return pattern is None or fnmatch.fnmatchcase(name, pattern)

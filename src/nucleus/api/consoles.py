@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import html
 import logging
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,17 +18,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
-from nucleus.api.authentication import require
+from nucleus.api.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import AtOnce
-from nucleus.api.problems import Problem, conflict, limited, request_id, unavailable
+from nucleus.api.problems import Problem, conflict, request_id, unavailable
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import (
     Change,
     Known,
-    Reading,
     find_cluster,
     find_node,
     known_power,
@@ -38,13 +35,13 @@ from nucleus.api.service import (
 )
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
-from nucleus.records import SYSTEM, Scope
+from nucleus.records import SYSTEM
 from nucleus.states import power_of
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from fastapi import FastAPI
 
@@ -56,8 +53,8 @@ router = APIRouter()
 _log = logging.getLogger("nucleus.console")
 
 STATIC = Path(__file__).parent / "static"
-MAX_OPEN, MAX_OF_ONE = 64, 8
-"""Open consoles: of all users, and of one."""
+MAX_PICTURES_OF_HOST = 3
+"""Of screens, at the same time."""
 
 CHECK_SECONDS = 5.0
 """How often an open console looks whether its owner may still have it."""
@@ -173,7 +170,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
     if power_of(node.state) not in ("on", "paused"):
         raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
     try:
-        with call.service.screens.one_more(call.caller.user.id, node.physical_host or ""):
+        with call.service.screens.one_more(call.caller.user.id, node.physical_host, MAX_PICTURES_OF_HOST):
             picture = call.service.rocks.read_screen(node.rocks_name)
     except RocksError as error:
         raise _not_read(call, node, error) from None
@@ -182,14 +179,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
 
 def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
     require(call.caller, "console")
-    found: list[Node] = []
-
-    def read(question: Reading) -> Response:
-        found.append(find_node(question, find_cluster(question, c), n))
-        return Response()
-
-    reading(call, read)
-    return found[0]
+    return reading(call, lambda question: find_node(question, find_cluster(question, c), n))
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
@@ -204,7 +194,7 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     if (power := known_power(node)) not in ("on", "paused"):
         raise conflict(f"{node.name} is {power}, so it has no console; power it on first")
     demand_console_quota(
-        change.session, cluster.project_id, call.service.consoles.of_project[cluster.project_id]
+        change.session, cluster.project_id, call.service.consoles.count_of(cluster.project_id)
     )
     new = tickets.Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
@@ -212,26 +202,6 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
 
 
 # --- the WebSocket
-
-
-class OpenConsoles:
-    """How many are open: of all and of one user, and of one project."""
-
-    def __init__(self) -> None:
-        self._of_users = AtOnce("consoles", MAX_OF_ONE, MAX_OPEN)
-        self.of_project: Counter[int | None] = Counter()
-
-    @contextlib.contextmanager
-    def one_more(self, user_id: int, project_id: int | None, limit: int | None) -> Iterator[None]:
-        """The user has one more in the block. Problem when that is too many, or beyond the `limit` of the project."""
-        with self._of_users.one_more(user_id):
-            self.of_project[project_id] += 1
-            try:
-                if limit is not None and self.of_project[project_id] > limit:
-                    raise limited(f"the project has {limit} consoles already")
-                yield
-            finally:
-                self.of_project[project_id] -= 1
 
 
 @router.websocket("/ws/console/{ticket}")
@@ -271,19 +241,11 @@ def _use(service: Service, text: str) -> tuple[Ticket, int, int | None, int | No
 
 def _node_of(service: Service, ticket: Ticket) -> Node | None:
     """The node, as long as the owner of the ticket may have its console."""
-    with service.pool.transaction() as session:
-        user = identity.user_by_id(session, ticket.user_id)
-        if user is None or not user.is_active:
+    with service.pool.reading() as session:
+        caller = caller_of(session, ticket.user_id, ticket.token_id)
+        if caller is None or "console" not in caller.scope.scopes:
             return None
-        projects = frozenset(user.projects)
-        if ticket.token_id is not None:
-            found = identity.usable_token(session, ticket.token_id)
-            if found is None or "console" not in found[0].scopes:
-                return None
-            if found[0].projects is not None:
-                projects &= frozenset(found[0].projects)
-        scope = SYSTEM if user.is_operator else Scope(user.id, projects)
-        node = clusters.nodes_by_id(session, scope, [ticket.node_id]).get(ticket.node_id)
+        node = clusters.nodes_by_id(session, caller.scope, [ticket.node_id]).get(ticket.node_id)
     return node if node is not None and node.gone_at is None else None
 
 
@@ -335,7 +297,7 @@ async def _relay(
         asyncio.create_task(_watch(is_still_allowed, check_seconds)),
     ]
     done, _ = await asyncio.wait(ways, timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
-    code = _code_of(done, ways[2])
+    code = TOO_LONG if not done else REVOKED if done == {ways[2]} else ENDED
     for way in ways:
         way.cancel()
     await asyncio.gather(*ways, return_exceptions=True)
@@ -343,12 +305,6 @@ async def _relay(
         with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
             await client.close(code)
     return code
-
-
-def _code_of(done: set[asyncio.Task[None]], watch: asyncio.Task[None]) -> int:
-    if not done:
-        return TOO_LONG
-    return REVOKED if done == {watch} else ENDED
 
 
 async def _to_console(client: WebSocket, console: socket.socket) -> None:

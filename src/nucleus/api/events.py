@@ -94,11 +94,6 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._names: dict[tuple[str, int], str] = {}
 
-    @property
-    def count(self) -> int:
-        """How many streams are open."""
-        return len(self._by_id)
-
     def add(self, stream: Stream) -> int:
         """Begin to fill the stream; the number of the last event before, as `missed` takes it."""
         with self._lock:

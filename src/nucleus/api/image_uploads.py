@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +21,13 @@ from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
 from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
-from nucleus.api.uploads import FileForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
+from nucleus.api.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from nucleus.mirror.images import Image, Upload
     from nucleus.mirror.pool import Session
@@ -134,19 +134,25 @@ async def upload_image(
     expected = _expected(md5, content_digest)
 
     async def receive() -> Response:
-        body = stream_of(call.request, "send the form again")
-        form = FileForm(call.request.headers.get("content-type", ""), body)
-        await form.begin()
         most = call.service.configuration.images.most_gb * 10**9
         length = call.request.headers.get("content-length", "")
         size = min(int(length), most + 1) if length.isdigit() and len(length) < 16 else 1
-        project = form.fields.get("project") or None
-        upload = await run_in_threadpool(_reserve, call, form.filename, project, max(1, size))
-        try:
-            return await _take(call, upload, form.content(), expected, most)
-        except BaseException:
-            await run_in_threadpool(_discard, call, upload)
-            raise
+        begun: list[tuple[Upload, Receiver]] = []
+        async with AsyncExitStack() as stack:
+
+            async def take(data: bytes) -> None:
+                if not begun:
+                    project = form.fields.get("project") or None
+                    upload = await run_in_threadpool(_reserve, call, form.filename, project, max(1, size))
+                    stack.push_async_callback(run_in_threadpool, _discard, call, upload)
+                    begun.append((upload, await stack.enter_async_context(_receiver(call, upload, most))))
+                await begun[0][1].write(data)
+
+            form = ImageForm(call.request, stream_of(call.request, "send the form again"), take)
+            await form.read()
+            if not begun:
+                raise invalid("the form has no part `file` with the image")
+            return await _stored(call, *begun[0], expected)
 
     return await _admitted(call, receive)
 
@@ -162,49 +168,40 @@ async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> R
     return await done(call, answer)
 
 
-async def _take(
-    call: Call,
-    upload: Upload,
-    chunks: AsyncIterator[bytes],
-    expected: dict[str, str],
-    most: int | None = None,
-) -> Response:
-    """Put what comes on the disk; the answer to a whole image. `most`: of a form, whose end is the image's."""
-    receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)
+@asynccontextmanager
+async def _receiver(call: Call, upload: Upload, most: int) -> AsyncGenerator[Receiver]:
+    """The file of an upload, which may have `most` bytes; what came is on the disk at the end of the block."""
 
     def note(offset: int) -> None:
         with _locked_image(call, upload) as (session, _):
-            images.note_offset(session, upload.id, offset)
+            session.update("upload", {"offset_bytes": offset}, "touched = UTC_TIMESTAMP(3)", id=upload.id)
 
+    receiver = Receiver(
+        part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes, note,
+        lambda needed: _reserve_more(call, upload, needed, most),
+    )  # fmt: skip
     try:
         await run_in_threadpool(receiver.open)
-        try:
-            await receiver.take(
-                chunks, note, lambda needed: _reserve_more(call, upload, needed, most or upload.size_bytes)
-            )
-        finally:
-            await run_in_threadpool(receiver.sync, note)
-        if most is None and receiver.offset < upload.size_bytes:
-            return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
-        try:
-            return await run_in_threadpool(_finish, call, upload, receiver, expected)
-        except Problem as problem:
-            if problem.code == "invalid-request":  # after others the client can send the last part again
-                await run_in_threadpool(_discard, call, upload)
-            raise
+        yield receiver
     finally:
         await run_in_threadpool(receiver.close)
 
 
+async def _stored(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
+    """The answer to a whole image."""
+    await run_in_threadpool(receiver.flush)
+    try:
+        return await run_in_threadpool(_finish, call, upload, receiver, expected)
+    except Problem as problem:
+        if problem.code == "invalid-request":  # after others the client can send the last part again
+            await run_in_threadpool(_discard, call, upload)
+        raise
+
+
 def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
-    found: list[Upload] = []
-
-    def act(change: Change) -> Response:
-        found[:] = [_begin(change, name, project, size)]
-        return no_content()
-
-    changing(call, "image", "upload_image", act, has_key=False)
-    return found[0]
+    return changing(
+        call, "image", "upload_image", lambda change: _begin(change, name, project, size), has_key=False
+    )
 
 
 @contextmanager
@@ -228,9 +225,10 @@ def _reserve_more(call: Call, upload: Upload, needed: int, most: int) -> int:
 
 
 def _discard(call: Call, upload: Upload) -> None:
+    """Remove what came, unless it became an image."""
     with suppress(Exception), call.service.pool.transaction() as session:
         if images.find_upload(session, upload.id, upload.user_id) is None:
-            return  # it became an image
+            return
         images.remove_image(session, upload.image_id)
         whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
     part_path(_folder(call), upload.id).unlink(missing_ok=True)
@@ -301,7 +299,8 @@ UploadId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 def begin_upload(change: Change, body: models.NewUpload) -> Response:
     """The image is then sent in parts, by PATCH to the answer's Location."""
     upload = _begin(change, body.name, body.project, body.size)
-    images.store_expected(change.session, upload.image_id, body.sha256, body.md5)
+    expected = {"sha256": body.sha256, "md5": body.md5}  # replaced by what they are when it has come
+    change.session.update("image", expected, id=upload.image_id)
     place = change.call.url(f"/v1/image/upload/{upload.id}")
     return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
 
@@ -363,8 +362,13 @@ async def continue_upload(
 
     async def receive() -> Response:
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
-        body = stream_of(call.request, "continue the upload at its offset")
-        return await _take(call, upload, body, expected)
+        async with _receiver(call, upload, upload.size_bytes) as receiver:
+            async for chunk in stream_of(call.request, "continue the upload at its offset"):
+                await receiver.write(chunk)
+            await run_in_threadpool(receiver.flush)
+            if receiver.offset < upload.size_bytes:
+                return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
+            return await _stored(call, upload, receiver, expected)
 
     return await _admitted(call, receive)
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from nucleus.api import models
 from nucleus.api.conditional import conditional_json
 from nucleus.api.problems import Problem, Remedy, conflict, forbidden
-from nucleus.api.representations import image_json
+from nucleus.api.representations import shaped
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Change, Reading, accepted
 from nucleus.hostlists import collect
@@ -47,7 +48,8 @@ def list_images(question: Reading) -> Response:
     request, found = question.call.request, images.list_images(question.session, question.scope)
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         return conditional_json(request, [one.text for one in found], {"Vary": "Accept"})
-    response = conditional_json(request, [image_json(one) for one in found], {"Vary": "Accept"})
+    objects = [shaped(models.Image, one, name=one.text, size=one.size_bytes) for one in found]
+    response = conditional_json(request, objects, {"Vary": "Accept"})
     response.headers["Content-Type"] = MEDIA_TYPE
     return response
 

@@ -114,18 +114,15 @@ async def get_operation(
 
 
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:
-    has_ended = False
-
-    def read(question: Reading) -> Response:
-        nonlocal has_ended
+    def read(question: Reading) -> tuple[Response, bool]:
         found = _find(question, identifier)
         has_ended = found.state in ENDED_OPERATIONS
         etag = etag_of(found.id, found.generation)
         if is_unchanged(call.request, etag):
-            return not_modified(etag, {})
-        return json_answer(operations_json(question, [found])[0], 200, {"ETag": etag})
+            return not_modified(etag, {}), has_ended
+        return json_answer(operations_json(question, [found])[0], 200, {"ETag": etag}), has_ended
 
-    return reading(call, read), has_ended
+    return reading(call, read)
 
 
 def _find(one: Reading | Change, identifier: str, *, lock: bool = False) -> Operation:

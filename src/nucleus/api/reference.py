@@ -8,18 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastapi.openapi.utils import get_openapi
+from fastapi import FastAPI
 
 from nucleus.api import models
-from nucleus.api.frame import BASE
 from nucleus.api.problems import MEDIA_TYPE
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-_ABOUT = (
+ABOUT = (
     "Owners of virtual clusters use them through this service. Lists and single objects have ETags. A change that"
     " takes time is an operation: with `Prefer: respond-async` the answer is 202 and the operation; without it, it is"
     " that of the published service, with `Operation-Location`. Every POST, PUT, PATCH and DELETE takes an"
@@ -40,14 +36,7 @@ def describe(application: FastAPI) -> dict[str, Any]:
     """The description, made once."""
     if application.openapi_schema is not None:
         return application.openapi_schema
-    found = get_openapi(
-        title=application.title,
-        version="1",
-        openapi_version="3.1.0",
-        description=_ABOUT,
-        routes=application.routes,
-    )
-    found["servers"] = [{"url": BASE}, {"url": "/"}]
+    found = FastAPI.openapi(application)
     schemas = found["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -67,7 +56,6 @@ def describe(application: FastAPI) -> dict[str, Any]:
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
             _complete(path, method, operation)
-    application.openapi_schema = found
     return found
 
 

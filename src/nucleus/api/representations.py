@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from nucleus.configuration import PollSettings
     from nucleus.mirror.identity import Token, User
-    from nucleus.mirror.images import Image
     from nucleus.records import Cluster, Computeset, Interface, Node, Operation
 
 Json = dict[str, Any]
@@ -183,8 +182,3 @@ def token_json(token: Token, projects: Mapping[int, str]) -> Json:
     """A token without its secret."""
     names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
     return shaped(models.Token, token, scopes=list(token.scopes), projects=names)
-
-
-def image_json(image: Image) -> Json:
-    """An image of the list of objects."""
-    return shaped(models.Image, image, name=image.text, size=image.size_bytes)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.models import VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
-from nucleus.api.representations import text_of
+from nucleus.api.representations import shaped, text_of
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_acknowledgement
 from nucleus.api.service import Change, Reading, no_content
@@ -133,15 +133,14 @@ def list_sites(question: Reading, begin: When = None, end: When = None) -> Respo
 
 def _site_json(question: Reading, site: Site, span: Span) -> Json:
     cpus, memory_gb = max_used(records.shares_of(question.session, site.id, span), span)
-    return {
-        "name": site.name,
-        "cpus": site.cpus,
-        "memory_gb": site.memory_gb,
-        "ent": site.has_ent,
-        "available": site.is_available,
-        "cpus_left": max(site.cpus - cpus, 0),
-        "memory_gb_left": max(site.memory_gb - memory_gb, 0),
-    }
+    return shaped(
+        ReservableSite,
+        site,
+        ent=site.has_ent,
+        available=site.is_available,
+        cpus_left=max(site.cpus - cpus, 0),
+        memory_gb_left=max(site.memory_gb - memory_gb, 0),
+    )
 
 
 @route(
@@ -182,19 +181,10 @@ def list_reservations(question: Reading) -> Response:
 
 def _reservation_json(one: Reservation) -> Json:
     intervals = [
-        {
-            "begin": text_of(it.begins_at),
-            "end": text_of(it.ends_at),
-            "state": it.state,
-            "reason": it.reason,
-            "cluster": it.cluster,
-            "address": it.address,
-        }
+        shaped(ReservedInterval, it, begin=text_of(it.begins_at), end=text_of(it.ends_at))
         for it in one.intervals
     ]
-    found = {**one._asdict(), "ent": one.has_ent, "created": text_of(one.created), "intervals": intervals}
-    del found["has_ent"]
-    return found
+    return shaped(ReservationAnswer, one, ent=one.has_ent, intervals=intervals)
 
 
 @route(

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from starlette.responses import Response
@@ -14,10 +14,10 @@ from starlette.responses import Response
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
-from nucleus.api.limits import AtOnce, Rate
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.api.rules import demand_short_queue
+from nucleus.api.throttles import AtOnce, Rate
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewEvent, NewOperation
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller
-    from nucleus.api.consoles import OpenConsoles
     from nucleus.api.frame import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
@@ -43,6 +42,8 @@ _OF_IMAGES = ("md5", "content-digest", "upload-offset")
 _ATTEMPTS = 3
 _SECRET = {"cache-control": "no-store"}
 
+Found = TypeVar("Found")
+
 
 @dataclass
 class Service:
@@ -53,16 +54,16 @@ class Service:
     authenticator: Authenticator
     metrics: Metrics
     rocks: Rocks
-    consoles: OpenConsoles
     verifier: Verifier | None = None
     changes: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
     requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
+    consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
     )
     screens: AtOnce = field(
-        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5, max_of_host=3)
+        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5)
     )
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
@@ -138,8 +139,8 @@ class Reading(NamedTuple):
     scope: Scope
 
 
-def reading(call: Call, read: Callable[[Reading], Response]) -> Response:
-    """Answer a question, which changes nothing; the refusal of what is not the caller's is recorded."""
+def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
+    """What `read` finds or answers, which changes nothing; the refusal of what is not the caller's is recorded."""
     require(call.caller, "read")
     try:
         with call.service.pool.reading() as session:
@@ -213,23 +214,26 @@ class Change:
 
 
 def changing(
-    call: Call, scope: str, action: str, act: Callable[[Change], Response], *, has_key: bool = True
-) -> Response:
-    """Change something: right, rate, idempotency key, one transaction with its records, refusals recorded.
+    call: Call, scope: str, action: str, act: Callable[[Change], Found], *, has_key: bool = True
+) -> Found:
+    """What `act` answers, which changes something.
 
-    `has_key` False: of a request that changes something twice, the first time; its key is that of its answer.
+    Checked and kept: right, rate, idempotency key, one transaction with its records; refusals are recorded.
+
+    `has_key` False: of a request that changes something twice, the first time; its key is that of its answer. Then
+    `act` may return anything.
     """
     try:
         require(call.caller, scope)
         call.service.changes.take(call.caller)
-        response = _repeated(call, action, act, _key_of(call) if has_key else None)
+        found: Found = _repeated(call, action, act, _key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
             _record_refusal(call, action, problem)
         raise
     WORK.give()
     NEWS.give()
-    return response
+    return found
 
 
 def _key_of(call: Call) -> str | None:
@@ -239,7 +243,7 @@ def _key_of(call: Call) -> str | None:
     return key
 
 
-def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: str | None) -> Response:
+def _repeated(call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with call.service.pool.transaction() as session:
@@ -252,9 +256,7 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: s
     raise AssertionError
 
 
-def _once(
-    session: Session, call: Call, action: str, act: Callable[[Change], Response], key: str | None
-) -> Response:
+def _once(session: Session, call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
     actor = call.caller.actor
     if key is not None:
         request_hash = _request_hash(call)
@@ -351,16 +353,12 @@ def no_content() -> Response:
 
 
 def find_cluster(one: Reading | Change, name: str, *, lock: bool = False) -> Cluster:
-    """The caller's cluster of this name. Problem when there is none: also when it is somebody else's."""
+    """The caller's cluster of this name. Problem when there is none, or it is somebody else's: both are one."""
     found = clusters.find_cluster(one.session, one.scope, name, lock)
     if found is None:
-        raise unknown_cluster(name)
+        detail = f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them"
+        raise Problem("unknown-cluster", detail)
     return found
-
-
-def unknown_cluster(name: str) -> Problem:
-    """The refusal of what is not there, or not the caller's: both are one."""
-    return Problem("unknown-cluster", f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them")
 
 
 def find_node(one: Reading | Change, cluster: Cluster, name: str | None, *, lock: bool = False) -> Node:

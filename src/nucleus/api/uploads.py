@@ -9,17 +9,17 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from nucleus.api.problems import Problem, invalid, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from starlette.requests import Request
 
@@ -29,11 +29,11 @@ _RESERVE_BYTES = 1 << 30
 """What an upload leaves free of the file system."""
 
 _MAX_FIELD_BYTES = 4096
-_MAX_PARTS = 16
+_MAX_FIELDS = 15
 _ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
 
 
-async def stream_of(request: Request, remedy: str) -> AsyncIterator[bytes]:
+async def stream_of(request: Request, remedy: str) -> AsyncGenerator[bytes]:
     """The bytes of a request, as far as they come. Problem, with the remedy, when nothing comes for a minute."""
     stream = request.stream()
     with suppress(ClientDisconnect, StopAsyncIteration):  # the caller sees that it is not whole
@@ -46,94 +46,57 @@ async def stream_of(request: Request, remedy: str) -> AsyncIterator[bytes]:
             yield chunk
 
 
-class FileForm:
-    """The part `file` of a multipart form, as it comes: nothing is kept in memory or in a file of its own.
+class ImageForm(MultiPartParser):
+    """A form whose part `file` goes to `take` as it comes: nothing is kept in memory or in a file of its own.
 
     `fields` has the other parts that came before it.
     """
 
-    def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not boundary or len(boundary) > 256:
+    def __init__(
+        self,
+        request: Request,
+        body: AsyncGenerator[bytes],
+        take: Callable[[bytes], Coroutine[Any, Any, None]],
+    ) -> None:
+        kind, options = parse_options_header(request.headers.get("content-type"))
+        if kind != b"multipart/form-data" or b"boundary" not in options:
             raise Problem(
                 "wrong-media-type", "send the image as the part `file` of a form (multipart/form-data)"
             )
+        super().__init__(
+            request.headers, body, max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+        )
         self.filename = ""
-        self.fields: dict[str, str] = {}
-        self._body = body
-        self._parts = 0
-        self._name, self._is_file, self._has_ended = "", False, False
-        self._pieces: list[bytes] = []
-        handlers = {
-            "on_part_begin": self._part_begin,
-            "on_header_field": lambda *data: self._extend("header", *data),
-            "on_header_value": lambda *data: self._extend("value", *data),
-            "on_header_end": self._header_end,
-            "on_part_data": self._part_data,
-            "on_part_end": self._part_end,
-            "on_end": lambda: setattr(self, "_has_ended", True),
-        }
-        self._parser = MultipartParser(boundary, handlers)  # type: ignore[arg-type]
+        self._take = take
+        self._has_ended = False
 
-    def _part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > _MAX_PARTS:
-            raise invalid("the form has too many parts; send only the part file")
-        self._name, self._is_file = "", False
-        self._texts = dict.fromkeys(("header", "value", "field"), b"")
+    @property
+    def fields(self) -> dict[str, str]:
+        """Name → text."""
+        return {name: text for name, text in self.items if isinstance(text, str)}
 
-    def _extend(self, what: str, data: bytes, start: int, end: int) -> None:
-        self._texts[what] += data[start:end]
-        if len(self._texts[what]) > _MAX_FIELD_BYTES:
-            raise Problem("too-large", f"a field of the form is longer than {_MAX_FIELD_BYTES} bytes")
-
-    def _header_end(self) -> None:
-        header, value = self._texts["header"], self._texts["value"]
-        self._texts |= {"header": b"", "value": b""}
-        if header.lower() == b"content-disposition":
-            _, options = parse_options_header(value)
-            self._name = options.get(b"name", b"").decode("utf-8", "replace")
-            if self._name == "file" and not self.filename:
-                self._is_file = True
-                self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_file:
-            self._pieces.append(data[start:end])
-        else:
-            self._extend("field", data, start, end)
-
-    def _part_end(self) -> None:
-        if not self._is_file:
-            self.fields[self._name] = self._texts["field"].decode("utf-8", "replace")
-
-    async def begin(self) -> None:
-        """Read as far as the file's name. Problem when there is no file."""
-        while not self._is_file:
-            if not await self._feed():
-                raise invalid("the form has no part `file` with the image")
-
-    async def content(self) -> AsyncIterator[bytes]:
-        """The file's bytes. Problem when the form ends too early."""
-        is_more = True
-        while is_more:
-            pieces, self._pieces = self._pieces, []
-            for piece in pieces:
-                yield piece
-            is_more = await self._feed()
+    async def read(self) -> None:
+        """Read to the end. Problem for a form that is none, or ends too early, and that of `take`."""
+        try:
+            await self.parse()
+        except MultiPartException as error:
+            raise invalid(f"the form is no multipart/form-data with an image: {error.message}") from None
         if not self._has_ended:
             raise invalid("the form is not whole: the connection ended before it")
 
-    async def _feed(self) -> bool:
-        """Have the parser read the next bytes; whether there were any."""
-        try:
-            async for chunk in self._body:
-                self._parser.write(chunk)
-                return True
-            return False
-        except MultipartParseError:
-            raise invalid("the form is no multipart/form-data") from None
+    def on_headers_finished(self) -> None:
+        """Have the image go to `take` instead of a temporary file."""
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is not None:
+            if part.field_name != "file":
+                raise MultiPartException(f"{part.field_name[:64]!r} is a file.")
+            self.filename = part.file.filename or ""
+            part.file.write = self._take  # type: ignore[assignment]
+
+    def on_end(self) -> None:
+        """It is whole."""
+        self._has_ended = True
 
 
 def part_path(folder: Path, upload_id: str) -> Path:
@@ -152,12 +115,25 @@ def is_name_of_ours(name: str) -> bool:
 
 
 class Receiver:
-    """Appends a stream to a file that only one request at a time may have open."""
+    """Appends what comes to a file that only one request at a time may have open.
 
-    def __init__(self, path: Path, offset: int, reserved_bytes: int) -> None:
+    `note` gets the offset now and then, when it is on the disk. `reserve` gets the bytes that are needed, when they are
+    more than are reserved, and returns how many are then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        offset: int,
+        reserved_bytes: int,
+        note: Callable[[int], None],
+        reserve: Callable[[int], int],
+    ) -> None:
         self.path = path
-        self.offset = offset
+        self.offset = self._noted = offset
         self._reserved_bytes = reserved_bytes
+        self._note, self._reserve = note, reserve
+        self._waiting = bytearray()
         self._is_from_start = offset == 0
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._descriptor = -1
@@ -186,41 +162,34 @@ class Receiver:
         """Put what came on the disk, and free the file."""
         if self._descriptor >= 0:
             try:
-                os.fsync(self._descriptor)
+                self.flush()
             finally:
                 os.close(self._descriptor)
                 self._descriptor = -1
 
-    async def take(
-        self, chunks: AsyncIterator[bytes], note: Callable[[int], None], reserve: Callable[[int], int]
-    ) -> None:
-        """Write everything that comes; `note` gets the offset now and then, when it is on the disk.
+    async def write(self, chunk: bytes) -> None:
+        """Take what comes next. Problem when the disk is full, and that of `reserve`."""
+        self._waiting += chunk
+        needed = self.offset + len(self._waiting)
+        if needed > self._reserved_bytes:
+            self._reserved_bytes = await run_in_threadpool(self._reserve, needed)
+        if len(self._waiting) >= _BLOCK_BYTES:
+            await run_in_threadpool(self._write_waiting)
+            if self.offset - self._noted >= 64 * _BLOCK_BYTES:
+                await run_in_threadpool(self.flush)
 
-        `reserve` gets the bytes that are needed, when they are more than are reserved, and returns how many are then.
-        Its Problem, or one when the disk is full.
-        """
-        waiting = bytearray()
-        noted = self.offset
-        try:
-            async for chunk in chunks:
-                waiting += chunk
-                if self.offset + len(waiting) > self._reserved_bytes:
-                    needed = self.offset + len(waiting)
-                    self._reserved_bytes = await run_in_threadpool(reserve, needed)
-                if len(waiting) >= _BLOCK_BYTES:
-                    await run_in_threadpool(self._write, bytes(waiting))
-                    waiting.clear()
-                    if self.offset - noted >= 64 * _BLOCK_BYTES:
-                        await run_in_threadpool(self.sync, note)
-                        noted = self.offset
-        finally:
-            if waiting and self.offset + len(waiting) <= self._reserved_bytes:
-                self._write(bytes(waiting))
+    def flush(self) -> None:
+        """Put what came on the disk, as far as it is reserved, then note how much it is."""
+        if self.offset + len(self._waiting) <= self._reserved_bytes:
+            self._write_waiting()
+        if self.offset != self._noted:
+            os.fdatasync(self._descriptor)
+            self._note(self.offset)
+            self._noted = self.offset
 
-    def sync(self, note: Callable[[int], None]) -> None:
-        """Put what came on the disk, then note how much it is."""
-        os.fdatasync(self._descriptor)
-        note(self.offset)
+    def _write_waiting(self) -> None:
+        block, self._waiting = bytes(self._waiting), bytearray()
+        self._write(block)
 
     def _write(self, block: bytes) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core.errors import HostError, ToolError
@@ -51,7 +50,8 @@ class LocalExecutor:
 
     def open(self, arguments: Sequence[str]) -> Stream:
         """See `Executor`."""
-        return open_program([self._program, *arguments])
+        program, connection = start_on_socket([self._program, *arguments])
+        return Stream(connection, lambda: finish(program, _END_SECONDS))
 
 
 class SocketExecutor:
@@ -137,35 +137,3 @@ class Stream:
         with contextlib.suppress(OSError):
             self.connection.close()
         return self._end()
-
-
-def open_program(arguments: Sequence[str]) -> Stream:
-    """Start a program on a socket. ToolError when it cannot be started."""
-    program, connection = start_on_socket(arguments)
-    return Stream(connection, lambda: finish(program, _END_SECONDS))
-
-
-def open_bytes(data: bytes) -> Stream:
-    """What a program would print that ends then. For the simulator."""
-    near, far = socket.socketpair()
-
-    def send() -> None:
-        with far, contextlib.suppress(OSError):
-            far.sendall(data)
-
-    threading.Thread(target=send, daemon=True).start()
-    return Stream(near, lambda: "")
-
-
-def open_echo(greeting: bytes) -> Stream:
-    """A console of no machine: a greeting, then everything that is typed. For the simulator."""
-    near, far = socket.socketpair()
-
-    def serve() -> None:
-        with far, contextlib.suppress(OSError):
-            far.sendall(greeting)
-            while data := far.recv(65536):
-                far.sendall(data)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return Stream(near, lambda: "")

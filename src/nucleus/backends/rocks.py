@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from nucleus.backends.executor import Answer, Executor, Stream
 
-SHUTDOWN_SECONDS = 60
-"""How long `rocks stop host vm action=shutdown` waits for a guest."""
+SLOW_SECONDS = 60
+"""How much longer than other commands one may take that waits for a guest, or removes machines.
+
+`rocks stop host vm action=shutdown` waits as long for a guest by default.
+"""
 
 IMPORT_SECONDS = 800
 """How much longer the import of an image may take than other commands."""
@@ -110,7 +113,7 @@ class Rocks:
         A shutdown waits so long for the guest, by default as long as `rocks` does, and powers it off then.
         """
         wait = () if wait_seconds is None else (f"timeout={wait_seconds}",)
-        longest = (SHUTDOWN_SECONDS + (wait_seconds or 0)) * (action == "shutdown")
+        longest = (SLOW_SECONDS + (wait_seconds or 0)) * (action == "shutdown")
         return self._act(("stop", "host", "vm", name, f"action={action}", *wait), longest)
 
     def set_cdrom(self, name: str, medium: str | None) -> None:
@@ -128,11 +131,11 @@ class Rocks:
 
     def remove_cluster(self, name: str) -> None:
         """Remove a virtual cluster; the disks of its machines stay."""
-        self._change(("remove", "cluster", name), SHUTDOWN_SECONDS)
+        self._change(("remove", "cluster", name), SLOW_SECONDS)
 
     def remove_machine(self, name: str) -> None:
         """Have it be no virtual machine any more; its disks stay, and its name, for the operators."""
-        self._change(("remove", "host", "vm", name), SHUTDOWN_SECONDS)
+        self._change(("remove", "host", "vm", name), SLOW_SECONDS)
 
     def open_console(self, name: str, kind: str) -> Stream:
         """The bytes of a machine's console, vnc or serial."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import struct
 import threading
 import time
@@ -11,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.executor import Answer, open_bytes, open_echo
+from nucleus.backends.executor import Answer, Stream
 from rocks.core.errors import Code, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from nucleus.backends.executor import Stream
 
 
 @dataclass
@@ -119,11 +119,12 @@ class Simulator:
         """See `Executor`: the console of a guest that runs greets, and echoes; its screen is grey."""
         if tuple(arguments[:4]) == ("report", "host", "vm", "screen"):
             on = [one.name for one in self.guests.values() if one.state == "active"]
-            return open_bytes(_SCREEN if arguments[4] in on else b"")
+            return _stream(_SCREEN if arguments[4] in on else b"", echoes=False)
         guest = self.guests.get(arguments[3]) if len(arguments) > 3 else None
         if guest is None or guest.state != "active":
             raise ToolError(f"{arguments[3] if len(arguments) > 3 else 'nothing'} does not run")
-        return open_echo(b"RFB 003.008\n" if "type=vnc" in arguments else f"{guest.name} login: ".encode())
+        greeting = b"RFB 003.008\n" if "type=vnc" in arguments else f"{guest.name} login: ".encode()
+        return _stream(greeting, echoes=True)
 
     def _let_time_pass(self) -> None:
         now = self._clock()
@@ -271,6 +272,20 @@ class Simulator:
         ("stop", "host", "vm"): _stop,
         ("report", "host", "vm", "console"): _console,
     }
+
+
+def _stream(data: bytes, *, echoes: bool) -> Stream:
+    """What a program would print, which then ends, or repeats everything that is typed."""
+    near, far = socket.socketpair()
+
+    def serve() -> None:
+        with far, contextlib.suppress(OSError):
+            far.sendall(data)
+            while echoes and (typed := far.recv(65536)):
+                far.sendall(typed)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return Stream(near, lambda: "")
 
 
 def _interface(subnet: str, iface: str, mac: str, ip: str, vlan: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,28 +25,45 @@ _PROGRAM = "/opt/rocks/libexec/rocks-host-free"
 
 
 class SlurmSettings(NamedTuple):
-    """What Slurm reports. `partition` is empty when there is none; `accounts`: those that the user may charge."""
+    """What Slurm reports. `partition` is empty when there is none; `accounts`: those that the user may charge.
+
+    `numbers` are those of the user here and for slurmctld, which reads it when it starts; None without such a user.
+    """
 
     configuration: Mapping[str, str]
     partition: Mapping[str, str]
     accounts: frozenset[str]
+    numbers: tuple[int | None, int | None]
 
 
 def read_settings(batch: BatchSettings) -> SlurmSettings:
     """Ask slurmctld and slurmdbd. HostError when one does not answer."""
+    user = batch.user
     try:
         configuration = _ask("scontrol", "show", "config")
         partitions = _ask("scontrol", "--oneliner", "show", "partition")
         accounts = _ask(
-            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={batch.user}", "format=Account"
+            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=Account"
         )  # fmt: skip
+        users = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
     except ToolError as error:
         raise HostError(f"{error}; run `scontrol ping` and `sacctmgr show cluster`") from None
     fields = [dict(_FIELD.findall(line)) for line in partitions.splitlines()]
     named = [one for one in fields if one.get("PartitionName") == batch.partition]
+    known = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", users, re.MULTILINE)
     return SlurmSettings(
-        dict(_LINE.findall(configuration)), named[0] if named else {}, frozenset(accounts.split())
+        dict(_LINE.findall(configuration)),
+        named[0] if named else {},
+        frozenset(accounts.split()),
+        (_own_number(user), int(known[1]) if known else None),
     )
+
+
+def _own_number(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def missing_settings(
@@ -62,6 +80,14 @@ def missing_settings(
         missing.append(
             f"{batch.user} cannot charge {account}: sacctmgr add account {account};"
             f" sacctmgr add user {batch.user} account={account}"
+        )
+    here, there = found.numbers
+    if here is None:
+        missing.append(f"this machine has no user {batch.user}, who submits the jobs")
+    elif there not in (here, None):
+        missing.append(
+            f"slurmctld does not know the user {batch.user} by the number {here}: create it with this number where"
+            " slurmctld runs, then systemctl restart slurmctld"
         )
     return missing
 

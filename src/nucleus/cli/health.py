@@ -1,4 +1,4 @@
-"""`nucleus setup`, `nucleus poll` and `nucleus status`: the schema, one poll, and what needs an operator."""
+"""`nucleus setup`, `poll`, `status` and `check`: the schema, one poll, what needs an operator, and what Slurm lacks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
+from nucleus.backends.slurm_settings import missing_settings, read_settings
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.hostlists import collect
-from nucleus.mirror import observations, status
+from nucleus.mirror import identity, observations, status
 from nucleus.mirror.computesets import late_sets, nodes_without_set
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.migrate import set_up
@@ -16,7 +17,7 @@ from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
 from nucleus.poller.poller import Poller, interval_seconds, late_seconds
 from nucleus.reservations import records
-from rocks.core.errors import BusyError
+from rocks.core.errors import BusyError, UserError
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The name of the server's administrator, for `setup`."""
+    """The name of the server's administrator, for `setup`; what `check` checks."""
+    if parser.prog.endswith(" check"):
+        parser.add_argument("what", choices=("slurm",), help="the configuration of Slurm")
     if parser.prog.endswith(" setup"):
         parser.add_argument(
             "--administrator", default="root", metavar="USER", help="the server's user that makes it (root)"
@@ -38,7 +41,8 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Do it, and print how it went; 1 when a poll has failed or is late, or something needs an operator."""
     if arguments.command == "setup":
         return _set_up(configuration, arguments.administrator)
-    return _poll(configuration) if arguments.command == "poll" else _print_status(configuration)
+    acts = {"poll": _poll, "status": _print_status, "check": _check_slurm}
+    return acts[arguments.command](configuration)
 
 
 def _set_up(configuration: Configuration, administrator: str) -> int:
@@ -53,7 +57,7 @@ def _set_up(configuration: Configuration, administrator: str) -> int:
 
 def _poll(configuration: Configuration) -> int:
     """BusyError while a poller runs."""
-    guard = Guard(database_of(configuration), "poller", "nucleus poll")
+    guard = Guard(database_of(configuration), "poller")
     if not guard.take():
         raise BusyError("another poller is at work; stop `nucleus serve` to poll by hand")
     try:
@@ -129,3 +133,23 @@ def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: C
             "all polls are late: does the service run? systemctl status rocks-nucleus rocks-nucleus-executor"
         )
     return bool(late)
+
+
+def _check_slurm(configuration: Configuration) -> int:
+    """Print each missing setting; 1 when there is one. UserError on a site without Slurm."""
+    batch = configuration.batch
+    if batch.kind != "slurm":
+        raise UserError(
+            'computesets run on a list of hosts here; set kind = "slurm" in [batch] of the settings first'
+        )
+    with session_of(configuration) as session:
+        allocations = [name for name, _ in identity.list_allocations(session)]
+    grace_seconds = configuration.computesets.grace_seconds
+    missing = missing_settings(read_settings(batch), batch, allocations, grace_seconds)
+    for line in missing:
+        print(f"missing: {line}")
+    if not missing:
+        print(
+            f"Slurm has what computesets need; partition {batch.partition}, allocations: {len(allocations)}"
+        )
+    return 1 if missing else 0

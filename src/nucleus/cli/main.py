@@ -42,9 +42,8 @@ COMMANDS = {
 
 _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
-    **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
-    "host": "hosts",
-    **dict.fromkeys(("setup", "poll", "status"), "health"),
+    **dict.fromkeys(("cluster", "allocation", "host", "usage", "audit"), "site"),
+    **dict.fromkeys(("setup", "poll", "status", "check"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name.
 

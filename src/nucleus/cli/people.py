@@ -117,7 +117,7 @@ def _limit(given: Any, session: Session) -> None:
 
 def _list_tokens(given: Any, session: Session) -> None:
     user = the_user(session, given.user).id if given.user else None
-    names = {row[0]: row[1] for row in identity.usernames(session)}
+    names = dict(session.rows("SELECT id, username FROM user"))
     rows = [
         (one.id, names.get(one.user_id), " ".join(one.scopes), text_of(one.expires), text_of(one.last_used),
          text_of(one.revoked_at), one.note)

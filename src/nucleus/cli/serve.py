@@ -99,7 +99,6 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
 def _parts(
     configuration: Configuration, pool: Pool, executor: Executor
 ) -> dict[str, Callable[[threading.Event], None]]:
-    holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
     mail.check_template(configuration.mail.text_file)
@@ -107,12 +106,12 @@ def _parts(
     worker.VERBS.update(work.VERBS)
     worker.VERBS[mail.MAIL] = partial(mail.send, configuration.mail)
     return {
-        "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
+        "poller": Poller(configuration, reading, Guard(configuration.database, "poller")).run,
         "workers": Workers(configuration, pool, changing).run,
         "computesets": Driver(
-            configuration, Guard(configuration.database, "computesets", holder), _batch(configuration, pool)
+            configuration, Guard(configuration.database, "computesets"), _batch(configuration, pool)
         ).run,
-        "reservations": Controller(configuration, Guard(configuration.database, "reservations", holder)).run,
+        "reservations": Controller(configuration, Guard(configuration.database, "reservations")).run,
     }
 
 

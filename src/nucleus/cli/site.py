@@ -1,10 +1,14 @@
-"""`nucleus cluster`, `nucleus allocation`, `nucleus site` and `nucleus audit`."""
+"""`nucleus cluster`, `allocation`, `host`, `site`, `usage` and `audit`."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import csv
 import json
 import re
+import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nucleus.cli.administration import (
@@ -14,25 +18,53 @@ from nucleus.cli.administration import (
     perform,
     print_table,
     record,
+    session_of,
     the_cluster,
     the_project,
     unique,
 )
-from nucleus.mirror import audit, clusters, identity
+from nucleus.hostlists import expand
+from nucleus.mirror import audit, clusters, hosts, identity, status
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from nucleus.reservations import records
+from nucleus.states import PENDING
 from rocks.core.errors import IncoherentError, StateError, UserError
 
 if TYPE_CHECKING:
-    import argparse
+    from nucleus.configuration import Configuration
 
-run = perform
+_USAGE = (*status.Charge._fields, "node_hours")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions of the command that the parser is of."""
-    declare(parser, _COMMANDS[parser.prog.rpartition(" ")[2]])
+    """The actions of the command that the parser is of; the time and the form of `usage`."""
+    command = parser.prog.rpartition(" ")[2]
+    if command != "usage":
+        declare(parser, _COMMANDS[command])
+        return
+    for name, line in (("from", "ended then or later"), ("to", "ended earlier")):
+        parser.add_argument(
+            f"--{name}",
+            dest="begin" if name == "from" else "end",
+            type=_moment,
+            metavar="TIME",
+            help=f"only of computesets that {line}: a date, or a date and a time, in UTC",
+        )
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="table")
+
+
+def run(given: argparse.Namespace, configuration: Configuration) -> int:
+    """Do the action, or print the usage. UserError for hosts of a site with Slurm, which are those of a partition."""
+    batch = configuration.batch
+    if given.command == "usage":
+        return _print_usage(given, configuration)
+    if given.command == "host" and batch.kind != "hosts":
+        raise UserError(
+            f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
+        )
+    given.configured = batch.hosts
+    return perform(given, configuration)
 
 
 def _list_clusters(_: Any, session: Session) -> None:
@@ -107,6 +139,33 @@ def _permit_allocation(given: Any, session: Session) -> None:
     clusters.bump_generation(session, [cluster.id])
     action = "forbid_allocation" if given.remove else "permit_allocation"
     record(session, action, f"{cluster.name}/{given.allocation}")
+
+
+def _list_hosts(given: Any, session: Session) -> None:
+    used = _used_hosts(session)
+    known = hosts.listed_hosts(session, given.configured)
+    rows = [(name, "in use" if name in used else "free") for name in known]
+    print_table(("HOST", "STATE"), [*rows, *((name, "leaves") for name in used if name not in known)])
+
+
+def _change_hosts(given: Any, session: Session) -> None:
+    names, is_added = expand(given.hosts), given.action == "add"
+    used = _used_hosts(session)
+    known = hosts.listed_hosts(session, given.configured)
+    for name in names:
+        if is_added and hosts.is_unknown(session, name):
+            raise UserError(f"there is no host {name!r}; rocks list host")
+        if not is_added and name not in known:
+            raise UserError(f"{name!r} is not in the list of hosts; nucleus host list")
+    for name in names:
+        hosts.change_list(session, given.configured, name, is_added)
+        record(session, f"{given.action}_host", name)
+        if not is_added and name in used:
+            print(f"{name} is in use; it leaves when its computeset ends")
+
+
+def _used_hosts(session: Session) -> list[str]:
+    return sorted(host for job in hosts.living_jobs(session) if job.state != PENDING for host in job.hosts)
 
 
 def _list_sites(_: Any, session: Session) -> None:
@@ -193,6 +252,30 @@ def _verify_audit(_: Any, session: Session) -> None:
     )
 
 
+def _print_usage(given: argparse.Namespace, configuration: Configuration) -> int:
+    """Print a row for each allocation, project, user and cluster. UserError for a time that ends before it begins."""
+    if given.begin is not None and given.end is not None and given.end <= given.begin:
+        raise UserError("the time ends before it begins; choose a later --to")
+    with session_of(configuration) as session:
+        found = status.charges(session, SYSTEM, given.begin, given.end)
+    rows = [(*one, f"{one.charged_seconds / 3600:.2f}") for one in found]
+    if given.format == "json":
+        print(json.dumps([{**one._asdict(), "node_hours": one.charged_seconds / 3600} for one in found]))
+    elif given.format == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows([_USAGE, *rows])
+    else:
+        print_table([key.upper().replace("_", " ") for key in _USAGE], rows)
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    try:
+        given = datetime.fromisoformat(text)
+        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give a date such as 2026-12-01") from None
+
+
 _MAX_OF_SITE = 1_000_000
 _ADDRESS = re.compile(r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 
@@ -216,6 +299,15 @@ _COMMANDS = {
             "let a cluster charge an allocation, or no more",
             _permit_allocation,
             ("allocation", "cluster", ("--remove", {"action": "store_true", "help": "no more"})),
+        ),
+    },
+    "host": {
+        "list": Action("list the hosts, and which are in use", _list_hosts),
+        "add": Action("let computesets have hosts, such as compute-0-[0-3]", _change_hosts, ("hosts",)),
+        "remove": Action(
+            "let no more computesets have them; one in use leaves when its set ends",
+            _change_hosts,
+            ("hosts",),
         ),
     },
     "site": {

@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import machine
-from nucleus.computesets.alarms import Alarms
-from nucleus.computesets.charges import store_charges
+from nucleus.computesets.checks import Alarms, store_charges
 from nucleus.computesets.machine import Action, Event
-from nucleus.computesets.performing import perform_actions
-from nucleus.computesets.reading import read_sets
+from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
-from nucleus.mirror import clusters, computesets
+from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
@@ -45,7 +43,7 @@ from nucleus.states import (
 from rocks.core.errors import HostError, RocksError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
@@ -76,6 +74,37 @@ def _logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[Non
         _LOG.warning("%s: %s", what, error)
     except Exception:
         _LOG.exception("%s: an error of this program", what)
+
+
+def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, Job]) -> list[Seen]:
+    """The sets in their order, with their jobs by name; a fixed number of statements, however many they are.
+
+    A set that waits for hosts has no nodes here.
+    """
+    placed = [one for one in sets if _has_hosts(one, jobs.get(one.name or ""))]
+    node_ids = [number for one in placed for number in one.node_ids]
+    timers = computesets.read_timers(session, [one.id for one in sets])
+    by_id = clusters.clusters_by_id(session, SYSTEM, [one.cluster_id for one in sets])
+    nodes = clusters.nodes_by_id(session, SYSTEM, node_ids)
+    busy = operations.busy_nodes(session, node_ids)
+    failed = operations.failed_operations(session, [one.id for one in placed], STARTS)
+    return [
+        Seen(
+            one,
+            machine.from_json_object(one.context, one.node_ids),
+            timers.get(one.id, {}),
+            by_id.get(one.cluster_id),
+            nodes,
+            busy,
+            failed.get(one.id, []),
+            jobs.get(one.name or ""),
+        )
+        for one in sets
+    ]
+
+
+def _has_hosts(one: Computeset, job: Job | None) -> bool:
+    return one.state in (RUNNING, ENDING) or (job is not None and job.state == RUNNING)
 
 
 def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[Job, bool]]:
@@ -128,7 +157,7 @@ class Driver:
             living = self._living = computesets.living_sets(session, self._living)
         jobs, doubles = jobs_by_name(self._jobs(living))
         with self._guard.transaction() as session:
-            sets = read_sets(session, self._not_quiet(living, jobs), jobs)
+            sets = _read_sets(session, self._not_quiet(living, jobs), jobs)
         facts = []
         for seen in sets:
             with _logged(f"computeset {seen.one.id}"):
@@ -236,7 +265,7 @@ class Driver:
         one = computesets.find_computeset(session, SYSTEM, number, lock=True)
         if one is None or one.state in ENDED_SETS:
             return None
-        return read_sets(session, [one], {job.name: job} if job else {})[0]
+        return _read_sets(session, [one], {job.name: job} if job else {})[0]
 
     def _timers_of_job(self, seen: Seen) -> JsonObject:
         """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
-from nucleus.mirror import host_jobs, hosts
+from nucleus.mirror import hosts
 from nucleus.states import ENDED, PENDING
 from rocks.core.errors import UserError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from nucleus.backends.batch import Charge, NewJob
-    from nucleus.mirror.host_jobs import HostJob
+    from nucleus.mirror.hosts import HostJob
     from nucleus.mirror.pool import Pool, Session
     from nucleus.records import Account
 
@@ -36,7 +36,7 @@ class HostList:
                 raise UserError("this site does not have all the hosts that were chosen")
             if job.host_count > len(known):
                 raise UserError(f"{job.host_count} nodes need as many hosts; this site has {len(known)}")
-            number = host_jobs.add_job(session, job.name, job.host_count, job.hosts)
+            number = hosts.add_job(session, job.name, job.host_count, job.hosts)
             self._schedule(session)
         return number
 
@@ -47,7 +47,7 @@ class HostList:
     def end(self, job: Job, is_complete: bool) -> None:
         """As `Batch.end`."""
         with self._pool.transaction() as session:
-            host_jobs.end_job(session, job.id, "completed" if is_complete else "cancelled")
+            hosts.end_job(session, job.id, "completed" if is_complete else "cancelled")
             self._schedule(session)
 
     def jobs(self, names: Collection[str]) -> list[Job]:
@@ -55,8 +55,7 @@ class HostList:
         with self._pool.transaction() as session:
             self._schedule(session)
             found = [
-                Job(one.id, one.name, one.state, one.hosts, one.reason)
-                for one in host_jobs.recent_jobs(session)
+                Job(one.id, one.name, one.state, one.hosts, one.reason) for one in hosts.recent_jobs(session)
             ]
         places = {one.id: place for place, one in enumerate((it for it in found if it.state == PENDING), 1)}
         waits = {one: TOO_FEW_HOSTS if place == 1 else OTHERS_FIRST for one, place in places.items()}
@@ -75,9 +74,9 @@ class HostList:
         return {}
 
     def _schedule(self, session: Session) -> None:
-        living = host_jobs.living_jobs(session)  # first: it keeps the list as it is
+        living = hosts.living_jobs(session)  # first: it keeps the list as it is
         for number, chosen in allocations(hosts.listed_hosts(session, self._hosts), living).items():
-            host_jobs.allocate(session, number, chosen)
+            hosts.allocate(session, number, chosen)
 
 
 def allocations(hosts: Sequence[str], jobs: Sequence[HostJob]) -> dict[int, list[str]]:

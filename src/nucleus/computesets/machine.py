@@ -251,19 +251,13 @@ def _start_failed(_: str, context: Context, event: Event) -> Result:
 
 
 def _node_off(state: str, context: Context, event: Event) -> Result:
-    return state, _changed(context, event.node, is_on=False), []
-
-
-def _node_off_ending(_: str, context: Context, event: Event) -> Result:
-    return _finish(_changed(context, event.node, is_on=False), [])
+    context = _changed(context, event.node, is_on=False)
+    return _finish(context, []) if state == ENDING else (state, context, [])
 
 
 def _image_free(state: str, context: Context, event: Event) -> Result:
-    return state, _changed(context, event.node, is_free=True), []
-
-
-def _image_free_ending(_: str, context: Context, event: Event) -> Result:
-    return _finish(_changed(context, event.node, is_free=True), [])
+    context = _changed(context, event.node, is_free=True)
+    return _finish(context, []) if state == ENDING else (state, context, [])
 
 
 def _grace_over(_: str, context: Context, __: Event) -> Result:
@@ -320,8 +314,8 @@ TABLE: dict[tuple[str, str], Handler] = {
     (ENDING, "job_gone"): _lost_ending,
     (ENDING, ABSENT): _lost_ending,
     (ENDING, "node_active"): _node_on_ending,
-    (ENDING, "node_off"): _node_off_ending,
-    (ENDING, "image_free"): _image_free_ending,
+    (ENDING, "node_off"): _node_off,
+    (ENDING, "image_free"): _image_free,
     (ENDING, GRACE): _grace_over,
     (ENDING, SYNC): _sync_over,
     ("*", "allocated"): _allocated_late,

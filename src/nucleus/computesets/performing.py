@@ -7,7 +7,6 @@ import math
 from typing import TYPE_CHECKING
 
 from nucleus.computesets import machine
-from nucleus.computesets.reading import STARTS
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.events import append_events
 from nucleus.records import JsonObject, NewEvent, NewOperation
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "nucleus"
+STARTS = "start_member"
+"""The kind of operation that starts a node of a set."""
+
 _SHUTDOWNS, _POWER_OFFS = "shutdown_member", "poweroff_member"
 _KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
 

@@ -149,11 +149,6 @@ def bump_generation(session: Session, cluster_ids: Iterable[int]) -> None:
     session.update("cluster", {}, "generation = generation + 1", id=numbers)
 
 
-def note_commands(session: Session, node_ids: Iterable[int]) -> None:
-    """Note that a command of these nodes begins or ends now: what was polled before does not count for them."""
-    session.update("node", {}, "last_command_at = UTC_TIMESTAMP(3)", id=sorted(set(node_ids)))
-
-
 def remove_nodes(session: Session, cluster_id: int, node_ids: Sequence[int], *, with_cluster: bool) -> None:
     """Note that the site has removed these nodes, and the cluster: a poll that began before does not count."""
     session.delete("interface", node_id=list(node_ids))

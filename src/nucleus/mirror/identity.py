@@ -51,7 +51,7 @@ class Project(NamedTuple):
 
 
 _USER = f"SELECT {columns_of('user', User._fields[:-1])} FROM user"
-_TOKEN = f"SELECT {columns_of('token', Token._fields)}, secret_sha256 FROM token"
+_TOKEN = f"SELECT {columns_of('token', Token._fields)} FROM token"
 _PROJECT = "SELECT id, name, limits FROM project"
 
 
@@ -80,12 +80,6 @@ def user_by_name(session: Session, username: str) -> User | None:
 def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
     """The user whom an identity provider knows by this subject."""
     return _user(session, session.row(f"{_USER} WHERE issuer = %s AND subject = %s", (issuer, subject)))
-
-
-def link_subject(session: Session, user_id: int, issuer: str, subject: str) -> bool:
-    """Have a user without one known by this subject from now on; False when the user has another."""
-    subject_of = {"issuer": issuer, "subject": subject}
-    return bool(session.update("user", subject_of, id=user_id, subject=None))
 
 
 def list_users(session: Session) -> list[tuple[Any, ...]]:
@@ -211,19 +205,10 @@ def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
 
 
 def _token(row: Sequence[Any]) -> Token:
-    token = Token(*row[:9])
+    token = Token(*row)
     return token._replace(
         scopes=tuple(row[2].split()), projects=None if row[3] is None else tuple(json.loads(row[3]))
     )
-
-
-def usable_token(session: Session, token_id: str) -> tuple[Token, bytes] | None:
-    """The token and the SHA-256 of its secret, unless it is unknown, revoked or too old."""
-    row = session.row(
-        f"{_TOKEN} WHERE id = %s AND revoked_at IS NULL AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
-        (token_id,),
-    )
-    return None if row is None else (_token(row), row[9])
 
 
 class TokenUse(NamedTuple):
@@ -250,7 +235,7 @@ _USE = (
 
 
 def token_use(session: Session, token_id: str) -> TokenUse | None:
-    """As `usable_token`, with the user: one question, since every request asks it."""
+    """The token with its user, unless it is unknown, revoked or too old: one question, since every request asks it."""
     rows = session.rows(_USE, (token_id,))
     if not rows:
         return None
@@ -315,8 +300,3 @@ def take_nonce(session: Session, nonce: str, keep_seconds: int) -> bool:
         "DELETE FROM nonce WHERE seen < UTC_TIMESTAMP(3) - INTERVAL %s SECOND LIMIT 1000", (keep_seconds,)
     )
     return bool(session.execute("INSERT IGNORE INTO nonce (nonce) VALUES (%s)", (nonce,)))
-
-
-def usernames(session: Session) -> list[tuple[int, str]]:
-    """(number, name) of all users."""
-    return [(number, name) for number, name in session.rows("SELECT id, username FROM user")]

@@ -142,11 +142,6 @@ def find_upload(session: Session, identifier: str, user_id: int) -> Upload | Non
     return Upload(*row) if row else None
 
 
-def note_offset(session: Session, identifier: str, offset_bytes: int) -> None:
-    """Record how much is there, on the disk."""
-    session.update("upload", {"offset_bytes": offset_bytes}, "touched = UTC_TIMESTAMP(3)", id=identifier)
-
-
 def set_size(session: Session, upload: Upload, size_bytes: int) -> None:
     """Replace the size that was announced, by a client that could not know it exactly."""
     session.update("upload", {"size_bytes": size_bytes}, id=upload.id)
@@ -214,11 +209,6 @@ def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
         *(NewEvent("image.removed", reference(None, name), "ready") for name in gone),
         *(NewEvent("image.added", reference(None, name), None, "ready") for name in new),
     ]
-
-
-def store_expected(session: Session, image_id: int, sha256: str | None, md5: str | None) -> None:
-    """Record what the client says that the image is; replaced by what it is when it has come."""
-    session.update("image", {"sha256": sha256, "md5": md5}, id=image_id)
 
 
 def expected_digests(session: Session, image_id: int) -> dict[str, str]:

@@ -122,11 +122,6 @@ def _shared(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def load_names(session: Session) -> dict[str, str]:
-    """Name in Rocks → the owner's name of the node."""
-    return dict(session.rows("SELECT rocks_name, name FROM node"))
-
-
 def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
     """Write what a poll has changed."""
     for frontend, vlan in changes.new_clusters:

@@ -138,11 +138,6 @@ def store_step(session: Session, operation: Operation, step: JsonObject) -> bool
     )
 
 
-def free_key(session: Session, operation: Operation) -> None:
-    """Give up its unique key: the same may be asked for again."""
-    session.update("operation", {"unique_key": None}, id=operation.id)
-
-
 def running_of(session: Session, kind: str) -> int:
     """How many operations of a kind run."""
     return int(session.value("SELECT COUNT(*) FROM operation WHERE state = 'running' AND kind = %s", (kind,)))

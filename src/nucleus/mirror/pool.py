@@ -289,11 +289,12 @@ class Guard:
     `transaction`, on the same connection: a lock that is lost takes the transaction along.
     """
 
-    def __init__(self, settings: DatabaseSettings, name: str, holder: str, lease_seconds: int = 60) -> None:
+    def __init__(self, settings: DatabaseSettings, name: str, lease_seconds: int = 60) -> None:
         self._settings = settings
         self._name = name
-        self._holder = holder
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
+        """After so long without a word of the holder the server frees the lock."""
+
         self._connection: Connection[Cursor] | None = None
 
     def take(self) -> bool:
@@ -304,15 +305,10 @@ class Guard:
         connection = open_connection(self._settings)
         try:
             session = Session(connection, self._settings)
-            session.execute(f"SET SESSION wait_timeout = {self._lease_seconds}")
+            session.execute(f"SET SESSION wait_timeout = {self.lease_seconds}")
             if not session.value("SELECT GET_LOCK(%s, 0)", (self._lock,)):
                 _end(connection)
                 return False
-            session.execute(
-                "UPDATE lease SET holder = %s, since = UTC_TIMESTAMP(3),"
-                " until = UTC_TIMESTAMP(3) + INTERVAL %s SECOND WHERE name = %s",
-                (self._holder, self._lease_seconds, self._name),
-            )
             connection.commit()
         except BaseException:
             _end(connection)
@@ -343,11 +339,6 @@ class Guard:
             with contextlib.suppress(SilentError):
                 _answers(self._connection)
 
-    @property
-    def lease_seconds(self) -> int:
-        """After so long without a word of the holder the server frees the lock."""
-        return self._lease_seconds
-
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """As `Pool.transaction`, on the connection of the lock, after `take`.
@@ -358,12 +349,7 @@ class Guard:
         if connection is None:
             raise BusyError(f"the lease of {self._name} was lost; another process may have it")
         try:
-            session = Session(connection, self._settings)
-            yield session
-            session.execute(
-                "UPDATE lease SET until = UTC_TIMESTAMP(3) + INTERVAL %s SECOND WHERE name = %s",
-                (self._lease_seconds, self._name),
-            )
+            yield Session(connection, self._settings)
             _commit(connection, self._settings)
         except BaseException:
             with contextlib.suppress(*DRIVER_ERRORS):

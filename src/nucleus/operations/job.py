@@ -115,7 +115,8 @@ class Job:
     def begin_command(self, step: str) -> None:
         """Store that a command of the node begins: polls that began before it do not count for the node."""
         self.store(step)
-        self.transaction(lambda session: clusters.note_commands(session, [self.target.id]))
+        began = "last_command_at = UTC_TIMESTAMP(3)"
+        self.transaction(lambda session: session.update("node", {}, began, id=self.target.id))
 
     def reached(self, step: str, is_reached: Callable[[str | None], bool]) -> str | None:
         """The state, where it is the expected one without the step; it is read only if the mirror has it, or an earlier

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleus.backends.rocks import SiteError
-from nucleus.mirror import images, operations
+from nucleus.mirror import images
 from nucleus.mirror.events import append_events
 from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
@@ -76,7 +76,7 @@ def remove_image(job: Job) -> JsonObject:
 
 def _restore(session: Session, job: Job) -> None:
     found = images.image_by_id(session, job.operation.arguments["image"], lock=True)
-    operations.free_key(session, job.operation)
+    session.update("operation", {"unique_key": None}, id=job.operation.id)  # the same may be asked for again
     if found is not None and found.state == "deleting":
         images.set_state(session, found.id, "ready")
         append_events(session, [NewEvent("image.added", found.text, "deleting", "ready", found.project_id)])

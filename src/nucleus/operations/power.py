@@ -60,23 +60,14 @@ def _check_set(job: Job) -> None:
         )
 
 
-def power_off(job: Job) -> JsonObject:
-    """Power the node off, unless it is off."""
-    return _off(job, "poweroff")
-
-
-def shut_down(job: Job) -> JsonObject:
-    """Have the guest shut down; `rocks` powers it off when it does not."""
-    return _off(job, "shutdown")
-
-
 def ask_to_shut_down(job: Job) -> JsonObject:
     """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
     seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), _LONGEST_GRACE_SECONDS)
     return {"state": job.reached("stop", is_off) or _stop(job, "stop", "shutdown", seconds)}
 
 
-def _off(job: Job, action: str) -> JsonObject:
+def stop(job: Job, action: str) -> JsonObject:
+    """Have the node off, unless it is: by poweroff, or by shutdown, after which `rocks` powers a deaf guest off."""
     state = job.reached("stop", is_off) or _stop(job, "stop", action)
     return {"state": job.confirm(state, is_off, "off")}
 
@@ -93,17 +84,8 @@ def _is_active(state: str | None) -> bool:
     return state == ACTIVE
 
 
-def reset(job: Job) -> JsonObject:
-    """Press the reset button, once: what may have been done is not repeated."""
-    return _once(job, "reset")
-
-
-def reboot(job: Job) -> JsonObject:
-    """Have the guest restart, once."""
-    return _once(job, "reboot")
-
-
-def _once(job: Job, action: str) -> JsonObject:
+def stop_once(job: Job, action: str) -> JsonObject:
+    """Press the reset button, or have the guest reboot, once: what may have been done is not repeated."""
     if job.has(_DONE):
         return {"state": job.read_state()}
     if job.has(_BEGUN):

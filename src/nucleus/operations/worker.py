@@ -69,17 +69,17 @@ def _children(session: Session, parent: Operation, kind: str) -> list[Operation]
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweron": power.power_on,
-    "poweroff": power.power_off,
-    "shutdown": power.shut_down,
-    "reset": power.reset,
-    "reboot": power.reboot,
+    "poweroff": partial(power.stop, action="poweroff"),
+    "shutdown": partial(power.stop, action="shutdown"),
+    "reset": partial(power.stop_once, action="reset"),
+    "reboot": partial(power.stop_once, action="reboot"),
     "attach_iso": library.attach_iso,
     "add_image": library.add_image,
     "remove_image": library.remove_image,
     "destroy": power.destroy,
     "start_member": power.start_member,
     "shutdown_member": power.ask_to_shut_down,
-    "poweroff_member": power.power_off,
+    "poweroff_member": partial(power.stop, action="poweroff"),
     "reset_set": partial(of_each_node, kind="reset"),
     "reboot_set": partial(of_each_node, kind="reboot"),
 }
@@ -99,7 +99,7 @@ class Workers:
         self._tools = Tools(pool, rocks, configuration.work, self._stop)
         self._name = os.urandom(6).hex()
         self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
-        self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}", self._name)
+        self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}")
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
         self._free = threading.Semaphore(self._settings.threads)
 

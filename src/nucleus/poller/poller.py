@@ -144,7 +144,7 @@ class Poller:
         known = _merged(known, observations.load_nodes(session, since))
         if not is_topology:
             return known
-        names = observations.load_names(session)
+        names = dict(session.rows("SELECT rocks_name, name FROM node"))
         renamed = {
             name: node._replace(name=names[name])
             for name, node in known.nodes.items()

@@ -60,8 +60,8 @@ class Seen(NamedTuple):
         return all(state == "active" for state in self.states) and _has_ssh(self.address)
 
 
-class Site(Protocol):
-    """Where a cluster runs."""
+class SiteConnection(Protocol):
+    """What is asked of the site where a cluster runs."""
 
     def store_key(self, requested: Requested) -> str:
         """Have the site know an owner's key; the path of its file there."""
@@ -80,7 +80,7 @@ class LocalSite:
         self.pragma, self._folder = rocks.pragma, Path(folder)
 
     def store_key(self, requested: Requested) -> str:
-        """As `Site.store_key`."""
+        """As `SiteConnection.store_key`."""
         path = self._key(requested)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class LocalSite:
         return str(path)
 
     def remove_key(self, requested: Requested) -> None:
-        """As `Site.remove_key`."""
+        """As `SiteConnection.remove_key`."""
         self._key(requested).unlink(missing_ok=True)
 
     def _key(self, requested: Requested) -> Path:
@@ -104,17 +104,17 @@ class RemoteSite:
         self._address, self._seconds = address, command_seconds
 
     def store_key(self, requested: Requested) -> str:
-        """As `Site.store_key`: in the home of the remote user."""
+        """As `SiteConnection.store_key`: in the home of the remote user."""
         path = _REMOTE_KEY.format(requested.request)
         self._ask(("tee", path), self._seconds, f"{requested.public_key}\n".encode())
         return path
 
     def remove_key(self, requested: Requested) -> None:
-        """As `Site.remove_key`."""
+        """As `SiteConnection.remove_key`."""
         self._ask(("rm", "-f", _REMOTE_KEY.format(requested.request)), self._seconds)
 
     def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
-        """As `Site.pragma`."""
+        """As `SiteConnection.pragma`."""
         return self._ask(("pragma", *arguments), self._seconds + more_seconds)
 
     def _ask(self, arguments: Sequence[str], seconds: float, standard_input: bytes = b"") -> str:
@@ -129,7 +129,7 @@ class RemoteSite:
         return finished.text
 
 
-def boot(site: Site, requested: Requested) -> None:
+def boot(site: SiteConnection, requested: Requested) -> None:
     """Boot the cluster of an interval, or go on with it; not beyond the moment at which it is stopped."""
     path = site.store_key(requested)
     further = ("add-iface=ent",) if requested.has_ent else ()
@@ -143,12 +143,12 @@ def boot(site: Site, requested: Requested) -> None:
     site.pragma(("boot", *arguments), min(MAX_SECONDS, max(requested.seconds_left - STOP_SECONDS, 0.0)))
 
 
-def look(site: Site, requested: Requested) -> Seen | None:
+def look(site: SiteConnection, requested: Requested) -> Seen | None:
     """The cluster of an interval; None when there is none."""
     return read_cluster(site.pragma(("list", "cluster", f"request={requested.request}", "json=yes")))
 
 
-def remove(site: Site, requested: Requested) -> None:
+def remove(site: SiteConnection, requested: Requested) -> None:
     """Shut the cluster of an interval down and remove it, if it is there; its disks, too."""
     # first: a boot that goes on there, though nobody waits for it, ends where it reads the key
     site.remove_key(requested)
@@ -159,7 +159,7 @@ def remove(site: Site, requested: Requested) -> None:
         site.pragma(("clean", found.name), MAX_SECONDS)
 
 
-def cluster_images(site: Site) -> list[str]:
+def cluster_images(site: SiteConnection) -> list[str]:
     """The names of the cluster images that a site has. ToolError or HostError when it does not state them."""
     text = site.pragma(("list", "repository", "json=yes"))
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
     from nucleus.reservations.records import Requested
-    from nucleus.reservations.site import Site
+    from nucleus.reservations.site import SiteConnection
 
 _LOG = logging.getLogger(__name__)
 BOOT, STOP = "boot_reservation", "stop_reservation"
@@ -68,7 +68,7 @@ def stop(job: Job) -> JsonObject:
     return {}
 
 
-def _begin(job: Job) -> tuple[Requested, Site]:
+def _begin(job: Job) -> tuple[Requested, SiteConnection]:
     arguments = job.operation.arguments
     requested, (of_site, of_all) = job.transaction(
         lambda session: (

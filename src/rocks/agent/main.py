@@ -71,7 +71,7 @@ def program() -> int:
 
 
 def _answer(serve: bool) -> int:
-    from rocks.agent.replies import prefetch, prefetch_domains, reply_to
+    from rocks.agent.calls import prefetch, prefetch_domains, reply_to
     from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, RECEIPT
     from rocks.machine.host.host import Host
 
@@ -141,7 +141,7 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
 
 
 def _send_disk(path: str, directory: str, machine: str, max_bytes: int) -> int:
-    from rocks.machine.host.disk_copies import send_disk
+    from rocks.machine.host.disk_requests import send_disk
 
     return _write_stream(lambda host, send: send_disk(host, path, directory, machine, max_bytes, send))
 

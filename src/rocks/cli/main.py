@@ -28,6 +28,30 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 LIST_HELP = ("list", "help")
+_INTRODUCTION = """\
+rocks {version}: user-managed virtual clusters on KVM hosts
+
+  rocks COMMAND [ARGUMENT] ... [NAME=VALUE] ...
+
+First commands:
+  rocks list host                         hosts
+  rocks list host vm status=yes           virtual machines, and which of them run
+  rocks list cluster                      virtual clusters
+  rocks add cluster 203.0.113.9 2         a cluster: a frontend and two compute nodes
+  rocks start cluster frontend-0-0-0      start it
+  rocks open host console frontend-0-0-0  see its frontend
+
+Help:
+  rocks help start host vm                everything about one command
+  rocks help backup                       the commands about a topic, or whose usage contains a text
+  rocks help                              the commands of every day; rocks help all: every command
+  rocks --version
+The guide: {guide}
+
+The words with which commands begin; `rocks list` prints the commands that begin with list:
+{verbs}
+"""
+"""What `rocks` alone prints, in at most 25 lines."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,9 +120,15 @@ def _run(arguments: list[str], shared: Database | None) -> int:
 
 
 def _introduce(trees: Sequence[str]) -> int:
-    from rocks.cli.introduction import introduction
+    import textwrap
 
-    write_out(introduction(trees))
+    from rocks.core.version import guide_page, rocks_version_attributes
+
+    verbs = sorted({command_path[0] for command_path in all_commands(trees)})
+    lines = textwrap.wrap(" ".join(verbs), 76, initial_indent="  ", subsequent_indent="  ")
+    version = rocks_version_attributes()["rocks_version"]
+    guide = guide_page("operator.md")
+    write_out(_INTRODUCTION.format(version=version, guide=guide, verbs="\n".join(lines)))
     return 0
 
 

@@ -88,7 +88,6 @@ def run_checked(
     deadline_seconds: float,
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
-    watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
     """As `run`, but ToolError with the program's own message unless it exits with 0."""
     finished = run(
@@ -96,7 +95,6 @@ def run_checked(
         deadline_seconds=deadline_seconds,
         standard_input=standard_input,
         environment=environment,
-        watch=watch,
     )
     if finished.exit_status != 0:
         reason = finished.error_text or finished.text.strip() or "it printed nothing"
@@ -154,9 +152,7 @@ def start_with_pipes(
     return _start(arguments, environment)
 
 
-def start_on_socket(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None
-) -> Tuple[subprocess.Popen[bytes], socket.socket]:
+def start_on_socket(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a program whose standard input and output are a socket; returns it, and the far end of that socket.
 
     Its standard error is a pipe. The caller ends the program (`finish`) and closes the socket, whose reading ends when
@@ -170,7 +166,6 @@ def start_on_socket(
                 stdin=near_end.fileno(),
                 stdout=near_end.fileno(),
                 stderr=subprocess.PIPE,
-                env=None if environment is None else dict(environment),
                 start_new_session=True,
             )
     except OSError as error:

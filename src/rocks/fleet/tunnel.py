@@ -76,14 +76,12 @@ class Tunnel:
 
 
 @contextmanager
-def open_tunnel(
-    host: HostAddress, far_end: str, runtime_folder: str, settings: FleetSettings | None = None
-) -> Iterator[Tunnel]:
+def open_tunnel(host: HostAddress, far_end: str, runtime_folder: str) -> Iterator[Tunnel]:
     """A socket in a new folder, which only this user reaches, for `far_end`: a socket of the host, or `address:port`.
 
     Closed and removed afterwards, also the tunnel when this process is killed. HostError when it cannot be opened.
     """
-    settings = settings or FleetSettings()
+    settings = FleetSettings()
     with _folder(runtime_folder) as folder:
         tunnel = Tunnel(host, far_end, f"{folder}/socket", settings)
         try:

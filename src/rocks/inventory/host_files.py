@@ -35,14 +35,13 @@ def sync_files(
     paths: Sequence[str],
     plan: Plan,
     locks: Sequence[str] = (),
-    settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, bool | RocksError]]:
     """Have the files of each host as `plan` says; yields (host, whether it changed, or the error) as hosts end.
 
     This machine is left out. StateError for virtual machines, whose files are their owners'. A file that changes
     between reading and writing is read again. The transaction ends before the first connection.
     """
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     local = (find_local_host(database) or "").lower()
     machines = {name.lower() for name in which_are_vms(database, names)}
     physical = [name for name in names if name.lower() not in machines | {local}]

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     """Called with the number of hosts that have answered, the number of hosts, and the last one."""
 
 
-def open_fleet(database: Database, names: Sequence[str], settings: FleetSettings | None = None) -> Fleet:
+def open_fleet(database: Database, names: Sequence[str]) -> Fleet:
     """The fleet of the named hosts, to be used in a `with`; nothing is connected yet.
 
     While it waits for hosts no transaction is open, unless its caller has uncommitted changes. Names that are not in
     the database are left out. A host whose `ssh_port` is not a port fails when it is asked.
     """
-    return Fleet(fleet_addresses(database, names), settings or FleetSettings(), database.end_reading)
+    return Fleet(fleet_addresses(database, names), FleetSettings(), database.end_reading)
 
 
 def fleet_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
@@ -176,3 +176,12 @@ def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:
     if isinstance(outcome, RocksError):
         return outcome
     return None if outcome.error is None else as_exception(outcome.error)
+
+
+def notes_of(outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+    """The notes of an operation that succeeded. The error of its host otherwise."""
+    if isinstance(outcome, RocksError):
+        raise outcome
+    if outcome.error is not None:
+        raise as_exception(outcome.error)
+    return outcome.notes

@@ -42,30 +42,21 @@ class StoredDisk(NamedTuple):
     max_bytes: int
 
 
-def send_image(
-    host: HostAddress,
-    settings: FleetSettings,
-    base: BaseImage,
-    descriptor: int,
-    watch: Callable[[int], None] = lambda sent: None,
-) -> None:
-    """Have the host store the open image as its copy `base`; `watch` gets the bytes that were sent.
+def send_image(host: HostAddress, settings: FleetSettings, base: BaseImage, descriptor: int) -> None:
+    """Have the host store the open image as its copy `base`.
 
     HostError when the host does not take it, or says why it cannot store it.
     """
     if dry_run.would(host.name, f"store image {base.digest[:12]} of the library in {base.directory}"):
         return
     stream = start_agent(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
-    waiting, sent = bytearray(), 0
+    waiting = bytearray()
 
     def send(data: bytes, at_least: int = _PIECE_BYTES) -> None:
-        nonlocal sent
         waiting.extend(data)
         if len(waiting) >= at_least:
             stream.send(bytes(waiting), Deadline(STALLED_SECONDS))
-            sent += len(waiting)
             waiting.clear()
-            watch(sent)
 
     try:
         send_content(descriptor, send)

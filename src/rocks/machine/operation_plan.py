@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DiskFact, DomainFact
-    from rocks.fleet.wire.requests import Operation
 
 _NEXT = {"paused": "resume", "crashed": "stop", "shutdown": "stop"}
 """The verb of the command that leads out of a state in which the guest does not run; else start."""
@@ -79,42 +78,60 @@ class OperationPlan(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
-    """The plan of an operation but a start or a change. StateError, with the remedy, when the host refuses it."""
+def plan_forget(operation: ForgetDomain, observed: Observed) -> OperationPlan:
+    """The domain and its definition go. StateError when it is there under a newer lease."""
+    _check_no_newer_lease(observed.domain, operation.token)
+    return _steps(observed.domain is not None and f"power off {operation.name} and remove its definition")
+
+
+def plan_pause(operation: PauseDomain, observed: Observed) -> OperationPlan:
+    """Nothing for a guest that is paused. StateError for one that does not run, and for a newer lease."""
+    return _steps(not _is_paused(operation, observed.domain) and f"pause {operation.name}")
+
+
+def plan_resume(operation: ResumeDomain | EndDeparture, observed: Observed) -> OperationPlan:
+    """Nothing for a guest that runs. StateError for one that neither does nor is paused, and for a newer lease."""
+    if isinstance(operation, EndDeparture) and not operation.resumes:
+        return OperationPlan()  # it waits only
+    return _steps(_is_paused(operation, observed.domain) and f"resume {operation.name}")
+
+
+def plan_end_arrival(operation: EndArrival, observed: Observed) -> OperationPlan:
+    """Nothing for a domain that has arrived: it is kept."""
     name, domain = operation.name, observed.domain
-    steps: tuple[str, ...] = ()
-    if isinstance(operation, StopDomain):
-        steps = _stop(operation, domain) if operation.ends_domain else _restart(operation, domain)
-    elif isinstance(operation, ForgetDomain):
-        _check_no_newer_lease(domain, operation.token)
-        steps = () if domain is None else (f"power off {name} and remove its definition",)
-    elif isinstance(operation, PauseDomain):
-        steps = () if _is_paused(operation, domain) else (f"pause {name}",)
-    elif isinstance(operation, (ResumeDomain, EndDeparture)):
-        if isinstance(operation, ResumeDomain) or operation.resumes:  # else it waits only
-            steps = (f"resume {name}",) if _is_paused(operation, domain) else ()
-    elif isinstance(operation, EndArrival):
-        steps = _end_arrival(operation, domain)
-    elif isinstance(operation, SaveDomain):
-        steps = _save(operation, observed)
-    elif isinstance(operation, GrowDisk):
-        return _growth(operation, observed)
-    elif isinstance(operation, MakeSnapshot):
-        steps = _snapshot(operation, observed)
-    elif isinstance(operation, RestoreSnapshot):
-        if is_active_domain(domain) or _is_saved(domain):
-            raise StateError(f"{name} runs, or is saved, on this host; stop it first")
-        for disk in operation.disks:
-            check_disk(name, disk, observed.disks[disk.path], "is not restored")
-        paths = [disk.path for disk in operation.disks]
-        steps = tuple(f"replace {path} by {operation.copies[i]}" for i, path in enumerate(paths))
-    else:
-        assert isinstance(operation, (FreezeGuest, ThawGuest))
-        check_changeable(name, domain, operation.token)
-        is_freeze = isinstance(operation, FreezeGuest)
-        freeze = f"freeze the file systems of {name}, if its guest agent answers"
-        steps = (freeze if is_freeze else "thaw them, if they are frozen",)
-    return OperationPlan(steps)
+    if domain is None or domain.token != operation.token:
+        return _steps(f"end the migration of {name} to this host")
+    if domain.state in GUEST_RUNS or domain.persistent:
+        return OperationPlan()
+    return _steps(f"end the migration of {name} to this host, and destroy it here")
+
+
+def plan_restore(operation: RestoreSnapshot, observed: Observed) -> OperationPlan:
+    """StateError for a machine that runs or is saved, and for a disk that is not the machine's."""
+    name, domain = operation.name, observed.domain
+    if is_active_domain(domain) or _is_saved(domain):
+        raise StateError(f"{name} runs, or is saved, on this host; stop it first")
+    for disk in operation.disks:
+        check_disk(name, disk, observed.disks[disk.path], "is not restored")
+    paths = [disk.path for disk in operation.disks]
+    return _steps(*(f"replace {path} by {operation.copies[i]}" for i, path in enumerate(paths)))
+
+
+def plan_freeze(operation: FreezeGuest, observed: Observed) -> OperationPlan:
+    """StateError unless the guest runs, or is paused, under this lease."""
+    check_changeable(operation.name, observed.domain, operation.token)
+    return _steps(f"freeze the file systems of {operation.name}, if its guest agent answers")
+
+
+def plan_thaw(operation: ThawGuest, observed: Observed) -> OperationPlan:
+    """StateError unless the guest runs, or is paused, under this lease."""
+    check_changeable(operation.name, observed.domain, operation.token)
+    return _steps("thaw them, if they are frozen")
+
+
+def _steps(*steps: str | bool) -> OperationPlan:
+    """The plan of those steps that are there."""
+    return OperationPlan(tuple(str(step) for step in steps if step))
 
 
 def waits_for_guest(operation: StopDomain, domain: DomainFact | None) -> bool:
@@ -130,33 +147,31 @@ def check_changeable(name: str, domain: DomainFact | None, token: int) -> None:
         raise StateError(f"{name} runs on this host under lease {domain.token}, not {token}; try again")
 
 
-def _stop(operation: StopDomain, domain: DomainFact | None) -> tuple[str, ...]:
-    name = operation.name
+def plan_stop(operation: StopDomain, observed: Observed) -> OperationPlan:
+    """A stop, or a restart in place. StateError for a newer lease, a saved machine, and a paused guest's shutdown."""
+    name, domain = operation.name, observed.domain
+    if not operation.ends_domain and (domain is None or domain.state not in GUEST_RUNS):
+        raise _not_running(name, domain)
     _check_no_newer_lease(domain, operation.token)
     if domain is None:
-        return ()
+        return OperationPlan()
+    if not operation.ends_domain:
+        return _steps(_STOPS[operation.action].format(name=name))
     if _is_saved(domain) and not is_active_domain(domain):
         if not operation.discards_save:
             raise StateError(
                 f"{name} is saved on this host: rocks restore host vm {name} continues it, and rocks stop "
                 f"host vm {name} saved=remove discards what its guest had in memory"
             )
-        return (f"discard the saved memory of {name}, and remove its definition",)
+        return _steps(f"discard the saved memory of {name}, and remove its definition")
     if operation.action == "shutdown" and domain.state == "paused":
         raise StateError(
             f"{name} is paused, so its guest cannot shut down; resume it, or stop it with action=poweroff"
         )
     if not is_active_domain(domain):
-        return (f"remove the definition of {name}",)
+        return _steps(f"remove the definition of {name}")
     action = operation.action if waits_for_guest(operation, domain) else "poweroff"
-    return (_STOPS[action].format(name=name, seconds=operation.deadline_seconds),)
-
-
-def _restart(operation: StopDomain, domain: DomainFact | None) -> tuple[str, ...]:
-    if domain is None or domain.state not in GUEST_RUNS:
-        raise _not_running(operation.name, domain)
-    _check_no_newer_lease(domain, operation.token)
-    return (_STOPS[operation.action].format(name=operation.name),)
+    return _steps(_STOPS[action].format(name=name, seconds=operation.deadline_seconds))
 
 
 def _is_paused(operation: PauseDomain | ResumeDomain | EndDeparture, domain: DomainFact | None) -> bool:
@@ -167,17 +182,8 @@ def _is_paused(operation: PauseDomain | ResumeDomain | EndDeparture, domain: Dom
     return domain.state == "paused"
 
 
-def _end_arrival(operation: EndArrival, domain: DomainFact | None) -> tuple[str, ...]:
-    """Nothing for a domain that has arrived: it is kept."""
-    name = operation.name
-    if domain is None or domain.token != operation.token:
-        return (f"end the migration of {name} to this host",)
-    if domain.state in GUEST_RUNS or domain.persistent:
-        return ()
-    return (f"end the migration of {name} to this host, and destroy it here",)
-
-
-def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
+def plan_save(operation: SaveDomain, observed: Observed) -> OperationPlan:
+    """StateError for a machine that does not run under this lease, has a host's device, or too little space for it."""
     name, domain, facts = operation.name, observed.domain, observed.save
     if domain is None or not (is_active_domain(domain) or _is_saved(domain)):
         raise StateError(f"{name} is not running on this host, so there is nothing to save")
@@ -188,7 +194,7 @@ def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
         )
     assert facts is not None
     if not is_active_domain(domain):
-        return () if facts.is_recorded else (f"complete the interrupted save of {name}",)
+        return _steps(not facts.is_recorded and f"complete the interrupted save of {name}")
     if facts.host_devices:
         raise StateError(
             f"{name} cannot be saved: it has the device {facts.host_devices[0]} of its host, whose state "
@@ -205,10 +211,11 @@ def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
             f"{name} is not saved: its memory takes up to {size_text(needed)} in {facts.folder}, whose file system has "
             f"{size_text(facts.free_bytes)} free, and {size_text(BYTES_PER_GIB)} must stay free"
         )
-    return (f"save the memory of {name}, and stop it",)
+    return _steps(f"save the memory of {name}, and stop it")
 
 
-def _growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
+def plan_growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
+    """A note where the growth waits for the next start. StateError without space, and for a disk of another machine."""
     name, disk, domain = operation.name, operation.disk, observed.domain
     fact, size_bytes = observed.disks[disk.path], disk.size_gb * BYTES_PER_GB
     if not fact.is_block and size_bytes > fact.filesystem_bytes:
@@ -235,12 +242,13 @@ def _growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
     return OperationPlan((step,))
 
 
-def _snapshot(operation: MakeSnapshot, observed: Observed) -> tuple[str, ...]:
+def plan_snapshot(operation: MakeSnapshot, observed: Observed) -> OperationPlan:
+    """Nothing when all copies are there. StateError for a second one of the name, and for a disk without content."""
     name, domain, files, present = operation.name, observed.domain, observed.disks, observed.snapshot
     if present:
         raise has_snapshot(name, present)
     if all(files[copy].exists for copy in operation.copies):
-        return ()
+        return OperationPlan()
     for disk in operation.disks:
         check_disk(name, disk, files[disk.path], "gets no snapshot")
         if is_active_domain(domain):
@@ -249,7 +257,7 @@ def _snapshot(operation: MakeSnapshot, observed: Observed) -> tuple[str, ...]:
                 raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
         elif not files[disk.path].exists:
             raise StateError(f"the disk {disk.path} does not exist yet: its machine was never started")
-    return tuple(f"copy {disk.path} to {operation.copies[i]}" for i, disk in enumerate(operation.disks))
+    return _steps(*(f"copy {disk.path} to {operation.copies[i]}" for i, disk in enumerate(operation.disks)))
 
 
 def _leased(name: str, token: int | None) -> int:

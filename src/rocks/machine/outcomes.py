@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _NAMED = 5
 """So many names are printed; more are counted."""
@@ -23,6 +24,14 @@ class Outcomes:
     done: dict[str, tuple[str, ...]] = field(default_factory=dict)
     failed: dict[str, RocksError] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Record an error as the outcome of this machine, so that the others continue."""
+        try:
+            yield
+        except RocksError as error:
+            self.failed[name] = error
 
     @property
     def lines(self) -> list[str]:

@@ -6,38 +6,37 @@ A lease is released when its host reports that the domain is gone.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopDomain
-from rocks.inventory.host_requests import error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.host_requests import error_of, is_silent, notes_of
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
 from rocks.machine import records as table
+from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
-from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored, place_of
+from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored
 from rocks.machine.leases.takeover import Force, abort_moves, take_over_vms
-from rocks.machine.moves.live_move_rules import doubt_of
+from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
 from rocks.network.infiniband.partitions import leave_partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.requests import StopAction
+    from rocks.fleet.wire.requests import OperationOutcome, StopAction
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
     from rocks.machine.leases.takeover import Report
 
 
 ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
-ENDING: tuple[StopAction, ...] = ("poweroff", "shutdown")
-"""Actions after which the domain is gone."""
 
 
 def read_action(text: str) -> StopAction:
@@ -85,158 +84,109 @@ def stop_machines(
     about disks that may be old; with None they are among the warnings.
     """
     doubt = try_epoch(database)
-    machines = {vm.name: vm for vm in stopping}
-    outcomes = Outcomes(failed=lock_vms(database, list(machines), also_moving=force is not None))
-    held, about_moves = _settled_leases(database, machines, force, outcomes, report)
-    if action not in ENDING:
-        saved = {name: held[name.lower()] for name in machines if _is_saved(held.get(name.lower()))}
-        outcomes.failed.update({name: must_be_restored(lease) for name, lease in saved.items()})
-    places = _places(machines, held, outcomes)
-    if action in ENDING:
-        leases.set_state(database, list(places), STOPPING, action, force.reason if force else None)
-    if action in ENDING and force is None:
-        leases.forget_reasons(database, list(places))  # what was taken from a failed host stays off, too
-    database.commit()
+    names = [vm.name for vm in stopping]
+    outcomes = Outcomes(failed=lock_vms(database, names, also_moving=force is not None))
+    aborted = _abort_moves(database, names, force, outcomes, report)
     stop = StopDomain("", None, action, deadline_seconds, discards_save=discards_saves)
-    operations = _operations(machines, places, {} if doubt else held, stop)
-    gone, unknown, silent = _ask(database, operations, held, outcomes, progress)
-    if force is not None and force.host_is_off:
-        silent = dict(unknown)
-    if action in ENDING:
-        _record_ended(database, places, held, gone, unknown)
-    database.commit()
-    if force is not None and not discards_saves:
-        _leave_saved(held, silent, outcomes)
-    if force is not None and silent:
-        take_over_vms(database, held, silent, force, outcomes)
-        database.commit()
-    if action in ENDING:
+    verb = _Stop(stop, force, in_doubt=doubt is not None)
+    converge(database, stopping, verb, outcomes, progress)
+    if force is not None:
+        _take_over(database, verb, force, outcomes)
+    if stop.ends_domain:
         outcomes.warnings = leave_partitions(database)
-    outcomes.warnings = (*about_moves, *outcomes.warnings, *([doubt] if doubt else []))
+    outcomes.warnings = (*aborted, *outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
 
 
-def _settled_leases(
-    database: Database,
-    machines: Mapping[str, VirtualMachine],
-    force: Force | None,
-    outcomes: Outcomes,
-    report: Report | None,
-) -> tuple[dict[str, Lease], tuple[str, ...]]:
-    """The leases, and lines about disks; with `force`, interrupted migrations are given up before, or fail."""
-    held = leases.read_leases(database, list(machines), lock=True)
-    locked = {name.lower() for name in machines if name not in outcomes.failed}
+class _Stop(Verb):
+    """`stop` lacks name, lease and links; in doubt, a host ends the machine under whichever lease it runs.
+
+    `silent` maps machines to their hosts, which do not answer, or are off by the operator's word.
+    """
+
+    def __init__(self, stop: StopDomain, force: Force | None, *, in_doubt: bool) -> None:
+        self.stop, self._force, self._in_doubt = stop, force, in_doubt
+        self.held: dict[str, Lease] = {}
+        self._asked: list[str] = []
+        self._unknown: set[str] = set()
+        self.silent: dict[str, str] = {}
+
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
+        if lease is not None:
+            self.held[vm.name.lower()] = lease
+            if lease.state == SAVED and not self.stop.ends_domain:
+                raise must_be_restored(lease)
+        place = running_place(vm, lease)
+        is_written_back = vm.container is not None and vm.container.name == place
+        links = links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else ()
+        token = lease.token if lease and not self._in_doubt else None
+        return Asked(place, replace(self.stop, name=vm.name, token=token, links=links))
+
+    def intend(self, database: Database, asked: Sequence[Asked]) -> None:
+        self._asked = [one.operation.name for one in asked]
+        if self.stop.ends_domain:
+            reason = self._force.reason if self._force else None
+            leases.set_state(database, self._asked, STOPPING, self.stop.action, reason)
+            if self._force is None:
+                # what was taken from a failed host stays off, too
+                leases.forget_reasons(database, self._asked)
+
+    def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+        name, error = asked.operation.name, error_of(outcome)
+        if isinstance(outcome, RocksError) or isinstance(error, HostError):  # it may have been stopped
+            why = outcome if isinstance(outcome, RocksError) else AnsweringError(str(error))
+            self._unknown.add(name)
+            if is_silent(why) or (self._force is not None and self._force.host_is_off):
+                self.silent[name] = asked.host
+            raise _unanswered(name, asked.host, why, self.held.get(name.lower()))
+        return notes_of(outcome)
+
+    def record(self, database: Database, outcomes: Outcomes) -> None:
+        """Release the leases of the machines that are gone; those that their hosts did not stop stay as they were."""
+        if self.stop.ends_domain:
+            leases.release_leases(database, [name for name in self._asked if name in outcomes.done])
+            stay = [name for name in self._asked if name not in outcomes.done]
+            saved = [name for name in stay if _is_saved(self.held.get(name.lower()))]
+            running = [name for name in stay if name not in saved and name not in self._unknown]
+            leases.set_state(database, running, "running", None)
+            leases.set_state(database, saved, SAVED, None)
+
+
+def _abort_moves(
+    database: Database, names: Sequence[str], force: Force | None, outcomes: Outcomes, report: Report | None
+) -> tuple[str, ...]:
+    """With `force`, abort live migrations that were interrupted, or have their machines fail; lines about disks."""
+    if force is None:
+        return ()
     # a move that another command is at work on has not been interrupted
-    moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
-    if force is None or not moving:
-        return held, ()
+    locked = [name for name in names if name not in outcomes.failed]
+    held = leases.read_leases(database, locked, lock=True)
+    moving = [lease for lease in held.values() if lease.state == MOVING]
+    if not moving:
+        return ()
     aborted = abort_moves(database, moving, force, report)
     outcomes.failed.update(
-        {name: aborted.failed[name.lower()] for name in machines if name.lower() in aborted.failed}
+        {name: aborted.failed[name.lower()] for name in locked if name.lower() in aborted.failed}
     )
-    return leases.read_leases(database, list(machines), lock=True), aborted.warnings
+    return aborted.warnings
 
 
-def _leave_saved(held: Mapping[str, Lease], silent: dict[str, str], outcomes: Outcomes) -> None:
-    """Saved machines of silent hosts are not taken over; they fail, with what would discard their memory."""
-    for name in [name for name in silent if _is_saved(held.get(name.lower()))]:
-        outcomes.failed[name] = StateError(
-            f"{name} is saved on {silent.pop(name)}; to take it from there without what its guest had in memory, "
-            "add saved=remove"
-        )
-
-
-def _places(
-    machines: Mapping[str, VirtualMachine], held: Mapping[str, Lease], outcomes: Outcomes
-) -> dict[str, str]:
-    """Machine → the host on which it may be running; one without a host fails, unless it has failed before."""
-    places: dict[str, str] = {}
-    for name, vm in machines.items():
-        place = place_of(vm, held.get(name.lower()))
-        if name in outcomes.failed:
-            continue
-        if place is None:
+def _take_over(database: Database, verb: _Stop, force: Force, outcomes: Outcomes) -> None:
+    """Take the machines of silent hosts; the saved ones fail, unless what would discard their memory is given."""
+    silent = verb.silent
+    if not verb.stop.discards_save:
+        for name in [name for name in silent if _is_saved(verb.held.get(name.lower()))]:
             outcomes.failed[name] = StateError(
-                f"host {name} does not have a physical host, so it does not run"
+                f"{name} is saved on {silent.pop(name)}; to take it from there without what its guest had in memory, "
+                "add saved=remove"
             )
-        else:
-            places[name] = place
-    return places
-
-
-def _record_ended(
-    database: Database,
-    places: Mapping[str, str],
-    held: Mapping[str, Lease],
-    gone: Sequence[str],
-    unknown: Mapping[str, str],
-) -> None:
-    """Release the leases of the machines that are gone; those that their hosts did not stop stay as they were."""
-    leases.release_leases(database, gone)
-    stay = [name for name in places if name not in gone]
-    saved = [name for name in stay if _is_saved(held.get(name.lower()))]
-    leases.set_state(database, [n for n in stay if n not in saved and n not in unknown], "running", None)
-    leases.set_state(database, saved, SAVED, None)
+    if silent:
+        take_over_vms(database, verb.held, silent, force, outcomes)
+        database.commit()
 
 
 def _is_saved(lease: Lease | None) -> bool:
     return lease is not None and lease.state == SAVED
-
-
-def _operations(
-    machines: Mapping[str, VirtualMachine],
-    places: Mapping[str, str],
-    held: Mapping[str, Lease],
-    stop: StopDomain,
-) -> dict[str, list[StopDomain]]:
-    """Host → what it does: `stop` for each machine that it may be running, with its name, lease and links."""
-    found: dict[str, list[StopDomain]] = {}
-    for name, place in places.items():
-        vm, lease = machines[name], held.get(name.lower())
-        is_written_back = vm.container is not None and vm.container.name == place
-        links = links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else ()
-        token = lease.token if lease else None
-        found.setdefault(place, []).append(replace(stop, name=name, token=token, links=links))
-    return found
-
-
-class _Asked(NamedTuple):
-    """Machines that their hosts report as stopped; those of which nothing is known, and those of silent hosts.
-
-    The latter two map a name to its host; silent ones are among the unknown ones.
-    """
-
-    gone: list[str]
-    unknown: dict[str, str]
-    silent: dict[str, str]
-
-
-def _ask(
-    database: Database,
-    operations: Mapping[str, Sequence[StopDomain]],
-    held: Mapping[str, Lease],
-    outcomes: Outcomes,
-    progress: Progress | None,
-) -> _Asked:
-    gone: list[str] = []
-    unknown: dict[str, str] = {}
-    silent: dict[str, str] = {}
-    place = {operation.name: host for host, of_host in operations.items() for operation in of_host}
-    with open_fleet(database, sorted(operations)) as fleet:
-        for name, outcome in perform_operations(database, fleet, operations, progress):
-            error = error_of(outcome)
-            if error is None:
-                gone.append(name)
-                outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
-                continue
-            outcomes.failed[name] = error
-            if isinstance(outcome, RocksError) or isinstance(error, HostError):  # it may have been stopped
-                why = outcome if isinstance(outcome, RocksError) else AnsweringError(str(error))
-                outcomes.failed[name] = _unanswered(name, place[name], why, held.get(name.lower()))
-                unknown[name] = place[name]
-            if is_silent(outcome):
-                silent[name] = place[name]
-    return _Asked(gone, unknown, silent)
 
 
 def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> HostError:
@@ -259,42 +209,33 @@ def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> H
 
 def pause_vms(database: Database, names: Sequence[str]) -> Outcomes:
     """Pause the named machines; returns the outcome of each."""
-    return _ask_each(database, names, PauseDomain)
+    return _change_power(database, names, _Pause())
 
 
 def resume_vms(database: Database, names: Sequence[str]) -> Outcomes:
     """Resume the named machines; returns the outcome of each."""
-    return _ask_each(database, names, ResumeDomain)
+    return _change_power(database, names, _Resume())
 
 
-def _ask_each(
-    database: Database, names: Sequence[str], operation: type[PauseDomain] | type[ResumeDomain]
-) -> Outcomes:
+def _change_power(database: Database, names: Sequence[str], verb: Verb) -> Outcomes:
     machines = table.load_vms(database, names)
     outcomes = Outcomes(failed=dict(lock_vms(database, [vm.name for vm in machines])))
-    held = leases.read_leases(database, [vm.name for vm in machines])
-    operations: dict[str, list[PauseDomain | ResumeDomain]] = {}
-    for vm in machines:
-        lease = held.get(vm.name.lower())
-        place = place_of(vm, lease)
-        if vm.name in outcomes.failed:
-            continue
-        doubt = doubt_of(vm) if operation is ResumeDomain else None
-        if doubt is not None:
-            outcomes.failed[vm.name] = doubt
-        elif lease is not None and _is_saved(lease):
-            outcomes.failed[vm.name] = must_be_restored(lease)
-        elif place is None:
-            outcomes.failed[vm.name] = StateError(
-                f"virtual host {vm.name} does not have a valid physical host, so it does not run"
-            )
-        else:
-            operations.setdefault(place, []).append(operation(vm.name, lease.token if lease else None))
-    with open_fleet(database, sorted(operations)) as fleet:
-        for name, outcome in perform_operations(database, fleet, operations):
-            error = error_of(outcome)
-            if error is not None:
-                outcomes.failed[name] = error
-            elif not isinstance(outcome, RocksError):
-                outcomes.done[name] = outcome.notes
+    converge(database, machines, verb, outcomes)
     return outcomes
+
+
+class _Pause(Verb):
+    operation: type[PauseDomain] | type[ResumeDomain] = PauseDomain
+
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
+        if lease is not None and lease.state == SAVED:
+            raise must_be_restored(lease)
+        return Asked(running_place(vm, lease), self.operation(vm.name, lease.token if lease else None))
+
+
+class _Resume(_Pause):
+    operation = ResumeDomain
+
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
+        check_no_doubt(vm)
+        return super().request(vm, lease)

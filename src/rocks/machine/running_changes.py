@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.requests import ChangeDomain
-from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
+from rocks.inventory.host_requests import notes_of
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
+from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
-from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED, must_be_restored
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import container_of, links_of, memory_reserve_mb
@@ -59,28 +59,27 @@ def apply_records(
 ) -> Outcomes:
     """As `sync_vms`, for these aspects and machines that the caller has locked. Commits."""
     database.commit()
-    held = leases.read_leases(database, names)
-    machines = {vm.name: vm for vm in table.load_vms(database, names)}
-    running = {name: held[name.lower()] for name in machines if _may_run(held.get(name.lower()))}
-    outcomes = Outcomes(done={name: () for name in machines if name not in running})
-    if not running:
-        return outcomes
-    operations: dict[str, list[ChangeDomain]] = {}
-    for name, lease in running.items():
-        try:
-            check_place(machines[name], lease)
-            operation = change_request(database, machines[name], lease, filters_of, aspects)
-            operations.setdefault(str(lease.host), []).append(operation)
-        except RocksError as error:
-            outcomes.failed[name] = error
-    database.commit()
-    with open_fleet(database, sorted(operations)) as fleet:
-        for name, outcome in perform_operations(database, fleet, operations):
-            try:
-                outcomes.done[name] = notes_of(running[name], outcome)
-            except RocksError as error:
-                outcomes.failed[name] = error
+    outcomes = Outcomes()
+    converge(database, table.load_vms(database, names), _Change(database, aspects, filters_of), outcomes)
     return outcomes
+
+
+class _Change(Verb):
+    """A machine that does not run has nothing to do."""
+
+    def __init__(self, database: Database, aspects: Aspects, filters_of: FiltersOf) -> None:
+        self._database, self._aspects, self._filters_of = database, aspects, filters_of
+        self._running: dict[str, Lease] = {}
+
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked | None:
+        if lease is None or not lease.is_held or lease.host is None or lease.state == SAVED:
+            return None
+        check_place(vm, lease)
+        self._running[vm.name] = lease
+        return Asked(lease.host, change_request(self._database, vm, lease, self._filters_of, self._aspects))
+
+    def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+        return settled_change(self._running[asked.operation.name], outcome)
 
 
 def change_request(
@@ -118,14 +117,11 @@ def at_next_start(name: str, error: RocksError) -> str:
     )
 
 
-def notes_of(lease: Lease, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+def settled_change(lease: Lease, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
     """The notes about a change. The error of the host of the lease, HostError when it does not answer."""
     if isinstance(outcome, RocksError):
         raise HostError(f"{lease.name} runs on {lease.host}, which does not answer ({outcome})")
-    error = error_of(outcome)
-    if error is not None:
-        raise error
-    return outcome.notes
+    return notes_of(outcome)
 
 
 def check_place(vm: VirtualMachine, lease: Lease) -> None:
@@ -138,7 +134,3 @@ def check_place(vm: VirtualMachine, lease: Lease) -> None:
         raise StateError(
             f"{vm.name} is {lease.state}: repeat the command when that has ended (rocks list host vm lease)"
         )
-
-
-def _may_run(lease: Lease | None) -> bool:
-    return lease is not None and lease.is_held and lease.host is not None and lease.state != SAVED

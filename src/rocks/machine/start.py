@@ -16,11 +16,12 @@ from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory import boot_records as boots
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.inventory.host_requests import ask_facts, error_of, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
+from rocks.machine.converge import Asked, Verb, ask_hosts
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.hooks import load_changed
@@ -32,11 +33,17 @@ from rocks.machine.leases.leases import (
     settle_leases,
     still_open,
     take_free_leases,
-    was_cut_off,
     was_running,
     was_stopping,
 )
-from rocks.machine.leases.plan import AskHolder, disk_keys, holders_of, holders_to_ask, leases_to_end
+from rocks.machine.leases.plan import (
+    AskHolder,
+    continues,
+    disk_keys,
+    holders_of,
+    holders_to_ask,
+    leases_to_end,
+)
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
@@ -52,7 +59,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.fleet import Fleet
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.fleet.wire.requests import StartDomain
+    from rocks.fleet.wire.requests import OperationOutcome, StartDomain
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
@@ -217,7 +224,7 @@ def _specify(
                 attempt.request = replace(
                     spec.request,
                     token=attempt.token,
-                    continues=was_cut_off(attempt),
+                    continues=continues(attempt.step),
                     restores=attempt.is_saved,
                 )
                 # what the host would refuse by its domain claims nothing before
@@ -231,15 +238,14 @@ def _specify(
 
 def _confirm_running(database: Database, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
     """Machines that run although a stop of them began: an agent that still works on it makes their start an error."""
-    asked = {one.vm.name: one for one in attempts if one.notes is not None and was_stopping(one)}
-    operations: dict[str, list[ResumeDomain]] = {}
-    for name, attempt in asked.items():
-        # it waits for the machine's lock on its host, and changes nothing of a machine that runs
-        operations.setdefault(container_of(attempt.vm).name, []).append(ResumeDomain(name, attempt.token))
-    for name, outcome in perform_operations(database, fleet, operations):
-        error = error_of(outcome)
-        if error is not None:
-            asked[name].error, asked[name].notes = error, None
+    stopping = [one for one in attempts if one.notes is not None and was_stopping(one)]
+    # it waits for the machine's lock on its host, and changes nothing of a machine that runs
+    asked = [Asked(container_of(one.vm).name, ResumeDomain(one.vm.name, one.token)) for one in stopping]
+    outcomes = Outcomes()
+    ask_hosts(database, fleet, asked, Verb(), outcomes)
+    for attempt in stopping:
+        attempt.error = outcomes.failed.get(attempt.vm.name)
+        attempt.notes = attempt.notes if attempt.error is None else None
 
 
 def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:
@@ -257,34 +263,45 @@ def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mappi
 
 
 def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
-    operations: dict[str, list[StartDomain]] = {}
-    asked: dict[str, Attempt] = {}
+    asked: list[Asked] = []
+    started: list[Attempt] = []
     for attempt in still_open(attempts):
         with attempt.failing_alone():
-            operation = _operation(database, attempt, hooks)
-            operations.setdefault(container_of(attempt.vm).name, []).append(operation)
-            asked[attempt.vm.name] = attempt
-    is_unused = {name: attempt.lease_is_unused for name, attempt in asked.items()}
-    for attempt in asked.values():
-        attempt.lease_is_unused = False
-        attempt.may_run = True
-    refused: list[Attempt] = []
-    for name, outcome in perform_operations(database, fleet, operations, hooks.progress):
-        attempt = asked[name]
+            asked.append(Asked(container_of(attempt.vm).name, _operation(database, attempt, hooks)))
+            started.append(attempt)
+    verb = _Start(started)
+    ask_hosts(database, fleet, asked, verb, Outcomes(), hooks.progress)
+    _free_unused_leases(database, fleet, verb.refused)
+
+
+class _Start(Verb):
+    """The request of a start; outcomes are those of the attempts, which are complete also after an interrupt."""
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self._attempts = {attempt.vm.name: attempt for attempt in attempts}
+        self._unused = {name for name, attempt in self._attempts.items() if attempt.lease_is_unused}
+        self.refused: list[Attempt] = []
+        for attempt in attempts:
+            attempt.lease_is_unused, attempt.may_run = False, True
+
+    def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+        name = asked.operation.name
+        attempt = self._attempts[name]
         attempt.error = _with_remedy(attempt.vm, error_of(outcome))
-        if attempt.error is None and not isinstance(outcome, RocksError):
+        if isinstance(outcome, RocksError):
+            if outcome.nothing_done:
+                attempt.error = HostError(f"{name} is not started: {outcome}")
+                attempt.may_run, attempt.lease_is_unused = False, name in self._unused
+            elif isinstance(outcome, HostError):
+                attempt.error = HostError(
+                    f"whether {name} runs is not known: {outcome}. Start it again, or rocks stop host vm {name}"
+                )
+        elif attempt.error is None:
             assert attempt.spec is not None
             attempt.notes = attempt.spec.notes + outcome.notes
-        elif not isinstance(outcome, RocksError):
-            refused.append(attempt)
-        elif outcome.nothing_done:
-            attempt.error = HostError(f"{name} is not started: {outcome}")
-            attempt.may_run, attempt.lease_is_unused = False, is_unused[name]
-        elif isinstance(outcome, HostError):
-            attempt.error = HostError(
-                f"whether {name} runs is not known: {outcome}. Start it again, or rocks stop host vm {name}"
-            )
-    _free_unused_leases(database, fleet, refused)
+        else:
+            self.refused.append(attempt)
+        return ()
 
 
 def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:

@@ -34,7 +34,7 @@ from rocks.storage.broker.broker import (
     node_authority,
     own_broker,
 )
-from rocks.storage.broker.documents import TAG
+from rocks.storage.broker.definitions import TAG
 from rocks.storage.volumes.nodes import hosts_without_right
 from rocks.trust.x509 import CertificateInfo, CertificateSpec
 
@@ -130,14 +130,13 @@ def list_certificates(database: Database, names: Sequence[str] | None) -> list[L
 def deploy_certificates(
     database: Database,
     names: Sequence[str],
-    settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
     """Deploy each host's newest certificate; yields (host, older certificates that this revoked, or the error).
 
     The broker gets the revocation list at the end. Nodes get it by `deploy_revocation_list`, these hosts too: the list
     that was deployed with the certificate is older than the revocation.
     """
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     without = hosts_without_right(database, names, broker_elsewhere(database))
     allowed = [name for name in names if name not in without]
     hosts = {host.name: host for host in fleet_addresses(database, allowed)}
@@ -197,9 +196,7 @@ def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, l
     return revoked
 
 
-def deploy_revocation_list(
-    database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
-) -> dict[str, RocksError]:
+def deploy_revocation_list(database: Database, passing_over: Collection[str] = ()) -> dict[str, RocksError]:
     """Deploy the revocation list to all nodes with a certificate: their daemons then end open transfers.
 
     A node whose newest certificate is not deployed yet uses the one before, and gets the list as well. Returns the
@@ -210,7 +207,7 @@ def deploy_revocation_list(
     names = [
         name for name in authority.certificates() if name not in without and authority.has_any_deployed(name)
     ]
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
     database.commit()
     jobs = {name: partial(_deploy_list, host, chosen) for name, host in hosts.items()}

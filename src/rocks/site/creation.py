@@ -59,7 +59,7 @@ def _read_text(file: str) -> str:
     return data.decode("utf-8")
 
 
-def create_site(database: Database, plan: SitePlan, settings: FleetSettings | None = None) -> bool:
+def create_site(database: Database, plan: SitePlan) -> bool:
     """Enter the site, and make the SSH key by which it reaches its hosts; whether the site is new.
 
     The same site again changes nothing, except that a key that is missing is made.
@@ -69,7 +69,7 @@ def create_site(database: Database, plan: SitePlan, settings: FleetSettings | No
     present = global_attributes(database)
     if present.get(_FRONTEND):
         _check_same(database, plan, present)
-        ensure_own_key(settings or FleetSettings())
+        ensure_own_key(FleetSettings())
         return False
     taken = physical_hosts(database)
     if taken:
@@ -78,7 +78,7 @@ def create_site(database: Database, plan: SitePlan, settings: FleetSettings | No
             f"frontend: run rocks set attr {_FRONTEND} NAME"
         )
     _enter(database, plan)
-    ensure_own_key(settings or FleetSettings())
+    ensure_own_key(FleetSettings())
     return True
 
 

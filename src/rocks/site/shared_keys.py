@@ -54,7 +54,6 @@ def share_keys(
     names: Sequence[str],
     confirm: Callable[[PresentedKey], bool],
     replace: bool = False,
-    settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, SharedKey | RocksError]]:
     """Record the host key of each host and install our key there; yields (host, result or error).
 
@@ -63,7 +62,7 @@ def share_keys(
     itself is skipped. HostError for a host with another key than the recorded one, unless `replace` is true;
     StateError for a key that is not confirmed.
     """
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names) if not host.is_local}
     database.commit()
     if hosts:

@@ -97,11 +97,6 @@ def record_of_both(old: str, new: str) -> str:
     return _record(before["user"] | after["user"], before["group"] | after["group"])
 
 
-def count_ours(record: str) -> int:
-    """The number of accounts in the record."""
-    return len(_read_record(record)["user"])
-
-
 def _range(text: str, kind: str) -> tuple[int, int]:
     """The lowest and highest number of people's accounts or groups; never below 500, where those of the system are."""
     found = dict(re.findall(rf"(?m)^\s*({kind}_MIN|{kind}_MAX)\s+([0-9]{{1,9}})\s*$", text))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.fleet.settings import FleetSettings
     from rocks.trust.account_rules import Accounts
 
 _FOLDER = Path("/etc")
@@ -42,7 +41,7 @@ def read_own_accounts() -> Accounts:
 
 
 def sync_accounts(
-    database: Database, names: Sequence[str], accounts: Accounts, settings: FleetSettings | None = None
+    database: Database, names: Sequence[str], accounts: Accounts
 ) -> Iterator[tuple[str, bool | RocksError]]:
     """Have the accounts on each host, and those that came before and are gone here no longer.
 
@@ -53,7 +52,7 @@ def sync_accounts(
     def plan(host: str, found: Mapping[str, bytes]) -> list[FileChange]:
         return account_changes(found, accounts)
 
-    yield from sync_files(database, names, ACCOUNT_FILES, plan, LOCKS, settings)
+    yield from sync_files(database, names, ACCOUNT_FILES, plan, LOCKS)
 
 
 def account_changes(found: Mapping[str, bytes], accounts: Accounts) -> list[FileChange]:

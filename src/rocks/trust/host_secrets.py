@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.fleet.settings import FleetSettings
 
 FOLDER = "/etc/rocks/sec_attr"
 """On a host: root's own folder; a file is named like its attribute, and has its value and no line end."""
@@ -41,9 +40,7 @@ exit $status
 """
 
 
-def sync_secrets(
-    database: Database, names: Sequence[str], settings: FleetSettings | None = None
-) -> Iterator[tuple[str, bool | RocksError]]:
+def sync_secrets(database: Database, names: Sequence[str]) -> Iterator[tuple[str, bool | RocksError]]:
     """Have the secret attributes of each host there, and no others; yields (host, whether it changed, or the error).
 
     A host has its own and the global ones, of which its own count. Those that the frontend itself uses, such as the
@@ -58,7 +55,7 @@ def sync_secrets(
             FileChange(path, value, _SECRET) for path, value in expected.items() if found.get(path) != value
         ]
 
-    yield from sync_files(database, names, [FOLDER], plan, settings=settings)
+    yield from sync_files(database, names, [FOLDER], plan)
 
 
 def _values(database: Database, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.agent.replies import prefetch
+from rocks.agent.calls import prefetch
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.facts import ConsoleRequest, DiskPlace, DocumentsRequest, FactsRequest, Fence
 from rocks.fleet.wire.requests import (
@@ -21,9 +21,9 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.machine.host import operations
 from rocks.machine.host.host import Host
+from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt import accelerator
 from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.machine.host.machine import read_machine
 from rocks.network.host.fake import FakeLinks
 from tests.contract.agents import VLAN, Agent, start, xml
 

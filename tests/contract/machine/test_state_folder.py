@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rocks.agent.replies import reply_to
+from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.fleet.host.state_folder import Place

@@ -104,7 +104,7 @@ class Site(NamedTuple):
         """With the parts of the server that act: poller, workers, and what drives computesets."""
         stop = threading.Event()
         settings, rocks = self.configuration, Rocks(self.simulator, 60)
-        guard = Guard(settings.database, "computesets", "test")
+        guard = Guard(settings.database, "computesets")
         driver = Driver(settings, guard, batch or HostList(self.pool, HOSTS))
         parts = (self.poller.run, Workers(settings, self.pool, rocks).run, driver.run)
         threads = [threading.Thread(target=part, args=(stop,)) for part in parts]
@@ -174,7 +174,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         computesets=ComputesetSettings(grace_seconds=2.0),
         batch=BatchSettings(hosts=HOSTS),
     )
-    guard = Guard(nucleus_settings, "poller", "test")
+    guard = Guard(nucleus_settings, "poller")
     assert guard.take()
     often = dataclasses.replace(configuration, poll=PollSettings(power_seconds=0.5, topology_seconds=1.0))
     poller = Poller(often, Rocks(simulator, 60), guard)

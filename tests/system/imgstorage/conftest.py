@@ -11,7 +11,7 @@ import pytest
 from lab import broker
 from lab.broker import BrokerPlace
 from rocks.machine import start as vm_start
-from rocks.storage.broker.documents import BrokerNode, definitions
+from rocks.storage.broker.definitions import BrokerNode, definitions
 from rocks.storage.bus import Bus, Limits
 from rocks.storage.bus.service import Handler
 from rocks.trust.authority import Authority

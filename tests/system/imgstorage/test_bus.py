@@ -13,7 +13,7 @@ import pytest
 
 from rocks.core.errors import BusyError, ToolError
 from rocks.core.process import start_with_pipes
-from rocks.storage.broker.documents import MAX_DELIVERIES
+from rocks.storage.broker.definitions import MAX_DELIVERIES
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,

@@ -91,7 +91,7 @@ def test_unmap_without_changes_does_not_wait_for_the_copy(site: ImageSite) -> No
     site.wait_for(lambda: bool(transfers._open), "a transfer")
     site.ask(wire.UnmapZvol(ZVOL), deadline_seconds=10)
     assert site.row(ZVOL)["word"] == "unmapped"
-    assert not transfers._open
+    site.wait_for(lambda: not transfers._open, "the end of the transfer")
     assert site.leftovers(HOST) == []
     site.ask(wire.SetAttrs((("uploadspeed", None),)))
     site.map_local(ZVOL)

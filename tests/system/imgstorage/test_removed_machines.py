@@ -19,7 +19,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import VirtualMachine
 from rocks.machine import removal as vm_removal
 from rocks.storage.client import asking
-from rocks.storage.nas import image_records, rows
+from rocks.storage.nas import image_records, listing
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
@@ -177,7 +177,7 @@ def test_a_nas_of_an_earlier_release_keeps_the_images(
 ) -> None:
     """It would ignore the UUID, and does not report whose its images are."""
     used(storage, "older")
-    image_row = rows.image_row
+    image_row = listing.image_row
 
     def earlier(*arguments: object) -> dict[str, object]:
         row = image_row(*arguments)  # type: ignore[arg-type]

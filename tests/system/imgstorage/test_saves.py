@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rocks.agent.replies import reply_to
+from rocks.agent.calls import reply_to
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.fleet import Fleet

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.storage.bus import Asker
 from rocks.storage.client import asking
-from rocks.storage.life.events import HostLost
+from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Copy
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
@@ -326,10 +326,10 @@ def test_changes_of_an_image_that_no_host_has_are_given_up(storage: Storage) -> 
 
 
 def hold(storage: Storage, volume: str) -> None:
-    """Have the NAS take the image's host for lost."""
+    """Have the NAS find that the volume contradicts its record."""
     service = storage.images.nas.service
     image = service._engine.image_of(volume)
     assert image is not None and image.owner is not None
-    refusal = service._engine.take(image.image_id, HostLost(image.owner, "it does not answer"))
+    refusal = service._engine.take(image.image_id, Contradicted("the volume is newer"))
     assert refusal is None, refusal
     storage.images.wait_for_state(volume, "blocked")

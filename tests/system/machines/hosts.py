@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rocks.agent.replies import reply_to
+from rocks.agent.calls import reply_to
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.agent_line import AgentLine
 from rocks.fleet.connection import CommandOutput, DownError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
-from rocks.machine.host import disk_copies as image_copies
+from rocks.machine.host import disk_requests
 from rocks.machine.host.files.bases import receive_base
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
@@ -259,7 +259,7 @@ class AgentProgram:
         if mode == "receive-image":
             receive_base(BaseImage(names[0], names[1], int(names[2]), 0), self._read)
         elif mode == "send-disk":
-            image_copies.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
+            disk_requests.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
         elif mode == "move-disk-from":
             disk_moves.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
         elif mode == "move-disk-to":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.machine.host.machine import read_machine
+from rocks.machine.host.host_facts import read_machine
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 

@@ -82,7 +82,6 @@ def nucleus_settings(worker_schema: DatabaseSettings) -> DatabaseSettings:
         for (table,) in cursor.fetchall():
             if table not in ("schema_version", "lease", "source"):
                 cursor.execute(f"DELETE FROM {table}")
-        cursor.execute("UPDATE lease SET holder = '', since = NULL, until = NULL")
         cursor.execute("DELETE FROM source WHERE name = 'image'")
         cursor.execute("UPDATE source SET observed = NULL, row_count = 0, failures = 0, last_error = NULL")
         connection.commit()
@@ -150,7 +149,7 @@ def rounds(
     from tests.system.nucleus.slurm_rounds import Rounds  # which imports this module
 
     monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
-    guard = Guard(pool.settings, "computesets", "test")
+    guard = Guard(pool.settings, "computesets")
     assert guard.take()
     batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
     yield Rounds(pool, guard, batch, cluster_number)

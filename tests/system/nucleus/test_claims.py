@@ -45,7 +45,7 @@ def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cl
             operations.insert_operation(session, NewOperation(kind, "ann", cluster_number, node))
             for kind, node in (("poweron", a), ("poweroff", a), ("poweron", b))
         ]
-    guard, one, other = Guard(pool.settings, "worker.w1", "w1"), claimant(), claimant("w2")
+    guard, one, other = Guard(pool.settings, "worker.w1"), claimant(), claimant("w2")
     assert guard.take()
     first, second = claim(pool, one), claim(pool, one)
     assert first and second and [first.id, second.id] == [asked[0].id, asked[2].id]
@@ -95,7 +95,7 @@ def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
         second = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
     assert first.id < second.id
     monkeypatch.undo()
-    guard, one = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    guard, one = Guard(pool.settings, "worker.w1"), claimant()
     assert guard.take()
     claimed = claim(pool, one)
     assert claimed and claimed.id == first.id and claim(pool, one) is None
@@ -109,7 +109,7 @@ def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
         nodes = [node.id for node in clusters.nodes_of(session, SYSTEM, [number])[number]]
         for node in nodes:
             operations.insert_operation(session, NewOperation("poweron", "ann", number, node))
-    guards = [Guard(pool.settings, f"worker.w{number}", "test") for number in range(7)]
+    guards = [Guard(pool.settings, f"worker.w{number}") for number in range(7)]
     assert all(guard.take() for guard in guards)
     with ThreadPoolExecutor(4) as threads:
         claimed = list(threads.map(lambda n: claim(pool, claimant(f"w{n}", per_host=3)), range(7)))
@@ -128,7 +128,7 @@ def test_projects_have_their_turns(pool: Pool) -> None:
         one: ask(pool, one, nodes[one][:count], f"p{n}")
         for n, (one, count) in enumerate(((greedy, 8), (second, 8), (little, 1)))
     }
-    guard, one = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    guard, one = Guard(pool.settings, "worker.w1"), claimant()
     assert guard.take()
     order = [found.id for found in (claim(pool, one) for _ in range(5)) if found]
     first, other = asked[greedy], asked[second]
@@ -142,7 +142,7 @@ def test_one_thread_serves_projects_in_turn(pool: Pool) -> None:
         numbers = [add_cluster(session, f"vc{n}", 3, f"p{n}") for n in range(2)]
         nodes = [list(compute_numbers(session, one)) for one in numbers]
     asked = [ask(pool, one, of, f"p{n}") for n, (one, of) in enumerate(zip(numbers, nodes, strict=True))]
-    guard, worker, order = Guard(pool.settings, "worker.w1", "w1"), claimant(threads=1), []
+    guard, worker, order = Guard(pool.settings, "worker.w1"), claimant(threads=1), []
     assert guard.take()
     while found := claim(pool, worker):
         order.append(found.id)
@@ -161,7 +161,7 @@ def test_busy_projects_leave_room_to_others_however_many_they_are(pool: Pool, fe
         little = add_cluster(session, "vc9", 2, "p9")
         session.execute("UPDATE node SET physical_host = 'host-0'")
         nodes = {one: list(compute_numbers(session, one)) for one in (*busy, little)}
-    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant(**few)
+    guard, worker = Guard(pool.settings, "worker.w1"), claimant(**few)
     assert guard.take()
     for n, one in enumerate(busy):
         ask(pool, one, nodes[one], f"p{n}")
@@ -177,7 +177,7 @@ def test_a_repeated_step_of_an_attempt_does_not_meet_the_next_one(pool: Pool, cl
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
     ask(pool, cluster_number, [node])
-    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    guard, worker = Guard(pool.settings, "worker.w1"), claimant()
     assert guard.take()
     first = claim(pool, worker)
     assert first
@@ -198,7 +198,7 @@ def test_a_claim_whose_commit_was_not_answered_is_found_again(pool: Pool, cluste
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
     (asked,) = ask(pool, cluster_number, [node])
-    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    guard, worker = Guard(pool.settings, "worker.w1"), claimant()
     assert guard.take()
     with pool.transaction() as session:
         assert worker.claim(session)  # it is committed, and the worker does not learn of it

@@ -15,7 +15,7 @@ from nucleus.computesets.host_list import allocations
 from nucleus.configuration import DatabaseSettings
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.host_jobs import HostJob
+from nucleus.mirror.hosts import HostJob
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset, NewOperation, Node
 from nucleus.states import PENDING, RUNNING

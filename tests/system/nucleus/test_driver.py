@@ -53,7 +53,7 @@ def hands() -> Hands:
 @pytest.fixture
 def turn(pool: Pool, hands: Hands) -> Iterator[Callable[[], None]]:
     """A round of a driver that has the lease, with four hosts."""
-    guard = Guard(pool.settings, "computesets", "test")
+    guard = Guard(pool.settings, "computesets")
     assert guard.take()
     driver = Driver(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"]), hands.clock)
     yield driver.round
@@ -99,7 +99,7 @@ def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_runnin
     pool: Pool, cluster_number: int, kind: type[HostList]
 ) -> None:
     sql(pool, "ALTER TABLE host_job AUTO_INCREMENT = 1")
-    guard = Guard(pool.settings, "computesets", "test")
+    guard = Guard(pool.settings, "computesets")
     assert guard.take()
     driver = Driver(Configuration(), guard, kind(pool, ["h0", "h1", "h2", "h3"]))
     with pool.transaction() as session:
@@ -335,7 +335,7 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror.pool import Guard
 from rocks.core.errors import RocksError
 
-guard = Guard(DatabaseSettings(*sys.argv[1:]), "poller", "stopped", 1)
+guard = Guard(DatabaseSettings(*sys.argv[1:]), "poller", 1)
 print(guard.take(), flush=True)
 sys.stdin.readline()
 try:
@@ -357,7 +357,7 @@ def test_a_process_that_is_stopped_loses_its_lease_and_writes_nothing_when_it_go
     try:
         assert stopped.stdout.readline() == b"True\n"
         stopped.send_signal(signal.SIGSTOP)
-        second = Guard(nucleus_settings, "poller", "second")
+        second = Guard(nucleus_settings, "poller")
         wait_until(second.take, "the end of the lease")
         stopped.send_signal(signal.SIGCONT)
         stopped.stdin.write(b"go on\n")

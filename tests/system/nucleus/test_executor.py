@@ -109,7 +109,7 @@ def test_an_iso_of_the_operators_is_offered_and_attached(
 ) -> None:
     assert isinstance(service.executor, Simulator)
     service.executor.library["debian-12.iso"] = 700
-    executor, guard = SocketExecutor(str(tmp_path / "executor.sock")), Guard(pool.settings, "poller", "test")
+    executor, guard = SocketExecutor(str(tmp_path / "executor.sock")), Guard(pool.settings, "poller")
     assert guard.take()
     poller = Poller(Configuration(), Rocks(executor, 60), guard)
     poller.poll()

@@ -52,7 +52,7 @@ class Post:
     def __init__(self, pool: Pool, letters: Letters, port: int, text_file: str = "") -> None:
         self.pool, self.letters, self.hands = pool, letters, Hands()
         settings = MailSettings(f"127.0.0.1:{port}", "nucleus@site.example", text_file)
-        self._guard = Guard(pool.settings, "reservations", "test")
+        self._guard = Guard(pool.settings, "reservations")
         assert self._guard.take()
         self._controller = Controller(
             Configuration(database=pool.settings, mail=settings), self._guard, self.hands.clock

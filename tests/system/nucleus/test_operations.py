@@ -58,7 +58,7 @@ def simulator() -> Simulator:
 @pytest.fixture
 def nodes(nucleus_settings: DatabaseSettings, simulator: Simulator, pool: Pool) -> dict[str, Node]:
     """The nodes of the mirror, after a poll."""
-    guard = Guard(nucleus_settings, "poller", "test")
+    guard = Guard(nucleus_settings, "poller")
     assert guard.take()
     Poller(_SETTINGS, Rocks(simulator, 60), guard).poll(commands.SOURCES)
     guard.release()

@@ -31,7 +31,7 @@ def simulator() -> Simulator:
 @pytest.fixture
 def poller(nucleus_settings: DatabaseSettings, simulator: Simulator) -> Iterator[Poller]:
     """A poller that has the lease."""
-    guard = Guard(nucleus_settings, "poller", "test")
+    guard = Guard(nucleus_settings, "poller")
     assert guard.take()
     yield Poller(
         Configuration(site=SiteSettings("9.9.9.9", "", "ntp.example.org")), Rocks(simulator, 60), guard
@@ -117,7 +117,7 @@ def test_commands_that_take_longer_than_the_lease_lose_nothing(
             time.sleep(4)
             return simulator.run(arguments, deadline_seconds)
 
-    guard = Guard(nucleus_settings, "poller", "test", lease_seconds=1)
+    guard = Guard(nucleus_settings, "poller", lease_seconds=1)
     assert guard.take()
     Poller(Configuration(), Rocks(Slow(), 60), guard).poll()
     guard.release()

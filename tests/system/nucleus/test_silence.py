@@ -59,7 +59,7 @@ def test_the_poller_goes_on_when_the_database_answers_again(
     nucleus_settings: DatabaseSettings, pool: Pool, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Configuration(poll=PollSettings(power_seconds=0.1, topology_seconds=0.1))
-    poller = Poller(settings, Rocks(simulator, 60), Guard(nucleus_settings, "poller", "test"))
+    poller = Poller(settings, Rocks(simulator, 60), Guard(nucleus_settings, "poller"))
     stop = threading.Event()
     thread = threading.Thread(target=poller.run, args=(stop,))
     thread.start()

@@ -66,7 +66,7 @@ class Process:
             database=pool.settings, images=ImageSettings(folder=str(folder / "images"))
         )
         self.executor = SiteExecutor(machines, self.configuration.images.folder)
-        self._guard = Guard(pool.settings, "reservations", "test")
+        self._guard = Guard(pool.settings, "reservations")
         assert self._guard.take()
         self.restart()
 

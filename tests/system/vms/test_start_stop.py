@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.machine.host.machine import read_machine
+from rocks.machine.host.host_facts import read_machine
 from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.waiting import wait_until
 

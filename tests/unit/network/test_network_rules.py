@@ -10,9 +10,9 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.process import run_checked
 from rocks.fleet.wire.links import LinkSpec
 from rocks.inventory.records import Network
-from rocks.network import vlan_lines as rendered
+from rocks.network import guest_connections
 from rocks.network.address_plan import next_addresses
-from rocks.network.guest_connections import vlan_device
+from rocks.network.guest_connections import vlan_device, vlan_lines
 from rocks.network.host import links
 from rocks.network.interface_rules import Subnet
 from rocks.network.network_rules import (
@@ -22,7 +22,6 @@ from rocks.network.network_rules import (
     read_addresses,
     read_mtu,
 )
-from rocks.network.vlan_lines import vlan_lines
 from rocks.network.vlan_pool import plan_vlan, read_pool
 
 PRIVATE = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
@@ -165,7 +164,7 @@ def test_the_line_is_valid_for_any_name() -> None:
 
 
 def test_the_lines_silence_the_host_as_the_agent_does() -> None:
-    assert [(family, name, str(value)) for family, name, value in rendered._SILENT] == list(
+    assert [(family, name, str(value)) for family, name, value in guest_connections._SILENT] == list(
         links._ISOLATION_SYSCTLS
     )
 

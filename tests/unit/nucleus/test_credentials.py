@@ -18,20 +18,19 @@ from nucleus.api.credentials import (
     new_token,
     password_fits,
     read_credentials,
-    same_secret,
     seal,
     signature_fits,
     unseal,
 )
-from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem
+from nucleus.api.throttles import Failures
 
 
 def test_a_token_is_read_and_its_secret_is_not_stored() -> None:
     token = new_token()
     sent = read_credentials(f"Bearer {token.text}", {})
     assert sent == SentToken(token.id, token.secret_sha256) == read_credentials(f"token {token.text}", {})
-    assert same_secret(token.secret_sha256, sent.secret_sha256)
+    assert token.secret_sha256 == sent.secret_sha256
     assert token.text.encode() not in token.secret_sha256 and len(token.text) == 56
 
 

@@ -152,7 +152,7 @@ _BATCH = BatchSettings("slurm", "virt")
 
 
 def _missing(configuration: dict[str, str], partition: dict[str, str]) -> list[str]:
-    found = SlurmSettings(configuration, partition, frozenset(["alp1"]))
+    found = SlurmSettings(configuration, partition, frozenset(["alp1"]), (997, 997))
     return missing_settings(found, _BATCH, ["alp1"], 120.0)
 
 
@@ -187,6 +187,22 @@ def test_a_setting_that_is_missing_is_named(key: str, value: str) -> None:
 def test_time_after_the_walltime_and_the_users_accounts_are_needed() -> None:
     (line,) = _missing(_CONFIGURATION, {**_PARTITION, "OverTimeLimit": "NONE"})
     assert line.startswith("OverTimeLimit")
-    found = SlurmSettings(_CONFIGURATION, _PARTITION, frozenset())
+    found = SlurmSettings(_CONFIGURATION, _PARTITION, frozenset(), (997, None))
     (line,) = missing_settings(found, _BATCH, ["alp1"], 120.0)
     assert "sacctmgr add user nucleus account=alp1" in line
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "missing"),
+    [
+        (997, 4294967294, "slurmctld does not know the user nucleus by the number 997"),
+        (997, 998, "slurmctld does not know the user nucleus by the number 997"),
+        (None, 997, "this machine has no user nucleus"),
+    ],
+)
+def test_slurm_knows_the_service_by_the_number_of_its_user(
+    here: int | None, there: int, missing: str
+) -> None:
+    found = SlurmSettings(_CONFIGURATION, _PARTITION, frozenset(["alp1"]), (here, there))
+    (line,) = missing_settings(found, _BATCH, ["alp1"], 120.0)
+    assert line.startswith(missing)

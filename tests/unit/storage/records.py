@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from rocks.storage.life import effects
 from rocks.storage.life.events import (
+    Contradicted,
     Delete,
     EffectDone,
     Event,
     Grow,
     HostDone,
     HostFailed,
-    HostLost,
     Map,
     Move,
     Restore,
@@ -136,7 +136,7 @@ def record(state: State) -> Image:
     if state == MAPPED:
         return mapped
     if state == BLOCKED:
-        return after(mapped, HostLost(HOST, "no power"))
+        return after(mapped, Contradicted("the volume is newer"))
     seeding = after(mapped, StartSeed())
     if state == SEEDING:
         return seeding

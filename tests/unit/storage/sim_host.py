@@ -19,7 +19,7 @@ from rocks.storage.host.engine import HostEngine, Sequences
 from rocks.storage.life.events import CopyFound, Event
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.nas.hosts import event_of
+from rocks.storage.nas.host_requests import event_of
 from rocks.storage.wire.messages import read_message
 from tests.unit.storage.sim_store import NAS, ZVOL, Ask, BrokenRuleError, MemoryStore
 from tests.unit.storage.sim_volumes import GIB, Content, Volume, transfer

@@ -212,7 +212,7 @@ class Nas:
         self.volume.size_bytes = effect.size_bytes
         return Facts(size_bytes=effect.size_bytes, volume_guid="77")
 
-    def _do_EnsureLease(self, effect: effects.EnsureLease) -> None:
+    def _do_EnsureGrant(self, effect: effects.EnsureGrant) -> None:
         reason = why_refused(effect, self.standing)
         if reason is not None:
             raise IncoherentError(reason)

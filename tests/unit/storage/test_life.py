@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rocks.storage.life import events
-from rocks.storage.life.states import State, is_stable
+from rocks.storage.life.states import STATES, State
 from tests.generated import examples
 from tests.unit.storage.sim_volumes import BLOCKS
 from tests.unit.storage.world import HOST_FAILURES, HOSTS, NAS_FAILURES, World
@@ -97,13 +97,13 @@ GROWTH: dict[Move, int] = {lambda world, order: world.ask_for("grow"): 6}
 @given(seed=st.integers(0, 2**32))
 def test_life(seed: int) -> None:
     """`make test-random` has fresh seeds."""
-    assert is_stable(live_long(World(), seed, 60))
+    assert STATES[live_long(World(), seed, 60)].is_stable
 
 
 @pytest.mark.parametrize("seed", range(LONG_LIVES))
 def test_long_life(seed: int) -> None:
     """The same from a seed, with more moves."""
-    assert is_stable(live_long(World(), seed, 300))
+    assert STATES[live_long(World(), seed, 300)].is_stable
 
 
 @pytest.mark.parametrize("seed", range(LONG_LIVES // 2))
@@ -111,5 +111,5 @@ def test_long_life_of_an_image_that_grows(seed: int) -> None:
     """No guest has a disk of another size than the volume, and no copy of another size is taken for the image."""
     world = World()
     first = world.nas.volume.size_bytes
-    assert is_stable(live_long(world, seed, 300, grows=True))
+    assert STATES[live_long(world, seed, 300, grows=True)].is_stable
     assert world.nas.volume.size_bytes >= first

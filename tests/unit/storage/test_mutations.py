@@ -107,7 +107,7 @@ def old_holds_stay(image: Image, event: Any, now: int) -> Any:
 def confirmed_without_verifying(image: Image, event: Any, now: int) -> Any:
     """The NAS believes the host."""
     found = SEQUENCES["confirm"](image, event, now)
-    return tuple(one for one in found if isinstance(one, effects.EnsureLease))
+    return tuple(one for one in found if isinstance(one, effects.EnsureGrant))
 
 
 MACHINES: dict[str, Machine] = {

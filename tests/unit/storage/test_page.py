@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.storage import picture
+from tests.unit.storage import picture
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "image-storage-internals.md"

@@ -13,7 +13,7 @@ from rocks.storage.life import events
 from rocks.storage.life.events import Event
 from rocks.storage.life.image import Image, Outcome, Rejection
 from rocks.storage.life.machine import Machine, is_ready
-from rocks.storage.life.states import BLOCKED, LOCAL, MAPPED, UNMAPPED, is_stable
+from rocks.storage.life.states import BLOCKED, LOCAL, MAPPED, STATES, UNMAPPED
 from rocks.storage.nas.sequences import MACHINE
 from tests.unit.storage.sim_host import Host
 from tests.unit.storage.sim_nas import Nas
@@ -229,14 +229,6 @@ class World:
         if owner is None or not self.nas.is_up:
             return
         self.hosts[owner].power_off()
-        if self.operations % 3 and self.image.state != BLOCKED:
-            self.give_up_held(owner)  # directly: nobody has declared the host lost before
-            return
-        self.request(events.HostLost(owner, "switched off"))
-        if self.image.state == BLOCKED:
-            self.give_up_held(owner)
-
-    def give_up_held(self, owner: str) -> None:
         self.given_up.add(owner)
         self.request(events.Abandon(self.new_id("abandon"), "it burns", is_fenced=True))
         self.frontend.holder, self.frontend.is_mapped = None, False
@@ -341,7 +333,7 @@ class World:
     def _is_settled(self) -> bool:
         busy = any(host.is_busy and host.name not in self.given_up for host in self.hosts.values())
         image = self.image
-        return is_stable(image.state) and not is_ready(image) and not busy and not self.messages
+        return STATES[image.state].is_stable and not is_ready(image) and not busy and not self.messages
 
     def _one_turn(self, turn: int, order: random.Random) -> None:
         image = self.image

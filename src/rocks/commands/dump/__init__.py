@@ -168,7 +168,7 @@ class AppliancePart(DumpPart):
 
     def run(self) -> None:
         """Add the output of the command for these appliances."""
-        from rocks.site.dumps.first_row_records import other_appliances
+        from rocks.site.dumps.first_rows import other_appliances
 
         others = other_appliances(self.db)
         if others:
@@ -195,8 +195,7 @@ class FirstRows(DumpPart):
 
     def run(self) -> None:
         """Add the commands."""
-        from rocks.site.dumps.first_row_records import changed_appliances, missing_boot_actions
-        from rocks.site.dumps.first_rows import first_names
+        from rocks.site.dumps.first_rows import changed_appliances, first_names, missing_boot_actions
 
         lines: list[tuple[str, ...]] = [("remove", "appliance", name) for name in changed_appliances(self.db)]
         lines += [("remove", "bootaction", name) for name in missing_boot_actions(self.db)]

@@ -23,7 +23,7 @@ TAG = "shape"
 """Key of the class name of a Union's member."""
 
 _readers: Dict[Tuple[Any, bool], Reader] = {}
-_union_members: Dict[type, bool] = {}
+_union_members: Dict[type, str] = {}
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -34,8 +34,8 @@ def encode(value: Any) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
     fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if _is_tagged(type(value)):
-        fields[TAG] = type(value).__name__
+    if type(value) in _union_members:
+        fields[TAG] = _union_members[type(value)]
     return fields
 
 
@@ -70,12 +70,18 @@ def read_shape(shape: Type[Shape], fields: Mapping[str, Any]) -> Shape:
 
 def tagged(cls: Type[Shape]) -> Type[Shape]:
     """Mark a shape as a member of some Union, so that `encode` writes its class name beside its fields."""
-    _union_members[cls] = True
+    _union_members[cls] = cls.__name__
     return cls
 
 
-def _is_tagged(cls: type) -> bool:
-    return _union_members.get(cls, False)
+def tagged_as(name: str) -> Callable[[Type[Shape]], Type[Shape]]:
+    """The same under another name: records of earlier versions have it."""
+
+    def mark(cls: Type[Shape]) -> Type[Shape]:
+        _union_members[cls] = name
+        return cls
+
+    return mark
 
 
 def _reader(kind: Any, is_lenient: bool) -> Reader:
@@ -154,7 +160,7 @@ def _optional_reader(kind: Any, is_lenient: bool) -> Reader:
 
 
 def _union_reader(members: Tuple[Any, ...], is_lenient: bool) -> Reader:
-    by_name = {member.__name__: member for member in members}
+    by_name = {_union_members.get(member, member.__name__): member for member in members}
 
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, dict):
@@ -172,7 +178,7 @@ def _shape_reader(cls: Any, is_lenient: bool) -> Reader:
     fields = dataclasses.fields(cls)
     names = {field.name for field in fields}
     required = [field.name for field in fields if not is_lenient or field.default is dataclasses.MISSING]
-    known = {*names, TAG} if _is_tagged(cls) else names
+    known = {*names, TAG} if cls in _union_members else names
 
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, dict):

@@ -5,14 +5,7 @@ from __future__ import annotations
 HAVE, DIFFERS, CHECKED, STORED = "have", "differs", "checked", "stored"
 """How the receiver's lines begin: bytes that it has, from where on they differ, bytes read back, the digest."""
 
-_MOVING = ".moving"
-
 
 def moving_path(path: str) -> str:
     """The file of a disk that is not complete yet; it is no disk of a machine."""
-    return f"{path}{_MOVING}"
-
-
-def is_moving_path(path: str) -> bool:
-    """Whether the file is an incomplete disk."""
-    return path.endswith(_MOVING)
+    return f"{path}.moving"

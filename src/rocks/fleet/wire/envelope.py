@@ -37,9 +37,9 @@ class VersionError(StateError):
         self.theirs = theirs
 
 
-def agent_archive_name(version: str = rocks.__version__) -> str:
+def agent_archive_name() -> str:
     """File name of the archive that `make agent` builds."""
-    return f"rocks-agent-{version}.tar.gz"
+    return f"rocks-agent-{rocks.__version__}.tar.gz"
 
 
 def write_request(request: Request[Any]) -> bytes:

@@ -39,13 +39,11 @@ def resolve_attributes(
     return resolve(_members(database, names), _stored(database, names, attribute), rocks_version_attributes())
 
 
-def resolve_members(
-    database: Database, members: Sequence[Member], attribute: str | None = None
-) -> dict[str, dict[str, Resolved]]:
+def resolve_members(database: Database, members: Sequence[Member]) -> dict[str, dict[str, Resolved]]:
     """As `resolve_attributes`, for hosts whose rows the caller has read or is about to add; one statement."""
     if not members:
         return {}
-    stored = _stored(database, [member.hostname for member in members], attribute)
+    stored = _stored(database, [member.hostname for member in members], None)
     return resolve(members, stored, rocks_version_attributes())
 
 

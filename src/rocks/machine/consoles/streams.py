@@ -23,16 +23,14 @@ _NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
 """ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
 
 
-def stream_console(
-    database: Database, name: str, is_serial: bool, standard_input: int = 0, standard_output: int = 1
-) -> None:
-    """Relay the bytes of the console between it and the two descriptors, until one end closes.
+def stream_console(database: Database, name: str, is_serial: bool) -> None:
+    """Relay the bytes of the console between it and standard input and output, until one end closes.
 
     The serial line ends with Ctrl-] as well, the byte 0x1d. The screen speaks RFB (RFC 6143). UserError for a terminal
     or another user than root, StateError for a machine that does not run or has no such console, HostError.
     """
     check_root(name)
-    if os.isatty(standard_input):
+    if os.isatty(0):
         raise UserError(
             "stream=yes relays the bytes of the console over standard input and output, for a program, not for a "
             f"terminal: rocks open host console {name}"
@@ -40,9 +38,7 @@ def stream_console(
     with ExitStack() as opened:
         address, console = find_console(database, name)
         database.close()
-        relay_descriptors(
-            standard_input, standard_output, connect_console(opened, name, address, console, is_serial)
-        )
+        relay_descriptors(0, 1, connect_console(opened, name, address, console, is_serial))
 
 
 def connect_console(

@@ -14,7 +14,7 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_one
+from rocks.inventory.host_requests import ask_facts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
@@ -25,7 +25,7 @@ from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.moves.live_move_rules import check_no_doubt
-from rocks.machine.running_changes import change_request, check_place, notes_of
+from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec
 from rocks.storage.volumes import place_records as image_places
 
@@ -83,7 +83,7 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     if lease is not None:
         check_place(vm, lease)
         request = change_request(database, vm, lease, filters_of, detached=[disk.path])
-        notes_of(lease, perform_one(database, str(lease.host), request))
+        settled_change(lease, perform_one(database, str(lease.host), request))
         leases.uncover(database, name, (where, disk.path))
     vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
@@ -196,7 +196,7 @@ def _attach(
         raise StateError(f"{vm.name} {_NO_DISK} {disk.path} of {key[0]}: {holder} has it, and may be running")
     database.commit()
     try:
-        return notes_of(lease, perform_one(database, str(lease.host), request))
+        return settled_change(lease, perform_one(database, str(lease.host), request))
     except HostError:
         raise  # it may have attached the disk: the lease covers it until the command is repeated, or the machine stops
     except RocksError as error:
@@ -216,7 +216,4 @@ def _grow_on_host(
     outcome = perform_one(database, place, request)
     if isinstance(outcome, RocksError):
         raise HostError(f"{disk.path} of {vm.name} does not grow: {place} does not answer ({outcome})")
-    error = error_of(outcome)
-    if error is not None:
-        raise error
-    return outcome.notes
+    return notes_of(outcome)

@@ -15,6 +15,7 @@ from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_s
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.guest_links import links_locked
 from rocks.machine.host.host import Host
+from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt.change import (
     add_memory,
     attach_disk,
@@ -28,7 +29,6 @@ from rocks.machine.host.libvirt.change_plan import ChangeFacts, disk_to_attach, 
 from rocks.machine.host.libvirt.device_xml import disk_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.host.machine import read_machine
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.start import adapted, document_of, secure
 from rocks.machine.plan import is_active_domain

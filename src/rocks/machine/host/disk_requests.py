@@ -7,10 +7,12 @@ import stat
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.image_blocks import send_content
 from rocks.core.terminal import one_line
+from rocks.core.units import gigabytes
 from rocks.fleet.wire.disk_files import (
     UNREADABLE,
     GiveImageRequest,
@@ -182,3 +184,38 @@ def _device(record: "Dict[str, str]", users: "Dict[ImageKey, str]") -> ImageFact
     finally:
         os.close(descriptor)
     return ImageFact(path, record["machine"], size_bytes, size_bytes, True, users.get(key_of(status), ""))
+
+
+def send_disk(
+    host: Host, path: str, directory: str, machine: str, max_bytes: int, send: Callable[[bytes], None]
+) -> None:
+    """Write the stream of `rocks.core.image_blocks` of a raw disk with `send`.
+
+    StateError for a disk that is in use, before or afterwards, changes meanwhile, belongs to another than the machine,
+    or is larger than `max_bytes`; then what was sent is not the disk. HostError when it cannot be read.
+    """
+    try:
+        with unused_file(host, path, directory, machine) as (_, descriptor):
+            before = os.fstat(descriptor)
+            if before.st_size > max_bytes:
+                raise StateError(
+                    f"{path} is a disk of {gigabytes(before.st_size)}, and {gigabytes(max_bytes)} is the most that is "
+                    "copied; if it is meant to be that large, give size=GB"
+                )
+            send_content(descriptor, send)
+            after = os.fstat(descriptor)
+            check_unused(host, path, key_of(after))
+    except FileNotFoundError:
+        raise StateError(f"there is no file {path} on this host; was the machine ever started?") from None
+    except BrokenPipeError:
+        raise HostError("the frontend takes nothing of the disk any more") from None
+    except OSError as error:
+        raise HostError(f"{path} cannot be read: {error.strerror}") from None
+    if _version(before) != _version(after):
+        raise StateError(
+            f"{path} was changed while it was read; repeat the command while the machine is stopped"
+        )
+
+
+def _version(status: os.stat_result) -> "tuple[int, int, int]":
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -120,7 +120,7 @@ def _sriov() -> VfDriver:
 
 
 def _filters() -> FilterDriver:
-    from rocks.network.host.packet_filter.filters import Filters
+    from rocks.network.host.packet_filter.traffic_control import Filters
 
     return Filters()
 

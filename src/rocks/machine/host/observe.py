@@ -11,10 +11,10 @@ from rocks.machine.host.disks import read_disk
 from rocks.machine.host.guest_functions import release_older_vfs
 from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
+from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt.accelerator import known_accelerator
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.libvirt.stop import ensure_fenced
-from rocks.machine.host.machine import read_machine
 from rocks.machine.host.topology import read_shape
 from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.kernel_support import has_8021q, has_filters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from rocks.core.errors import RocksError, StateError
 from rocks.core.files import file_error
@@ -33,6 +33,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
+from rocks.machine import operation_plan as plans
 from rocks.machine.host.changes import change_domain, change_facts, grow_disk
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
@@ -48,7 +49,7 @@ from rocks.machine.host.observe import keep_out
 from rocks.machine.host.saves import forget_save, save_domain, save_facts
 from rocks.machine.host.snapshots import forget_restore, make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import LOCK_SECONDS, Turn, secure, start_domain, start_steps
-from rocks.machine.operation_plan import Observed, OperationPlan, plan_operation
+from rocks.machine.operation_plan import Observed, OperationPlan
 
 _THREADS = 4
 
@@ -133,16 +134,15 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         return start_domain(host, operation, turn)
     with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
-            from rocks.machine.host.moves.live import end_arrival  # rarely needed
-
-            return end_arrival(host, operation)
+            return _end_arrival(host, operation)
         steps, notes = _admit_and_plan(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
-        # without a domain its lease ends, and links of a changed one may differ
-        if not steps and not (_ends(operation) or isinstance(operation, ChangeDomain)):
-            return Change(False, notes)
-        return (_end if _ends(operation) else _ACTIONS[type(operation)])(host, operation)
+        if _ends(operation):  # without a domain its lease ends
+            return _end(host, operation)
+        if isinstance(operation, ChangeDomain):  # links may differ where the domain does not
+            return change_domain(host, operation)
+        return _OPERATIONS[type(operation)].act(host, operation) if steps else Change(False, notes)
 
 
 def _admit_and_plan(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
@@ -155,6 +155,11 @@ def _admit_and_plan(host: Host, operation: Operation, admit: Callable[[str, int]
     if isinstance(operation, ChangeDomain):
         return plan_change(operation, change_facts(host, operation))
     return plan_operation(operation, _observed(host, operation, domain))
+
+
+def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
+    """The plan of an operation but a start or a change. StateError, with the remedy, when the host refuses it."""
+    return _OPERATIONS[type(operation)].plan(operation, observed)
 
 
 def _observed(host: Host, operation: Operation, domain: Optional[DomainFact]) -> Observed:
@@ -198,6 +203,12 @@ def _stay(host: Host, operation: EndDeparture, is_paused: bool) -> Change:
     return change
 
 
+def _end_arrival(host: Host, operation: EndArrival) -> Change:
+    from rocks.machine.host.moves.live import end_arrival  # rarely needed
+
+    return end_arrival(host, operation)
+
+
 def _end(host: Host, operation: Any) -> Change:
     """End the domain and its lease: no start under it, or under an older one, is admitted afterwards.
 
@@ -230,16 +241,25 @@ def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[L
     return Change(change.changed or removed.changed, change.notes + removed.notes + notes)
 
 
-_ACTIONS: Dict[type, Callable[[Host, Any], Change]] = {
-    ChangeDomain: change_domain,
-    FreezeGuest: freeze_guest,
-    GrowDisk: grow_disk,
-    MakeSnapshot: make_snapshot,
-    PauseDomain: _pause,
-    RestoreSnapshot: restore_snapshot,
-    ResumeDomain: _resume,
-    SaveDomain: save_domain,
-    StopDomain: _restart,
-    ThawGuest: thaw_guest,
+class _Row(NamedTuple):
+    """The plan of an operation, and what the host does when it has steps; the caller holds the machine's lock."""
+
+    plan: Callable[[Any, Observed], OperationPlan]
+    act: Callable[[Host, Any], Change]
+
+
+_OPERATIONS: Dict[type, _Row] = {
+    EndArrival: _Row(plans.plan_end_arrival, _end_arrival),
+    EndDeparture: _Row(plans.plan_resume, _resume),
+    ForgetDomain: _Row(plans.plan_forget, _end),
+    FreezeGuest: _Row(plans.plan_freeze, freeze_guest),
+    GrowDisk: _Row(plans.plan_growth, grow_disk),
+    MakeSnapshot: _Row(plans.plan_snapshot, make_snapshot),
+    PauseDomain: _Row(plans.plan_pause, _pause),
+    RestoreSnapshot: _Row(plans.plan_restore, restore_snapshot),
+    ResumeDomain: _Row(plans.plan_resume, _resume),
+    SaveDomain: _Row(plans.plan_save, save_domain),
+    StopDomain: _Row(plans.plan_stop, _restart),
+    ThawGuest: _Row(plans.plan_thaw, thaw_guest),
 }
-"""What a host does in the steps of an operation that neither starts nor ends a domain; the caller holds its lock."""
+"""A new operation is its request, and a row here. Starts and changes have plans and ways of their own."""

@@ -7,7 +7,9 @@ has its images throughout. So a host that fails in between leaves an incomplete 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
@@ -22,7 +24,6 @@ from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
 from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
-from rocks.machine.host.files.holes import free_holes
 from rocks.machine.host.files.paths import open_file
 from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
@@ -31,6 +32,8 @@ from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.operation_plan import Observed
 
 _POLL_SECONDS = 0.3
+_FS_IOC_UNRESVSP64 = 0x4030582B  # linux/falloc.h: the file system frees the blocks of a part of the file
+_RESERVATION = "=hhxxxxqqiI16x"
 _RESERVE_BYTES = BYTES_PER_GIB
 _BLOCK_BYTES = 512
 _PART = ".part"
@@ -276,3 +279,19 @@ def _remove(copy: str) -> None:
     for path in (copy, f"{copy}{_PART}"):
         with contextlib.suppress(FileNotFoundError):
             Path(path).unlink()
+
+
+def free_holes(descriptor: int) -> None:
+    """Free the parts of the file that hold no data, where the file system can. Its size and content stay."""
+    end = os.fstat(descriptor).st_size
+    offset = 0
+    with contextlib.suppress(OSError):  # ENXIO: there is no data behind; others: the space stays taken
+        while offset < end:
+            hole = os.lseek(descriptor, offset, os.SEEK_HOLE)
+            try:
+                offset = os.lseek(descriptor, hole, os.SEEK_DATA)
+            except OSError:
+                offset = end
+            if offset > hole:
+                part = struct.pack(_RESERVATION, 0, os.SEEK_SET, hole, offset - hole, 0, 0)
+                fcntl.ioctl(descriptor, _FS_IOC_UNRESVSP64, part)

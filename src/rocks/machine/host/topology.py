@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterable, List, Optional, Set, Tuple
 
 from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
-from rocks.machine.host.machine import parse_memory_kib
+from rocks.machine.host.host_facts import parse_memory_kib
 
 _PAGES = re.compile(r"hugepages-([0-9]+)kB")
 _NODE = re.compile(r"node([0-9]+)")

@@ -161,11 +161,6 @@ def was_stopping(attempt: Attempt) -> bool:
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == STOPPING
 
 
-def was_cut_off(attempt: Attempt) -> bool:
-    """Whether an earlier start or restore under the same lease was interrupted, if its domain is paused."""
-    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state in ("starting", SAVED)
-
-
 def release_unused(database: Database, attempts: Sequence[Attempt]) -> None:
     """Release the leases of machines that certainly do not run."""
     unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]

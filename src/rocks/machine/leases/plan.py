@@ -117,7 +117,7 @@ def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]
     return found
 
 
-def continues(step: LeaseStep) -> bool:
+def continues(step: LeaseStep | None) -> bool:
     """Whether the step continues an interrupted start, or a saved machine, on the same host, under its lease."""
     return isinstance(step, KeepLease) and step.lease.state in ("starting", SAVED)
 

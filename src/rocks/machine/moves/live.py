@@ -38,7 +38,7 @@ from rocks.machine.moves.moves import (
     plan_of,
     remove_left,
 )
-from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
+from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
 from rocks.machine.providers.seeds import create_seeds
@@ -123,10 +123,10 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     there = as_moved(database, vm, target, plan)
     check_images(database, vm, there)
     if shape_leases.has_any(database, vm.name):
-        raise _cannot(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
+        raise cannot_move(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
     connections = connections_of(there)
     if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):
-        raise _cannot(vm, "it has a virtual function of its host")
+        raise cannot_move(vm, "it has a virtual function of its host")
     hosts = [source.name, target.name]
     paths = {file.new_path for file in plan.files} | {disk.path for disk in there.disks}
     asked = {source.name: {disk.path for disk in vm.disks}, target.name: paths | ({vm.cdrom_path} - {""})}
@@ -162,10 +162,6 @@ def _with_images(answer: HostFacts, devices: Collection[str]) -> HostFacts:
         replace(disk, exists=True, is_block=True) if disk.path in devices else disk for disk in answer.disks
     )
     return replace(answer, disks=tuple(disks))
-
-
-def _cannot(vm: VirtualMachine, why: str) -> StateError:
-    return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
 
 
 def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:

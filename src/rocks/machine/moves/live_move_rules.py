@@ -22,24 +22,16 @@ def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
 
 
 def check_no_doubt(vm: VirtualMachine) -> None:
-    """Raise the error of `doubt_of`, if there is one."""
-    error = doubt_of(vm)
-    if error is not None:
-        raise error
-
-
-def doubt_of(vm: VirtualMachine) -> StateError | None:
-    """Why the machine cannot be used: its disks are not decided (decision 176), or are restored in part."""
+    """StateError while the machine's disks are not decided (decision 176), or are restored in part."""
     if vm.restoring is not None:
-        return StateError(
+        raise StateError(
             f"{vm.name} cannot be used: its disks are those of the snapshot {vm.restoring} in part, since a restore "
             f"was interrupted. Repeat it: rocks restore host vm snapshot {vm.name} {vm.restoring}; or, to use them "
             f"as they are, of different moments: rocks remove host vm snapshot {vm.name} {vm.restoring}"
         )
-    if vm.doubted_host is None:
-        return None
-    here = None if vm.container is None else vm.container.name
-    return StateError(f"{vm.name} cannot be used: {doubt_line(vm.name, here, vm.doubted_host)}")
+    if vm.doubted_host is not None:
+        here = None if vm.container is None else vm.container.name
+        raise StateError(f"{vm.name} cannot be used: {doubt_line(vm.name, here, vm.doubted_host)}")
 
 
 def doubt_line(name: str, host: str | None, doubted_host: str) -> str:

@@ -61,9 +61,11 @@ def check_images(database: Database, vm: VirtualMachine, there: VirtualMachine) 
     assert vm.container is not None and there.container is not None
     for image in images:
         if not vm.disks[image.number].is_block:
-            raise _cannot(vm, f"{vm.disks[image.number].specification} is on a NAS from its next start on")
+            raise cannot_move(
+                vm, f"{vm.disks[image.number].specification} is on a NAS from its next start on"
+            )
     if not follows(there.container, vm.host):
-        raise _cannot(
+        raise cannot_move(
             vm,
             f"{there.container.name} gets no copies of images (img_sync), and only an image with a copy moves",
         )
@@ -79,23 +81,24 @@ def _check_image(vm: VirtualMachine, image: ImageSpec, row: ImageRow | None) -> 
     name, host = f"{image.nas}:{image.volume}", vm.container.name
     if row is None or row.remotehost != host:
         other = "" if row is None or row.remotehost is None else f", but to {row.remotehost}"
-        raise _cannot(vm, f"its image {name} is not mapped to {host}{other}")
+        raise cannot_move(vm, f"its image {name} is not mapped to {host}{other}")
     if not row.persistent or image.is_persistent is False:
-        raise _cannot(
+        raise cannot_move(
             vm, f"the changes to its image {name} are discarded when it is unmapped (not persistent)"
         )
     if row.state == "remote":
-        raise _cannot(vm, f"its image {name} has no copy on {host} (img_sync no)")
+        raise cannot_move(vm, f"its image {name} has no copy on {host} (img_sync no)")
     if row.state in ("mapped", "seeding", "switching"):
         raise BusyError(
             f"{vm.name} does not move while it runs until its image {name} is copied to {host}: rocks list host "
             f"storageop {image.nas} shows the progress"
         )
     if row.state not in ("local", "pulling"):
-        raise _cannot(vm, f"its image {name} is {row.state}: rocks list host storagemap {image.nas}")
+        raise cannot_move(vm, f"its image {name} is {row.state}: rocks list host storagemap {image.nas}")
 
 
-def _cannot(vm: VirtualMachine, why: str) -> StateError:
+def cannot_move(vm: VirtualMachine, why: str) -> StateError:
+    """The error of a machine that cannot move while it runs."""
     return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
 
 

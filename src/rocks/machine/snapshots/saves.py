@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import SaveDomain
-from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
+from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import SAVED
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.host_requests import Progress
-    from rocks.inventory.records import Lease
+    from rocks.inventory.records import Lease, VirtualMachine
 
 
 def save_vms(
@@ -40,27 +40,18 @@ def save_vms(
     """
     ensure_epoch(database, notify)
     outcomes = Outcomes(failed=dict(lock_vms(database, names)))
-    machines = [vm for vm in table.load_vms(database, names) if vm.name not in outcomes.failed]
-    found = leases.read_leases(database, [vm.name for vm in machines], lock=True)
-    operations: dict[str, list[SaveDomain]] = {}
-    for vm in machines:
-        lease = found.get(vm.name.lower())
-        if lease is not None and lease.is_held and lease.host:
-            save = SaveDomain(vm.name, lease.token, max_memory_mb(vm))
-            operations.setdefault(lease.host, []).append(save)
-        else:
-            outcomes.failed[vm.name] = StateError(f"{vm.name} does not run, so there is nothing to save")
-    database.commit()
-    with open_fleet(database, sorted(operations)) as fleet:
-        for name, outcome in perform_operations(database, fleet, operations, progress):
-            error = error_of(outcome)
-            if error is not None:
-                outcomes.failed[name] = error
-            elif not isinstance(outcome, RocksError):
-                outcomes.done[name] = outcome.notes
-    leases.set_state(database, list(outcomes.done), SAVED, None)
-    database.commit()
+    converge(database, table.load_vms(database, names), _Save(), outcomes, progress)
     return outcomes
+
+
+class _Save(Verb):
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
+        if lease is None or not lease.is_held or not lease.host:
+            raise StateError(f"{vm.name} does not run, so there is nothing to save")
+        return Asked(lease.host, SaveDomain(vm.name, lease.token, max_memory_mb(vm)))
+
+    def record(self, database: Database, outcomes: Outcomes) -> None:
+        leases.set_state(database, list(outcomes.done), SAVED, None)
 
 
 def check_saved(database: Database, names: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from rocks.fleet.wire.snapshots import (
     is_complete,
     read_copy,
 )
-from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_one
+from rocks.inventory.host_requests import ask_each, ask_facts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.files import folders_of, remove_files
@@ -157,7 +157,8 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     runs = lease is not None and lease.state == "running" and str(lease.host).lower() == place.name.lower()
     disks = tuple(disk_spec(vm, place, disk, "gets no snapshot") for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
-    return _perform(database, vm, MakeSnapshot(name, disks, copies, lease.token if lease and runs else None))
+    operation = MakeSnapshot(name, disks, copies, lease.token if lease and runs else None)
+    return notes_of(perform_one(database, place.name, operation))
 
 
 def _add_on_nas(
@@ -220,7 +221,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
             f"{', '.join(found.paths)}"
         )
     disks = tuple(disk_spec(vm, container_of(vm), disk, "is not restored") for disk in vm.disks)
-    return _perform(database, vm, RestoreSnapshot(name, disks, found.paths))
+    operation = RestoreSnapshot(name, disks, found.paths)
+    return notes_of(perform_one(database, container_of(vm).name, operation))
 
 
 def _restore_on_nas(
@@ -325,13 +327,3 @@ def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> 
         )
     listed = ", ".join(one.name for one in found if not one.is_former) or "none"
     raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
-
-
-def _perform(
-    database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot
-) -> tuple[str, ...]:
-    outcome = perform_one(database, container_of(vm).name, operation)
-    error = error_of(outcome)
-    if error is not None:
-        raise error
-    return () if isinstance(outcome, RocksError) else outcome.notes

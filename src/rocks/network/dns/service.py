@@ -24,7 +24,7 @@ from rocks.network.dns.files import name_files, served_networks, site_additions
 from rocks.network.dns.hosts_file import hosts_lines
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.name_server import check_configuration, check_zone_file, named_process
-from rocks.network.dns.zones import serial_of, with_serial
+from rocks.network.dns.zones import is_same_zone, numbered_after
 from rocks.network.network_records import load_networks, network_names
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.fleet.settings import FleetSettings
     from rocks.network.dns.names import SiteNames
 
 HOSTS_FILE = Path("/etc/hosts")
@@ -128,9 +127,7 @@ def _sync_service(database: Database) -> SyncedNames:
     return SyncedNames(hosts_file=False, files=written, serves=True, runs=runs, problems=problems)
 
 
-def sync_names_of_hosts(
-    database: Database, hosts: Sequence[str], settings: FleetSettings | None = None
-) -> Iterator[tuple[str, bool | RocksError]]:
+def sync_names_of_hosts(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, bool | RocksError]]:
     """Write our part of the hosts' /etc/hosts; yields (host, whether it changed, or the error)."""
     names, _ = load_site_names(database)
     lines = hosts_lines(names.addresses)
@@ -143,7 +140,7 @@ def sync_names_of_hosts(
         )
         return [FileChange(path, new)] if new != old else []
 
-    yield from sync_files(database, hosts, [path], plan, settings=settings)
+    yield from sync_files(database, hosts, [path], plan)
 
 
 def outdated_files(database: Database) -> list[str]:
@@ -225,11 +222,9 @@ def _renewed(path: Path, text: str) -> str | None:
         old = path.read_text("utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return text
-    serial = serial_of(old)
-    is_same = old == (with_serial(text, serial) if serial else text)
-    if is_same and not _has_newer_additions(path, text):
+    if is_same_zone(old, text) and not _has_newer_additions(path, text):
         return None
-    return with_serial(text, max(serial_of(text), serial + 1)) if serial else text
+    return numbered_after(old, text)
 
 
 def _has_newer_additions(path: Path, text: str) -> bool:

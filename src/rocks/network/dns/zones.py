@@ -80,6 +80,18 @@ def serial_of(text: str) -> int:
     return int(found.group(2)) if found else 0
 
 
+def is_same_zone(old: str, text: str) -> bool:
+    """Whether the two texts differ in their serial numbers at most."""
+    serial = serial_of(old)
+    return old == (with_serial(text, serial) if serial else text)
+
+
+def numbered_after(old: str, text: str) -> str:
+    """The text with a serial number above that of `old`; a text without one as it is."""
+    serial = serial_of(old)
+    return with_serial(text, max(serial_of(text), serial + 1)) if serial else text
+
+
 def with_serial(text: str, serial: int) -> str:
     """The same zone file with another serial number."""
     return _SERIAL.sub(rf"\g<1>{serial}\g<3>", text, count=1)

@@ -142,7 +142,7 @@ def _firewall_of(
 
 
 def sync_firewalls(
-    database: Database, names: Sequence[str], settings: FleetSettings | None = None
+    database: Database, names: Sequence[str]
 ) -> Iterator[tuple[HostFirewall, Loaded | RocksError]]:
     """Bring the rules to the named hosts, all at once, as they answer; hosts whose attribute `firewall` is not true
     have none of this system afterwards.
@@ -154,7 +154,7 @@ def sync_firewalls(
         raise UserError(
             f"host {machines[0]} is a virtual machine, whose firewall belongs to its owner: name physical hosts"
         )
-    chosen = settings or FleetSettings()
+    chosen = FleetSettings()
     firewalls_of = {one.host: one for one in host_firewalls(database, names)}
     addresses = fleet_addresses(database, list(firewalls_of))
     database.commit()

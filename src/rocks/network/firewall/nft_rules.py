@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rocks.network.firewall.rules import FirewallRule, PortOf
 
 FIREWALL_FILE = "/etc/rocks/firewall.nft"
-FIREWALL_UNIT = "rocks-firewall.service"
 FIREWALL_PERMISSIONS = "0600"
 
 FILTER_TABLE, NAT_TABLE = "inet rocks_filter", "ip rocks_nat"

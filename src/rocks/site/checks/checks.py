@@ -60,12 +60,12 @@ _REMEDIES = {
 }
 
 
-def check_site(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
+def check_site(database: Database) -> Iterator[SiteCheck]:
     """Check the site; each check is independent of the others, and an error in one is its result.
 
     Without a frontend in the database, only that is reported, since all else depends on it.
     """
-    fleet = settings or FleetSettings()
+    fleet = FleetSettings()
     frontend = find_local_host(database)
     if frontend is None:
         yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
@@ -90,7 +90,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
     yield from _each(checks)
 
 
-def check_frontend(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
+def check_frontend(database: Database) -> Iterator[SiteCheck]:
     """Those checks of `check_site` that ask no other machine and take no time."""
     frontend = find_local_host(database)
     if frontend is None:
@@ -99,7 +99,7 @@ def check_frontend(database: Database, settings: FleetSettings | None = None) ->
     yield from _each(
         {
             "attributes": partial(_attributes, database, frontend),
-            "key": partial(_key, database, frontend, settings or FleetSettings()),
+            "key": partial(_key, database, frontend, FleetSettings()),
             "space": partial(_space, database),
             "clock": partial(_unless_demo, database, partial(_clock, database)),
             "leases": partial(_leases, database, frontend),

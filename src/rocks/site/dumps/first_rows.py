@@ -1,11 +1,18 @@
-"""What the migrations put into every database, so that a dump is replayed onto it. Pure."""
+"""What the migrations put into every database, so that a dump is replayed onto it, and how this database differs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.inventory.appliance_records import Appliance, load_appliances
+from rocks.inventory.boot_records import list_boot_actions
+from rocks.inventory.host_records import names_like
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rocks.database.connection import Database
+
 
 FIRST_DISTRIBUTION = "rocks-dist"
 FIRST_GRAPH = "default"
@@ -63,3 +70,37 @@ def first_names(scope: str) -> list[str]:
     """The attributes that members of a scope have before a dump is replayed, also new appliances."""
     names = {name for (of, _), values in FIRST_ATTRIBUTES.items() if of == scope for name in values}
     return sorted(names | (MADE_WITH_APPLIANCE if scope == "appliance" else set()))
+
+
+def other_appliances(database: Database) -> list[str]:
+    """The appliances that an empty database does not have in the same form, in the database's order."""
+    return [one.name for one in _appliances(database) if not _is_first(one)]
+
+
+def changed_appliances(database: Database) -> list[str]:
+    """The appliances of an empty database that this one does not have, or has in another form."""
+    same = {one.name for one in _appliances(database) if _is_first(one)}
+    return [name for name in FIRST_APPLIANCES if name not in same]
+
+
+def missing_boot_actions(database: Database) -> list[str]:
+    """The boot actions of an empty database that this one does not have."""
+    present = {str(row[0]).lower() for row in list_boot_actions(database)}
+    return [name for name in FIRST_BOOT_ACTIONS if name.lower() not in present]
+
+
+def _appliances(database: Database) -> list[Appliance]:
+    return load_appliances(database, names_like(database, "appliances", ())[0])
+
+
+def _is_first(one: Appliance) -> bool:
+    first = FIRST_APPLIANCES.get(one.name)
+    return first is not None and one == Appliance(
+        one.name,
+        FIRST_GRAPH,
+        first.node,
+        "linux",
+        first.membership,
+        FIRST_DISTRIBUTION,
+        first.is_public,
+    )

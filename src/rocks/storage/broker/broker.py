@@ -10,7 +10,7 @@ from rocks.core.clock import utc_now
 from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.version import guide_page
 from rocks.inventory.host_records import find_local_host, local_host
-from rocks.storage.broker.documents import TAG, definitions
+from rocks.storage.broker.definitions import TAG, definitions
 from rocks.storage.broker.server import BrokerControl, read_broker_settings
 from rocks.storage.volumes.access import broker_address, find_broker
 from rocks.storage.volumes.nodes import storage_nodes

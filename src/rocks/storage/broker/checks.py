@@ -20,7 +20,7 @@ from rocks.storage.broker.broker import (
     broker_elsewhere,
     node_authority,
 )
-from rocks.storage.broker.documents import TAG, definitions
+from rocks.storage.broker.definitions import TAG, definitions
 from rocks.storage.volumes.access import broker_address
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 from rocks.storage.wire.queues import VIRTUAL_HOST
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.database.connection import Database
-    from rocks.storage.broker.documents import BrokerNode
+    from rocks.storage.broker.definitions import BrokerNode
     from rocks.storage.broker.server import BrokerControl
 
 _SYNC = "rocks sync broker"

@@ -101,13 +101,6 @@ class SnapshotStatus(NamedTuple):
         """Whether the COW contains only metadata: the merge is complete."""
         return self.state == "ok" and self.allocated_sectors == self.metadata_sectors
 
-    @property
-    def fill_ratio(self) -> float:
-        """Used part of the COW, 0 to 1; 1 unless `ok`."""
-        return (
-            self.allocated_sectors / self.total_sectors if self.state == "ok" and self.total_sectors else 1.0
-        )
-
 
 class DmDeviceFact(NamedTuple):
     """A device-mapper device.

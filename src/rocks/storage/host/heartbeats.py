@@ -5,49 +5,28 @@ The message is sent through the broker like every other, so a NAS that receives 
 
 from __future__ import annotations
 
-import logging
 import threading
 import uuid
 from typing import Dict
 
-from rocks.core.errors import RocksError
+from rocks.core.rounds import RoundThread
 from rocks.storage.life.presence import BEAT_SECONDS
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_NEWS, write_message
 from rocks.storage.wire.queues import nas_queue
 
-_log = logging.getLogger(__name__)
 
-
-class Heartbeats:
+class Heartbeats(RoundThread):
     """Only to NASes that have asked for it: those of an older release do not know the message."""
 
-    def __init__(self, store: HostStore, posted: threading.Event, seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, store: HostStore, posted: threading.Event) -> None:
+        super().__init__(
+            "heartbeats", BEAT_SECONDS, self.beat, "the NASes could not be informed that this host is there"
+        )
         self._store = store
         self._posted = posted
-        self._seconds = seconds
         self._last: Dict[str, str] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._seconds):
-            try:
-                self.beat()
-            except RocksError as error:
-                _log.warning("the NASes could not be informed that this host is there: %s", error)
-            except Exception:  # noqa: BLE001 - the thread must survive its own faults
-                _log.exception("a fault in the heartbeats; please report this")
 
     def beat(self) -> None:
         """One round. While the last message to a NAS has not been sent, as without a broker, there is no other.

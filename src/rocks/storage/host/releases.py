@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Set
 
 from rocks.core.errors import RocksError
+from rocks.core.rounds import RoundThread
 from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.fleet.host.state_folder import ensure_folder
 from rocks.storage.host.guests import GuestState
@@ -37,13 +38,15 @@ _KIND = RecordKind(
 )
 
 
-class ReleaseWatch:
+class ReleaseWatch(RoundThread):
     """One thread that reads the notes; a note is deleted when its message is recorded."""
 
     def __init__(
         self, folder: Path, store: HostStore, posted: threading.Event, state_of: Callable[[str], GuestState]
     ) -> None:
         """`state_of` reports what a machine does now; the note of one that runs again is only deleted."""
+        failure = "machines that have ended could not be reported"
+        super().__init__("releases", _LOOK_SECONDS, self.look, failure)
         self._folder = folder
         self._store = store
         self._posted = posted
@@ -52,27 +55,11 @@ class ReleaseWatch:
         self._saved: Set[str] = set()
         self._failures: Dict[str, str] = {}
         """Machine → why its note cannot be used, as it was logged."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
 
     def start(self) -> None:
         """Make the folder, and begin. HostError when that fails."""
         ensure_folder(self._folder)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            try:
-                self.look()
-            except RocksError as error:
-                _log.warning("machines that have ended could not be reported: %s", error)
-            except Exception:  # noqa: BLE001 - the watch must survive its own faults
-                _log.exception("a fault in reporting ended machines; please report this")
+        super().start()
 
     def look(self) -> None:
         """One round."""

@@ -22,8 +22,8 @@ from rocks.storage.host.device_handlers import DeviceHandlers, read_start
 from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.guests import GuestState, guest_state
 from rocks.storage.host.heartbeats import Heartbeats
+from rocks.storage.host.listing import device_rows
 from rocks.storage.host.releases import ReleaseWatch
-from rocks.storage.host.rows import device_rows
 from rocks.storage.host.stored_copies import StoredCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.host.watch import TempWriteWatch

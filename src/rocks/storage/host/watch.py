@@ -8,11 +8,11 @@ full all the same, as when somebody else fills the pool between two looks, is re
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Callable, ContextManager, Dict, NamedTuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
+from rocks.core.rounds import RoundThread
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.device_mapper.driver import DmDriver
@@ -53,7 +53,7 @@ class _Seen(NamedTuple):
     at: float
 
 
-class TempWriteWatch:
+class TempWriteWatch(RoundThread):
     """One thread for all images of the host; no error ends it."""
 
     def __init__(
@@ -64,28 +64,13 @@ class TempWriteWatch:
         open_domains: Callable[[], ContextManager[DomainDriver]],
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""
+        super().__init__("watch", _CALM_SECONDS, self.look, "a round of the watch failed")
         self._store = store
         self._pools = pools
         self._dm_devices = dm_devices
         self._open_domains = open_domains
         self._stopped_guests = StoppedGuests(store, pools, open_domains)
         self._seen: Dict[str, _Seen] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End, after the present round."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        pause = _CALM_SECONDS
-        while not self._stopping.wait(pause):
-            pause = self.look()
 
     def look(self) -> float:
         """One round; returns the seconds until the next."""

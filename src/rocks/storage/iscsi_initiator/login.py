@@ -9,7 +9,7 @@ from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.process import Finished, run
 from rocks.storage.iscsi_initiator.driver import SessionSpec
 from rocks.storage.iscsi_initiator.listing import KernelSession, read_kernel_sessions
-from rocks.storage.iscsi_initiator.record import (
+from rocks.storage.iscsi_initiator.node_record import (
     find_record,
     record_settings,
     remove_temporary_record,

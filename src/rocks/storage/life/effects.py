@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Optional, Union
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.codec import tagged
+from rocks.fleet.wire.codec import tagged, tagged_as
 from rocks.storage.life.requests import HostRequest
 
 
@@ -27,9 +27,9 @@ class EnsureVolume:
     guid: Optional[str] = None
 
 
-@tagged
+@tagged_as("EnsureLease")
 @dataclass(frozen=True)
-class EnsureLease:
+class EnsureGrant:
     """The grant is set in the volume's properties, with all that a lost record can be made of again.
 
     IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
@@ -72,7 +72,7 @@ class EnsureBase:
 class EnsureOnlyHold:
     """The snapshot has our hold and no other of the volume has: the new hold is set before an old one is released.
 
-    Without a snapshot, none has. A missing volume is no error then. `only_on` as in EnsureLease.
+    Without a snapshot, none has. A missing volume is no error then. `only_on` as in EnsureGrant.
     """
 
     volume: str
@@ -240,7 +240,7 @@ class AskHost:
 
 Effect = Union[
     EnsureVolume,
-    EnsureLease,
+    EnsureGrant,
     EnsureBase,
     EnsureOnlyHold,
     EnsureExport,

@@ -134,14 +134,6 @@ class Abandon(Event):
 
 
 @dataclass(frozen=True)
-class HostLost(Event):
-    """The owner host is lost, or is presumed lost."""
-
-    host: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class CopyFound(Event):
     """A host's report about its copy of the image."""
 
@@ -269,7 +261,6 @@ REQUESTS: Tuple[Type[Event], ...] = (
     Configure,
     Retry,
     Abandon,
-    HostLost,
     CopyFound,
 )
 SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted, Contradicted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Dict, Mapping, Optional
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, MAPPING
 
@@ -61,38 +61,38 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
     )
 
 
-def grant_properties(lease: EnsureLease) -> Dict[str, str]:
+def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
     """The properties of a grant, without their prefix. A journal of an earlier release has only the first four."""
     found = {
-        "epoch": str(lease.epoch),
-        "owner": lease.owner or "none",
-        "state": lease.state,
-        "base_guid": lease.base_guid or "none",
+        "epoch": str(grant.epoch),
+        "owner": grant.owner or "none",
+        "state": grant.state,
+        "base_guid": grant.base_guid or "none",
     }
-    if lease.image_id:
+    if grant.image_id:
         found.update(
-            sequence=str(lease.sequence),
-            base_name=lease.base_name or "none",
-            id=lease.image_id,
-            initiator=lease.initiator or "none",
-            sync="yes" if lease.sync else "no",
-            pool=lease.remote_pool or "none",
-            token=str(lease.lease_token or 0),
-            machine=lease.machine or "none",
+            sequence=str(grant.sequence),
+            base_name=grant.base_name or "none",
+            id=grant.image_id,
+            initiator=grant.initiator or "none",
+            sync="yes" if grant.sync else "no",
+            pool=grant.remote_pool or "none",
+            token=str(grant.lease_token or 0),
+            machine=grant.machine or "none",
         )
     return found
 
 
-def why_refused(lease: EnsureLease, standing: Grant) -> Optional[str]:
+def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
     """Why a volume with the grant `standing` must not get this one; None when it may.
 
     Within an epoch the owner changes once, from the host that is released to none.
     """
-    is_behind = standing.epoch > lease.epoch
-    if lease.image_id and standing.epoch == lease.epoch:
-        is_behind = standing.sequence > lease.sequence or standing.owner not in (lease.owner, lease.replaces)
-        is_behind = is_behind or (standing.owner is None and lease.owner is not None)
-    return _contradiction(lease.epoch, lease.owner, standing) if is_behind else None
+    is_behind = standing.epoch > grant.epoch
+    if grant.image_id and standing.epoch == grant.epoch:
+        is_behind = standing.sequence > grant.sequence or standing.owner not in (grant.owner, grant.replaces)
+        is_behind = is_behind or (standing.owner is None and grant.owner is not None)
+    return _contradiction(grant.epoch, grant.owner, standing) if is_behind else None
 
 
 def disagreement(image: Image, standing: Grant) -> Optional[str]:
@@ -101,8 +101,8 @@ def disagreement(image: Image, standing: Grant) -> Optional[str]:
     A grant that the open step is writing may be on the volume already, or not yet.
     """
     open_effects = () if image.work is None else image.work.open_effects
-    pending = [effect for effect in open_effects if isinstance(effect, EnsureLease)]
-    if standing.epoch == 0 or any(_is_written(lease, standing) for lease in pending):
+    pending = [effect for effect in open_effects if isinstance(effect, EnsureGrant)]
+    if standing.epoch == 0 or any(_is_written(grant, standing) for grant in pending):
         return None
     is_newer = (standing.epoch, standing.sequence) > (image.epoch, image.sequence)
     is_other = standing.epoch == image.epoch and standing.owner != image.owner
@@ -119,9 +119,9 @@ def is_recovering(image: Image) -> bool:
     return image.state == BLOCKED and image.blocked_from is None
 
 
-def _is_written(lease: EnsureLease, standing: Grant) -> bool:
-    same = (lease.epoch, lease.owner) == (standing.epoch, standing.owner)
-    return same and (not lease.image_id or lease.sequence == standing.sequence)
+def _is_written(grant: EnsureGrant, standing: Grant) -> bool:
+    same = (grant.epoch, grant.owner) == (standing.epoch, standing.owner)
+    return same and (not grant.image_id or grant.sequence == standing.sequence)
 
 
 def _contradiction(epoch: int, owner: Optional[str], standing: Grant) -> str:

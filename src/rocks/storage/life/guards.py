@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Tuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life import space
-from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.facts import CopyFact, Facts, Stage
 from rocks.storage.life.grants import disagreement, is_recovering
 from rocks.storage.life.image import Image
@@ -161,7 +161,6 @@ HAS_UNRETURNED = Guard(
     "a host has unreturned changes, no force",
     lambda image, event, now: bool(image.unreturned_on()) and not event.force,
 )
-IS_MAPPED_BY = Guard("the owner host", lambda image, event, now: event.host == image.owner)
 NOT_FENCED = Guard(
     "neither fenced nor forced", lambda image, event, now: not (event.is_fenced or event.force)
 )
@@ -210,12 +209,12 @@ DUE = Guard(
 ABANDONING = Guard(
     "being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
 )
-LEASE_REFUSED = Guard(
+GRANT_REFUSED = Guard(
     "the volume has another grant",
     lambda image, event, now: (
         event.family == "incoherent"
         and image.work is not None
-        and isinstance(image.work.effects[image.work.position], EnsureLease)
+        and isinstance(image.work.effects[image.work.position], EnsureGrant)
     ),
 )
 RECOVERING = Guard("the record is made from the volume", lambda image, event, now: is_recovering(image))
@@ -273,10 +272,6 @@ EXCHANGING = Guard(
 UNDOING = Guard(
     "being undone",
     lambda image, event, now: image.work is not None and image.work.step in ("undo", "leave"),
-)
-WRITTEN_BACK = Guard(
-    "the host is no longer needed",
-    lambda image, event, now: image.work is not None and image.work.step in ("confirm", "leave"),
 )
 
 

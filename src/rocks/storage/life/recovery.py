@@ -12,6 +12,7 @@ from rocks.storage.life import names
 from rocks.storage.life.grants import SEQUENCE_GAP, Grant
 from rocks.storage.life.image import Decision, Image, Outcome
 from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
+from rocks.storage.life.transitions.records import exported
 
 
 def take_unmapped(image: Image, event: Any, now: int) -> Decision:
@@ -57,12 +58,12 @@ def look_again(image: Image, event: Any, now: int) -> Decision:
 def found_merging(image: Image, event: Any, now: int) -> Decision:
     """The copy is complete, and merged or being merged; the export may still be there."""
     device = f"/dev/mapper/{names.guest_device(image.zvol)}"
-    return Decision(replace(_with_target(_found(image, event, SWITCHING)), device=device))
+    return Decision(replace(exported(_found(image, event, SWITCHING)), device=device))
 
 
 def found_disk(image: Image, event: Any, now: int) -> Decision:
     """The guest uses the NAS's disk: the export is restored, and the host gets its present secrets."""
-    return Decision(replace(_with_target(_found(image, event, BLOCKED)), reason="its export is restored"))
+    return Decision(replace(exported(_found(image, event, BLOCKED)), reason="its export is restored"))
 
 
 def found_changes(image: Image, event: Any, now: int) -> Decision:
@@ -74,7 +75,7 @@ def found_changes(image: Image, event: Any, now: int) -> Decision:
 def found_nothing(image: Image, event: Any, now: int) -> Decision:
     """The host has nothing that the NAS lacks."""
     assert image.owner is not None
-    left = _with_target(_found(image, event, RETURNING))
+    left = exported(_found(image, event, RETURNING))
     return Decision(left.with_copy(image.owner, "", "none"))
 
 
@@ -135,10 +136,6 @@ def _found(image: Image, event: Any, state: State) -> Image:
         size_bytes=facts.size_bytes or image.size_bytes,
         volume_guid=image.volume_guid or facts.volume_guid,
     )
-
-
-def _with_target(image: Image) -> Image:
-    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
 
 
 def _done(event: Any) -> Tuple[Outcome, ...]:

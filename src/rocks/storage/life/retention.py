@@ -11,13 +11,8 @@ _HOUR = 3600
 _DAY = 86400
 
 
-@dataclass(frozen=True)
-class Retention:
-    """How many snapshots stay: of the newest, and one for each of so many hours and days."""
-
-    last: int = 3
-    hourly: int = 24
-    daily: int = 7
+LAST, HOURLY, DAILY = 3, 24, 7
+"""How many snapshots stay: of the newest, and one for each of so many hours and days."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +28,7 @@ class Snapshot:
     has_clones: bool
 
 
-def expired(
-    snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str], retention: Retention = Retention()
-) -> Tuple[Snapshot, ...]:
+def expired(snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str]) -> Tuple[Snapshot, ...]:
     """The snapshots that may be destroyed, oldest first.
 
     These always stay: foreign snapshots, snapshots with holds or clones, the newest of all, and those in
@@ -43,17 +36,17 @@ def expired(
     """
     ordered = sorted(snapshots, key=lambda snapshot: snapshot.createtxg)
     automatic = [one for one in ordered if one.is_automatic and parse_snapshot_name(one.name) is not None]
-    needed = {one.guid for one in ordered[-1:]} | _grid(automatic, retention) | needed_guids
+    needed = {one.guid for one in ordered[-1:]} | _grid(automatic) | needed_guids
     return tuple(
         one for one in automatic if one.guid not in needed and not one.has_holds and not one.has_clones
     )
 
 
-def _grid(automatic: Sequence[Snapshot], retention: Retention) -> Set[str]:
-    retained = {one.guid for one in automatic[-retention.last :]} if retention.last else set()
-    for seconds, count in ((_HOUR, retention.hourly), (_DAY, retention.daily)):
+def _grid(automatic: Sequence[Snapshot]) -> Set[str]:
+    retained = {one.guid for one in automatic[-LAST:]}
+    for seconds, count in ((_HOUR, HOURLY), (_DAY, DAILY)):
         newest: Dict[int, str] = {}
         for one in automatic:
             newest[one.created_seconds // seconds] = one.guid
-        retained |= {newest[period] for period in sorted(newest)[-count:]} if count else set()
+        retained |= {newest[period] for period in sorted(newest)[-count:]}
     return retained

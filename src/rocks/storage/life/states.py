@@ -159,8 +159,3 @@ HOST_HAS_IT: Tuple[State, ...] = (MAPPING, MAPPED, REMOTE, SEEDING, SWITCHING, L
 
 GUEST_MAY_RUN: Tuple[State, ...] = (MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING)
 """States in which a repeated map for the same host is answered at once."""
-
-
-def is_stable(state: State) -> bool:
-    """Whether an image may stay in the state without limit."""
-    return STATES[state].is_stable

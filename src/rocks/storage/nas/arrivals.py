@@ -24,10 +24,10 @@ from rocks.storage.nas.attributes import attribute_value
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.imports import OpenDevice
+from rocks.storage.nas.listing import ARRIVING
 from rocks.storage.nas.move_lines import check_content
 from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.rows import ARRIVING
-from rocks.storage.nas.sequences import lease_now
+from rocks.storage.nas.sequences import grant_now
 from rocks.storage.store.nas import ATTRIBUTES, Arrival, NasStore
 from rocks.storage.stream.lines import Opening, number, receive_line, send_line
 from rocks.storage.stream.pace import Meter
@@ -287,7 +287,7 @@ class Arrivals:
             copies=copies,
         )
         self._handlers.do(effects.EnsureOnlyHold(name, newest.name, newest.guid, volume.guid))
-        self._handlers.do(lease_now(image))
+        self._handlers.do(grant_now(image))
         self._store_attributes(arrival.zvol, described.get("attributes"))
         return image
 

@@ -66,4 +66,4 @@ class Comparison:
             self._engine.take(image.image_id, Contradicted(text))
         elif text is None and not standing.image_id and 0 < standing.epoch == image.epoch:
             # the volume has the properties of an earlier release only
-            self._handlers.do(sequences.lease_now(image))
+            self._handlers.do(sequences.grant_now(image))

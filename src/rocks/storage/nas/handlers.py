@@ -52,7 +52,7 @@ class NasHandlers:
         self._secrets_of = secrets_of
         self._handlers: Dict[Type[object], Callable[..., Facts]] = {
             effects.EnsureVolume: self._ensure_volume,
-            effects.EnsureLease: self._ensure_lease,
+            effects.EnsureGrant: self._ensure_grant,
             effects.EnsureBase: self._ensure_base,
             effects.EnsureOnlyHold: self._ensure_only_hold,
             effects.EnsureExport: self._ensure_export,
@@ -99,7 +99,7 @@ class NasHandlers:
             pool_bytes=pool.size_bytes,
         )
 
-    def _ensure_lease(self, effect: effects.EnsureLease) -> Facts:
+    def _ensure_grant(self, effect: effects.EnsureGrant) -> Facts:
         found = self._pools.read_volume(effect.volume)
         if _is_not_ours(found, effect.only_on) or (found is None and effect.owner is None):
             return NOTHING

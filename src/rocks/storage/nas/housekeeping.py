@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from rocks.core.errors import RocksError
+from rocks.core.rounds import RoundThread
 from rocks.storage.life.image import Image
 from rocks.storage.life.names import parse_snapshot_name
 from rocks.storage.life.retention import Snapshot, expired
@@ -22,31 +22,17 @@ _QUIET_STATES = (UNMAPPED, LOCAL, PULLING)
 _Seen = Tuple[Optional[str], int]
 
 
-class Housekeeping:
+class Housekeeping(RoundThread):
     """Checks an image when it has a new base, and once an hour, since retention counts hours and days."""
 
     def __init__(self, engine: Engine, pools: PoolDriver, each_round: Callable[[], None]) -> None:
         """`each_round` is called once a minute too."""
+        super().__init__("housekeeping", _ROUND_SECONDS, self.look, "a round of housekeeping failed")
         self._each_round = each_round
         self._engine = engine
         self._pools = pools
         self._seen: Dict[str, _Seen] = {}
         self._rounds = 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End, after the present image."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_ROUND_SECONDS):
-            self.look()
 
     def look(self) -> None:
         """One round."""

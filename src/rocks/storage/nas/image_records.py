@@ -12,9 +12,9 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.listing import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields

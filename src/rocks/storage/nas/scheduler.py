@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
-from rocks.core.errors import RocksError
+from rocks.core.rounds import RoundThread
 from rocks.storage.life import schedule
 from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull, StartSeed
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import DELETING, LOCAL, MAPPED
 from rocks.storage.nas.engine import Engine, now_seconds
-from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.store.nas import NasStore
-
-_log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = schedule.LONGEST_DELAY_SECONDS + 60
 _LONGEST_WAIT_SECONDS = 8 * 86400
 
 
-class Scheduler:
+class Scheduler(RoundThread):
     """One thread that checks all images periodically; no error ends it."""
 
     def __init__(
@@ -34,32 +30,15 @@ class Scheduler:
         look_for_hosts: Callable[[Iterable[Image]], None],
     ) -> None:
         """`look_for_hosts` reports hosts that have become silent."""
+        super().__init__(
+            "scheduler", _TICK_SECONDS, lambda: self.tick(now_seconds()), "a round of the scheduler failed"
+        )
         self._look_for_hosts = look_for_hosts
         self._engine = engine
         self._store = store
         self._hosts = hosts
         self._limits = limits
         self._since: Dict[str, int] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End, after the present round."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_TICK_SECONDS):
-            try:
-                self.tick(now_seconds())
-            except RocksError as error:
-                _log.error("a round of the scheduler failed: %s", error)
-            except Exception:  # noqa: BLE001 - the scheduler must survive its own faults
-                _log.exception("a fault in the scheduler; please report this")
 
     def tick(self, now: int) -> None:
         """One round at that time (UNIX seconds)."""

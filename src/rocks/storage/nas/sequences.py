@@ -25,7 +25,7 @@ def prepare(image: Image, event: Any, now_seconds: int) -> Effects:
     volume = effects.EnsureVolume(image.volume, image.size_bytes, image.volume_guid)
     base = effects.EnsureBase(image.volume, names.snapshot_name(image.epoch, image.sequence, now_seconds))
     look = _ask(image, requests.LookAtCopy(image.zvol, image.remote_pool))
-    return (volume, lease_now(image), base, look) if image.sync else (volume, lease_now(image), look)
+    return (volume, grant_now(image), base, look) if image.sync else (volume, grant_now(image), look)
 
 
 def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -37,7 +37,7 @@ def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
         image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, quarantines, needed_bytes
     )
     # the volume names the exported snapshot, should the record be lost
-    return (lease_now(image), _export(image, image.base_name), _ask(image, request))
+    return (grant_now(image), _export(image, image.base_name), _ask(image, request))
 
 
 def attach_linear(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -83,7 +83,7 @@ def merge(image: Image, event: Any, now_seconds: int) -> Effects:
     """
     assert image.remote_pool is not None
     request = requests.MergeOverlay(image.zvol, image.remote_pool)
-    return (*_export_gone(image), *_only_hold(image), lease_now(image), _ask(image, request))
+    return (*_export_gone(image), *_only_hold(image), grant_now(image), _ask(image, request))
 
 
 def pull(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -246,23 +246,23 @@ def look(image: Image, event: Any, now_seconds: int) -> Effects:
     # an export of an older grant, which the record was of
     former = () if is_present else _export_gone(image)
     request = requests.LookAtCopy(image.zvol, image.remote_pool)
-    return (*former, volume, history, lease_now(image), _ask(image, request))
+    return (*former, volume, history, grant_now(image), _ask(image, request))
 
 
-def lease_now(image: Image) -> effects.EnsureLease:
+def grant_now(image: Image) -> effects.EnsureGrant:
     """The grant as the record has it."""
     return _grant(image, image.owner, image.state, image.base_name, image.base_guid)
 
 
-def _released(image: Image) -> effects.EnsureLease:
+def _released(image: Image) -> effects.EnsureGrant:
     released = _grant(image, None, "unmapped", image.base_name, image.base_guid)
     return replace(released, only_on=image.volume_guid)
 
 
 def _grant(
     image: Image, owner: Optional[str], state: str, base_name: Optional[str], base_guid: Optional[str]
-) -> effects.EnsureLease:
-    return effects.EnsureLease(
+) -> effects.EnsureGrant:
+    return effects.EnsureGrant(
         image.volume,
         image.epoch,
         owner,

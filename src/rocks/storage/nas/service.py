@@ -24,7 +24,7 @@ from rocks.storage.nas.comparison import Comparison
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import NasHandlers, Portal
-from rocks.storage.nas.hosts import HostCorrespondence, event_of
+from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.housekeeping import Housekeeping
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
 from rocks.storage.nas.moves import Moves

@@ -31,7 +31,7 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import Engine, now_seconds
-from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore

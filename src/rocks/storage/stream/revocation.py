@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from rocks.core.errors import IncoherentError
+from rocks.core.rounds import RoundThread
 
 _log = logging.getLogger(__name__)
 
@@ -28,27 +29,17 @@ _SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x02, 0x17, 0x18
 _Element = Tuple[int, bytes]
 
 
-class RevocationWatch:
+class RevocationWatch(RoundThread):
     """The open connections of a daemon, each with the serial number of its peer's certificate."""
 
     def __init__(self, authority: Path, check_seconds: float = _CHECK_SECONDS) -> None:
         """`authority` is the authority's certificate; the list is in its folder."""
         self._file = authority.with_name(LIST_NAME)
-        self._check_seconds = check_seconds
+        failure = f"{self._file} cannot be read, so open transfers are not checked"
+        super().__init__("revocations", check_seconds, self.check, failure)
         self._open: Dict[int, Tuple[int, str, Callable[[], None]]] = {}
         self._seen: Optional[Tuple[int, int]] = None
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread after its current check; connections stay open."""
-        self._stopping.set()
-        self._thread.join()
 
     @contextmanager
     def watching(self, serial: int, peer: str, end: Callable[[], None]) -> Iterator[None]:
@@ -84,15 +75,6 @@ class RevocationWatch:
         with self._lock:
             if set(self._open) <= keys:
                 self._seen = now
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._check_seconds):
-            try:
-                self.check()
-            except (IncoherentError, OSError) as error:
-                _log.error("%s cannot be read, so open transfers are not checked: %s", self._file, error)
-            except Exception:  # noqa: BLE001 - the watch must outlive its own faults
-                _log.exception("a fault in the check for revoked certificates; please report this")
 
 
 def revoked_serials(pem: bytes) -> FrozenSet[int]:

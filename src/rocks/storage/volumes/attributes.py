@@ -9,7 +9,7 @@ from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.storage.client import questions
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.guards import lock_machine_of
+from rocks.storage.volumes.machine_locks import lock_machine_of
 from rocks.storage.volumes.plan import check_image_attribute, check_volume_name
 from rocks.storage.wire.requests import DelAttrs
 

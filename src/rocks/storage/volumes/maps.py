@@ -14,7 +14,7 @@ from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.guards import disks_of, lock_machine_of
+from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import LARGEST_SIZE_GB, check_volume_name

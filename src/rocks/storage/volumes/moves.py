@@ -16,7 +16,7 @@ from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.guards import disks_of
+from rocks.storage.volumes.machine_locks import disks_of
 from rocks.storage.volumes.move_rules import (
     DELETING,
     MOVING,

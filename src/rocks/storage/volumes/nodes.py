@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_loading import which_are_vms
-from rocks.storage.broker.documents import BrokerNode
+from rocks.storage.broker.definitions import BrokerNode
 from rocks.storage.volumes.roles import storage_roles, why_no_certificate
 from rocks.storage.wire.queues import NAS
 

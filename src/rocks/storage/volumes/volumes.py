@@ -19,7 +19,7 @@ from rocks.library.conversion import write_raw
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.guards import lock_machine_of
+from rocks.storage.volumes.machine_locks import lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.wire.bases import is_base

@@ -13,14 +13,13 @@ VIRTUAL_HOST = "img-storage"
 EXCHANGE = "img-storage"
 DEAD_EXCHANGE = "img-storage.dead"
 DEAD_QUEUE = "img-storage.dead"
-"""Queue of messages that no handler could process; see rocks.storage.broker.documents for its bounds."""
+"""Queue of messages that no handler could process; see rocks.storage.broker.definitions for its bounds."""
 
 PORT = 5671
 
 NAS = "nas"
 HOST = "host"
 FRONTEND = "frontend"
-ROLES = (FRONTEND, NAS, HOST)
 """Roles of a node in image storage; a node may have several. NAS and host daemons have a durable queue."""
 
 _TOKEN = re.compile("[0-9a-f]{32}")

@@ -69,7 +69,7 @@ class RealWorld:
     """A network namespace, which belongs to one thread; the wire is a veth pair, and its far end listens."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
-        from rocks.network.host.packet_filter.filters import Filters
+        from rocks.network.host.packet_filter.traffic_control import Filters
 
         self._of_thread = OfThread(thread, Filters())
         self._of_thread.run(self._build)

@@ -41,8 +41,8 @@ def written(site: Site, folder: Path, *report: str) -> dict[str, str]:
         ["bin/rocks", "report", "script"], standard_input=text.encode(), deadline_seconds=60
     ).text
     run_checked(["bash", "-n", "-c", script], deadline_seconds=30)
-    # the paths are below a folder of the test's own
-    script = script.replace("/etc/", f"{folder}/etc/")
+    # the paths are below a folder of the test's own, and another test may run a profile at this moment
+    script = script.replace("/etc/", f"{folder}/etc/").replace("/run/rocks-profile", f"{folder}.profile")
     run_checked(["bash", "-c", script], deadline_seconds=30)
     return {
         "/" + str(path.relative_to(folder)): path.read_text()

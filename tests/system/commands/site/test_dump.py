@@ -13,8 +13,14 @@ from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.site.dumps.first_row_records import changed_appliances, missing_boot_actions, other_appliances
-from rocks.site.dumps.first_rows import FIRST_APPLIANCES, FIRST_ATTRIBUTES, FIRST_BOOT_ACTIONS
+from rocks.site.dumps.first_rows import (
+    FIRST_APPLIANCES,
+    FIRST_ATTRIBUTES,
+    FIRST_BOOT_ACTIONS,
+    changed_appliances,
+    missing_boot_actions,
+    other_appliances,
+)
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.database_contents import CONTENTS, OF_THE_MOMENT, contents, tables
 from tests.system.conftest import record_leases

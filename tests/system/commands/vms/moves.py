@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
-from rocks.machine import power as vm_power
+from rocks.machine import converge
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
@@ -45,7 +45,7 @@ def answers(
     site.database.commit()
     monkeypatch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
     monkeypatch.setattr(takeover, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
-    monkeypatch.setattr(vm_power, "perform_operations", unanswered(SILENT))
+    monkeypatch.setattr(converge, "perform_operations", unanswered(SILENT))
 
 
 def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:

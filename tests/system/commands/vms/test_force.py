@@ -10,7 +10,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshots import copy_paths
-from rocks.machine import power as vm_power
+from rocks.machine import converge
 from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases
 from rocks.machine.moves import aborted as aborted_moves
@@ -46,7 +46,7 @@ def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def reply(monkeypatch: pytest.MonkeyPatch, answer: RocksError) -> None:
     """What the host replies to everything."""
-    monkeypatch.setattr(vm_power, "perform_operations", unanswered(answer))
+    monkeypatch.setattr(converge, "perform_operations", unanswered(answer))
     monkeypatch.setattr(host_drains, "ask_facts", lambda *_, **__: {HOST: answer})
 
 
@@ -77,11 +77,11 @@ def test_force_takes_no_machine_from_a_host_that_cannot_stop_it(
 ) -> None:
     """Its agent has a fault, or the host is lost."""
     fault = AnsweringError("the agent has a fault")
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
+    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", fault)])
     ended = running.rocks(*FORCE_STOP)
     assert ended.status == 1 and "the agent has a fault" in ended.err
     assert host_of_lease(running) == HOST
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
     assert running.rocks(*FORCE_STOP).status == 0
     assert host_of_lease(running) is None
 
@@ -91,7 +91,7 @@ def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(
 ) -> None:
     """The frontend loses the way to its host while that stops it."""
     fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
+    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", fault)])
     assert running.rocks("stop host vm web").status == 1
     assert running.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'") == [("stopping",)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nucleus.api import frame, operations
-from nucleus.api.limits import Rate
+from nucleus.api.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.driver import LOCK_WAIT_SECONDS

@@ -14,7 +14,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, unix_connect
 
 from nucleus.api.app import create_application
-from nucleus.api.consoles import MAX_OF_ONE
 from nucleus.backends.executor import Answer
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
@@ -123,7 +122,7 @@ def test_a_ticket_is_worth_nothing_when_its_owner_has_left_the_project(consoles:
 
 def test_a_user_has_a_bounded_number_of_consoles(consoles: Client) -> None:
     with ExitStack() as opened:
-        for _ in range(MAX_OF_ONE):
+        for _ in range(8):
             opened.enter_context(connect(consoles, ticket_for(consoles, FRONTEND, "serial"))).recv(SECONDS)
         assert is_refused(consoles, ticket_for(consoles, FRONTEND, "serial"))
         with connect(consoles, ticket_for(consoles, FRONTEND, "serial", "root")) as console:

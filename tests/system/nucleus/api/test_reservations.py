@@ -307,7 +307,7 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
     configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
 ) -> None:
     settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
-    guard = Guard(pool.settings, "reservations", "test")
+    guard = Guard(pool.settings, "reservations")
     assert guard.take()
     with started(settings, pool, people) as service:
         later = reserve(service, begin=48, cpus=4)  # nothing else looks at it today

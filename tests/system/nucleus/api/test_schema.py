@@ -17,7 +17,7 @@ import uvicorn
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from nucleus.api import credentials, limits, operations
+from nucleus.api import credentials, operations, throttles
 from nucleus.api.app import create_application
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
@@ -76,14 +76,14 @@ def test_no_answer_that_is_not_described(
     tmp_path: Path,
 ) -> None:
     for limit in ("MAX_FAILURES", "MAX_FAILURES_OF_KIND"):
-        monkeypatch.setattr(limits, limit, 1_000_000)
+        monkeypatch.setattr(throttles, limit, 1_000_000)
     monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 1)
     (tmp_path / "sealing.key").write_bytes(Fernet.generate_key())
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
     configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
     application = create_application(configuration, pool)
     for rate in ("changes", "requests"):
-        setattr(application.state.service, rate, limits.Rate(rate, 1_000_000, 1_000_000))
+        setattr(application.state.service, rate, throttles.Rate(rate, 1_000_000, 1_000_000))
     for methods in application.openapi()["paths"].values():
         for operation in methods.values():
             operation.pop("security", None)  # otherwise it sends credentials of its own, and reads 401 only
@@ -129,7 +129,7 @@ def test_no_answer_that_is_not_described(
         assert EXAMPLES == 1 or not without, f"{sorted(without)} never did what they are for:\n{table}"
         with pool.transaction() as session:
             own = credentials.read_token(people[who])
-            assert own and identity.usable_token(session, own.id), "no request revoked it"
+            assert own and identity.token_use(session, own.id), "no request revoked it"
     finally:
         server.should_exit = True
         thread.join(60)

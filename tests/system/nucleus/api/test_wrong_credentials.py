@@ -8,7 +8,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from nucleus.api import limits
+from nucleus.api import throttles
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, changed, started
@@ -70,7 +70,7 @@ def test_of_many_at_once_exactly_the_limit_is_looked_at(service: Client, pool: P
 def test_a_guesser_has_an_end_also_with_the_number_of_another_token_each_time(
     service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_FAILURES_OF_KIND", 15)
+    monkeypatch.setattr(throttles, "MAX_FAILURES_OF_KIND", 15)
     tokens = [f"Bearer nuc_{number:08}_" + "0" * 43 for number in range(16)]
     assert statuses(service, *tokens) == [401] * 15 + [429]
     assert service.get("ann", "/v1/user").status_code == 200

@@ -9,7 +9,7 @@ from rocks.core.check_lines import MISSING, OK, SiteCheck
 from rocks.core.errors import ToolError
 from rocks.site.checks import checks as site_checks
 from rocks.storage.broker import checks as broker_checks
-from rocks.storage.broker.documents import BrokerNode
+from rocks.storage.broker.definitions import BrokerNode
 
 
 def test_a_missing_broker_leads_to_the_frontend_s_profile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from rocks.core.errors import StateError
 from rocks.storage.bus import BusSettings, Delivery, Kind, Question
 from rocks.storage.client import StorageClient, asking
 from rocks.storage.client.questions import images_of
-from rocks.storage.nas.rows import first_page
+from rocks.storage.nas.listing import first_page
 from rocks.storage.wire.messages import read_message, write_error, write_success
 
 NAMES = [f"vm-{number}" for number in range(7)]

@@ -9,7 +9,7 @@ from rocks.core.errors import StateError
 from rocks.machine.host.hook import note_end
 from rocks.storage.client.listing import map_cells
 from rocks.storage.client.questions import images_of
-from rocks.storage.life.events import HostLost
+from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
 from rocks.storage.life.schedule import MAX_TRIES
 from rocks.storage.wire import requests as wire
@@ -77,8 +77,8 @@ def test_pull_without_space_leaves_the_image_local(site: DrivenSite) -> None:
 
 
 def block(site: DrivenSite) -> None:
-    """Block the image, as by an operator's report that the host is lost."""
-    site.nas.service._engine.take(image(site).image_id, HostLost(HOST, "its power supply burns"))
+    """Block the image, as after records that came back from a backup."""
+    site.nas.service._engine.take(image(site).image_id, Contradicted("the volume is newer"))
     assert site.row(ZVOL)["state"] == "blocked"
 
 
@@ -99,7 +99,7 @@ def test_end_of_a_machine_is_remembered_while_its_image_is_blocked(site: DrivenS
 def test_unmap_of_a_blocked_image_is_answered_and_remembered(site: DrivenSite) -> None:
     """The command does not wait for an operator; a cancel forgets it."""
     block(site)
-    with pytest.raises(StateError, match="its power supply burns; the unmapping is remembered"):
+    with pytest.raises(StateError, match="the volume is newer; .*; the unmapping is remembered"):
         site.unmap(ZVOL)
     site.ask(wire.CancelZvol(ZVOL))
     site.ask(wire.RetryZvol(ZVOL))

@@ -87,13 +87,6 @@ def test_merged_is_when_only_metadata_is_left() -> None:
     assert not parse_status("Invalid").is_merged
 
 
-def test_fill_ratio() -> None:
-    """Full when nobody knows better."""
-    assert parse_status("48/96 32").fill_ratio == 0.5
-    assert parse_status("0/0 0").fill_ratio == 1.0
-    assert parse_status("Overflow").fill_ratio == 1.0
-
-
 @given(st.text())
 def test_no_status_and_no_table_is_an_error(text: str) -> None:
     """Whatever a kernel says, the answer is a record."""

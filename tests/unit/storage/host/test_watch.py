@@ -8,7 +8,7 @@ import pytest
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
-from rocks.storage.host.rows import PAUSED, device_rows
+from rocks.storage.host.listing import PAUSED, device_rows
 from rocks.storage.host.watch import TempWriteWatch
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets

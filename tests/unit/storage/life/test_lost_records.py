@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from rocks.storage.life import events
-from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
 from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.states import BLOCKED, UNMAPPED, is_stable
+from rocks.storage.life.states import BLOCKED, UNMAPPED
 from tests.generated import moments_step
 from tests.unit.storage.records import HOST, MAP, after, decided, finish_step, new_image, record, refused
 from tests.unit.storage.script import moments
@@ -92,10 +92,10 @@ def test_a_map_does_not_use_an_epoch_again() -> None:
     image = replace(new_image(), epoch=5, sequence=30)
     mapping = after(image, MAP)
     assert mapping.epoch == 6 and mapping.work is not None
-    lease = mapping.work.effects[1]
+    grant = mapping.work.effects[1]
     text = "epoch 6 (vmh1) in the records, epoch 6 (vmh2) on the volume"
-    assert isinstance(lease, EnsureLease)
-    reason = why_refused(lease, STANDING)
+    assert isinstance(grant, EnsureGrant)
+    reason = why_refused(grant, STANDING)
     assert reason is not None and text in reason
     mapping = replace(mapping, work=replace(mapping.work, position=1))
     failed = decided(mapping, events.EffectFailed(mapping.work.work_id, 1, "incoherent", reason))
@@ -137,7 +137,7 @@ def test_a_record_agrees_with_what_it_has_written(state: str) -> None:
     properties: dict[str, str] = {}
     for effect in () if image.work is None else image.work.effects:
         assert disagreement(image, read_grant(properties)) is None
-        if isinstance(effect, EnsureLease):
+        if isinstance(effect, EnsureGrant):
             properties = grant_properties(effect)
     assert disagreement(image, read_grant(properties)) is None
 
@@ -152,7 +152,7 @@ def test_a_settled_contradiction_goes_on_where_it_was() -> None:
 
 def test_an_epoch_that_was_released_is_granted_to_nobody_again() -> None:
     """Within an epoch the owner changes once, to none: a host of that time may have changes."""
-    again = EnsureLease("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
+    again = EnsureGrant("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
     assert "epoch 6 (vmh3) in the records, epoch 6 (no host)" in str(
         why_refused(again, replace(STANDING, owner=None))
     )
@@ -179,7 +179,7 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
         decision = finish_step(given_up)
         assert decision.image is not None
         given_up = decision.image
-    assert given_up.state == UNMAPPED and is_stable(given_up.state)
+    assert given_up.state == UNMAPPED
     assert decision is not None and [outcome.family for outcome in decision.outcomes] == [None]
 
 

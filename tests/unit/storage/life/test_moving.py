@@ -55,7 +55,7 @@ def test_whole_move() -> None:
     assert (image.state, image.epoch, image.peer, image.move_ids) == ("moving", 1, OTHER, ("move-1",))
     assert image.work is not None
     mark, hand_over = image.work.effects
-    assert isinstance(mark, effects.EnsureLease) and isinstance(hand_over, effects.HandOver)
+    assert isinstance(mark, effects.EnsureGrant) and isinstance(hand_over, effects.HandOver)
     assert (mark.state, mark.owner, hand_over.nas, hand_over.guid) == ("deleting", None, OTHER, "1000")
     left = finished(image)
     assert (left.state, left.due_at, left.peer, left.move_ids) == ("deleting", NOW + 3600, OTHER, ())
@@ -125,9 +125,9 @@ def test_other_nas_is_lost_for_good(is_blocked: bool) -> None:
     assert "nas-0-1 may have taken it over" in text and "force=yes" in text
     given_up = after(image, Abandon("abandon-1", "burnt", force=True))
     assert given_up.work is not None
-    lease = given_up.work.effects[0]
-    assert isinstance(lease, effects.EnsureLease)
-    assert (lease.state, lease.epoch, lease.image_id) == ("unmapped", image.epoch + 1, image.image_id)
+    grant = given_up.work.effects[0]
+    assert isinstance(grant, effects.EnsureGrant)
+    assert (grant.state, grant.epoch, grant.image_id) == ("unmapped", image.epoch + 1, image.image_id)
     back = finished(given_up)
     assert (back.state, back.peer) == ("unmapped", None)
     assert after(back, MAP).epoch > image.epoch + 1

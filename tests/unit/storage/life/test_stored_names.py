@@ -43,7 +43,9 @@ def _old_fields(value: Any) -> Any:
 
 IMAGES = {
     **{state: record(state) for state in STATES},
-    "blocked while it attaches": after(finished(record("mapping")), events.HostLost(HOST, "no power")),
+    "blocked while it attaches": after(
+        finished(record("mapping")), events.Contradicted("the volume is newer")
+    ),
     "attaching an overlay": finished(record("mapping")),
     "attaching the volume": finished(
         after(new_image(), events.Map("map-1", HOST, None, False, MAP.initiator, 0))

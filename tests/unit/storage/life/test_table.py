@@ -32,7 +32,6 @@ SAMPLES: dict[type[Event], Event] = {
     events.Configure: events.Configure("set-2", False),
     events.Retry: events.Retry("retry-2"),
     events.Abandon: events.Abandon("abandon-2", "it burns", force=True),
-    events.HostLost: events.HostLost(HOST, "no power"),
     events.CopyFound: events.CopyFound("vmh2", "tank", 0, "clean", "900"),
     events.StartSeed: events.StartSeed(),
     events.StartPull: events.StartPull(),

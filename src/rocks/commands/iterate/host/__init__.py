@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.output import write_message
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_iteration import run_for_each, text_for
+from rocks.inventory.host_commands import run_for_each, text_for
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.node_records import node_ids
 

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import rocks.commands
 from rocks.storage.broker.broker import broker_definitions
-from rocks.storage.broker.documents import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
+from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 
 
 class Command(rocks.commands.Command):

@@ -20,10 +20,10 @@ class QemuOwner(NamedTuple):
     gid: Optional[int]
 
 
-def qemu_owner(configuration: Path = CONFIGURATION) -> QemuOwner:
+def qemu_owner() -> QemuOwner:
     """From libvirt's configuration, else the account that a distribution makes for it."""
     try:
-        settings = dict(_SETTING.findall(configuration.read_text("utf-8", "replace")))
+        settings = dict(_SETTING.findall(CONFIGURATION.read_text("utf-8", "replace")))
     except OSError:
         settings = {}
     users = (settings["user"],) if "user" in settings else _DEFAULT_USERS

@@ -65,7 +65,7 @@ from rocks.machine.host.libvirt.moving_xml import (
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import create_placeholders, remove_placeholders
 from rocks.machine.host.moves.streams import Streams, connect_within, folders
-from rocks.machine.operation_plan import Observed, plan_operation
+from rocks.machine.operation_plan import Observed, plan_end_arrival
 from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site
 
@@ -311,7 +311,7 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
         if waits_for_images or found.state in GUEST_RUNS or found.state not in ACTIVE_STATES:
             break
         wait_seconds(_ARRIVES_SECONDS)
-    if not plan_operation(operation, Observed(found)).steps:
+    if not plan_end_arrival(operation, Observed(found)).steps:
         domains.set_autostart(name, operation.autostart)
         return UNCHANGED
     if found is not None and found.token == operation.token:

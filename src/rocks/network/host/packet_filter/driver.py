@@ -1,4 +1,4 @@
-"""Operations on packet filters as a Protocol: `filters.py` implements it by netlink, `fake.py` in memory."""
+"""Operations on packet filters as a Protocol: `traffic_control.py` implements it by netlink, `fake.py` in memory."""
 
 from __future__ import annotations
 

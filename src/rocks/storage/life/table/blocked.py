@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from rocks.storage.life import guards, recovery
-from rocks.storage.life.events import Abandon, Cancel, Contradicted, HostLost, Retry, Unmap
+from rocks.storage.life.events import Abandon, Cancel, Contradicted, Retry, Unmap
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.image import Step
 from rocks.storage.life.states import (
@@ -15,7 +15,6 @@ from rocks.storage.life.states import (
     HOST_HAS_IT,
     LOCAL,
     MAPPED,
-    MAPPING,
     MOVING,
     REMOTE,
     RESTORING,
@@ -26,7 +25,7 @@ from rocks.storage.life.states import (
     State,
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
-from rocks.storage.life.transitions import blocked, everywhere, mapping, moves, write_back
+from rocks.storage.life.transitions import blocked, mapping, moves, removal, write_back
 
 _WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
 _RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
@@ -151,28 +150,6 @@ _RECOVER: Tuple[Entry, ...] = (
 
 BLOCK: Tuple[Entry, ...] = (
     *(
-        Row(
-            state,
-            HostLost,
-            state,
-            "the host is no longer needed",
-            everywhere.stay,
-            guards.IS_MAPPED_BY & guards.WRITTEN_BACK,
-        )
-        for state in (MAPPING, RETURNING)
-    ),
-    *(
-        Row(
-            state,
-            HostLost,
-            BLOCKED,
-            "only the NAS's last snapshot is certain",
-            blocked.block_lost,
-            guards.IS_MAPPED_BY,
-        )
-        for state in HOST_HAS_IT
-    ),
-    *(
         RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.ABANDONING, "busy")
         for event in (Retry, Abandon)
     ),
@@ -243,14 +220,14 @@ BLOCK: Tuple[Entry, ...] = (
         blocked.begin_abandon,
         starts="abandon",
     ),
-    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", blocked.abandoned),
+    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", removal.operation_done),
     failed(
         BLOCKED,
         "abandon",
         BLOCKED,
         "the volume has a newer grant",
         blocked.not_abandoned,
-        guards.LEASE_REFUSED,
+        guards.GRANT_REFUSED,
     ),
     failed(BLOCKED, "abandon", BLOCKED, "again after a pause", blocked.try_later),
     *(

@@ -8,7 +8,7 @@ from rocks.storage.life import guards
 from rocks.storage.life.events import Grow
 from rocks.storage.life.states import GROWING, UNMAPPED
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
-from rocks.storage.life.transitions import growth
+from rocks.storage.life.transitions import growth, removal
 
 GROWTH: Tuple[Entry, ...] = (
     RejectionRow(
@@ -21,5 +21,5 @@ GROWTH: Tuple[Entry, ...] = (
     ),
     Row(UNMAPPED, Grow, GROWING, "set the size of the volume", growth.begin_growth, starts="grow"),
     done(GROWING, "grow", UNMAPPED, "the next map has the new size", growth.grown),
-    failed(GROWING, "grow", UNMAPPED, "the volume is as it is; repeat the command", growth.not_grown),
+    failed(GROWING, "grow", UNMAPPED, "the volume is as it is; repeat the command", removal.operation_failed),
 )

@@ -44,7 +44,7 @@ PULL: Tuple[Entry, ...] = (
         "settle",
         RETURNING,
         "an unmap waits: it makes its own final snapshot",
-        write_back.take_back_copy,
+        write_back.take_back,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -54,7 +54,7 @@ PULL: Tuple[Entry, ...] = (
         "settle",
         RETURNING,
         "the final return settles it",
-        write_back.take_back_copy,
+        write_back.take_back,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -65,7 +65,7 @@ PULL: Tuple[Entry, ...] = (
         "pull",
         RETURNING,
         "the final return includes it",
-        write_back.take_back_copy,
+        write_back.take_back,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -91,11 +91,11 @@ RETURN: Tuple[Entry, ...] = (
     Row(MAPPED, Unmap, MAPPED, "waits for the copy", write_back.wait_to_unmap, guards.UNMAP_WAITS),
     Row(SEEDING, Unmap, SEEDING, "waits for the copy", write_back.wait_to_unmap, guards.UNMAP_WAITS),
     *(
-        Row(state, Unmap, RETURNING, "try without the copy", write_back.take_back_overlay, starts="drop")
+        Row(state, Unmap, RETURNING, "try without the copy", write_back.take_back, starts="drop")
         for state in (MAPPED, SEEDING)
     ),
-    Row(REMOTE, Unmap, RETURNING, "log out", write_back.take_back_overlay, starts="drop"),
-    Row(LOCAL, Unmap, RETURNING, "remove the device", write_back.take_back_copy, starts="detach"),
+    Row(REMOTE, Unmap, RETURNING, "log out", write_back.take_back, starts="drop"),
+    Row(LOCAL, Unmap, RETURNING, "remove the device", write_back.take_back, starts="detach"),
     *(
         Row(state, Unmap, state, "waits for the present step", write_back.wait_to_unmap)
         for state in (MAPPING, SWITCHING, PULLING, RETURNING)

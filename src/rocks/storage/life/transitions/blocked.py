@@ -18,7 +18,6 @@ from rocks.storage.life.transitions.records import (
     paused,
     pool_of,
     reopened,
-    unmapped,
     with_found,
     with_operation,
 )
@@ -49,7 +48,7 @@ def pause_over(image: Image, event: Any, now: int) -> Decision:
 
 def block(image: Image, event: Any, now: int) -> Decision:
     """The image needs operator action; the open step stays as it is."""
-    if guards.LEASE_REFUSED.holds(image, event, now):
+    if guards.GRANT_REFUSED.holds(image, event, now):
         return contradict(image, Contradicted(event.message), now)
     return _block(image, event.family, event.message)
 
@@ -80,11 +79,6 @@ def block_other_guid(image: Image, event: Any, now: int) -> Decision:
 def block_unexpected_changes(image: Image, event: Any, now: int) -> Decision:
     """A device was written to before its map was published."""
     return _block(image, "incoherent", f"the map to {image.owner} failed, but data was written there")
-
-
-def block_lost(image: Image, event: Any, now: int) -> Decision:
-    """Only the NAS's last snapshot is certain; the owner is lost."""
-    return _block(image, "host", f"{event.host} is lost: {event.reason}")
 
 
 def _block(image: Image, family: str, reason: str) -> Decision:
@@ -178,8 +172,3 @@ def not_abandoned(image: Image, event: Any, now: int) -> Decision:
     stopped = replace(image, work=None, operation_id="", retry_at=None)
     blocked = contradict(stopped, Contradicted(event.message), now)
     return replace(blocked, outcomes=failed)
-
-
-def abandoned(image: Image, event: Any, now: int) -> Decision:
-    """The NAS's newest snapshot is the image."""
-    return Decision(unmapped(image), outcomes_of((image.operation_id,)))

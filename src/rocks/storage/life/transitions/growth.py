@@ -23,8 +23,3 @@ def grown(image: Image, event: Any, now: int) -> Decision:
         volume_guid=image.volume_guid or event.facts.volume_guid,
     )
     return Decision(unmapped(sized), outcomes_of((image.operation_id,)))
-
-
-def not_grown(image: Image, event: Any, now: int) -> Decision:
-    """Whatever size the volume has, it is whole."""
-    return Decision(unmapped(image), outcomes_of((image.operation_id,), event.family, event.message))

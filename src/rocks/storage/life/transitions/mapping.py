@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict
 
-from rocks.storage.life import guards, names
+from rocks.storage.life import guards
 from rocks.storage.life.image import Decision, Image, Step
 from rocks.storage.life.states import LOCAL, MAPPED, MAPPING, REMOTE, SEEDING, SWITCHING, State
 from rocks.storage.life.transitions.records import (
     enter,
+    exported,
     fresh,
     outcomes_of,
     paused,
@@ -17,7 +18,7 @@ from rocks.storage.life.transitions.records import (
     unmapped,
     with_found,
 )
-from rocks.storage.life.transitions.write_back import take_back_copy, take_back_overlay
+from rocks.storage.life.transitions.write_back import take_back
 
 # --- map -----------------------------------------------------------------------------------------------------------
 
@@ -66,23 +67,14 @@ def _prepared(image: Image, event: Any) -> Image:
     )
 
 
-def attach_overlay(image: Image, event: Any, now: int) -> Decision:
-    """The host has no copy, an older one, or one that must be quarantined."""
-    return Decision(_exported(_prepared(image, event)))
+def attach_export(image: Image, event: Any, now: int) -> Decision:
+    """The host has no copy, an older one, or one that must be quarantined; or the image stays on the NAS."""
+    return Decision(exported(_prepared(image, event)))
 
 
 def attach_linear(image: Image, event: Any, now: int) -> Decision:
     """The host's copy equals the image."""
     return Decision(_prepared(image, event))
-
-
-def attach_remote(image: Image, event: Any, now: int) -> Decision:
-    """The image stays on the NAS."""
-    return Decision(_exported(_prepared(image, event)))
-
-
-def _exported(image: Image) -> Image:
-    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
 
 
 def no_free_space(image: Image, event: Any, now: int) -> Decision:
@@ -160,8 +152,7 @@ def attached_then_unmap(image: Image, event: Any, now: int) -> Decision:
     """An unmap was requested meanwhile."""
     done = attached(image, event, now)
     assert done.image is not None
-    back = take_back_copy if done.image.state == LOCAL else take_back_overlay
-    then = back(done.image, None, now)
+    then = take_back(done.image, None, now)
     return replace(then, outcomes=(*done.outcomes, *then.outcomes))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Optional, Tuple
 
 from rocks.core.errors import FAMILIES
+from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING
 from rocks.storage.life.image import Image, Outcome, Work
 from rocks.storage.life.schedule import retry_delay
@@ -94,3 +95,8 @@ def paused(image: Image, before: Image, event: Any, now: int) -> Image:
     tries = before.tries + 1
     faults = before.faults + (0 if FAMILIES[event.family].retry else 1)
     return replace(image, tries=tries, faults=faults, retry_at=now + retry_delay(tries), reason=event.message)
+
+
+def exported(image: Image) -> Image:
+    """The image under the name of its grant's iSCSI target."""
+    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))

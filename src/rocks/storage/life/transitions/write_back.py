@@ -83,22 +83,10 @@ def forget_unmap(image: Image, event: Any, now: int) -> Decision:
     return Decision(replace(image, unmap_ids=()), (*outcomes, *outcomes_of((event.op_id,))))
 
 
-def _returning(image: Image, event: Any) -> Image:
-    """The record as returning; unless the event is the Unmap itself, the waiting operations are in it already."""
+def take_back(image: Image, event: Any, now: int) -> Decision:
+    """Unmap from the host; unless the event is the Unmap itself, the waiting operations are in the record already."""
     ids = with_operation(image.unmap_ids, event.op_id) if isinstance(event, Unmap) else image.unmap_ids
-    return replace(fresh(enter(image, RETURNING)), unmap_ids=ids)
-
-
-def take_back_overlay(image: Image, event: Any, now: int) -> Decision:
-    """Unmap from a host that uses the NAS's disk."""
-    back = _returning(image, event)
-    return Decision(back)
-
-
-def take_back_copy(image: Image, event: Any, now: int) -> Decision:
-    """Unmap from a host that uses its copy."""
-    back = _returning(image, event)
-    return Decision(back)
+    return Decision(replace(fresh(enter(image, RETURNING)), unmap_ids=ids))
 
 
 def copy_first(image: Image, event: Any, now: int) -> Decision:

@@ -20,7 +20,6 @@ class FakeZfsCommands(FakeVolumes):
 
     def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
         super().__init__(pools, now)
-        self.transfers: List[Transfer] = []
         self.cut_next_send_after_bytes: Optional[int] = None
 
     # --- snapshots, holds, bookmarks
@@ -83,9 +82,7 @@ class FakeZfsCommands(FakeVolumes):
     def send(self, spec: SendSpec) -> Transfer:
         """As `ZfsCommands.send`."""
         cut, self.cut_next_send_after_bytes = self.cut_next_send_after_bytes, None
-        send = FakeSend(f"{spec.volume}@{spec.to_name}", encode_stream(*self._stream(spec)), cut)
-        self.transfers.append(send)
-        return send
+        return FakeSend(f"{spec.volume}@{spec.to_name}", encode_stream(*self._stream(spec)), cut)
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
         """As `ZfsCommands.receive`."""
@@ -94,9 +91,7 @@ class FakeZfsCommands(FakeVolumes):
         if volume is not None and volume.is_receiving:
             raise BusyError(f"zfs receive into {spec.volume} failed: dataset is busy")
         self._create_file_system_above(spec.volume)
-        receive = FakeReceive(pool, spec, lambda: self._seconds(pool.txg))
-        self.transfers.append(receive)
-        return receive
+        return FakeReceive(pool, spec, lambda: self._seconds(pool.txg))
 
     def abort_receive(self, volume: str) -> None:
         """As `ZfsCommands.abort_receive`."""

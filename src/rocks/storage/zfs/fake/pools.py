@@ -84,20 +84,10 @@ class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
         """Kill the next sender after that many bytes of its stream."""
         self.fake.cut_next_send_after_bytes = after_bytes
 
-    def kill_transfers(self) -> None:
-        """Kill every sender and receiver, as when their daemon dies."""
-        transfers, self.fake.transfers = self.fake.transfers, []
-        for transfer in transfers:
-            transfer.kill()
-
     def leave_free(self, pool: str, free_bytes: int) -> None:
         """Set the pool size so that this much is free."""
         found = self._pool(pool)
         found.size_bytes = sum(map(found.used_by, found.volumes.values())) + free_bytes
-
-    def set_health(self, pool: str, health: str) -> None:
-        """Set the health that `zpool` reports."""
-        self._pool(pool).health = health
 
     def export_pool(self, pool: str) -> None:
         """Remove the pool, as after a boot without its disks."""

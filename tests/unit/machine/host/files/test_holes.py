@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rocks.machine.host.files.holes import free_holes
+from rocks.machine.host.snapshots import free_holes
 
 
 def test_the_space_of_zeros_is_freed_and_the_content_stays(tmp_path: Path) -> None:

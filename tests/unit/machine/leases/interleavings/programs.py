@@ -1,10 +1,10 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `machine.start`, `machine.power`, `machine.leases.leases`, `machine.leases.takeover`, `inventory.host_requests`,
-`machine.leases.plan`, `machine.spec`, `machine.plan`, `machine.operation_plan`, `agent.calls`,
-`machine.host.observe`, `operations`, `start`, the rules of `machine.host.leases`, `machine.host.libvirt.start` and
-`stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has
-no part in leases (disks, links, VFs, partitions).
+Real: `machine.start`, `machine.power`, `machine.converge`, `machine.leases.leases`, `machine.leases.takeover`,
+`inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.plan`, `machine.operation_plan`,
+`agent.calls`, `machine.host.observe`, `operations`, `start`, the rules of `machine.host.leases`,
+`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
+a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from rocks.core.errors import RocksError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.inventory import host_requests
 from rocks.inventory.records import Host, Lease, VirtualMachine
+from rocks.machine import converge as vm_converge
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
 from rocks.machine.host import observe, operations
 from rocks.machine.host import start as host_start
+from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.machine import MachineFact
 from rocks.machine.leases import records as leases
 from rocks.machine.leases import takeover
 from rocks.machine.leases.takeover import Force
@@ -250,7 +251,7 @@ def stubs() -> Iterator[None]:
         (vm_start, "ensure_epoch", lambda *_: None),
         (vm_power, "try_epoch", lambda *_: None),
         (host_requests, "present_epoch", lambda *_: 0),
-        *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_power)),
+        *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_converge)),
         *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
         *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
         *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),

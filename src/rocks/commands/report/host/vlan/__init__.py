@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.cluster.vlans import plan_networks, vlans_of
 from rocks.inventory.host_loading import which_are_vms
 from rocks.machine.records import load_vms
-from rocks.network.vlan_lines import vlan_lines
+from rocks.network.guest_connections import vlan_lines
 
 RollName = "kvm"
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import rocks.commands
 from rocks.core.errors import StateError
 from rocks.core.names import is_like
+from rocks.core.units import KIB_PER_MB
 from rocks.inventory.host_loading import which_are_vms
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.placement.listing import ShapeRow, shape_rows
+from rocks.machine.placement.memory import ORDINARY_KB
+from rocks.machine.placement.values import PAGE_SIZES_KB, write_cpu_set
+
+if TYPE_CHECKING:
+    from rocks.machine.placement.memory import PageRow
+    from rocks.machine.placement.plan import ShapeLeases
+
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")
 
@@ -41,7 +50,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per machine and host."""
-        rows = shape_rows(shape_leases.all_leases(self.db))
+        rows = _shape_rows(shape_leases.all_leases(self.db))
         named = [
             name for name in args if "%" not in name and not any(is_like(row.name, name) for row in rows)
         ]
@@ -55,3 +64,34 @@ class Command(rocks.commands.Command):
             if not args or row.name in without or any(is_like(row.name, name) for name in args):
                 self.addOutput(row.name, row[1:])
         self.endOutput(header=HEADER, trimOwner=False)
+
+
+_SIZES = {kb: name for name, kb in PAGE_SIZES_KB.items()}
+
+
+class ShapeRow(NamedTuple):
+    """A line of the listing; what the machine has none of is None."""
+
+    name: str
+    host: str | None
+    cpus: str | None
+    memory: str | None
+    devices: str | None
+
+
+def _shape_rows(leases: ShapeLeases) -> list[ShapeRow]:
+    """One row for each machine and host, by name."""
+    holders = {(row.name, row.host) for rows in leases for row in rows}
+    return [_row(name, host, leases.on(host)) for name, host in sorted(holders)]
+
+
+def _row(name: str, host: str, leases: ShapeLeases) -> ShapeRow:
+    cpus = write_cpu_set(row.cpu for row in leases.cores if row.name == name)
+    memory = ", ".join(_memory(row) for row in leases.pages if row.name == name)
+    devices = ", ".join(f"{row.pool} {row.address}" for row in leases.devices if row.name == name)
+    return ShapeRow(name, host, cpus or None, memory or None, devices or None)
+
+
+def _memory(row: PageRow) -> str:
+    size = "" if row.size_kb == ORDINARY_KB else f" in {_SIZES.get(row.size_kb, f'{row.size_kb} KiB')}"
+    return f"{row.pages * row.size_kb // KIB_PER_MB} MB{size} on node {row.node}"

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.storage.iscsi_initiator.driver import SessionSpec
-from rocks.storage.iscsi_initiator.record import edit_record, record_settings, write_settings
+from rocks.storage.iscsi_initiator.node_record import edit_record, record_settings, write_settings
 from rocks.storage.iscsi_initiator.rules import login_error
 from rocks.storage.iscsi_target.chap import ChapSecrets
 

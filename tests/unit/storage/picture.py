@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from rocks.storage.host.sequences import sequence_for
 from rocks.storage.life.effects import AskHost, Effect
@@ -18,7 +18,7 @@ from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import Row
 from rocks.storage.nas import sequences
 
-_STAGES: Tuple[Stage, ...] = ("none", "overlay", "merging", "linear", "remote")
+_STAGES: tuple[Stage, ...] = ("none", "overlay", "merging", "linear", "remote")
 _SAMPLE = Image(
     "1",
     "nas-0-0",
@@ -50,7 +50,7 @@ class _Event:
 
 def mermaid() -> str:
     """The states and the rows between them, as a state diagram, without rows that stay in their state."""
-    arrows: Dict[Tuple[str, str], List[str]] = {}
+    arrows: dict[tuple[str, str], list[str]] = {}
     for row in _rows():
         target = "[*]" if row.to is None else row.to
         if row.state != row.to:
@@ -121,7 +121,7 @@ def host_table() -> str:
     return _table(("request", "stage", "effects, in order"), rows)
 
 
-def sections() -> Dict[str, str]:
+def sections() -> dict[str, str]:
     """The generated sections of the page, by the names of their markers."""
     return {
         "picture": mermaid(),
@@ -133,7 +133,7 @@ def sections() -> Dict[str, str]:
     }
 
 
-def _rows() -> List[Row]:
+def _rows() -> list[Row]:
     return [entry for entry in TABLE if isinstance(entry, Row)]
 
 
@@ -143,7 +143,7 @@ def _event(row: Row) -> str:
     return f"{row.step} {'done' if row.event.__name__ == 'StepDone' else 'failed'}"
 
 
-def _seconds(seconds: Optional[int]) -> str:
+def _seconds(seconds: int | None) -> str:
     return "" if seconds is None else f"{seconds} s"
 
 
@@ -153,12 +153,12 @@ def _effect(effect: Effect) -> str:
     return type(effect).__name__
 
 
-def _sample_steps() -> List[Tuple[Step, sequences.Effects]]:
+def _sample_steps() -> list[tuple[Step, sequences.Effects]]:
     return [(step, build(_SAMPLE, _Event, 0)) for step, build in sequences.SEQUENCES.items()]
 
 
-def _sample_requests() -> List[HostRequest]:
-    found: List[HostRequest] = []
+def _sample_requests() -> list[HostRequest]:
+    found: list[HostRequest] = []
     for _, effects in _sample_steps():
         for effect in effects:
             if isinstance(effect, AskHost) and type(effect.request) not in [type(one) for one in found]:

@@ -1,4 +1,4 @@
-"""What an operator must look at besides single computesets: machines in none, and nodes that are no hosts."""
+"""What the driver looks at now and then besides single computesets: what needs an operator, and what was charged."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Context, Event
-from nucleus.mirror.computesets import nodes_without_set
+from nucleus.mirror import identity
+from nucleus.mirror.computesets import nodes_without_set, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.hosts import nodes_without_host
-from nucleus.records import NewEvent
+from nucleus.records import Account, NewEvent
 from nucleus.states import COMPLETED
 
 if TYPE_CHECKING:
+    from nucleus.backends.batch import Batch
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
 
 
 class Alarms:
-    """Each begins and ends with an event."""
+    """Machines in no computeset, and nodes that are no hosts: each begins and ends with an event."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -49,3 +51,29 @@ def _alarms(session: Session) -> dict[int | str, NewEvent]:
     for name in nodes_without_host(session):
         found[name] = NewEvent("alarm", name, None, "node-without-host")
     return found
+
+
+def store_charges(guard: Guard, batch: Batch) -> None:
+    """Store the charges of sets, and limit and use of each allocation, as far as they are known.
+
+    Nucleus does not count them again. HostError while the batch system does not answer: what is stored stays.
+    """
+    with guard.transaction() as session:
+        has_ended = uncharged_sets(session)
+        allocations = [name for name, _ in identity.list_allocations(session)]
+    charges = batch.charges(has_ended) if has_ended else {}
+    accounts = batch.accounts(allocations) if allocations else {}
+    with guard.transaction() as session:
+        for name, charge in charges.items():
+            if has_ended[name] and charge.is_final:
+                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
+            else:
+                changed = {"charged_so_far_seconds": charge.seconds}
+            session.update("computeset", changed, name=name)
+        for name in allocations:
+            minutes = (
+                accounts[name.lower()]._asdict()
+                if name.lower() in accounts
+                else dict.fromkeys(Account._fields)
+            )
+            session.update("allocation", minutes, name=name)

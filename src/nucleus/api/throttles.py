@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nucleus.api.problems import Problem, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from nucleus.api.authentication import Caller
 
@@ -23,7 +23,8 @@ _FAILURE_SECONDS = 60.0
 class AtOnce:
     """What users have open of a kind: `max_of_one` of each, `max_of_all` together. `what` names them in refusals.
 
-    `max_of_host`: for what a host is asked, so that one which answers slowly does not hold the places of all.
+    They can be counted by a group, too: a host, so that one which answers slowly does not hold the places of all, or
+    a project. `of_group` names it in refusals.
     """
 
     def __init__(
@@ -32,48 +33,55 @@ class AtOnce:
         max_of_one: int,
         max_of_all: int | None = None,
         retry_seconds: int = 15,
-        max_of_host: int | None = None,
+        of_group: str = "host",
     ) -> None:
         self._what = what
         self._max_of_one = max_of_one
         self._max_of_all = max_of_all
         self._retry_seconds = retry_seconds
-        self._max_of_host = max_of_host
+        self._of_group = of_group
         self._lock = threading.Lock()
         self._open: Counter[int] = Counter()
-        self._of_hosts: Counter[str] = Counter()
+        self._of_groups: Counter[Hashable] = Counter()
 
     @property
     def count(self) -> int:
         """How many there are, of all users."""
         return self._open.total()
 
-    def take(self, user_id: int, host: str = "") -> None:
+    def count_of(self, group: Hashable) -> int:
+        """How many there are of a group."""
+        return self._of_groups[group]
+
+    def take(self, user_id: int, group: Hashable = None, max_of_group: int | None = None) -> None:
         """One more. Problem when that is too many; else `give_back` must follow."""
         with self._lock:
             if self._open[user_id] >= self._max_of_one:
                 raise self._too_many(f"you have {self._max_of_one} {self._what}; end one first, or wait")
             if self._max_of_all is not None and self._open.total() >= self._max_of_all:
                 raise self._too_many(f"there are {self._max_of_all} {self._what} already; wait")
-            if self._max_of_host is not None and self._of_hosts[host] >= self._max_of_host:
-                raise self._too_many(f"there are {self._max_of_host} {self._what} of one host already; wait")
+            if max_of_group is not None and self._of_groups[group] >= max_of_group:
+                what = f"{self._what} of one {self._of_group}"
+                raise self._too_many(f"there are {max_of_group} {what} already; wait")
             self._open[user_id] += 1
-            self._of_hosts[host] += 1
+            self._of_groups[group] += 1
 
-    def give_back(self, user_id: int, host: str = "") -> None:
+    def give_back(self, user_id: int, group: Hashable = None) -> None:
         """One less."""
         with self._lock:
             self._open -= Counter((user_id,))  # which keeps no zeros
-            self._of_hosts -= Counter((host,))
+            self._of_groups -= Counter((group,))
 
     @contextlib.contextmanager
-    def one_more(self, user_id: int, host: str = "") -> Iterator[None]:
+    def one_more(
+        self, user_id: int, group: Hashable = None, max_of_group: int | None = None
+    ) -> Iterator[None]:
         """It counts until the end of the block. Problem when that is too many."""
-        self.take(user_id, host)
+        self.take(user_id, group, max_of_group)
         try:
             yield
         finally:
-            self.give_back(user_id, host)
+            self.give_back(user_id, group)
 
     def _too_many(self, detail: str) -> Problem:
         return limited(detail, headers={"Retry-After": str(self._retry_seconds)})

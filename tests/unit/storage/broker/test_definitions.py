@@ -3,7 +3,7 @@
 import json
 import re
 
-from rocks.storage.broker.documents import (
+from rocks.storage.broker.definitions import (
     BrokerNode,
     BrokerPlace,
     advanced_config,

@@ -1,6 +1,6 @@
 """Facts of the machine: kernel, memory, processors."""
 
-from rocks.machine.host.machine import parse_memory_kib, read_machine
+from rocks.machine.host.host_facts import parse_memory_kib, read_machine
 
 
 def test_machine_facts() -> None:

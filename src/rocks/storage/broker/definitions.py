@@ -40,7 +40,7 @@ _MAY_WRITE_TO = {
 
 @dataclass(frozen=True)
 class BrokerNode:
-    """A node with a certificate, and its roles, of `rocks.storage.wire.queues.ROLES`."""
+    """A node with a certificate, and its roles, of those in `rocks.storage.wire.queues`."""
 
     name: str
     roles: frozenset[str]

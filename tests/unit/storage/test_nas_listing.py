@@ -17,8 +17,8 @@ from rocks.storage.life.states import (
     State,
 )
 from rocks.storage.nas.commands import Commands
+from rocks.storage.nas.listing import image_row, operation_row
 from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.rows import image_row, operation_row
 from rocks.storage.store.nas import Operation
 from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.replies import ImageRow, OperationRow

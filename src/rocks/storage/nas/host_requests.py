@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import secrets as random
 import threading
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
@@ -23,8 +22,6 @@ from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore, Secrets
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
 from rocks.storage.wire.queues import host_queue, nas_queue
-
-_log = logging.getLogger(__name__)
 
 _SECRET_BYTES = 24
 _MAX_EVICTABLE = 1000
