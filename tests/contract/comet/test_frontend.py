@@ -11,8 +11,8 @@ from comet.client.frontend import Frontend
 from rocks.core.process import run_checked
 from tests.contract.conftest import need
 from tests.contract.ssh_hosts import ssh_server
+from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.patience import patience
-from tests.ssh_programs import path_with, write_ssh_programs
 
 FRONTEND, COMPUTE = "203.0.113.9", "vm-vc2-0"
 SESSION = """#!/bin/sh

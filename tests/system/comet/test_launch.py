@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.patience import patience
-from tests.ssh_programs import path_with, write_ssh_programs
 from tests.system.comet.conftest import SOURCE, Result, Site
 
 pytestmark = pytest.mark.slow

@@ -4,70 +4,21 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess  # noqa: TID251 - the program is killed
-import sys
-import time
 from collections import namedtuple
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comet.cli import launch
 from comet.client import frontend
-from comet.client.connection import Connection
 from comet.client.frontend import Frontend
 from comet.client.launch_state import Group
-from tests.nucleus_server import NucleusServer, answer, problem
-from tests.ssh_programs import path_with, write_ssh_programs
-from tests.unit.comet.conftest import Comet, Result, sent
+from tests.nucleus_server import answer, problem
+from tests.unit.comet.conftest import sent
+from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 
-ADDRESS = "203.0.113.9"
-COMMAND = 'echo x >>../../runs; echo "$(cat nodes) say hello"; mkdir -p poses; cp ligands/a poses'
-SOURCE = Path(launch.__file__).resolve().parents[2]
-
-
-class Launching:
-    """A launcher `dock` for two nodes, in the folder from which it is launched; `root` has the hosts."""
-
-    def __init__(self, comet: Comet, folder: Path, server: NucleusServer) -> None:
-        self.comet, self.folder, self.server, self.root = comet, folder, server, folder / "hosts"
-        (folder / "dock" / "ligands").mkdir(parents=True)
-        (folder / "dock" / "ligands" / "a").write_text("a ligand\n")
-        self.write()
-
-    def write(self, command: str = COMMAND, **more: str) -> None:
-        values = {"nodes": "2", "walltime": '"2h"', "files": '["ligands"]', "results": '["poses"]', **more}
-        values["command"] = f"'''{command}'''"
-        (self.folder / "dock" / "launcher.toml").write_text(
-            "".join(f"{key} = {it}\n" for key, it in values.items())
-        )
-
-    def run(self, *typed: str) -> Result:
-        return self.comet("launch", "dock", *typed)
-
-    def runs(self) -> int:
-        """How often the command was started."""
-        file = self.root / ADDRESS / "runs"
-        return len(file.read_text()) // 2 if file.exists() else 0
-
-    def states(self) -> list[str]:
-        return [str(it["state"]) for it in self.server.sets.values()]
-
-    def left_on_frontend(self) -> list[Path]:
-        return list((self.root / ADDRESS / "comet-launch").iterdir())
-
-
-@pytest.fixture
-def it(comet: Comet, folder: Path, server: NucleusServer, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    monkeypatch.setenv("PATH", path_with(write_ssh_programs(folder / "hosts")))
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(launch, "PAUSE_SECONDS", 0.01)
-    # where no init collects ended processes, they seem to live on
-    monkeypatch.setattr(frontend, "_STOP", frontend._STOP.replace("0.2 0.5 1 2", ""))
-    return Launching(comet, folder, server)
+__all__ = ["it"]
 
 
 def test_a_command_runs_on_a_computeset_of_its_own(it: Launching) -> None:
@@ -344,74 +295,3 @@ def test_an_answer_that_was_lost_is_not_asked_for_in_vain(
     key = next(headers["Idempotency-Key"] for method, _, headers, _ in it.server.requests if method == "POST")
     it.server.replayed[key] = it.server.replayed["other"]  # what the server's database has by then
     assert it.run().status == 0 and it.states() == ["cancelled"]
-
-
-class KilledError(BaseException):
-    """Stands for kill -9: nothing of the launch handles it."""
-
-
-def run_killed(it: Launching, moment: int, is_before: bool) -> bool:
-    """Whether there is a moment of this number: a request, a program, or a record of the state."""
-    left = moment
-
-    def at(real: Any) -> Any:
-        def act(*given: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0 and is_before:
-                raise KilledError
-            found = real(*given, **named)
-            if left == 0:
-                raise KilledError
-            return found
-
-        return act
-
-    with pytest.MonkeyPatch.context() as patch:
-        for kind, name in ((Connection, "request"), (Frontend, "_run"), (Group, "save")):
-            patch.setattr(kind, name, at(getattr(kind, name)))
-        try:
-            it.run()
-        except KilledError:
-            return True
-    return False
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("is_before", [True, False])
-def test_a_launch_that_is_killed_at_any_moment_is_completed_by_the_same_command(
-    it: Launching, is_before: bool
-) -> None:
-    moment = 1
-    while run_killed(it, moment, is_before):
-        found = it.run()
-        assert found.status == 0, (moment, found)
-        assert (it.runs(), it.states()) == (1, ["cancelled"]), (moment, found)
-        assert (it.folder / "dock-results" / "poses" / "a").exists()
-        shutil.rmtree(it.folder / "dock-results")
-        shutil.rmtree(it.folder / ".local")
-        (it.root / ADDRESS / "runs").unlink()
-        it.server.sets.clear()
-        moment += 1
-    assert moment > 20
-
-
-def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
-    it.write(f"touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; {COMMAND}")
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-m", "comet", "launch", "dock"],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 60
-    while not (it.root / ADDRESS / "begun").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert it.states() == ["running"]
-    (it.root / ADDRESS / "go").touch()
-    found = it.run()
-    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
-    assert "say hello" in found.out

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from comet.cli import launch
+from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.nucleus_server import NucleusServer
-from tests.ssh_programs import path_with, write_ssh_programs
 from tests.unit.comet.conftest import Comet
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "launchers"
