@@ -7,6 +7,8 @@ PYTHON = .state/venv/bin/python
 # without it has nothing of ours that runs.
 # `exec`: each ends when make is killed, and would not notice that below a shell.
 LAB = exec env LAB_PARENT=$$PPID PYTHONPATH=src /usr/bin/python3 -m lab
+# One demo of a checkout at a time, from its set-up on.
+ALONE = . tools/demo-lock
 # A build of many programs, all of which end when make is ended.
 TOGETHER = exec tools/end-together nice
 # Runs a program with its own mounts, processes, network and /tmp, all of which end with it.
@@ -36,29 +38,24 @@ setup: ## install what everything below needs (root; Debian 12)
 	@tools/setup test
 
 demo: ## from an empty machine to a virtual machine that reports its name (root)
-	@tools/setup demo
-	@tools/browser-libraries .state/browser || echo "  without them, browsers show no consoles of the demo's machines; all else works"
-	@$(LAB) demo
+	@$(ALONE) && tools/setup demo && \
+	{ tools/browser-libraries .state/browser || echo "  without them, browsers show no consoles of the demo's machines; all else works"; } && \
+	$(LAB) demo
 
 .PHONY: demo-day
 demo-day: ## an owner's day on the demo's site by comet, and the published interface's 34 requests; each with its answer (root; 3 minutes)
-	@$(MAKE) --no-print-directory demo
-	@tools/owner-day
+	@$(ALONE) && $(MAKE) --no-print-directory demo && tools/owner-day
 
 demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; minutes under emulation)
-	@$(MAKE) --no-print-directory guest-image
-	@$(LAB) demo-cluster
+	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-cluster
 
 .PHONY: demo-slurm
 demo-slurm: ## the demo's site, and on it a Slurm: a computeset waits behind a batch job, runs, ends, and is charged; Slurm ends (root; 3 minutes)
-	@tools/setup slurm
-	@$(MAKE) --no-print-directory demo
-	@$(LAB) demo-slurm
+	@$(ALONE) && tools/setup slurm && $(MAKE) --no-print-directory demo && $(LAB) demo-slurm
 
 .PHONY: demo-pragma
 demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a web server, booted, used by SSH, removed (root; minutes)
-	@$(MAKE) --no-print-directory guest-image
-	@$(LAB) demo-pragma
+	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-pragma
 
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
 	@tools/setup guest
@@ -123,7 +120,7 @@ test-random: ## run the tests on generated input, with fresh seeds and ten times
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'
 
 # Models that are run through all their states: they take half as long as all other tests of rules, and `make test` has them.
-MODELS = $(addprefix tests/unit/,storage/daemons storage/test_mutations.py storage/test_every_moment.py machine/leases/test_lease_interleavings.py)
+MODELS = $(addprefix tests/unit/,storage/daemons machine/leases/test_lease_interleavings.py)
 
 check: WORKERS = 3
 check: lint ## lint, and the tests of rules and documents, without a daemon (a minute; the first time longer)

@@ -92,13 +92,24 @@ def _demo_stop(site: Site) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
+    """Alone with the demo: under the lock that tools/demo-lock took for this program, else under one of its own."""
+    taken = os.environ.pop("DEMO_LOCK", None)
     # mode 0600: a lock on a file that others can open could be theirs
-    with open(os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
+    with open(  # noqa: PTH123
+        os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if taken is None
+        else int(taken),
+        mode="a",
+    ) as lock:
+        os.set_inheritable(lock.fileno(), False)
         os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError("another make demo or demo-stop of this checkout runs; wait for it") from None
+            raise BusyError(
+                "another make demo or demo-stop of this checkout is at work. Wait for it, or end it with Ctrl-C where "
+                "it runs; then repeat this, or run make demo-stop, which removes what it made"
+            ) from None
         yield
 
 

@@ -57,6 +57,7 @@ class InstallingSite(ABC):
 
     def start_services(self) -> None:
         """Start the boot service and the HTTPS service, and wait until both answer."""
+        self.rocks("set", "attr", "boot_service", "yes")
         for service, ready in _READY.items():
             log = self.folder / f"{service}.log"
             program = self.command(["start", "service", service])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, WebSocket
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -85,7 +85,7 @@ class Console(BaseModel):
     ticket: str
     ws_url: str
     page_url: str
-    expires_at: str
+    expires_at: Annotated[str, Field(description="RFC 3339, UTC", json_schema_extra={"format": "date-time"})]
 
 
 class ConsoleLog(BaseModel):

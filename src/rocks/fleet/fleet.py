@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandResult", "Fleet", "FleetSettings", "HostAddress"]
 
 _BANNER_DEADLINE_SECONDS = 2.0
-_RUN_SCRIPT = """
+RUN_SCRIPT = """
 umask 077
 file=$(mktemp) && cat >"$file" && exec 3<"$file" && rm -f "$file" && exec bash /dev/fd/3 </dev/null
 """
@@ -149,7 +149,7 @@ class Fleet:
         Its text is on no command line: it may have secrets, and be long.
         """
         jobs = {
-            name: partial(self._run, name, _RUN_SCRIPT, timeout_seconds or None, script.encode())
+            name: partial(self._run, name, RUN_SCRIPT, timeout_seconds or None, script.encode())
             for name, script in scripts.items()
         }
         yield from self._run_jobs(jobs, timeout_seconds, 0.0, threads)

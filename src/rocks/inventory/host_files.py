@@ -51,7 +51,7 @@ def sync_files(
         if name.lower() in machines:
             yield (
                 name,
-                StateError("it is a virtual machine, whose files are its owner's; name physical hosts"),
+                StateError(f"{name} is a virtual machine, whose files are its owner's; name physical hosts"),
             )
     jobs = {name: partial(_sync, host, chosen, paths, plan, locks) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, 2 * _ATTEMPTS * (DEADLINE_SECONDS + _PAUSE_SECONDS))

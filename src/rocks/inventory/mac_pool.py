@@ -58,6 +58,14 @@ def next_macs(base: str, mask: str, used: Iterable[str], count: int) -> list[str
     return [mac_text(base_number | number) for number in chosen]
 
 
+def is_of_pool(base: str, mask: str, mac: str) -> bool:
+    """Whether the pool has this address; what is malformed has none."""
+    if mac_number(base) is None or mac_number(mask) is None or (number := mac_number(mac)) is None:
+        return False
+    base_number, mask_number = _pool(base, mask)
+    return number & mask_number == base_number
+
+
 def mac_number(text: str) -> int | None:
     """The address as a number; None unless it has six octets."""
     if not _MAC.fullmatch(text):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.names import printable
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopDomain
 from rocks.inventory.host_requests import error_of, is_silent, notes_of
@@ -44,7 +45,7 @@ def read_action(text: str) -> StopAction:
     for action in ACTIONS:
         if text == action:
             return action
-    raise UserError(f'invalid action "{text}". action must be one of {", ".join(ACTIONS)}')
+    raise UserError(f'invalid action "{printable(text)}". action must be one of {", ".join(ACTIONS)}')
 
 
 def machines_to_stop(

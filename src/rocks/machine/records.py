@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import StateError
+from rocks.core.names import printable
 from rocks.database.sets import in_order, placeholders
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_loading import (
@@ -79,7 +80,7 @@ def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
     known = {name.lower() for name in machines}
     for name in names:
         if name.lower() not in known:
-            raise StateError(f"host {name} is not a virtual host; see rocks list host vm")
+            raise StateError(f"host {printable(name)} is not a virtual host; see rocks list host vm")
 
 
 def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") -> dict[int, list[str]]:

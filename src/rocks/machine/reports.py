@@ -58,6 +58,11 @@ class VmState:
             return SAVED
         return OFF if self.status == ABSENT else self.status
 
+    @property
+    def text(self) -> str:
+        """The word in tables, which programs of Rocks' sites read: the status, and `saved`, which Rocks had not."""
+        return SAVED if self.state == SAVED else self.status
+
 
 @dataclass(frozen=True)
 class VmStates:

@@ -145,7 +145,7 @@ def deploy_certificates(
     known = node_authority().certificates() if without else {}
     for name, reason in without.items():
         remedy = f"; rocks remove host certificate {name}" if name in known else ""
-        yield name, StateError(f"it must have no certificate: it {reason}{remedy}")
+        yield name, StateError(f"{name} must have no certificate: it {reason}{remedy}")
     jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
     has_revoked = False

@@ -1,11 +1,13 @@
 """Command lines, run in this process on the test's own database."""
 
+import contextlib
 import shlex
+import socketserver
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 
@@ -20,6 +22,21 @@ from rocks.storage.broker.server import BrokerSettings
 from tests.command_trees import tree, write_command
 
 __all__ = ["tree", "write_command"]
+
+Server = TypeVar("Server", bound=socketserver.BaseServer)
+
+
+@contextlib.contextmanager
+def answering(server: Server) -> Iterator[Server]:
+    """The server answers in a thread until the end of the block, and is closed then."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Ended(NamedTuple):
@@ -104,6 +121,14 @@ class Site:
         scope, member = ("host", host) if host else ("global", "global")
         replace_attribute(self.database, scope, [member], name, value)
         self.database.commit()
+
+    def take_lease(self, name: str, host: str, state: str = "running", token: int = 7) -> None:
+        """Record that the machine may run on the host, as a start does."""
+        columns = "INSERT INTO vm_leases (Name, Token, Host, State) VALUES (%s, %s, %s, %s)"
+        self.change(
+            f"{columns} ON DUPLICATE KEY UPDATE Token = Token + 1, Host = %s, State = %s",
+            [name, token, host, state, host, state],
+        )
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None:
         """Change the database without a command."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rocks
+from rocks.commands._framework.declarations import taken_by
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.command_trees import WriteCommand
@@ -98,6 +99,65 @@ def test_near_names_of_the_reported_cases(vm_site: Site) -> None:
         '"add cluster" knows no parameter "mem-per-computes"; did you mean mem-per-compute= or num-computes= '
         "or disk-per-compute=?"
     )
+
+
+WITHOUT_HOST = {
+    ("add", "host"): "its host is a new one",
+    ("list", "host", "macs"): "it needs the attribute airboss",
+    ("move", "host", "vm"): "the other host is named",
+    ("remove", "host", "vm", "fence"): "its host may have left the database",
+    ("set", "cluster", "power"): "another action",
+    ("set", "host", "cdrom"): "another drive",
+    ("set", "host", "power"): "another action",
+    ("sync", "vm", "lease"): "it needs host-off=yes",
+}
+"""Command → why it does not look for the host of the examples."""
+
+
+def test_every_command_names_a_host_that_there_is_not(vm_site: Site) -> None:
+    wrong, asked = [], 0
+    for path in COMMANDS.keys() - WITHOUT_HOST:
+        for number, it in enumerate(COMMANDS[path].arguments):
+            if it.name in ("host", "frontend", "vm", "nas"):
+                arguments = arguments_of(path)
+                arguments[number] = "nobody"
+                message, asked = vm_site.refused(*path, *arguments), asked + 1
+                if 'cannot resolve host "nobody"' not in message:
+                    wrong.append(f"{' '.join(path)}: {message}")
+    assert wrong == []
+    assert asked > 150, "the commands that take hosts were found"
+
+
+NEW = {
+    ("add", "host"): ["new", "membership=compute", "rack=9", "rank=9"],
+    ("add", "host", "interface"): ["vmc-0-0", "eth9"],
+}
+"""Command → what it would add, since it reads its numbers last."""
+
+
+def test_every_command_refuses_what_is_no_number_of_the_declared_range(vm_site: Site) -> None:
+    wrong, asked = [], 0
+    for path in COMMANDS:
+        for it in taken_by(load_package(path, TREES).Command):
+            if it.kind != "param":
+                continue
+            lowest, _, highest = it.range.partition("..")
+            outside = [str(int(lowest) - 1)] if lowest else []
+            outside += [str(int(highest) + 1)] if highest else []
+            arguments = NEW.get(path, arguments_of(path))
+            others = [text for text in arguments if not text.startswith(f"{it.name}=")]
+            for value in ("many", *outside) if it.type == "int" else outside:
+                message, asked = vm_site.refused(*path, *others, f"{it.name}={value}"), asked + 1
+                if value not in message or "must be a" not in message:
+                    wrong.append(f"{' '.join(path)} {it.name}={value}: {message}")
+    assert wrong == []
+    assert asked > 100, "the parameters that are numbers were found"
+
+
+def test_every_command_refuses_to_be_called_without_what_it_requires(vm_site: Site) -> None:
+    for path, declared in COMMANDS.items():
+        if any(not it.optional for it in (*declared.arguments, *declared.parameters)):
+            assert vm_site.refused(*path), path
 
 
 CHANGING = [

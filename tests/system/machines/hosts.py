@@ -100,6 +100,10 @@ class FakeHost:
         """The error with which opening libvirt fails; '' for none."""
         self.commands: list[str] = []
         """The command lines that were run on this host."""
+        self.inputs: list[bytes] = []
+        """The standard input of each of them."""
+        self.outputs: dict[str, bytes] = {}
+        """Command line → what it prints."""
 
     def agent(self) -> Host:
         """A new agent; it replaces one that has died."""
@@ -142,10 +146,11 @@ class HostConnection:
         return AgentLine(self._host.name, AgentStream(self._host))
 
     def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
-        """As `Connection.run`: the command is only recorded."""
+        """As `Connection.run`: the command is recorded, and has the output that the test gave it."""
         self._host.check_answers()
         self._host.commands.append(command)
-        return CommandOutput(0, b"", b"")
+        self._host.inputs.append(standard_input)
+        return CommandOutput(0, self._host.outputs.get(command, b""), b"")
 
     def close(self) -> None:
         """As `Connection.close`."""

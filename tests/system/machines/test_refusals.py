@@ -3,6 +3,7 @@
 import pytest
 
 from rocks.machine.host.host_facts import read_machine
+from rocks.machine.placement import cpu_models
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 
@@ -139,3 +140,56 @@ def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSi
     assert "Warning" not in machines.run(f"move host vm vm-tiny-0 {NEW}")
     machines.run("start cluster tiny")
     assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[NEW]] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("list host vm status=", "must be yes or no"),
+        ("list host vm output-col=", "only vm-host, slice"),
+        ("stop host vm plain action=", "action must be one of poweroff"),
+        ("stop host vm plain saved=", "saved must be keep or remove"),
+        ("open host console plain type=", "type must be one of serial, vnc"),
+        (f"move host vm plain {NEW} disks=", "disks must be copy or there"),
+        (f"drain host {OLD} action=", "must be one of"),
+        ("add image debian vm=", "see rocks list host vm"),
+        ("help ", "rocks help all lists every command"),
+    ],
+)
+def test_a_word_without_end_leaves_room_for_the_remedy(machines: MachineSite, line: str, remedy: str) -> None:
+    machines.add("plain")
+    (error, *_) = machines.refused(line + "\u202e" + "x" * 5000).splitlines()
+    assert remedy in error and len(error) < 400 and "\u202e" not in error
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("add cluster '' 2", "must supply an IP address"),
+        ("create site answers=", "the path of the file with the answers is empty"),
+        ("add roll ''", "the path of an ISO is empty"),
+        ("sync host certificate plain", "plain must have no certificate: it is a virtual machine"),
+        ("sync dns plain", "plain is a virtual machine, whose files are its owner's"),
+        ("pause host vm plain", f"host {OLD}: plain is not running on this host: it is absent"),
+    ],
+)
+def test_a_message_has_its_subject(machines: MachineSite, line: str, message: str) -> None:
+    """Also where one machine only was named."""
+    machines.add("plain")
+    assert f"Error: {message}" in machines.refused(line)
+
+
+def test_a_cpu_model_that_no_host_has(machines: MachineSite) -> None:
+    """It would fail at the next start only. Where no host answers, a model has its form at least."""
+    for host in machines.hosts.values():
+        host.outputs[cpu_models.COMMAND] = b"qemu64\nHaswell\n\n"
+    assert "did you mean Haswell?" in machines.refused("set attr cpu_mode Haswel")
+    error = machines.refused(f"add host attr {NEW} CPU_MODE host-modell")
+    assert 'no host has the CPU model "host-modell": did you mean host-model?' in error
+    for mode in ("Haswell", "host-model", "'custom:<model>x</model>'"):
+        machines.run(f"set attr cpu_mode {mode}")
+    for name in (OLD, NEW):
+        machines.vanish(name)
+    machines.hosts[HEAD].outputs = {}
+    machines.run("set attr cpu_mode Haswel")
+    assert "it must be host-passthrough" in machines.refused("set attr cpu_mode 'my cpu'")

@@ -95,7 +95,7 @@ def test_a_disk_that_has_changed_is_refused_and_the_memory_discarded_on_demand(s
     saved.run("restore host vm g")
     saved.run("save host vm g")
     assert "the saved memory of g is discarded" in saved.run("stop host vm g saved=remove")
-    assert saved.lease("g") == (1, "released", None) and status(saved) == "off"
+    assert saved.lease("g") == (1, "released", None) and status(saved) == "nostate"
     saved.run("start host vm g")
     assert saved.lease("g") == (2, "running", OLD)
 

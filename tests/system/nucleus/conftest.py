@@ -89,6 +89,13 @@ def nucleus_settings(worker_schema: DatabaseSettings) -> DatabaseSettings:
 
 
 @pytest.fixture
+def environment(nucleus_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nucleus` in this process uses that schema."""
+    for key in ("socket", "name", "user"):
+        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key.upper()}", getattr(nucleus_settings, key))
+
+
+@pytest.fixture
 def pool(nucleus_settings: DatabaseSettings) -> Iterator[Pool]:
     """Connections to the test's schema."""
     connections = Pool(nucleus_settings)

@@ -8,7 +8,7 @@ from nucleus.configuration import Configuration
 from nucleus.mirror import computesets, identity
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, Computeset
-from tests.slurm_site import ACCOUNT
+from tests.slurm_site import ACCOUNT, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
 
@@ -27,6 +27,19 @@ class Hands:
             lambda: real.since_boot() + self.ahead_seconds,
             lambda: "first",
         )
+
+
+def accounted(slurm: SlurmSite, name: str | None, *columns: str) -> list[list[str]]:
+    """The columns of each row that the accounting has of the jobs of this name, or these names, since yesterday."""
+    asked = ("sacct", "--noheader", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day")
+    return [line.split("|") for line in slurm.ask(*asked, "-o", ",".join(columns)).splitlines()]
+
+
+def charges(slurm: SlurmSite, name: str | None) -> list[int]:
+    """Node seconds of each row."""
+    return [
+        int(seconds) * int(nodes) for seconds, nodes in accounted(slurm, name, "ElapsedRaw", "AllocNodes")
+    ]
 
 
 class Rounds:

@@ -11,7 +11,6 @@ import pytest
 from nucleus.api.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
-from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool
@@ -19,11 +18,8 @@ from tests.system.nucleus.conftest import sql
 
 
 @pytest.fixture(autouse=True)
-def environment(nucleus_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of this process."""
-    monkeypatch.setenv("NUCLEUS_DATABASE_SOCKET", nucleus_settings.socket)
-    monkeypatch.setenv("NUCLEUS_DATABASE_NAME", nucleus_settings.name)
-    monkeypatch.setenv("NUCLEUS_DATABASE_USER", "root")
+def no_sudo(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account that runs the tests is the caller."""
     monkeypatch.delenv("SUDO_USER", raising=False)
 
 

@@ -22,6 +22,7 @@ from nucleus.states import PENDING, RUNNING
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.slurm_site import HOSTS, PARTITION, SlurmSite
+from tests.system.nucleus.slurm_rounds import accounted
 from tests.waiting import wait_until
 
 
@@ -127,8 +128,7 @@ def test_the_life_of_two_sets_in_slurm(
     numbers = _live_two_sets(pool, nucleus_settings, tmp_path, {**settings, "PATH": path})
     names = ",".join(str(_look(pool, number).name) for number in numbers)
     wait_until(lambda: "COMPLETING" not in slurm.ask("squeue", "-h", f"--name={names}", "-o", "%T"))
-    jobs = slurm.ask("sacct", "-n", "-X", "-D", "-P", f"--name={names}", "-S", "now-1day", "-o", "State")
-    assert jobs.split() == ["COMPLETED"] * 2, "one job of each set"
+    assert accounted(slurm, names, "State") == [["COMPLETED"]] * 2, "one job of each set"
     slurm.clear()
 
 

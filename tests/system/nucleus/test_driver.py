@@ -289,12 +289,14 @@ def test_after_a_boot_the_time_of_day_counts(
     assert _state(pool, number) == ("ending", "walltime")
 
 
+@pytest.mark.usefixtures("environment")
 def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
-    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None], capsys: pytest.CaptureFixture[str],
-    nucleus_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    for key in ("socket", "name", "user"):
-        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key}".upper(), str(getattr(nucleus_settings, key)))
+    pool: Pool,
+    cluster_number: int,
+    hands: Hands,
+    turn: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     _start(pool, cluster_number, 1)
 
     def switch(state: str, condition: str) -> None:

@@ -13,10 +13,8 @@ from tests.system.nucleus.conftest import sql
 
 
 @pytest.fixture(autouse=True)
-def environment(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of this process: two hosts."""
-    for name, value in (("SOCKET", pool.settings.socket), ("NAME", pool.settings.name), ("USER", "root")):
-        monkeypatch.setenv(f"NUCLEUS_DATABASE_{name}", value)
+def two_hosts(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of this process."""
     monkeypatch.setenv("NUCLEUS_BATCH_HOSTS", "h-[0-1]")
 
 

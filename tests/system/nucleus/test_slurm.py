@@ -10,16 +10,13 @@ from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
 from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
-from tests.system.nucleus.slurm_rounds import Rounds
+from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
 from tests.waiting import wait_until
 
 
 def _accounting(slurm: SlurmSite, name: str | None) -> list[list[str]]:
     """[state, nodes] of each row of the name."""
-    text = slurm.ask(
-        "sacct", "--noheader", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "State,AllocNodes"
-    )
-    return [line.split("|") for line in text.splitlines()]
+    return accounted(slurm, name, "State", "AllocNodes")
 
 
 def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltime(
@@ -95,11 +92,7 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     rounds.end(number)
     rounds.until(number, "cancelled", "user")
     wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
-    rows = slurm.ask(
-        "sacct", "-n", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "ElapsedRaw,AllocNodes"
-    )
-    charges = [int(seconds) * int(nodes) for seconds, nodes in (row.split("|") for row in rows.splitlines())]
-    assert rounds.look(number).charged_seconds == sum(charges) >= so_far > 0
+    assert rounds.look(number).charged_seconds == sum(charges(slurm, name)) >= so_far > 0
     assert rounds.look(number).charged_so_far_seconds is None
     slurm.ask("sacctmgr", "--immediate", "--quiet", "modify", "account", "root", "set", "GrpTRESMins=node=60")
     request.addfinalizer(
@@ -148,11 +141,11 @@ def test_what_slurm_refuses_fails_in_words_for_owners(rounds: Rounds) -> None:
     rounds.until(long, "failed", "the walltime is longer than this site's scheduler permits")
 
 
+@pytest.mark.usefixtures("environment")
 def test_the_check_finds_nothing_missing_in_our_own_configuration_and_names_what_is(
     pool: Pool, rounds: Rounds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {
-        **{f"DATABASE_{key}": getattr(pool.settings, key) for key in ("socket", "name", "user")},
         "BATCH_KIND": "slurm", "BATCH_PARTITION": PARTITION, "BATCH_USER": USER, "COMPUTESETS_GRACE_SECONDS": "120",
     }  # fmt: skip
     for key, value in settings.items():
@@ -172,8 +165,9 @@ def test_the_check_finds_nothing_missing_in_our_own_configuration_and_names_what
     assert "the partition absent does not exist" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("environment")
 def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
-    rounds: Rounds, pool: Pool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rounds: Rounds, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def alarms() -> tuple[list[tuple[str | None, str | None]], float]:
         rounds.reconcile()
@@ -187,9 +181,6 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
         hosts.record_hosts(session, hosts.LISTED, [*HOSTS[1:], "nas-0-0"])
     begun = (None, "node-without-host")
     assert alarms() == ([begun], 1)
-    settings = ("socket", "name", "user")
-    for key in settings:
-        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key}".upper(), getattr(pool.settings, key))
     assert main(["status"]) == 1
     assert f"no hosts of the cluster, and computesets leave them out: {HOSTS[0]};" in capsys.readouterr().out
     three = rounds.start(0, 3)

@@ -20,7 +20,7 @@ from rocks.core.process import run
 from tests.generated import PROFILE
 from tests.slurm_site import ACCOUNT, HOSTS, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql
-from tests.system.nucleus.slurm_rounds import Rounds
+from tests.system.nucleus.slurm_rounds import Rounds, charges
 from tests.waiting import wait_until
 
 pytestmark = [
@@ -195,24 +195,13 @@ def test_whatever_happens_machines_have_jobs_and_sets_end_and_are_charged(
 def _compare_charges(walk: Walk) -> None:
     """Of all sets that had hosts. Of a job that a killed controller has forgotten, the accounting has no row."""
     for one in [one for one in walk.sets() if one.start_time is not None]:
-        ask = (
-            "sacct",
-            "-n",
-            "-X",
-            "-D",
-            "-P",
-            f"--name={one.name}",
-            "-S",
-            "now-1day",
-            "-o",
-            "ElapsedRaw,AllocNodes",
-        )
-        if not walk.slurm.ask(*ask):
+        if not charges(walk.slurm, one.name):
             continue
-        wait_until(lambda one=one: _is_charged(walk, one.id), lambda ask=ask: walk.slurm.ask(*ask))  # type: ignore[misc]
-        rows = [line.split("|") for line in walk.slurm.ask(*ask).splitlines()]
-        charges = [int(seconds) * int(nodes) for seconds, nodes in rows]
-        assert walk.rounds.look(one.id).charged_seconds == sum(charges), rows
+        wait_until(
+            lambda one=one: _is_charged(walk, one.id), lambda one=one: str(charges(walk.slurm, one.name))
+        )  # type: ignore[misc]
+        found = charges(walk.slurm, one.name)
+        assert walk.rounds.look(one.id).charged_seconds == sum(found), found
 
 
 def _is_charged(walk: Walk, number: int) -> bool:

@@ -18,6 +18,7 @@ READ = [
     ("list host interface", r"^dock: +private +\S+ +\S+ +\S+ +\S+ +\S+ +\S+ +(\d+)", ["22"]),
     ("list host vm-container", r"^(vmc-0-\d):? +VM Container +(\d+)", [("vmc-0-0", "2"), ("vmc-0-1", "2")]),
     ("list host vm status=true", r"^(\S+): +\d+ +\d+ +(\d+) .* active", [("dock", "1")]),
+    ("list host vm status=true", r"^(\S+): .* nostate", ["vm-dock-0", "vm-dock-1"]),
     ("list host vm showdisks=true", r"file:(\S+/dock\.vda),vda,virtio", ["DISK"]),
     ("list network", r"^public: +(\S+) +(\S+)", [("203.0.113.0", "255.255.255.0")]),
     ("list host route dock", r"^dock: +0\.0\.0\.0 +0\.0\.0\.0 +(\S+)", ["203.0.113.1"]),

@@ -333,6 +333,8 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, 
 
 def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
+    start = comet("help", "start").out
+    assert start == comet("start", "--help").out and start.startswith("usage: comet start ")
     assert comet("help", "power").out == comet("power", "--help").out
     assert comet("help").out == comet("--help").out
     found = comet("help", "drive")

@@ -33,9 +33,6 @@ NOT_FOR_EVERYBODY = {
     ("list", "host", "sec_attr"),
     ("dump", "sec_attr"),
     ("dump", "host", "sec_attr"),
-    ("list", "audit"),  # persons, and what they did
-    ("report", "host", "vm", "console"),  # what is on the consoles of owners
-    ("report", "host", "vm", "screen"),
 }
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
-from rocks.inventory.mac_pool import MASK, base_from_address, mac_number, mac_text, next_macs
+from rocks.inventory.mac_pool import MASK, base_from_address, is_of_pool, mac_number, mac_text, next_macs
 
 BASE = "76:77:6e:80:00:00"
 POOL_SIZE = 2**22
@@ -45,6 +45,20 @@ def test_two_sites_never_share_an_address(one: str, other: str) -> None:
 def test_what_is_no_address_has_no_base(address: str) -> None:
     with pytest.raises(UserError, match="The ip address .* is invalid"):
         base_from_address(address)
+
+
+@pytest.mark.parametrize(
+    ("base", "mac", "is_of"),
+    [
+        (BASE, "76:77:6E:bf:ff:f", True),
+        (BASE, "76:77:6e:c0:00:00", False),
+        (BASE, "52:54:00:00:00:01", False),
+        (BASE, "nothing", False),
+        ("", "76:77:6e:80:00:00", False),
+    ],
+)
+def test_which_addresses_are_of_the_pool(base: str, mac: str, is_of: bool) -> None:
+    assert is_of_pool(base, MASK, mac) == is_of and not is_of_pool(base, "", mac)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """The description of the REST interface: what is checked in is what the code does."""
 
 import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+import pytest
 
 from lab.namespace import CHECKOUT
 from nucleus.api.problems import PROBLEMS
 from nucleus.api.reference import description, reference_text
+from nucleus.api.representations import text_of
 
 _FILE = CHECKOUT / "docs/reference/nucleus-openapi.json"
 
@@ -36,3 +40,28 @@ def test_problems_are_what_old_clients_know() -> None:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", slug) and kind.title and kind.meaning.endswith(".")
         known = (400, 401, 403, 404, 405, 406, 500, 503)
         assert kind.legacy_status == (kind.status if kind.status in known else 400), slug
+
+
+def test_a_moment_is_one_with_its_zone_by_whatever_name() -> None:
+    """A program reads `Z`; a property of the published interface that is a number is seconds since 1970."""
+    moments = re.compile(r".*_at|created|ended|started|expires|last_used|begins?|ends?|until")
+    for name, schema in description()["components"]["schemas"].items():
+        for key, value in schema.get("properties", {}).items():
+            shapes = [value, *value.get("anyOf", ())]
+            if moments.fullmatch(key) and not any(one.get("type") == "integer" for one in shapes):
+                assert any(one.get("format") in ("date-time", "date") for one in shapes), (name, key, value)
+
+
+@pytest.mark.parametrize(
+    "zone", [UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3, minutes=-30))]
+)
+def test_a_moment_is_printed_in_utc_whatever_its_zone(zone: tzinfo) -> None:
+    assert text_of(datetime(2026, 12, 1, 10, tzinfo=UTC).astimezone(zone)) == "2026-12-01T10:00:00.000Z"
+
+
+def test_pages_print_a_moment_by_one_function_which_adds_the_zone() -> None:
+    """The calendar's days are those of UTC, and say so."""
+    for file in (CHECKOUT / "src/nucleus/api/static").glob("*.js"):
+        for line in file.read_text("utf-8").splitlines():
+            if re.search(r"new Date\(.*\.toLocale|toLocale(Time|Date)String", line):
+                assert "timeZoneName: " in line or "timeZone: 'UTC'" in line, f"{file.name}: {line}"

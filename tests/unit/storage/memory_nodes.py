@@ -108,6 +108,11 @@ class MemoryNode:
         self.devices = PoolDevices(self.pools)
         self.configuration = Configuration(name, FRONTEND, "local", "tank", 4, FRONTEND)
 
+    def forget_records(self) -> None:
+        """As a reinstallation of the node whose daemon has ended: its pools stay."""
+        for file in self.store.parent.glob(f"{self.store.name}*"):
+            file.unlink()
+
 
 class MemoryNas(MemoryNode):
     def __init__(self, name: str, folder: Path) -> None:
@@ -117,11 +122,6 @@ class MemoryNas(MemoryNode):
 
     def open_device(self, path: str) -> Any:
         return VolumeFile(self.pools, path)
-
-    def forget_records(self) -> None:
-        """As a reinstallation of the NAS whose daemon has ended: its pools stay."""
-        for file in self.store.parent.glob(f"{self.store.name}*"):
-            file.unlink()
 
 
 class MemoryHost(MemoryNode):

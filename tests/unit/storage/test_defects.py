@@ -5,24 +5,18 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import FAMILIES
-from rocks.storage.host import sequences as host_sequences
-from rocks.storage.life import effects, fencing, requests, schedule
+from rocks.storage.life import fencing, requests, schedule
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import (
     CopyFound,
     EffectFailed,
-    GraceOver,
     HostDone,
     RetryDue,
-    StartPull,
-    StartSeed,
 )
 from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Copy, Image, Rejection
+from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.retention import Snapshot, expired
 from rocks.storage.life.transfer_plan import Diverged, Point, plan_send
-from rocks.storage.nas.sequences import export_spec
 from tests.unit.storage.records import (
     GIB,
     HOST,
@@ -62,33 +56,6 @@ def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
     assert image.state == "blocked" and image.work is not None and image.work.step == "return"
 
 
-@pytest.mark.parametrize(
-    ("copy", "expected"),
-    [
-        (CopyFact(), requests.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB), requests.MapLinear),
-        (CopyFact(exists=True, guid="900", size_bytes=8 * GIB), requests.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB, written_bytes=1), requests.MapOverlay),
-        (CopyFact(exists=True, guid="666", size_bytes=8 * GIB), requests.MapOverlay),
-        (CopyFact(stage="linear", exists=True, guid="1000", size_bytes=8 * GIB), requests.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=9 * GIB), requests.MapOverlay),
-    ],
-)
-def test_f3_a_map_destroys_nothing(copy: CopyFact, expected: type) -> None:
-    """A copy that equals a snapshot of the NAS is used, any other is quarantined; nothing is destroyed first."""
-    copy = replace(copy, free_bytes=100 * GIB, pool_bytes=200 * GIB)
-    mapping = finished(record("mapping"), copy=copy)
-    request = asked(mapping)
-    assert isinstance(request, expected)
-    is_known = copy.guid in ("900", "1000") and copy.written_bytes == 0 and copy.size_bytes == 8 * GIB
-    if isinstance(request, requests.MapOverlay):
-        assert request.quarantines == (copy.exists and (not is_known or copy.stage != "none"))
-    known = HostImage("vm-vol", "tank", stage=copy.stage, epoch=0)
-    sequence = host_sequences.sequence_for(request, known, mapping.epoch)
-    assert not isinstance(sequence, Rejection)
-    assert not any("Gone" in type(one).__name__ and "Copy" in type(one).__name__ for one in sequence)
-
-
 def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
     """Those of the copy of this host, on a base that the NAS no longer has: the grant is revoked."""
     copy = replace(ROOMY, exists=True, guid="666", size_bytes=8 * GIB)
@@ -99,29 +66,6 @@ def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
     assert isinstance(asked(of_kind["clean"]), requests.MapOverlay) and not of_kind["clean"].reason
     assert of_kind["dirty"].work is not None and of_kind["dirty"].work.step == "leave"
     assert "has changes on a base that is no longer the NAS's newest" in (of_kind["dirty"].reason or "")
-
-
-def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
-    """And never with its clones: they are obstacles."""
-    marked = finished(finished(record("deleting")))
-    destroying = after(marked, GraceOver(), now=NOW + 10**6)
-    assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
-    assert finish_step(destroying).image is None
-    preserved = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
-    assert preserved.image is not None and preserved.image.state == "unmapped"
-    assert "tank/other" in preserved.outcomes[0].text
-
-
-def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
-    """The export goes only after the host has reported that it reads from its copy."""
-    switching = record("switching")
-    assert isinstance(asked(switching), requests.SwitchOrigin)
-    for family in ("tool", "host", "state"):
-        image = host_failed(switching, family)
-        assert image.state == "switching" and export_spec(image) is not None
-    assert export_spec(host_failed(switching, "incoherent")) is not None
-    merging = finished(switching)
-    assert merging.work is not None and isinstance(merging.work.effects[0], effects.EnsureExportGone)
 
 
 def test_f7_a_stale_host_is_refused() -> None:
@@ -136,15 +80,6 @@ def test_f7_a_stale_host_is_refused() -> None:
     assert fencing.check_stream(image, HOST, 9, is_to_nas=True) is None
     ours, theirs = [Point("a", "1", 1), Point("c", "3", 3)], [Point("a", "1", 1), Point("b", "2", 2)]
     assert isinstance(plan_send(ours, theirs, "3"), Diverged)
-
-
-def test_f7_a_second_host_is_refused() -> None:
-    """By the record, whatever the second one asks."""
-    for state in ("mapped", "remote", "seeding", "switching", "local", "pulling"):
-        rejection = refused(record(state), replace(MAP, host="vmh2"))
-        assert rejection.text.startswith("Error when mapping zvol: already mapped")
-    image = replace(new_image(), copies=(Copy("vmh2", "tank", "dirty", "900"),))
-    assert "vmh2" in refused(image, MAP).text
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -170,38 +105,6 @@ def test_f12_retention_touches_only_its_own() -> None:
     gone = expired([*ours, foreign, odd], frozenset({"8"}))
     guids = {snapshot.guid for snapshot in gone}
     assert guids and not guids & {"5", "6", "8", "f", "g", "97", "98", "99"}
-
-
-def test_f13_the_base_is_found_by_guid() -> None:
-    """A name says nothing; a snapshot that somebody else made on the NAS stops the pull with a clear text."""
-    ours = [Point("x", "1", 10), Point("new", "2", 20)]
-    renamed = [Point("renamed", "1", 5)]
-    plan = plan_send(ours, renamed, "2")
-    assert not isinstance(plan, Diverged) and plan.steps[0].start == ours[0]
-    foreign = plan_send(ours, [*renamed, Point("foreign", "77", 6)], "2")
-    assert isinstance(foreign, Diverged) and "foreign" in foreign.text and "renamed" in foreign.text
-
-
-def test_f14_a_missing_field_is_an_answer() -> None:
-    """Without initiator, or without a pool."""
-    assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"
-    assert "remotepool" in refused(new_image(), replace(MAP, remote_pool=None)).text
-    image = host_failed(finished(record("mapping")), "tool")
-    ended = finish_step(finished(image))
-    assert ended.outcomes[0].op_id == MAP.op_id
-    assert ended.outcomes[0].text.startswith("Error attaching iSCSI target to compute node: ")
-
-
-def test_f18_a_cut_transfer_goes_on_where_it_was() -> None:
-    """A seed keeps its snapshot, a pull its name; many images are copied at once."""
-    seeding = record("seeding")
-    again = after(host_failed(seeding, "host"), StartSeed(), now=NOW + 10**6)
-    assert asked(again) == asked(seeding)
-    pulling = record("pulling")
-    again = after(host_failed(pulling, "host"), StartPull(), now=NOW + 10**6)
-    assert asked(again) == asked(pulling)
-    jobs = [schedule.Job(str(number), f"vmh{number}", "seed", NOW) for number in range(20)]
-    assert len(schedule.choose(jobs, [], schedule.Limits(), NOW)) == 8
 
 
 # --- what the design adds ------------------------------------------------------------------------------------------

@@ -1,77 +1,119 @@
 """The host's engine takes requests in order, answers each once, and begins an open one again after a crash."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rocks.storage.nas.hosts import event_of
 
+from rocks.core.errors import HostError
+from rocks.fleet.wire.codec import encode
+from rocks.storage.host.access import Access
+from rocks.storage.host.effects import EnsureSession, HostEffect
+from rocks.storage.host.engine import HostEngine
 from rocks.storage.life.events import HostDone, HostFailed
-from rocks.storage.life.requests import LookAtCopy, MapRemote
-from tests.unit.storage.sim_host import Host
-from tests.unit.storage.sim_nas import Export, Nas
-from tests.unit.storage.sim_store import ZVOL, Ask
+from rocks.storage.life.facts import NOTHING, Facts
+from rocks.storage.life.requests import HostRequest, LookAtCopy, MapRemote
+from rocks.storage.store.host import HostStore
+from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
 
-TARGET = "iqn.2001-04.com.nas-0-0:vm-vol.2"
-LOOK = Ask("vmh1", 2, 5, LookAtCopy(ZVOL, "tank"))
-MAP = Ask("vmh1", 2, 6, MapRemote(ZVOL, None, TARGET, "serial", 8 * 1024**3, False))
+ZVOL, NAS = "vm-vol", "nas-0-0"
+LOOK = LookAtCopy(ZVOL, "tank")
+MAP = MapRemote(ZVOL, None, "iqn.2001-04.com.nas-0-0:vm-vol.2", "serial", 8 * 1024**3, False)
+
+
+class Host:
+    """An engine whose effects are only recorded; `is_away`: a session cannot be made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = HostStore(folder / "host.db")
+        self.done: list[type[HostEffect]] = []
+        self.is_away = False
+        self.start()
+
+    def start(self) -> None:
+        """The daemon, which was killed, starts."""
+        self.engine = HostEngine(self.store, self)
+
+    def do(self, effect: HostEffect, access: Access) -> Facts:
+        if self.is_away and isinstance(effect, EnsureSession):
+            raise HostError("no such target")
+        self.done.append(type(effect))
+        return NOTHING
+
+    def take(self, number: str, request: HostRequest) -> list[HostDone | HostFailed]:
+        """A request arrives; returns the answers that are sent at once."""
+        place = {"nas": NAS, "volume": f"tank/{ZVOL}", "address": "10.2.0.1"}
+        fields = {"request": encode(request), **place, "portal_port": 3260, "stream_port": 7780}
+        epoch = int(number.partition("-")[0])
+        body = write_message(HOST_REQUEST, fields, op_id=f"1.{number}", image_id="1", epoch=epoch)
+        self.engine.take(read_message(body), NAS, body)
+        return self.answers()
+
+    def step(self) -> list[HostDone | HostFailed]:
+        self.engine.step(ZVOL)
+        return self.answers()
+
+    def answers(self) -> list[HostDone | HostFailed]:
+        found = []
+        for message in self.store.waiting(9):
+            event = event_of(read_message(message.body), "vmh1")[1]
+            assert isinstance(event, (HostDone, HostFailed))
+            found.append(event)
+            self.store.sent(message.message_id)
+        return found
+
+    def perform(self, number: str, request: HostRequest) -> HostDone | HostFailed:
+        assert self.take(number, request) == []
+        while not (answers := self.step()):
+            pass
+        return answers[0]
 
 
 @pytest.fixture
-def host() -> Host:
-    """A host whose NAS exports the image to it."""
-    nas = Nas()
-    nas.exports[TARGET] = Export("iqn.vmh1", None)
-    return Host("vmh1", nas, lambda host, epoch: False)
-
-
-def perform(host: Host, ask: Ask) -> HostDone | HostFailed:
-    assert host.take(ask) == []
-    while True:
-        for event in host.step():
-            assert isinstance(event, (HostDone, HostFailed))
-            return event
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
 
 
 def test_the_same_request_gets_the_same_answer(host: Host) -> None:
     """No effect is performed for it again."""
-    answer = perform(host, MAP)
-    host.session = host.device = None
-    assert host.take(MAP) == [answer] and not host.is_busy
-    assert host.session is None
+    answer = host.perform("2-6", MAP)
+    host.done.clear()
+    assert host.take("2-6", MAP) == [answer] and not host.store.open_requests()
+    assert host.done == []
 
 
-@pytest.mark.parametrize("late", [replace(LOOK, epoch=1, sequence=9), replace(LOOK, sequence=4)])
-def test_an_overtaken_request_is_rejected(host: Host, late: Ask) -> None:
+@pytest.mark.parametrize("number", ["1-9", "2-4"])
+def test_an_overtaken_request_is_rejected(host: Host, number: str) -> None:
     """Of an older epoch, or with a lower number: it is not recorded, and the NAS is informed."""
-    perform(host, LOOK)
-    (answer,) = host.take(late)
+    host.perform("2-5", LOOK)
+    (answer,) = host.take(number, LOOK)
     assert isinstance(answer, HostFailed) and "was overtaken" in answer.message
-    assert not host.is_busy and host.known.last_sequence == 5
+    assert not host.store.open_requests() and host.store.copy(ZVOL).known.last_sequence == 5
 
 
 def test_a_request_that_waits_is_overtaken_by_the_next(host: Host) -> None:
     """It is answered with an error, and only the newer one is performed."""
-    assert host.take(LOOK) == [] and host.take(MAP) == []
+    assert host.take("2-5", LOOK) == [] and host.take("2-6", MAP) == []
     answers = [*host.step(), *host.step()]
-    assert [type(answer) for answer in answers] == [HostFailed, HostDone]
-    assert [answer.work_id for answer in answers] == ["2-5", "2-6"]  # type: ignore[attr-defined]
+    assert [(type(one), one.work_id) for one in answers] == [(HostFailed, "2-5"), (HostDone, "2-6")]
 
 
 def test_an_open_request_begins_again_after_a_crash(host: Host) -> None:
     """From the stage that is recorded by then."""
-    host.take(MAP)
-    assert host.step() == [] and host.known.stage == "remote"
-    host.kill()
+    host.take("2-6", MAP)
+    assert host.step() == [] and host.store.copy(ZVOL).known.stage == "remote"
+    host.start()
     answers = [*host.step(), *host.step()]
-    assert [type(answer) for answer in answers] == [HostDone] and host.session == TARGET
+    assert [type(answer) for answer in answers] == [HostDone] and host.done == [EnsureSession]
 
 
 def test_devices_are_rebuilt_after_a_restart(host: Host) -> None:
     """As soon as the NAS exports the image again."""
-    perform(host, MAP)
-    export = host.nas.exports.pop(TARGET)
-    host.power_off()
-    host.power_on()
-    assert host.step() == [] and host.is_busy and host.device is None
-    host.nas.exports[TARGET] = export
+    host.perform("2-6", MAP)
+    host.done.clear()
+    host.is_away = True
+    host.start()
+    assert host.step() == [] and host.engine.must_rebuild(ZVOL) and host.done == []
+    host.is_away = False
     host.step()
-    assert host.device is not None and not host.is_busy
+    assert host.done == [EnsureSession] and not host.engine.must_rebuild(ZVOL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +67,7 @@ def yes_or_no(name: str, text: str) -> bool:
         return True
     if text.lower() in FALSE_VALUES:
         return False
-    raise UserError(f'"{name}" must be yes or no, not "{text}"')
+    raise UserError(f'"{name}" must be yes or no, not "{printable(text)}"')
 
 
 class ArgumentValues:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class VmPresence(NamedTuple):
-    """A machine where it runs: words for its status, as of old and with `off`; the values are None when it is off."""
+    """A machine where it runs: its status as `VmState` has it; the values are None when it is off."""
 
     status: str = ""
     state: str = ""
+    text: str = ""
     host: str | None = None
     memory_mb: int | None = None
     cpus: int | None = None
@@ -30,10 +31,10 @@ class VmPresence(NamedTuple):
 
 def presence_of(state: VmState) -> VmPresence:
     """The values that a running machine has."""
-    domain = state.domain
+    domain, texts = state.domain, (state.status, state.state, state.text)
     if domain is None or domain.state == "shutoff":
-        return VmPresence(state.status, state.state, state.host if state.is_leased else None)
-    return VmPresence(state.status, state.state, state.host, domain.memory_mb, domain.cpus, domain.disks)
+        return VmPresence(*texts, state.host if state.is_leased else None)
+    return VmPresence(*texts, state.host, domain.memory_mb, domain.cpus, domain.disks)
 
 
 def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:

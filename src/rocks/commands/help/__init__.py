@@ -12,6 +12,7 @@ from rocks.commands._framework.tree import (
     longest_prefix,
     tree_folders,
 )
+from rocks.core.names import printable
 
 
 class Command(rocks.commands.Command):
@@ -61,7 +62,9 @@ class Command(rocks.commands.Command):
         if not lines:
             near = nearest_commands(command_path, commands)
             advice = f"did you mean {', '.join(near)}?" if near else "rocks help all lists every command"
-            self.abort(f'no command has "{text}" in its usage, and no topic has that name; {advice}')
+            self.abort(
+                f'no command has "{printable(text)}" in its usage, and no topic has that name; {advice}'
+            )
         self.addText("".join(f"{line}\n" for line in lines))
 
     def _print_daily(self) -> None:

@@ -1,6 +1,7 @@
 """`rocks shell`"""
 
 import rocks.commands
+from rocks.core.names import printable
 
 
 class Command(rocks.commands.Command):
@@ -39,7 +40,7 @@ class Command(rocks.commands.Command):
 
         on_error = self.fillText("on-error", "continue")
         if on_error not in ("continue", "stop"):
-            self.abort(f'on-error must be continue or stop, not "{on_error}"')
+            self.abort(f'on-error must be continue or stop, not "{printable(on_error)}"')
         if self.run_line is None:
             self.abort("this is a shell already; type the command itself")
         self.exit_status = run_shell(self.run_line, self.db, stops=on_error == "stop")

@@ -36,7 +36,8 @@ def as_exception(error: AgentError) -> RocksError:
 
 
 def at_host(name: str, error: RocksError) -> RocksError:
-    """The error with the name of its host where the fault is the host's, and its text does not name it yet."""
-    if error.family not in _OF_THE_HOST or re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", str(error)):
+    """The error with the name of its host, unless its text has it, where the fault is the host's or of `this host`."""
+    is_of_host = error.family in _OF_THE_HOST or "this host" in str(error)
+    if not is_of_host or re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", str(error)):
         return error
     return type(error)(f"host {name}: {error}", code=error.code)

@@ -24,12 +24,13 @@ from rocks.install.boot.files import (
 )
 from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, KERNEL
 from rocks.install.boot.listener import NetworkBoots
-from rocks.install.boot.service import boot_network
+from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import node_records as nodes
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_plan import HostParameters
+from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK
@@ -85,7 +86,7 @@ def discover_hosts(
     """
     appliance = _appliance(database, settings.appliance)
     if not has_boot_service():
-        raise StateError("the boot service was never started here: systemctl enable --now rocks-boot")
+        raise StateError(f"the boot service was never started here: {how_to_begin(local_host(database))}")
     device = boot_network(database).device
     try:
         database.lock(LOCK, 0)

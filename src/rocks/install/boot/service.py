@@ -37,9 +37,9 @@ from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL,
 from rocks.install.installation.installations import installer_folder
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.address_records import private_address
-from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.attributes.records import global_attributes, resolve_attribute
 from rocks.inventory.host_records import local_host
-from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.inventory.records import PRIVATE_NETWORK, TRUE_VALUES
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.broker import node_authority
 
@@ -53,6 +53,7 @@ _READABLE = 0o755
 _PIECE_BYTES = 1024 * 1024
 _FOLDERS = ("installer", "installer/site")
 _ALIGNMENT = 4
+_STATED = "boot_service"
 
 
 class SyncedConfig(NamedTuple):
@@ -65,9 +66,11 @@ class SyncedConfig(NamedTuple):
 def start_boot_service(database: Database, notify: Callable[[str], None]) -> None:
     """Write all files of the service and become dnsmasq; does not return.
 
-    StateError when this machine is not on the network private, or dnsmasq or iPXE is not installed; HostError when a
+    StateError before the operator has stated that there is no other DHCP server (the attribute boot_service of the
+    frontend), when this machine is not on the network private, or dnsmasq or iPXE is not installed; HostError when a
     file cannot be written. Without the installer's files the service starts, and `notify` gets a line.
     """
+    _check_stated(database)
     program = shutil.which("dnsmasq", path="/usr/sbin:/sbin:/usr/bin")
     if program is None:
         raise StateError("dnsmasq is not installed: apt-get install dnsmasq-base")
@@ -76,6 +79,20 @@ def start_boot_service(database: Database, notify: Callable[[str], None]) -> Non
     _write_all(database, network, notify)
     database.close()
     replace_this_process([program, "--keep-in-foreground", f"--conf-file={run_folder()}/dnsmasq.conf"])
+
+
+def how_to_begin(name: str) -> str:
+    """What to run for the boot service to begin on the frontend of that name."""
+    return (
+        f"rocks set host attr {name} boot_service yes, which states that the network private has no other DHCP server, "
+        f"then rocks report host profile {name} | bash"
+    )
+
+
+def _check_stated(database: Database) -> None:
+    name = local_host(database)
+    if resolve_attribute(database, _STATED, [name]).get(name, "").lower() not in TRUE_VALUES:
+        raise StateError(f"two DHCP servers on one network disturb its machines: {how_to_begin(name)}")
 
 
 def sync_config(database: Database, notify: Callable[[str], None]) -> SyncedConfig | None:

@@ -124,10 +124,14 @@ def read_pci_requests(text: str) -> dict[str, int]:
     return requests
 
 
+def is_cpu_model(text: str) -> bool:
+    """Whether the text has the form of the name of a CPU model."""
+    return bool(_MODEL.fullmatch(text))
+
+
 def check_cpu_mode(text: str) -> None:
     """UserError unless the text is a CPU mode of libvirt, with or without inner XML, or the name of a CPU model."""
-    mode, colon, _ = text.partition(":")
-    if mode in LIBVIRT_CPU_MODES or (not colon and _MODEL.fullmatch(mode)):
+    if text.partition(":")[0] in LIBVIRT_CPU_MODES or is_cpu_model(text):
         return
     raise UserError(
         "it must be host-passthrough, host-model, the name of a CPU model (virsh cpu-models x86_64 lists them), or "

@@ -47,7 +47,7 @@ def list_machines(
     if with_status:
         rows = vm_rows(database, [machine.name for machine in machines])
         found = show_vm_states(database, {row.name: row.container for row in rows})
-        states = {name: state.state for name, state in found.states.items()}
+        states = {name: state.text for name, state in found.states.items()}
     listed: list[dict[str, object]] = []
     for machine in machines:
         mac = machine.macs[0] if machine.macs else ""

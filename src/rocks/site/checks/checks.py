@@ -85,6 +85,7 @@ def check_site(database: Database) -> Iterator[SiteCheck]:
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database, frontend),
         "machines": partial(_machines, database),
+        "former machines": partial(_former, database),
         "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
     }
     yield from _each(checks)
@@ -252,7 +253,7 @@ def _certificates(database: Database) -> Iterator[SiteCheck]:
 def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if read_epoch(database).follows(read_record(database)):
         yield SiteCheck("leases", OK, "the database is the one that granted the last lease")
-    elif not set(physical_hosts(database)) - {frontend}:
+    elif not _other_hosts(database, frontend):
         yield SiteCheck("leases", OK, "there are no hosts yet; the first start asks them")
     else:
         yield SiteCheck(
@@ -281,6 +282,15 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
         yield SiteCheck(one.subject, WRONG, one.problem)
 
 
+def _former(database: Database) -> Iterator[SiteCheck]:
+    """A line for each name that a removed machine left; nothing can answer by it."""
+    text = (
+        "not asked: it was a virtual machine, and its name stays in use; to remove it: rocks remove host {}"
+    )
+    for name in _former_machines(database):
+        yield SiteCheck(f"host {name}", OK, text.format(name))
+
+
 def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH."""
     hosts = load_hosts(database, _other_hosts(database, frontend))
@@ -292,12 +302,23 @@ def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _unasked_hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """The hosts without the key; its own check has the remedy."""
-    for name in sorted(_other_hosts(database, frontend)):
+    for name in _other_hosts(database, frontend):
         yield SiteCheck(f"host {name}", WRONG, "not asked: the key is missing")
 
 
 def _other_hosts(database: Database, frontend: str) -> list[str]:
-    return [name for name in physical_hosts(database) if name != frontend]
+    return sorted(set(physical_hosts(database)) - {frontend, *_former_machines(database)})
+
+
+def _former_machines(database: Database) -> list[str]:
+    """The hosts that `rocks remove host vm` left: all their MAC addresses are of the pool for machines."""
+    present = global_attributes(database)
+    pool = present.get("vm_mac_base_addr", ""), present.get("vm_mac_base_addr_mask", "")
+    of_pool: dict[str, list[bool]] = {}
+    for name, _, _, mac, *_ in list_interfaces(database, physical_hosts(database)):
+        if mac:
+            of_pool.setdefault(str(name), []).append(mac_pool.is_of_pool(*pool, str(mac)))
+    return [name for name, found in of_pool.items() if all(found)]
 
 
 def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:

@@ -9,6 +9,7 @@ from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
 from rocks.core.systemd_units import read_units
 from rocks.core.version import ROLL_NAME
 from rocks.database.settings import EMBEDDED_SOCKET
+from rocks.install.boot.service import how_to_begin
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.rolls.content import DEBS, INSTALLER
 from rocks.install.rolls.description import NO_ARCHITECTURE
@@ -78,9 +79,8 @@ def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
         if name == _NAME_UNIT and not has_name_service():
             continue  # a site may have its names elsewhere
         if name not in (_DATABASE_UNIT, _NAME_UNIT) and unit.active == "inactive" and not unit.is_enabled:
-            # the operator starts these: a second DHCP server does harm
-            fault = f"no host is installed from the network: rocks add host certificate {frontend}, then systemctl "
-            fault += f"enable --now {name}"
+            fault = f"no host is installed from the network: rocks add host certificate {frontend}, then "
+            fault += how_to_begin(frontend)
         elif unit.active != "active":
             fault = f"{unit.active}: systemctl restart {name}; if it fails, journalctl -u {name} says why"
         elif not unit.is_enabled:

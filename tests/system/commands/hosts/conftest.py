@@ -9,7 +9,6 @@ import ssl
 import subprocess  # noqa: TID251 - services are started and ended as processes
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -24,7 +23,7 @@ from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.installation.service import create_service
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 
 CHECKOUT = Path(__file__).parents[4]
 MAC = "02:aa:00:00:00:01"
@@ -125,14 +124,12 @@ def service(hosts: Site, pki: Path) -> Iterator[Service]:
     """The service, on a port of its own."""
     log: list[str] = []
     configured: list[str] = []
-    with create_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
+    with answering(
+        create_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append)
+    ) as server:
         found = Service(server, (pki / "ca.crt").read_text())
         found.log, found.configured = log, configured
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         yield found
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,19 +1,21 @@
 """The files of the boot service follow the database; a real dnsmasq reads its configuration."""
 
 import gzip
-import threading
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rocks.core.process import run
+from rocks.install.boot import service as boot_service
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 from tests.system.commands.hosts.conftest import ADDRESS, DEVICE, FAR, FAR_MAC, start_service
 from tests.waiting import wait_until
 
 HOST, MAC = "vmc-0-0", FAR_MAC
+STATE = "rocks set host attr head boot_service yes, which states that the network private has no other DHCP server"
 
 
 def _script(folders: tuple[Path, Path], mac: str = MAC) -> str:
@@ -95,9 +97,8 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
 def test_first_stage_files_by_plain_http(served: Site) -> None:
     log: list[str] = []
     server = create_first_stage_service(served.database, log.append)
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    assert server is not None, log
+    with answering(server):
         assert create_first_stage_service(served.database, log.append) is None
         assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
         place = f"http://{ADDRESS}/install/boot"
@@ -112,8 +113,6 @@ def test_first_stage_files_by_plain_http(served: Site) -> None:
                 [f"http://{ADDRESS}/install/plan"],
             )
         ]
-        server.shutdown()
-        thread.join()
     assert found[:2] == ["kernel200", "ma206"]
     assert all(one.endswith("404") for one in found[2:])
 
@@ -121,11 +120,27 @@ def test_first_stage_files_by_plain_http(served: Site) -> None:
 def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
     vm_site: Site, folders: tuple[Path, Path]
 ) -> None:
+    vm_site.done("set host attr head boot_service yes")
     refused = vm_site.refused("start service boot")
     assert "no device of this machine has the address 10.1.0.1" in refused
     ended = vm_site.rocks("sync config")
-    assert ended.status == 0 and "systemctl enable --now rocks-boot" in ended.err
+    assert ended.status == 0 and STATE in ended.err
     assert not folders[0].exists()
+
+
+@pytest.mark.parametrize("value", ["", "no", "maybe"])
+def test_nothing_starts_dhcp_before_the_operator_stated_that_there_is_no_other(
+    served: Site, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """With all else that it needs; each command and check that can lead to it names the statement first."""
+    monkeypatch.setattr(
+        boot_service, "replace_this_process", lambda arguments: pytest.fail(f"started {arguments}")
+    )
+    if value:
+        served.set_as_before("boot_service", value)
+    assert STATE in served.refused("start service boot")
+    shutil.rmtree(folders[0])
+    assert STATE in served.refused("discover host") and STATE in served.rocks("sync config").err
 
 
 def test_a_frontend_without_a_certificate_begins_no_service(
@@ -133,6 +148,7 @@ def test_a_frontend_without_a_certificate_begins_no_service(
 ) -> None:
     monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
     vm_site.done("set attr Kickstart_PrivateHostname head")
+    vm_site.done("set host attr head boot_service yes")
     refused = vm_site.refused("start service boot")
     assert "head has no certificate: run `rocks add host certificate head` first" in refused
     assert not folders[0].exists() and not folders[1].exists()
@@ -141,6 +157,7 @@ def test_a_frontend_without_a_certificate_begins_no_service(
 def test_dnsmasq_answers_known_hosts_only(
     served: Site, pki: Path, folders: tuple[Path, Path], cluster_environment: dict[str, str], tmp_path: Path
 ) -> None:
+    served.done("set host attr head boot_service yes")
     with (tmp_path / "log").open("wb") as log:
         process = start_service("boot", pki, cluster_environment, log)
     try:

@@ -187,8 +187,6 @@ def test_definitions_for_a_broker_on_another_host(vm_site: Site) -> None:
 
 
 def test_refusals(vm_site: Site, pki: Path) -> None:
-    assert "must supply at least one host" in vm_site.refused("add host certificate")
-    assert 'cannot resolve host "nobody"' in vm_site.refused("add host certificate nobody")
     for days in ("0", "3651", "x", "-1"):
         assert "days" in vm_site.refused("add host certificate vmc-0-0", f"days={days}")
     assert not pki.exists()
@@ -235,7 +233,7 @@ def test_existing_certificates_of_virtual_machines_are_listed_and_removed(
     assert listed[0].startswith("blue:") and listed[0].split()[-2:] == ["not", "allowed"]
     ended = vm_site.rocks("sync host certificate head blue")
     assert ended.status == 3 and "head: has its certificate" in ended.out
-    assert "Error: blue: it must have no certificate" in ended.err
+    assert "Error: blue must have no certificate" in ended.err
     assert not (deployed / "blue").exists()
     assert "blue" not in [
         user["name"] for user in json.loads(vm_site.done("report broker definitions=yes"))["users"]

@@ -150,7 +150,7 @@ def test_nothing_is_switched_when_one_host_cannot_be(machine: Site) -> None:
 
 def test_a_host_with_machines_stays_on(machine: Site) -> None:
     machine.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('power_command', '/bin/true')")
-    machine.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    machine.take_lease("web", "vmc-0-0")
     assert "web, which would lose its power" in machine.refused("set host power vmc-0-0 action=off")
     machine.done("set host power vmc-0-0 action=on")
     machine.done("set host power vmc-0-0 action=off force=yes")

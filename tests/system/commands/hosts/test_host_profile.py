@@ -108,8 +108,6 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
 def test_a_host_without_a_profile_is_an_error_of_one_line(hosts: Site) -> None:
     for arguments, line in [
         ((), "must supply one host"),
-        (("vmc-0-0", "vmc-0-1"), "takes {host}, but 2 arguments are given"),
-        (("nosuch",), 'cannot resolve host "nosuch"'),
         (("web",), "host web has no profile: its appliance hosted-vm has no root in the graph"),
         (("nas-0-0", "basedir=/nowhere"), "/nowhere is no base folder: it has no folder graphs"),
         (("nas-0-0", "gen=kgen"), "gen"),
@@ -226,13 +224,11 @@ def test_a_picture_without_graphviz_is_an_error_that_says_what_to_install(
 
 def test_an_error_is_one_line(hosts: Site) -> None:
     for arguments, line in [
-        (("list", "host", "xml", "nosuch"), 'cannot resolve host "nosuch"'),
         (
             ("list", "host", "xml", "web"),
             "host web has no profile: its appliance hosted-vm has no root in the graph",
         ),
         (("list", "host", "xml", "vmc-0-0", "basedir=/nowhere"), "/nowhere is no base folder"),
-        (("list", "host", "xml", "vmc-0-0", "eval=perhaps"), '"eval" must be yes or no'),
         (("list", "host", "graph", "vmc-0-0", "format=png"), 'format must be dot or svg, not "png"'),
         (("list", "host", "graph", "vmc-0-0", 'size=1";x'), "size must be a width and a height"),
         (("list", "appliance", "xml", "nosuch"), 'unknown appliance "nosuch"'),
@@ -265,9 +261,6 @@ def test_a_node_that_there_is_not(hosts: Site) -> None:
         (("client", "attrs={'graph': '../default'}"), 255, "Error: error - no such graph ../default"),
         (("client", "attrs={'kvm': f()}"), 1, "Error: attrs cannot be read: write {'name': 'value'"),
         (("client", "attrs={'kvm': 'yes'} "), 0, ""),
-        (("a" * 5000,), 255, "Error: error - node aaa"),
-        (("client", f"attrs={{'graph': '{'a' * 5000}'}}"), 255, "Error: error - no such graph aaa"),
-        (("client", f"basedir=/{'a' * 5000}"), 1, "Error: /aaa"),
         (("client", f"attrs=/{'a' * 5000}"), 0, ""),
         ((), 1, "Error: must supply node"),
     ]:

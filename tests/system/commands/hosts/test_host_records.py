@@ -274,7 +274,6 @@ _SET_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["boot", "compute-0-0", "action=reboot"], 'invalid action. action must be "os", "run" or "install"'),
     (["boot", "compute-0-0", "action="], 'invalid action. action must be "os", "run" or "install"'),
     (["boot", "compute-0-0", "action=OS"], 'invalid action. action must be "os", "run" or "install"'),
-    (["boot"], "must supply at least one host"),
     (["runaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
     (["installaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
     (["installaction", "compute-0-0"], "must supply at least one host"),

@@ -1,4 +1,4 @@
-"""What `remove host` must not remove: the frontend, clusters, containers of machines, NASes with images."""
+"""`remove host`: all of a host goes; the frontend, clusters, containers of machines and NASes with images stay."""
 
 from pathlib import Path
 
@@ -83,3 +83,83 @@ def test_checks_of_all_hooks_precede_the_work_of_the_first(vm_site: Site, tree: 
         write_hook(tree, "remove/host", name, methods)
     assert vm_site.refused("remove host vmc-0-0") == "not vmc-0-0"
     assert not log.exists()
+
+
+@pytest.fixture
+def three(site: Site) -> Site:
+    """A frontend and two computes."""
+    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1 cpus=2")
+    return site
+
+
+@pytest.fixture
+def full(three: Site) -> Site:
+    """compute-0-0 has a row in each table that refers to nodes."""
+    three.done("add host alias compute-0-0 c00")
+    three.done("add host interface compute-0-0 eth0 ip=10.1.0.1 subnet=private")
+    three.done("set host boot compute-0-0 action=install")
+    three.change("INSERT INTO rolls (ID, Name) VALUES (1, 'base')")
+    for table, columns, values in (
+        ("bootflags", "Flags", "'quiet'"),
+        ("public_keys", "Public_Key", "'key'"),
+        ("node_rolls", "RollID", "1"),
+        ("partitions", "Mountpoint", "'/'"),
+        ("node_routes", "Network, Netmask", "'0.0.0.0', '0.0.0.0'"),
+        ("sec_node_attributes", "Attr", "'secret'"),
+    ):
+        three.change(
+            f"INSERT INTO {table} (Node, {columns}) SELECT ID, {values} FROM nodes WHERE Name = 'compute-0-0'"
+        )
+    return three
+
+
+_NODE_TABLES = [
+    *("aliases", "boot", "bootflags", "networks", "node_rolls", "node_routes", "partitions"),
+    *("public_keys", "sec_node_attributes"),
+]
+
+
+def test_remove_host_leaves_nothing_of_it(full: Site) -> None:
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(1,)], table
+    full.database.rollback()
+    full.done("remove host compute-0-0")
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(0,)], table
+    assert full.database.rows("SELECT Name FROM vcatindex WHERE Category = 'host' ORDER BY 1") == [
+        ("compute-0-1",),
+        ("head",),
+    ]
+    assert full.done("list host output-col=cpus") == "CPUS\n4   \n2   \n"
+
+
+def test_remove_host_is_one_transaction(full: Site, tree: Path) -> None:
+    methods = (
+        "def requires(self): return ['TAIL', 'node']\ndef run(self, host): raise StateError(f'not {host}')\n"
+    )
+    write_hook(tree, "remove/host", "last", methods)
+    assert full.refused("remove host compute-0-0") == "not compute-0-0"
+
+
+def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(three: Site, tree: Path) -> None:
+    log = tree / "log"
+    for name, precedes in (("zebra", []), ("early", ["attr"])):
+        methods = (
+            f"def precedes(self): return {precedes}\n"
+            "def run(self, host):\n"
+            "    left = self.db.rows('SELECT COUNT(*) FROM vattributes WHERE Catindex = %s', (host,))[0][0]\n"
+            f"    open({str(log)!r}, 'a').write(f'{name} {{host}} {{left}}\\n')\n"
+        )
+        write_hook(tree, "remove/host", name, methods)
+    three.done("remove host compute")
+    assert (
+        log.read_text()
+        == "early compute-0-0 1\nearly compute-0-1 1\nzebra compute-0-0 0\nzebra compute-0-1 0\n"
+    )
+
+
+def test_remove_host_refuses(three: Site) -> None:
+    three.take_lease("vm-a", "compute-0-0", token=1)
+    assert "may be running the virtual machine vm-a" in three.refused("remove host compute-0-0")

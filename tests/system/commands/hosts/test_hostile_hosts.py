@@ -45,6 +45,9 @@ from tests.system.commands.conftest import Site
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f\r"
 """Sets the title, clears the screen, in C0 and C1, reverses the direction of writing."""
 GB = 1024**3
+Reply = Callable[[bytes], bytes]
+Play = Callable[[dict[str, Reply]], None]
+"""Has hosts answer so."""
 
 
 def honest(line: bytes) -> bytes:
@@ -69,7 +72,7 @@ def honest(line: bytes) -> bytes:
 class Played:
     """A connection to a host whose agent answers by a function, and whose commands print `output`."""
 
-    def __init__(self, name: str, answer: Callable[[bytes], bytes], printed: bytes = b"") -> None:
+    def __init__(self, name: str, answer: Reply, printed: bytes = b"") -> None:
         self._name, self._answer, self._printed = name, answer, printed
         self._ready = b""
 
@@ -94,10 +97,10 @@ class Played:
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Callable[[bytes], bytes]]], None]:
+def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Hosts answer by these functions; all others are honest."""
 
-    def use(answers: dict[str, Callable[[bytes], bytes]]) -> None:
+    def use(answers: dict[str, Reply]) -> None:
         def connect(self: Fleet, host: HostAddress, settings: FleetSettings) -> Played:
             host.check()
             return Played(host.name, answers.get(host.name, honest), f"{EVIL}\n".encode())
@@ -115,7 +118,7 @@ def machines(vm_site: Site) -> Site:
     return vm_site
 
 
-def changed(change: Callable[[Any], Any], kind: type = FactsRequest) -> Callable[[bytes], bytes]:
+def changed(change: Callable[[Any], Any], kind: type = FactsRequest) -> Reply:
     """An honest host but for a change of the parsed results of replies to requests of this kind."""
 
     def answer(line: bytes) -> bytes:
@@ -129,12 +132,12 @@ def changed(change: Callable[[Any], Any], kind: type = FactsRequest) -> Callable
     return answer
 
 
-def of_facts(**fields: Any) -> Callable[[bytes], bytes]:
+def of_facts(**fields: Any) -> Reply:
     """An honest host but for these fields of its facts."""
     return changed(lambda facts: facts.update(fields))
 
 
-BAD: dict[str, Callable[[bytes], bytes]] = {
+BAD: dict[str, Reply] = {
     "half a surrogate pair": of_facts(kernel="\ud800"),
     "a name nobody asked for": of_facts(fenced=["vm-b"]),
     "one domain twice": of_facts(
@@ -167,14 +170,10 @@ def no_controls(*texts: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_the_good_host_is_served(
-    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None], kind: str
-) -> None:
+def test_the_good_host_is_served(machines: Site, play: Play, kind: str) -> None:
     """Start, status and stop of two machines, one of them on a bad host, which has its lease: the other runs."""
     play({"vmc-0-0": BAD[kind]})
-    machines.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('vm-a', 1, 'vmc-0-0', 'starting')"
-    )
+    machines.take_lease("vm-a", "vmc-0-0", "starting", token=1)
     listed = machines.rocks("list host vm status=yes output-col=status")
     started = machines.rocks("start host vm vm-a vm-b")
     no_controls(started.out, started.err, listed.out, listed.err)
@@ -241,9 +240,9 @@ COMMANDS = [
 @pytest.mark.parametrize("answer", [texts_of, notes_of, lambda line: write_error(AgentError("host", EVIL))])
 def test_no_word_of_a_host_controls_the_terminal(
     machines: Site,
-    play: Callable[[dict[str, Callable[[bytes], bytes]]], None],
+    play: Play,
     command: tuple[str, ...],
-    answer: Callable[[bytes], bytes],
+    answer: Reply,
 ) -> None:
     """Every command that prints what a host, the operator or the database says: each message is one line."""
     machines.change(
@@ -262,9 +261,7 @@ def test_no_word_of_a_host_controls_the_terminal(
     assert "Traceback" not in ended.err and "has a fault" not in ended.err
 
 
-def test_an_invalid_port_is_that_hosts_error(
-    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None]
-) -> None:
+def test_an_invalid_port_is_that_hosts_error(machines: Site, play: Play) -> None:
     play({})
     machines.set_as_before("ssh_port", "abc", "vmc-0-0")
     ended = machines.rocks("start host vm vm-a vm-b")
@@ -274,7 +271,7 @@ def test_an_invalid_port_is_that_hosts_error(
 
 def test_a_terminal_gets_no_control_character_of_any_output(
     machines: Site,
-    play: Callable[[dict[str, Callable[[bytes], bytes]]], None],
+    play: Play,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`run host` prints what the hosts print: unchanged into a file, escaped on a terminal."""
@@ -298,9 +295,7 @@ def test_a_terminal_gets_no_control_character_of_any_output(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_host_that_answers_by_chance(
-    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None], seed: int
-) -> None:
+def test_a_host_that_answers_by_chance(machines: Site, play: Play, seed: int) -> None:
     """Damaged replies, by a fixed seed: the machine on the other host starts and stops each time."""
     chance = random.Random(seed)
 

@@ -19,7 +19,7 @@ from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.trust.x509 import CertificateSpec, has_address
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 from tests.system.commands.hosts.conftest import (
     HOST_ADDRESS,
     MAC,
@@ -122,9 +122,7 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
         return Answer(200, "text/plain", b"done")
 
     pair = message_broker.node_authority().bundle("head").pair
-    with HttpsServer(("127.0.0.1", 0), pair, slow, lambda line: None, Bounds(workers=2)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with answering(HttpsServer(("127.0.0.1", 0), pair, slow, lambda line: None, Bounds(workers=2))) as server:
         service = Service(server, (pki / "ca.crt").read_text())
         with ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(service.get, "/x") for _ in range(2)]
@@ -132,19 +130,16 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
             busy = service.get("/x")
             release.set()
             assert [one.result().text for one in waiting] == ["done", "done"]
-        server.shutdown()
-        thread.join()
     assert (busy.status, busy.headers["Retry-After"]) == (503, "15")
 
 
 def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
     pair = message_broker.node_authority().bundle("head").pair
     bounds = Bounds(per_address=3, seconds=2.0)
-    with HttpsServer(
-        ("127.0.0.1", 0), pair, lambda request: Answer(200, "text/plain", b"x"), lambda line: None, bounds
+    answer = Answer(200, "text/plain", b"x")
+    with answering(
+        HttpsServer(("127.0.0.1", 0), pair, lambda request: answer, lambda line: None, bounds)
     ) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         service = Service(server, (pki / "ca.crt").read_text())
         silent = [
             socket.create_connection(("127.0.0.1", service.port), source_address=(STRANGER, 0))
@@ -158,8 +153,6 @@ def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
             assert connection.recv(1) == b""  # cut off by the server
             connection.close()
         assert service.get("/x", STRANGER).status == 200
-        server.shutdown()
-        thread.join()
 
 
 def test_a_frontend_without_a_certificate_or_a_free_port_says_so(

@@ -1,7 +1,5 @@
 """Interfaces: added, listed, changed, dumped, removed; and the next free address."""
 
-import shlex
-
 import pytest
 
 from tests.system.commands.conftest import Site
@@ -62,31 +60,23 @@ _ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
     (["compute-0-1", "eth0", "mac=01:11:22:33:44:56"], "a multicast address belongs to no interface"),
     (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),
-    (["compute-0-1", "eth0", "mac="], "is invalid"),
     (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
     (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
     (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
-    (["compute-0-1", "eth0", "ip=127.0.0.1"], "no interface can have it"),
-    (["compute-0-1", "eth0", "ip="], "is invalid"),
     (["compute-0-1", "eth0", "ip=10.1.0.10"], "The ip address 10.1.0.10 is in use by host compute-0-0"),
     (
         ["compute-0-1", "eth0", "ip=10.2.0.1", "subnet=private"],
         'not in the network "private", which is 10.1.0.0/16',
     ),
-    (["compute-0-1", "eth0", "ip=10.1.0.0", "subnet=private"], "is the network address"),
-    (["compute-0-1", "eth0", "ip=10.1.255.255", "subnet=private"], "is the broadcast address"),
     (["compute-0-1", "eth0", "subnet=nowhere"], 'unknown network "nowhere"'),
     (["compute-0-1", "eth0", "vlan=4095"], 'vlan "4095" must be an integer from 0 to 4094'),
     (["compute-0-1", "eth0", "name=a.b"], "must not be a fully qualified domain name"),
     (["compute-0-1", "eth0", "name=a b"], 'interface name "a b" is not valid'),
     (["compute-0-1", "eth0", "module=e1000; reboot"], 'module "e1000; reboot" is not valid'),
-    (["compute-0-1", "averyverylongname"], 'interface "averyverylongname" is not valid'),
     (["compute-0-1", "eth/0"], 'interface "eth/0" is not valid'),
-    (["compute-0-1", "NULL"], 'interface "NULL" is not valid'),
     (["compute-0-1"], 'must supply one host, besides iface "compute-0-1"'),
     ([], "must supply iface"),
     (["compute", "eth1"], "must supply only one host, not 2"),
-    (["nobody", "eth1"], 'cannot resolve host "nobody"'),
 )
 
 
@@ -99,7 +89,6 @@ _SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["ip", "compute-0-0", "eth9", "10.1.0.11"], 'host compute-0-0 has no interface "eth9"'),
     (["ip", "compute-0-1", "eth0", "10.1.0.10"], "is in use by host compute-0-0"),
     (["ip", "compute-0-0", "eth0", "10.2.0.1"], "not in the network"),
-    (["ip", "compute-0-0", "eth0", "10.1.255.255"], "is the broadcast address"),
     (["ip", "compute-0-0", "eth0", "ten"], "The ip address ten is invalid"),
     (["ip", "compute", "eth0", "10.1.0.11"], "must supply only one host"),
     (["ip", "compute-0-0", "eth0"], 'must supply one host, besides iface "compute-0-0" and ip "eth0"'),
@@ -149,12 +138,6 @@ def test_set_host_interface_many_hosts(two: Site) -> None:
     ]
 
 
-def test_vlan_0_is_none(two: Site) -> None:
-    two.done("set host interface vlan compute-0-0 eth0 5")
-    two.done("set host interface vlan compute-0-0 eth0 0")
-    assert two.database.rows("SELECT VlanID FROM networks") == [(None,)]
-
-
 def test_a_network_gives_a_name_only_where_there_was_none(two: Site) -> None:
     two.done("set host interface name compute-0-0 eth0 storage")
     two.done("set host interface subnet compute-0-0 eth0 NULL")
@@ -172,18 +155,6 @@ def test_the_same_value_again_is_no_error(two: Site) -> None:
     assert two.contents() == before
 
 
-def test_a_network_of_two_addresses_has_no_broadcast(two: Site) -> None:
-    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('link', '192.0.2.4', '255.255.255.254')")
-    two.done("add host interface compute-0-1 eth4 ip=192.0.2.4 subnet=link")
-    assert "not in the network" in two.refused("add host interface compute-0-1 eth5 ip=192.0.2.6 subnet=link")
-
-
-def test_an_unknown_network_is_reported(two: Site) -> None:
-    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('broken', 'ten', '255.0.0.0')")
-    message = two.refused("add host interface compute-0-1 eth4 ip=192.0.2.4 subnet=broken")
-    assert "which is not an IPv4 network" in message
-
-
 def test_remove_host_interface(two: Site) -> None:
     two.done("add host interface compute-0-0 eth1")
     two.done("add host interface compute-0-1 eth1")
@@ -198,7 +169,7 @@ def test_remove_host_interface(two: Site) -> None:
     assert two.done("list host interface") == ""
 
 
-def test_dump_host_interface_replays(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dump_host_interface(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROCKS_LAUNCHER", "rocks")
     two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")
     two.done("set host interface options compute-0-0 eth0", "options=mode=4 <&'\"$(x)`%")
@@ -211,11 +182,6 @@ def test_dump_host_interface_replays(two: Site, monkeypatch: pytest.MonkeyPatch)
         f"rocks set host interface mac compute-0-0 eth0 {MAC}",
         "rocks set host interface subnet compute-0-0 eth0 private",
     ]
-    before = two.done("list host interface")
-    two.done("remove host interface compute %")
-    for line in dumped.splitlines():
-        two.done(*shlex.split(line)[1:])
-    assert two.done("list host interface") == before
 
 
 def test_report_nextip(two: Site) -> None:
@@ -231,7 +197,6 @@ _REPORT_NEXTIP_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["nowhere"], "subnet nowhere is not valid"),
     ([], "must supply a subnet"),
     (["private", "increment=0"], 'increment "0" must be a step'),
-    (["private", "increment=x"], 'increment "x" must be an integer'),
     (["private", "baseip=x"], "The ip address x is invalid"),
     (["private", "baseip=10.2.0.1"], 'not in the network "private"'),
     (
@@ -244,11 +209,3 @@ _REPORT_NEXTIP_REFUSES: tuple[tuple[list[str], str], ...] = (
 def test_report_nextip_refuses(two: Site) -> None:
     for arguments, message in _REPORT_NEXTIP_REFUSES:
         assert message in two.refused("report nextip", *arguments), arguments
-
-
-def test_report_nextip_when_the_network_is_full(two: Site) -> None:
-    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('tiny', '192.0.2.0', '255.255.255.252')")
-    two.done("add host interface compute-0-1 eth4 ip=192.0.2.2 subnet=tiny")
-    assert two.done("report nextip tiny") == "192.0.2.1\n"
-    two.done("add host interface compute-0-1 eth5 ip=192.0.2.1")
-    assert 'the network "tiny", 192.0.2.0/30, has only 0 of 1' in two.refused("report nextip tiny")

@@ -236,15 +236,6 @@ def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
 def test_run_host_refuses(known: Site) -> None:
     for arguments, message in (
         ([], "must supply a command"),
-        (["head", "timeout=-1", "true"], 'timeout "-1" must be an integer'),
-        (["head", "timeout=1000001", "true"], 'timeout "1000001" must be an integer'),
-        (["head", "delay=x", "true"], 'delay "x" must be an integer'),
-        (["head", "num-threads=many", "true"], 'num-threads "many" must be an integer'),
-        (["head", "collate=perhaps", "true"], '"collate" must be yes or no'),
-        (["head", "managed=perhaps", "true"], '"managed" must be yes or no'),
-        (["head", "stats=perhaps", "true"], '"stats" must be yes or no'),
-        (["head", "x11=perhaps", "true"], '"x11" must be yes or no'),
-        (["nobody", "true"], 'cannot resolve host "nobody"'),
         (["head", "tr\0ue"], "is not valid text"),
     ):
         assert message in known.refused("run host", *arguments)

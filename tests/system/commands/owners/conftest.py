@@ -1,6 +1,5 @@
 """The owners' service on a site of two clusters, and the keys of two owners."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from rocks.site.airboss import client
 from rocks.site.airboss.service import create_service
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 from tests.system.commands.owners.airboss_site import SWITCH, Service, add_clusters
 
 
@@ -34,7 +33,7 @@ def service(
     launcher.write_text(SWITCH.format(record=tmp_path / "switched"))
     launcher.chmod(0o755)
     log: list[str] = []
-    with create_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
+    with answering(create_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher))) as server:
         found = Service(server, tmp_path, vm_site)
         found.log = log
         for module in ("service", "machines", "consoles"):
@@ -42,8 +41,4 @@ def service(
                 f"rocks.site.airboss.{module}.log_call",
                 lambda call, outcome: found.calls.append((call, outcome)),
             )
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         yield found
-        server.shutdown()
-        thread.join()

@@ -73,22 +73,16 @@ def test_add_appliance_errors(site: Site) -> None:
     site.done("add host host-0 membership=compute rack=0 rank=0")
     for arguments, message in [
         ((), "must supply one appliance"),
-        (("a", "b"), '"add appliance" takes {appliance}, but 2'),
-        (("compute", "membership=Other"), 'appliance "compute" already exists'),
         (("COMPUTE", "membership=Other"), 'appliance "COMPUTE" already exists'),
         (("compute",), 'membership "Compute" already exists'),
         (("tile", "membership=vm container"), 'membership "vm container" already exists'),
         (("host-0",), 'appliance "host-0" cannot be added: a host has that name'),
-        (("rack0",), 'appliance "rack0" is not valid'),
         (("a b",), 'appliance "a b" is not valid'),
-        (("a%",), 'appliance "a%" is not valid'),
         (("tile", "membership=a;b"), 'membership "a;b" is not valid'),
-        (("tile", "membership="), 'membership "" is not valid'),
         (("tile", "node=../../etc/passwd"), 'node "../../etc/passwd" is not valid'),
         (("tile", "graph=a/b"), 'graph "a/b" is not valid'),
         (("tile", "os=beos"), 'unknown os "beos"'),
         (("tile", "os=%"), '"os" must be linux or sunos'),
-        (("tile", "public=perhaps"), '"public" must be yes or no'),
         (("tile", "distribution=none"), 'unknown distribution "none"'),
     ]:
         assert site.refused("add appliance", *arguments).startswith(message), arguments
@@ -112,7 +106,6 @@ def test_a_used_appliance_is_not_removed_and_neither_are_the_others(site: Site) 
         'cannot remove appliance "compute": host compute-0-0 is one; '
         "remove its hosts or give them another membership first"
     )
-    assert site.refused("remove appliance") == "must supply at least one appliance"
 
 
 def test_dump_appliance(site: Site) -> None:

@@ -34,17 +34,13 @@ def test_add_in_each_scope_and_list(hosts: Site) -> None:
     hosts.done("add firewall appliance=compute rulename=a50-ntp", *NTP, "comment=time")
     hosts.done("add firewall host=compute-0-0 rulename=A50-NTP", *NTP, "flags=-s 10.1.0.1")
     assert hosts.done("list firewall") == (
-        "RULENAME SERVICE PROTOCOL CHAIN ACTION NETWORK OUTPUT-NETWORK FLAGS       COMMENT CATEGORY        \n"
-        "A50-NTP  123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global   \n"
-        "A51      123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global   \n"
-        "A52      123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global   \n"
-        "A50-NTP  123     udp      INPUT ACCEPT private -------------- ----------- ------- os:linux        \n"
+        "RULENAME SERVICE PROTOCOL CHAIN ACTION NETWORK OUTPUT-NETWORK FLAGS       COMMENT CATEGORY         \n"
+        "A50-NTP  123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global    \n"
+        "A51      123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global    \n"
+        "A52      123     udp      INPUT ACCEPT private -------------- ----------- ------- global:global    \n"
+        "A50-NTP  123     udp      INPUT ACCEPT private -------------- ----------- ------- os:linux         \n"
         "a50-ntp  123     udp      INPUT ACCEPT private -------------- ----------- time    appliance:compute\n"
-        "A50-NTP  123     udp      INPUT ACCEPT private -------------- -s 10.1.0.1 ------- host:compute-0-0\n"
-    ).replace("CATEGORY        \n", "CATEGORY         \n").replace(
-        "global:global   \n", "global:global    \n"
-    ).replace("os:linux        \n", "os:linux         \n").replace(
-        "host:compute-0-0\n", "host:compute-0-0 \n"
+        "A50-NTP  123     udp      INPUT ACCEPT private -------------- -s 10.1.0.1 ------- host:compute-0-0 \n"
     )
     assert [row["category"] for row in rows(hosts, "firewall", "host")] == ["host:compute-0-0"]
     assert [row["category"] for row in rows(hosts, "firewall", "os=linux")] == ["os:linux"]
@@ -88,12 +84,8 @@ def test_what_is_refused(vm_site: Site) -> None:
         (NTP, "must supply rulename"),
         (("rulename=A1", "network=all"), "must supply service, chain, action, protocol"),
         (("rulename=A1", *NTP[:4], "network=nothing"), 'network "nothing" does not exist'),
-        (("rulename=A1", *NTP[:4], "network=' OR 1=1"), 'network "\' OR 1=1" does not exist'),
         (("rack", "rulename=A1", *NTP), '"rack" is not a scope'),
-        (("compute-0-0", "rulename=A1", *NTP), '"compute-0-0" is not a scope'),
         (("host", "rulename=A1", *NTP), "the scope host needs a member"),
-        (("host=", "rulename=A1", *NTP), "the scope host needs a member"),
-        (("host=nobody", "rulename=A1", *NTP), 'cannot resolve host "nobody"'),
         (("appliance=nothing", "rulename=A1", *NTP), 'unknown appliance "nothing"'),
         (("os=beos", "rulename=A1", *NTP), 'unknown os "beos"'),
         (("global=x", "rulename=A1", *NTP), "the scope global has no other member"),

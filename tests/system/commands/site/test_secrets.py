@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.machine import power as vm_power
+from rocks.machine import converge
 from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
 
@@ -51,17 +52,14 @@ def test_refusals(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     give(monkeypatch, "")
     for arguments, message in (
         (("sec_attr",), "must supply attr"),
-        (("host", "sec_attr", "x"), "must supply at least one host"),
         (("sec_attr", "x"), "the value is empty"),
         (("sec_attr", "a b", f"file={readable}"), "others may read"),
         (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),
         (("sec_attr", "x", f"file={tmp_path / 'none'}"), "No such file"),
-        (("host", "sec_attr", "nobody", "x"), 'cannot resolve host "nobody"'),
         (
             ("host", "sec_attr", "vmc-0-0", "vm_fence_command", "x"),
             "a value is not given on the command line",
         ),
-        (("host", "sec_attr", "vm_fence_command", "x"), "a value is not given on the command line"),
         (("sec_attr", "vm_fence_command", "x"), "a value is not given on the command line"),
     ):
         assert message in vm_site.refused("set", *arguments), arguments
@@ -114,56 +112,51 @@ def _lines_of(text: str) -> list[str]:
     return text.replace("'\n'", "\0").splitlines()
 
 
-def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
-    vm_site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def fenced_by(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """The machine `web` runs on vmc-0-0, and is stopped by force: the program that fences its host."""
     executed: list[list[str]] = []
     monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    vm_site.done("add host vm vmc-0-0 membership=compute name=web")
+
+    def stop() -> list[str]:
+        vm_site.take_lease("web", "vmc-0-0")
+        assert vm_site.rocks("stop host vm web force=yes reason=off").status == 0
+        return executed.pop()
+
+    return stop
+
+
+def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
+    vm_site: Site, fenced_by: Callable[[], list[str]]
+) -> None:
     vm_site.set_as_before("vm_fence_command", "/bin/off far", "vmc-0-0")
     vm_site.set_as_before("vm_fence_command_old", "/bin/old", "vmc-0-0")
-    vm_site.done("add host vm vmc-0-0 membership=compute name=web")
     for _ in range(2):
-        vm_site.change(
-            "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')"
-            " ON DUPLICATE KEY UPDATE Token = Token + 1, Host = 'vmc-0-0', State = 'running'"
-        )
-        assert vm_site.rocks("stop host vm web force=yes reason=off").status == 0
-        assert executed.pop() == ["/bin/off", "far"]
+        assert fenced_by() == ["/bin/off", "far"]
         vm_site.rocks("update database")
         assert "vm_fence_command" not in vm_site.done("list host attr vmc-0-0")
         assert "/bin/off far" in vm_site.done("list host sec_attr vmc-0-0")
 
 
 def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrade(
-    vm_site: Site, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, fenced_by: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An appliance has no table of secrets: its command stays an attribute, is reported, and beats the global one."""
-    executed: list[list[str]] = []
-    monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
-    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.set_as_before("vm_fence_command", "GLOBAL")
     replace_attribute(vm_site.database, "appliance", ["vm-container"], "vm_fence_command", "APPLIANCE")
-    vm_site.done("add host vm vmc-0-0 membership=compute name=web")
-
-    def executed_by_force() -> list[str]:
-        vm_site.change(
-            "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')"
-            " ON DUPLICATE KEY UPDATE Token = Token + 1, Host = 'vmc-0-0', State = 'running'"
-        )
-        assert vm_site.rocks("stop host vm web force=yes reason=off").status == 0
-        return executed.pop()
-
-    assert executed_by_force() == ["APPLIANCE"]
+    vm_site.database.commit()
+    assert fenced_by() == ["APPLIANCE"]
     upgrade = vm_site.rocks("update database")
     assert "vm_fence_command of appliance vm-container is a secret" in upgrade.err
     assert "GLOBAL" in vm_site.done("list sec_attr")
-    assert executed_by_force() == ["APPLIANCE"]
+    assert fenced_by() == ["APPLIANCE"]
     vm_site.done("remove appliance attr vm-container vm_fence_command")
-    assert executed_by_force() == ["GLOBAL"]
+    assert fenced_by() == ["GLOBAL"]
     give(monkeypatch, "HOST")
     vm_site.done("set host sec_attr vmc-0-0 vm_fence_command")
-    assert executed_by_force() == ["HOST"]
+    assert fenced_by() == ["HOST"]
 
 
 def test_a_folder_is_no_file_with_a_value(site: Site) -> None:

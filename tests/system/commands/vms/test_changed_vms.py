@@ -108,15 +108,11 @@ SET_HOST_VM_REFUSES = [
     ((), "must supply only one host"),
     (("web-a", "fe-a", "slice=7"), "must supply only one host"),
     (("%a", "disk=file:/a,vda,virtio"), "must supply only one host"),
-    (("web-a", "cpus=0"), 'cpus "0" must be an integer'),
-    (("web-a", "maxcpus=256"), 'maxcpus "256" must be an integer'),
-    (("web-a", "maxmem=1"), 'maxmem "1" must be an integer'),
     (
         ("web-a", "cpus=4", "maxcpus=3"),
         "maxcpus=3 is no maximum for web-a: cpus is 4; give maxcpus=4 or more",
     ),
     (("web-a", "mem=2048", "maxmem=1024"), "maxmem=1024 is no maximum for web-a: mem is 2048"),
-    (("nobody", "mem=64"), 'cannot resolve host "nobody"'),
     (("fe-a", "mem=1"), '"mem" parameter must be an integer from 32'),
     (("web-a", "slice=0"), "slice 0 of vmc-0-0 is in use by vm-fe-a-0; give another"),
     (("web-a", "slice=-1"), 'slice "-1" must be an integer'),
@@ -125,7 +121,6 @@ SET_HOST_VM_REFUSES = [
     (("web-a", "physnode=vm%"), "must supply only one host"),
     (("web-a", "physnode=plain"), "plain is not a VM container, so no virtual machine could start there"),
     (("web-a", "physnode=fe-a"), "host fe-a is a virtual machine and cannot run others"),
-    (("web-a", "physnode=web-a"), "host web-a is a virtual machine and cannot run others"),
     (("vmc-0-1", "physnode=vmc-0-1"), "host vmc-0-1 cannot be its own physical host"),
     (
         ("vmc-0-0", "mem=64"),
@@ -133,12 +128,10 @@ SET_HOST_VM_REFUSES = [
     ),
     (("web-a", "disk="), 'disk "" is not a disk'),
     (("web-a", "disk=file:/a,vda"), "Invalid disk specification"),
-    (("web-a", "disk=file:/a,vda,virtio x"), "Invalid disk specification"),
     (("web-a", "disk=file:/a,vda,virtio file:/a,vdb,virtio"), 'the disk "/a" is given twice'),
     (("web-a", "disksize=1 2"), "disksize names 2 sizes, but web-a has 1 disks"),
     (("web-a", "disk=file:/a,vda,virtio", "disksize=1 2"), "disksize names 2 sizes, but web-a has 1 disks"),
     (("web-a", "disksize=big"), 'disksize "big" must be an integer'),
-    (("web-a", "mem=64", "disksize=big"), 'disksize "big" must be an integer'),
 ]
 
 
@@ -159,7 +152,6 @@ def test_the_cd(samples: Site) -> None:
 SET_HOST_VM_CDROM_REFUSES = [
     ((), "must supply only one host"),
     (("web-a",), "must supply only one host"),
-    (("web-a", "fe-a", "/x.iso"), "takes {host} {cdrom}, but 3 arguments are given"),
     (("cdrom=/x.iso",), "must supply only one host"),
     (("web-a", "cdrom="), "must supply only one host"),
     (("web-a", "x.iso"), "You must use an absolute path for the ISO"),
@@ -168,7 +160,6 @@ SET_HOST_VM_CDROM_REFUSES = [
     (("web-a", "/a\nb"), "\\n is not a printable character"),
     (("web-a", "/" + "a" * 512), "too long"),
     (("head", "/x.iso"), "host head is not a virtual host"),
-    (("nobody", "/x.iso"), 'cannot resolve host "nobody"'),
 ]
 
 

@@ -31,7 +31,7 @@ def names_of(machines: Sequence[VirtualMachine]) -> list[str]:
 def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The machine `web` runs on `vmc-0-0`, and `vmc-0-1` has memory for it; the machines that are to be stopped."""
     vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
-    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    vm_site.take_lease("web", "vmc-0-0")
     stopped: list[list[str]] = []
     monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 100_000)])

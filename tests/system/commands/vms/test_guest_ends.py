@@ -1,6 +1,5 @@
 """A guest that ends by itself: the host's note, its request to the frontend, and what the frontend makes of it."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from rocks.install.installation.service import create_service
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import ended as ended_machines
 from rocks.machine.host.ended import report_ends
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, answering
 
 FRONTEND, HOST, MAC = "127.0.0.2", "127.0.0.1", "02:aa:00:00:00:01"
 """A client on this machine has the address 127.0.0.1, whichever it connects to."""
@@ -59,19 +58,17 @@ def guests(vm_site: Site, authority: Path, tmp_path: Path) -> Iterator[Guests]:
     vm_site.done("set attr Kickstart_PrivateHostname head")
     vm_site.done("add host certificate head")
     vm_site.done("add host vm vmc-0-0 compute name=web")
-    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    vm_site.take_lease("web", "vmc-0-0")
     found = Guests(vm_site, tmp_path / "state", tmp_path / "settings", tmp_path / "net")
     for folder in (found.state / "ended", found.settings, found.network / "eth0"):
         folder.mkdir(parents=True)
     (found.network / "eth0" / "address").write_text(f"{MAC}\n")
     (found.settings / "site-authority.pem").write_bytes((authority / "ca.crt").read_bytes())
-    with create_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend) as server:
+    with answering(
+        create_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend)
+    ) as server:
         (found.settings / "frontend.conf").write_text(f"server = {FRONTEND}:{server.server_address[1]}\n")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         yield found
-        server.shutdown()
-        thread.join()
 
 
 def answer(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +131,7 @@ def test_a_stop_at_work_holds_up_no_report_of_another_guest(
 ) -> None:
     answer(guests, monkeypatch)
     guests.ended = ("web",)
-    guests.site.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('db', 8, 'vmc-0-0', 'stopping')"
-    )
+    guests.site.take_lease("db", "vmc-0-0", "stopping", token=8)
     for name in ("web", "db"):
         guests.note(name)
     with Database(guests.site.database.settings) as stop:

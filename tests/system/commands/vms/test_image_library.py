@@ -102,7 +102,7 @@ def test_the_disk_of_a_machine_that_cannot_be_read_makes_no_image(vm_site: Site,
         (("disk=vda",), "disk= is for vm=NAME"),
     ):
         assert text in vm_site.refused("add image golden", *arguments), arguments
-    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    vm_site.take_lease("web", "vmc-0-0")
     assert "rocks stop host vm web" in vm_site.refused("add image golden vm=web")
     assert [image["name"] for image in listed(vm_site)] == ["debian", "medium"]
 

@@ -81,11 +81,7 @@ def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
 
 
 SET_REFUSES = [
-    ((), "must supply at least one host"),
-    (("nas=nas-0-0",), "must supply at least one host"),
-    (("nobody", "nas=nas-0-0"), 'cannot resolve host "nobody"'),
     (("web",), "nas= is missing: give nas=HOST, or nas=none"),
-    (("web", "nas="), "nas= is missing: give nas=HOST, or nas=none"),
     (("web", "nas-0-0"), "nas= is missing"),
     (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
     (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
@@ -93,18 +89,11 @@ SET_REFUSES = [
     (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
     (("web", "nas=web", "zpool=tank"), "host web cannot be the NAS of its own disk"),
     (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
-    (("web", "nas=nas-0-1", "zpool="), "nas-0-1 has no attribute img_zpools"),
     (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
-    (("web", "nas=nas-0-0", "zpool=tank/x"), 'zpool "tank/x" is not valid'),
-    (("web", "nas=nas-0-0", "zpool=mirror0"), 'zpool "mirror0" is not valid'),
-    (("web", "nas=nas-0-0", f"zpool={'x' * 129}"), "is not valid: it must be 1 to 128 characters"),
     (("web", "nas=none", "zpool=a;b"), 'zpool "a;b" is not valid'),
-    (("web", "nas=nas-0-0", "pool=tank"), 'knows no parameter "pool"'),
-    (("web", "nas=nas-0-0", "zpool=tank", "index=one"), 'index "one" must be an integer from 0'),
     (("web", "nas=nas-0-0", "zpool=tank", "index=2"), "host web has no disk number 2"),
     (("web", "db", "nas=nas-0-0", "zpool=tank", "index=1"), "host db has no disk number 1"),
     (("bare", "nas=nas-0-0", "zpool=tank"), "host bare has no disk number 0"),
-    (("web", "bare", "nas=none"), "host bare has no disk number 0"),
     (("web", "vmc-0-0", "nas=nas-0-0", "zpool=tank"), "host vmc-0-0 is not a virtual host"),
     (("nas-0-1", "nas=nas-0-0", "zpool=tank"), "host nas-0-1 is not a virtual host"),
 ]
@@ -123,10 +112,8 @@ def test_an_invalid_pool_attribute_is_reported_and_no_pool_is_chosen(images: Sit
 
 def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
-    images.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 1, 'vmc-0-0', 'running'),"
-        " ('db', 1, 'vmc-0-0', 'running')"
-    )
+    images.take_lease("web", "vmc-0-0", token=1)
+    images.take_lease("db", "vmc-0-0", token=1)
     message = "host web may be running on vmc-0-0, and its image is written back to nas-0-0: stop it first"
     for texts in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
         assert message in images.refused(*SET, "db", "web", *texts)
@@ -168,17 +155,9 @@ def test_the_sample_of_all_machines(images: Site) -> None:
     )
 
 
-def test_the_sample_of_json(images: Site) -> None:
-    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
-    assert json.loads(images.done(*LIST, "web", "json=yes")) == [
-        {"vm-host": "web", "nas": [{"nas": "nas-0-0", "zpool": "tank"}, {"nas": None, "zpool": None}]}
-    ]
-
-
 def test_hosts_without_virtual_disks_are_not_listed(images: Site) -> None:
     assert images.done(*LIST, "vmc-0-0", "nas", "bare") == ""
     assert images.done(*LIST, "nothing%") == images.done(*DUMP, "nothing%") == ""
-    assert 'cannot resolve host "nobody"' in images.refused(*LIST, "nobody")
 
 
 def test_dump_is_the_line_of_the_specification(images: Site) -> None:
@@ -222,8 +201,6 @@ def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) 
     assert images.done(*REMOVE, "web", "vmc-0-0", "bare") == ""
     assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
     assert images.done(*REMOVE, "web") == ""
-    assert "must supply at least one host" in images.refused(*REMOVE)
-    assert 'cannot resolve host "nobody"' in images.refused(*REMOVE, "nobody", "db")
 
 
 def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> None:

@@ -114,12 +114,9 @@ def test_an_import_is_sent_to_the_configured_address(images: Site, monkeypatch: 
 
 
 REPORT_REFUSES = [
-    (("nobody",), 'cannot resolve host "nobody"'),
     (("nas-0-0", "network=a b"), 'dnszone "a b" is not valid'),
     (("nas-0-0", "pool=a/b"), 'zpool "a/b" is not valid'),
     (("nas-0-0", "workers=0"), 'workers "0" must be an integer from 1'),
-    (("nas-0-0", "workers=many"), 'workers "many" must be an integer from 1'),
-    (("nas-0-0", "zpool=tank"), 'knows no parameter "zpool"'),
 ]
 
 

@@ -70,10 +70,8 @@ def test_no_frontend_at_all(site: Site) -> None:
 def test_a_host_that_is_no_virtual_frontend_is_rejected(samples: Site, command: str) -> None:
     message = samples.refused(command, "cluster", "vm-fe-a-0")
     assert message.startswith("host vm-fe-a-0 is not a virtual frontend")
-    assert 'cannot resolve host "nobody"' in samples.refused(command, "cluster", "nobody")
     if command != "list":
         assert "host head is not a virtual frontend" in samples.refused(command, "cluster", "fe-a", "head")
-        assert "must supply at least one" in samples.refused(command, "cluster")
 
 
 def test_nothing_of_a_cluster_is_left(vm_site: Site) -> None:

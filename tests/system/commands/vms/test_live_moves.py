@@ -286,7 +286,7 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_reports, site_overview, interrupted_moves, site_checks):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
-    assert moving.done("list host vm web status=yes").split()[-1] == "off"
+    assert moving.done("list host vm web status=yes").split()[-1] == "nostate"
     remedy = "is off on both: to end that and start it: rocks start host vm web"
     assert remedy in moving.done("list site")
     assert remedy in moving.rocks("check site").out
@@ -308,9 +308,7 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(
     ended = replace(host_with(None), ended=("other",))
     monkeypatch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
     moving.done("add host vm", OLD, "membership=Hosted VM", "name=other")
-    moving.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('other', 8, %s, 'running')", [OLD]
-    )
+    moving.take_lease("other", OLD, token=8)
     terminated: list[str] = []
     with pytest.raises(StateError, match="was moving from"):
         ended_machines.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)

@@ -120,51 +120,6 @@ def test_several_documents_have_names_in_front_and_other_hosts_are_left_out(mach
     assert machines.done(*CONFIG, "web", "head", "vm-blue-0") == f"vm-blue-0: {one}web: {other}"
     assert machines.done(*CONFIG, "web", "head") == other
     assert machines.done(*CONFIG, "head") == machines.done(*CONFIG, "nothing%") == ""
-    assert "must supply at least one host" in machines.refused(*CONFIG)
-    assert 'cannot resolve host "nobody"' in machines.refused(*CONFIG, "nobody")
-
-
-def test_disks_and_the_cd(machines: Site, schema: etree.RelaxNG) -> None:
-    machines.done(
-        "set host vm web",
-        'disk=file:/a b/it\'s "<x>" & y,vda,virtio phy:/dev/vg/b,vda,scsi qcow2:/c,hda,ide tap:aio:/d,vdc,w',
-    )
-    machines.done("set host vm cdrom web", '/it\'s "<x>" & y.iso')
-    source, target = "devices/disk/source", "devices/disk/target"
-    files = ['/a b/it\'s "<x>" & y', None, "/c", "/d", '/it\'s "<x>" & y.iso']
-    assert attribute(machines, "web", source, "file") == files
-    assert attribute(machines, "web", source, "dev") == [None, "/dev/vg/b", None, None, None]
-    assert attribute(machines, "web", target, "dev") == ["vda", "vdb", "hda", "vdc", "hdb"]
-    assert attribute(machines, "web", target, "bus") == ["virtio", "scsi", "ide", "virtio", "ide"]
-    assert attribute(machines, "web", "os/boot", "dev") == ["cdrom", "network", "hd"]
-    assert schema.validate(document(machines, "web")), schema.error_log.last_error
-    machines.done("set host vm cdrom web /dev/sr0")
-    assert attribute(machines, "web", source, "dev")[-1] == "/dev/sr0"
-
-
-def test_attributes_change_the_document(machines: Site, schema: etree.RelaxNG) -> None:
-    machines.done("set host cpus web 2")
-    for name, value in (
-        ("cpu_mode", "custom:<model fallback='allow'>qemu64</model>\n<feature policy='disable' name='svm'/>"),
-        ("KVM_CPU_pinning", "pin_all"),
-        ("hvm_features", "<acpi/>\n<apic/>"),
-        ("kvm_device_0", "<rng model='virtio'>\n<backend model='random'>/dev/urandom</backend>\n</rng>"),
-        ("kvm_device_1", "<watchdog model='i6300esb'/>"),
-        ("kvm_device_3", "<behind a='gap'/>"),
-        ("kvm_netboot", "no"),
-    ):
-        machines.done("set host attr web", name, f"value={value}")
-    found = document(machines, "web")
-    assert [element.tag for element in found.findall("cpu/*")] == ["model", "feature"]
-    assert attribute(machines, "web", "cputune/vcpupin", "cpuset") == ["0", "1"]
-    assert [element.tag for element in found.findall("features/*")] == ["acpi", "apic"]
-    assert found.find("devices/rng") is not None and found.find("devices/watchdog") is not None
-    assert found.find("devices/behind") is None
-    assert attribute(machines, "web", "os/boot", "dev") == ["hd"]
-    assert schema.validate(found), schema.error_log.last_error
-    assert document(machines, "vm-blue-0").find("cputune") is None
-    machines.done("set host attr web kvm_cpu_pinning", "value=<emulatorpin cpuset='1'/>")
-    assert attribute(machines, "web", "cputune/emulatorpin", "cpuset") == ["1"]
 
 
 def test_wrong_xml_is_reported_as_it_is(machines: Site) -> None:

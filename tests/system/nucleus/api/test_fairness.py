@@ -65,22 +65,6 @@ def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> 
     assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
 
 
-def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_TOKENS", 3)
-
-    def make(_: int = 0) -> int:
-        return service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS).status_code
-
-    assert sorted(at_once(make, range(4))) == [201, 201, 403, 403], "one was there"
-    credentials = {"username": "ann", "password": service.tokens["ann"]}
-    refused = service.ask("", "POST", "/rest-auth/login", json=credentials, headers=PROBLEMS)
-    first = min(service.get("ann", "/v1/token").json(), key=lambda one: one["last_used"] or one["created"])
-    assert refused.status_code == 403 and f"nothing has used {first['id']}, " in refused.json()["detail"]
-    (identifier, *_) = [one["id"] for one in service.get("ann", "/v1/token").json() if not one["note"]]
-    assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
-    assert make() == 201
-
-
 def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None:
     with pool.transaction() as session:
         identity.add_project(session, "new")

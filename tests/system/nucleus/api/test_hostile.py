@@ -193,11 +193,12 @@ BOMBS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_odd_json_is_refused_at_once(service: Client, bomb: str) -> None:
-    answer = service.ask("ann", "POST", SETS, body=BOMBS[bomb], headers=JSON)
-    assert answer.status_code in (400, 404, 413, 422), answer.text
-    assert len(answer.content) < 20_000 and answer.json()["code"] != "internal-error"
+def test_odd_json_is_refused_at_once(service: Client) -> None:
+    for kind, body in BOMBS.items():
+        service.forget_rates()
+        answer = service.ask("ann", "POST", SETS, body=body, headers=JSON)
+        assert answer.status_code in (400, 404, 413, 422), (kind, answer.text)
+        assert len(answer.content) < 20_000 and answer.json()["code"] != "internal-error", kind
 
 
 def test_a_compressed_body_is_not_unpacked(service: Client) -> None:

@@ -32,6 +32,20 @@ def send(service: Client, name: str, content: bytes = ISO, who: str = "ann", **h
     return service.ask(who, "POST", "/v1/image/", body=body, headers=sent)
 
 
+def begin(service: Client, name: str, **more: Any) -> str:
+    """Begin an upload of ann's in parts; where it goes on."""
+    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": name, "size": len(ISO), **more})
+    assert begun.status_code == 201, begun.text
+    return str(begun.headers["Location"]).removeprefix("http://site.example")
+
+
+def go_on(service: Client, place: str, offset: int, content: bytes | None = None) -> Any:
+    """Send what follows the offset."""
+    body = ISO[offset:] if content is None else content
+    headers = {"Upload-Offset": str(offset), **MODERN}
+    return service.ask("ann", "PATCH", place, body=body, headers=headers)
+
+
 def ready(pool: Pool) -> None:
     """As if the workers had put all images into the library."""
     sql(pool, "UPDATE image SET state = 'ready' WHERE sha256 IS NOT NULL")
@@ -123,27 +137,15 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
 
 
 def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> None:
-    begun = service.ask(
-        "ann", "POST", "/v1/image/upload",
-        json={"name": "big.iso", "size": len(ISO), "sha256": SHA.hexdigest(), "project": "alpha"},
-    )  # fmt: skip
-    assert begun.status_code == 201, begun.text
-    place = begun.headers["Location"].removeprefix("http://site.example")
+    place = begin(service, "big.iso", sha256=SHA.hexdigest(), project="alpha")
     assert service.get("bob", place).status_code == 404
-
-    def patch(offset: int, content: bytes) -> Any:
-        return service.ask(
-            "ann", "PATCH", place, body=content, headers={"Upload-Offset": str(offset), **MODERN}
-        )
-
-    half = patch(0, ISO[:20_000])
+    half = go_on(service, place, 0, ISO[:20_000])
     assert half.status_code == 204 and half.headers["Upload-Offset"] == "20000"
-    wrong = patch(5, ISO[5:])
+    wrong = go_on(service, place, 5)
     assert wrong.status_code == 409 and wrong.headers["Upload-Offset"] == "20000"
     assert service.get("ann", place).json()["offset"] == 20_000
-    assert patch(20_000, ISO[20_000:] + b"more").status_code == 413
-    offset = service.get("ann", place).json()["offset"]
-    done = patch(offset, ISO[offset:])
+    assert go_on(service, place, 20_000, ISO[20_000:] + b"more").status_code == 413
+    done = go_on(service, place, service.get("ann", place).json()["offset"])
     assert done.status_code == 202 and done.json()["kind"] == "add_image", done.text
     assert service.get("ann", place).status_code == 404
     again = service.ask(
@@ -158,23 +160,16 @@ def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> N
 def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
     service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": "late.iso", "size": len(ISO)})
-    place = begun.headers["Location"].removeprefix("http://site.example")
-
-    def patch(offset: int) -> Any:
-        return service.ask(
-            "ann", "PATCH", place, body=ISO[offset:], headers={"Upload-Offset": str(offset), **MODERN}
-        )
-
+    place = begin(service, "late.iso")
     with monkeypatch.context() as broken:
 
         def fail(*_: Any) -> None:
             raise HostError("the database is away")
 
         broken.setattr(audit, "record", fail)  # the last statement before the commit
-        assert patch(0).status_code == 503
+        assert go_on(service, place, 0).status_code == 503
     assert service.get("ann", place).json()["offset"] == len(ISO)
-    assert patch(len(ISO)).status_code == 202
+    assert go_on(service, place, len(ISO)).status_code == 202
     folder = Path(configuration.images.folder)
     (file,) = folder.iterdir()
     assert file.suffix == ".iso" and file.read_bytes() == ISO
@@ -186,18 +181,14 @@ def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
 
 def test_a_connection_that_ends_leaves_what_came(service: Client) -> None:
     """A client that is killed: the next one goes on at the offset that the service states."""
-    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": "cut.iso", "size": len(ISO)})
-    place = begun.headers["Location"].removeprefix("http://site.example")
+    place = begin(service, "cut.iso")
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(service.path))
         head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
         head += f"Upload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
         raw.sendall(head.encode() + ISO[:10_000])
     for _ in range(600):
-        offset = service.get("ann", place).json()["offset"]
-        done = service.ask(
-            "ann", "PATCH", place, body=ISO[offset:], headers={"Upload-Offset": str(offset), **MODERN}
-        )
+        done = go_on(service, place, service.get("ann", place).json()["offset"])
         if done.status_code == 202:
             break
         assert done.status_code == 409, done.text  # the first one has not ended yet
@@ -239,8 +230,7 @@ def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configur
     refused = send(service, "b.iso", other, md5=hashlib.md5(other).hexdigest(), **key, **MODERN)
     assert refused.status_code == 422 and refused.json()["code"] == "key-reused"
     assert len(list(Path(configuration.images.folder).iterdir())) == 1
-    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": "c.iso", "size": len(ISO)})
-    place = begun.headers["Location"].removeprefix("http://site.example")
+    place = begin(service, "c.iso")
     headers = {"Idempotency-Key": "k2", "Upload-Offset": "0", **MODERN}
     parts = [service.ask("ann", "PATCH", place, body=ISO, headers=headers) for _ in range(2)]
     assert [part.status_code for part in parts] == [202, 202] and parts[0].json() == parts[1].json()

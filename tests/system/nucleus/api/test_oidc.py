@@ -1,77 +1,24 @@
 """Tokens of the site's identity provider: its keys come by HTTP, and every other token is refused."""
 
-import http.server
 import json
 import queue
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet, OctKey
+from joserfc.jwk import ECKey, OctKey
 
 from nucleus.api import app, oidc
 from nucleus.api.problems import Problem
 from nucleus.configuration import Configuration, OidcSettings
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import changed, started
+from tests.system.nucleus.api.oidc_provider import Provider, provider
 
-
-class Provider:
-    """Discovery and keys, as a provider serves them."""
-
-    def __init__(self) -> None:
-        self.keys = [ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})]
-        provider = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                about = {"issuer": provider.issuer, "jwks_uri": f"{provider.issuer}/keys"}
-                content = KeySet(provider.keys).as_dict(private=False) if self.path == "/keys" else about
-                body = json.dumps(content).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.settings = OidcSettings(issuer=self.issuer)
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        """Those of a valid token, and others."""
-        now = int(time.time())
-        claims = {
-            "iss": self.issuer,
-            "aud": "nucleus",
-            "sub": "s1",
-            "exp": now + 300,
-            "preferred_username": "ann",
-        }
-        return {name: value for name, value in {**claims, **changes}.items() if value is not None}
-
-    def sign(self, key: Any = None, algorithm: str = "ES256", **changes: Any) -> str:
-        """A token."""
-        key = key or self.keys[-1]
-        header = {"alg": algorithm, **({"kid": key.kid} if key.kid else {})}
-        return jwt.encode(header, self.claims(**changes), key, algorithms=[algorithm])
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    made = Provider()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join(60)
-    made.server.server_close()
+__all__ = ["provider"]
 
 
 def test_valid_tokens_and_others(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

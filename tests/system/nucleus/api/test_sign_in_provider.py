@@ -1,98 +1,21 @@
 """Signing in on the pages by the identity provider: a code that only the browser which asked can use."""
 
-import base64
-import hashlib
-import http.server
-import json
-import threading
-import time
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet
 
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import changed, started
 from tests.system.nucleus.api.http_client import Answer, Client
+from tests.system.nucleus.api.oidc_provider import SECRET, Provider, provider
+
+__all__ = ["provider"]
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
-SECRET = "a secret of both"
-
-
-class Provider:
-    """A provider that has asked ann who she is: `codes` has the question of each code, which counts once."""
-
-    def __init__(self) -> None:
-        self.key = ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})
-        self.codes: dict[str, dict[str, str]] = {}
-        self.audience = "nucleus"
-        self.username = "ann"
-        self.nonce: str | None = None
-        """Of another question, for the tokens that follow."""
-
-        provider = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                keys = KeySet([provider.key]).as_dict(private=False)
-                self.answer(200, keys if self.path == "/keys" else provider.about())
-
-            def do_POST(self) -> None:
-                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                token = provider.token(dict(parse_qsl(form)))
-                self.answer(*((200, {"id_token": token}) if token else (400, {"error": "invalid_grant"})))
-
-            def answer(self, status: int, content: Any) -> None:
-                body = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def about(self) -> dict[str, str]:
-        names = {"jwks_uri": "keys", "authorization_endpoint": "ask?x=1", "token_endpoint": "token"}
-        return {"issuer": self.issuer, **{name: f"{self.issuer}/{path}" for name, path in names.items()}}
-
-    def token(self, form: dict[str, str]) -> str | None:
-        """For the one who asked, with the verifier of the question and the secret of the client."""
-        question = self.codes.pop(form["code"], None)
-        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
-        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        if question is None or form["client_secret"] != SECRET or form["grant_type"] != "authorization_code":
-            return None
-        if (challenge, form["redirect_uri"]) != (question["code_challenge"], question["redirect_uri"]):
-            return None
-        claims: dict[str, Any] = {
-            "iss": self.issuer,
-            "aud": self.audience,
-            "sub": "s1",
-            "preferred_username": self.username,
-        }
-        claims |= {"exp": int(time.time()) + 300, "nonce": self.nonce or question["nonce"]}
-        return jwt.encode({"alg": "ES256", "kid": "one"}, claims, self.key)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    made = Provider()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join(60)
-    made.server.server_close()
 
 
 @pytest.fixture
@@ -161,7 +84,7 @@ def test_an_answer_that_this_browser_did_not_ask_for_is_refused(site: Client, pr
 
 def test_the_answer_to_another_question_does_not_sign_in(site: Client, provider: Provider) -> None:
     """A token that was given for somebody else's sign-in has their nonce."""
-    provider.nonce = "of another"
+    provider.changes = {"nonce": "of another"}
     jar, state = ask(site, provider, "c1")
     assert come_back(site, "c1", state, jar).status_code == 401
 
@@ -175,13 +98,13 @@ def test_a_person_reads_a_page_when_it_did_not_work(site: Client, provider: Prov
     assert (
         "http://site.example/page/clusters" in answer.text and answer.headers["Cache-Control"] == "no-store"
     )
-    provider.username = "nobody"
+    provider.changes = {"preferred_username": "nobody"}
     answer = site.get("", path, params={"code": "c1", "state": state}, headers=headers)
     assert answer.status_code == 401 and "no user of this service" in answer.text
 
 
 def test_a_token_for_another_service_does_not_sign_in(site: Client, provider: Provider) -> None:
-    provider.audience = "another"
+    provider.changes = {"aud": "another"}
     jar, state = ask(site, provider, "c1")
     assert come_back(site, "c1", state, jar).status_code == 401
 

@@ -16,11 +16,8 @@ _DAYS = ("2026-11-01", "2026-11-02", "2026-11-03")
 
 
 @pytest.fixture(autouse=True)
-def sets(pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def sets(pool: Pool, people: dict[str, str], environment: None) -> None:
     """Three sets of ann and one of bob that have ended, at 10 o'clock of a day; one that runs; one that never ran."""
-    settings = pool.settings
-    for name, value in (("SOCKET", settings.socket), ("NAME", settings.name), ("USER", "root")):
-        monkeypatch.setenv(f"NUCLEUS_DATABASE_{name}", value)
     for cluster, person, account, day, nodes, seconds, charged in (
         ("vc2", "ann", "alpha-account", 1, 2, 601, None),
         ("vc2", "ann", "alpha-account", 2, 1, 3600, None),

@@ -37,7 +37,7 @@ from rocks.site.checks import installation as installation_checks
             "rocks-boot.service",
             UnitState("inactive", is_enabled=False),
             WRONG,
-            "rocks add host certificate head, then",
+            "then rocks set host attr head boot_service yes, which states that the network private has no other DHCP",
         ),
         (
             "rocks-boot.service",

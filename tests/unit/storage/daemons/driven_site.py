@@ -61,6 +61,8 @@ class DrivenSite:
         self.queues: dict[str, deque[tuple[str, OutboxMessage]]] = {REPLIES: deque()}
         self.queues.update({node.queue: deque() for node in self.nodes.values()})
         self.now = 1_800_000_000
+        self.acting: Any = None
+        """The node whose daemon is at work; None while daemons start."""
         self.given_up: set[str] = set()
         """Images that were given up on a host that may still use them."""
         self._numbers = itertools.count()
@@ -118,12 +120,14 @@ class DrivenSite:
         for node in self.nodes.values():
             if node.service is None:
                 continue
+            self.acting = node
             with self._catching_death(node):
                 node.act(self.now)
                 self._deliver(node)
                 node.jobs.perform()
                 self._collect(node)
             self._check()
+        self.acting = None
         self.start()
 
     def _check(self) -> None:

@@ -14,10 +14,13 @@ class DiedError(BaseException):
 
 
 class Moments:
-    """Counts the moments of one process. It dies at moment `die_at`; 0: never."""
+    """Counts the moments of one process. It dies at moment `die_at`; 0: never. `on_change` is called before each change
+    of a device.
+    """
 
-    def __init__(self, die_at: int = 0) -> None:
+    def __init__(self, die_at: int = 0, on_change: Callable[[], object] = lambda: None) -> None:
         self._die_at = die_at
+        self._on_change = on_change
         self.count = 0
         self.is_dead = False
 
@@ -38,6 +41,15 @@ class Moments:
             return found
 
         return called
+
+    def changed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for a change of a device."""
+
+        def called(*values: Any, **more: Any) -> Any:
+            self._on_change()
+            return call(*values, **more)
+
+        return self.around(called)
 
     def count_commits(self, store: StoreFile) -> None:
         """Add moments around each commit of the records. Without fsync: only a process dies, so the records survive."""
@@ -61,7 +73,7 @@ class InterruptibleDriver:
         found = getattr(self._driver, name)
         if not name.startswith(_CHANGES):
             return found
-        return self._moments.around(self._start_receive if name == "start_receive" else found)
+        return self._moments.changed(self._start_receive if name == "start_receive" else found)
 
     def _start_receive(self, spec: Any) -> Any:
         program = self._driver.start_receive(spec)

@@ -71,6 +71,7 @@ class Node(MemoryNode):
         self.identity = Identity(Path(name), Path(name), Path(name))
         self.die_at = 0
         self.loses_power = False
+        self.on_change: Callable[[], object] = nothing
         self.deaths = 0
         self.moments = Moments()
         self.jobs = Jobs()
@@ -78,7 +79,7 @@ class Node(MemoryNode):
 
     def start(self) -> None:
         """Start a new process of the daemon."""
-        self.moments, self.die_at = Moments(self.die_at), 0
+        self.moments, self.die_at = Moments(self.die_at, self.on_change), 0
         self.jobs = Jobs()
         for volume in (volume for pool in self.pools.fake.pools.values() for volume in pool.volumes.values()):
             volume.is_receiving = False

@@ -275,6 +275,7 @@ MAP = {"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol", "remotehost": H
     [
         ({"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol"}, "remotehost"),
         ({**MAP, "initiator": ""}, "no initiator name"),
+        ({**MAP, "initiator": "iqn.2024-01.org:x", "sync": True}, "remotepool"),
         ({"action": "unmap_zvol"}, "zvol"),
         ({"action": "unmap_zvol", "zvol": 7}, "zvol"),
         ({"action": "no_such_thing"}, "action_unsupported"),

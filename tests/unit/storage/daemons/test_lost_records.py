@@ -1,11 +1,14 @@
-"""A NAS loses its records or gets old ones back, with both daemons: guests keep their disks, and no data is lost."""
+"""A NAS loses its records or gets old ones back, with both daemons: guests keep their disks, and no data is lost.
+
+At any moment of a life, and of a host: `test_random_lives.py`.
+"""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError, StateError, ToolError
+from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
@@ -72,21 +75,6 @@ def test_an_image_in_another_pool_is_taken_on_too(site: DrivenSite) -> None:
     assert site.leftovers() == []
 
 
-def test_a_guest_that_reads_from_the_nas_goes_on(site: DrivenSite) -> None:
-    """Its export is not removed for want of a record, and is in the records again; the host can log in anew."""
-    device = site.map(ZVOL, sync=False)
-    session = site.hosts[HOST].sessions.read_sessions()[0]
-    site.hosts[HOST].sessions.users[device] = "a guest"
-    exports = site.nas.targets.read_exports()
-    site.lose_records()
-    site.wait_for_state(ZVOL, "remote")
-    assert [fact.target for fact in site.nas.targets.read_exports()] == [fact.target for fact in exports]
-    assert site.hosts[HOST].sessions.read_sessions() == (session,)
-    site.hosts[HOST].sessions.users.clear()
-    site.unmap(ZVOL)
-    assert site.leftovers() == []
-
-
 def test_an_export_in_use_without_a_volume_of_its_own_stays(site: DrivenSite) -> None:
     """Only an export that nobody uses is removed when the daemon starts."""
     device = site.map(ZVOL, sync=False)
@@ -144,44 +132,8 @@ def reinstall(site: DrivenSite, name: str) -> None:
     """Reinstall the host over its pool: records, sessions, devices and the guest are gone."""
     host = site.hosts[name]
     host.lose_power()
-    for file in host.store.parent.glob("*.db*"):
-        file.unlink()
+    host.forget_records()
     host.start()
-
-
-def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
-    """The device is there for its guest, pulls go on, and an unmap saves all."""
-    host = site.map_local(ZVOL)
-    host.pools.write(f"tank/{ZVOL}", b"first", 4096)
-    reinstall(site, HOST)
-    assert [device.name for device in host.dm_devices.list()] == [f"{ZVOL}-snap"]
-    site.ask(wire.PullZvol(ZVOL))
-    assert at_nas(site, b"first")
-    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
-    site.unmap(ZVOL)
-    assert at_nas(site, b"later") and site.leftovers() == []
-    site.map_local(ZVOL, OTHER)
-
-
-def test_a_host_reinstalled_during_an_unmap_ends_it(
-    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After its device was removed and before the NAS had the last snapshot."""
-    host = site.map_local(ZVOL)
-    host.pools.write(f"tank/{ZVOL}", b"first", 4096)
-
-    start_send = host.pools.start_send
-
-    def no_power(spec: object) -> object:
-        raise ToolError("zfs send: the power is gone")
-
-    monkeypatch.setattr(host.pools, "start_send", no_power)
-    unmap = site.send(wire.UnmapZvol(ZVOL))
-    site.wait_for(lambda: site.image(ZVOL).tries > 1, "an attempt")
-    monkeypatch.setattr(host.pools, "start_send", start_send)
-    reinstall(site, HOST)
-    site.answer(unmap)
-    assert at_nas(site, b"first") and site.leftovers() == []
 
 
 def test_a_blocked_image_of_a_reinstalled_host_is_saved(
@@ -197,20 +149,3 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     site.ask(wire.RetryZvol(ZVOL))
     site.wait_for_state(ZVOL, "unmapped")
     assert at_nas(site, b"first") and site.leftovers() == []
-
-
-@pytest.mark.parametrize("maps", [1, 3])
-def test_giving_up_ends_however_old_the_records_are(site: DrivenSite, tmp_path: Path, maps: int) -> None:
-    """The epoch is above that of the volume; another host gets the image afterwards."""
-    site.map_local(ZVOL)
-    backup = backup_of(site, tmp_path / "backup")
-    for _ in range(maps):
-        site.unmap(ZVOL)
-        site.map_local(ZVOL, OTHER)
-    restart_with(site, backup)
-    site.wait_for_state(ZVOL, "blocked")
-    site.given_up.add(ZVOL)
-    site.ask(wire.AbandonZvol(ZVOL, "it burns", force=True))
-    row = site.row(ZVOL)
-    assert (row["state"], row["epoch"]) == ("unmapped", maps + 2)
-    site.map_local(ZVOL)

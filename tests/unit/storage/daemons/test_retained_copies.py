@@ -45,8 +45,7 @@ def image(site: DrivenSite, zvol: str) -> Image:
 def reinstall(site: DrivenSite, host: HostNode) -> None:
     """The host loses its records, and the NAS what it knew of copies; the pools stay."""
     host.die()
-    for file in host.store.parent.glob("*.db*"):
-        file.unlink()
+    host.forget_records()
     for known in site.nas.service._engine.images():
         site.nas.service._engine.add(replace(known, copies=()))
     host.start()

@@ -10,7 +10,7 @@ from rocks.storage.host import effects as host_effects
 from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers
 from rocks.storage.life import effects, guards
-from rocks.storage.life.events import EffectFailed, Grow, Unmap
+from rocks.storage.life.events import EffectFailed, Grow
 from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Copy
@@ -28,7 +28,6 @@ from tests.unit.storage.records import (
     record,
     refused,
 )
-from tests.unit.storage.world import World
 
 GROWN = 2 * SIZE
 
@@ -201,24 +200,3 @@ def test_a_host_refuses_a_copy_that_is_smaller_than_the_image() -> None:
     assert require(effect, access).guid == newest.guid
     with pytest.raises(IncoherentError, match="of the time before the image has grown"):
         require(effect, access._replace(known=replace(known, size_bytes=GROWN)))
-
-
-def test_the_host_that_had_the_image_gets_the_difference() -> None:
-    """A whole life: the guest has the new size at once, and its copy when it is local; the other host, too."""
-    world = World()
-    for size_gib, name in ((8, "vmh1"), (9, "vmh1"), (10, "vmh2"), (11, "vmh1")):
-        world.grow(size_gib * GIB)
-        world.settle()
-        assert world.image.size_bytes in (0, size_gib * GIB)
-        world.map(name, sync=True)
-        world.settle()
-        world.start_guest(name)
-        assert world.hosts[name].has_guest
-        world.write(name, size_gib % 3)
-        world.check()
-        copy = world.hosts[name].copy
-        assert copy is not None and copy.size_bytes == size_gib * GIB and not world.hosts[name].quarantine
-        world.stop_guests()
-        world.request(Unmap(world.new_id("unmap")))
-        world.settle()
-        assert world.nas.volume.size_bytes == size_gib * GIB

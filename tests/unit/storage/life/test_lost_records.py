@@ -1,6 +1,6 @@
-"""Records that come back from a backup, or are lost, at every moment of a life: no write is lost.
+"""Records that contradict the grant on the volume: nobody gets the image until an operator decides.
 
-The real state machine, sequences and host engine over devices in memory.
+Whole lives with lost and restored records: `daemons/test_random_lives.py`.
 """
 
 from dataclasses import replace
@@ -12,76 +12,9 @@ from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED, UNMAPPED
-from tests.generated import moments_step
-from tests.unit.storage.records import HOST, MAP, after, decided, finish_step, new_image, record, refused
-from tests.unit.storage.script import moments
-from tests.unit.storage.world import World
+from tests.unit.storage.records import HOST, MAP, NOW, after, decided, finish_step, new_image, record, refused
 
-pytestmark = pytest.mark.moments
-STEP = moments_step(23)
 STANDING = Grant(6, 40, "vmh2", "mapping", "img-6-39-x", "900", "1", "iqn.vmh2", True, "tank", 3)
-
-
-def clean(world: World) -> None:
-    """As `rocks clean host storagemap`."""
-    world.nas.handle(events.Retry(world.new_id("retry"), world.nas.standing))
-
-
-def bring_to_rest(world: World) -> None:
-    """Every machine does what is open; an operator cleans what is blocked, then stops the guest and unmaps."""
-    world.checks_holds = False  # those of a record that has gone back are right after its next pull
-    for _ in range(8):
-        world.settle()
-        if world.image.state == BLOCKED:
-            clean(world)
-        elif world.image.state != UNMAPPED:
-            world.stop_guests()
-            world.request(events.Unmap(world.new_id("unmap")))
-        else:
-            break
-    world.settle()
-    # An answer of the time before may arrive under a number that is used again. Then the snapshot has another name than
-    # expected, and the image stays blocked until it is given up, by which nothing is lost.
-    is_late_answer = world.image.state == BLOCKED and "has another guid, or is gone" in world.image.reason
-    assert world.image.state == UNMAPPED or is_late_answer, world.image.reason
-    assert world.nas.volume.content == world.expected, "the NAS does not have what was written last"
-
-
-def world_at(at: int) -> tuple[World, list[Image]]:
-    """The world at a moment of its life, and the records until then. Fewer moments than asked for: the life is over."""
-    world, records = World(), []
-    for number, _ in enumerate(moments(world)):
-        records.append(world.image)
-        if number == at:
-            break
-        world.check()
-    return world, records
-
-
-@pytest.mark.parametrize("age", [1, 5, 40, 150, 10_000])
-def test_a_record_from_a_backup_at_every_moment(age: int) -> None:
-    """It is so many moments old. Either nothing contradicts it, or it is blocked until an operator cleans it."""
-    at, were_blocked, is_over = 0, 0, False
-    while not is_over:
-        world, records = world_at(at)
-        is_over = len(records) <= at
-        world.nas.restore_record(records[max(0, len(records) - 1 - age)])
-        were_blocked += bool(world.image.disagrees)
-        bring_to_rest(world)
-        at += STEP
-    assert at > 1000 and (were_blocked > 3 or age <= 5)
-
-
-def test_a_lost_record_at_every_moment() -> None:
-    """It is made again from the volume and from what the host reports; the guest reads on and nothing is lost."""
-    at, is_over = 0, False
-    while not is_over:
-        world, records = world_at(at)
-        is_over = len(records) <= at
-        world.nas.lose_record()
-        bring_to_rest(world)
-        at += STEP
-    assert at > 1000
 
 
 # --- E1: another grant is on the volume ----------------------------------------------------------------------------
@@ -140,6 +73,16 @@ def test_a_record_agrees_with_what_it_has_written(state: str) -> None:
         if isinstance(effect, EnsureGrant):
             properties = grant_properties(effect)
     assert disagreement(image, read_grant(properties)) is None
+
+
+def test_a_contradiction_ends_the_pause_of_an_image_that_is_made_again() -> None:
+    """Its step is gone, so the scheduler has nothing to try again."""
+    blocked = after(replace(record("local"), epoch=6, sequence=50), events.Contradicted("they contradict"))
+    looking = after(blocked, events.Retry("retry-1", STANDING))
+    waiting = replace(looking, retry_at=NOW + 9)
+    again = after(waiting, events.Contradicted("they contradict each other"))
+    assert (again.work, again.retry_at) == (None, None)
+    assert refused(again, events.RetryDue()).is_stale
 
 
 def test_a_settled_contradiction_goes_on_where_it_was() -> None:

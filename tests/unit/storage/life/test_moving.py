@@ -8,19 +8,16 @@ from rocks.storage.life import effects
 from rocks.storage.life.events import (
     Abandon,
     Cancel,
-    Contradicted,
     EffectDone,
     EffectFailed,
     Map,
     Move,
     Retry,
     RetryDue,
-    Undelete,
 )
 from rocks.storage.life.facts import Facts
-from rocks.storage.life.grants import Grant
 from rocks.storage.life.image import Image
-from tests.unit.storage.records import MAP, NAS_FACTS, NOW, after, decided, finished, new_image, refused
+from tests.unit.storage.records import MAP, NAS_FACTS, after, decided, finished, new_image, refused
 
 OTHER = "nas-0-1"
 MOVE = Move("move-1", OTHER, "fast", 3600)
@@ -47,25 +44,6 @@ def last_effect(image: Image) -> Image:
     """All effects of the step but the last are done."""
     assert image.work is not None
     return replace(image, work=replace(image.work, position=len(image.work.effects) - 1, facts=NAS_FACTS))
-
-
-def test_whole_move() -> None:
-    """A new epoch, a comparison, a mark, the other NAS's answer; then the old volume is another image."""
-    image = handing_over()
-    assert (image.state, image.epoch, image.peer, image.move_ids) == ("moving", 1, OTHER, ("move-1",))
-    assert image.work is not None
-    mark, hand_over = image.work.effects
-    assert isinstance(mark, effects.EnsureGrant) and isinstance(hand_over, effects.HandOver)
-    assert (mark.state, mark.owner, hand_over.nas, hand_over.guid) == ("deleting", None, OTHER, "1000")
-    left = finished(image)
-    assert (left.state, left.due_at, left.peer, left.move_ids) == ("deleting", NOW + 3600, OTHER, ())
-    assert left.image_id == mark.image_id != image.image_id
-    waiting = finished(left)
-    assert waiting.work is None and "was moved to nas-0-1" in refused(waiting, MAP).text
-    again = decided(waiting, replace(MOVE, op_id="move-2"))
-    assert [one.op_id for one in again.outcomes] == ["move-2"] and again.outcomes[0].family is None
-    restored = finished(after(waiting, Undelete("undelete-1")))
-    assert (restored.state, restored.peer, restored.image_id) == ("unmapped", None, left.image_id)
 
 
 @pytest.mark.parametrize("image", [begun(), sending(), handing_over()], ids=["check", "send", "hand over"])
@@ -131,16 +109,6 @@ def test_other_nas_is_lost_for_good(is_blocked: bool) -> None:
     back = finished(given_up)
     assert (back.state, back.peer) == ("unmapped", None)
     assert after(back, MAP).epoch > image.epoch + 1
-
-
-def test_records_older_than_the_removal_of_the_volume() -> None:
-    """The volume says that it was removed or moved: its grace period, under its own id, and no use."""
-    blocked = after(new_image(), Contradicted("the volume is newer"))
-    standing = Grant(7, 3, state="deleting", image_id="left", base_name="img-6-1-x", base_guid="1000")
-    removed = finished(after(blocked, Retry("retry-1", standing)))
-    assert (removed.state, removed.image_id, removed.due_at, removed.work) == ("deleting", "left", None, None)
-    usable = after(blocked, Retry("retry-1", replace(standing, state="unmapped")))
-    assert finished(usable).state == "unmapped"
 
 
 def test_result_of_an_overtaken_attempt_counts_for_nothing() -> None:

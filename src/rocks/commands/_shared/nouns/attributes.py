@@ -61,6 +61,7 @@ class AttributeCommand(ScopeCommand):
 class AttributeSetter(AttributeCommand):
     """`set … attr`: members, a name and a value."""
 
+    NoDryRun = "it changes records, and no host"
     required = ("appliance",)
     texts = {
         "what": _WHAT,
@@ -100,7 +101,17 @@ class AttributeSetter(AttributeCommand):
         if not value or self.fillText("value") == "":
             raise UserError("missing value of attribute")
         self.check_named(names)
-        self.store(self.members_to_change(names, attribute), attribute, value)
+        members = self.members_to_change(names, attribute)
+        self._check_with_hosts(attribute, value)
+        self.store(members, attribute, value)
+
+    def _check_with_hosts(self, attribute: str, value: str) -> None:
+        from rocks.inventory.attributes.rules import known_spelling
+
+        if known_spelling(attribute) == "cpu_mode":
+            from rocks.machine.placement.cpu_models import check_cpu_model
+
+            check_cpu_model(self.db, value)
 
     def store(self, members: Sequence[str], attribute: str, value: str) -> None:
         """Set the attribute of the members."""

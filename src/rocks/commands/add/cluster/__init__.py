@@ -92,7 +92,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the cluster and print the names of its machines."""
         _, (ip, computes) = self.splitArguments(("ip", "num-computes"))
-        if not ip and (not computes or params.get("num-computes")):
+        if ip == "" or (not ip and (not computes or params.get("num-computes"))):
             self.abort("must supply an IP address for the frontend")
         if not ip or not computes:
             self.abort("must supply the number of compute nodes")

@@ -41,6 +41,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rolls."""
+        if "" in args:
+            self.abort("the path of an ISO is empty: give the ISO of a roll")
         add_rolls(
             self.db,
             [Path(path) for path in args] or mounted_cds(),

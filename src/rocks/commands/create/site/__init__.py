@@ -40,6 +40,8 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the answers, make the database, enter the site."""
         file = self.fillText("answers")
+        if file == "":
+            self.abort("the path of the file with the answers is empty: give answers=FILE")
         if file is None and not self.asks:
             raise UserError(
                 "there is no terminal to ask at: give answers=FILE; rocks create site help lists them"

@@ -5,6 +5,7 @@ from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 from rocks.machine.moves.drains import Drain, Means, drain_host
 from rocks.machine.moves.moves import MoveReporter
 
@@ -64,7 +65,7 @@ class Command(rocks.commands.Command):
         targets = self.getSomeHostnames(to) if to else []
         action = self.fillText("action", ACTIONS[0])
         if action not in ACTIONS:
-            raise UserError(f'action "{action}" must be one of {", ".join(ACTIONS)}')
+            raise UserError(f'action "{printable(action)}" must be one of {", ".join(ACTIONS)}')
         seconds = self.fillNumber("timeout")
         live = self.fillFlag("live")
         if live and not targets:

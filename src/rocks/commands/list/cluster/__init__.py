@@ -18,8 +18,7 @@ class Command(rocks.commands.Command):
     Frontends.
     </arg>
     <param type='bool' name='status' default='no'>
-    yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does. A machine
-    that is off has Rocks' word, nostate; in JSON, state has the word of rocks list host vm as well.
+    yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does.
     </param>
 
     <example cmd='list cluster'>
@@ -45,9 +44,8 @@ class Command(rocks.commands.Command):
 
         def add(frontend: str, client: str, virtual: bool) -> None:
             state = states.get(client or frontend)
-            texts = ("", "") if state is None else (state.status, state.state)
-            # programs of Rocks' sites compare the text with Rocks' words
-            status = texts[: 1 + in_json] if with_status else ()
+            texts = ("", "", "") if state is None else (state.status, state.state, state.text)
+            status = () if not with_status else texts[:2] if in_json else texts[2:]
             # a table has the frontend in the first row of its cluster only
             owner = frontend if in_json or not client else ""
             self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))

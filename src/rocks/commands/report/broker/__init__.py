@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 
 import rocks.commands
+from rocks.core.names import printable
 from rocks.storage.broker.broker import broker_definitions
 from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 
@@ -42,7 +43,9 @@ class Command(rocks.commands.Command):
         try:
             place = BrokerPlace((str(ip_address(address)),))
         except ValueError:
-            self.abort(f'address must be an IP address of this machine, such as 10.1.1.1, not "{address}"')
+            self.abort(
+                f'address must be an IP address of this machine, such as 10.1.1.1, not "{printable(address)}"'
+            )
         for name, text in (
             ("rabbitmq.conf", rabbitmq_conf(place)),
             ("advanced.config", advanced_config(place)),

@@ -2,7 +2,8 @@
 
 import rocks.commands
 from rocks.commands._shared.synced_names import show_synced
-from rocks.install.boot.service import sync_config
+from rocks.install.boot.service import how_to_begin, sync_config
+from rocks.inventory.host_records import find_local_host
 from rocks.network.dns.service import sync_names
 
 
@@ -34,6 +35,7 @@ class Command(rocks.commands.Command):
         show_synced(self, sync_names(self.db))
         synced = sync_config(self.db, self.notify)
         if synced is None:
-            self.notify("this machine has no boot service; to begin one: systemctl enable --now rocks-boot")
+            begin = how_to_begin(find_local_host(self.db) or "FRONTEND")
+            self.notify(f"this machine has no boot service; to begin one: {begin}")
         elif synced.needs_restart:
             self.notify("the settings of the network have changed: systemctl restart rocks-boot")

@@ -23,7 +23,8 @@ INSTALLATION = {
         "host",
         "yes or no",
         "",
-        "yes, for the frontend: its profile enables DHCP, TFTP and HTTPS for hosts that boot from the network private",
+        "yes, for the frontend: the network private has no other DHCP server, and its profile enables DHCP, TFTP and "
+        "HTTPS for hosts that boot from it; nothing starts DHCP without it",
     ),
     "dns_service": Known(
         "host",

@@ -13,6 +13,7 @@ from rocks.storage.device_mapper.tables import (
     KnownTable,
     Linear,
     Overlay,
+    SnapshotMerge,
     SnapshotStatus,
     Table,
     devices_of,
@@ -122,6 +123,9 @@ class FakeKernel:
         device.set_status = None
 
     def _write_over(self, device: FakeDmDevice, table: Overlay, chunk: int, text: str) -> None:
+        if isinstance(table, SnapshotMerge) and chunk not in self.blocks.exceptions(table.cow):
+            self.write(table.origin, chunk, text)  # snapshot_merge_map in drivers/md/dm-snap.c
+            return
         if device.state == "ok" and not self.blocks.write_exception(table.cow, chunk, text):
             device.state = "overflow" if table.store == "PO" else "invalid"
             self.blocks.invalid |= {table.cow} if device.state == "invalid" else set()

@@ -66,7 +66,7 @@ def contradict(image: Image, event: Any, now: int) -> Decision:
     assert blocked.image is not None
     work = None if is_recovering(blocked.image) else blocked.image.work
     disagrees: Witness = "host" if event.by_host else "volume"
-    return replace(blocked, image=replace(blocked.image, work=work, disagrees=disagrees))
+    return replace(blocked, image=replace(blocked.image, work=work, retry_at=None, disagrees=disagrees))
 
 
 def block_other_guid(image: Image, event: Any, now: int) -> Decision:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import rocks.commands
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 
 _SIZE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?,[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
 
@@ -52,11 +53,13 @@ class Command(rocks.commands.Command):
 
         base, size = self.fillText("basedir", ""), self.fillText("size", "100,100")
         if not _SIZE.fullmatch(size):
-            raise UserError(f'size must be a width and a height in inches, such as 100,100, not "{size}"')
+            raise UserError(
+                f'size must be a width and a height in inches, such as 100,100, not "{printable(size)}"'
+            )
         try:
             picture_format = PictureFormat(self.fillText("format", "dot"))
         except ValueError:
-            raise UserError(f'format must be dot or svg, not "{params["format"]}"') from None
+            raise UserError(f'format must be dot or svg, not "{printable(params["format"])}"') from None
         options = PictureOptions(
             Path(base) if base else None,
             self.fillText("arch", ""),

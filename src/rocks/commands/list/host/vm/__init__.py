@@ -30,11 +30,11 @@ class Command(rocks.commands.Command):
     yes: include disks, their sizes in GB, and the CD image.
     </param>
     <param type='bool' name='status' default='no'>
-    yes (root): query the physical hosts for the states of machines: active, paused, shutdown, shutoff, crashed, off
-    (not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not ended),
-    nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the stored
-    ones are added in parentheses. In JSON, state has these words, status has nostate instead of off and shutoff
-    instead of saved, and the running machine's values are in running-mem, running-cpus, running-host and
+    yes (root): query the physical hosts for the states of machines: active, paused, shutdown, shutoff, crashed,
+    nostate (off: not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not
+    ended), nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the
+    stored ones are added in parentheses. In JSON, status has these words, with shutoff instead of saved; state has
+    off instead of nostate; and the running machine's values are in running-mem, running-cpus, running-host and
     running-disks.
     </param>
 
@@ -65,7 +65,7 @@ class Command(rocks.commands.Command):
         for name, group in groupby(rows, key=itemgetter(0)):
             row = next(group)
             runs = states.get(name) or VmPresence(host=elsewhere.get(name))
-            status = ((runs.status if self._in_json else runs.state),) if with_status else ()
+            status = ((runs.status if self._in_json else runs.text),) if with_status else ()
             memory, cpus = self._both(row.memory_mb, runs.memory_mb), self._both(row.cpus, runs.cpus)
             host = self._both(str(row.container), runs.host)
             cells = (row.slice, memory, cpus, row.mac, host, row.virt_type or "para", *status)

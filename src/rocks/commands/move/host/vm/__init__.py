@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.vm_filters import filters_of
+from rocks.core.names import printable
 from rocks.machine.moves.aborted import decide_disks
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.moves import MoveReporter, move_vm
@@ -70,7 +71,7 @@ class Command(rocks.commands.Command):
         reporter = MoveReporter(self.notify, self.showProgress)
         disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
         if disks not in ("copy", "there"):
-            self.abort(f'disks must be copy or there, not "{disks}"')
+            self.abort(f'disks must be copy or there, not "{printable(disks)}"')
         if disks == "there" and live:
             self.abort("disks=there is for a machine that is off; leave out live=yes")
         if disks == "there":

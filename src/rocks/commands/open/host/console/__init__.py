@@ -3,6 +3,7 @@
 import shlex
 
 import rocks.commands
+from rocks.core.names import printable
 from rocks.machine.consoles.consoles import open_serial_console, open_vnc_console
 from rocks.machine.consoles.streams import stream_console
 
@@ -59,7 +60,7 @@ class Command(rocks.commands.Command):
         """Open the console."""
         kind, flags = self.fillText("type", "serial"), self.fillText("vncflags", "")
         if kind not in KINDS:
-            self.abort(f'type must be one of {", ".join(KINDS)}, not "{kind}"')
+            self.abort(f'type must be one of {", ".join(KINDS)}, not "{printable(kind)}"')
         key = self.fillText("key")
         if key:
             self._ask_the_site(args, kind, key)

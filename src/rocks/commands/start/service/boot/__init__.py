@@ -9,10 +9,11 @@ class Command(rocks.commands.Command):
     private, and on no other. It runs until it is interrupted. A physical host with an IP and a MAC address there gets
     that address, and boots what its next boot is: its local disk, the installer, or another boot action. Other
     machines get no answer. The installer's files are those of the distribution rocks-dist. It needs the packages
-    dnsmasq-base and ipxe, and the certificate of the frontend.
+    dnsmasq-base and ipxe, the certificate of the frontend, and its attribute boot_service, which states that the
+    network has no other DHCP server.
 
     <example cmd='start service boot'>
-    Serve the network private; systemctl enable --now rocks-boot does so at each boot.
+    Serve the network private; the unit rocks-boot, which the frontend's profile enables, does so at each boot.
     </example>
 
     <related>sync config</related>

@@ -5,6 +5,7 @@ from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_states import states_afterwards
 from rocks.commands._shared.vm_termination import terminate_with_hooks
+from rocks.core.names import printable
 from rocks.machine.leases.records import held_by_removed
 from rocks.machine.leases.takeover import Force
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
@@ -80,7 +81,7 @@ class Command(rocks.commands.Command):
         action = read_action(self.fillText("action", "poweroff"))
         saved = self.fillText("saved", "keep")
         if saved not in ("keep", "remove"):
-            self.abort(f'saved must be keep or remove, not "{saved}"')
+            self.abort(f'saved must be keep or remove, not "{printable(saved)}"')
         removed = held_by_removed(self.db, args)
         selectors = [arg for arg in args if arg not in removed]
         names = self.getSomeHostnames(selectors) if selectors or not removed else []

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.cluster.vlans import hosts_of, sync_vlans
 from rocks.core.errors import RocksError
-from rocks.fleet.wire.errors import as_exception
+from rocks.fleet.wire.errors import as_exception, at_host
 
 RollName = "kvm"
 
@@ -41,7 +41,7 @@ class Command(rocks.commands.Command):
                 continue
             for outcome in answer:
                 if outcome.error is not None:
-                    failures.setdefault(host, as_exception(outcome.error))
+                    failures.setdefault(host, at_host(host, as_exception(outcome.error)))
                 elif outcome.result != "kept":
                     self.showLine(f"{host}: {outcome.device} {_RESULTS[outcome.result]}")
         self.endOutcomes(failures, len(hosts))

@@ -1,0 +1,105 @@
+"""Tokens of users: what they allow, when they end, how many there are, and that nothing keeps them."""
+
+import logging
+
+import pytest
+
+from nucleus.api import rules
+from nucleus.mirror import audit
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import PROBLEMS
+from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.conftest import sql
+from tests.waiting import at_once, wait_until
+
+
+def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool: Pool) -> None:
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 3, "note": "n"})
+    assert made.status_code == 201 and made.headers["Cache-Control"] == "no-store"
+    token = made.json()
+    service.tokens["reader"] = token["token"]
+    assert service.get("reader", "/v1/cluster").status_code == 200
+    refused = service.ask("reader", "PUT", "/v1/cluster/vc2/frontend/poweron", headers=PROBLEMS)
+    assert refused.status_code == 403 and refused.json()["code"] == "missing-scope"
+    assert refused.json()["detail"] == (
+        "this needs the scope power, and your credentials have read; make a token of the scopes read,power with"
+        " credentials that have them (POST /v1/token), or ask the site's operators for one: nucleus token create ann"
+        " --scope power"
+    )
+    named = {"scope": "power", "scopes": "read,power", "user": "ann"}
+    assert refused.json()["remedy"] == {"code": "get-scope", **named}
+    without = service.ask("reader", "POST", "/v1/token", json={})
+    assert (without.status_code, without.json()["scopes"]) == (201, ["read"]), "all that it may"
+    assert service.ask("reader", "POST", "/v1/token", json={"scopes": ["power"]}).status_code == 403
+    longer = service.ask("reader", "POST", "/v1/token", json={"scopes": ["read"], "days": 90}).json()
+    assert longer["expires"] <= token["expires"] and longer["limited_by"] == "credentials"
+    beyond = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 3000}).json()
+    assert (beyond["limited_by"], beyond["most_days"]) == ("site", 365)
+    within = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 365}).json()
+    assert within["limited_by"] is None
+    asked = service.ask("ann", "POST", "/v1/token", json={"scopes": ["admin"]}, headers=PROBLEMS)
+    assert (asked.status_code, asked.json()["detail"]) == (
+        403,
+        "the scope admin is for the site's operators only",
+    )
+    assert service.ask("ann", "POST", "/v1/token", json={"projects": ["beta"]}).status_code == 400
+    listed = service.get("ann", "/v1/token")
+    assert {one["id"] for one in listed.json()} >= {token["id"], longer["id"]}
+    assert token["token"].split("_")[2] not in listed.text
+    assert service.ask("bob", "DELETE", f"/v1/token/{token['id']}").status_code == 404
+    assert service.ask("ann", "DELETE", f"/v1/token/{token['id']}").status_code == 204
+    assert service.get("reader", "/v1/cluster").status_code == 401
+    sql(pool, "UPDATE user SET is_active = 0 WHERE username = 'ann'")
+    assert service.get("ann", "/v1/cluster").status_code == 401
+
+
+def test_a_token_is_worth_nothing_when_it_has_expired(service: Client, pool: Pool) -> None:
+    body = {"scopes": ["read"], "days": 1, "note": "n"}
+    service.tokens["short"] = service.ask("ann", "POST", "/v1/token", json=body).json()["token"]
+    assert service.get("short", "/v1/user").status_code == 200
+    sql(pool, "UPDATE token SET expires = UTC_TIMESTAMP(3) WHERE note = 'n'")
+    assert service.get("short", "/v1/user").status_code == 401
+    assert service.get("ann", "/v1/user").status_code == 200
+
+
+def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> None:
+    for path, body, status in (("/v1/token", {"note": "x"}, 201), ("/v1/token", {"note": "x"}, 409)):
+        headers = {"Idempotency-Key": "k1", **PROBLEMS}
+        answer = service.ask("ann", "POST", path, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+    assert "new key" in answer.json()["detail"]
+    assert sql(pool, "SELECT body FROM idempotency") == [(b"",)]
+
+
+def test_a_token_in_a_path_is_in_no_log(
+    service: Client, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    token = service.tokens["ann"]
+    assert service.ask("ann", "DELETE", f"/v1/token/{token}").status_code == 404
+
+    def logged() -> str:
+        """Without uvicorn's own log, which `nucleus serve` has off."""
+        return "\n".join(one.getMessage() for one in caplog.records if one.name == "nucleus.access")
+
+    wait_until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
+    with pool.transaction() as session:
+        targets = [row.entry.target for row in audit.newest(session, 5)]
+    assert f"/v1/token/{token[:12]}_…" in targets
+    assert token not in logged()
+
+
+def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_TOKENS", 3)
+
+    def make(_: int = 0) -> int:
+        return service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS).status_code
+
+    assert sorted(at_once(make, range(4))) == [201, 201, 403, 403], "one was there"
+    credentials = {"username": "ann", "password": service.tokens["ann"]}
+    refused = service.ask("", "POST", "/rest-auth/login", json=credentials, headers=PROBLEMS)
+    first = min(service.get("ann", "/v1/token").json(), key=lambda one: one["last_used"] or one["created"])
+    assert refused.status_code == 403 and f"nothing has used {first['id']}, " in refused.json()["detail"]
+    (identifier, *_) = [one["id"] for one in service.get("ann", "/v1/token").json() if not one["note"]]
+    assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
+    assert make() == 201
