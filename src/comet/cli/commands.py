@@ -105,6 +105,7 @@ _OWN = (
     Parameter(("--projects",), "only for these projects", "NAMES"),
     Parameter(("--days",), "it expires after so many days, or with yours (default: 90)", "N"),
     Parameter(("--note",), "what it is for", "TEXT"),
+    Parameter(("--group",), "the name of this launch (default: the launcher's)", "NAME"),
     Parameter(("--subnet",), "the private network (default: 10.0.0.0/24)", "NETWORK"),
     Parameter(("--directory",), "where they are written (default: here)", "FOLDER", "file"),
 )
@@ -114,7 +115,12 @@ _SET_STATE = Parameter(
     "STATE",
     choices=_SET_STATES,
 )
-_OPTIONS = {**{it.names[0]: it for it in _OWN}, "--set-state": _SET_STATE}
+_NODES = Parameter(("--count", "-n"), "so many computes (default: nodes of its launcher.toml)", "N")
+_OF = Parameter(("--cluster",), "the cluster of the computes (needed if you have several)", "NAME", "cluster")
+_OPTIONS = {
+    **{it.names[0]: it for it in _OWN},
+    **{"--set-state": _SET_STATE, "--launch-count": _NODES, "--launch-cluster": _OF},
+}
 _START = "--count --allocation --walltime --reservation"
 
 _ARGUMENTS = {
@@ -134,6 +140,7 @@ _ARGUMENTS = {
     "OLD": ("old", "their names, such as vm-[0-1]", "node"),
     "NEW": ("new", "as many new names, such as n[0-1]", ""),
     "FILE": ("path", "an ISO file", "file"),
+    "LAUNCHER": ("launcher", "a folder with a launcher.toml", "file"),
     "IMAGE": ("image", "an image's name, or its number in the list", "image"),
     "SITE": ("site", "the site's name", ""),
     "VC": ("vc", "the cluster image, as the site's repository calls it", ""),
@@ -154,6 +161,9 @@ _TABLE = (
      "--allocation --cluster --set-state"),
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
+    ("launch LAUNCHER", "launch:launch",
+     "run a command on a computeset of its own, fetch what it leaves, and end the computeset",
+     "--group --launch-count --launch-cluster --allocation"),
     ("usage", "computesets:usage", "what your projects' computesets were charged, when they had ended", "--from --to"),
     ("power on CLUSTER [NODES]", "power:power",
      "switch the frontend on, or computes of a running computeset; free computes start as a new one", _START),

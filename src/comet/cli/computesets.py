@@ -67,7 +67,7 @@ def start(context: Context) -> None:
         given.cluster,
         nodes=expand_hostlist(given.nodes) if given.nodes is not None else None,
         count=expected,
-        allocation=context.option("allocation") or _only_allocation(context, given.cluster),
+        allocation=context.option("allocation") or only_allocation(context, given.cluster),
         walltime=minutes,
         reservation=context.option("reservation"),
     )
@@ -123,7 +123,7 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
     show(f"computeset {chosen} is {waiter.ended(chosen).state}")
 
 
-def _only_allocation(context: Context, cluster: str) -> Optional[str]:
+def only_allocation(context: Context, cluster: str) -> Optional[str]:
     """The allocation that is charged: none to say if there is one at most, else the user's choice."""
     # a change is never decided by the cache
     document = context.client.document("cluster", cluster, fresh=True)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from comet.client.errors import AuthenticationError, UsageError
-from comet.client.files import replace_file
+from comet.client.files import replace_file, toml_document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!-~]{8,512}")
@@ -162,12 +162,8 @@ def checked_token(token: str) -> str:
 
 def _read_toml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
     try:
-        import tomllib as toml
-    except ImportError:  # Python below 3.11
-        import tomli as toml  # type: ignore[import-not-found,no-redef,unused-ignore]
-    try:
-        document = toml.loads(text)
-    except toml.TOMLDecodeError as error:
+        document = toml_document(text)
+    except ValueError as error:
         raise UsageError(
             f"{path} is not TOML: {error}. Correct it, or remove it and run comet init"
         ) from error

@@ -1,10 +1,23 @@
-"""Files that are written as a whole or not at all."""
+"""Files: TOML that is read, and texts that are written as a whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
+
+
+def toml_document(text: str) -> dict[str, Any]:
+    """The tables of a text. ValueError if it is not TOML."""
+    try:
+        import tomllib as toml
+    except ImportError:  # Python below 3.11
+        import tomli as toml  # type: ignore[import-not-found,no-redef,unused-ignore]
+    try:
+        return dict(toml.loads(text))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def replace_file(path: Path, text: str, mode: int) -> None:

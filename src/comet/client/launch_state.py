@@ -1,0 +1,103 @@
+"""What is known of a launch, by its group: one file below XDG_STATE_HOME, written before each step.
+
+The key of the request that starts the computeset is in the file before the request is sent. So a launch that was killed
+learns the number of its computeset by sending the same request again: nothing is started twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from comet.client.errors import RefusedError, UsageError
+from comet.client.files import replace_file
+from comet.client.launchers import Launcher, launcher_of
+
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+STEPS = ("start", "wait", "copy", "run", "end", "fetch", "ended")
+"""`start`: the computeset may have been asked for. `fetch`: its end was seen, and the results are not here yet."""
+
+
+@dataclass
+class Launch:
+    """A launch: what was asked for, and how far it is. Times in seconds since 1970.
+
+    `has_run`: the command may have been started. `problem` says why the launch failed, '' if it did not.
+    `results` is the folder of this machine that they are fetched into.
+    """
+
+    endpoint: str
+    username: str
+    launcher: Launcher
+    cluster: str
+    allocation: Optional[str]
+    address: str
+    results: str
+    step: str = "start"
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    asked_at: float = field(default_factory=time.time)
+    computeset: Optional[int] = None
+    nodes: list[str] = field(default_factory=list)
+    ends_at: float = 0.0
+    has_run: bool = False
+    problem: str = ""
+    status: int = 0
+
+
+class Group:
+    """The launch of one name. UsageError for a name that cannot be one."""
+
+    def __init__(self, name: str) -> None:
+        if not _GROUP.fullmatch(name):
+            raise UsageError(f"'{name}' is not a group's name: letters, digits and _ . - (--group=NAME)")
+        base = os.environ.get("XDG_STATE_HOME") or ""
+        folder = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+        self.name = name
+        self.path = folder / "comet" / "launch" / f"{name}.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """While nobody else launches this group. RefusedError if somebody does."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = self.path.with_suffix(".lock").open("w")
+        except OSError as error:
+            raise UsageError(f"the state of launches cannot be kept: {error}; set XDG_STATE_HOME") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RefusedError(f"group {self.name} is being launched by another comet") from None
+            yield
+
+    def load(self) -> Optional[Launch]:
+        """The launch of the group; None if there is none. UsageError for a file that is none of ours."""
+        try:
+            document = json.loads(self.path.read_text("utf-8"))
+            return Launch(launcher=launcher_of(document.pop("launcher")), **document)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(
+                f"{self.path} cannot be read ({error}): look at comet computeset --state=active, end what you do not "
+                "need, and remove the file"
+            ) from error
+
+    def save(self, launch: Launch) -> None:
+        """UsageError where it cannot be written."""
+        try:
+            replace_file(self.path, json.dumps(asdict(launch)), 0o600)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error}") from error
+
+    def forget(self) -> None:
+        self.path.unlink()

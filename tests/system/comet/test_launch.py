@@ -1,0 +1,101 @@
+"""`comet launch` with a real server, whose site is simulated; programs stand for ssh and scp."""
+
+import subprocess  # noqa: TID251 - the program is killed while it works
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.ssh_programs import path_with, write_ssh_programs
+from tests.patience import patience
+from tests.system.comet.conftest import SOURCE, Result, Site
+
+pytestmark = pytest.mark.slow
+
+LAUNCHER = """
+nodes = 2
+walltime = "1h"
+command = "echo x >>../../runs; touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; cat nodes >found"
+results = ["found"]
+"""
+
+
+class Ann:
+    """Ann at a folder with a launcher; `root` has the hosts of the programs."""
+
+    def __init__(self, day: Site, folder: Path) -> None:
+        self.day, self.folder, self.root = day, folder, folder / "hosts"
+        self.path = path_with(write_ssh_programs(self.root))
+        (folder / "work").mkdir()
+        (folder / "work" / "launcher.toml").write_text(LAUNCHER)
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-S", "-m", "comet", "launch", "work", "--group=g"],
+            env={"HOME": str(self.day.folder / "ann"), "PYTHONPATH": str(SOURCE), "PATH": self.path},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self) -> Result:
+        process = self.start()
+        out, err = process.communicate(timeout=patience(120))
+        assert "Traceback" not in err
+        return Result(process.returncode, out, err)
+
+    def wait_for(self, name: str) -> None:
+        until = time.monotonic() + patience(120)
+        while not list(self.root.glob(f"*/{name}")):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    def sets(self) -> list[tuple[object, ...]]:
+        return self.day.rows("SELECT walltime_minutes, state FROM computeset ORDER BY id")
+
+
+@pytest.fixture
+def ann(day: Site, tmp_path: Path) -> Ann:
+    return Ann(day, tmp_path)
+
+
+def test_a_launch_that_is_killed_has_one_computeset_which_ends(ann: Ann) -> None:
+    with ann.day.at_work():
+        process = ann.start()
+        ann.wait_for("begun")
+        process.kill()
+        process.communicate()
+        assert ann.sets() == [(60, "running")]
+        (frontend,) = ann.root.glob("*/begun")
+        (frontend.parent / "go").touch()
+        found = ann.run()
+        assert found.status == 0, found
+        assert (frontend.parent / "runs").read_text() == "x\n"
+        assert len((ann.folder / "g-results" / "found").read_text().split()) == 2
+        assert ann.sets() in ([(60, "ending")], [(60, "cancelled")])
+
+
+def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(ann: Ann) -> None:
+    """The state says that the request may have been sent; the server has answered it."""
+    state = ann.day.folder / "ann" / ".local" / "state" / "comet" / "launch" / "g.json"
+    with ann.day.at_work():
+        process = ann.start()
+        until = time.monotonic() + patience(60)
+        while not ann.sets():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        text = state.read_text().replace('"computeset": 1', '"computeset": null')
+        for step in ("wait", "copy", "run"):
+            text = text.replace(f'"step": "{step}"', '"step": "start"')
+        state.write_text(text)
+        process = ann.start()
+        ann.wait_for("begun")
+        process.terminate()
+        out, err = process.communicate(timeout=patience(120))
+        assert process.returncode == 130 and "it was interrupted" in err, (out, err)
+        assert len(ann.sets()) == 1 and ann.sets()[0][1] in ("ending", "cancelled")

@@ -1,0 +1,92 @@
+"""`comet launch` that is killed at any moment, and given again."""
+
+import os
+import shutil
+import subprocess  # noqa: TID251 - the program is killed
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comet.cli import launch
+from comet.client.connection import Connection
+from comet.client.frontend import Frontend
+from comet.client.launch_state import Group
+from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
+
+__all__ = ["it"]
+
+SOURCE = Path(launch.__file__).resolve().parents[2]
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing of the launch handles it."""
+
+
+def run_killed(it: Launching, moment: int, is_before: bool) -> bool:
+    """Whether there is a moment of this number: a request, a program, or a record of the state."""
+    left = moment
+
+    def at(real: Any) -> Any:
+        def act(*given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and is_before:
+                raise KilledError
+            found = real(*given, **named)
+            if left == 0:
+                raise KilledError
+            return found
+
+        return act
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, name in ((Connection, "request"), (Frontend, "_run"), (Group, "save")):
+            patch.setattr(kind, name, at(getattr(kind, name)))
+        try:
+            it.run()
+        except KilledError:
+            return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_launch_that_is_killed_at_any_moment_is_completed_by_the_same_command(
+    it: Launching, is_before: bool
+) -> None:
+    moment = 1
+    while run_killed(it, moment, is_before):
+        found = it.run()
+        assert found.status == 0, (moment, found)
+        assert (it.runs(), it.states()) == (1, ["cancelled"]), (moment, found)
+        assert (it.folder / "dock-results" / "poses" / "a").exists()
+        shutil.rmtree(it.folder / "dock-results")
+        shutil.rmtree(it.folder / ".local")
+        (it.root / ADDRESS / "runs").unlink()
+        it.server.sets.clear()
+        moment += 1
+    assert moment > 20
+
+
+def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
+    it.write(f"touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; {COMMAND}")
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-m", "comet", "launch", "dock"],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not (it.root / ADDRESS / "begun").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert it.states() == ["running"]
+    (it.root / ADDRESS / "go").touch()
+    found = it.run()
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
+    assert "say hello" in found.out
