@@ -10,6 +10,7 @@ import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
+from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.storage.broker.definitions import BrokerNode, definitions
 from rocks.storage.bus import Bus, Limits
@@ -121,5 +122,5 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
     """Those that starts ask; other commands find silent hosts."""
     played = PlayedHosts()
     monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
-    monkeypatch.setattr(vm_start, "perform_operations", played.perform_operations)
+    monkeypatch.setattr(converge, "perform_operations", played.perform_operations)
     return played
