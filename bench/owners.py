@@ -99,7 +99,7 @@ def _served(place: Place) -> list[Row]:
     services = _tokens(place)
     port = services[0].port
     arguments = [sys.executable, "-m", "nucleus.cli.main", "serve"]
-    with program(arguments, place.environment(port), place.folder / "nucleus.log") as number:
+    with program(arguments, place.environment(port), place.folder / "nucleus.log") as running:
         wait(lambda: listens(port), "`nucleus serve`")
         wait(lambda: b'"stale":true' not in ask(services[0], "GET", "/v1/cluster/vc1"), "the first poll")
         begin = time.monotonic()
@@ -111,7 +111,7 @@ def _served(place: Place) -> list[Row]:
         rows += _answers(services)
         rows += _delays(place, services)
         rows += _comet(place, services[0])
-        rows.append(_memory(number))
+        rows.append(_memory(running.number))
         rows += _turns(place, services[0])
     return rows
 

@@ -1,11 +1,13 @@
 """A site of any size behind the socket of Nucleus's executor: a program of its own, so that its work counts for nobody.
 
-`python -m bench.played_rocks SOCKET CLUSTERS COMPUTES`
+`python -m bench.played_rocks SOCKET CLUSTERS COMPUTES`; each line of its input is a number of clusters that are added
+then, as an operator's `rocks clone cluster` does, and answered by a line.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +34,15 @@ class PlayedRocks(Simulator):
 
     def __init__(self, clusters: int, computes: int) -> None:
         self._lists: dict[tuple[str, ...], Answer] = {}
+        self._count, self._computes = clusters, computes
         super().__init__(clusters, computes)
+
+    def clone(self, count: int) -> None:
+        """So many clusters more, of the numbers that follow."""
+        for number in range(self._count + 1, self._count + count + 1):
+            self.add_cluster(f"vc{number}", self._computes)
+        self._count += count
+        self._lists.clear()
 
 
 _FRONTEND_SECONDS = 1.0
@@ -41,4 +51,9 @@ _LONGEST_LIST = 6
 
 if __name__ == "__main__":
     place, clusters, computes = sys.argv[1:]
-    ExecutorService(PlayedRocks(int(clusters), int(computes)), Path(place), {0}).serve_forever()
+    played = PlayedRocks(int(clusters), int(computes))
+    service = ExecutorService(played, Path(place), {0})
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    for line in sys.stdin:
+        played.clone(int(line))
+        print("added", flush=True)

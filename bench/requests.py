@@ -37,27 +37,42 @@ class Service(NamedTuple):
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _open(service: Service) -> Connection:
+class Answer(NamedTuple):
+    """The status of an answer, its header fields in small letters, and its body."""
+
+    status: int
+    fields: dict[bytes, bytes]
+    body: bytes
+
+
+async def open_connection(service: Service) -> Connection:
+    """A connection, which the caller closes. OSError."""
     return await asyncio.open_connection("127.0.0.1", service.port, limit=1 << 24)
 
 
-async def _ask(connection: Connection, request: bytes) -> bytes:
-    """The body of the answer. ToolError unless it is a success."""
+async def exchange(connection: Connection, request: bytes) -> Answer:
+    """The answer to a request. OSError and EOFError when the connection ends before."""
     reader, writer = connection
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
     body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
-    if not head.startswith(b"HTTP/1.1 2"):
-        raise ToolError(f"the service answered {head[:40]!r} {body[:300]!r} to {request[:60]!r}")
-    return body
+    return Answer(int(head.split(b" ", 2)[1]), fields, body)
+
+
+async def _ask(connection: Connection, request: bytes) -> bytes:
+    """The body of the answer. ToolError unless it is a success."""
+    answer = await exchange(connection, request)
+    if not 200 <= answer.status < 300:
+        raise ToolError(f"the service answered {answer.status} {answer.body[:300]!r} to {request[:60]!r}")
+    return answer.body
 
 
 def ask(service: Service, method: str, path: str, body: bytes = b"") -> bytes:
     """One request; the body of its answer."""
 
     async def work() -> bytes:
-        connection = await _open(service)
+        connection = await open_connection(service)
         try:
             return await _ask(connection, service.request(method, path, body))
         finally:
@@ -77,7 +92,7 @@ def ask_steadily(
     async def work() -> list[float]:
         loop, free = asyncio.get_running_loop(), asyncio.Queue[Connection]()
         for _ in range(_CONNECTIONS):
-            free.put_nowait(await _open(services[0]))
+            free.put_nowait(await open_connection(services[0]))
         chance = random.Random(0)  # noqa: S311 - no secret
         requests = [service.request("GET", path) for path in paths for service in services]
 
@@ -113,7 +128,7 @@ def follow(services: Sequence[Service], change: Callable[[], Awaitable[None]], s
     async def work() -> None:
         readers = []
         for service in services:
-            connection = await _open(service)
+            connection = await open_connection(service)
             connection[1].write(service.request("GET", "/v1/events"))
             async with asyncio.timeout(_OPEN_SECONDS):
                 await connection[0].readuntil(b": connected")

@@ -50,15 +50,31 @@ def _environment_of_unit() -> Mapping[str, str]:
     return dict(re.findall(r"(MALLOC_\w+)=(\d+)", unit))
 
 
+class Running(NamedTuple):
+    """A program that runs: its number, and what sends it a line and returns the line that it answers."""
+
+    number: int
+    ask: Callable[[str], str]
+
+
 @contextlib.contextmanager
-def program(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """A program with its error output in a file; its number."""
+def program(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Running]:
+    """A program with its error output in a file."""
     started = start_with_pipes(arguments, environment)
+    sent, answered, errors = started.stdin, started.stdout, started.stderr
+    assert sent is not None
+    assert answered is not None
+    assert errors is not None
+
+    def ask(line: str) -> str:
+        sent.write(f"{line}\n".encode())
+        sent.flush()
+        return answered.readline().decode()
+
+    copying = threading.Thread(target=_copy, args=(errors, log))
+    copying.start()
     try:
-        assert started.stderr is not None
-        copying = threading.Thread(target=_copy, args=(started.stderr, log))
-        copying.start()
-        yield started.pid
+        yield Running(started.pid, ask)
     finally:
         end_group(started)
         copying.join()

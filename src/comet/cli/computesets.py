@@ -223,7 +223,7 @@ def _print_set(it: Computeset) -> None:
     for what, seconds in (("Charged", it.charged_seconds), ("Charged so far", it.charged_so_far_seconds)):
         if seconds is not None:
             show(f"{what}: {seconds / 3600:.2f} node hours ({seconds} node seconds)")
-    nodes = [{**vars(node), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
+    nodes = [{**node._asdict(), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
     show(printed(nodes, _NODES, "table"))
 
 

@@ -51,11 +51,9 @@ class Context:
 
     def endpoint(self) -> Endpoint:
         """The chosen endpoint, with --ca."""
-        from dataclasses import replace
-
         found = self.configuration().endpoint(str(self.option("endpoint", "")))
         ca = self.option("ca")
-        return replace(found, ca=str(ca)) if ca else found
+        return found._replace(ca=str(ca)) if ca else found
 
     def configuration(self) -> Configuration:
         from comet.client.configuration import load

@@ -49,7 +49,7 @@ def run(line: list[str]) -> int:
             return 0
         if typed[:1] == ["help"]:
             typed = [*typed[1:], "--help"]
-        arguments = parser().parse_args(typed)
+        arguments = parser(typed).parse_args(typed)
     except CometError as error:
         warn(str(error))
         return error.exit_status

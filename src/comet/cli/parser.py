@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection
 from typing import NoReturn
 
 from comet import __version__
@@ -102,8 +103,15 @@ def commands_about(typed: list[str]) -> str:
     return "\n".join(found)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; its result has `handler` and an attribute for every option that was given."""
+def parser(typed: Collection[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all commands; its result has `handler` and an attribute for every option that was given.
+
+    Of the commands whose words are among those typed, where there are any and no help is asked for: each other parser
+    would be made in vain, and look for translations of its headings.
+    """
+    can_be_meant = (
+        () if {"-h", "--help"} & set(typed) else [it for it in COMMANDS if set(it.path) <= set(typed)]
+    )
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("options of every command")
     for option in GLOBAL:
@@ -117,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"comet {__version__}")
     groups = {"": top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)}
-    for command in COMMANDS:
+    for command in can_be_meant or COMMANDS:
         first = command.path[0] if len(command.path) == 2 else ""
         if first not in groups:
             text = _GROUPS[first]

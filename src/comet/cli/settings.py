@@ -6,7 +6,6 @@ import getpass
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -34,9 +33,9 @@ def initialise(context: Context) -> None:
         ca=_absolute(context.option("ca") or before.ca),
         api_version=str(context.option("api_version", "v1")),
     )
-    endpoint = replace(endpoint, token=_token(context, endpoint))
+    endpoint = endpoint._replace(token=_token(context, endpoint))
     _check(context, endpoint)
-    endpoints = {**{key: replace(it, signature=None) for key, it in known.endpoints.items()}, name: endpoint}
+    endpoints = {**{key: it._replace(signature=None) for key, it in known.endpoints.items()}, name: endpoint}
     try:
         configuration.save(path, Configuration(path, name, endpoints))
     except OSError as error:
@@ -54,7 +53,7 @@ def active(context: Context) -> None:
             raise UsageError(f"there is no endpoint '{name}' in {found.path}: {listed}")
         if found.path.suffix != ".toml":
             raise UsageError(f"{found.path} is the old client's and is not changed: run comet init")
-        configuration.save(found.path, replace(found, active=name))
+        configuration.save(found.path, found._replace(active=name))
         show(safe(f"{name} is the active server: {found.endpoints[name].url}"))
         return
     rows = [

@@ -20,9 +20,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from comet.client.errors import AuthenticationError, UsageError
@@ -33,17 +32,19 @@ _TOKEN = re.compile(r"[!-~]{8,512}")
 _KEYS = ("url", "username", "token", "ca", "api_version")
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A Nucleus and what its user shows it: a token, or the old client's key and secret (`signature`)."""
 
     name: str
     url: str
     username: str = ""
-    token: str = field(default="", repr=False)
+    token: str = ""
     ca: str = ""
     api_version: str = "v1"
-    signature: Optional[tuple[str, str]] = field(default=None, repr=False)
+    signature: Optional[tuple[str, str]] = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, {self.url!r}, {self.username!r})"  # without secrets
 
     @property
     def identity(self) -> str:
@@ -58,8 +59,7 @@ class Endpoint:
         return f"{self.username}/{hashlib.sha256(self.token.encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """The endpoints of a file, by name, and the active one's name. `notes` are lines for the user."""
 
     path: Path
@@ -82,7 +82,7 @@ class Configuration:
         else:
             raise UsageError(f"no endpoint is known ({self.path} does not exist): run comet init")
         token = environment.get("COMET_TOKEN", "")
-        return replace(found, token=checked_token(token), signature=None) if token else found
+        return found._replace(token=checked_token(token), signature=None) if token else found
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:

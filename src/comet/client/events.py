@@ -6,8 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from comet.client.connection import Connection
 from comet.client.errors import UnreachableError
@@ -19,8 +18,7 @@ _LONGEST_LINE = 64 * 1024
 _MAX_LINES = 64
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Its id, its type (`set.state`, …), and its data: at, project, cluster, target, old, new, operation."""
 
     id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Callable, Optional, TypeVar
 
 from comet.client.client import Client
@@ -89,7 +88,7 @@ class Comet:
     @staticmethod
     def logon(username: str, password: str) -> str:
         """A token, which is also kept for `logoff`."""
-        Comet.token = _asked(lambda it: logon(replace(it.endpoint, username=username), password))
+        Comet.token = _asked(lambda it: logon(it.endpoint._replace(username=username), password))
         return Comet.token
 
     @staticmethod

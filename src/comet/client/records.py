@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from comet.client.errors import CometError, UnreachableError
 
@@ -23,8 +22,7 @@ SET_STATES = ACTIVE_STATES + TERMINAL_STATES
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """A network interface of a node."""
 
     mac: str = ""
@@ -32,8 +30,7 @@ class Interface:
     ip: Optional[str] = None
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A frontend or a compute. `disk_state` (ready, syncing, synced) is its disk's; `image_state` is its image's.
 
     The fields from `pub_ip` to `ntp` belong to frontends, `computeset` and `computeset_state` to computes. Memory in
@@ -69,8 +66,7 @@ class Node:
     ntp: Optional[str] = None
 
 
-@dataclass(frozen=True)
-class ClusterRecord:
+class ClusterRecord(NamedTuple):
     """A virtual cluster: its frontend and its computes, in the server's order."""
 
     name: str
@@ -88,8 +84,7 @@ class ClusterRecord:
         return ((self.frontend,) if self.frontend else ()) + self.computes
 
 
-@dataclass(frozen=True)
-class Computeset:
+class Computeset(NamedTuple):
     """Computes that were started together. Walltime in minutes, `start_time` in seconds since 1970."""
 
     id: int
@@ -117,8 +112,7 @@ class Computeset:
         return self.state in TERMINAL_STATES
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """A change that the server accepted: queued, running, succeeded, failed or cancelled."""
 
     id: str
@@ -135,16 +129,14 @@ class Operation:
         return self.state in DONE_OPERATIONS
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """What `start` accepted: the set's id, and the operation that starts it."""
 
     computeset: int
     operation: Optional[Operation]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a request for one node, or for a set: an operation, or an error."""
 
     target: str
@@ -152,8 +144,7 @@ class Outcome:
     error: Optional[CometError] = None
 
 
-@dataclass(frozen=True)
-class Console:
+class Console(NamedTuple):
     """A console's addresses on the endpoint; both hold a ticket that counts once, for a short time."""
 
     page_url: str
@@ -273,22 +264,26 @@ def _required(document: dict[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
+_REQUIRED = object()
+
+
 def _record(record: Callable[..., R], document: dict[str, Any], /, **computed: Any) -> R:
     """A record of a document: the fields that are not computed are those of the same name, checked by their types."""
     for name, kind, default in _shape(record):
         if name in computed:
             continue
-        value = _required(document, name, kind) if default is MISSING else _field(document, name, kind)
+        value = _required(document, name, kind) if default is _REQUIRED else _field(document, name, kind)
         computed[name] = default if value is None else value
     return record(**computed)
 
 
 @functools.lru_cache(maxsize=None)
 def _shape(record: Any) -> list[tuple[str, Any, Any]]:
-    """(name, type, default) of each field; an optional one without a default has None, a required one MISSING."""
+    """(name, type, default) of each field; an optional one without a default has None, a required one _REQUIRED."""
     found = []
-    for it in fields(record):
-        optional = str(it.type).startswith("Optional[")
-        kind = _KINDS.get(str(it.type)[9:-1] if optional else str(it.type))
-        found.append((it.name, kind, None if optional and it.default is MISSING else it.default))
+    for name, written in record.__annotations__.items():
+        text = written.__forward_arg__
+        optional = text.startswith("Optional[")
+        default = record._field_defaults.get(name, None if optional else _REQUIRED)
+        found.append((name, _KINDS.get(text[9:-1] if optional else text), default))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
@@ -102,7 +101,7 @@ class Requests:
         if self.cached_only:
             raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
         path = self.connection.path(*segments, query=query)
-        headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
+        headers = {"Prefer": "respond-async", "Idempotency-Key": key or os.urandom(16).hex()}
         until = time.monotonic() + _RESTART_SECONDS
         has_broken = False
         while True:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-import uuid
 from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
@@ -47,7 +47,7 @@ def upload(
 
 def _begin(connection: Connection, body: dict[str, Any]) -> str:
     """The path of a new upload."""
-    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    headers = {"Idempotency-Key": os.urandom(16).hex()}
     found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise bad_answer("it has no upload's id")

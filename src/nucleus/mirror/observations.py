@@ -123,14 +123,17 @@ def _shared(value: Any) -> Any:
 
 
 def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
-    """Write what a poll has changed."""
+    """Write what a poll has changed; the caller appends the events, at the end of the transaction.
+
+    Clusters come before their nodes, as in the changes of owners: in another order two would wait for each other.
+    """
     for frontend, vlan in changes.new_clusters:
         _add_cluster(session, frontend, vlan)
     for name, values in changes.clusters.items():
         _update(session, "cluster", name, dict(values))
-    numbers = (
-        dict(session.rows("SELECT rocks_name, id FROM cluster")) if changes.new_nodes or changes.nodes else {}
-    )
+    is_needed = changes.new_nodes or changes.nodes or changes.touched
+    numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if is_needed else {}
+    bump_generation(session, [numbers[name] for name in changes.touched])
     # those that leave a name or a MAC come before those that take it
     replaced = [
         *changes.interfaces,
@@ -147,8 +150,6 @@ def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> Non
     _add_nodes(session, changes, numbers, site)
     listed = {name: interfaces for name, _, _, interfaces in changes.new_nodes} | changes.interfaces
     _add_interfaces(session, listed)
-    session.update("cluster", {}, "generation = generation + 1", rocks_name=sorted(changes.touched))
-    append_events(session, changes.events)
 
 
 def _parts(names: list[str]) -> Iterator[list[str]]:
@@ -284,6 +285,9 @@ def record_state(
 
     What the mirror has is compared, not `node`: a poll may have changed it since the worker read that.
     """
+    session.row(
+        "SELECT id FROM cluster WHERE id = %s FOR UPDATE", (node.cluster_id,)
+    )  # owners lock it first, too
     known = session.row("SELECT state, physical_host FROM node WHERE id = %s FOR UPDATE", (node.id,))
     old, old_host = known or (node.state, node.physical_host)
     session.execute(

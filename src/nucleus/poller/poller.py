@@ -125,7 +125,9 @@ class Poller:
             after = _after(session, known, changes)
             if listed.interfaces is not None:
                 record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
-            self._record(session, reads)
+            events = [*changes.events, *self._record(session, reads)]
+            # after all locks of rows: who has a cluster's row waits for this one
+            append_events(session, events)
         self._known = after
         self._note(reads, changes)
         return changes
@@ -173,7 +175,8 @@ class Poller:
         except RocksError as error:
             return Read(None, str(error), time.monotonic() - before, began)
 
-    def _record(self, session: Session, reads: Mapping[Source, Read]) -> None:
+    def _record(self, session: Session, reads: Mapping[Source, Read]) -> list[NewEvent]:
+        """Note how the commands ended; the events of that."""
         for source, read in reads.items():
             count = len(read.rows.content) if read.rows else 0
             observations.record_source(session, source.name, read.seconds, read.began, count, read.error)
@@ -185,17 +188,12 @@ class Poller:
             and all(read.rows is not None for source, read in reads.items() if source in sources)
         ]
         observations.record_observed(session, fresh, began)
-        library = reads.get(commands.LIBRARY)
-        append_events(
-            session,
-            [
-                *self._staleness(),
-                *(enter_library(session, library.rows.content) if library and library.rows else ()),
-            ],
-        )
         if commands.CLUSTER in reads:
             forget_old_events(session)
             forget_old_answers(session)
+        library = reads.get(commands.LIBRARY)
+        entered = enter_library(session, library.rows.content) if library and library.rows else []
+        return [*self._staleness(), *entered]
 
     def _staleness(self) -> list[NewEvent]:
         """Events of the sources that have become stale, or are so no more."""

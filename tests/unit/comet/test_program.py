@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from comet.cli.main import run
+from comet.cli.parser import parser
 from comet.client.durations import walltime_to_minutes
 from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer, cluster
@@ -85,9 +86,29 @@ def test_a_command_imports_only_what_it_needs(server: NucleusServer, configured:
         {"csv", "yaml", "rich", "webbrowser", "comet.client.waiting", "comet.cli.settings"}
     )
     assert found.isdisjoint({"asyncio", "urllib.request", "comet.client.uploads", "comet.client.websocket"})
+    assert found.isdisjoint({"dataclasses", "inspect", "uuid"})
     assert imported("--complete", "1", "comet", "ini").isdisjoint(
         {"argparse", "http.client", "sqlite3", "dataclasses"}
     )
+
+
+def test_only_the_parser_of_the_typed_command_is_made_and_refuses_the_same() -> None:
+    made = parser(["cluster", "vc2", "--json"]).format_help()
+    assert "cluster" in made and "reservation" not in made
+    assert parser(["cluster", "--help"]).format_help() == parser().format_help()
+    for typed in (
+        ["nonsense", "ll"],
+        ["power", "nonsense"],
+        ["power"],
+        ["ll", "--jsn"],
+        ["ll", "vc1", "vc2"],
+    ):
+        refusals = []
+        for one in (parser(), parser(typed)):
+            with pytest.raises(UsageError) as refusal:
+                one.parse_args(typed)
+            refusals.append(str(refusal.value))
+        assert refusals[0] == refusals[1]
 
 
 def completed(*typed: str) -> list[str]:

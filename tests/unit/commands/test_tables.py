@@ -81,6 +81,34 @@ def test_columns_of_a_table_that_is_made_in_parts_have_one_width() -> None:
     assert printed.splitlines() == lines[1:]
 
 
+@pytest.mark.parametrize(
+    ("count", "header", "pad", "parameters"),
+    [
+        (LINES_AT_ONCE + 2, ("host", "text", "number"), "-", ""),
+        (LINES_AT_ONCE + 2, ("host", "text", "number"), "-", "output-header=no output-col=text,number"),
+        (LINES_AT_ONCE + 2, (), "", ""),
+        (2, ("host", "text", "number"), "-", "json=yes"),
+        (0, ("host", "text", "number"), "-", ""),
+        (0, (), "", ""),
+    ],
+)
+def test_rows_that_are_made_one_by_one_are_printed_as_others(
+    capsys: pytest.CaptureFixture[str], count: int, header: tuple[str, ...], pad: str, parameters: str
+) -> None:
+    rows = [(f"host-{n}", None if n == 1 else "x\ny" * (n % 7), n) for n in range(count)]
+    command = ListHostVm(cast("Database", None))
+    command.useArguments(dict(text.split("=", 1) for text in parameters.split()), [], stream=True)
+    command.showRows(header, lambda: iter(rows), pad)
+    expected = table(
+        [(owner, cells) for owner, *cells in rows],
+        header,
+        parameters=parameters,
+        padChar=pad,
+        trimOwner=False,
+    )
+    assert capsys.readouterr().out + command.getText() == expected
+
+
 def test_several_owners_stand_in_the_first_column() -> None:
     path = "file:/state/partition1/kvm/disks/{},vda,virtio"
     rows = [

@@ -14,13 +14,19 @@ from rocks.commands._framework.output import (
     write_message,
     write_out,
 )
-from rocks.commands._framework.tables import error_fields, json_text, table_parts, without_common_owner
+from rocks.commands._framework.tables import (
+    error_fields,
+    json_text,
+    long_table_parts,
+    table_parts,
+    without_common_owner,
+)
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
@@ -221,6 +227,29 @@ class Command(ArgumentValues, NameExpansion):
             return
         for lines in table_parts(header, rows, columns, show_header, padChar):
             self.addText("".join(line + linesep for line in lines))
+
+    def showRows(
+        self, header: Sequence[str], each_row: Callable[[], Iterable[tuple[object, ...]]], padChar: str = "-"
+    ) -> None:
+        """Print a table of so many rows that they are not kept; `each_row` makes them, each with its owner first.
+
+        It is called twice where columns are padded. As JSON, on a terminal and in a nested command the table is that
+        of `endOutput`, and is kept.
+        """
+        is_plain = self._stream and not (sys.stdout is not None and sys.stdout.isatty())
+        if not is_plain or str2bool(self._parameters.get("json")):
+            self.beginOutput()
+            for owner, *row in each_row():
+                self.addOutput(owner, row)
+            self.endOutput(header=header, padChar=padChar, trimOwner=False)
+            return
+        columns, show_header = self._columns(header), str2bool(self._parameters.get("output-header", "yes"))
+
+        def with_colons() -> Iterator[tuple[object, ...]]:
+            return ((f"{_cell(owner)}:", *row) for owner, *row in each_row())
+
+        for lines in long_table_parts(header, with_colons, columns, show_header, padChar):
+            self.showNow("".join(line + "\n" for line in lines))
 
     def _take_rows(self) -> list[tuple[object, ...]]:
         """The rows with their owners as a table has them, one at a time: a site has a million attributes."""

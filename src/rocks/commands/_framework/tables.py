@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import code_of
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.core.errors import RocksError
 
@@ -46,6 +46,34 @@ def table_parts(
             if len(row) < count:
                 lines[number] = " ".join(cells[number] for i, cells in filled.items() if i < len(row))
         yield lines[1:] if header and not show_header and begin == 0 else lines
+
+
+def long_table_parts(
+    header: Sequence[str],
+    each_row: Callable[[], Iterable[Row]],
+    columns: Sequence[str] | None = None,
+    show_header: bool = True,
+    pad: str = "-",
+) -> Iterator[list[str]]:
+    """As `table_parts`, of rows of one length, which are not kept: with `pad` they are made twice, for the widths."""
+    top = [tuple(name.upper() for name in header)] if header else []
+
+    def texts() -> Iterator[dict[int, list[str]]]:
+        rows = chain(top, each_row())
+        while part := list(islice(rows, LINES_AT_ONCE)):
+            yield cell_columns(part, selected_columns(header, part[:1], columns), raw=not pad)
+
+    widths: dict[int, int] = {}
+    count = 0
+    for cells in texts() if pad else ():
+        widths = {i: max(widths.get(i, 0), *map(len, column)) for i, column in cells.items()}
+        count += len(next(iter(cells.values()), ()))
+    if pad and count == len(top):
+        return
+    for number, cells in enumerate(texts()):
+        filled = [_filled(column, widths.get(i, 0), pad) for i, column in cells.items()]
+        lines = [" ".join(line) for line in zip(*filled, strict=True)]
+        yield lines[1:] if header and not show_header and number == 0 else lines
 
 
 def without_common_owner(header: Sequence[str], rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Row]]:
@@ -104,7 +132,10 @@ def cell_columns(
 def _texts(column: Sequence[object], raw: bool) -> list[str]:
     """The texts of a column's cells, each in one line unless it is printed raw."""
     texts = ["" if cell is None else str(cell) for cell in column]
-    return texts if raw else [one_line(text) for text in texts]
+    if raw:
+        return texts
+    safe = {text: one_line(text) for text in set(texts)}  # few are different
+    return [safe[text] for text in texts]
 
 
 def _filled(texts: Sequence[str], width: int, pad: str) -> Sequence[str]:

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 
 from rocks.core.version import rocks_version_attributes
 from rocks.database.sets import in_order, placeholders
-from rocks.inventory.attributes.rules import OLD_SUFFIX, Member, Resolved, Stored, known_spelling, resolve
+from rocks.inventory.attributes.rules import (
+    OLD_SUFFIX,
+    Member,
+    Resolved,
+    Stored,
+    known_spelling,
+    resolve,
+    resolving,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.database.connection import Database
 
@@ -37,6 +45,15 @@ def resolve_attributes(
     if names is not None and not names:
         return {}
     return resolve(_members(database, names), _stored(database, names, attribute), rocks_version_attributes())
+
+
+def resolving_attributes(
+    database: Database, names: Sequence[str]
+) -> Callable[[], Iterator[tuple[str, dict[str, Resolved]]]]:
+    """As `resolve_attributes`, of one host after the other, at each call anew: those of all hosts are a million."""
+    if not names:
+        return lambda: iter(())
+    return resolving(_members(database, names), _stored(database, names, None), rocks_version_attributes())
 
 
 def resolve_members(database: Database, members: Sequence[Member]) -> dict[str, dict[str, Resolved]]:

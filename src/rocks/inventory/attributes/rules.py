@@ -10,7 +10,7 @@ from rocks.core.near_names import mistyped
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SOURCE_LETTERS = {"global": "G", "os": "O", "appliance": "A", "host": "H"}
 """Scope → its letter in listings. No host belongs to the scope `rack`."""
@@ -93,7 +93,14 @@ def known_spelling(name: str) -> str:
 def resolve(
     members: Iterable[Member], stored: Iterable[Stored], forced: Mapping[str, str]
 ) -> dict[str, dict[str, Resolved]]:
-    """Host → attribute → value, for each member.
+    """Host → attribute → value, for each member; as `resolving`."""
+    return dict(resolving(members, stored, forced)())
+
+
+def resolving(
+    members: Iterable[Member], stored: Iterable[Stored], forced: Mapping[str, str]
+) -> Callable[[], Iterator[tuple[str, dict[str, Resolved]]]]:
+    """What makes the attributes of one member after the other, at each call anew: (host, attribute → value).
 
     Forced attributes override stored ones, and stored ones override intrinsic ones; among stored ones the highest
     precedence wins. Names that differ in case only are one attribute. Its spelling is that of `KNOWN`, else that of
@@ -108,12 +115,13 @@ def resolve(
         precedences[row.scope] = row.precedence
     scopes = sorted(SOURCE_LETTERS, key=lambda scope: precedences.get(scope, 0))
     last = {name: (name, Resolved(value, FORCED_SOURCE)) for name, value in forced.items()}
-    return {
-        member.hostname: _resolve_one(
-            member, [layers.get(place, {}) for place in _places(member, scopes)], last
-        )
-        for member in members
-    }
+
+    def each() -> Iterator[tuple[str, dict[str, Resolved]]]:
+        for member in members:
+            own = [layers.get(place, {}) for place in _places(member, scopes)]
+            yield member.hostname, _resolve_one(member, own, last)
+
+    return each
 
 
 def _places(member: Member, scopes: Iterable[str]) -> list[tuple[str, str]]:

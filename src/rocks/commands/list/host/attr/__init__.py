@@ -1,7 +1,7 @@
 """`rocks list host attr`"""
 
 import rocks.commands
-from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.attributes.records import resolving_attributes
 
 
 class Command(rocks.commands.Command):
@@ -26,8 +26,12 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per attribute."""
-        self.beginOutput()
-        for host, attributes in resolve_attributes(self.db, self.getHostnames(args)).items():
-            for name, found in sorted(attributes.items()):
-                self.addOutput(host, (name, found.value, found.source))
-        self.endOutput(header=("host", "attr", "value", "source"), trimOwner=False)
+        resolved = resolving_attributes(self.db, self.getHostnames(args))
+        self.showRows(
+            ("host", "attr", "value", "source"),
+            lambda: (
+                (host, name, found.value, found.source)
+                for host, attributes in resolved()
+                for name, found in sorted(attributes.items())
+            ),
+        )

@@ -1,9 +1,16 @@
 """`rocks report host attr`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.attributes.records import resolving_attributes
+
+if TYPE_CHECKING:
+    from rocks.inventory.attributes.rules import Resolved
 
 
 class Command(rocks.commands.Command):
@@ -36,16 +43,27 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the attributes of each host in the requested form."""
         selected = self.fillText("attr", "")
-        resolved = resolve_attributes(self.db, self.getHostnames(args))
-        values = {host: {name: of.value for name, of in found.items()} for host, found in resolved.items()}
+        hosts = self.getHostnames(args)
+        resolved = resolving_attributes(self.db, hosts)
         if self.fillFlag("pydict") and not selected:
-            self.addText("\n".join(repr(attributes) for attributes in values.values()))
-            return
-        self.beginOutput()
-        for host, attributes in values.items():
-            for line in [_value(attributes, selected)] if selected else _lines(attributes):
-                self.addOutput(host, line)
-        self.endOutput(padChar="")
+            self.addText("\n".join(repr(_values(found)) for _, found in resolved()))
+        elif selected or len(hosts) < 2:
+            self.beginOutput()
+            for host, found in resolved():
+                values = _values(found)
+                for line in [_value(values, selected)] if selected else _lines(values):
+                    self.addOutput(host, line)
+            self.endOutput(padChar="")
+        else:
+            self.showRows(
+                (),
+                lambda: ((host, line) for host, found in resolved() for line in _lines(_values(found))),
+                "",
+            )
+
+
+def _values(found: dict[str, Resolved]) -> dict[str, str]:
+    return {name: of.value for name, of in found.items()}
 
 
 def _value(attributes: dict[str, str], selected: str) -> str:
