@@ -12,7 +12,7 @@ import pytest
 
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
-from rocks.machine import start as vm_start
+from rocks.machine import converge
 from rocks.storage import configuration
 from rocks.storage.nas import bases, move_lines
 from rocks.storage.volumes import bases as image_bases
@@ -264,7 +264,7 @@ def test_the_machine_gets_its_name_by_a_seed(
         asked.extend(operation for requested in operations.values() for operation in requested)
         return hosts.perform_operations(database, fleet, operations, progress)
 
-    monkeypatch.setattr(vm_start, "perform_operations", perform)
+    monkeypatch.setattr(converge, "perform_operations", perform)
     start(storage, vm)
     (operation,) = asked
     assert (operation.seed.path, operation.seed.directory) == ("/images/named.seed", "/images")

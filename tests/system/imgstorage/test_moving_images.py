@@ -15,7 +15,7 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.live_moves import Arrive, Leave, Result
 from rocks.fleet.wire.requests import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
 from rocks.inventory import host_requests
-from rocks.machine import power as vm_power
+from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.machine.leases import takeover
 from rocks.machine.moves import live as live_moves
@@ -120,7 +120,7 @@ def played(
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
     for module in (vm_start, live_moves, live_move_ends, takeover):
         monkeypatch.setattr(module, "ask_facts", made.ask_facts)
-    for module in (vm_start, live_move_ends, takeover, vm_power):
+    for module in (converge, live_move_ends, takeover):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)
     monkeypatch.setattr(host_requests, "ask_facts", made.ask_facts)
     monkeypatch.setattr(live_moves, "move_live", made.move_live)

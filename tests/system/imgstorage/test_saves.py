@@ -15,7 +15,9 @@ from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.requests import StartDomain
 from rocks.inventory import host_requests
+from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.machine.host import saves
 from rocks.machine.host.hook import note_end
@@ -106,7 +108,8 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
                 yield host, HostError(f"{host} does not answer")
 
     def perform(database: Any, fleet: Fleet, operations: Any, progress: Any = None) -> Any:
-        is_first = not any(one.restores for requested in operations.values() for one in requested)
+        asked = [one for requested in operations.values() for one in requested]
+        is_first = all(isinstance(one, StartDomain) and not one.restores for one in asked)
         ask = hosts.perform_operations if is_first else host_requests.perform_operations
         return ask(database, fleet, operations, progress)
 
@@ -116,7 +119,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Fleet, "ask_each", ask_each)
     monkeypatch.setattr(vm_start, "ask_facts", host_requests.ask_facts)
-    monkeypatch.setattr(vm_start, "perform_operations", perform)
+    monkeypatch.setattr(converge, "perform_operations", perform)
     monkeypatch.setattr(machine.domains, "save", saved)
     monkeypatch.setattr(saves, "_is_there", lambda device: has_device(machine, device))
     yield found
