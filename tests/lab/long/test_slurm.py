@@ -9,8 +9,8 @@ import pytest
 from lab.nucleus import ALLOCATION, OPERATOR_COMMANDS, OWNER
 from tests.lab.image_site import GUEST, ImageSite
 from tests.lab.lab_site import LabSite
+from tests.lab.long.slurm_frontend import CONFIGURATION, SlurmFrontend
 from tests.lab.nucleus_site import HOSTS, URL, NucleusSite
-from tests.lab.slurm_frontend import CONFIGURATION, SlurmFrontend
 from tests.waiting import wait_until
 
 SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage")

@@ -39,7 +39,6 @@ SlurmctldLogFile={_FOLDER}/slurmctld.log
 AccountingStoragePass={_SOCKET}
 # emulated hosts
 MessageTimeout=60
-SlurmdTimeout=60
 KillWait=5
 """
 
