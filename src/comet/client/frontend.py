@@ -37,12 +37,14 @@ for node; do
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""
-# mkdir makes one of all that start it; by setsid it outlasts connections; kill ends what it left running
+# mkdir makes one of all that start it; by setsid it outlasts connections, and leads a group that `_STOP` ends, which is
+# known once its number is there; kill ends what it left running
 _START = f"""cd "$1" || exit 1
 mkdir .comet 2>/dev/null || exit 0
-setsid nohup sh -c 'sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2" \
-    >{OUTPUT} 2>&1 </dev/null &
-echo $! >.comet/new-pid; mv .comet/new-pid .comet/pid"""
+setsid nohup sh -c 'echo $$ >.comet/new-pid; mv .comet/new-pid .comet/pid
+sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2" >{OUTPUT} 2>&1 </dev/null &
+tries=100
+while [ ! -e .comet/pid ] && [ $tries -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done"""
 _LOOK = f"""cd "$1" || exit 1
 [ -e .comet/pid ] || sleep 2
 alive() {{ kill -0 "$(cat .comet/pid)" 2>/dev/null; }}
@@ -53,7 +55,9 @@ done
 state=lost; alive && state=running
 [ ! -e .comet/status ] || state=$(cat .comet/status)
 echo "$state"; tail -c "+$2" {OUTPUT} | head -c {LARGEST_PART}"""
-_STOP = """cd "$1" 2>/dev/null && [ -e .comet/pid ] && [ ! -e .comet/status ] || exit 0
+_STOP = """cd "$1" 2>/dev/null && [ -e .comet ] && [ ! -e .comet/status ] || exit 0
+[ -e .comet/pid ] || sleep 2
+[ -e .comet/pid ] || exit 0
 group=$(cat .comet/pid)
 for pause in 0.1 0.2 0.5 1 2; do
     kill -s TERM -- "-$group" 2>/dev/null || exit 0

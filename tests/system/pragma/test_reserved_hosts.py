@@ -35,16 +35,16 @@ DRAINED = "vm-without-job"
 
 
 class SlurmProcess(Process):
-    """As `Process`, of a site with Slurm; it also dies before or after a change in Slurm whose words `dies_at` has."""
+    """As `Process`, of a site with Slurm; it also dies before or after a change in Slurm that `dies_at` names."""
 
     def __init__(self, machines: MachineSite, pool: Pool, folder: Path, slurm: SlurmSite) -> None:
         self.slurm, self.machines = slurm, machines
         self.dies_at: tuple[str, bool] | None = None
         super().__init__(machines, pool, folder, BATCH)
 
-    def step(self, words: tuple[str, ...], act: Callable[[], Any]) -> Any:
-        """Do what the words say; die before it or after it, once."""
-        if self.dies_at is None or self.dies_at[0] not in " ".join(words):
+    def step(self, arguments: tuple[str, ...], act: Callable[[], Any]) -> Any:
+        """Act; die before it or after it, once."""
+        if self.dies_at is None or self.dies_at[0] not in " ".join(arguments):
             return act()
         is_before, self.dies_at = self.dies_at[1], None
         if not is_before:
@@ -146,7 +146,7 @@ def process(
     monkeypatch.setattr(
         made.executor,
         "run",
-        lambda words, seconds: made.step(("rocks", *words), lambda: rocks(words, seconds)),
+        lambda arguments, seconds: made.step(("rocks", *arguments), lambda: rocks(arguments, seconds)),
     )
     with started_slurm.checked_hosts():
         yield made
@@ -265,10 +265,10 @@ STEPS = (
 def test_a_process_that_is_killed_at_any_step_leaves_neither_job_nor_reservation(
     process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None], is_before: bool
 ) -> None:
-    for words in STEPS:
+    for arguments in STEPS:
         process.executor.calls.clear()
         number = process.reserve_now()
-        process.dies_at = words, is_before
+        process.dies_at = arguments, is_before
         process.begin()
         process.wait_for("running", number)
         assert machines.place("vm-dock-0") == OLD and "dock7" not in machines.rocks("list cluster").out
@@ -276,5 +276,5 @@ def test_a_process_that_is_killed_at_any_step_leaves_neither_job_nor_reservation
         process.wait_for("stopped", number)
         process.wait_until_slurm_has_nothing()
         nothing_is_left(machines)
-        assert process.dies_at is None, f"{words} was not called"
+        assert process.dies_at is None, f"{arguments} was not called"
         process.slurm.wait_until_idle()

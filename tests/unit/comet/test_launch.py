@@ -1,5 +1,6 @@
 """`comet launch` against a small server, with programs that stand for ssh and scp (`tests/contract/comet` compares)."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -243,7 +244,8 @@ def test_a_frontend_that_restarts_has_lost_the_command(
 
     def kill() -> None:
         (pid,) = it.root.glob(f"{ADDRESS}/comet-launch/*/.comet/pid")
-        os.killpg(int(pid.read_text()), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it was killed at the look before
+            os.killpg(int(pid.read_text()), signal.SIGKILL)
 
     while_it_runs(monkeypatch, kill)
     found = it.run()

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from rocks.storage.nas.hosts import event_of
 
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
@@ -13,6 +12,7 @@ from rocks.storage.host.engine import HostEngine
 from rocks.storage.life.events import HostDone, HostFailed
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.requests import HostRequest, LookAtCopy, MapRemote
+from rocks.storage.nas.host_requests import event_of
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
 

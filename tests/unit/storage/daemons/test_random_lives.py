@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
 from rocks.storage.host import device_handlers
 from rocks.storage.life.states import BLOCKED, UNMAPPED
-from rocks.storage.nas import hosts as nas_hosts
+from rocks.storage.nas import host_requests as nas_hosts
 from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of
@@ -35,7 +35,7 @@ class Life:
         self.holder: str | None = None
         self.token = 0
         self.is_mapped = False
-        self.is_kept = True
+        self.keeps_changes = True
         self.asked: dict[str, tuple[str, str]] = {}
         self.epoch, self.at_map = 0, self.guest.expected
         self.given_up: dict[str, int] = {}
@@ -126,11 +126,11 @@ class Life:
             elif kind == "unmap":
                 self.holder, self.is_mapped = None, False
             elif kind in ("yes", "no"):
-                self.is_kept = kind == "yes"
+                self.keeps_changes = kind == "yes"
         self.site.queues[REPLIES].clear()
 
     def configure(self) -> None:
-        """Changes of the guest are kept, or discarded: said while no host has the image."""
+        """Changes of the guest stay, or are discarded: decided while no host has the image."""
         if self.image is not None and self.image.state == UNMAPPED and not self.asked:
             value = self.order.choice(("yes", "yes", "no"))
             self.send(value, wire.SetZvolAttrs(ZVOL, (("persistent", value),)))
@@ -168,11 +168,11 @@ class Life:
         for name, queue in self.site.queues.items():
             if name == REPLIES or not queue:
                 continue
-            kept = [one for one in queue if one[0] == FRONTEND or self.order.random() < 0.7]
-            kept += [one for one in queue if self.order.random() < 0.3]
-            self.order.shuffle(kept)
+            left = [one for one in queue if one[0] == FRONTEND or self.order.random() < 0.7]
+            left += [one for one in queue if self.order.random() < 0.3]
+            self.order.shuffle(left)
             queue.clear()
-            queue.extend(kept)
+            queue.extend(left)
 
     def lose_records(self) -> None:
         """The NAS is installed anew over its pool."""
@@ -236,7 +236,7 @@ class Life:
                 del self.given_up[image.owner]
         writers = set(self.site.writers(ZVOL)) - self.given_up.keys()
         assert len(writers) <= 1, f"{writers} can write"
-        if (image.epoch != self.epoch or image.state == UNMAPPED) and not self.is_kept:
+        if (image.epoch != self.epoch or image.state == UNMAPPED) and not self.keeps_changes:
             self.guest.expected = self.at_map
         if image.epoch != self.epoch:
             self.epoch, self.at_map = image.epoch, self.guest.expected
