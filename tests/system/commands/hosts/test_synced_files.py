@@ -73,7 +73,7 @@ def test_virtual_machines_are_left_out(hosts: Site) -> None:
         " WHERE v.Name = 'vm-0-0' AND p.Name = %s",
         [HOST],
     )
-    assert "it is a virtual machine" in hosts.refused("sync users vm-0-0")
+    assert "vm-0-0 is a virtual machine" in hosts.refused("sync users vm-0-0")
     assert "vm-0-0" not in hosts.rocks("sync host sec_attr").err
 
 
