@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +18,16 @@ from typing import Any, Callable, Optional
 
 from comet.cli.computesets import only_allocation
 from comet.cli.context import Context, number, warn
-from comet.cli.output import safe, show
+from comet.cli.output import show, show_text
 from comet.cli.parser import WAIT_SECONDS
-from comet.client.errors import CometError, OperationFailedError, RefusedError, UnreachableError, UsageError
+from comet.client.errors import (
+    CometError,
+    NotFoundError,
+    OperationFailedError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+)
 from comet.client.frontend import LARGEST_PART, Frontend
 from comet.client.launch_state import Group, Launch
 from comet.client.launchers import OUTPUT, read_launcher
@@ -33,6 +40,8 @@ PAUSE_SECONDS = 1.0
 _COPY_SECONDS = 6 * 3600.0
 _KEY_SECONDS = 23 * 3600
 """So long a Nucleus surely knows the key of a request: it does for a day."""
+_REFUSALS = ("not-enough-nodes", "quota-exceeded", "bad-allocation", "unknown-cluster")
+"""Problems of the request itself, after whose answer no computeset of its key is there."""
 _RESERVE_BYTES = 64 << 20
 _INTERRUPTED = 130
 
@@ -56,7 +65,7 @@ def _planned(context: Context, group: Group, folder: Path, count: Optional[int])
     """A new launch, after all checks that need no computeset; its folder on the frontend is there."""
     launcher = read_launcher(folder, count)
     target = Path.cwd() / f"{group.name}-results"
-    if target.exists():
+    if os.path.lexists(target):
         raise UsageError(
             f"the results would go to {target}, which exists: remove it, or choose another --group"
         )
@@ -149,7 +158,10 @@ class _Run:
         if it.step in ("start", "wait", "copy", "run"):
             try:
                 self._work()
-            except (CometError, OSError, KeyboardInterrupt) as error:
+            except (
+                Exception,
+                KeyboardInterrupt,
+            ) as error:  # whatever happens here must not keep the computeset
                 if it.step == "start" and not isinstance(error, KeyboardInterrupt):
                     raise
                 is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -205,7 +217,8 @@ class _Run:
                 f"{error}. The computeset may have been started: the same command again continues"
             ) from error
         except CometError as error:
-            if self.is_new or isinstance(error, RefusedError):
+            # a repetition may be refused before Nucleus looks at the key: then the computeset may be there
+            if self.is_new or error.slug in _REFUSALS:
                 self._forget()
             raise
         it.computeset = started.computeset
@@ -225,15 +238,9 @@ class _Run:
     def _follow_command(self) -> None:
         """Print what the command prints, until it ends. OperationFailedError if it fails or cannot go on."""
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        offset, is_line_end, watched, is_started, state, text = (
-            0,
-            True,
-            time.monotonic(),
-            False,
-            "running",
-            b"",
-        )
-        while state == "running" or len(text) == LARGEST_PART:
+        offset, is_line_end, watched, is_started = 0, True, time.monotonic(), False
+        state, text = "running", b""
+        while state == "running":
             try:
                 if not is_started:
                     self.frontend.start(self.launch.launcher.command)
@@ -243,14 +250,16 @@ class _Run:
                 self._say(f"{error}; trying again")
                 state, text = "running", b""
             offset, is_line_end = offset + len(text), text.endswith(b"\n") if text else is_line_end
-            _print(decode(text))
+            show_text(decode(text))
             if state == "running":
                 if time.monotonic() - watched >= WATCH_SECONDS:
                     self._demand_running()
                     watched = time.monotonic()
                 time.sleep(PAUSE_SECONDS / 2)
         if not is_line_end:
-            _print("\n")
+            show_text("\n")
+        if len(text) == LARGEST_PART:  # the computeset does not wait for that
+            self._say(f"the rest of what it printed is in the file {OUTPUT} of its results")
         if state == "lost":
             raise OperationFailedError("the command was ended from outside, or the frontend was restarted")
         if state != "0":
@@ -261,9 +270,13 @@ class _Run:
         it = self.launch
         try:
             one = self.client.computeset(it.computeset or 0)
-        except UnreachableError:
+        except CometError as error:
+            if isinstance(error, NotFoundError):
+                raise
             if time.time() > it.ends_at:
                 raise OperationFailedError(f"the walltime of computeset {it.computeset} has passed") from None
+            if not isinstance(error, UnreachableError):  # a token that has ended; too many requests
+                self._say(f"{error}; the command goes on")
             return
         if one.state != "running":
             reason = f" ({one.end_reason})" if one.end_reason else ""
@@ -289,7 +302,10 @@ class _Run:
             self._forget()
             return
         if it.problem:
-            self._try(self.frontend.stop)
+            try:
+                self.frontend.stop()
+            except CometError as error:
+                self._warn(f"the command may run on at {self.frontend.login}: {error}")
         self._to("fetch")
 
     def _end_set(self, chosen: int) -> None:
@@ -316,7 +332,7 @@ class _Run:
     def _fetch(self) -> None:
         it, target = self.launch, Path(self.launch.results)
         try:
-            if not target.exists():  # else it was fetched, as a whole
+            if not (it.fetched and target.exists() and target.stat().st_ino == it.fetched):
                 self._fetch_into(target)
         except (CometError, OSError) as error:
             raise OperationFailedError(
@@ -339,7 +355,13 @@ class _Run:
             raise OperationFailedError(
                 f"they have {size >> 20} MB, and {free >> 20} MB are free in {target.parent}"
             )
-        self.frontend.fetch(list(sizes), target, _COPY_SECONDS)
+        if os.path.lexists(target):
+            raise OperationFailedError(f"{target} is there now: move it away")
+        part = target.with_name(f".{target.name}.comet-part")
+        self.frontend.fetch(list(sizes), part, _COPY_SECONDS)
+        self.launch.fetched = part.stat().st_ino
+        self.group.save(self.launch)
+        part.replace(target)
 
     def _show_outcome(self) -> int:
         it, name = self.launch, self.group.name
@@ -375,9 +397,3 @@ class _Run:
     def _warn(self, message: str) -> None:
         with contextlib.suppress(OSError):
             warn(message)
-
-
-def _print(text: str) -> None:
-    """What a command printed, without what a terminal obeys."""
-    sys.stdout.write("\n".join("\t".join(safe(it) for it in line.split("\t")) for line in text.split("\n")))
-    sys.stdout.flush()

@@ -31,6 +31,14 @@ def safe(text: str) -> str:
     return "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in text)
 
 
+def show_text(text: str) -> None:
+    """Print what another program printed, without what a terminal obeys, and as far as it has the letters."""
+    safe_text = "\n".join("\t".join(safe(it) for it in line.split("\t")) for line in text.split("\n"))
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(safe_text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
 def tabbed(*parts: str) -> str:
     """A line of parts that are safe each, with tabs between them."""
     return "\t".join(safe(it) for it in parts)

@@ -10,6 +10,7 @@ import ipaddress
 import shlex
 import shutil
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,35 +38,43 @@ for node; do
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""
+# the leader's number counts as long as it is that process, of this boot: numbers come again
+_ALIVE = """alive() {
+    read -r group begin boot <.comet/pid && [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
+        [ "$begin" = "$(cut -d ' ' -f 22 "/proc/$group/stat" 2>/dev/null)" ]
+}"""
 # mkdir makes one of all that start it; by setsid it outlasts connections, and leads a group that `_STOP` ends, which is
 # known once its number is there; kill ends what it left running
 _START = f"""cd "$1" || exit 1
-mkdir .comet 2>/dev/null || exit 0
-setsid nohup sh -c 'echo $$ >.comet/new-pid; mv .comet/new-pid .comet/pid
+mkdir .comet 2>/dev/null || {{ [ -d .comet ]; exit; }}
+setsid nohup sh -c 'echo "$$ $(cut -d " " -f 22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >.comet/new-pid
+mv .comet/new-pid .comet/pid
 sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2" >{OUTPUT} 2>&1 </dev/null &
 tries=100
 while [ ! -e .comet/pid ] && [ $tries -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done"""
+_MARK = b"comet-launch "
+"""Before the state: a shell may print when it begins."""
 _LOOK = f"""cd "$1" || exit 1
 [ -e .comet/pid ] || sleep 2
-alive() {{ kill -0 "$(cat .comet/pid)" 2>/dev/null; }}
+{_ALIVE}
 tries=$(($3 * 2))
 while [ $tries -gt 0 ] && [ ! -e .comet/status ] && alive && [ "$(wc -c <{OUTPUT})" -lt "$2" ]; do
     sleep 0.5; tries=$((tries - 1))
 done
 state=lost; alive && state=running
 [ ! -e .comet/status ] || state=$(cat .comet/status)
-echo "$state"; tail -c "+$2" {OUTPUT} | head -c {LARGEST_PART}"""
-_STOP = """cd "$1" 2>/dev/null && [ -e .comet ] && [ ! -e .comet/status ] || exit 0
+echo "{_MARK.decode()}$state"; tail -c "+$2" {OUTPUT} | head -c {LARGEST_PART}"""
+_STOP = f"""cd "$1" 2>/dev/null && [ -e .comet ] && [ ! -e .comet/status ] || exit 0
 [ -e .comet/pid ] || sleep 2
-[ -e .comet/pid ] || exit 0
-group=$(cat .comet/pid)
+{_ALIVE}
+alive || exit 0
 for pause in 0.1 0.2 0.5 1 2; do
     kill -s TERM -- "-$group" 2>/dev/null || exit 0
     sleep $pause
 done
 kill -s KILL -- "-$group" 2>/dev/null || exit 0"""
 _SIZES = """cd "$1" && shift && for name; do
-    if [ -e "$name" ]; then du -sk --apparent-size "$name"; else echo "- $name"; fi
+    if [ -e "$name" ]; then du -sk --apparent-size "$name"; fi
 done"""
 
 
@@ -105,7 +114,11 @@ class Frontend:
         It is held back until there is something to say, for so many seconds.
         """
         answer = self._ask(_LOOK, str(offset + 1), str(seconds), seconds=_DEADLINE_SECONDS + seconds)
-        state, _, text = answer.partition(b"\n")
+        state, _, text = answer.partition(_MARK)[2].partition(b"\n")
+        if not state:
+            raise OperationFailedError(
+                f"{self.login} does not run what it is asked by SSH, but prints something else"
+            )
         return state.decode("ascii", "replace"), text
 
     def stop(self) -> None:
@@ -114,26 +127,43 @@ class Frontend:
 
     def sizes(self, names: Sequence[str]) -> dict[str, int]:
         """Bytes of the files and folders that are there."""
-        lines = [
-            it.split(None, 1) for it in self._ask(_SIZES, *names).decode("ascii", "replace").splitlines()
-        ]
-        return {it[1]: int(it[0]) * 1024 for it in lines if it[0].isdigit()}
+        lines = self._ask(_SIZES, *names).decode("ascii", "replace").splitlines()
+        found = (line.partition("\t") for line in lines)
+        return {name: int(size) * 1024 for size, _, name in found if size.isdigit() and name in names}
 
-    def fetch(self, names: Sequence[str], target: Path, seconds: float) -> None:
-        """Copy files and folders into a new folder, which is there as a whole or not at all."""
-        part = target.with_name(f".{target.name}.comet-part")
+    def fetch(self, names: Sequence[str], part: Path, seconds: float) -> None:
+        """Copy files and folders, with links as they are, into a folder, which is made anew."""
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        self._copy([f"{self.copies}/{name}" for name in names], str(part), seconds)
-        part.replace(target)
+        if not names:
+            return
+        unpack = ("tar", "-x", "-f", "-", "-C", str(part), "--no-same-owner")
+        pack = self._command('cd "$1" && shift && tar -c -f - -- "$@"', *names)
+        with tempfile.TemporaryFile() as errors:
+            with subprocess.Popen(
+                pack, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            ) as sender:
+                try:
+                    done = subprocess.run(
+                        unpack, stdin=sender.stdout, stderr=errors, timeout=seconds, check=False
+                    )
+                except subprocess.TimeoutExpired:
+                    sender.kill()
+                    raise UnreachableError(f"{self.login}: not copied in {seconds:g} s") from None
+            errors.seek(0)
+            self._demand(f"ssh {self.login}", sender.returncode or done.returncode, errors.read())
 
     def remove(self) -> None:
         """The folder with all that is in it."""
         self._ask('rm -rf "$1"')
 
     def _ask(self, script: str, *arguments: str, seconds: float = _DEADLINE_SECONDS) -> bytes:
+        return self._run(self._command(script, *arguments), seconds)
+
+    def _command(self, script: str, *arguments: str) -> list[str]:
+        """The program that runs a script of the shell there, in no folder, with the launch's as its first argument."""
         line = shlex.join(["sh", "-c", script, "comet", self.folder, *arguments])
-        return self._run(["ssh", *_OPTIONS, self.login, line], seconds)
+        return ["ssh", *_OPTIONS, self.login, line]
 
     def _copy(self, sources: Sequence[str], target: str, seconds: float) -> None:
         self._run(["scp", "-q", "-r", "-p", *_OPTIONS, *sources, target], seconds)
@@ -150,10 +180,12 @@ class Frontend:
             raise OperationFailedError(
                 f"{command[0]} cannot be run: {error}. Install OpenSSH's client"
             ) from error
-        if done.returncode == 0:
-            return done.stdout
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
-            f"exit status {done.returncode}"
-        ]
-        kind = UnreachableError if done.returncode == 255 else OperationFailedError
-        raise kind(f"{what}: {'; '.join(lines[-2:])}")
+        self._demand(what, done.returncode, done.stderr)
+        return done.stdout
+
+    def _demand(self, what: str, status: int, errors: bytes) -> None:
+        """Raise what a program that failed has printed last."""
+        if status:
+            lines = errors.decode("utf-8", "replace").strip().splitlines() or [f"exit status {status}"]
+            kind = UnreachableError if status == 255 else OperationFailedError
+            raise kind(f"{what}: {'; '.join(lines[-2:])}")

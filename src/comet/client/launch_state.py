@@ -51,6 +51,8 @@ class Launch:
     has_run: bool = False
     problem: str = ""
     status: int = 0
+    fetched: int = 0
+    """The inode of the folder that the results came into, before it gets its name; 0 until then."""
 
 
 class Group:
@@ -83,7 +85,10 @@ class Group:
         """The launch of the group; None if there is none. UsageError for a file that is none of ours."""
         try:
             document = json.loads(self.path.read_text("utf-8"))
-            return Launch(launcher=launcher_of(document.pop("launcher")), **document)
+            found = Launch(launcher=launcher_of(document.pop("launcher")), **document)
+            if found.step not in STEPS:
+                raise ValueError(f"its step {found.step!r} is of another version of comet")
+            return found
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

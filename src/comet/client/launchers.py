@@ -29,6 +29,7 @@ NODES, OUTPUT = "nodes", "output"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_LONGEST_COMMAND = 64_000
 _KEYS = {"nodes": int, "walltime": str, "files": list, "command": str, "results": list, "user": str}
 _KINDS = {int: "a number", str: "text in quotes", list: "a list of names in quotes"}
 
@@ -61,6 +62,10 @@ def read_launcher(folder: Path, count: Optional[int] = None) -> Launcher:
         raise UsageError(f"{path}: {values['nodes']} nodes launch nothing; give at least 1 (nodes, or -n N)")
     if not values["command"].strip() or not values["command"].replace("\n", "").isprintable():
         raise UsageError(f"{path}: command is empty, or has control characters")
+    if len(values["command"].encode()) > _LONGEST_COMMAND:
+        raise UsageError(
+            f"{path}: command is longer than {_LONGEST_COMMAND} bytes: give it as a script in files"
+        )
     if not _USER.fullmatch(values["user"]):
         raise UsageError(f"{path}: '{values['user']}' is not a user's name")
     for name in values["files"]:
@@ -100,7 +105,7 @@ def _check_name(path: Path, name: str) -> None:
 
 
 def _check_file(path: Path, name: str) -> None:
-    """It is there, and no link in it leads out of the launcher's folder."""
+    """It is there, with files, folders, and links to files in the launcher's folder alone."""
     _check_name(path, name)
     folder = path.parent.resolve()
     top = folder / name
@@ -108,5 +113,13 @@ def _check_file(path: Path, name: str) -> None:
         raise UsageError(f"{path}: there is no {name} in {folder}")
     found = [top, *(Path(where) / it for where, inner, files in os.walk(top) for it in (*inner, *files))]
     for it in found:
-        if folder not in it.resolve().parents:
-            raise UsageError(f"{path}: {it} leads out of the launcher's folder, to {it.resolve()}")
+        try:
+            place = it.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"{path}: {it} leads nowhere: {error}") from error
+        if folder not in place.parents:
+            raise UsageError(f"{path}: {it} leads out of the launcher's folder, to {place}")
+        if it.is_symlink() and place.is_dir():
+            raise UsageError(f"{path}: {it} is a link to a folder: put the folder in its place")
+        if not place.is_file() and not place.is_dir():
+            raise UsageError(f"{path}: {it} is neither a file nor a folder")
