@@ -14,10 +14,10 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
-from comet.cli.computesets import only_allocation
 from comet.cli.context import Context, number, warn
+from comet.cli.launch_plan import demand_same, frontend_of, planned
 from comet.cli.output import show, show_text
 from comet.cli.parser import WAIT_SECONDS
 from comet.client.errors import (
@@ -28,10 +28,10 @@ from comet.client.errors import (
     UnreachableError,
     UsageError,
 )
-from comet.client.frontend import LARGEST_PART, Frontend
+from comet.client.frontend import LARGEST_PART
 from comet.client.launch_state import Group, Launch
 from comet.client.launchers import OUTPUT, read_launcher
-from comet.client.records import ClusterRecord
+from comet.client.records import Computeset
 
 BOOT_SECONDS = 900.0
 END_SECONDS = 600.0
@@ -52,75 +52,15 @@ def launch(context: Context) -> int:
     count = context.option("count")
     expected = None if count is None else number(str(count), "a number of computes")
     context.client.cache = None  # a change is never decided by the cache
+    if not group.path.exists():
+        read_launcher(folder, expected)
     with group.locked(), _signals():
         found = group.load()
         if found is None:
-            found = _planned(context, group, folder, expected)
+            found = planned(context, group, folder, expected)
         else:
-            _demand_same(context, group, found, folder, expected)
+            demand_same(context, group, found, folder, expected)
         return _Run(context, group, found).go()
-
-
-def _planned(context: Context, group: Group, folder: Path, count: Optional[int]) -> Launch:
-    """A new launch, after all checks that need no computeset; its folder on the frontend is there."""
-    launcher = read_launcher(folder, count)
-    target = Path.cwd() / f"{group.name}-results"
-    if os.path.lexists(target):
-        raise UsageError(
-            f"the results would go to {target}, which exists: remove it, or choose another --group"
-        )
-    cluster = _cluster(context)
-    front = cluster.frontend
-    if front is None:
-        raise RefusedError(f"cluster {cluster.name} has no frontend, by which its computes are reached")
-    allocation = context.option("allocation") or only_allocation(context, cluster.name)
-    endpoint = context.client.endpoint
-    found = Launch(
-        *(endpoint.url, endpoint.username, launcher, cluster.name, allocation),
-        *(front.pub_ip or front.name, str(target)),
-    )
-    frontend = _frontend(group, found)
-    try:
-        frontend.prepare()
-    except UnreachableError as error:
-        raise UnreachableError(
-            f"{error}. Is the frontend on (comet power on {cluster.name}), and does ssh {frontend.login} ask nothing?"
-        ) from error
-    return found
-
-
-def _cluster(context: Context) -> ClusterRecord:
-    """The chosen cluster, or the only one."""
-    chosen = context.option("cluster")
-    if chosen is not None:
-        return context.client.cluster(chosen)
-    found = context.client.clusters()
-    if len(found) != 1:
-        names = ", ".join(it.name for it in found)
-        raise UsageError(f"choose a cluster with --cluster=NAME: {names}" if found else "you have no cluster")
-    return found[0]
-
-
-def _demand_same(context: Context, group: Group, found: Launch, folder: Path, count: Optional[int]) -> None:
-    """UsageError where the group is that of another launch."""
-    endpoint, cluster = context.client.endpoint, context.option("cluster")
-    was = None
-    if (found.endpoint, found.username) != (endpoint.url, endpoint.username):
-        was = f"at {found.endpoint} as {found.username or 'the user of a token'}"
-    elif found.launcher.folder != str(folder.resolve()):
-        was = f"from {found.launcher.folder}"
-    elif count not in (None, found.launcher.nodes):
-        was = f"with {found.launcher.nodes} nodes"
-    elif cluster is not None and cluster.casefold() != found.cluster.casefold():
-        was = f"on {found.cluster}"
-    if was:
-        raise UsageError(
-            f"group {group.name} was launched {was}: choose another --group, or launch it so again"
-        )
-
-
-def _frontend(group: Group, it: Launch) -> Frontend:
-    return Frontend(it.launcher.user, it.address, f"comet-launch/{group.name}.{it.key[:8]}")
 
 
 @contextlib.contextmanager
@@ -146,7 +86,7 @@ class _Run:
 
     def __init__(self, context: Context, group: Group, it: Launch) -> None:
         self.context, self.client, self.group, self.launch = context, context.client, group, it
-        self.frontend = _frontend(group, it)
+        self.frontend = frontend_of(group, it)
         self.is_new = not group.path.exists()
         self.client.connection.report = self._say
         self._off: set[str] = set()
@@ -188,6 +128,7 @@ class _Run:
         chosen = it.computeset or 0
         if it.step == "wait":
             one = self.context.new_waiter(self.context.option("wait", WAIT_SECONDS)).running(chosen)
+            it.created = one.created
             it.nodes, it.ends_at = [node.name for node in one.computes], time.time() + 60 * launcher.walltime
             self._to("copy")
         if it.step == "copy":
@@ -196,6 +137,7 @@ class _Run:
             self.frontend.send(Path(launcher.folder), launcher.files, max(1.0, it.ends_at - time.time()))
             it.has_run = True
             self._to("run")
+        self._look_whether_own()
         self._say(f"the command runs on {it.cluster}, for {', '.join(it.nodes)}")
         self._follow_command()
 
@@ -278,6 +220,7 @@ class _Run:
             if not isinstance(error, UnreachableError):  # a token that has ended; too many requests
                 self._say(f"{error}; the command goes on")
             return
+        self._demand_own(one)
         if one.state != "running":
             reason = f" ({one.end_reason})" if one.end_reason else ""
             raise OperationFailedError(
@@ -287,6 +230,23 @@ class _Run:
         lost, self._off = sorted(off & self._off), off
         if lost:
             raise OperationFailedError(f"{', '.join(lost)} of computeset {one.id} went off")
+
+    def _look_whether_own(self) -> None:
+        """As `_demand_own`, where the server says it; the command may have ended with its computeset."""
+        try:
+            one = self.client.computeset(self.launch.computeset or 0)
+        except NotFoundError:
+            raise
+        except CometError:
+            return
+        self._demand_own(one)
+
+    def _demand_own(self, one: Computeset) -> None:
+        """OperationFailedError for another computeset of the same number, as of a site that was made anew."""
+        if self.launch.created not in (None, one.created):
+            raise OperationFailedError(
+                f"computeset {one.id} is another one than this launch started; remove {self.group.path}"
+            )
 
     def _end(self) -> None:
         """The computeset, then the command that was not at its end."""
@@ -314,6 +274,7 @@ class _Run:
         while time.monotonic() < until:
             try:
                 one = self.client.computeset(chosen)
+                self._demand_own(one)
                 if one.ended or one.state == "ending":
                     self._say(f"computeset {chosen} is {one.state}")
                     return

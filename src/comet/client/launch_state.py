@@ -46,6 +46,7 @@ class Launch:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked_at: float = field(default_factory=time.time)
     computeset: Optional[int] = None
+    created: Optional[str] = None
     nodes: list[str] = field(default_factory=list)
     ends_at: float = 0.0
     has_run: bool = False

@@ -111,7 +111,7 @@ def clone_clusters(
     vm_inventory.lock_inventory(database)
     present = members(database, names)
     missing = [name for name in names if name not in present]
-    addresses = _addresses(database, parameters, names, missing)
+    addresses = _addresses(database, parameters, names, missing, shape.gateway)
     known = {vm.name: vm for vm in table.load_vms(database, [name for name in names if name in present])}
     copied = attributes.read_attributes(
         database, "host", [shape.frontend.name, *(vm.name for vm in shape.computes)]
@@ -269,7 +269,11 @@ def _names(parameters: CloneParameters) -> list[str]:
 
 
 def _addresses(
-    database: Database, parameters: CloneParameters, names: Sequence[str], missing: Sequence[str]
+    database: Database,
+    parameters: CloneParameters,
+    names: Sequence[str],
+    missing: Sequence[str],
+    gateway: str | None,
 ) -> Mapping[str, str]:
     """Frontend → its public address, for the clones that are missing. StateError when there are too few."""
     if len(parameters.addresses) == len(names):
@@ -280,7 +284,7 @@ def _addresses(
             f'unknown network "{printable(PUBLIC_NETWORK)}"; rocks list network shows all networks'
         )
     subnet = networks[PUBLIC_NETWORK][1]
-    used = vm_inventory.read_inventory(database, []).ips
+    used = {*vm_inventory.read_inventory(database, []).ips, *([gateway] if gateway else [])}
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])
     return dict(zip(missing, found, strict=True))
 

@@ -118,6 +118,10 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     check_sizes(images, new)
     check_addition(database, [vm.name for vm in new])
     gateway = parameters.gateway or _site_gateway(frontends)
+    if gateway == parameters.ip:
+        raise UserError(
+            f"The ip address {parameters.ip} is the gateway of the frontend; give another address, or gateway="
+        )
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, host_vlans)

@@ -30,6 +30,9 @@ class Ann:
         (folder / "work").mkdir()
         (folder / "work" / "launcher.toml").write_text(LAUNCHER)
 
+    def switch_frontend_on(self) -> None:
+        assert self.day.comet("ann", "power", "on", "vc2", "--wait=300").status == 0
+
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-S", "-m", "comet", "launch", "work", "--group=g"],
@@ -64,6 +67,7 @@ def ann(day: Site, tmp_path: Path) -> Ann:
 
 def test_a_launch_that_is_killed_has_one_computeset_which_ends(ann: Ann) -> None:
     with ann.day.at_work():
+        ann.switch_frontend_on()
         process = ann.start()
         ann.wait_for("begun")
         process.kill()
@@ -82,6 +86,7 @@ def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(an
     """The state says that the request may have been sent; the server has answered it."""
     state = ann.day.folder / "ann" / ".local" / "state" / "comet" / "launch" / "g.json"
     with ann.day.at_work():
+        ann.switch_frontend_on()
         process = ann.start()
         until = time.monotonic() + patience(60)
         while not ann.sets():

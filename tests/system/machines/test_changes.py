@@ -143,7 +143,8 @@ def test_what_cannot_change_now_waits_for_the_next_start(running: MachineSite) -
     assert fact is not None and (fact.memory_mb, fact.cpus) == (64, 1)
     running.run(f"set host cpus {OLD} 2")
     assert running.run("set host vm g cpus=127").strip() == (
-        f"g keeps its CPUs: 127 are recorded, and {OLD} has 2; rocks set host vm g cpus=2"
+        f"g runs on with 1 CPUs, and does not start again: 127 are recorded, and {OLD} has 2; "
+        "rocks set host vm g cpus=2"
     )
 
 

@@ -42,7 +42,7 @@ class Launching:
         return [str(it["state"]) for it in self.server.sets.values()]
 
     def left_on_frontend(self) -> list[Path]:
-        return list((self.root / ADDRESS / "comet-launch").iterdir())
+        return list(self.root.glob(f"{ADDRESS}/comet-launch/*"))
 
 
 @pytest.fixture
@@ -53,4 +53,5 @@ def it(comet: Comet, folder: Path, server: NucleusServer, monkeypatch: pytest.Mo
     monkeypatch.setattr(launch, "PAUSE_SECONDS", 0.01)
     # where no init collects ended processes, they seem to live on
     monkeypatch.setattr(frontend, "_STOP", frontend._STOP.replace("0.2 0.5 1 2", ""))
+    server.clusters[0]["frontend"]["power"] = "on"
     return Launching(comet, folder, server)

@@ -41,7 +41,10 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     (it.folder / "second-results").mkdir()
     (it.root / "away" / ADDRESS).touch()
     away = it.run()
-    assert away.status == 6 and "comet power on vc2" in away.err and f"ssh root@{ADDRESS}" in away.err
+    assert away.status == 6 and "vc2 is on: does ssh" in away.err and f"ssh root@{ADDRESS}" in away.err
+    it.server.clusters[0]["frontend"]["power"] = "off"
+    assert "vc2 is off" in it.run().err
+    it.server.clusters[0]["frontend"]["power"] = "on"
     assert it.run("--group=second").status == it.run("--group=../x").status == 2
     it.server.clusters.append({**it.server.clusters[0], "name": "vc3"})
     several = it.run()
@@ -49,7 +52,7 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     assert it.run("--cluster=vc9").status == 4
     (it.root / "away" / ADDRESS).unlink()
     refused = it.run("--cluster=vc2", "-n", "5")
-    assert (refused.status, refused.err) == (5, "4 computes of vc2 are available\n")
+    assert (refused.status, refused.err) == (2, "5 nodes are asked for, and vc2 has 4\n")
     assert it.server.sets == {} and it.left_on_frontend() == []
     assert it.run("--cluster=vc2").status == 0, "a refusal is not the end of a group"
 

@@ -31,6 +31,7 @@ def programs(folder: Path, server: NucleusServer, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(launch, "PAUSE_SECONDS", 0.01)
+    server.clusters[0]["frontend"]["power"] = "on"
     return found
 
 

@@ -225,6 +225,7 @@ ADD_CLUSTER_REFUSES = [
     ((IP, "2", "vlan=4095"), "Vlan ID (4095) must be an integer"),
     ((IP, "2", "subnet=absent"), 'unknown network "absent"'),
     ((IP, "2", "gateway=here"), "The ip address here is invalid"),
+    ((IP, "2", f"gateway={IP}"), f"The ip address {IP} is the gateway of the frontend"),
     ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),
     ((IP, "2", "container-hosts=no%"), '"no%" matches no host; see rocks list host'),
     ((IP, "2", "container-hosts=old"), "host old is a virtual machine and cannot run others"),

@@ -73,8 +73,8 @@ def plan_cpus(live: DomainDocument, requested: DomainDocument, cpus: int, host: 
     name, planned = live.name, requested.cpus
     if planned > cpus:
         return _note(
-            f"{name} keeps its CPUs: {planned} are recorded, and {host or 'this host'} has {cpus}; rocks set host vm "
-            f"{name} cpus={cpus}"
+            f"{name} runs on with {live.cpus} CPUs, and does not start again: {planned} are recorded, and "
+            f"{host or 'this host'} has {cpus}; rocks set host vm {name} cpus={cpus}"
         )
     if planned == live.cpus:
         return OperationPlan()

@@ -67,7 +67,7 @@ def test_a_link_that_an_interrupted_change_left_down_is_set_up_and_others_go() -
         (
             document(cpus=3),
             {"cpus": True},
-            "a keeps its CPUs: 3 are recorded, and vmc-0-0 has 2; rocks set host",
+            "a runs on with 1 CPUs, and does not start again: 3 are recorded, and vmc-0-0 has 2; rocks set host",
         ),
         (document(memory_mb=32), {"memory": True}, "memory is not taken from a guest that runs"),
         (
