@@ -57,8 +57,11 @@ def _commands_like(text: str, program: str) -> str:
 
     group = tuple(program.split()[1:])
     paths = [it.path for it in COMMANDS if it.path[: len(group)] == group]
-    near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1)
-    return " or ".join(f"comet {' '.join(path)}" for path in paths if near and near[0] in path[len(group) :])
+    near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1, 0.7)
+    found = [f"comet {' '.join(path)}" for path in paths if near and near[0] in path[len(group) :]]
+    is_about = re.compile(rf"\b{re.escape(text)}\b", re.IGNORECASE).search
+    about = [f"comet {' '.join(it.path)}" for it in COMMANDS if not group and is_about(it.help)]
+    return " or ".join((found or about)[:3])
 
 
 def _options_like(text: str) -> str:
