@@ -1,8 +1,8 @@
-"""Have the hosts of machines do what a command asks: stop, pause, resume, save, change, and the request of a start.
+"""Have the hosts of machines do what a command asks: stop, pause, resume, save, change.
 
 What is asked of each machine is decided by its record and its lease. What is meant is recorded and committed before any
 host is asked (decision 2). Each host gets one request, all at once, and what it reports is recorded. The caller has
-locked the machines; each has its own outcome.
+locked the machines; each has its own outcome. A start, which decides more, uses `ask_hosts` alone.
 """
 
 from __future__ import annotations
@@ -33,8 +33,16 @@ class Asked(NamedTuple):
     operation: Operation
 
 
-class Verb:
-    """What a command asks of machines. Its methods are called in this order; those of the base record nothing."""
+class Settler:
+    """What becomes of an outcome that a host reports."""
+
+    def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
+        """The notes of a machine's outcome. RocksError when it failed."""
+        return notes_of(outcome)
+
+
+class Verb(Settler):
+    """What a command asks of machines: `request`, `intend`, `settle`, `record`, in this order."""
 
     def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked | None:
         """What is asked of the machine's host; None when nothing is to be done. RocksError: the machine fails."""
@@ -42,10 +50,6 @@ class Verb:
 
     def intend(self, database: Database, asked: Sequence[Asked]) -> None:
         """Record what is meant; it is committed before a host is asked."""
-
-    def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
-        """The notes of a machine's outcome. RocksError when it failed."""
-        return notes_of(outcome)
 
     def record(self, database: Database, outcomes: Outcomes) -> None:
         """Record what the hosts reported; it is committed."""
@@ -84,11 +88,11 @@ def ask_hosts(
     database: Database,
     fleet: Fleet,
     asked: Iterable[Asked],
-    verb: Verb,
+    settler: Settler,
     outcomes: Outcomes,
     progress: Progress | None = None,
 ) -> None:
-    """Have the hosts do what is asked, and add each outcome, as the verb settles it, when its host has answered."""
+    """Have the hosts do what is asked, and add each outcome, as it is settled, when its host has answered."""
     by_host: dict[str, list[Operation]] = {}
     by_name: dict[str, Asked] = {}
     for one in asked:
@@ -96,7 +100,7 @@ def ask_hosts(
         by_name[one.operation.name] = one
     for name, outcome in perform_operations(database, fleet, by_host, progress):
         with outcomes.of(name):
-            outcomes.done[name] = verb.settle(by_name[name], outcome)
+            outcomes.done[name] = settler.settle(by_name[name], outcome)
 
 
 def running_place(vm: VirtualMachine, lease: Lease | None) -> str:

@@ -6,12 +6,12 @@ A lease is released when its host reports that the domain is gone.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopDomain
+from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopAction, StopDomain
 from rocks.inventory.host_requests import error_of, is_silent, notes_of
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.requests import OperationOutcome, StopAction
+    from rocks.fleet.wire.requests import OperationOutcome
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
     from rocks.machine.leases.takeover import Report
 
 
-ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
+ACTIONS: tuple[StopAction, ...] = get_args(StopAction)
 
 
 def read_action(text: str) -> StopAction:
@@ -118,8 +118,8 @@ class _Stop(Verb):
             if lease.state == SAVED and not self.stop.ends_domain:
                 raise must_be_restored(lease)
         place = running_place(vm, lease)
-        is_written_back = vm.container is not None and vm.container.name == place
-        links = links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else ()
+        is_on_container = vm.container is not None and vm.container.name == place
+        links = links_of(vm.container, connections_of(vm)) if vm.container and is_on_container else ()
         token = lease.token if lease and not self._in_doubt else None
         return Asked(place, replace(self.stop, name=vm.name, token=token, links=links))
 
@@ -192,9 +192,10 @@ def _is_saved(lease: Lease | None) -> bool:
 
 def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> HostError:
     if lease is None or not lease.is_held:
+        problem = "does not answer" if is_silent(why) else "cannot be asked"
         return HostError(
-            f"{name} holds no lease, so no host may run it, and there is nothing to take over; its host {host} does "
-            f"not answer ({why}). To start it on another host: rocks set host vm {name} physnode=HOST"
+            f"{name} holds no lease, so no host may run it, and there is nothing to take over; its host {host} "
+            f"{problem} ({why}). To start it on another host: rocks set host vm {name} physnode=HOST"
         )
     if not is_silent(why):
         return HostError(

@@ -21,7 +21,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.converge import Asked, Verb, ask_hosts
+from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.hooks import load_changed
@@ -242,7 +242,7 @@ def _confirm_running(database: Database, fleet: Fleet, attempts: Sequence[Attemp
     # it waits for the machine's lock on its host, and changes nothing of a machine that runs
     asked = [Asked(container_of(one.vm).name, ResumeDomain(one.vm.name, one.token)) for one in stopping]
     outcomes = Outcomes()
-    ask_hosts(database, fleet, asked, Verb(), outcomes)
+    ask_hosts(database, fleet, asked, Settler(), outcomes)
     for attempt in stopping:
         attempt.error = outcomes.failed.get(attempt.vm.name)
         attempt.notes = attempt.notes if attempt.error is None else None
@@ -269,20 +269,20 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
         with attempt.failing_alone():
             asked.append(Asked(container_of(attempt.vm).name, _operation(database, attempt, hooks)))
             started.append(attempt)
-    verb = _Start(started)
-    ask_hosts(database, fleet, asked, verb, Outcomes(), hooks.progress)
-    _free_unused_leases(database, fleet, verb.refused)
+    settler = _Started(started)
+    for attempt in started:
+        attempt.lease_is_unused, attempt.may_run = False, True
+    ask_hosts(database, fleet, asked, settler, Outcomes(), hooks.progress)
+    _free_unused_leases(database, fleet, settler.refused)
 
 
-class _Start(Verb):
-    """The request of a start; outcomes are those of the attempts, which are complete also after an interrupt."""
+class _Started(Settler):
+    """Stores outcomes in the attempts alone: these are complete also after an interrupt."""
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self._attempts = {attempt.vm.name: attempt for attempt in attempts}
         self._unused = {name for name, attempt in self._attempts.items() if attempt.lease_is_unused}
         self.refused: list[Attempt] = []
-        for attempt in attempts:
-            attempt.lease_is_unused, attempt.may_run = False, True
 
     def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
         name = asked.operation.name

@@ -36,7 +36,7 @@ def begin_pull(image: Image, event: Any, now: int) -> Decision:
 
 
 def ask_pull(image: Image, event: Any, now: int) -> Decision:
-    """The scheduler starts the pull."""
+    """A requested pull is noted; the scheduler starts it."""
     return Decision(replace(image, pull_ids=with_operation(image.pull_ids, event.op_id)))
 
 
