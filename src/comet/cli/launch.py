@@ -98,10 +98,8 @@ class _Run:
         if it.step in ("start", "wait", "copy", "run"):
             try:
                 self._work()
-            except (
-                Exception,
-                KeyboardInterrupt,
-            ) as error:  # whatever happens here must not keep the computeset
+            # whatever happens must not keep the computeset
+            except (Exception, KeyboardInterrupt) as error:
                 if it.step == "start" and not isinstance(error, KeyboardInterrupt):
                     raise
                 is_interrupted = isinstance(error, KeyboardInterrupt)
