@@ -20,6 +20,7 @@ MACHINES = {
     "vmh1": ("storage/iscsi_initiator/test_sessions.py",),
     "vmh2": (
         "storage/device_mapper/test_dm_devices.py",
+        "storage/device_mapper/test_merges.py",
         "network/sriov/test_vfs.py",
         "network/packet_filter/test_filters.py",
         "network/test_links.py",

@@ -5,11 +5,19 @@ from typing import Protocol
 from rocks.storage.device_mapper.driver import DmDriver
 from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.storage.device_mapper.rules import UUID_PREFIX
-from rocks.storage.device_mapper.tables import Linear, Table
+from rocks.storage.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Switched, Table
 
 SECTORS_PER_MB = 2048
 POOL = "vmpool"
 PREFIX = "contract-dm-"
+SECTORS = 8 * SECTORS_PER_MB
+ORIGIN = f"{PREFIX}a-origin"
+SNAP = f"{PREFIX}a-snap"
+ORIGIN_PATH = f"/dev/mapper/{ORIGIN}"
+SNAP_PATH = f"/dev/mapper/{SNAP}"
+SOON = 20.0
+STALLS: dict[str, float] = {}
+"""What was switched → for how many seconds the device was suspended."""
 
 
 class World(Protocol):
@@ -104,3 +112,26 @@ class FakeWorld:
 
     def end(self) -> None:
         """Nothing is left of it anyway."""
+
+
+def recorded(what: str, switched: Switched) -> bool:
+    """Whether the table was switched; the stall, which `make bench` measures, is recorded for the output."""
+    STALLS[what] = switched.stall_seconds
+    return switched.changed and switched.stall_seconds > 0
+
+
+def overlay(world: World, cow_mb: int = 4) -> tuple[Linear, Linear, Snapshot, str]:
+    """A guest's disk on its way: linear tables on the remote and the local volume, its own table, and its COW."""
+    remote = Linear(SECTORS, world.volume("remote", 8))
+    local = Linear(SECTORS, world.volume("local", 8))
+    cow = world.volume("cow", cow_mb)
+    snapshot = Snapshot(SECTORS, ORIGIN_PATH, cow)
+    world.write(remote.device, 0, "zero of the image")
+    world.write(remote.device, 5, "five of the image")
+    world.devices.ensure(ORIGIN, remote)
+    world.devices.ensure(SNAP, snapshot)
+    return remote, local, snapshot, cow
+
+
+def merge_of(snapshot: Snapshot) -> SnapshotMerge:
+    return SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)

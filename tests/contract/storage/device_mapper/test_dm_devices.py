@@ -1,67 +1,26 @@
 """Device-mapper devices, in memory and by the kernel (a lab machine's, over volumes of its own pool)."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, IncoherentError, StateError, UserError
-from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Switched
+from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge
 from tests.contract.outcomes import changes_once, refused
 from tests.contract.storage.device_mapper.dm_real_world import RealWorld
-from tests.contract.storage.device_mapper.dm_world import FakeWorld, World
-from tests.contract.worlds import WORLDS
-
-SECTORS = 8 * 2048
-ORIGIN = "contract-dm-a-origin"
-SNAP = "contract-dm-a-snap"
-ORIGIN_PATH = f"/dev/mapper/{ORIGIN}"
-SNAP_PATH = f"/dev/mapper/{SNAP}"
-SOON = 20.0
-
-STALLS: dict[str, float] = {}
-
-
-@pytest.fixture(params=WORLDS)
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A host without devices of this system."""
-    made: World = FakeWorld() if request.param == "fake" else RealWorld()
-    try:
-        yield made
-    finally:
-        made.end()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report_stalls() -> Iterator[None]:
-    """Durations of the switches, for the output."""
-    yield
-    for what, seconds in STALLS.items():
-        print(f"stall {what}: {seconds * 1000:.1f} ms")
-
-
-def recorded(what: str, switched: Switched) -> bool:
-    """Whether the table was switched; the stall, which `make bench` measures, is recorded for the output."""
-    STALLS[what] = switched.stall_seconds
-    return switched.changed and switched.stall_seconds > 0
-
-
-def overlay(world: World, cow_mb: int = 4) -> tuple[Linear, Linear, Snapshot, str]:
-    """A guest's disk on its way: linear tables on the remote and the local volume, its own table, and its COW."""
-    remote = Linear(SECTORS, world.volume("remote", 8))
-    local = Linear(SECTORS, world.volume("local", 8))
-    cow = world.volume("cow", cow_mb)
-    snapshot = Snapshot(SECTORS, ORIGIN_PATH, cow)
-    world.write(remote.device, 0, "zero of the image")
-    world.write(remote.device, 5, "five of the image")
-    world.devices.ensure(ORIGIN, remote)
-    world.devices.ensure(SNAP, snapshot)
-    return remote, local, snapshot, cow
-
-
-def merge_of(snapshot: Snapshot) -> SnapshotMerge:
-    return SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
+from tests.contract.storage.device_mapper.dm_world import (
+    ORIGIN,
+    ORIGIN_PATH,
+    SECTORS,
+    SNAP,
+    SNAP_PATH,
+    SOON,
+    World,
+    merge_of,
+    overlay,
+    recorded,
+)
 
 
 def test_created_and_removed_each_twice(world: World) -> None:
@@ -176,30 +135,6 @@ def test_a_guest_writes_over_an_image(world: World) -> None:
     assert world.devices.read(ORIGIN).open_count == 1
 
 
-def test_from_the_nas_to_local_under_a_guest(world: World) -> None:
-    """The whole way: origin moved below the snapshot, merge, linear; each step again is nothing; nothing is lost."""
-    remote, local, snapshot, _ = overlay(world)
-    world.copy(remote.device, local.device)
-    world.open(SNAP)
-    world.write(SNAP_PATH, 1, "before")
-    assert recorded("A, origin to local", world.devices.switch(ORIGIN, local, remote))
-    assert world.devices.switch(ORIGIN, local, remote) == Switched(False, 0.0)
-    world.write(SNAP_PATH, 2, "between")
-    assert recorded("B, merge begins", world.devices.switch(SNAP, merge_of(snapshot), snapshot))
-    assert world.devices.switch(SNAP, merge_of(snapshot), snapshot) == Switched(False, 0.0)
-    world.write(SNAP_PATH, 3, "while merging")
-    world.finish_merge(SNAP)
-    assert recorded("C, local alone", world.devices.switch(SNAP, local, merge_of(snapshot)))
-    assert world.devices.is_live(SNAP, local)
-    world.write(SNAP_PATH, 4, "after")
-    written = {0: "zero of the image", 1: "before", 2: "between", 3: "while merging", 4: "after"}
-    for device in (SNAP_PATH, local.device):
-        assert {chunk: world.read_chunk(device, chunk) for chunk in written} == written
-    assert world.read_chunk(remote.device, 1) == ""
-    assert world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
-    world.close(SNAP)
-
-
 def test_the_order_that_loses_writes_is_refused(world: World) -> None:
     """A merge, or a snapshot, over another origin or COW than the running snapshot has; it goes on as it was."""
     _, local, snapshot, cow = overlay(world)
@@ -275,21 +210,6 @@ def test_a_device_that_a_crash_left_suspended(world: World) -> None:
     assert world.read_chunk(SNAP_PATH, 1) == "after"
 
 
-def test_a_switch_goes_on_where_a_crash_ended_it(world: World) -> None:
-    """A device that was left suspended before its switch is switched; one that has its table only goes on."""
-    remote, local, snapshot, _ = overlay(world)
-    world.write(SNAP_PATH, 1, "before")
-    world.copy(remote.device, local.device)
-    world.leave_suspended(ORIGIN, local)
-    assert world.devices.switch(ORIGIN, local, remote).changed
-    world.leave_suspended(SNAP, merge_of(snapshot))
-    assert world.devices.switch(SNAP, merge_of(snapshot), snapshot).changed
-    world.finish_merge(SNAP)
-    assert world.read_chunk(local.device, 1) == "before"
-    world.leave_suspended(SNAP, local)
-    assert world.devices.ensure(SNAP, merge_of(snapshot)).changed
-
-
 def test_a_device_that_a_crash_left_without_a_table(world: World) -> None:
     """It gets it, or goes."""
     table = Linear(SECTORS, world.volume("a", 8))
@@ -320,19 +240,6 @@ def test_a_recreated_device_has_its_data(world: World) -> None:
     world.devices.ensure_gone(SNAP, Deadline(SOON))
     world.devices.ensure(SNAP, snapshot)
     assert world.read_chunk(SNAP_PATH, 1) == "before"
-
-
-def test_a_merge_goes_on_after_a_restart(world: World) -> None:
-    """Made anew as a merge, over what it had merged already."""
-    remote, local, snapshot, _ = overlay(world)
-    world.write(SNAP_PATH, 1, "before")
-    world.copy(remote.device, local.device)
-    world.devices.switch(ORIGIN, local, remote)
-    world.devices.switch(SNAP, merge_of(snapshot), snapshot)
-    world.devices.ensure_gone(SNAP, Deadline(SOON))
-    assert world.devices.ensure(SNAP, merge_of(snapshot)).changed
-    world.finish_merge(SNAP)
-    assert world.read_chunk(local.device, 1) == "before"
 
 
 def test_a_cow_that_has_grown_is_used_whole(world: World) -> None:
