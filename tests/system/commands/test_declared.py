@@ -135,23 +135,19 @@ NEW = {
 """Command → what it would add, since it reads its numbers last."""
 
 
-def test_every_command_refuses_what_is_no_number_of_the_declared_range(vm_site: Site) -> None:
+def test_every_command_refuses_what_is_no_number(vm_site: Site) -> None:
     wrong, asked = [], 0
     for path in COMMANDS:
         for it in taken_by(load_package(path, TREES).Command):
-            if it.kind != "param":
+            if (it.kind, it.type) != ("param", "int"):
                 continue
-            lowest, _, highest = it.range.partition("..")
-            outside = [str(int(lowest) - 1)] if lowest else []
-            outside += [str(int(highest) + 1)] if highest else []
             arguments = NEW.get(path, arguments_of(path))
             others = [text for text in arguments if not text.startswith(f"{it.name}=")]
-            for value in ("many", *outside) if it.type == "int" else outside:
-                message, asked = vm_site.refused(*path, *others, f"{it.name}={value}"), asked + 1
-                if value not in message or "must be a" not in message:
-                    wrong.append(f"{' '.join(path)} {it.name}={value}: {message}")
+            message, asked = vm_site.refused(*path, *others, f"{it.name}=many"), asked + 1
+            if "many" not in message or "must be a" not in message:
+                wrong.append(f"{' '.join(path)} {it.name}: {message}")
     assert wrong == []
-    assert asked > 100, "the parameters that are numbers were found"
+    assert asked > 40, "the parameters that are numbers were found"
 
 
 def test_every_command_refuses_to_be_called_without_what_it_requires(vm_site: Site) -> None:

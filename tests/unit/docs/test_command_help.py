@@ -26,7 +26,6 @@ from rocks.commands._framework.declarations import (
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.errors import BugError, UserError
-from rocks.core.values import HIGHEST_NUMBER
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
@@ -181,6 +180,45 @@ RANGES = {
 }
 """Ranges that other code knows, too."""
 
+BOUNDS = {
+    ("add cluster", "cpus-per-compute"): (1, 255),  # of a guest of QEMU's q35 in Debian 12 without an IOMMU
+    ("add cluster", "mem-per-compute"): (32, 67_108_864),  # 64 TiB
+    ("add cluster", "disk-per-compute"): (1, 1_000_000),
+    ("add cluster", "disk-per-frontend"): (1, 1_000_000),
+    ("add host vm", "cpus"): (1, 255),
+    ("add host vm", "mem"): (32, 67_108_864),
+    ("add host vm", "disksize"): (1, 1_000_000),
+    ("clone cluster", "count"): (1, 1000),
+    ("discover host", "count"): (1, 999_999_999),
+    ("discover host", "per-minute"): (1, 999_999_999),
+    ("discover host", "rack"): (0, 999_999_999),
+    ("discover host", "rank"): (0, 65_534),
+    ("discover host", "timeout"): (1, 999_999_999),
+    ("drain host", "timeout"): (0, 3600),
+    ("list audit", "count"): (1, 1_000_000),
+    ("list firewall", "maxwidth"): (0, 1000),
+    ("list site", "interval"): (1, 3600),
+    ("list site", "lines"): (1, 10_000),
+    ("reinstall cluster", "timeout"): (1, 86_400),  # a day
+    ("reinstall host vm", "timeout"): (1, 86_400),
+    ("remove host storagemap", "timeout"): (1, 2_592_000),  # 30 days
+    ("report host vm console", "lines"): (1, 10_000),
+    ("report nextip", "increment"): (-65_536, 65_536),
+    ("run host", "delay"): (0, 1_000_000),
+    ("run host", "num-threads"): (
+        -999_999_999,
+        999_999_999,
+    ),  # 0 or less: as many as there are hosts
+    ("run host", "timeout"): (0, 1_000_000),
+    ("set host vm", "cpus"): (1, 255),
+    ("set host vm", "maxcpus"): (1, 255),
+    ("set host vm", "maxmem"): (32, 67_108_864),
+    ("stop cluster", "timeout"): (0, 3600),
+    ("stop host vm", "timeout"): (0, 3600),
+    ("sync host storagemap", "timeout"): (1, 2_592_000),
+}
+"""The least and the greatest number of each parameter that has a range."""
+
 
 DEFAULTS = {
     ("add cluster", "mem-per-compute"): COMPUTE_MEMORY_MB,
@@ -203,17 +241,29 @@ def test_declared_numbers_are_the_defaults_of_the_code() -> None:
     assert found == DEFAULTS
 
 
-def test_ranges_are_those_of_the_code_and_hold_the_default() -> None:
-    for (name, parameter), (lowest, highest) in RANGES.items():
-        found = {it.name: it.range for it in taken_by(COMMANDS[tuple(name.split())])}
-        assert found[parameter] == f"{lowest}..{highest}", (name, parameter)
-    ranges = [(path, it) for path, command in COMMANDS.items() for it in taken_by(command) if it.range]
-    for path, it in ranges:
-        lowest, dots, highest = it.range.partition("..")
-        assert it.type == "int" and it.kind == "param" and dots, (path, it)
-        if re.fullmatch("-?[0-9]+", it.default):
-            assert int(lowest) <= int(it.default) <= int(highest or HIGHEST_NUMBER), (path, it)
-    assert len(ranges) > 20
+def test_each_number_is_taken_between_its_bounds_only() -> None:
+    """Other code that knows them has the same, and the default is one of the numbers."""
+    assert {key: BOUNDS[key] for key in RANGES} == RANGES
+    ranges = {
+        (" ".join(path), it.name): it for path in COMMANDS for it in taken_by(COMMANDS[path]) if it.range
+    }
+    assert ranges.keys() == BOUNDS.keys()
+    wrong = []
+    for (name, parameter), (lowest, highest) in BOUNDS.items():
+        declared = ranges[name, parameter]
+        assert (declared.type, declared.kind) == ("int", "param")
+        if re.fullmatch("-?[0-9]+", declared.default):
+            assert lowest <= int(declared.default) <= highest, (name, parameter)
+        command = COMMANDS[tuple(name.split())](Database(Settings("/nowhere", "", 0, "", "", "")))
+        for number in (lowest - 1, lowest, highest, highest + 1):
+            try:
+                check_given(command, parse_arguments([f"{parameter}={number}"]))
+                is_taken = True
+            except UserError:
+                is_taken = False
+            if is_taken != (lowest <= number <= highest):
+                wrong.append(f"{name} {parameter}={number} is {'taken' if is_taken else 'refused'}")
+    assert wrong == []
 
 
 def test_what_is_read_as_a_number_has_a_range() -> None:
