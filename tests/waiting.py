@@ -13,15 +13,32 @@ Result = TypeVar("Result")
 
 
 def wait_until(
-    condition: Callable[[], object],
+    condition: Callable[[], Result | None],
     problem: str | Callable[[], object] = "it did not happen in time",
     seconds: float = 120,
-) -> None:
-    """Wait until the condition holds; AssertionError with the problem after so many seconds of a quiet machine."""
+) -> Result:
+    """Wait until the condition holds; returns what it returned then.
+
+    AssertionError with the problem after so many seconds of a quiet machine.
+    """
     end_at = time.monotonic() + patience(seconds)
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end_at, problem if isinstance(problem, str) else problem()
         time.sleep(0.02)
+    return found
+
+
+def step_until(
+    step: Callable[[], Result | None], problem: str | Callable[[], object], times: int = 1000
+) -> Result:
+    """Call it until it returns something true, and return that; for work that this thread itself drives.
+
+    AssertionError with the problem after so many calls.
+    """
+    for _ in range(times):
+        if found := step():
+            return found
+    raise AssertionError(problem if isinstance(problem, str) else problem())
 
 
 def at_once(work: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:

@@ -1,6 +1,5 @@
 """A frontend by OpenSSH's programs and a real server, and by the programs that stand for them in tests."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tests.contract.conftest import need
 from tests.contract.ssh_hosts import ssh_server
 from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.patience import patience
+from tests.waiting import wait_until
 
 FRONTEND, COMPUTE = "203.0.113.9", "vm-vc2-0"
 SESSION = """#!/bin/sh
@@ -62,10 +62,15 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 def assert_ended(file: Path) -> None:
     """The process whose number is in a file ends soon."""
-    status, until = Path(f"/proc/{file.read_text().strip()}/stat"), time.monotonic() + patience(30)
-    while status.exists() and " Z " not in status.read_text():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    status = Path(f"/proc/{file.read_text().strip()}/stat")
+
+    def has_ended() -> bool:
+        try:
+            return " Z " in status.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_until(has_ended, f"the process of {file} has not ended", 30)
 
 
 @pytest.fixture
@@ -89,10 +94,9 @@ def test_files_go_there_a_command_runs_once_and_its_results_come_back(
             "echo x >>count; cat nodes in/a; echo 'it'\"'\"'s $HOME' >&2; cp -r in out\n"
             "sleep 600 & echo $! >left; exit 3"
         )
-    state, text = frontend.look(0, 0)
-    until = time.monotonic() + patience(30)
-    while state == "running" and time.monotonic() < until:
-        state, text = frontend.look(0)
+    frontend.look(0, 0)
+    wait_until(lambda: frontend.look(0)[0] != "running", "the command did not end", 30)
+    state, text = frontend.look(0)
     assert (state, text) == ("3", f"{COMPUTE}\na ligand\nit's $HOME\n".encode())
     assert frontend.look(len(text) - 2) == ("3", b"E\n")
     assert_ended(remote / "comet-launch" / "g.1" / "left")
@@ -113,10 +117,7 @@ def test_a_command_outlasts_its_connection_and_is_stopped_with_what_it_started(
     frontend.start("sleep 600 & echo $! >sleeper; wait")
     assert frontend.look(0, 0) == ("running", b"")
     sleeper = remote / "comet-launch" / "g.1" / "sleeper"
-    until = time.monotonic() + patience(30)
-    while not sleeper.exists() or not sleeper.read_text():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: sleeper.exists() and sleeper.read_text(), "the command did not begin", 30)
     frontend.stop()
     frontend.stop()
     assert frontend.look(0) == ("lost", b"")

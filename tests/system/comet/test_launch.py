@@ -2,7 +2,6 @@
 
 import subprocess  # noqa: TID251 - the program is killed while it works
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.patience import patience
 from tests.system.comet.conftest import SOURCE, Result, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -51,10 +51,7 @@ class Ann:
         return Result(process.returncode, out, err)
 
     def wait_for(self, name: str) -> None:
-        until = time.monotonic() + patience(120)
-        while not list(self.root.glob(f"*/{name}")):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: list(self.root.glob(f"*/{name}")), f"the command has not made {name}")
 
     def sets(self) -> list[tuple[object, ...]]:
         return self.day.rows("SELECT walltime_minutes, state FROM computeset ORDER BY id")
@@ -88,10 +85,7 @@ def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(an
     with ann.day.at_work():
         ann.switch_frontend_on()
         process = ann.start()
-        until = time.monotonic() + patience(60)
-        while not ann.sets():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(ann.sets, "no computeset was started")
         process.kill()
         process.communicate()
         text = state.read_text().replace('"computeset": 1', '"computeset": null')

@@ -52,8 +52,7 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, sta
     assert asked.get(timeout=120).body == b"map"
 
     broker.kill(real_broker.place)
-    while host.is_connected or daemon.is_connected:
-        time.sleep(0.01)
+    wait_until(lambda: not host.is_connected and not daemon.is_connected, "a connection has not ended")
     outbox.messages = [Message(queues.nas_queue(sleeper), b"meanwhile %d" % number) for number in range(3)]
     outbox.messages.append(Message(queues.nas_queue("nas-9-9"), b"to nobody"))
     nobody = outbox.messages[-1].message_id
@@ -75,15 +74,20 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, sta
     assert again.message_id == question.message_id, "asked again, as the same question"
     reply = again.reply(b"mapped")
     assert reply is not None
-    while True:  # the last one to ask is the one that waits; an older queue for replies is gone
+
+    def is_published() -> bool:
+        """The last one to ask is the one that waits; an older queue for replies is gone."""
+        nonlocal reply
         try:
             daemon.publish(reply)
-            break
+            return True
         except BrokerAwayError:
-            time.sleep(0.1)
+            return False
         except RocksError:
             reply = asked.get(timeout=120).reply(b"mapped")
-            assert reply is not None
+            return False
+
+    wait_until(is_published, "the broker does not take the reply")
     command.join(120)
     assert answers == [b"mapped"]
 

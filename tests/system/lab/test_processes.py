@@ -28,8 +28,7 @@ def test_a_process_that_ends_when_asked_is_not_killed_late(tmp_path: Path) -> No
 
 def test_a_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path) -> None:
     process = started(tmp_path, "/usr/bin/python3", "-c", STUBBORN)
-    while b"up" not in (tmp_path / "log").read_bytes():
-        time.sleep(0.01)
+    wait_until(lambda: b"up" in (tmp_path / "log").read_bytes(), "the process did not start")
     begin = time.monotonic()
     processes.end([process], grace_seconds=0.3)
     assert not processes.is_alive(process) and time.monotonic() - begin >= 0.3

@@ -95,11 +95,12 @@ def _start(pool: Pool, nodes: list[Node]) -> int:
 
 
 def _look(pool: Pool, number: int) -> Computeset:
-    found = None
-    while found is None:
+    def found() -> Computeset | None:
         with suppress(HostError), pool.transaction() as session:
-            found = computesets.find_computeset(session, SYSTEM, number)
-    return found
+            return computesets.find_computeset(session, SYSTEM, number)
+        return None
+
+    return wait_until(found, f"there is no computeset {number}")
 
 
 def _has(pool: Pool, number: int, state: str) -> bool:

@@ -174,8 +174,9 @@ def test_a_picture_that_comes_slowly_is_given_up_after_the_deadline(monkeypatch:
 
     simulator = Simulator(clusters=1)
     monkeypatch.setattr(simulator, "open", lambda _arguments: Stream(near, lambda: ""))
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send, daemon=True)
     sender.start()
     with pytest.raises(HostError, match="the screen of vc1 has not come"):
         Rocks(simulator, 0.2).read_screen("vc1")
-    sender.join()
+    sender.join(60)
+    assert not sender.is_alive(), "the connection was not closed"

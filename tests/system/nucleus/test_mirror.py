@@ -204,13 +204,13 @@ def test_events_become_visible_in_the_order_of_their_numbers(pool: Pool, cluster
     seen: list[int] = []
     with ThreadPoolExecutor(4) as threads:
         adding = [threads.submit(add, number) for number in range(12)]
-        while len(seen) < 36:
+        are_added = False
+        while not are_added:
+            are_added = all(one.done() for one in adding)
             with pool.transaction() as session:
                 found = events.events_after(session, SYSTEM, max(seen, default=0), cluster_number)
                 seen += [event.id for event in found]
-            if all(one.done() for one in adding):
-                for one in adding:
-                    one.result()
+    assert [one.result() for one in adding] == [None] * 12
     assert seen == sorted(set(seen)) and len(seen) == 36
 
 

@@ -90,11 +90,13 @@ def ask(pool: Pool, kind: str, node: Node, **more: object) -> Operation:
 
 def look(pool: Pool, operation: Operation) -> Operation:
     """The operation now; the database may be away for a moment."""
-    found = None
-    while found is None:
+
+    def found() -> Operation | None:
         with suppress(HostError), pool.transaction() as session:
-            found = operations.get_operation(session, operation.id)
-    return found
+            return operations.get_operation(session, operation.id)
+        return None
+
+    return wait_until(found, "the database does not answer")
 
 
 def ended(pool: Pool, operation: Operation) -> Operation:

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess  # noqa: TID251 - the program is killed
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from comet.client.connection import Connection
 from comet.client.frontend import Frontend
 from comet.client.launch_state import Group
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
+from tests.waiting import wait_until
 
 __all__ = ["it"]
 
@@ -79,10 +79,7 @@ def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + 60
-    while not (it.root / ADDRESS / "begun").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until((it.root / ADDRESS / "begun").exists, "the command did not begin")
     process.kill()
     process.wait()
     assert it.states() == ["running"]

@@ -15,6 +15,7 @@ from comet.cli.parser import parser
 from comet.client.durations import walltime_to_minutes
 from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer, cluster
+from tests.waiting import wait_until
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
@@ -47,8 +48,10 @@ def test_ctrl_c_ends_a_wait_and_says_that_it_goes_on(server: NucleusServer, conf
     server.polls_until_done = 10**9
     process = start("power", "on", "vc2", "--wait")
     assert process.stdout is not None
-    while not any("/operation/" in path for _, path, _, _ in server.requests):
-        assert process.poll() is None
+    wait_until(
+        lambda: any("/operation/" in path for _, path, _, _ in server.requests),
+        lambda: f"it does not ask for the operation; its status is {process.poll()}: {server.requests}",
+    )
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -19,7 +19,7 @@ from rocks.storage.life.events import (
     Unmap,
 )
 from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
-from rocks.storage.life.image import Decision, Image, Rejection
+from rocks.storage.life.image import Decision, Image, Outcome, Rejection
 from rocks.storage.life.states import (
     BLOCKED,
     DELETING,
@@ -40,6 +40,7 @@ from rocks.storage.life.states import (
 from rocks.storage.nas.sequences import MACHINE
 
 NOW = 1_800_000_000
+MAX_STEPS = 200
 GIB = 1024**3
 HOST = "vmh1"
 MAP = Map("map-1", HOST, "tank", True, "iqn.vmh1", 8 * GIB, 1)
@@ -86,7 +87,7 @@ def refused(image: Image, event: Event) -> Rejection:
 def finish_step(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> Decision:
     """All effects of the open step succeed, a host's request too."""
     facts = replace(facts, copy=copy)
-    while True:
+    for _ in range(MAX_STEPS):
         work = image.work
         asked = work.effects[work.position]
         event: Event = EffectDone(work.work_id, work.position, facts)
@@ -99,6 +100,19 @@ def finish_step(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) 
         if decision.image.work.work_id != work.work_id:
             return decision
         image = decision.image
+    raise AssertionError(f"the step has no end: {image}")
+
+
+def leave_state(image: Image) -> tuple[Image, list[Outcome]]:
+    """Finish steps until the state is another; returns the record then, and the outcomes of all steps."""
+    state, outcomes = image.state, []
+    for _ in range(MAX_STEPS):
+        decision = finish_step(image)
+        assert decision.image is not None
+        image, outcomes = decision.image, [*outcomes, *decision.outcomes]
+        if image.state != state:
+            return image, outcomes
+    raise AssertionError(f"still {state}: {image}")
 
 
 def finished(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> Image:

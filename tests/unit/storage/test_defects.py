@@ -29,6 +29,7 @@ from tests.unit.storage.records import (
     finish_step,
     finished,
     host_failed,
+    leave_state,
     new_image,
     record,
     refused,
@@ -123,9 +124,7 @@ def test_f14_a_missing_field_is_an_answer() -> None:
 
 def test_a_second_start_on_the_same_host_transfers_nothing() -> None:
     """R6: its clean copy at the newest guid is the image."""
-    image = record("returning")
-    while image.state == "returning":
-        image = finished(image)
+    image, _ = leave_state(record("returning"))
     copy = replace(ROOMY, exists=True, guid="1000", size_bytes=8 * GIB)
     mapping = finished(after(image, replace(MAP, op_id="map-2", lease_token=2)), copy=copy)
     assert isinstance(asked(mapping), requests.MapLinear) and mapping.target is None

@@ -15,6 +15,7 @@ from rocks.storage.life.requests import HostRequest, LookAtCopy, MapRemote
 from rocks.storage.nas.host_requests import event_of
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
+from tests.waiting import step_until
 
 ZVOL, NAS = "vm-vol", "nas-0-0"
 LOOK = LookAtCopy(ZVOL, "tank")
@@ -64,9 +65,7 @@ class Host:
 
     def perform(self, number: str, request: HostRequest) -> HostDone | HostFailed:
         assert self.take(number, request) == []
-        while not (answers := self.step()):
-            pass
-        return answers[0]
+        return step_until(self.step, f"{number} has no answer, {self.store.open_requests()}")[0]
 
 
 @pytest.fixture

@@ -140,7 +140,9 @@ def test_requests_that_wait_for_each_other_are_few(service: Client, caplog: pyte
         raw.sendall(request * 50)
         answered = b""
         while answered.count(b"HTTP/1.1 200") < 50:
-            answered += raw.recv(65536)
+            piece = raw.recv(65536)
+            assert piece, f"the connection has ended after {answered!r}"
+            answered += piece
     with connected(service) as raw, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         raw.sendall(request * 2000)
         assert raw.recv(100) == b"", "none of them was answered"

@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from rocks.storage.store.file import StoreFile
 from tests.unit.storage.memory_nodes import HalvingWriter
+
+MAX_STATEMENTS = 5000
+"""Of a daemon in one turn; what these lives need is less than 200."""
 
 _CHANGES = ("ensure", "switch", "start_")
 
@@ -23,6 +28,8 @@ class Moments:
         self._on_change = on_change
         self.count = 0
         self.is_dead = False
+        self.statements = 0
+        """Executed in this turn."""
 
     def pass_one(self) -> None:
         """Count one more moment. DiedError when the process dies here, or has died."""
@@ -58,6 +65,9 @@ class Moments:
         commit = self.around(execute)
 
         def counted(sql: str, values: tuple[Any, ...] = ()) -> Any:
+            self.statements += 1
+            if self.statements > MAX_STATEMENTS:
+                pytest.fail(f"a turn of the daemon has no end; it executes {sql} {values}")
             return commit(sql, values) if sql == "COMMIT" else execute(sql, values)
 
         store._execute = counted  # type: ignore[method-assign]

@@ -104,6 +104,7 @@ class Node(MemoryNode):
 
     def act(self, now: int) -> None:
         """Do the open work of its threads."""
+        self.moments.statements = 0
         self.jobs.perform()
 
     def lose_power(self) -> None:

@@ -35,9 +35,9 @@ from tests.unit.storage.records import (
     ROOMY,
     after,
     decided,
-    finish_step,
     finished,
     host_failed,
+    leave_state,
     new_image,
     record,
     refused,
@@ -60,12 +60,9 @@ def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
     if image.sync:
         copy = given_up.copy_on(HOST)
         assert copy is not None and copy.kind == "suspect"
-    while given_up.state == "blocked":
-        decision = finish_step(given_up)
-        assert decision.image is not None
-        given_up = decision.image
+    given_up, outcomes = leave_state(given_up)
     assert given_up.state == "unmapped" and given_up.abandon_reason == "it burns"
-    assert [(outcome.op_id, outcome.family) for outcome in decision.outcomes] == [("abandon-1", None)]
+    assert [(outcome.op_id, outcome.family) for outcome in outcomes] == [("abandon-1", None)]
     assert after(given_up, replace(MAP, host="vmh2", lease_token=9)).state == "mapping"
     fenced = Abandon("abandon-2", "it is off", is_fenced=True)
     assert after(image, fenced).state == "blocked", "a host known to be off needs no force"
@@ -142,13 +139,8 @@ def test_busy_elsewhere_is_waited_for() -> None:
 
 def pulled(image: Image) -> tuple[Image, list[str]]:
     """The record after a whole pull, and the operations whose outcome was reported."""
-    reported: list[str] = []
-    while image.state == "pulling":
-        decision = finish_step(image)
-        assert decision.image is not None
-        image = decision.image
-        reported += [outcome.op_id for outcome in decision.outcomes]
-    return image, reported
+    image, outcomes = leave_state(image)
+    return image, [outcome.op_id for outcome in outcomes]
 
 
 def test_a_pull_that_was_asked_for_while_one_runs_waits_for_the_next() -> None:

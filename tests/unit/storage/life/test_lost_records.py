@@ -10,9 +10,9 @@ import pytest
 from rocks.storage.life import events
 from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
-from rocks.storage.life.image import Decision, Image
+from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, UNMAPPED
-from tests.unit.storage.records import HOST, MAP, NOW, after, decided, finish_step, new_image, record, refused
+from tests.unit.storage.records import HOST, MAP, NOW, after, decided, leave_state, new_image, record, refused
 
 STANDING = Grant(6, 40, "vmh2", "mapping", "img-6-39-x", "900", "1", "iqn.vmh2", True, "tank", 3)
 
@@ -117,13 +117,9 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
     assert given_up.epoch == standing.epoch + 1
     copy = given_up.copy_on("vmh2")
     assert copy is not None and copy.kind == "suspect"
-    decision: Decision | None = None
-    while given_up.state == BLOCKED:
-        decision = finish_step(given_up)
-        assert decision.image is not None
-        given_up = decision.image
+    given_up, outcomes = leave_state(given_up)
     assert given_up.state == UNMAPPED
-    assert decision is not None and [outcome.family for outcome in decision.outcomes] == [None]
+    assert [outcome.family for outcome in outcomes] == [None]
 
 
 def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:

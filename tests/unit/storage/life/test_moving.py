@@ -17,7 +17,7 @@ from rocks.storage.life.events import (
 )
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Image
-from tests.unit.storage.records import MAP, NAS_FACTS, after, decided, finished, new_image, refused
+from tests.unit.storage.records import MAP, MAX_STEPS, NAS_FACTS, after, decided, finished, new_image, refused
 
 OTHER = "nas-0-1"
 MOVE = Move("move-1", OTHER, "fast", 3600)
@@ -73,9 +73,11 @@ def test_failures_while_it_is_sent() -> None:
     for family in ("state", "user", "incoherent"):
         assert failed(last_effect(sending()), family).state == "unmapped"
     image = sending()
-    while image.state == "moving":
+    for _ in range(MAX_STEPS):
         image = failed(last_effect(image), "tool")
-        image = after(image, RetryDue(), image.retry_at) if image.retry_at is not None else image
+        if image.retry_at is None:
+            break
+        image = after(image, RetryDue(), image.retry_at)
     assert image.state == "unmapped"
 
 

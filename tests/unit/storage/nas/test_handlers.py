@@ -18,6 +18,7 @@ from rocks.storage.nas.handlers import NasHandlers, Portal
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.zfs.fake.pools import FakePools
 from tests.unit.storage.records import MAP, NOW, decided
+from tests.waiting import step_until
 
 VOLUME = "tank/vm-vol"
 SIZE = 64 * 1024 * 1024
@@ -99,15 +100,21 @@ class Site:
     def work(self, pools: Any = None) -> None:
         """Do what is open, as the daemon does, until it ends, waits or asks a host."""
         operations = self.operations(pools)
-        while self.image.work is not None and is_ready(self.image):
+
+        def has_ended() -> bool:
             work = self.image.work
+            if work is None or not is_ready(self.image):
+                return True
             effect = work.effects[work.position]
             if isinstance(effect, AskHost):
-                return
+                return True
             try:
                 self.take(EffectDone(work.work_id, work.position, operations.do(effect)))
             except RocksError as error:
                 self.take(EffectFailed(work.work_id, work.position, error.family, str(error)))
+            return False
+
+        step_until(has_ended, lambda: f"its work has no end: {self.image}")
 
     def perform(self, event: Any) -> None:
         self.take(event)
