@@ -125,7 +125,10 @@ def test_result_of_an_overtaken_attempt_counts_for_nothing() -> None:
 def test_only_an_idle_image_without_changes_elsewhere_is_moved() -> None:
     """Changes that only a host has would not be moved."""
     dirty = new_image().with_copy("vmh1", "tank", "dirty", "900")
-    assert "changes that the NAS does not have are on vmh1" in refused(dirty, MOVE).text
+    assert refused(dirty, MOVE).text == (
+        f"ZVol {dirty.zvol} cannot be moved: changes that the NAS does not have are on vmh1; map it there and unmap "
+        f'it, or give them up by rocks clean host storagemap {dirty.nas} {dirty.zvol} force=yes reason="…"'
+    )
     assert (
         isinstance(MAP, Map) and "it is being mapped to vmh1" in refused(after(new_image(), MAP), MOVE).text
     )
