@@ -219,8 +219,9 @@ def test_a_server_that_is_away_delays_the_end_only(it: Launching, monkeypatch: p
         raise KeyboardInterrupt
 
     while_it_runs(monkeypatch, go_away)
-    monkeypatch.setattr(launch, "END_SECONDS", 0.1)
-    found = it.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "END_SECONDS", 0.1)
+        found = it.run()
     assert found.status == 6 and "computeset 1 is not ended" in found.err and it.states() == ["running"]
     it.server.answers.clear()
     assert it.run().status == 130 and it.states() == ["cancelled"] and is_over(it)
