@@ -35,9 +35,8 @@ def initialise(context: Context) -> None:
     )
     endpoint = endpoint._replace(token=_token(context, endpoint))
     _check(context, endpoint)
-    endpoints = {**{key: it._replace(signature=None) for key, it in known.endpoints.items()}, name: endpoint}
     try:
-        configuration.save(path, Configuration(path, name, endpoints))
+        configuration.save(path, Configuration(path, name, {**known.endpoints, name: endpoint}))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     _clear_cache(endpoint)

@@ -1,5 +1,6 @@
 """Commands of image storage, typed as an operator types them, against real daemons (specification §3.1)."""
 
+import math
 import re
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from rocks.storage.bus import Asker
 from rocks.storage.client import asking
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Copy
+from tests.patience import patience
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
 
@@ -260,16 +262,17 @@ def test_progress_is_printed_at_a_terminal(storage: Storage, monkeypatch: pytest
     """The waiting command asks the NAS how far it is, and wipes its line away at the end."""
     storage.map("shown-vol")
     monkeypatch.setattr(asking, "_LOOK_SECONDS", 0.2)
+    seconds = math.ceil(patience(2))
     service = storage.images.hosts[HOST].service
     service.close()
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     try:
-        ended = storage.rocks(*REMOVE, "shown-vol", "timeout=2")
+        ended = storage.rocks(*REMOVE, "shown-vol", f"timeout={seconds}")
     finally:
         storage.images.hosts[HOST].start()
     lines = ended.err.split("\r\033[K")
     assert "shown-vol: returning" in lines
-    assert "has not answered within 2 s" in lines[-1]
+    assert f"has not answered within {seconds} s" in lines[-1]
     storage.images.wait_for_state("shown-vol", "unmapped")
 
 

@@ -261,8 +261,9 @@ def test_nodes_that_never_answer_end_the_launch_and_it_can_be_tried_again(
     it: Launching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (it.root / "away" / "vm-vc2-1").touch()
-    monkeypatch.setattr(launch, "BOOT_SECONDS", 0.1)
-    found = it.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "BOOT_SECONDS", 0.1)
+        found = it.run()
     assert found.status == 8 and "vm-vc2-1 does not answer by SSH, after 0.1 s" in found.err
     assert it.states() == ["cancelled"] and it.left_on_frontend() == []
     (it.root / "away" / "vm-vc2-1").unlink()

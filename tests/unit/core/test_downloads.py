@@ -69,9 +69,10 @@ def test_a_file_without_validator_is_taken_again(server, tmp_path):
 
 @pytest.mark.parametrize("stalls", [False, True])
 def test_what_is_cut_off_or_stalls_is_continued(server, tmp_path, monkeypatch, stalls):
-    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.2)
     server.change("/a", stop_after=500_000, stalls=stalls)
-    error = failed(server, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "SILENCE_SECONDS", 0.2)
+        error = failed(server, tmp_path / "a")
     assert isinstance(error, HostError)
     assert "repeat the command, which continues" in str(error)
     there = (tmp_path / "a").stat().st_size

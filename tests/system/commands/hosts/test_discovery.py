@@ -1,5 +1,6 @@
 """Unknown machines on the network private become hosts."""
 
+import math
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from rocks.database.connection import Database
 from rocks.install.boot.listener import NetworkBoots
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import CHECKOUT, FAR
 from tests.unit.install.test_boot import frame
@@ -33,7 +35,7 @@ class Discovery:
 
     def ended(self) -> tuple[int, str, str]:
         """Exit status, standard output and error, when it has ended."""
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=patience(60))
         return self.process.returncode, out, err
 
     def kill(self) -> None:
@@ -161,11 +163,12 @@ def test_an_interrupt_after_the_commit_loses_no_line(served: Site, monkeypatch: 
 def test_hosts_that_were_not_found_are_an_error(
     served: Site, environment: dict[str, str], wire: socket.socket
 ) -> None:
-    discovery = Discovery(environment, "count=2", "timeout=5")
+    seconds = math.ceil(patience(5))  # which it needs to be ready, and to add one
+    discovery = Discovery(environment, "count=2", f"timeout={seconds}")
     _send(wire, served, 1, 1)
     status, out, err = discovery.ended()
     assert (status, len(out.splitlines())) == (1, 1)
-    assert "Error: 1 of 2 hosts were found in 5 seconds" in err
+    assert f"Error: 1 of 2 hosts were found in {seconds} seconds" in err
     assert Discovery(environment, "timeout=1").ended()[0] == 0
 
 

@@ -255,7 +255,7 @@ def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
 
 def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:
     known.done("add host interface compute-0-0 eth9 ip=203.0.113.7 subnet=public")
-    assert known.done("run host compute-0-0 timeout=5 'echo in'") == "in\n"
+    assert known.done("run host compute-0-0 timeout=120 'echo in'") == "in\n"
     known.done("set host attr compute-0-0 primary_net public")
     known.change("UPDATE networks SET IP = %s WHERE Device = 'eth9'", (SILENT,))
     assert known.rocks("run host compute-0-0 true").out == "compute-0-0: down\n"
