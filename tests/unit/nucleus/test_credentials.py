@@ -22,8 +22,6 @@ from nucleus.api.credentials import (
     signature_fits,
     unseal,
 )
-from nucleus.api.problems import Problem
-from nucleus.api.throttles import Failures
 
 
 def test_a_token_is_read_and_its_secret_is_not_stored() -> None:
@@ -117,26 +115,3 @@ def test_an_unknown_user_costs_what_others_cost(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(bcrypt, "checkpw", seen)
     assert not password_fits(line, "ann", "bad") and not password_fits(line, "bob", "bad")
     assert costs == [b"05", b"05"]
-
-
-def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
-    failures, claim = Failures(), "token AAAAAAAA"
-    for number in range(10):
-        failures.count(f"2001:db8:0:1::{number:x}", claim)
-        failures.count(f"::ffff:192.0.2.{number}", claim)
-        failures.count(f"192.0.2.{number}", claim)
-    for refused in (failures.check, failures.count):
-        with pytest.raises(Problem, match="too many wrong credentials"):
-            refused("2001:db8:0:1:ffff::9", claim)
-    for other in ("2001:db8:0:2::1", "::ffff:192.0.2.1", "192.0.2.1", "unix socket"):
-        failures.check(other, claim)
-    failures.check("2001:db8:0:1::1", "token AAAAAAAB")
-
-
-def test_a_stranger_with_any_number_of_claims_is_bounded() -> None:
-    failures = Failures()
-    for number in range(100):
-        failures.count("192.0.2.1", f"token {number:08}")
-    with pytest.raises(Problem, match="too many wrong credentials"):
-        failures.check("192.0.2.1", "token AAAAAAAA")
-    failures.check("192.0.2.1", "password ann")

@@ -8,7 +8,7 @@ from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import Interface
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_ETH = Interface("eth0", "52:54:00:00:00:01", "10.1.3.1", "255.255.255.0", "private", 3)
+_ETH = Interface("eth0", "52:54:00:00:00:0a", "10.1.3.1", "255.255.255.0", "private", 3)
 _OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, None, None)
 _CLUSTER = KnownCluster(1, "vc1", 5, 3, 0, False)
 _NODE = KnownNode(11, "n0", "vc1", _OFF, (_ETH,), 0, False, None)
@@ -105,6 +105,13 @@ def test_a_mac_that_two_machines_have_is_the_first_one_s() -> None:
     listed = _LISTED._replace(interfaces={"vc1": (_ETH,), "vm-vc1-0": (_ETH._replace(mac=_ETH.mac.upper()),)})
     changes = compare(_KNOWN, listed)
     assert changes.interfaces == {"vc1": (_ETH,), "vm-vc1-0": ()}
+    twice = (
+        _ETH,
+        _ETH._replace(mac="52:54:00:00:00:0b"),
+        _ETH._replace(mac="52:54:00:00:00:0c", iface="eth1"),
+    )
+    changes = compare(_KNOWN, _LISTED._replace(interfaces={"vm-vc1-0": twice}))
+    assert changes.interfaces == {"vm-vc1-0": (twice[0], twice[2])}, "of a device the first"
 
 
 def test_an_image_that_no_nas_has_is_none_only_if_all_have_answered() -> None:

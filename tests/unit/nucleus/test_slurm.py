@@ -158,9 +158,12 @@ def _missing(configuration: dict[str, str], partition: dict[str, str]) -> list[s
 
 def test_a_configuration_with_all_settings_lacks_none() -> None:
     assert _missing(_CONFIGURATION, _PARTITION) == []
-    assert (
-        _missing({**_CONFIGURATION, "OverTimeLimit": "60 min"}, {**_PARTITION, "OverTimeLimit": "NONE"}) == []
-    )
+    for more, partition in (
+        ({"OverTimeLimit": "60 min"}, {"OverTimeLimit": "NONE"}),
+        ({}, {"OverTimeLimit": "UNLIMITED"}),
+        ({"SchedulerParameters": "NoHold_On_Prolog_Fail=yes,bf_interval=1"}, {}),
+    ):
+        assert _missing({**_CONFIGURATION, **more}, {**_PARTITION, **partition}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""How many of something there may be: at once, in a second, in a minute; time passes as the test says."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nucleus.api import throttles
+from nucleus.api.problems import Problem
+from nucleus.api.throttles import AtOnce, Failures, Rate
+
+ANN: Any = SimpleNamespace(actor="ann")
+BOB: Any = SimpleNamespace(actor="bob")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """`now` is the time."""
+    found = SimpleNamespace(now=1000.0)
+    found.monotonic = lambda: found.now
+    monkeypatch.setattr(throttles, "time", found)
+    return found
+
+
+def is_taken(rate: Rate, caller: Any) -> bool:
+    try:
+        rate.take(caller)
+    except Problem as problem:
+        assert (problem.code, problem.headers) == ("rate-limited", {"Retry-After": "1"})
+        assert problem.detail == "more than 2 questions in a second; send it again in a second"
+        return False
+    return True
+
+
+def test_a_rate_has_a_burst_and_refused_requests_do_not_count(clock: SimpleNamespace) -> None:
+    rate = Rate("questions", 2, 3)
+    assert [is_taken(rate, ANN) for _ in range(9)] == [True] * 3 + [False] * 6
+    assert is_taken(rate, BOB)
+    clock.now += 0.5
+    assert [is_taken(rate, ANN) for _ in range(2)] == [True, False]
+    clock.now += 600
+    assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
+    places = AtOnce("streams", 2, 3, retry_seconds=7)
+    places.take(1, "a")
+    with (
+        places.one_more(1, "b"),
+        pytest.raises(Problem, match="you have 2 streams; end one first, or wait") as raised,
+    ):
+        places.take(1)
+    assert raised.value.headers == {"Retry-After": "7"}
+    places.take(2, "a", 2)
+    with pytest.raises(Problem, match="there are 2 streams of one host already; wait"):
+        places.take(3, "a", 2)
+    places.take(3, "b", 2)
+    with pytest.raises(Problem, match="there are 3 streams already; wait"):
+        places.take(4)
+    assert (places.count, places.count_of("a")) == (3, 2)
+    places.give_back(2, "a")
+    places.take(4, "a", 2)
+    assert (places.count, places.count_of("a"), places.count_of("b")) == (3, 2, 1)
+
+
+def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
+    failures, claim = Failures(), "token AAAAAAAA"
+    for number in range(10):
+        failures.count(f"2001:db8:0:1::{number:x}", claim)
+        failures.count(f"::ffff:192.0.2.{number}", claim)
+        failures.count(f"192.0.2.{number}", claim)
+    for refused in (failures.check, failures.count):
+        with pytest.raises(Problem, match="too many wrong credentials"):
+            refused("2001:db8:0:1:ffff::9", claim)
+    for other in ("2001:db8:0:2::1", "::ffff:192.0.2.1", "192.0.2.1", "unix socket"):
+        failures.check(other, claim)
+    failures.check("2001:db8:0:1::1", "token AAAAAAAB")
+
+
+def test_a_stranger_with_any_number_of_claims_is_bounded() -> None:
+    failures = Failures()
+    for number in range(100):
+        failures.count("192.0.2.1", f"token {number:08}")
+    with pytest.raises(Problem, match="too many wrong credentials"):
+        failures.check("192.0.2.1", "token AAAAAAAA")
+    failures.check("192.0.2.1", "password ann")
+
+
+def test_wrong_credentials_count_for_a_minute(clock: SimpleNamespace) -> None:
+    """A claim is known by the beginning of its name."""
+    failures = Failures()
+    for number in range(10):
+        failures.count("192.0.2.1", f"password {'x' * 128}{number}")
+        clock.now += 1
+    for passed, seconds in ((0, 50), (49.5, 1)):
+        clock.now += passed
+        with pytest.raises(Problem, match=f"wait {seconds} s") as raised:
+            failures.check("192.0.2.1", f"password {'x' * 128}")
+        assert raised.value.headers == {"Retry-After": str(seconds)}
+    clock.now += 0.5
+    failures.check("192.0.2.1", f"password {'x' * 128}")
+
+
+def test_what_strangers_claim_fills_no_memory() -> None:
+    """The oldest is forgotten: each of them has two entries of 10,000."""
+    failures = Failures()
+    for _ in range(10):
+        failures.count("192.0.2.1", "token AAAAAAAA")
+    for number in range(5000):
+        with pytest.raises(Problem):
+            failures.check("192.0.2.1", "token AAAAAAAA")
+        failures.count(f"10.0.{number // 256}.{number % 256}", "token A")
+    failures.check("192.0.2.1", "token AAAAAAAA")
