@@ -73,7 +73,7 @@ def table(rows: Rows, chosen: Sequence[Column]) -> str:
 
 
 def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+    return json.dumps(value, indent=2)
 
 
 def as_yaml(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -145,7 +145,7 @@ def _yaml_text(value: Any) -> str:
     plain = isinstance(value, str) and value.isidentifier() and value.isascii()
     if plain and value.lower() not in _YAML_NAMES:
         return str(value)
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return json.dumps(value)
 
 
-_YAML_NAMES = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf")
+_YAML_NAMES = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")

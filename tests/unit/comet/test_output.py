@@ -29,10 +29,11 @@ def test_a_table_without_rows_has_its_heading() -> None:
 
 
 def test_cells_are_wrapped_at_40_columns_of_a_terminal() -> None:
-    text = table([{"it": "word " * 12 + "\u754c" * 30}], columns("it"))
-    inner = [line[2:-2] for line in text.split("\n") if line.startswith("|")]
-    assert "".join("".join(line.split()) for line in inner[1:]) == "word" * 12 + "\u754c" * 30
-    assert max(len(line) + line.count("\u754c") for line in inner) == 40
+    for wide in ("\u754c", "\uff21"):  # wide, and a letter of full width
+        text = table([{"it": "word " * 12 + wide * 30}], columns("it"))
+        inner = [line[2:-2] for line in text.split("\n") if line.startswith("|")]
+        assert "".join("".join(line.split()) for line in inner[1:]) == "word" * 12 + wide * 30
+        assert max(len(line) + line.count(wide) for line in inner) == 40
 
 
 def test_nothing_acts_on_a_terminal() -> None:
@@ -53,6 +54,8 @@ def test_json_and_yaml_say_the_same() -> None:
             "empty": [],
             "text": "no: #x",
             "n": 1.5,
+            "nan": "inf",
+            "y": "Null",
         },
         {"on": "off", "nested": {"a": {"b": "c"}}},
     ]

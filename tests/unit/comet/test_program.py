@@ -12,6 +12,7 @@ import pytest
 
 from comet.cli.main import run
 from comet.cli.parser import parser
+from comet.client.cache import Cache, default_path
 from comet.client.durations import walltime_to_minutes
 from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer, cluster
@@ -122,7 +123,7 @@ def completed(*typed: str) -> list[str]:
 
 
 def test_completion_offers_words_options_and_names_of_the_cache(
-    server: NucleusServer, configured: Path
+    server: NucleusServer, configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert completed("1", "comet", "c") == ["cache", "cluster", "completion", "computeset", "console"]
     assert completed("2", "comet", "power", "") == ["off", "on", "reboot", "reset", "shutdown"]
@@ -132,6 +133,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert completed("2", "comet", "cluster", "v") == ["vc2"]
     assert completed("4", "comet", "power", "off", "vc2", "vm-vc2-") == [f"vm-vc2-{it}" for it in range(4)]
     assert completed("3", "comet", "image", "attach", "d") == ["debian.iso"]
+    assert completed("4", "comet", "power", "on", "--wait", "v") == ["vc2"]
     assert completed("2", "comet", "cluster", "--st") == ["--status"]
     assert completed("3", "comet", "cluster", "vc2", "--sort=c") == [
         "--sort=computeset",
@@ -143,6 +145,12 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert completed("9", "comet", "bogus", "") == []
     assert completed("x") == []
     assert len(server.requests) == 2
+    other = Cache(default_path(), server.url, "bob/")
+    other.put("/nucleus/v1/cluster/", b'[{"name": "vc7"}]', "")
+    other.close()
+    assert completed("2", "comet", "cluster", "v") == ["vc7"], "the newest answer"
+    monkeypatch.setenv("COMET_ENDPOINT", "another")
+    assert completed("2", "comet", "cluster", "v") == []
 
 
 def test_the_shells_take_the_scripts() -> None:

@@ -152,13 +152,17 @@ def test_partitions() -> None:
         ("root:-1:ext4:/", "has the size"),
         ("root:٣:ext4:/", "has the size"),
         ("root:9999999:ext4:/", "has the size"),
+        ("root:0000020:ext4:/", "has the size"),
         ("root:rest:ext4:/ swap:1:swap", "not the last one"),
         ("root:20:btrfs:/", "ext4, swap and none are known"),
         ("root:20:ext4:relative", "not an absolute path"),
         ("root:20:ext4:/ x:1:ext4:/a/../b", "not an absolute path"),
         ("root:20:ext4:/ x:1:ext4:/$(id)", "not an absolute path"),
         ("root:20:ext4:/ x:1:ext4:/boot/efi", "belongs to the system"),
-        ("root:20:ext4:/ x:1:ext4:/proc/x", "belongs to the system"),
+        *(
+            (f"root:20:ext4:/ x:1:ext4:{place}", "belongs to the system")
+            for place in ("/proc/x", "/lib", "/sbin/a/b", "/bin", "/usr", "/etc", "/sys", "/run/x", "/dev")
+        ),
         ("root:20:ext4:/ root:1:swap", "the name root"),
         ("root:20:ext4:/ two:1:ext4:/", "the mount point /"),
         ("efi:20:ext4:/", "is not valid"),
