@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from tests import generated
 from tests.durations import seconds_by_part
+from tests.patience import patience
 from tests.smoke_tests import is_slow
 
 if TYPE_CHECKING:
     from tests.work_units import UnitScheduling
+
+SECONDS_OF_A_TEST = 300
+"""Of one that needs no daemon, on a quiet machine: a multiple of what the longest needs."""
 
 generated.load_profile()
 
@@ -32,6 +37,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests.work_units import arrange
 
         arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test of a rule, a model or a contract that waits without an end, at the place where it waits."""
+    if not item.nodeid.startswith(("tests/unit/", "tests/contract/", "tests/golden/")):
+        return (yield)
+    seconds = patience(SECONDS_OF_A_TEST)
+
+    def stop(*_: object) -> NoReturn:
+        pytest.fail(f"it has not ended after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,10 +1,12 @@
 """Deadlines of tests: never shorter than written, longer on a slow or busy machine, never beyond all bounds."""
 
 import os
+import signal
 
 import pytest
 
 from tests import patience as patience_module
+from tests.conftest import SECONDS_OF_A_TEST, pytest_runtest_call
 from tests.patience import MAX_FACTOR, REFERENCE_SECONDS, VARIABLE, factor, patience
 
 
@@ -41,3 +43,15 @@ def test_a_variable_that_is_no_factor_is_named(monkeypatch, text) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(ValueError, match=VARIABLE):
         patience(1)
+
+
+def test_a_test_without_an_end_fails_where_it_waits(request: pytest.FixtureRequest) -> None:
+    call = pytest_runtest_call(request.node)
+    next(call)
+    seconds, _ = signal.getitimer(signal.ITIMER_REAL)
+    assert seconds > SECONDS_OF_A_TEST / 2
+    with pytest.raises(pytest.fail.Exception, match="it has not ended after"):
+        signal.raise_signal(signal.SIGALRM)
+    with pytest.raises(StopIteration):
+        next(call)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

@@ -1,10 +1,14 @@
 """The agent and network devices: made for guests, filtered, restored after a boot, removed with the last guest."""
 
+import pytest
+
 from rocks.fleet.wire.facts import FactsRequest, Fence
 from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.fleet.wire.requests import LinkSpec, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.machine.host import guest_links
 from rocks.machine.host.guest_links import restore_links
 from tests.contract.agents import VLAN, Agent, start
+from tests.patience import patience
 
 
 def test_links_are_removed_with_the_last_guest(agent: Agent) -> None:
@@ -82,16 +86,16 @@ def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
     assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
 
 
-def test_devices_are_restored_after_a_boot(agent: Agent) -> None:
-    """Those of all started machines; a failure of one does not stop the others."""
+def test_devices_are_restored_after_a_boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all started machines; a failure of one does not stop the others, and a late device is waited for."""
     agent.links.add("other", "veth")
     agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("other.9", "vlan", "other", 9),)))
     agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
     rebooted = Agent(agent.folder)
     made, errors = restore_links(rebooted.host, 0)
     assert made == ["ptrunk.7"] and "has no network device other" in str(errors[0])
-    rebooted.links.add("other", "veth")
-    assert restore_links(rebooted.host, 0) == (["other.9"], [])
+    monkeypatch.setattr(guest_links, "wait_seconds", lambda _: rebooted.links.add("other", "veth"))
+    assert restore_links(rebooted.host, patience(60)) == (["other.9"], [])
     assert restore_links(rebooted.host, 0) == ([], [])
     (agent.folder / "state" / "links" / "b").write_text("?")
     _, errors = restore_links(rebooted.host, 0)

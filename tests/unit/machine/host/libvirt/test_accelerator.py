@@ -1,6 +1,8 @@
 """The probe guest, and how long its result is believed."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,11 @@ def test_a_result_is_believed_for_this_host_and_kernel_only(
     assert accelerator.known_accelerator(tmp_path).accelerator == "unknown"
     file.write_text("[")
     assert accelerator.known_accelerator(tmp_path).accelerator == "unknown"
+    for name in ("_processor", "_identity"):
+        file.write_text(json.dumps(memory))
+        with monkeypatch.context() as patch:
+            patch.setattr(accelerator, name, lambda *_: "another")
+            assert accelerator.known_accelerator(tmp_path).accelerator == "unknown", name
 
 
 def test_without_the_device_nothing_is_booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +75,15 @@ def test_a_result_is_found_again_on_demand_only(tmp_path: Path, monkeypatch: pyt
     ]
     assert boots == ["/bin/true"] * 2
     assert accelerator.known_accelerator(tmp_path).reason == "boot 2"
+
+    result = tmp_path / "kvm-probe.json"
+    stored = result.read_text()
+    result.unlink()
+
+    @contextlib.contextmanager
+    def locked(*_: object, **more: object) -> Iterator[None]:
+        result.write_text(stored)  # by the command that had the lock
+        yield
+
+    monkeypatch.setattr(accelerator, "locked", locked)
+    assert accelerator.probe_accelerator(tmp_path).reason == "boot 2" and len(boots) == 2
