@@ -12,6 +12,7 @@ from rocks.install.installation.rules import (
     Client,
     InstallingHost,
     check_is_to_be_installed,
+    check_port_of_root,
     identify,
     is_attached,
     neighbour_mac,
@@ -20,7 +21,7 @@ from rocks.install.installation.rules import (
 from rocks.install.installation.service import mac_of_client
 from rocks.install.installation.states import LONGEST_REPORT, UNFINISHED, State, next_state, read_report
 
-MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
+MAC, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 HOST = InstallingHost("c-0", MAC, "install")
 
 
@@ -88,6 +89,16 @@ def test_only_complete_neighbours_count() -> None:
         "10.1.1.23\n"
     )
     assert [neighbour_mac(table, f"10.1.1.{last}") for last in (2, 3, 4, 23)] == [MAC, "", "", ""]
+
+
+def test_only_roots_ports_are_taken() -> None:
+    for port in (1, 512, 1023):
+        check_port_of_root(port)
+    for port in (0, -1, 1024, 65535):
+        with pytest.raises(
+            UserError, match=f"comes from port {port}, .* below 1024: curl --local-port 512-1023"
+        ):
+            check_port_of_root(port)
 
 
 def _route(network: str, mask: str, flags: int, metric: int = 0) -> str:

@@ -11,6 +11,7 @@ import pytest
 from rocks.core.errors import BusyError, RocksError, UserError
 from rocks.core.process import run_checked
 from rocks.install.rolls.build import create_roll
+from rocks.install.rolls.description import Requirement, RollDescription, RollId, read_description
 from rocks.install.rolls.packages import Package, newest_per_name, read_package
 from rocks.install.rolls.versions import debian_key, rpm_key
 from tests.debs import make_deb
@@ -54,6 +55,7 @@ def make_rpm(path: Path, name: str, version: str, release: str, arch: str, sourc
         ('interface="4.0"', 'interface="6.0"', 'version "6.0" of the format of rolls'),
         ('rolls=""', 'rolls="a b;c"', 'the needed roll "b;c" must be written as'),
         ('maxsize="0"', 'maxsize="-1"', "maxsize is the largest ISO in MB"),
+        ('maxsize="0"', 'maxsize="1000000000"', "maxsize is the largest ISO in MB"),
         ('date="2026-01-31"', 'date="tomorrow"', 'the timestamp "tomorrow 12:00:00"'),
         ("<iso ", "<isu ", "<isu> is not a tag of rolls"),
         ("<info ", "<author/><remark ", "<remark> is not a tag of rolls"),
@@ -70,6 +72,24 @@ def test_a_wrong_description_is_refused(tmp_path: Path, old: str, new: str, mess
         create_roll(description, tmp_path)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == [tmp_path / "source"]
+
+
+def test_what_a_description_states_is_read() -> None:
+    """A date without a time is midnight in UTC; names of rolls stand between commas or blanks."""
+    text = (
+        '<roll name="hello" interface="4.0"><timestamp date="1970-01-02"/><info version="1.0" arch="noarch"/>'
+        '<iso maxsize="999999999"/><rpm rolls="a,b>=2.0 c" src="1"/></roll>'
+    )
+    assert read_description(text.encode(), "roll-hello.xml") == RollDescription(
+        RollId("hello", "1.0", "noarch"),
+        "0",
+        (Requirement("a", ""), Requirement("b", "2.0"), Requirement("c", "")),
+        999_999_999,
+        has_sources=True,
+        made_at=86_400,
+    )
+    least = read_description(b'<roll name="a"><info version="1" arch="noarch"/></roll>', "roll-a.xml")
+    assert least == RollDescription(RollId("a", "1", "noarch"), "0")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +160,6 @@ def test_what_a_killed_build_left_is_removed_and_two_at_once_are_refused(tmp_pat
 @needs_xorriso
 @needs_dpkg
 def test_packages_are_put_where_their_kind_belongs(tmp_path: Path) -> None:
-    from rocks.install.rolls.description import RollId
     from rocks.install.rolls.iso import extract_roll
 
     description = write_roll(tmp_path / "source", arch="x86_64")
@@ -215,7 +234,6 @@ def test_an_rpm_that_is_cut_off_is_refused(tmp_path: Path, length: int) -> None:
 
 @needs_xorriso
 def test_the_roll_is_stated_in_the_root_of_each_node(tmp_path: Path) -> None:
-    from rocks.install.rolls.description import RollId
     from rocks.install.rolls.iso import extract_roll
 
     description = write_roll(tmp_path / "source")
