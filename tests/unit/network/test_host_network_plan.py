@@ -11,7 +11,7 @@ from rocks.network.host_network_files import MARK, file_permissions, network_fil
 from rocks.network.host_network_plan import HostDevice, plan_devices
 from tests.unit.machines import PRIVATE, PUBLIC, container, interface
 
-MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
+MAC, OTHER = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
 ETH0 = interface("eth0", mac=MAC, ip="10.1.255.254", **PRIVATE)
 
 
@@ -89,19 +89,18 @@ def test_an_invalid_gateway_is_an_error() -> None:
         plan_devices(container(interfaces=[ETH0], Kickstart_PrivateGateway="10.1.1.1\nDNS=1"))
 
 
-MAC = "52:54:00:00:00:01"
 BRIDGED = HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "10.1.1.1", 9000)
 ALONE = HostDevice("eth0", MAC, "", "10.1.255.254/16", "", 1500)
 BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
 SOCKET = "/etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf"
-LINK = MARK + "\n[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\nName=%s\nMTUBytes=%s\n"
+LINK = MARK + "\n[Match]\nPermanentMACAddress=52:54:00:00:00:0a\n\n[Link]\nName=%s\nMTUBytes=%s\n"
 
 
 def test_a_bridge_for_networkd() -> None:
     assert network_files([BRIDGED], "deb") == {
         "/etc/systemd/network/10-peth0.link": LINK % ("peth0", 9000),
         "/etc/systemd/network/10-eth0.netdev": MARK
-        + "\n[NetDev]\nName=eth0\nKind=bridge\nMACAddress=52:54:00:00:00:01\n"
+        + "\n[NetDev]\nName=eth0\nKind=bridge\nMACAddress=52:54:00:00:00:0a\n"
         "MTUBytes=9000\n\n[Bridge]\nSTP=no\n",
         "/etc/systemd/network/10-peth0.network": MARK + "\n[Match]\nName=peth0\n\n[Network]\nBridge=eth0\n"
         "LinkLocalAddressing=no\n",
@@ -116,7 +115,7 @@ def test_a_bridge_for_networkd() -> None:
 
 def test_networkd_waits_until_every_adapter_below_a_bridge_has_its_name() -> None:
     """It makes a bridge when it starts, and not while the adapter has the bridge's name."""
-    other = HostDevice("peth1", "52:54:00:00:00:02", "eth1", "", "", 1500)
+    other = HostDevice("peth1", "52:54:00:00:00:0b", "eth1", "", "", 1500)
     files = network_files([BRIDGED, other, ALONE], "deb")
     assert " /sys/class/net/peth0 /sys/class/net/peth1\n" in files[BRIDGES]
 
