@@ -4,7 +4,7 @@ import pytest
 
 from tests.system.commands.conftest import Site
 
-MAC = "00:11:22:33:44:55"
+MAC = "00:11:22:33:44:5a"
 INFINIBAND = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
 
 
@@ -23,7 +23,7 @@ def test_list_host_interface_is_a_table(two: Site) -> None:
     two.done("add host interface compute-0-1 eth0")
     assert two.done("list host interface") == (
         "HOST         SUBNET  IFACE MAC               IP        NETMASK     MODULE NAME        VLAN OPTIONS CHANNEL\n"
-        "compute-0-0: private eth0  00:11:22:33:44:55 10.1.0.10 255.255.0.0 ------ compute-0-0 ---- ------- -------\n"
+        "compute-0-0: private eth0  00:11:22:33:44:5a 10.1.0.10 255.255.0.0 ------ compute-0-0 ---- ------- -------\n"
         "compute-0-0: private vlan7 ----------------- --------- ----------- ------ ----------- 7    novtap  -------\n"
         "compute-0-1: ------- eth0  ----------------- --------- ----------- ------ ----------- ---- ------- -------\n"
     )
@@ -56,7 +56,7 @@ _ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["compute-0-0", "ETH0"], 'interface "ETH0" exists'),
     (["compute-0-0", MAC], f'interface "{MAC}" exists'),
     (["compute-0-1", MAC], f"The mac address {MAC} is in use by host compute-0-0"),
-    (["compute-0-1", "eth0", "mac=00:11:22:33:44:55"], "is in use by host compute-0-0"),
+    (["compute-0-1", "eth0", "mac=00:11:22:33:44:5a"], "is in use by host compute-0-0"),
     (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
     (["compute-0-1", "eth0", "mac=01:11:22:33:44:56"], "a multicast address belongs to no interface"),
     (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),

@@ -299,6 +299,22 @@ def test_misplaced_files_are_named(site: Site, tmp_path: Path) -> None:
     assert found["pipe.xml"][1] == "it is not read: it is no file, and no link to one"
 
 
+def test_errors_in_files_name_the_line_once(site: Site, tmp_path: Path) -> None:
+    """An order that contradicts itself is one, too."""
+    for name in ("graphs/default", "nodes", "site-nodes", "site-graphs/default"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "graphs/default/ours.xml").write_text('<graph><edge from="a" to="b"/></graph>')
+    for name in ("a", "b"):
+        (tmp_path / f"nodes/{name}.xml").write_text("<kickstart/>")
+    (tmp_path / "site-nodes/extend-a.xml").write_text("<kickstart>\n<pots/></kickstart>")
+    (tmp_path / "site-graphs/default/site.xml").write_text(
+        '<graph><order head="a" tail="b"/><order head="b" tail="a"/></graph>'
+    )
+    found = _checked(site, tmp_path)
+    assert {result for result, _ in found.values()} == {"wrong"}
+    assert found["extend-a.xml"][1].startswith("line 2: ") and "has a cycle" in found["site.xml"][1], found
+
+
 def test_a_site_without_files_has_no_error(site: Site, tmp_path: Path) -> None:
     (tmp_path / "graphs/default").mkdir(parents=True)
     ended = site.rocks("check graph", f"basedir={tmp_path}")
