@@ -123,7 +123,7 @@ def test_priorities_and_ageing() -> None:
     assert schedule.choose([old, seed], [], Limits(), NOW) == (old, seed)
     busy = [Job("3", "vmh1", "return", 0), Job("4", "vmh1", "return", 0)]
     assert schedule.choose([pull, seed], busy, Limits(), NOW) == (pull,)
-    assert schedule.choose([pull, seed], busy, Limits(returns=2), NOW) == ()
+    assert schedule.choose([pull, seed], busy, Limits(pulls=2), NOW) == ()
     assert schedule.choose([seed, Job("5", "vmh2", "seed", NOW)], [], Limits(seeds=1), NOW) == (seed,)
 
 
