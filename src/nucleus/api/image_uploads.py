@@ -1,4 +1,4 @@
-"""ISO images on their way here: row 34 of the published table, and uploads in parts."""
+"""ISO images on their way here: row 34 of Table 1 (`routes.route`), and uploads in parts."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def upload_image(
     md5: Annotated[str | None, Header(description="hexadecimal; or Content-Digest")] = None,
     content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
 ) -> Response:
-    """Row 34: a form with the part `file`; a part `project` before it names the project."""
+    """A form with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
 
     async def receive() -> Response:

@@ -1,4 +1,4 @@
-"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of the published table."""
+"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of Table 1 (`routes.route`)."""
 
 from __future__ import annotations
 
