@@ -355,7 +355,7 @@ async def continue_upload(
     id: UploadId,
     upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
 ) -> Response:
-    """204 with the new Upload-Offset; when the image is whole, the answer is that of row 34.
+    """204 with the new Upload-Offset; when the image is whole, the answer is that of `upload_image`.
 
     Without a body, when everything came before and the last answer did not: it is checked and stored then.
     """
