@@ -17,7 +17,7 @@ from rocks.machine import start as vm_start
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.recovery_records import all_leases, hosts_with_machines, record_found
 from rocks.machine.leases.takeover import Force
-from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves import evacuation
 from rocks.machine.moves import interrupted as interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
@@ -99,10 +99,10 @@ def test_an_evacuation_leaves_the_machine_to_its_move(moving: Site, monkeypatch:
     def never(*_: object) -> None:
         raise AssertionError("a machine was started")
 
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [])
-    monkeypatch.setattr(host_drains, "check_is_silent", lambda *_: None)
+    monkeypatch.setattr(evacuation, "capacities_of", lambda *_: [])
+    monkeypatch.setattr(evacuation, "check_is_silent", lambda *_: None)
     for host in (OLD, NEW):
-        outcomes = host_drains.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
+        outcomes = evacuation.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
         assert INTERRUPTED in str(outcomes.failed.pop("web"))
         assert not outcomes.failed and not outcomes.done
     assert lease(moving) == STAYS
