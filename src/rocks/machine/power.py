@@ -26,8 +26,9 @@ from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
+from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
-from rocks.machine.leases.takeover import Force, abort_moves, take_over_vms
+from rocks.machine.leases.takeover import abort_moves, take_over_vms
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.leases.takeover import Force
+    from rocks.machine.leases.fence_command import Force
     from rocks.machine.moves.drain_plan import Capacity
     from rocks.machine.moves.drains import Start
 

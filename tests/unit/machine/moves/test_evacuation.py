@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.leases.takeover import Force
+from rocks.machine.leases.fence_command import Force
 from rocks.machine.moves import evacuation
 
 
