@@ -116,7 +116,9 @@ def _lines_of(text: str) -> list[str]:
 def fenced_by(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """The machine `web` runs on vmc-0-0, and is stopped by force: the program that fences its host."""
     executed: list[list[str]] = []
-    monkeypatch.setattr(fence_command.process, "run_checked", lambda arguments, **more: executed.append(arguments))
+    monkeypatch.setattr(
+        fence_command.process, "run_checked", lambda arguments, **more: executed.append(arguments)
+    )
     monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")
 

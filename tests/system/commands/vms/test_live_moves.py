@@ -12,8 +12,8 @@ from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.machine import ended as ended_machines
 from rocks.machine import power as vm_power
-from rocks.machine import reports as vm_reports
 from rocks.machine import start as vm_start
+from rocks.machine import states as vm_states
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.recovery_records import all_leases, hosts_with_machines, record_found
@@ -284,7 +284,7 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch
     monkeypatch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
     monkeypatch.setattr(live_move_ends, "ask_facts", lambda *_, **__: facts)
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
-    for module in (vm_reports, site_overview, interrupted_moves, site_checks):
+    for module in (vm_states, site_overview, interrupted_moves, site_checks):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
     assert moving.done("list host vm web status=yes").split()[-1] == "nostate"
     remedy = "is off on both: to end that and start it: rocks start host vm web"
