@@ -20,10 +20,10 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from nucleus.api import models
 from nucleus.api.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
+from nucleus.api.limits import demand_console_quota
 from nucleus.api.problems import Problem, conflict, request_id, unavailable
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
-from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import (
     Change,
     Known,

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
+from nucleus.api.limits import demand_image_quota
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
-from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
 from nucleus.api.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images

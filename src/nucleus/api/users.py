@@ -14,11 +14,12 @@ from starlette.responses import HTMLResponse, Response
 from nucleus.api import credentials, models
 from nucleus.api.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.reservations import Time
+from nucleus.api.responsibility import responsibility
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_few_tokens, responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.mirror import identity, status
 
