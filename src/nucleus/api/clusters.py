@@ -11,18 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.conditional import (
-    MAX_PER_PAGE,
-    chosen,
-    dumps,
-    etag_of,
-    is_unchanged,
-    names_any,
-    not_modified,
-    page_of,
-    paged,
-    require_match,
-)
+from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
+from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.routes import changes, reads, route, when_done

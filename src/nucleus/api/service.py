@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller
-    from nucleus.api.frame import Metrics
+    from nucleus.api.metrics import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
