@@ -14,7 +14,7 @@ from rocks.machine import converge
 from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases
 from rocks.machine.moves import aborted as aborted_moves
-from rocks.machine.moves import evacuation
+from rocks.machine.moves import drains, evacuation
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site
@@ -138,7 +138,7 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
 def test_nothing_uses_the_machine_until_its_disks_are_decided(
     aborted: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evacuation, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
+    monkeypatch.setattr(drains, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
     for command in (
         ("start", "host", "vm", "web"),
         ("resume", "host", "vm", "web"),
