@@ -15,7 +15,6 @@ from rocks.inventory.host_loading import load_hosts, physical_hosts, which_are_v
 from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
-from rocks.machine.host_load_records import recorded_memory_mb
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import SAVED, STOPPING
@@ -257,7 +256,7 @@ def capacities_of(
     containers = load_containers(database, targets)
     with open_fleet(database, targets) as fleet:
         facts = ask_facts(database, fleet, list(targets))
-    given = recorded_memory_mb(database, targets)
+    given = table.recorded_memory_mb(database, targets)
     capacities, errors = [], []
     for container in containers:
         answer = facts[container.name]
