@@ -1,12 +1,10 @@
 """Records as the JSON of the interface: how old an answer is, and what owners see of nodes and sets."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nucleus.api import rules
 from nucleus.api.representations import (
     Freshness,
     cluster_json,
@@ -102,21 +100,3 @@ def test_a_token_names_the_projects_that_are_left_of_its_own() -> None:
     token = Token("A1", 3, ("read",), (1, 2), "of a script", NOW, None, None, None)
     assert token_json(token, {1: "alpha"})["projects"] == ["alpha"]
     assert token_json(token._replace(projects=None), {1: "alpha"})["projects"] is None
-
-
-@pytest.mark.parametrize(
-    ("power", "commanded", "text"),
-    [
-        (5, None, ""),
-        (6, None, " (as was seen 6 s ago)"),
-        (100, 2, ""),
-        (8, 100, " (as was seen 8 s ago)"),
-        (None, None, ""),
-    ],
-)
-def test_a_refusal_says_how_old_the_state_is(power: float | None, commanded: float | None, text: str) -> None:
-    change: Any = SimpleNamespace(call=SimpleNamespace(now=NOW))
-    node = FRONTEND._replace(
-        last_command_at=None if commanded is None else NOW - timedelta(seconds=commanded)
-    )
-    assert rules.seen_ago(change, cluster(0, power, 0), node) == text

@@ -52,7 +52,7 @@ One virtual machine.
     "snapshot": """<arg type='string' name='snapshot'>
 Name of the snapshot.
 </arg>""",
-    "stop-timeout": """<param type='int' name='timeout' default='60' range='0..3601' unit='seconds'>
+    "stop-timeout": """<param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
 Time that shutdown allows each guest.
 </param>""",
     "the-physical-host": """<arg type='string' name='host'>

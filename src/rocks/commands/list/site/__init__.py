@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
     <param optional='1' type='bool' name='watch' default='no'>
     yes: refresh the screen until Ctrl-C.
     </param>
-    <param optional='1' type='int' name='interval' default='5' range='2..3600' unit='seconds'>
+    <param optional='1' type='int' name='interval' default='5' range='1..3600' unit='seconds'>
     Time between two refreshes.
     </param>
     <param optional='1' type='int' name='lines' default='20' range='1..10000' unit='lines'>

@@ -1,0 +1,56 @@
+"""Limits of a project and refusals: how old a state is, and the hours of nodes that a project may use."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nucleus.api import limits
+from nucleus.api.nodes import seen_ago
+from nucleus.api.problems import Problem
+from tests.unit.nucleus.test_representations import COMPUTE, FRONTEND, NOW, cluster
+
+
+@pytest.mark.parametrize(
+    ("power", "commanded", "text"),
+    [
+        (5, None, ""),
+        (6, None, " (as was seen 6 s ago)"),
+        (100, 2, ""),
+        (8, 100, " (as was seen 8 s ago)"),
+        (None, None, ""),
+    ],
+)
+def test_a_refusal_says_how_old_the_state_is(power: float | None, commanded: float | None, text: str) -> None:
+    change: Any = SimpleNamespace(call=SimpleNamespace(now=NOW))
+    node = FRONTEND._replace(
+        last_command_at=None if commanded is None else NOW - timedelta(seconds=commanded)
+    )
+    assert seen_ago(change, cluster(0, power, 0), node) == text
+
+
+def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = SimpleNamespace(id=1, name="alpha", limits={"node_hours": 2, "walltime_minutes": 90})
+    usage = SimpleNamespace(vms=0, cpus=0, memory_mb=0, disk_gb=0, sets=0)
+    monkeypatch.setattr(limits.identity, "project_by_id", lambda *_, **__: project)
+    monkeypatch.setattr(limits.status, "project_usage", lambda *_: usage)
+    monkeypatch.setattr(limits.status, "committed_minutes", lambda _, account: {"alp1": 60}[account])
+
+    def demand(minutes: int, kind: str) -> None:
+        batch = SimpleNamespace(batch=SimpleNamespace(kind=kind))
+        change: Any = SimpleNamespace(
+            session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
+        )
+        limits.demand_quota(change, cluster(0, 0, 0), [COMPUTE, COMPUTE], minutes, "alp1")
+
+    demand(30, "hosts")
+    with pytest.raises(
+        Problem, match="on alp1: the project alpha would have 3, and its limit is 2; end something"
+    ):
+        demand(31, "hosts")
+    demand(90, "slurm")
+    with pytest.raises(Problem, match="longest walltime .* would have 91, and its limit is 90"):
+        demand(91, "slurm")
