@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from .vc_in import Node, VcIn
 
 _ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
-_LOCK_SECONDS = 600.0
+_LOCK = "pragma request {}"
+_LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
+"""How long a repeated boot, and a question, wait for a boot of the same request."""
+
 _DISK_GB = 36
 
 
@@ -45,8 +48,8 @@ class KvmRocks:
         """
         command, settings = self._command, self._settings
         if request.name:
-            command.db.lock(f"pragma request {request.name}", _LOCK_SECONDS)
-            if known := self.requested(request.name):
+            command.db.lock(_LOCK.format(request.name), _LOCK_SECONDS)
+            if known := self._requested(request.name):
                 return self._known(known[0], request)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
@@ -95,7 +98,17 @@ class KvmRocks:
         return Allocated(name, fqdn, address, names[1:], described)
 
     def requested(self, name: str) -> list[str]:
-        """The frontend with the name of the request."""
+        """The frontend with the name of the request. BusyError while a boot of it may still add one.
+
+        So nobody takes a cluster for removed that a boot adds, whose caller no longer waits for it.
+        """
+        if not (found := self._requested(name)):
+            self._command.db.lock(_LOCK.format(name), _LIST_SECONDS)
+            found = self._requested(name)
+            self._command.db.unlock(_LOCK.format(name))
+        return found
+
+    def _requested(self, name: str) -> list[str]:
         frontends = sorted({machine.cluster for machine in self.status()})
         found = rows(self._command, "list.host.attr", frontends) if frontends else []
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
