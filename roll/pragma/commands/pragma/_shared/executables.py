@@ -216,7 +216,10 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
     """Name of a file for the programs → image of the library. UserError for names that programs take for another."""
     found: dict[str, str] = {}
     for _, node, image in nodes:
-        assert isinstance(node.disk, FileDisk)  # `cluster_images`
+        if not isinstance(node.disk, FileDisk):
+            raise StateError(
+                f"{image} is on a NAS, and the programs of the driver take files; save it as one"
+            )
         name = Path(node.disk.file).name
         if name.startswith(".") or name == _VC_OUT or found.setdefault(name, image) != image:
             raise UserError(

@@ -18,6 +18,7 @@ from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, cluster_images, read_request
 from .site import free_address, rows
+from .vc_in import VolumeDisk
 
 if TYPE_CHECKING:
     from rocks.commands import Command
@@ -81,6 +82,7 @@ class KvmRocks:
         cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
         _set_sizes(command, names, request, described, cpus)
         _set_disks(command, names, described, rows_of)
+        _set_places(command, names, described)
         add_interfaces(command, names, added)
         texts = vc_out_texts(
             fqdn,
@@ -237,6 +239,14 @@ def _set_disks(command: Command, names: Sequence[str], described: VcIn, rows_of:
         node = described.frontend if name == names[0] else described.compute
         if node is not None and (node.device, node.bus) != ("vda", "virtio"):
             command.command("set.host.vm", [name, f"disk={_disk(str(rows_of[name]['disk']), node)}"])
+
+
+def _set_places(command: Command, names: Sequence[str], described: VcIn) -> None:
+    """The disks made from volumes are on the NASes of these, as their clones."""
+    for name in names:
+        node = described.frontend if name == names[0] else described.compute
+        if node is not None and isinstance(node.disk, VolumeDisk):
+            command.command("set.host.vm.nas", [name, f"nas={node.disk.nas}", f"zpool={node.disk.pool}"])
 
 
 def _disk(specification: str, node: Node) -> str:
