@@ -71,9 +71,8 @@ def create_disks(
                 result.failed[disk.vm] = error
                 continue
             source = _source(database, with_image[disk.vm], disk)
-            is_base = isinstance(source, Source) and source.digest
-            request = _Request(disk, source, base_snapshot(source.digest) if is_base else "")
-            requested[disk.nas, disk.zpool].append(request)
+            origin = base_snapshot(source.digest) if isinstance(source, Source) and source.digest else ""
+            requested[disk.nas, disk.zpool].append(_Request(disk, source, origin))
     database.end_reading()
     for place, of_pool in requested.items():
         try:
