@@ -17,7 +17,7 @@ from tests.system.pragma.conftest import TREE
 
 NETWORKD = Path("/lib/systemd/systemd-networkd")
 HERE, THERE, FURTHER = "203.0.113.7", "198.51.100.9", "192.0.2.1"
-KEY, OTHER_KEY, THIRD_KEY = (base64.b64encode(letter * 32).decode() for letter in (b"a", b"b", b"c"))
+KEY, OTHER_KEY, THIRD_KEY = (base64.b64encode(byte * 32).decode() for byte in (b"a", b"b", b"c"))
 HOSTS = f"{HERE}={KEY} {THERE}={OTHER_KEY} {FURTHER}={THIRD_KEY}"
 
 _BOOT = """\
