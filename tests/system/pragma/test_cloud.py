@@ -61,7 +61,7 @@ def test_what_is_refused_creates_nothing(local: Site, cloud: CloudServer, key: s
     for arguments, text in (
         (("1",), "give key=FILE"),
         (("1", key, "add-iface=ent"), "does not take add-iface"),
-        (("1", key, "hosts=vmc-0-0"), "does not take add-iface and hosts"),
+        (("1", key, "hosts=vmc-0-0"), "does not take hosts"),
         (
             ("1", key, "mem=2048:65536"),
             "no size of the attribute pragma_cloud_sizes (t3.small t3.xlarge) has 1 CPUs",

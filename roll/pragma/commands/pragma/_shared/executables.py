@@ -26,7 +26,7 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine, read_key
+from .drivers import Allocated, BootRequest, Machine, read_key, refuse_untaken
 from .repository import cluster_images, locked, read_request
 from .vc_in import FileDisk
 
@@ -69,16 +69,7 @@ class Executables:
 
     def allocate(self, request: BootRequest) -> Allocated:
         """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
-        if dry_run.is_on():
-            raise StateError(
-                "a dry run cannot know what the programs of a driver would do; boot without dry-run"
-            )
-        if request.name:
-            raise UserError("the programs of the driver know no requests; boot without request")
-        if request.interfaces or request.frontend_memory_mb or request.hosts:
-            raise UserError(
-                "the programs of the driver do not take mem, add-iface and hosts; boot without them"
-            )
+        refuse_untaken(request, "a driver of programs", request.frontend_memory_mb)
         read_key(request.key)
         described, file = read_request(self._settings, request)
         images = cluster_images(self._command, self._settings, request.vc, described, file)
