@@ -118,7 +118,7 @@ def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list
     return listed
 
 
-def refuse_untaken(request: BootRequest, engine: str, memory_mb: int | None = None) -> None:
+def check_taken(request: BootRequest, engine: str, memory_mb: int | None = None) -> None:
     """UserError for what only the driver of this site takes; StateError in a dry run. `memory_mb` is refused, too."""
     if dry_run.is_on():
         raise StateError(f"a dry run cannot know what {engine} would do; boot without dry-run")
