@@ -51,7 +51,7 @@ def test_disks_of_a_pool() -> None:
 
 
 def test_pools_and_the_arguments_that_make_them() -> None:
-    four = " ".join(f"/dev/{letter}" for letter in "abcd")
+    four = " ".join(f"/dev/{name}" for name in "abcd")
     valid, faults = split_values(
         pool_values(
             host(

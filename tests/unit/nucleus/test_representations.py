@@ -37,7 +37,7 @@ SET = Computeset(
 def cluster(topology: float | None, power: float | None, image: float | None) -> Cluster:
     """Whose sources were read so many seconds ago."""
     moments = [None if age is None else NOW - timedelta(seconds=age) for age in (topology, power, image)]
-    return Cluster(5, "vc1", "vc1", "", 1, "p", 3, None, 1, *moments, None)
+    return Cluster(5, "vc1", "vc1", "", 1, "p", 3, None, 1, moments[0], moments[1], moments[2], None)
 
 
 @pytest.mark.parametrize(
