@@ -26,10 +26,10 @@ export function walltimeMinutes(text, field) {
 
 export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
 
-// What so many nodes may be charged for a walltime that somebody types.
+// What so many nodes are charged for a walltime that somebody types.
 export function costText(nodes, text) {
   const minutes = minutesOf(text);
-  return minutes === null ? '' : `At most ${hoursText(nodes * minutes)} node hours are charged.`;
+  return minutes === null ? '' : `The whole walltime is charged with ${hoursText(nodes * minutes)} node hours.`;
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.

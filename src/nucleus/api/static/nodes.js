@@ -76,7 +76,8 @@ function newRow(row, { cluster, node, choose }) {
   row.append(
     element('label', {}, box, node.name), element('img', { class: 'screen', alt: `Screen of ${node.name}`, hidden: true }),
     element('div', { class: 'what' }, element('p', { class: 'about' }), element('p', { class: 'progress', role: 'status' })),
-    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial')),
+    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial'),
+      element('a', { href: `history?${new URLSearchParams({ target: `${cluster.name}/${node.name}` })}`, 'aria-label': `History of ${node.name}` }, 'History')),
   );
 }
 
@@ -85,7 +86,7 @@ export function fillNode(row, isNew, shown) {
   const { node, operation, switched } = shown;
   row.querySelector('input').hidden = !shown.isChoosable;
   row.querySelector('input').checked = shown.isChosen;
-  row.querySelector('.end').hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
+  for (const one of row.querySelectorAll('.end > button')) one.hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
   if (shown.mayOpen) showScreen(row, node, `../${pathOf(shown.cluster, node, 'console', 'screen')}`);
   const disk = diskOf(node);
   fillTexts(row.querySelector('.about'), [

@@ -13,7 +13,7 @@ export function element(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, '');
     else if (value !== false && value !== null) made.setAttribute(key, value);
   }
-  made.append(...children.filter((one) => one !== null && one !== ''));
+  made.append(...children.filter((one) => one !== null && one !== '' && one !== false));
   return made;
 }
 
