@@ -270,6 +270,11 @@ def test_a_set_that_runs_in_part_says_why_beside_the_node_that_is_off(
     owner.sees("li[data-key=vm-vc1-0] .progress .bad", "not switched on: the site could not do this")
     owner.sees("li[data-key=vm-vc1-1] .power", "on")
     assert owner.page.locator("li[data-key=vm-vc1-1] .bad").count() == 0
+    site.simulator.faults.clear()
+    owner.page.uncheck("li[data-key=vm-vc1-1] input")
+    button(owner, "Power on")
+    owner.sees("#message", "vm-vc1-0 of vc1 switched on.")
+    assert owner.page.locator("li[data-key=vm-vc1-0] .bad").count() == 0
     owner.page.locator("#sets a").click()
     owner.sees("#sets", "some nodes failed: the page of vc1 says why")
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)

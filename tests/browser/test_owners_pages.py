@@ -60,6 +60,8 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#charges", "1 set of vc1")
     owner.page.get_by_role("button", name="Earlier month").click()
     owner.sees("#charges", "No set ended in it.")
+    owner.page.get_by_role("button", name="Later month").click()
+    owner.sees("#charges", "10 node hours")
     with site.pool.transaction() as session:
         identity.add_allocation(session, "alp2")
         (number,) = session.row("SELECT id FROM cluster WHERE name = 'vc2'") or (0,)

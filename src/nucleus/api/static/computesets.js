@@ -63,7 +63,7 @@ function buttons(one) {
 async function readSets() {
   const { content } = await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`);
   fillList(byId('sets'), content, (one) => one.id, (row, one, isNew) => {
-    if (isNew) row.append(element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one));
+    if (isNew) row.append(element('div', { class: 'end' }, element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one)));
     row.querySelector('button').hidden ||= one.state === 'ending'; // it is asked for already
     const life = lifeOf(one);
     fillTexts(row, [
