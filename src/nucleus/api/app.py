@@ -29,7 +29,7 @@ from nucleus.api import (
     users,
 )
 from nucleus.api.authentication import Authenticator, has_token
-from nucleus.api.fragments import Fragments
+from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
@@ -143,7 +143,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
-    application.state.fragments = Fragments()
+    application.state.cached_clusters = CachedClusters()
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:
         application.include_router(module.router)

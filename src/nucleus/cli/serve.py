@@ -143,7 +143,7 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
     application = create_application(configuration, pool, executor)
     stop = threading.Event()
     preparing = threading.Thread(
-        target=application.state.fragments.prepare, args=(pool, stop), name="prepare"
+        target=application.state.cached_clusters.prepare, args=(pool, stop), name="prepare"
     )
     preparing.start()
     listen = configuration.listen
