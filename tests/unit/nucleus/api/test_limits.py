@@ -9,7 +9,7 @@ import pytest
 from nucleus.api import limits
 from nucleus.api.nodes import seen_ago
 from nucleus.api.problems import Problem
-from tests.unit.nucleus.test_representations import COMPUTE, FRONTEND, NOW, cluster
+from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
 
 
 @pytest.mark.parametrize(
