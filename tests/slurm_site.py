@@ -75,7 +75,10 @@ export PATH={folder}/hosts/$SLURMD_NODENAME/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
 export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
 export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
-exec /usr/bin/python3 -m rocks.agent host-free
+exec /usr/bin/python3 -c 'import pathlib, sys
+from rocks.agent import host_free, main
+host_free.SETTINGS = pathlib.Path("{folder}/etc/host-free.conf")
+sys.exit(main.main(["host-free"]))'
 """
 
 _SYSTEMCTL = """#!/bin/sh
@@ -349,6 +352,7 @@ def _create_site(hosts: Sequence[str]) -> Path:
     source = Path(__file__).resolve().parent.parent / "src"
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
+    (folder / "etc/host-free.conf").write_text(f"user = {USER}\n", "ascii")
     database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=folder.name.replace("-", "_"))
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)

@@ -10,7 +10,7 @@ from nucleus.backends.slurm_settings import missing_settings, read_settings
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.hostlists import collect
 from nucleus.mirror import identity, observations, status
-from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.computesets import late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
@@ -81,17 +81,19 @@ def _print_status(configuration: Configuration) -> int:
         now = observations.database_now(session)
         sources = observations.read_sources(session)
         values = status.gauges(session, now)
-        nodes, late = nodes_without_set(session), late_sets(session)
+        nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)
     late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
     for node in nodes:
-        print(
-            f"alarm: {node.target} is on, on {node.host}, and in no computeset;"
-            f" its owner may have it stopped: rocks stop host vm {node.rocks_name}"
+        where = (
+            "in no computeset; its owner may have it stopped"
+            if node.computeset is None
+            else f"computeset {node.computeset} has lost that host"
         )
+        print(f"alarm: {node.target} is on, on {node.host}, and {where}: rocks stop host vm {node.rocks_name}")
     for one in reservations:
         print(f"alarm: reservation {one.reservation} of {one.site} {one.what}")
     for number in late:

@@ -156,7 +156,6 @@ rocks_content <<'ROCKS-END-1'
 AuthType=auth/munge
 DbdHost=localhost
 SlurmUser=slurm
-LogFile=/var/log/slurm/slurmdbd.log
 PidFile=/run/slurmdbd.pid
 StorageType=accounting_storage/mysql
 StorageHost=localhost
@@ -196,7 +195,8 @@ else
     : # slurmctld starts at the boot
   else
     /opt/rocks/bin/rocks sync slurm || rocks_warn "rocks sync slurm is not complete; the line above says why. Repeat it"
-    rocks_restart_if_older slurmctld.service /etc/munge/munge.key
+    # it reads the numbers of users when it starts
+    rocks_restart_if_older slurmctld.service /etc/munge/munge.key /etc/passwd
   fi
 fi
 ROCKS-END-2

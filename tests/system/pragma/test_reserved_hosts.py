@@ -109,6 +109,10 @@ class SlurmProcess(Process):
         hook = str(self.slurm.folder / "hook")
         self.slurm.run_inside("env", "-u", "SLURM_SCRIPT_CONTEXT", f"SLURMD_NODENAME={host}", hook)
 
+    def why(self, number: int) -> str | None:
+        """The interval's reason, as its owner reads it."""
+        return sql(self.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (number,))[0][0]  # type: ignore[no-any-return]
+
     def reason(self, host: str) -> str:
         """Why Slurm gives the host to nobody."""
         return self.slurm.ask("sinfo", "-h", "-N", "-n", host, "-p", PARTITION, "-o", "%E")
@@ -192,7 +196,10 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {DRAINED})
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
+    reason = process.why(number)
+    assert reason.endswith(" (place 1 of the reservations that wait)") and "host" in reason, reason
     process.wait_for("running", number)
+    assert process.why(number) is None
     assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
     process.end()
     process.wait_for("stopped", number)
@@ -209,6 +216,7 @@ def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
     process.begin()
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
+    assert process.why(number) == "the site's scheduler does not answer"
     process.slurm.start_controller()
     process.wait_for("running", number)
     process.slurm.signal("slurmctld", "KILL")
