@@ -65,10 +65,12 @@ def store_charges(guard: Guard, batch: Batch) -> None:
     accounts = batch.accounts(allocations) if allocations else {}
     with guard.transaction() as session:
         for name, charge in charges.items():
-            if has_ended[name] and charge.is_final:
-                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
-            else:
+            if not has_ended[name]:
                 changed = {"charged_so_far_seconds": charge.seconds}
+            elif charge.is_final:
+                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
+            else:  # of a job that slurmctld has forgotten it grows for ever
+                continue
             session.update("computeset", changed, name=name)
         for name in allocations:
             minutes = (

@@ -121,7 +121,8 @@ def member_nodes(session: Session, node_ids: Iterable[int]) -> dict[int, MemberN
     """Number → node, also of nodes that are gone."""
     numbers = sorted(set(node_ids))
     rows = session.rows(
-        f"SELECT {columns_of('n', MemberNode._fields)} FROM node n WHERE n.id IN ({placeholders(numbers)})", numbers
+        f"SELECT {columns_of('n', MemberNode._fields)} FROM node n WHERE n.id IN ({placeholders(numbers)})",
+        numbers,
     )
     return {row[0]: MemberNode(*row) for row in rows}
 

@@ -140,6 +140,16 @@ def late_sets(session: Session) -> list[int]:
     return [number for (number,) in rows]
 
 
+def late_charges(session: Session) -> list[int]:
+    """Sets of the last 30 days with a job of Slurm that have ended an hour ago, and have no charge yet."""
+    rows = session.rows(
+        "SELECT id FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY"
+        " AND ended_at < UTC_TIMESTAMP(3) - INTERVAL 1 HOUR"
+        " AND charged_seconds IS NULL AND charged_so_far_seconds IS NOT NULL ORDER BY id"
+    )
+    return [number for (number,) in rows]
+
+
 def uncharged_sets(session: Session) -> dict[str, bool]:
     """Name of the job → whether the set has ended, of sets whose charge grows or is not known.
 

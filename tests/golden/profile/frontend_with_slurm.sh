@@ -169,6 +169,8 @@ After=rocks-database.service
 
 [Service]
 Environment=MYSQL_UNIX_PORT=/var/opt/rocks/mysql/mysql.sock
+Restart=on-failure
+RestartSec=5
 ROCKS-END-1
 rocks_file /etc/systemd/system/slurmdbd.service.d/rocks.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'

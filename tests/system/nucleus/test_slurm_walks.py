@@ -193,7 +193,8 @@ def test_whatever_happens_machines_have_jobs_and_sets_end_and_are_charged(
 
 
 def _compare_charges(walk: Walk) -> None:
-    """Of all sets that had hosts. Of a job that a killed controller has forgotten, the accounting has no row."""
+    """Of all sets that had hosts. Of a job that a killed controller has forgotten, the accounting has no row, or no end."""
+    walk.slurm.ask("sacctmgr", "--immediate", "show", "runawayjobs")
     for one in [one for one in walk.sets() if one.start_time is not None]:
         if not charges(walk.slurm, one.name):
             continue

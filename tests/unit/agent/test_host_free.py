@@ -27,8 +27,10 @@ class Programs:
         self.folder = folder
         for name in ("sinfo", "squeue"):
             self.write(name, f"cat {folder}/{name}.txt")
-        users = 'UserName=nucleus(990) DefAccount=a\nUserName=ann(1001) DefAccount=a'
-        self.write("scontrol", f'if [ $1 = show ]; then printf "{users}"; else echo "$@" >>{folder}/changes; fi')
+        users = "UserName=nucleus(990) DefAccount=a\nUserName=ann(1001) DefAccount=a"
+        self.write(
+            "scontrol", f'if [ $1 = show ]; then printf "{users}"; else echo "$@" >>{folder}/changes; fi'
+        )
         self.say("idle|none", "")
 
     def write(self, name: str, command: str) -> None:
@@ -98,7 +100,9 @@ def test_a_health_check_asks_for_the_job_of_a_computeset_or_a_reservation(progra
     assert programs.run("", []) == 0, "slurmctld is away"
 
 
-@pytest.mark.parametrize("jobs", ["990|simulation\n", "1001|VC-JOB-7-01jd\n0|nucleus-7\n", "990|x|nucleus-7\n"])
+@pytest.mark.parametrize(
+    "jobs", ["990|simulation\n", "1001|VC-JOB-7-01jd\n0|nucleus-7\n", "990|x|nucleus-7\n"]
+)
 def test_a_health_check_believes_no_job_of_another_name_or_user(programs: Programs, jobs: str) -> None:
     programs.say("allocated|none", jobs)
     assert programs.run("", ["machine vm-0"]) == 0
