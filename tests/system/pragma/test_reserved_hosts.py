@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nucleus.backends import slurm as jobs
+from nucleus.backends.batch import TOO_FEW_HOSTS
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
 from nucleus.reservations import slurm as reservations
@@ -32,6 +33,16 @@ pytestmark = pytest.mark.slow
 
 BATCH = BatchSettings(kind="slurm", partition=PARTITION, user=USER)
 DRAINED = "vm-without-job"
+PLACE = " (place 1 of the reservations that wait)"
+WAITS = tuple(
+    text + PLACE
+    for text in (
+        TOO_FEW_HOSTS,
+        "hosts that it needs are not available",
+        "a host was not ready; it is tried again in some minutes",
+    )
+)
+"""Why a cluster waits whose nodes have machines: Slurm chooses, by what it has tried already."""
 
 
 class SlurmProcess(Process):
@@ -112,6 +123,16 @@ class SlurmProcess(Process):
     def why(self, number: int) -> str | None:
         """The interval's reason, as its owner reads it."""
         return sql(self.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (number,))[0][0]  # type: ignore[no-any-return]
+
+    def wait_until_told(self, number: int) -> None:
+        """Turns, until the interval's reason is why its job waits."""
+
+        def is_told() -> bool:
+            sql(self.pool, "UPDATE operation SET not_before = NULL")
+            self.turn()
+            return self.why(number) in WAITS
+
+        wait_until(is_told, lambda: str(self.why(number)))
 
     def reason(self, host: str) -> str:
         """Why Slurm gives the host to nobody."""
@@ -196,13 +217,27 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {DRAINED})
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
-    reason = process.why(number)
-    assert reason.endswith(" (place 1 of the reservations that wait)") and "host" in reason, reason
+    process.wait_until_told(number)
     process.wait_for("running", number)
     assert process.why(number) is None
     assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
     process.end()
     process.wait_for("stopped", number)
+    process.wait_until_slurm_has_nothing()
+
+
+def test_a_cluster_that_got_no_hosts_until_its_end_fails_by_that_reason(
+    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
+) -> None:
+    number = process.reserve_now()
+    for host in (OLD, NEW):
+        process.slurm.set_machine(host, "vm-other-0")
+    process.begin()
+    process.wait_until_told(number)
+    process.end()
+    process.wait_for("failed", number)
+    reason = str(process.why(number))
+    assert reason.startswith("the cluster was not started: ") and reason.endswith(PLACE)
     process.wait_until_slurm_has_nothing()
 
 
