@@ -181,10 +181,10 @@ class SlurmSite:
         self.run_inside(f"{self.folder}/sbin/slurmd", "-d", stepd, "-N", host, *options)
 
     def signal(self, daemon: str, name: str) -> None:
-        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL wait for its end."""
+        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after one that ends it wait for its end."""
         number = (self.folder / f"run/{daemon}.pid").read_text("ascii").strip()
         self.run_inside("kill", f"-{name}", number)
-        if name == "KILL":
+        if name in ("KILL", "TERM"):
             wait_until(lambda: not self._is_alive(number), f"{daemon} has ended")
 
     def _is_alive(self, number: str) -> bool:

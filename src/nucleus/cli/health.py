@@ -105,8 +105,8 @@ def _print_status(configuration: Configuration) -> int:
         )
     if uncharged:
         print(
-            f"alarm: an hour after their end, Slurm's accounting has no end of the computesets {', '.join(map(str, uncharged))}:"
-            " sacctmgr show runawayjobs ends jobs that slurmctld has forgotten"
+            "alarm: an hour after their end, Slurm's accounting has no end of the computesets"
+            f" {', '.join(map(str, uncharged))}: sacctmgr show runawayjobs ends jobs that slurmctld has forgotten"
         )
     if strays:
         print(

@@ -64,6 +64,7 @@ def store_charges(guard: Guard, batch: Batch) -> None:
     charges = batch.charges(has_ended) if has_ended else {}
     accounts = batch.accounts(allocations) if allocations else {}
     with guard.transaction() as session:
+        changed: dict[str, int | None]
         for name, charge in charges.items():
             if not has_ended[name]:
                 changed = {"charged_so_far_seconds": charge.seconds}

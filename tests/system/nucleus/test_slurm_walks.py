@@ -138,7 +138,8 @@ class Walk:
         with_jobs = {(name, host) for name, hosts in running for host in hosts}
         rows = sql(
             self._pool,
-            "SELECT s.name, n.physical_host, n.id FROM node n JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
+            "SELECT s.name, n.physical_host, n.id FROM node n"
+            " JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
             " JOIN computeset s ON s.id = m.computeset_id WHERE n.state = 'active'",
         )
         with self._pool.transaction() as session:
@@ -193,7 +194,7 @@ def test_whatever_happens_machines_have_jobs_and_sets_end_and_are_charged(
 
 
 def _compare_charges(walk: Walk) -> None:
-    """Of all sets that had hosts. Of a job that a killed controller has forgotten, the accounting has no row, or no end."""
+    """Of all sets that had hosts. Of a job that a killed controller forgot, the accounting has no row, or no end."""
     walk.slurm.ask("sacctmgr", "--immediate", "show", "runawayjobs")
     for one in [one for one in walk.sets() if one.start_time is not None]:
         if not charges(walk.slurm, one.name):
