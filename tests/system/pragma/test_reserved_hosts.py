@@ -226,21 +226,6 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     process.wait_until_slurm_has_nothing()
 
 
-def test_a_cluster_that_got_no_hosts_until_its_end_fails_by_that_reason(
-    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
-) -> None:
-    number = process.reserve_now()
-    for host in (OLD, NEW):
-        process.slurm.set_machine(host, "vm-other-0")
-    process.begin()
-    process.wait_until_told(number)
-    process.end()
-    process.wait_for("failed", number)
-    reason = str(process.why(number))
-    assert reason.startswith("the cluster was not started: ") and reason.endswith(PLACE)
-    process.wait_until_slurm_has_nothing()
-
-
 def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
     process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
@@ -321,3 +306,21 @@ def test_a_process_that_is_killed_at_any_step_leaves_neither_job_nor_reservation
         nothing_is_left(machines)
         assert process.dies_at is None, f"{arguments} was not called"
         process.slurm.wait_until_idle()
+
+
+def test_a_cluster_that_got_no_hosts_until_its_end_fails_by_that_reason(
+    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
+) -> None:
+    number = process.reserve_now()
+    for host in (OLD, NEW):
+        process.slurm.set_machine(host, "vm-other-0")
+    process.begin()
+    process.wait_until_told(number)
+    process.end()
+    process.wait_for("failed", number)
+    reason = str(process.why(number))
+    assert reason.startswith("the cluster was not started: ") and reason.endswith(PLACE)
+    process.wait_until_slurm_has_nothing()
+    for host in (OLD, NEW):
+        process.check_health(host)
+    wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {"none"})
