@@ -13,7 +13,7 @@ import pytest
 from comet.cli import launch
 from comet.client.connection import Connection
 from comet.client.frontend import Frontend
-from comet.client.launch_state import Group
+from comet.client.launchers import Group
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 
 __all__ = ["it"]
@@ -43,7 +43,11 @@ def run_killed(it: Launching, moment: int, is_before: bool) -> bool:
         return act
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind, name in ((Connection, "request"), (Frontend, "_run"), (Group, "save")):
+        for kind, name in (
+            (Connection, "request"),
+            (Group, "save"),
+            *((Frontend, name) for name in ("_ask", "send", "fetch")),
+        ):
             patch.setattr(kind, name, at(getattr(kind, name)))
         try:
             it.run()
