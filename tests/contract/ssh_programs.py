@@ -14,6 +14,7 @@ if [ -e "$root/away/$host" ]; then
 fi
 mkdir -p "$root/$host"
 shift
+ulimit -S -f unlimited
 cd "$root/$host" && HOME=$PWD exec sh -c "$*"
 """
 

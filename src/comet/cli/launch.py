@@ -115,19 +115,14 @@ def _cluster(context: Context) -> ClusterRecord:
 
 def _demand_same(context: Context, group: Group, it: Launch, folder: Path, count: Optional[int]) -> None:
     """UsageError where the group is that of another launch."""
-    endpoint, cluster = context.client.endpoint, str(context.option("cluster") or it.cluster)
-    was = (
-        (f"at {it.endpoint}", it.endpoint == endpoint.url),
-        (f"as {it.username or 'the user of a token'}", it.username == endpoint.username),
-        (f"from {it.launcher.folder}", it.launcher.folder == str(folder.resolve())),
-        (f"with {it.launcher.nodes} nodes", count in (None, it.launcher.nodes)),
-        (f"on {it.cluster}", it.cluster.casefold() == cluster.casefold()),
-    )
-    for how, is_same in was:
-        if not is_same:
-            raise UsageError(
-                f"group {group.name} was launched {how}: choose another --group, or launch it so again"
-            )
+    endpoint, nodes, home = context.client.endpoint, it.launcher.nodes, it.launcher.folder
+    cluster = str(context.option("cluster") or it.cluster)
+    asked = (endpoint.url, endpoint.username, str(folder.resolve()), nodes if count is None else count)
+    if asked != (it.endpoint, it.username, home, nodes) or cluster.casefold() != it.cluster.casefold():
+        raise UsageError(
+            f"group {group.name} was launched from {home} with {nodes} nodes on {it.cluster}, as {it.username} at "
+            f"{it.endpoint}: choose another --group, or launch it so again"
+        )
 
 
 def _frontend_of(group: Group, it: Launch) -> Frontend:

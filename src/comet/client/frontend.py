@@ -11,15 +11,14 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
 import tarfile
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ContextManager
 
 from comet.client.errors import OperationFailedError, UnreachableError
 from comet.client.launchers import NODES, OUTPUT
@@ -29,14 +28,14 @@ _DEADLINE_SECONDS = 60.0
 _COPY_SECONDS = 6 * 3600.0
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
 # blocks of 512 or 1024 bytes: what an answer and its errors can have
-_PROGRAM = ("sh", "-c", f'ulimit -f 2048; exec {_SSH} -o ServerAliveInterval=15 "$@"', "sh")
+_CONNECT = ("sh", "-c", f'ulimit -S -f 2048; exec {_SSH} -o ServerAliveInterval=15 "$@"', "sh")
+# names of any length are in memory
+_UNPACK = ("sh", "-c", 'ulimit -v 1000000; exec tar -x -o --no-same-permissions -f - -C "$1"', "sh")
 LARGEST_PART = 1 << 18
 """Bytes of output that one look gives at most; less is all there is."""
-_LONGEST_NAME = 1 << 16
-_BLOCK_BYTES = 4096
-"""What each file and folder takes beside its content."""
-_RESERVE_BYTES = 64 << 20
-_DEEPEST = 100
+_CHUNK_BYTES = 1 << 20
+_RESERVE_BYTES, _RESERVE_FILES = 64 << 20, 5000
+"""What results leave free of the disk here: more than a chunk of an archive can make."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _ANSWERS = f"""cd "$1" && shift && printf '%s\\n' "$@" >{NODES} || exit 1
@@ -84,7 +83,7 @@ kill -s KILL -- "-$group" 2>/dev/null || exit 0"""
 _PACK = f"""cd "$1" && shift || exit 1
 for name; do [ ! -e "$name" ] || set -- "$@" "$name"; shift; done
 echo "{_MARK.decode()}$(du -sck --apparent-size -- /dev/null "$@" | tail -n 1 | cut -f 1)"
-exec tar -c -f - --format=gnu -T /dev/null -- "$@\""""
+exec tar -c -f - -T /dev/null -- "$@\""""
 
 
 class Frontend:
@@ -108,7 +107,6 @@ class Frontend:
         """Copy files and folders of a folder; a link comes as the file that it leads to."""
         unpack = 'cd "$1" && exec tar -x -o -f -'
         with self._connection(unpack, stdin=subprocess.PIPE, seconds=seconds) as process:
-            assert process.stdin
             with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as tar:
                 for name in names:
                     tar.add(folder / name, name)
@@ -140,16 +138,25 @@ class Frontend:
 
         OperationFailedError if they do not fit, or are not what was asked for; then the folder is gone.
         """
-        shutil.rmtree(part, ignore_errors=True)
+        _remove(part)
         part.mkdir()
         try:
-            with self._connection(_PACK, *names, stdout=subprocess.PIPE, seconds=_COPY_SECONDS) as process:
-                assert process.stdout
-                found = _unpack(process.stdout, names, part.resolve())
-                process.stdout.close()  # else what comes after it would be waited for
-                return found
+            with self._connection(_PACK, *names, stdout=subprocess.PIPE, seconds=_COPY_SECONDS) as ssh:
+                size = _announced(ssh.stdout)
+                left = _demand_space(size, part.parent, f"they have {size >> 20} MB")
+                # tar itself keeps names and links within the folder
+                unpack = (*_UNPACK, str(part))
+                with _program("tar", unpack, stdin=subprocess.PIPE, seconds=_COPY_SECONDS) as tar:
+                    for chunk in iter(lambda: ssh.stdout.read1(_CHUNK_BYTES), b""):
+                        left -= len(chunk)
+                        _demand_space(0, part.parent, "they do not fit")
+                        if left < 0:
+                            raise OperationFailedError("they are longer than the disk")
+                        tar.stdin.write(chunk)
+                    tar.stdin.close()
+            return _checked(names, part)
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
             raise
 
     def remove(self) -> None:
@@ -163,136 +170,89 @@ class Frontend:
             answer.seek(0)
             return answer.read()
 
-    @contextlib.contextmanager
-    def _connection(
-        self,
-        script: str,
-        *arguments: str,
-        seconds: float,
-        stdin: Any = subprocess.DEVNULL,
-        stdout: Any = None,
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        """A script of the shell there, with the folder as its first argument, until its end. Raises why it failed."""
+    def _connection(self, script: str, *arguments: str, **more: Any) -> ContextManager[Any]:
+        """A script of the shell there, with the folder as its first argument, as `_program`."""
         line = shlex.join(["sh", "-c", script, "comet", self.folder, *arguments])
-        command = (*_PROGRAM, self.login, line)
-        trouble = None
-        with tempfile.TemporaryFile() as errors:
-            with subprocess.Popen(
-                command, stdin=stdin, stdout=stdout or subprocess.DEVNULL, stderr=errors
-            ) as process:
-                timer = threading.Timer(seconds, process.kill)
-                timer.start()
-                try:
-                    yield process
-                    process.wait()
-                except (BrokenPipeError, tarfile.TarError) as error:  # mostly it has ended, and says why
-                    trouble = str(error)
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(5)
-                    process.kill()
-                    if process.stdin:
-                        with contextlib.suppress(BrokenPipeError):
-                            process.stdin.close()
-                except BaseException:
-                    process.kill()
-                    raise
-                finally:
-                    timer.cancel()
-            errors.seek(0)
-            self._demand(process.returncode, errors.read(), seconds, trouble)
-
-    def _demand(self, status: int, errors: bytes, seconds: float, trouble: object) -> None:
-        """Raise what a program that failed has printed last."""
-        lines = errors.decode("utf-8", "replace").strip().splitlines()
-        reason = "; ".join(it[:300] for it in lines[-2:]) or str(trouble or f"exit status {status}")
-        if status == -signal.SIGKILL and not trouble:
-            raise UnreachableError(f"ssh {self.login}: not done in {seconds:g} s")
-        if status == -signal.SIGXFSZ:
-            raise OperationFailedError(f"ssh {self.login}: it sends more than it was asked for")
-        if status or trouble:
-            raise (UnreachableError if status == 255 else OperationFailedError)(f"ssh {self.login}: {reason}")
+        return _program(f"ssh {self.login}", (*_CONNECT, self.login, line), **more)
 
 
-class _Entry(tarfile.TarInfo):
-    """A header of GNU tar's format without extensions, which could have any size."""
+@contextlib.contextmanager
+def _program(
+    what: str, command: Sequence[str], seconds: float, stdin: Any = subprocess.DEVNULL, stdout: Any = None
+) -> Iterator[Any]:
+    """A process, until its end. If it fails, what it has printed last is raised."""
+    with tempfile.TemporaryFile() as errors:
+        trouble = ""
+        with subprocess.Popen(command, stdin=stdin, stdout=stdout or errors, stderr=errors) as process:
+            timer = threading.Timer(seconds, process.kill)
+            timer.start()
+            try:
+                yield process
+                process.wait()
+            except (BrokenPipeError, EOFError) as error:  # it has ended, and says why
+                trouble = str(error)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin and process.stdin.close()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    status = process.returncode
+    if status == -signal.SIGKILL and not trouble:
+        raise UnreachableError(f"{what}: not done in {seconds:g} s")
+    if status == -signal.SIGXFSZ:
+        raise OperationFailedError(f"{what}: it sends more than it was asked for")
+    if status or trouble:
+        reason = "; ".join(it[:300] for it in lines[-2:]) or trouble or f"exit status {status}"
+        raise (UnreachableError if status == 255 else OperationFailedError)(f"{what}: {reason}")
 
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Entry:
-        found = super().frombuf(buf, encoding, errors)
-        is_name = found.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        if is_name and 0 <= found.size <= _LONGEST_NAME:
-            return found
-        if found.type not in (
-            tarfile.REGTYPE,
-            tarfile.AREGTYPE,
-            tarfile.DIRTYPE,
-            tarfile.SYMTYPE,
-            tarfile.LNKTYPE,
-        ):
-            raise OperationFailedError(
-                f"{found.name!r} is neither a file, a folder nor a link: remove it there"
-            )
-        if found.size < 0:
-            raise OperationFailedError(f"{found.name!r} has the size {found.size}")
-        return found
 
-
-def _unpack(stream: IO[bytes], names: Collection[str], part: Path) -> set[str]:
-    """What `_PACK` prints into a folder: files, folders and links of these names, as far as the disk has space."""
-    free, needed, found = shutil.disk_usage(part).free, 0, set()
-    _demand_space(_announced(stream), free, part)
-    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as tar:
-        while True:
-            it = tar.next()
-            if it is None:
-                break
-            tar.members.clear()  # it would keep them all
-            needed += it.size + _BLOCK_BYTES
-            _demand_space(needed, free, part)
-            place = _place(part, it.name, names)
-            found.add(place.relative_to(part).parts[0])
-            if it.isdir():
-                place.mkdir(it.mode & 0o777 | 0o700)
-            elif it.issym():
-                place.symlink_to(it.linkname)
-            elif it.islnk():
-                os.link(_place(part, it.linkname, names), place, follow_symlinks=False)
-            else:
-                _write(tar.extractfile(it), it, place)
-    stream.read(_LONGEST_NAME)  # the rest of its last record
-    return found
+def _remove(folder: Path) -> None:
+    """However deep it is."""
+    subprocess.run(["rm", "-rf", str(folder)], stderr=subprocess.DEVNULL, check=False)
 
 
 def _announced(stream: IO[bytes]) -> int:
-    """The bytes of results, by the line before them."""
+    """The bytes of results, by the line before them. EOFError where nothing comes."""
     for _ in range(1000):
-        size = re.search(_MARK + rb"(\d{1,12})\n", stream.readline(_LONGEST_NAME))
+        line = stream.readline(4096)
+        if not line:
+            raise EOFError("it does not run what it is asked")
+        size = re.search(_MARK + rb"(\d{1,12})\n", line)
         if size:
             return int(size[1]) * 1024
-    raise tarfile.ReadError("it does not run what it is asked, but prints something else")
+    raise OperationFailedError("the frontend does not run what it is asked by SSH, but prints something else")
 
 
-def _demand_space(needed: int, free: int, part: Path) -> None:
-    if needed + _RESERVE_BYTES > free:
+def _demand_space(size: int, folder: Path, trouble: str) -> int:
+    """Bytes of results fit, and the disk is not filled up to its last byte or file: the bytes that are free."""
+    disk = os.statvfs(folder)
+    free, has_files = disk.f_bavail * disk.f_frsize, not disk.f_files or disk.f_favail > _RESERVE_FILES
+    if size + _RESERVE_BYTES > free or not has_files:
+        files = "" if has_files else f", for {disk.f_favail} files"
+        raise OperationFailedError(f"{trouble}, and {free >> 20} MB are free in {folder}{files}")
+    return free
+
+
+def _checked(names: Sequence[str], part: Path) -> set[str]:
+    """The names that came: of what was asked for, with nothing in them that is odd."""
+    found = {it.name for it in part.iterdir()}
+    odd, folders = sorted(part / it for it in found - set(names)), [part]
+    while folders:
+        for it in folders.pop().iterdir():
+            if it.is_dir() and not it.is_symlink():
+                folders.append(it)
+            if _CONTROL.search(it.name) or not (it.is_symlink() or it.is_dir() or it.is_file()):
+                odd.append(it)
+    if odd:
         raise OperationFailedError(
-            f"they have {needed >> 20} MB or more, and {free >> 20} MB are free in {part.parent}"
+            f"{str(odd[0].relative_to(part))[:300]!r} was not asked for, has control characters, or is no file, folder "
+            "or link: rename it there"
         )
-
-
-def _place(part: Path, name: str, names: Collection[str]) -> Path:
-    """Where an entry goes: a link on the way would lead elsewhere."""
-    parts = name.rstrip("/").split("/")
-    place = part.joinpath(*parts)
-    is_inside = parts[0] in names and ".." not in parts and place.parent.resolve() == place.parent
-    if not is_inside or len(parts) > _DEEPEST or _CONTROL.search(name):
-        raise OperationFailedError(
-            f"{name[:300]!r} is outside of what was asked for, too deep, or has control characters: rename it there"
-        )
-    return place
-
-
-def _write(content: Any, it: tarfile.TarInfo, place: Path) -> None:
-    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, it.mode & 0o777)
-    with os.fdopen(handle, "wb") as file:
-        shutil.copyfileobj(content, file)
-    os.utime(place, (it.mtime, it.mtime))
+    return found
