@@ -160,7 +160,7 @@ def test_a_command_that_could_not_be_ended_is_named(it: Launching, monkeypatch: 
 def test_a_site_that_was_made_anew_keeps_its_computeset(
     it: Launching, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
-    """The number is another computeset's, or nobody's: what the command left is fetched, and nothing is to be removed."""
+    """The number is another computeset's, or nobody's: what the command left is fetched, and nothing is to be done."""
     it.write(ENDLESS)
 
     def renew() -> None:
