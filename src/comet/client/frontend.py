@@ -34,7 +34,7 @@ _UNPACK = ("sh", "-c", 'ulimit -v 1000000; exec tar -x -o --no-same-permissions 
 LARGEST_PART = 1 << 18
 """Bytes of output that one look gives at most; less is all there is."""
 _CHUNK_BYTES = 1 << 20
-_RESERVE_BYTES, _RESERVE_FILES = 64 << 20, 5000
+_RESERVE_BYTES, _RESERVE_FILES = 16 << 20, 5000
 """What results leave free of the disk here: more than a chunk of an archive can make."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -236,7 +236,8 @@ def _demand_space(size: int, folder: Path, trouble: str) -> int:
     free, has_files = disk.f_bavail * disk.f_frsize, not disk.f_files or disk.f_favail > _RESERVE_FILES
     if size + _RESERVE_BYTES > free or not has_files:
         files = "" if has_files else f", for {disk.f_favail} files"
-        raise OperationFailedError(f"{trouble}, and {free >> 20} MB are free in {folder}{files}")
+        usable = max(0, free - _RESERVE_BYTES) >> 20
+        raise OperationFailedError(f"{trouble}, and {usable} MB can be used in {folder}{files}")
     return free
 
 
