@@ -136,7 +136,9 @@ class Group:
         try:
             replace_file(self.path, json.dumps(asdict(launch)), 0o600)
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be written: {error}") from error
+            raise UsageError(
+                f"{self.path} cannot be written: {error.strerror}. Make room, and give the same command again"
+            ) from error
 
 
 def read_launcher(folder: Path, count: Optional[int] = None) -> Launcher:
@@ -145,7 +147,8 @@ def read_launcher(folder: Path, count: Optional[int] = None) -> Launcher:
     try:
         document = toml_document(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}. A launcher is a folder with a {FILE}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {reason}. A launcher is a folder with a {FILE}") from error
     values: dict[str, Any] = {"walltime": "2d", "files": [], "results": [], "user": "root", **document}
     if count is not None:
         values["nodes"] = count
