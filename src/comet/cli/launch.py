@@ -115,12 +115,12 @@ def _cluster(context: Context) -> ClusterRecord:
 
 def _demand_same(context: Context, group: Group, it: Launch, folder: Path, count: Optional[int]) -> None:
     """UsageError where the group is that of another launch."""
-    endpoint, nodes, home = context.client.endpoint, it.launcher.nodes, it.launcher.folder
+    endpoint, nodes, origin = context.client.endpoint, it.launcher.nodes, it.launcher.folder
     cluster = str(context.option("cluster") or it.cluster)
     asked = (endpoint.url, endpoint.username, str(folder.resolve()), nodes if count is None else count)
-    if asked != (it.endpoint, it.username, home, nodes) or cluster.casefold() != it.cluster.casefold():
+    if asked != (it.endpoint, it.username, origin, nodes) or cluster.casefold() != it.cluster.casefold():
         raise UsageError(
-            f"group {group.name} was launched from {home} with {nodes} nodes on {it.cluster}, as {it.username} at "
+            f"group {group.name} was launched from {origin} with {nodes} nodes on {it.cluster}, as {it.username} at "
             f"{it.endpoint}: choose another --group, or launch it so again"
         )
 

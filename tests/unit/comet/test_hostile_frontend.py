@@ -94,7 +94,7 @@ def test_devices_and_pipes_are_refused(hostile: Hostile, kind: bytes) -> None:
 
 
 def test_results_end_where_the_disk_does(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever size they were said to have: as bytes, and as files without content."""
+    """Whatever size the frontend has stated: as bytes, and as files without content."""
     left = itertools.count(20, -1)
     monkeypatch.setattr(os, "statvfs", lambda path: Disk(next(left), 1 << 20, 0, 0))
     header = entry("poses", size=8 << 30).tobuf(tarfile.GNU_FORMAT)
