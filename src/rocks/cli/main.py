@@ -287,12 +287,11 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
     log(f"error: {cut(message)}")
     write_message(message, "Error: ")
     if command_class is not None and isinstance(error, UserError):
-        from rocks.commands._framework.documentation import read_documentation
+        from rocks.commands._framework.declarations import short_usage
 
-        print(
-            f"rocks {_title(command_class)} {read_documentation(command_class).usage()}".rstrip(),
-            file=sys.stderr,
-        )
+        title = _title(command_class)
+        usage = " ".join(filter(None, ("rocks", title, short_usage(command_class))))
+        print(f"usage: {usage}; rocks help {title} explains it", file=sys.stderr)
     return error.exit_status
 
 

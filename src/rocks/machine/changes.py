@@ -206,8 +206,8 @@ def _read_memory(text: str) -> int:
         return read_number("mem", text, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
     except UserError:
         raise UserError(
-            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), '
-            f'not "{printable(text)}"'
+            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), or a size such as '
+            f'4G, not "{printable(text)}"'
         ) from None
 
 
@@ -227,7 +227,8 @@ def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None
     if changes.disks is None and changes.disk_sizes_gb is None:
         return None
     sizes = [
-        read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
+        read_number("disksize", text, 0, LARGEST_DISK_GB, "GB")
+        for text in (changes.disk_sizes_gb or "").split()
     ]
     disks = list(vm.disks) if changes.disks is None else _with_sizes(_read_disks(changes.disks), vm.disks)
     if len(sizes) > len(disks):

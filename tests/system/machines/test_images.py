@@ -116,6 +116,7 @@ def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite
     machines.started("one")
     machines.started("two")
     printed = machines.run(f"{command} one")
+    assert f"one was running on {OLD}, and is powered off\n" in printed
     assert f"{OLD}:{machines.image('one.vda')} stays" in printed and "two.vda" not in printed
     assert machines.running("two") == [OLD] and machines.running("one") == []
     assert machines.files(OLD) == ["one.vda", "two.vda"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core import trees
-from tests.command_trees import SHOW, TAKEN, WriteCommand, write_plugin
+from tests.command_trees import SHOW, TAKEN, WriteCommand, usage_line, write_plugin
 from tests.unit.cli.conftest import Rocks
 
 
@@ -120,7 +120,11 @@ def test_a_nested_command_returns_its_output_and_prints_nothing(
 def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("inner", "self.abort('not so')")
     write_command("outer", "self.addText('begun')\nself.command('inner')")
-    assert rocks("outer") == (1, "begun\n", f"Error: not so\nrocks outer {TAKEN}\n")
+    assert rocks("outer") == (
+        1,
+        "begun\n",
+        f"Error: not so\n{usage_line('outer')}",
+    )
 
 
 def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:
