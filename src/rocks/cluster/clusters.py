@@ -33,6 +33,7 @@ from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip
+from rocks.network.network_rules import unknown_network
 from rocks.network.vlan_pool import POOL_ATTRIBUTE, plan_vlan, read_pool
 
 if TYPE_CHECKING:
@@ -173,9 +174,7 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
 def _network(networks: dict[str, tuple[int, Subnet]], name: str) -> Subnet:
     found = networks.get(name.lower())
     if found is None:
-        raise UserError(
-            f'unknown network "{printable(name)}"; add it with rocks add network, or see rocks list network'
-        )
+        raise unknown_network(name, networks)
     return found[1]
 
 

@@ -204,6 +204,7 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     machines.run("remove host vm snapshot g tuesday")
     assert [name for name in machines.files(OLD) if "tuesday" in name] == []
     assert "has no snapshot tuesday; it has: monday" in machines.refused("remove host vm snapshot g tuesday")
+    assert "no snapshot mondya; did you mean monday?" in machines.refused("remove host vm snapshot g mondya")
     machines.run("start host vm g")
     assert "g.vda.snapshot.monday.1-of-2 stays" in machines.run("remove host vm g")
     assert contents(machines, "monday") == [b"first. "] * 2

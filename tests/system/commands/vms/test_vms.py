@@ -101,6 +101,7 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0",), '"vmc-0-0" was taken for the membership'),
     (("nothing%", "compute"), '"nothing%" matches no host'),
     (("vmc-0-0", "membership=cook"), "Membership cook is not valid. rocks list membership"),
+    (("vmc-0-0", "membership=Comptue"), "Membership Comptue is not valid. did you mean Compute? rocks list"),
     (("old", "compute"), "host old is a virtual machine and cannot run others"),
     (
         ("vmc-0-0", "vmc-0-1", "compute", "name=x"),
@@ -120,6 +121,7 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "hosted vm", "ip=10.1.0.9"), "has no address of the site; give no ip="),
     (("vmc-0-0", "hosted vm", "subnet=private"), "has no address of the site; give no subnet="),
     (("vmc-0-0", "compute", "subnet=absent"), 'unknown network "absent"'),
+    (("vmc-0-0", "compute", "subnet=privat"), 'unknown network "privat"; did you mean private? rocks list'),
     (("vmc-0-0", "compute", "mac=52:54:00:00:00:03"), "The mac address 52:54:00:00:00:03 is in use"),
     (("vmc-0-0", "compute", "num-macs=two"), "the num_macs parameter must be an integer"),
     (("vmc-0-0", "compute", "num-macs=0"), 'num-macs "0" must be an integer from 1'),
