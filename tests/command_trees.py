@@ -78,4 +78,4 @@ def write_plugin(folder: Path, name: str, requests: str = "", run: str = "", bef
 
 def usage_line(word: str) -> str:
     """What follows an error of such a command."""
-    return f"usage: rocks {word} [host] ... [NAME=VALUE] ...; rocks help {word} explains it\n"
+    return f"rocks {word} [host] ... [NAME=VALUE] ...; rocks help {word} explains it\n"

@@ -291,7 +291,7 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
 
         title = _title(command_class)
         usage = " ".join(filter(None, ("rocks", title, short_usage(command_class))))
-        print(f"usage: {usage}; rocks help {title} explains it", file=sys.stderr)
+        print(f"{usage}; rocks help {title} explains it", file=sys.stderr)
     return error.exit_status
 
 

@@ -66,7 +66,7 @@ def test_every_command_refuses_what_it_does_not_declare(vm_site: Site) -> None:
 def check_that_undeclared_is_refused(vm_site: Site, path: tuple[str, ...]) -> None:
     arguments = arguments_of(path)
     title = " ".join(path)
-    usage = f"usage: rocks {title}"
+    usage = f"rocks {title}"
     unknown = vm_site.rocks(*path, *arguments, "nosuchparameter=1")
     assert f'"{title}" knows no parameter "nosuchparameter"' in vm_site.refused(
         *path, *arguments, "nosuchparameter=1"

@@ -298,7 +298,7 @@ def test_an_error_is_one_line_and_a_line_of_usage_follows(rocks: Rocks) -> None:
         1,
         "",
         'Error: "major" must be yes or no, not "perhaps"\n'
-        "usage: rocks report version [NAME=VALUE] ...; rocks help report version explains it\n",
+        "rocks report version [NAME=VALUE] ...; rocks help report version explains it\n",
     )
 
 
