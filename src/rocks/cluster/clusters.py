@@ -25,9 +25,11 @@ from rocks.machine.addition_plan import (
     VmRequest,
 )
 from rocks.machine.change_records import HostVlan
+from rocks.machine.changes import warn_of_sizes
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
+from rocks.machine.maxima import Placed
 from rocks.machine.removed import check_addition
 from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
@@ -133,7 +135,9 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
-    warnings = _warnings(containers, inventory, vlan_network, gateway)
+    placed = [Placed(vm.name, vm.cpus, vm.memory_mb, containers[vm.container]) for vm in new]
+    sizes = warn_of_sizes(database, placed)
+    warnings = (*_warnings(containers, inventory, vlan_network, gateway), *sizes)
     lacks_keys = bool(images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE))
     return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey, lacks_keys)
 
