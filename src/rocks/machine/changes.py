@@ -43,6 +43,7 @@ from rocks.machine.maxima import (
     too_much_memory,
 )
 from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.outcomes import Outcomes
 from rocks.machine.removed import check_names_are_not_held
 from rocks.machine.spec import memory_reserve_mb
 
@@ -148,7 +149,8 @@ def size_warnings(database: Database, names: Sequence[str]) -> list[str]:
 
 def warn_of_sizes(database: Database, machines: Sequence[Placed]) -> list[str]:
     """Warnings about machines with more CPUs, or together more memory, than their hosts have; one statement."""
-    found = [too_many_cpus(vm) for vm in machines]
+    cpus = Outcomes({vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None})
+    found: list[str | None] = [*cpus.joined_lines]
     of_host: dict[str, list[Placed]] = {}
     for vm in machines:
         of_host.setdefault(vm.container.name, []).append(vm)

@@ -26,7 +26,9 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
+from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB
+from rocks.machine.records import networks_of_vlans
 from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.network_rules import unknown_network
@@ -104,8 +106,20 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     new = plan_new_vms(requests, inventory)
     check_addition(database, [vm.name for vm in new])
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    _record_host_vlans(database, new)
     names_after_commit(database)
     return new
+
+
+def _record_host_vlans(database: Database, new: Sequence[NewVm]) -> None:
+    """Their hosts carry the VLANs of the machines from now on, on the networks on which others carry them."""
+    vlans = {interface.vlan for vm in new for interface in vm.interfaces if interface.vlan}
+    if vlans:
+        networks = networks_of_vlans(database, sorted(vlans))
+        hosts = dict.fromkeys(vm.container for vm in new)
+        vm_changes.record_host_vlans(
+            database, [HostVlan(host, vlan, networks[vlan]) for host in hosts for vlan in sorted(networks)]
+        )
 
 
 def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:

@@ -66,7 +66,7 @@ def too_much_memory(machines: Sequence[Placed], available_mb: int) -> str | None
 
     None for others.
     """
-    vm, memory_mb = machines[0], sum(one.memory_mb for one in machines)
+    vm, memory_mb = max(machines, key=lambda one: one.memory_mb), sum(one.memory_mb for one in machines)
     if memory_mb <= available_mb:
         return None
     others = f" and {len(machines) - 1} more have" if len(machines) > 1 else " has"

@@ -95,6 +95,17 @@ def test_freed_slices_are_used_again_and_freed_macs_are_not(vm_site: Site) -> No
     assert interfaces(vm_site, "compute-0-0-0")[0][1] == "76:77:6e:80:00:02"
 
 
+def test_the_host_of_a_new_machine_carries_the_vlans_of_its_cluster(vm_site: Site) -> None:
+    """Else the machine starts without its network, as if the site had no such VLAN."""
+    vm_site.done("add cluster 203.0.113.9 0 fe-name=vc1 vlan=99 fe-container=vmc-0-0")
+    vm_site.done('add host vm vmc-0-1 "Hosted VM" vlan=99,98 num-macs=2 name=vm-vc1-0')
+    ((carrier, network),) = vm_site.database.rows(
+        "SELECT i.Device, s.name FROM networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet"
+        " WHERE n.Name = 'vmc-0-1' AND i.VlanID IS NOT NULL"
+    )
+    assert (carrier, network) == ("vlan99", "private"), "no host carries VLAN 98"
+
+
 ADD_HOST_VM_REFUSES = [
     ((), "must supply a membership"),
     (("compute",), "must supply at least one host"),
