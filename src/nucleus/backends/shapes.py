@@ -159,7 +159,8 @@ def _objects(
                 return found
             for column in optional:
                 found.setdefault(column, None)
-            return values(found)
+            cells: tuple[Any, ...] = values(found)
+            return cells
         except KeyError:
             return found
 
