@@ -188,10 +188,10 @@ def _missing(interface: Interface, container: Sequence[Interface]) -> Unconnecte
 
 def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> str:
     if interface.vlan:
-        carried = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
-        if carried is None or carried.subnet is None:
+        found = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
+        if found is None or found.subnet is None:
             return f"its host has no interface for VLAN {interface.vlan}"
-        return f"its host has no device on network {carried.subnet}, which carries VLAN {interface.vlan}"
+        return f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}"
     if interface.subnet:
         return f"its host has no interface for network {interface.subnet}"
     return "it is on no network and on no VLAN"

@@ -195,8 +195,8 @@ def test_a_cpu_model_that_no_host_has(machines: MachineSite) -> None:
     assert "it must be host-passthrough" in machines.refused("set attr cpu_mode 'my cpu'")
 
 
-def test_more_memory_than_a_host_has_is_said_when_it_is_recorded(machines: MachineSite) -> None:
-    """Of hosts that have said what they have; the start refuses it in any case."""
+def test_more_memory_than_a_host_has_is_a_warning_when_it_is_recorded(machines: MachineSite) -> None:
+    """Of hosts whose memory is known; the start refuses it anyway."""
     machines.add("before")
     assert "Warning" not in machines.run("set host vm before mem=9999999")
     machines.run("set host vm before mem=64")

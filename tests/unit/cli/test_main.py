@@ -212,11 +212,7 @@ def test_what_a_command_does_not_declare_is_an_error_and_nothing_is_done(
     rocks: Rocks, write_command: WriteCommand, arguments: list[str], message: str
 ) -> None:
     write_command("frob", "self.showNow('done')")
-    assert rocks("frob", *arguments) == (
-        1,
-        "",
-        f"Error: {message}\n{usage_line('frob')}",
-    )
+    assert rocks("frob", *arguments) == (1, "", f"Error: {message}\n{usage_line('frob')}")
 
 
 def test_parameters_of_every_command(rocks: Rocks, write_command: WriteCommand) -> None:
