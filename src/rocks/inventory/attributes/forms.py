@@ -21,7 +21,7 @@ from rocks.inventory.disks.place_rules import check_device_pattern, check_image_
 from rocks.inventory.records import MAX_VM_CPUS, TRUE_VALUES
 from rocks.library.guest_images import check_image_name, read_keys
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
-from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
+from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.placement.values import (
     MAX_IOTHREADS,
     PAGE_SIZES_KB,

@@ -8,7 +8,7 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_facts, open_fleet
-from rocks.machine.host_load_records import record_host_memory
+from rocks.machine.host_memory_records import record_host_memory
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import (
     begin_epoch,

@@ -1,11 +1,12 @@
 """`rocks report nextip`"""
 
 import rocks.commands
+from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_records import network_names
-from rocks.network.network_rules import unknown_network
 
 
 class Command(rocks.commands.Command):
@@ -48,6 +49,9 @@ class Command(rocks.commands.Command):
             check_ip(base)
         found = interfaces.find_subnet(self.db, name)
         if found is None:
-            raise unknown_network(name, network_names(self.db))
+            meant = did_you_mean(name, network_names(self.db))
+            self.abort(
+                f"subnet {printable(name)} is not valid. {meant}rocks list network lists the valid ones."
+            )
         (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
         self.addText(address + "\n")

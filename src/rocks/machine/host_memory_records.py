@@ -1,4 +1,4 @@
-"""The memory of hosts: what they have, and what is given to the virtual machines recorded there."""
+"""The memory of hosts, as they reported it last."""
 
 from __future__ import annotations
 
@@ -10,18 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
-
-
-def recorded_memory_mb(database: Database, hosts: Sequence[str]) -> dict[str, int]:
-    """Host in lower case → the sum, in MB; hosts without machines are omitted."""
-    if not hosts:
-        return {}
-    rows = database.rows(
-        "SELECT p.Name, SUM(v.Mem) FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE p.Name IN ({placeholders(hosts)}) GROUP BY p.Name",
-        hosts,
-    )
-    return {str(host).lower(): int(memory) for host, memory in rows}
 
 
 def record_host_memory(database: Database, memory_mb: Mapping[str, int]) -> None:
