@@ -248,19 +248,14 @@ def _walltime(call: Call, body: models.NewComputeset) -> int:
     batch = call.service.configuration.batch
     minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
     if not 1 <= minutes <= batch.most_walltime_minutes:
-        allowed = f"1 to {batch.most_walltime_minutes} minutes"
+        days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
+        longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"
+        allowed = f"1 to {batch.most_walltime_minutes} minutes ({longest})"
         raise invalid(
-            f"a walltime of {walltime_text(minutes)} is not possible here: it may be 1m to "
-            f"{walltime_text(batch.most_walltime_minutes)}",
+            f"a walltime of {minutes} minutes is not possible here: it may be {allowed}",
             [("#/walltime_mins", allowed)],
         )
     return minutes
-
-
-def walltime_text(minutes: int) -> str:
-    """A walltime as it is typed, `6h`: in the largest of days, hours and minutes of which it is a whole number."""
-    unit, length = next(one for one in (("d", 1440), ("h", 60), ("m", 1)) if minutes % one[1] == 0)
-    return f"{minutes // length}{unit}"
 
 
 def _account(change: Change, cluster: Cluster, requested: str | None) -> str:

@@ -96,7 +96,7 @@ def test_what_goes_wrong_while_a_node_is_powered_up(day: Site, slurm: GuestSlurm
     slurm.permit(day.service.url, token(day, "power"))
     refused("vm-vc2-1", "this needs the scope computeset, and your credentials have read, power")
     slurm.permit(day.service.url, token(day, "computeset"))
-    refused("vm-vc2-2", "a walltime of 57615m is not possible here", "--time=40-0")
+    refused("vm-vc2-2", "a walltime of 57615 minutes is not possible here", "--time=40-0")
     assert sets(day) == []
 
     slurm.permit("http://127.0.0.1:9/nucleus", token(day, "computeset"))
