@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""A listing makes a million objects and hardly a cycle; to look for these as often as Python does is a fifth of its time."""
+"""A listing makes a million objects and hardly a cycle; to look for these at every 700 takes a fifth of its time."""
 LIST_HELP = ("list", "help")
 _INTRODUCTION = """\
 rocks {version}: user-managed virtual clusters on KVM hosts
