@@ -1,18 +1,13 @@
 """The error families of server errors, and the cost of importing the database package."""
 
-import importlib.util
 import sys
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import pymysql  # noqa: TID251 - its errors are the cases
 import pytest
-from pymysql.protocol import MysqlPacket  # noqa: TID251
 
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
 from rocks.core.process import run_checked
-from rocks.database.driver import explain, read_row
+from rocks.database.driver import explain
 from rocks.database.settings import Settings
 
 HERE = Settings("/run/x.sock", "localhost", 3306, "eve", "", "cluster")
@@ -104,30 +99,3 @@ def test_importing_the_database_package_loads_no_driver_and_connecting_by_socket
     # -S: site-packages' own .pth files import some of these
     printed = run_checked([sys.executable, "-E", "-S", "-c", script], deadline_seconds=30).text.splitlines()
     assert printed == ["[]", "HostError", "['pymysql']"]
-
-
-def pymysqls_own_method() -> Callable[[Any, Any], tuple[Any, ...]]:
-    """Of a copy of the module: the one that is imported may have ours."""
-    spec = importlib.util.find_spec("pymysql.connections")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    own: Callable[[Any, Any], tuple[Any, ...]] = module.MySQLResult._read_row_from_packet
-    assert own is not read_row
-    return own
-
-
-def test_a_row_is_read_as_by_pymysql() -> None:
-    own, cells = pymysqls_own_method(), bytearray()
-    result = SimpleNamespace(converters=[])
-    for length in (0, 1, 250, 251, 65_535, 65_536, 1 << 24):
-        size = next(size for size in (0, 2, 3, 8) if length < (251 if size == 0 else 1 << 8 * size))
-        cells += bytes([{0: length, 2: 252, 3: 253, 8: 254}[size]]) + length.to_bytes(8, "little")[:size]
-        cells += b"7" * length + b"\xfb" + b"\x02\xc3\xbc"
-        result.converters += [(None, None), (None, None), ("utf-8", None)]
-    cells += b"\x0242"
-    result.converters.append(("ascii", int))
-    rows = [read(result, MysqlPacket(bytes(cells), "utf-8")) for read in (own, read_row)]
-    assert rows[0] == rows[1]
-    assert rows[1][-3:] == (None, "ü", 42)
