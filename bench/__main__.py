@@ -30,6 +30,7 @@ from bench import (
     one_start,
     owners,
     page,
+    reservations,
     size,
     start_up,
     table,
@@ -57,19 +58,37 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R21", "R22", "R23", "R26", "R27", "R28", "R30", "R31"}
+_HERE = {
+    "R2",
+    "R8",
+    "R9",
+    "R10",
+    "R16",
+    "R18",
+    "R20",
+    "R21",
+    "R22",
+    "R23",
+    "R26",
+    "R27",
+    "R28",
+    "R30",
+    "R31",
+    "R32",
+}
 _PARTS = (
     Part(
         (),
         "the cluster database",
         BenchSite.describe,
-        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31"}),
+        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32"}),
     ),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
     Part(("R10", "R20"), "a site of 2,000 hosts and 20,000 virtual machines", size.measure),
     Part(("R10", "R22", "R23", "R31"), "owners of 20,000 virtual machines", owners.measure),
     Part(("R30",), f"{many_owners.OWNERS} owners at once", many_owners.measure),
+    Part(("R32",), f"{reservations.SITES} sites with reservations", reservations.measure),
     Part((), f"{far_hosts.COUNT} far hosts and their virtual machines", far_hosts.bring_up, ("R2", "R9")),
     Part(("R2",), "one start", one_start.measure),
     Part(("R9",), "many starts", many_hosts.measure),

@@ -5,7 +5,7 @@
 Compared are paths, methods, parameters, bodies and answers: what clients send must still be taken, and what they read
 must still be there. Texts, links, headers of answers and answers other than 2xx and 3xx are not compared.
 
-What clients may rely on is the file tests/unit/nucleus/published-openapi.json: the description in
+What clients may rely on is the file tests/unit/nucleus/api/published-openapi.json: the description in
 docs/reference is always what the code does now. A comparison with the last commit was refused: it needs git,
 and passes when it runs after the commit. Who breaks the interface replaces the file, and adds a line that
 begins with **Break** to NEWS.md.

@@ -190,7 +190,7 @@ class Event(NamedTuple):
 
 
 class NewEvent(NamedTuple):
-    """An event before it is stored. Types: spec §8.3."""
+    """An event before it is stored. Its types: `api/events.py`."""
 
     type: str
     target: str

@@ -34,9 +34,9 @@ _ROCKS = f"""\
 #!{_PYTHON} -ES
 import sys
 sys.path[:0] = ["{_FOLDER}/sources", "{_FOLDER}/packages"]
-from rocks.machine import reports as vm_reports
+from rocks.machine import states as vm_states
 from rocks.cli.main import main
-vm_reports.STATUS_SECONDS = 90.0
+vm_states.STATUS_SECONDS = 90.0
 sys.exit(main(sys.argv[1:]))
 """
 """`rocks` as on a site, but for the five seconds that a listing waits for a host: emulated ones need more."""

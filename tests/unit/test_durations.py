@@ -8,7 +8,7 @@ def test_the_parts_are_folders_with_those_of_the_system_tests_apart_the_longest_
         ("tests/unit/wire/test_frames.py::test_a[1/2]", 0.5),
         ("tests/unit/cli/test_words.py::test_b", 0.5),
         ("tests/system/vms/test_moves.py::test_c", 4.0),
-        ("tests/system/nucleus/api/test_rules.py::test_d", 2.0),
+        ("tests/system/nucleus/api/test_limits.py::test_d", 2.0),
         ("tests/test_alone.py::test_e", 0.25),
     ]
 

@@ -1,4 +1,4 @@
-"""Images on their way to the server: hashed, then sent in parts, from the part on that the server has (§6.3)."""
+"""Images on their way to the server: hashed, then sent in parts, from the part on that the server has."""
 
 from __future__ import annotations
 

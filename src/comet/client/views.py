@@ -63,7 +63,7 @@ def set_text(number: Any, state: Any) -> str:
 
 
 def export_files(cluster: ClusterRecord, subnet: str) -> dict[str, str]:
-    """The texts of vcnet_NAME.txt and vcnodes_NAME.txt by which an owner sets up the frontend (§9.7).
+    """The texts of vcnet_NAME.txt and vcnodes_NAME.txt by which an owner sets up the frontend.
 
     Node N of the cluster, from 1, gets the Nth address of the subnet. Unknown values are empty. ValueError for a
     subnet that is none or too small.

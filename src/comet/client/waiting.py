@@ -1,4 +1,4 @@
-"""Waiting until what was asked for can be seen: first the operation, by long polls, then its effect (§9.5)."""
+"""Waiting until what was asked for can be seen: first the operation, by long polls, then its effect."""
 
 from __future__ import annotations
 

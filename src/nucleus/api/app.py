@@ -29,7 +29,8 @@ from nucleus.api import (
 )
 from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
-from nucleus.api.frame import BASE, Frame, Metrics
+from nucleus.api.frame import BASE, Frame
+from nucleus.api.metrics import Metrics
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify

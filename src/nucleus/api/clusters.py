@@ -1,4 +1,4 @@
-"""Clusters and their nodes: rows 1 to 5, 10 and 13 of the published table, and renaming of many."""
+"""Clusters and their nodes: rows 1 to 5, 10 and 13 of Table 1 (`routes.route`), and renaming of many."""
 
 from __future__ import annotations
 
@@ -11,18 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.conditional import (
-    MAX_PER_PAGE,
-    chosen,
-    dumps,
-    etag_of,
-    is_unchanged,
-    names_any,
-    not_modified,
-    page_of,
-    paged,
-    require_match,
-)
+from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
+from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.routes import changes, reads, route, when_done
@@ -86,7 +76,7 @@ def list_clusters(
     name: Annotated[str | None, Query(max_length=128, description="with * and ?")] = None,
     fields: Fields = None,
 ) -> Response:
-    """Row 1. A node in `state` is enough for its cluster to be listed."""
+    """A node in `state` is enough for its cluster to be listed."""
     call = question.call
     found = clusters.list_clusters(question.session, question.scope, project, state)
     found = sorted(
@@ -130,14 +120,14 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
 @route(router, "GET /v1/cluster/{c}", "row02", "A cluster", models.Cluster)
 @reads
 def get_cluster(question: Reading, c: str, fields: Fields = None) -> Response:
-    """Row 2."""
+    """The cluster with its nodes."""
     return _part_of(question, c, fields, "cluster", None)
 
 
 @route(router, "GET /v1/cluster/{c}/compute/{n}", "row04", "A compute node", models.Compute)
 @reads
 def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Response:
-    """Row 4."""
+    """404 when the cluster has no such node."""
 
     def pick(content: dict[str, Any]) -> Any:
         for compute in content["computes"]:
@@ -151,7 +141,7 @@ def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Res
 @route(router, "GET /v1/cluster/{c}/frontend", "row13", "The frontend of a cluster", models.Frontend)
 @reads
 def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
-    """Row 13."""
+    """404 when the cluster has none."""
 
     def pick(content: dict[str, Any]) -> Any:
         if content["frontend"] is None:
@@ -162,7 +152,7 @@ def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
 
 
 def demand_cluster_match(change: Change, cluster: Cluster) -> None:
-    """`If-Match` of a change is about the cluster: its ETag is that of row 2."""
+    """`If-Match` of a change is about the cluster: its ETag is that of `get_cluster`."""
     call = change.call
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
     etag = cluster_etag(cluster, freshness.is_stale, "cluster", None)
@@ -176,7 +166,7 @@ Confirm = Annotated[str, Query(max_length=128, description="the name, once more"
 @when_done
 @changes("cluster:destroy", "destroy")
 def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
-    """Row 3. Every node must be off, and its disk unmapped."""
+    """Every node must be off, and its disk unmapped."""
     cluster = find_cluster(change, c, lock=True)
     demand_cluster_match(change, cluster)
     _demand_confirmation(confirm, cluster.name)
@@ -189,7 +179,7 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
 @when_done
 @changes("cluster:destroy", "destroy")
 def destroy_compute(change: Change, c: str, n: str, confirm: Confirm = "") -> Response:
-    """Row 5. The node must be off, and its disk unmapped."""
+    """The node must be off, and its disk unmapped."""
     cluster = find_cluster(change, c, lock=True)
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
@@ -223,7 +213,7 @@ def _demand_removable(node: Node) -> None:
 @route(router, "POST /v1/cluster/{c}/compute/{n}/rename", "row10", "Rename a compute node", status_code=204)
 @changes("rename", "rename")
 def rename_compute(change: Change, c: str, n: str, body: models.NewName) -> Response:
-    """Row 10. Only the name that users see changes."""
+    """Only the name that users see changes."""
     return _rename(change, c, {n: body.name})
 
 

@@ -1,4 +1,4 @@
-"""Computesets: rows 22 to 28 of the published table."""
+"""Computesets: rows 22 to 28 of Table 1 (`routes.route`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit
-from nucleus.api.conditional import chosen, conditional_json, json_answer, page_of, paged
-from nucleus.api.nodes import named_nodes, nodes_by_name
+from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.limits import demand_quota
+from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
+from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
+from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, seen_ago
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
@@ -67,7 +69,7 @@ def list_computesets(
     cursor: Cursor = None,
     fields: Fields = None,
 ) -> Response:
-    """Row 23. Without `state` all that there ever were."""
+    """Without `state` all that there ever were."""
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
     found = computesets.list_computesets(question.session, question.scope, state or (), number)
@@ -82,7 +84,7 @@ def _number(text: str) -> int:
 @route(router, "GET /v1/computeset/{s}", "row24", "A computeset", models.Computeset)
 @reads
 def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Response:
-    """Row 24."""
+    """Also one that has ended."""
     (content,) = sets_json(question, [find_set(question, s)])
     return conditional_json(question.call.request, chosen(content, fields))
 
@@ -105,7 +107,7 @@ def unknown_set(number: int | str) -> Problem:
 )
 @changes("computeset", "start_set")
 def start_computeset(change: Change, body: models.NewComputeset) -> Response:
-    """Row 22. Everything is checked before anything exists."""
+    """Everything is checked before anything exists."""
     call, session = change.call, change.session
     if body.hosts is not None and not call.scope.is_operator:
         raise forbidden("only operators choose the hosts; leave out hosts")
@@ -278,16 +280,18 @@ _SET_ACTIONS = {
     27: ("reset", "Reset the nodes of a set, at once"),
     28: ("shutdown", "Ask the systems of a set's nodes to shut down, and end the set"),
 }
-"""Row → its action and its summary."""
+"""Row of Table 1 → its action and its summary."""
+_ENDING = ("poweroff", "shutdown")
+_END, _RESTART = "A set that ends already is not ended anew.", "The set goes on."
 
 
 def _declare(row: int) -> None:
     action, summary = _SET_ACTIONS[row]
 
     def handler(change: Change, s: SetId) -> Response:
-        return (_end if action in ("poweroff", "shutdown") else _restart)(change, s, action)
+        return (_end if action in _ENDING else _restart)(change, s, action)
 
-    handler.__doc__ = f"Row {row}."
+    handler.__doc__ = _END if action in _ENDING else _RESTART
     path = f"PUT /v1/computeset/{{s}}/{action}"
     route(router, path, f"row{row}", summary, status_code=204)(
         changes("computeset", f"{action}_set")(handler)
@@ -299,7 +303,7 @@ for _row in _SET_ACTIONS:
 
 
 def _end(change: Change, number: int, how: str) -> Response:
-    """Rows 25 and 28: idempotent while the set lives."""
+    """Idempotent while the set lives."""
     one, cluster = _set_with_cluster(change, number)
     if one.state in ENDED_SETS and not is_legacy(change.call.request):
         raise conflict(f"the computeset {number} has ended: it is {one.state}")
@@ -319,7 +323,7 @@ def _end(change: Change, number: int, how: str) -> Response:
 
 
 def _restart(change: Change, number: int, action: str) -> Response:
-    """Rows 26 and 27: the set goes on."""
+    """The set goes on."""
     one, cluster = _set_with_cluster(change, number)
     if one.state != RUNNING:
         raise conflict(f"the computeset {number} is {one.state}; only a running one can {action}")

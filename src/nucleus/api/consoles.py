@@ -1,4 +1,4 @@
-"""Consoles: rows 20 and 21 of the published table, tickets, the WebSocket that a ticket opens, and its page."""
+"""Consoles: rows 20 and 21 of Table 1 (`routes.route`), tickets, the WebSocket that a ticket opens, and its page."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from nucleus.api import models
 from nucleus.api.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
+from nucleus.api.limits import demand_console_quota
 from nucleus.api.problems import Problem, conflict, request_id, unavailable
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
-from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import (
     Change,
     Known,
@@ -133,7 +133,7 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
 )
 @changes("console", "console")
 def to_screen(change: Change, c: str, n: str) -> Response:
-    """Rows 20 and 21: the address of a page with the screen, as header and as body."""
+    """The address of a page with the screen, as header and as body."""
     ticket = _issue(change, c, n, "vnc")
     address = change.call.url(f"/console/vnc/{ticket}")
     return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})

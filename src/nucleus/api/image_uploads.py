@@ -1,4 +1,4 @@
-"""ISO images on their way here: row 34 of the published table, and uploads in parts."""
+"""ISO images on their way here: row 34 of Table 1 (`routes.route`), and uploads in parts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
+from nucleus.api.limits import demand_image_quota
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
-from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
 from nucleus.api.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images
@@ -130,7 +130,7 @@ async def upload_image(
     md5: Annotated[str | None, Header(description="hexadecimal; or Content-Digest")] = None,
     content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
 ) -> Response:
-    """Row 34: a form with the part `file`; a part `project` before it names the project."""
+    """A form with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
 
     async def receive() -> Response:
@@ -355,7 +355,7 @@ async def continue_upload(
     id: UploadId,
     upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
 ) -> Response:
-    """204 with the new Upload-Offset; when the image is whole, the answer is that of row 34.
+    """204 with the new Upload-Offset; when the image is whole, the answer is that of `upload_image`.
 
     Without a body, when everything came before and the last answer did not: it is checked and stored then.
     """

@@ -1,4 +1,4 @@
-"""ISO images: row 33 of the published table, those that nodes may get, and deleting."""
+"""ISO images: row 33 of Table 1 (`routes.route`), those that nodes may get, and deleting."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MEDIA_TYPE = "application/vnd.nucleus.v1+json"
 )
 @reads
 def list_images(question: Reading) -> Response:
-    """Row 33: their names; with the media type of this service, objects."""
+    """Their names; with the media type of this service, objects."""
     request, found = question.call.request, images.list_images(question.session, question.scope)
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         return conditional_json(request, [one.text for one in found], {"Vary": "Accept"})

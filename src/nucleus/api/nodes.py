@@ -1,4 +1,4 @@
-"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of the published table."""
+"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of Table 1 (`routes.route`)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
+from nucleus.api.limits import demand_quota
 from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, route, route_of_nodes
-from nucleus.api.rules import demand_acknowledgement, demand_leader, demand_quota, demand_startable, seen_ago
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters, operations
-from nucleus.states import ACTIVE, RUNNING, is_off
+from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from nucleus.records import Cluster, Node, Operation
 
 router = APIRouter()
+
+_RECENT_SECONDS = 5.0
+"""A state that was read so short a time ago is as good as read now."""
 
 
 _ACTIONS = {
@@ -146,3 +150,21 @@ def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str)
         return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)
     arguments["nodes"] = [node.id for node in nodes]
     return change.ask("attach_iso", cluster, arguments=arguments, target=f"{cluster.name}/{len(nodes)} nodes")
+
+
+def demand_startable(node: Node) -> None:
+    """Problem when the site has disabled the node, or its disk is on its way."""
+    if node.admin_disabled:
+        raise Problem("node-disabled", f"the site's operators have disabled {node.name}; ask them")
+    if node.image_locked and disk_state(node.image_state, node.image_locked) == SYNCING:
+        raise Problem(
+            "node-syncing",
+            f"the disk of {node.name} is on its way; wait until it is ready",
+        )
+
+
+def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
+    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
+    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
+    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
+    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""

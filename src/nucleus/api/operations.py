@@ -12,17 +12,14 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields
 from nucleus.api.conditional import (
-    MAX_PER_PAGE,
-    chosen,
     conditional_json,
     etag_of,
     is_unchanged,
     json_answer,
     not_modified,
-    page_of,
-    paged,
     require_match,
 )
+from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
 from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
 from nucleus.api.routes import changes, reads, route, until_ended

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
-from nucleus.api.frame import METRICS_TYPE
+from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of

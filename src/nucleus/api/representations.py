@@ -83,7 +83,7 @@ def _value(value: Any) -> Any:
 
 
 def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
-    """Frontend of §3.1. The public interface is the first whose network is not `private`."""
+    """`models.Frontend`. The public interface is the first whose network is not `private`."""
     public = next((one for one in interfaces if one.subnet != "private"), None)
     return _node(
         models.Frontend, node, interfaces, freshness,
@@ -95,7 +95,7 @@ def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Freshn
 
 
 def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
-    """Compute of §3.1."""
+    """`models.Compute`."""
     return _node(
         models.Compute, node, interfaces, freshness,
         cluster=cluster,
@@ -135,7 +135,7 @@ def cluster_json(
     allocations: list[str],
     freshness: Freshness,
 ) -> Json:
-    """Cluster of §3.1, of its nodes, the frontend first, and the interfaces of each."""
+    """`models.Cluster`, of its nodes, the frontend first, and the interfaces of each."""
     frontend = next((node for node in nodes if node.kind == "frontend"), None)
     return shaped(
         models.Cluster,
@@ -152,7 +152,7 @@ def cluster_json(
 
 
 def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
-    """Computeset of §3.1; operators get the fields of the workers, too."""
+    """`models.Computeset`; operators get the fields of the workers, too."""
     content = shaped(
         models.Computeset,
         one,
@@ -174,7 +174,7 @@ def operation_json(one: Operation, cluster: str | None, node: str | None) -> Jso
 
 
 def user_json(user: User) -> Json:
-    """User of §3.1, the published four fields and what we add."""
+    """`models.User`: the published four fields and what we add."""
     return shaped(models.User, user, projects=sorted(user.projects.values()))
 
 

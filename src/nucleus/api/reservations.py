@@ -16,8 +16,8 @@ from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.models import VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
+from nucleus.api.responsibility import demand_acknowledgement
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_acknowledgement
 from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of

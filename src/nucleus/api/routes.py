@@ -35,7 +35,10 @@ Found = TypeVar("Found")
 def route(
     router: APIRouter, request: str, name: str, summary: str, shape: Any = None, **more: Any
 ) -> Callable[[Handler], Handler]:
-    """Decorates the handler of `METHOD PATH`. `name` is that of the operation in the published description."""
+    """Decorates the handler of `METHOD PATH`. `name` is that of the operation in the published description.
+
+    `rowNN` is line NN of Table 1, the REST interface of Comet's virtual clusters, which docs/conformance.md names.
+    """
     method, path = request.split()
     return router.api_route(
         path, methods=[method], operation_id=name, summary=summary, response_model=shape, **more

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
+from nucleus.api.limits import demand_short_queue
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
-from nucleus.api.rules import demand_short_queue
 from nucleus.api.throttles import AtOnce, Rate
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller
-    from nucleus.api.frame import Metrics
+    from nucleus.api.metrics import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration

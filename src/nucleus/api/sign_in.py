@@ -15,8 +15,8 @@ from nucleus.api import models
 from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
+from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem
-from nucleus.api.rules import demand_few_tokens
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
 

@@ -1,4 +1,4 @@
-"""Users, projects and tokens: rows 29 to 32 of the published table, and the ways in of its clients."""
+"""Users, projects and tokens: rows 29 to 32 of Table 1 (`routes.route`), and the ways in of its clients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from starlette.responses import HTMLResponse, Response
 from nucleus.api import credentials, models
 from nucleus.api.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.reservations import Time
+from nucleus.api.responsibility import responsibility
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import demand_few_tokens, responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.mirror import identity, status
 
@@ -28,21 +29,21 @@ router = APIRouter()
 @route(router, "GET /v1/user", "row29", "You", models.User)
 @reads
 def get_user(question: Reading) -> Response:
-    """Row 29."""
+    """The caller, as the site knows them."""
     return conditional_json(question.call.request, user_json(question.call.caller.user))
 
 
 @route(router, "PUT /v1/user", "row30", "Change your names", models.User)
 @changes("read", "set_user")
 def put_user(change: Change, body: models.UserNames) -> Response:
-    """Row 30. The user name and the e-mail address are the site's."""
+    """Both names are replaced. The user name and the e-mail address are the site's."""
     return _set_names(change, body)
 
 
 @route(router, "PATCH /v1/user", "row31", "Change one of your names", models.User)
 @changes("read", "set_user")
 def patch_user(change: Change, body: models.SomeUserNames) -> Response:
-    """Row 31."""
+    """A name that is left out stays."""
     return _set_names(change, body)
 
 

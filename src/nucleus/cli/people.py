@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.api.authentication import store_token
 from nucleus.api.credentials import OWNER_SCOPES, SCOPES
+from nucleus.api.limits import LIMITS
 from nucleus.api.representations import text_of
-from nucleus.api.rules import LIMITS
 from nucleus.cli.administration import (
     Action,
     check_name,

@@ -265,7 +265,11 @@ def tokens_of(session: Session, user_id: int | None) -> list[Token]:
 
 
 def usable_tokens(session: Session, user_id: int) -> list[str]:
-    """The usable tokens of a user, first those not used for longest; none is made before the end of the transaction."""
+    """The usable tokens of a user, first those not used for longest.
+
+    Locks the user's row: another transaction that counts the user's tokens, to make one more, waits for the end of this
+    one.
+    """
     session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
     rows = session.rows(
         "SELECT id FROM token WHERE user_id = %s AND revoked_at IS NULL"

@@ -96,8 +96,7 @@ class Controller:
                 found, held, begun = scheduler.numbers(), scheduler.held(), scheduler.begun()
                 for number in held.keys() - living:
                     scheduler.release(held[number])
-                for number in found - living.keys():
-                    scheduler.delete(number)
+                scheduler.delete(found - living.keys())
         except RocksError as error:
             _LOG.warning("reservations: %s", error)
             return set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nucleus.reservations import records
 from nucleus.reservations.rules import Span, first_conflict
 from nucleus.reservations.slurm import SlurmReservations
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,26 +43,14 @@ def reserve(
     number, intervals = records.insert_reservation(session, {**columns, "site_id": site.id}, spans)
     scheduler = scheduler_of(site.address, batch)
     if scheduler is not None:
-        _reserve_all(scheduler, intervals, requested[0])
+        scheduler.create(
+            intervals, requested[0]
+        )  # what a death leaves, the next round of the controller ends
     return number
-
-
-def _reserve_all(scheduler: SlurmReservations, intervals: dict[int, Span], cpus: int) -> None:
-    """Each interval, or none; what a death leaves, the next round of the controller ends."""
-    done = []
-    try:
-        for number, span in intervals.items():
-            done.append(number)
-            scheduler.create(number, span, cpus)
-    except RocksError:
-        for number in done:
-            scheduler.delete(number)
-        raise
 
 
 def cancel(session: Session, site: Site, one: Reservation, batch: BatchSettings) -> None:
     """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then."""
-    scheduler = scheduler_of(site.address, batch)
-    for number in records.cancel(session, one.id):
-        if scheduler is not None:
-            scheduler.delete(number)
+    scheduler, waiting = scheduler_of(site.address, batch), records.cancel(session, one.id)
+    if scheduler is not None:
+        scheduler.delete(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
@@ -87,12 +88,18 @@ def _repeated(first: Span, every: timedelta, until: datetime) -> list[Span]:
 
 def max_used(shares: Iterable[Share], span: Span) -> tuple[int, int]:
     """The most CPUs, and the most GB of memory, that are used at one moment of the span."""
-    (found,) = max_used_in_parts(shares, span, 1)
+    (found,) = max_used_in_each(shares, [span])
     return found
 
 
 def max_used_in_parts(shares: Iterable[Share], span: Span, count: int) -> list[tuple[int, int]]:
     """As `max_used`, for each of so many equal parts of the span."""
+    ends = [span.begin + (span.end - span.begin) / count * number for number in range(count + 1)]
+    return max_used_in_each(shares, [Span(*part) for part in pairwise(ends)])
+
+
+def max_used_in_each(shares: Iterable[Share], spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """As `max_used`, for each span; they are in their order, and do not overlap."""
     changes = sorted(
         change
         for share in shares
@@ -101,10 +108,9 @@ def max_used_in_parts(shares: Iterable[Share], span: Span, count: int) -> list[t
             (share.span.end, False, -share.cpus, -share.memory_gb),  # an end comes first: False < True
         )
     )
-    ends = [span.begin + (span.end - span.begin) / count * (number + 1) for number in range(count)]
     cpus = memory_gb = position = 0
-    found, begin = [], span.begin
-    for end in ends:
+    found = []
+    for begin, end in spans:
         while position < len(changes) and changes[position][0] <= begin:
             cpus, memory_gb = cpus + changes[position][2], memory_gb + changes[position][3]
             position += 1
@@ -114,16 +120,17 @@ def max_used_in_parts(shares: Iterable[Share], span: Span, count: int) -> list[t
             max_cpus, max_memory_gb = max(max_cpus, cpus), max(max_memory_gb, memory_gb)
             position += 1
         found.append((max_cpus, max_memory_gb))
-        begin = end
     return found
 
 
 def first_conflict(
-    size: tuple[int, int], shares: Sequence[Share], spans: Iterable[Span], requested: tuple[int, int]
+    size: tuple[int, int], shares: Sequence[Share], spans: Sequence[Span], requested: tuple[int, int]
 ) -> tuple[Span, int, int] | None:
-    """The first span without room, and what is left in it. `size`, `requested`: CPUs and GB of memory."""
-    for span in spans:
-        used = max_used(shares, span)
+    """The first span without room, and what is left in it. `size`, `requested`: CPUs and GB of memory.
+
+    The spans are as those of `max_used_in_each`.
+    """
+    for span, used in zip(spans, max_used_in_each(shares, spans), strict=True):
         left = size[0] - used[0], size[1] - used[1]
         if requested[0] > left[0] or requested[1] > left[1]:
             return span, max(left[0], 0), max(left[1], 0)

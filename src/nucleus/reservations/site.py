@@ -153,7 +153,8 @@ def look(site: SiteConnection, requested: Requested) -> Seen | None:
 
 def remove(site: SiteConnection, requested: Requested) -> None:
     """Shut the cluster of an interval down and remove it, if it is there; its disks, too."""
-    # first: a boot that goes on there, though nobody waits for it, ends where it reads the key
+    # first: a boot that goes on there, though nobody waits for it, ends where it reads the key; `look` waits for one
+    # that has read it
     site.remove_key(requested)
     found = look(site, requested)
     if found is not None:

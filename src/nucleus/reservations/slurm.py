@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from nucleus.backends.batch import NewJob
 from nucleus.backends.slurm import Slurm, is_away, message_of
 from nucleus.states import PENDING, RUNNING
-from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.core.process import run
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nucleus.backends.batch import Job
     from nucleus.configuration import BatchSettings
@@ -34,7 +35,7 @@ _JOB = re.compile(r"nucleus-([0-9]{1,10})")
 _USERS = re.compile(r" Users=(\S+) ")
 _NODES = re.compile(r" NodeCnt=([0-9]+) ")
 _BOOT_TIME = re.compile(r"^BOOT_TIME *= (\S+)", re.MULTILINE)
-_MISSING = ("not found", "Requested reservation is invalid", "No reservations")
+_MISSING = ("not found", "Requested reservation is invalid")
 _IN_USE = "reservation is in use"
 _NOT_FREE = ("busy", "not available", "overlap")
 """Parts of Slurm's texts, as `Requested nodes are busy`, when its hosts are not free at that time."""
@@ -50,33 +51,40 @@ class SlurmReservations:
         self._seconds = command_seconds
         self._jobs = Slurm(settings, command_seconds, _JOB)
 
-    def create(self, number: int, span: Span, cpus: int) -> None:
-        """Reserve whole nodes with so many CPUs at least. StateError, in words for owners, when they are not free."""
-        requested = self._node_count(cpus)
-        finished = self._run(
-            "scontrol", "create", "reservation", f"reservationname=nucleus-{number}",
-            f"starttime={span.begin:%Y-%m-%dT%H:%M:%S}", f"endtime={span.end:%Y-%m-%dT%H:%M:%S}",
-            f"users={self._user}", f"partition={self._partition}", f"nodecnt={requested}",
-        )  # fmt: skip
-        if finished.exit_status:
-            message = message_of(finished)
-            if is_away(message) or not any(part in message for part in _NOT_FREE):
-                raise HostError(f"scontrol failed: {message}; {_ADVICE}")
-            raise _too_few(span)
-        if self._size(number) < requested:
-            self.delete(number)
-            raise _too_few(span)
+    def create(self, spans: Mapping[int, Span], cpus: int) -> None:
+        """Reserve whole nodes with so many CPUs at least, for each interval, or for none.
 
-    def delete(self, number: int) -> None:
-        """End a reservation; one that is not there has ended. One with a job stays until that has ended."""
-        self._asked("scontrol", "delete", f"reservationname=nucleus-{number}", passes=(*_MISSING, _IN_USE))
+        StateError, in words for owners, when they are not free. Three programs are run for any number of intervals.
+        """
+        requested = self._node_count(cpus)
+        lines = [
+            f"create reservation reservationname=nucleus-{number} starttime={span.begin:%Y-%m-%dT%H:%M:%S}"
+            f" endtime={span.end:%Y-%m-%dT%H:%M:%S} users={self._user} partition={self._partition} nodecnt={requested}"
+            for number, span in spans.items()
+        ]
+        try:
+            self._each(lines, _NOT_FREE)
+            reserved = self._reserved()
+            for number, span in spans.items():
+                if reserved.get(number, 0) < requested:
+                    raise _too_few(span)
+        except RocksError:
+            self.delete(spans)
+            raise
+
+    def delete(self, numbers: Collection[int]) -> None:
+        """End reservations; one that is not there has ended. One with a job stays until that has ended."""
+        if numbers:
+            self._each(
+                [f"delete reservationname=nucleus-{number}" for number in numbers], (*_MISSING, _IN_USE)
+            )
 
     def hold(self, number: int, seconds: int, comment: str) -> tuple[str, ...]:
         """Have a job take all nodes of a reservation for so many seconds: their names, once it has them.
 
         Empty until then, and without the reservation. UserError when Slurm refuses the job. It can be repeated.
         """
-        count, name = self._size(number), f"nucleus-{number}"
+        count, name = self._reserved().get(number, 0), f"nucleus-{number}"
         if not count:
             return ()
         # a minute passes the limits of partition and account; those of a job that runs are an operator's
@@ -99,11 +107,7 @@ class SlurmReservations:
 
     def numbers(self) -> set[int]:
         """The intervals that Slurm has reserved."""
-        lines = self._asked("scontrol", "--oneliner", "show", "reservation").splitlines()
-        ours = [
-            line for line in lines if (users := _USERS.search(line)) and self._user in users[1].split(",")
-        ]
-        return {int(found[1]) for line in ours if (found := _NAME.match(line))}
+        return set(self._reserved())
 
     def begun(self) -> str:
         """When this slurmctld was started, as it writes it: one that was started anew may have lost its state."""
@@ -118,11 +122,24 @@ class SlurmReservations:
             raise HostError(f"sinfo has no nodes of the partition {self._partition}; {_ADVICE}")
         return -(-cpus // min(counts))
 
-    def _size(self, number: int) -> int:
-        """How many nodes a reservation has; 0 when there is none."""
-        show = ("scontrol", "--oneliner", "show", "reservation", f"nucleus-{number}")
-        found = _NODES.search(self._asked(*show, passes=_MISSING))
-        return int(found[1]) if found else 0
+    def _reserved(self) -> dict[int, int]:
+        """Interval → how many nodes Slurm has reserved for it."""
+        lines = self._asked(
+            "scontrol", "--oneliner", "show", "reservation", passes=("No reservations",)
+        ).splitlines()
+        return {
+            int(name[1]): int(nodes[1])
+            for line in lines
+            if (name := _NAME.match(line)) and (nodes := _NODES.search(line))
+            if (users := _USERS.search(line)) and self._user in users[1].split(",")
+        }
+
+    def _each(self, lines: Sequence[str], passes: Sequence[str]) -> None:
+        """Have one program do all lines. HostError for the first error that is none of `passes`."""
+        finished = self._run("scontrol", standard_input="".join(f"{line}\n" for line in lines).encode())
+        for line in finished.error_text.splitlines():
+            if is_away(line) or not any(part in line for part in passes):
+                raise HostError(f"scontrol failed: {one_line(line)[:200]}; {_ADVICE}")
 
     def _asked(self, *arguments: str, passes: Sequence[str] = ()) -> str:
         """What a program prints; `passes`: parts of the errors that are none."""
@@ -131,9 +148,14 @@ class SlurmReservations:
             raise HostError(f"{arguments[0]} failed: {message_of(finished)}; {_ADVICE}")
         return finished.text
 
-    def _run(self, *arguments: str) -> Finished:
+    def _run(self, *arguments: str, standard_input: bytes = b"") -> Finished:
         try:  # the times of scontrol have no zone: they are those of its process
-            return run(arguments, deadline_seconds=self._seconds, environment={**os.environ, "TZ": "UTC"})
+            return run(
+                arguments,
+                deadline_seconds=self._seconds,
+                standard_input=standard_input,
+                environment={**os.environ, "TZ": "UTC"},
+            )
         except ToolError as error:
             raise HostError(f"{error}; {_ADVICE}") from None
 

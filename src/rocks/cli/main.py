@@ -58,7 +58,7 @@ The words with which commands begin; `rocks list` prints the commands that begin
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; returns the exit status (design, §4 rule 6)."""
+    """Run the command that the arguments name; returns the exit status (`rocks.core.errors`)."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     _accept_any_text()
     return run_line(arguments)

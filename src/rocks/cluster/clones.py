@@ -29,7 +29,7 @@ from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
-    check_image_name,
+    check_source_name,
 )
 from rocks.machine import records as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
@@ -217,7 +217,7 @@ def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
         compute_image = own.pop() or NO_IMAGE
     for name in (image, compute_image):
         if name is not None and name.lower() != NO_IMAGE:
-            check_image_name(name)
+            check_source_name(name)
     gateway = default_gateways(database, [cluster.frontend]).get(cluster.frontend)
     return _Shape(frontend, tuple(computes), image, compute_image, gateway, disks)
 

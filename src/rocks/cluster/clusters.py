@@ -17,16 +17,10 @@ from rocks.inventory.attributes.rules import Member
 from rocks.inventory.host_plan import Membership, find_membership
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
-from rocks.machine.addition_plan import (
-    DEFAULT_MEMORY_MB,
-    NEXT_FREE,
-    VIRT_TYPE,
-    InterfaceRequest,
-    VmRequest,
-)
+from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
 from rocks.machine.change_records import HostVlan
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
+from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
 from rocks.machine.removed import check_addition
 from rocks.machine.spec import LOCAL_TRANSPORT
@@ -62,8 +56,8 @@ class ClusterParameters:
     compute_containers: Sequence[str] | None = None
     cpus: int = 1
     memory_mb: int = COMPUTE_MEMORY_MB
-    compute_disk_gb: int = DEFAULT_SIZE_GB
-    frontend_disk_gb: int = DEFAULT_SIZE_GB
+    compute_disk_gb: int = DEFAULT_DISK_GB
+    frontend_disk_gb: int = DEFAULT_DISK_GB
     frontend_cpus: int = 1
     frontend_memory_mb: int = DEFAULT_MEMORY_MB
     frontend_name: str | None = None

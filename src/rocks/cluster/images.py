@@ -13,18 +13,17 @@ from rocks.core.names import printable
 from rocks.inventory.attributes.records import insert_host_values
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.in_use_records import LOCK_SECONDS
-from rocks.library.folder import library_folder, lock_images
+from rocks.library.folder import find_source, lock_images
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
     LARGEST_KEYS_BYTES,
     check_disk_size,
-    check_image_name,
+    check_source_name,
     read_keys,
 )
 from rocks.library.guest_seed import plan_addresses
-from rocks.library.records import existing_image, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,17 +57,16 @@ def read_images(
             if value is not None:
                 raise UserError(f"{name}= is for clusters that are made from an image; give image=NAME too")
         return ClusterImages()
-    library = library_folder(database)
     is_same = compute_image is None or compute_image.lower() == NO_IMAGE
     names = [image] if is_same else [image, str(compute_image)]
     for name in names:
-        check_image_name(name)
+        check_source_name(name)
     lock_images(database, names, LOCK_SECONDS)  # as long as for the names of the cluster
-    frontend = source_of(existing_image(library, image))
+    frontend = find_source(database, image)
     computes: Source | None = frontend
     if compute_image is not None:
         is_none = compute_image.lower() == NO_IMAGE
-        computes = None if is_none else source_of(existing_image(library, compute_image))
+        computes = None if is_none else find_source(database, compute_image)
     return ClusterImages(frontend, computes, () if key_file is None else _read_key_file(Path(key_file)))
 
 

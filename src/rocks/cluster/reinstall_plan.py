@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, source_disk
+from rocks.library.guest_images import (
+    IMAGE_ATTRIBUTE,
+    INSTANCE_ATTRIBUTE,
+    check_disk_size,
+    source_disk,
+    volume_of,
+)
 from rocks.machine.leases.plan import SAVED
 from rocks.storage.volumes.plan import removal_command
 from rocks.storage.wire.bases import is_base
@@ -83,7 +89,7 @@ def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: st
 def check_origin(disk: DiskLocation, volume: str, origin: str, image: str) -> None:
     """StateError when the machine's disk on a NAS is a clone of another machine's: the image is not what it was."""
     source = origin.partition("/")[2].partition("@")[0]
-    if source and not is_base(source):
+    if source and not is_base(source) and source != volume_of(image):
         raise StateError(
             f"the disk {disk.nas}:{volume} of {disk.vm} is a clone of {origin}, and would be made from the image "
             f"{image}, which is another content; to have such clones again: rocks remove cluster FRONTEND "

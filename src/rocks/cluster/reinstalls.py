@@ -17,9 +17,8 @@ from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import lock_vms
-from rocks.library.folder import find_library_image
+from rocks.library.folder import find_source
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
-from rocks.library.records import source_of
 from rocks.machine import records as table
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
@@ -123,7 +122,7 @@ def _source(database: Database, vm: VirtualMachine, known: dict[str, Source | Ro
     name = vm.host.attribute(IMAGE_ATTRIBUTE)
     if name not in known:
         try:
-            known[name] = source_of(find_library_image(database, name))
+            known[name] = find_source(database, name)
         except RocksError as error:
             known[name] = error
     found = known[name]

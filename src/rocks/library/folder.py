@@ -9,8 +9,8 @@ from rocks.core.errors import StateError
 from rocks.core.names import printable
 from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
-from rocks.library.guest_images import LIBRARY_ATTRIBUTE
-from rocks.library.records import existing_image
+from rocks.library.guest_images import LIBRARY_ATTRIBUTE, Source, volume_of
+from rocks.library.records import existing_image, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,9 +37,16 @@ def find_library_image(database: Database, name: str) -> LibraryImage:
     return existing_image(library_folder(database), name)
 
 
+def find_source(database: Database, name: str) -> Source:
+    """What disks are made from by this name. StateError for an image that the library lacks, and for an ISO."""
+    if volume_of(name):
+        return Source(name, 0, 0, "")
+    return source_of(find_library_image(database, name))
+
+
 def lock_images(database: Database, names: Iterable[str], wait_seconds: float = _LOCK_SECONDS) -> None:
     """Lock images against commands that add, change or remove them. BusyError when one is at work on an image.
 
     A command takes these locks before that of `rocks.inventory.in_use_records`.
     """
-    database.lock_all([f"library image {name}" for name in names], wait_seconds)
+    database.lock_all([f"library image {name}" for name in names if not volume_of(name)], wait_seconds)

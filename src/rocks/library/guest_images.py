@@ -31,6 +31,7 @@ VC_OUT_ATTRIBUTE = "vm_vc_out"
 LEAST_FREE_BYTES = 1024**3
 """What stays free in the file system of the disks."""
 
+VOLUME_PREFIX = "volume:"
 LONGEST_NAME = 64
 LARGEST_KEYS_BYTES = 32768
 _COPY = re.compile(rf"/{BASE_FOLDER}/[0-9a-f]{{64}}\.img\Z")
@@ -39,7 +40,10 @@ _KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3
 
 
 class Source(NamedTuple):
-    """An image of the library as a source of disks: sizes in bytes, and the digest of its content."""
+    """An image of the library as a source of disks: sizes in bytes, and the digest of its content.
+
+    Of a volume of a NAS the name alone is known: `volume:VOLUME`.
+    """
 
     name: str
     size_bytes: int
@@ -53,6 +57,16 @@ def check_image_name(name: str) -> None:
         raise UserError(
             f'the name of an image has 1 to {LONGEST_NAME} letters, digits and . _ + -, not "{printable(name)}"'
         )
+
+
+def volume_of(name: str) -> str:
+    """The volume of a NAS that disks are clones of, of `volume:VOLUME`; '' for an image of the library."""
+    return name.removeprefix(VOLUME_PREFIX) if name.startswith(VOLUME_PREFIX) else ""
+
+
+def check_source_name(name: str) -> None:
+    """UserError unless the name is valid for what disks are made from: an image, or `volume:VOLUME`."""
+    check_image_name(volume_of(name) or name)
 
 
 def read_keys(text: str) -> tuple[str, ...]:

@@ -18,16 +18,10 @@ from rocks.inventory.disks.largest_partition import IMAGE_FOLDER, largest_partit
 from rocks.inventory.host_plan import Membership
 from rocks.inventory.mac_pool import mac_number, next_macs
 from rocks.inventory.records import Disk, Host
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB, default_disk, path_fault, read_disk
+from rocks.machine.disks.specification import default_disk, path_fault, read_disk
+from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import Subnet, check_ip, check_ip_in, check_mac
-
-DEFAULT_MEMORY_MB = 2048
-LEAST_MEMORY_MB = 32
-"""Less is a typing error: no kernel of today boots in it."""
-LARGEST_MEMORY_MB = 64 * 1024 * 1024
-LARGEST_DISK_GB = 1_000_000
-MAX_INTERFACES = 26
 
 VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"
@@ -58,7 +52,7 @@ class VmRequest:
     slice: int | None = None
     cpus: int = 1
     memory_mb: int = DEFAULT_MEMORY_MB
-    disk_size_gb: int = DEFAULT_SIZE_GB
+    disk_size_gb: int = DEFAULT_DISK_GB
     disk: str | None = None
     run_action: str | None = "os"
     install_action: str = "install"

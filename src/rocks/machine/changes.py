@@ -24,15 +24,11 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.addition_plan import (
-    LARGEST_DISK_GB,
-    LARGEST_MEMORY_MB,
-    LEAST_MEMORY_MB,
-    check_container,
-)
+from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
+from rocks.machine.disks.specification import read_disk, split_disks
+from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
     MAX_MEMORY_ATTRIBUTE,
@@ -249,7 +245,7 @@ def _with_sizes(disks: Sequence[Disk], recorded: Sequence[Disk]) -> list[Disk]:
 
 
 def _read_disks(text: str) -> list[Disk]:
-    disks = [read_disk(one, DEFAULT_SIZE_GB) for one in split_disks(text)]
+    disks = [read_disk(one, DEFAULT_DISK_GB) for one in split_disks(text)]
     if not disks:
         raise UserError('disk "" is not a disk; give TYPE:PATH,DEVICE,BUS')
     paths = [disk.path for disk in disks]

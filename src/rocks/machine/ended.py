@@ -13,7 +13,7 @@ from rocks.fleet.wire.ended import MAX_NAMES
 from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, STOPPING
+from rocks.machine.leases.plan import MOVING, RUNNING, STOPPING
 from rocks.machine.moves.interrupted import GuestRunsError, end_interrupted
 from rocks.network.infiniband.partitions import leave_partitions
 
@@ -108,7 +108,7 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
 def _that_may_run(database: Database, host: str, names: set[str]) -> list[Lease]:
     """The named machines that run on the host by their leases, were to stop there, or move from or to it."""
     found = leases.leases_of_hosts(database, [host])
-    states = ("running", STOPPING, MOVING)
+    states = (RUNNING, STOPPING, MOVING)
     return [lease for lease in found if lease.name.lower() in names and lease.state in states]
 
 

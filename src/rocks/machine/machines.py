@@ -15,9 +15,7 @@ from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import (
-    DEFAULT_MEMORY_MB,
     HOSTED_VM,
-    MAX_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
     InterfaceRequest,
@@ -26,7 +24,7 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB
+from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFACES
 from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
 
@@ -56,7 +54,7 @@ class VmParameters:
     mac: str | None = None
     interfaces: str = "1"
     disk: str | None = None
-    disk_size_gb: int = DEFAULT_SIZE_GB
+    disk_size_gb: int = DEFAULT_DISK_GB
     vlans: str | None = None
     virt_type: str = "hvm"
 

@@ -5,13 +5,19 @@ A lease is released when its host reports that the domain is gone.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopAction, StopDomain
+from rocks.fleet.wire.requests import (
+    ENDING_ACTIONS,
+    SHUTDOWN_SECONDS,
+    PauseDomain,
+    ResumeDomain,
+    StopAction,
+    StopDomain,
+)
 from rocks.inventory.host_requests import error_of, is_silent, notes_of
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
@@ -20,8 +26,9 @@ from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
-from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored
-from rocks.machine.leases.takeover import Force, abort_moves, take_over_vms
+from rocks.machine.leases.fence_command import Force
+from rocks.machine.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
+from rocks.machine.leases.takeover import abort_moves, take_over_vms
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
@@ -88,25 +95,35 @@ def stop_machines(
     names = [vm.name for vm in stopping]
     outcomes = Outcomes(failed=lock_vms(database, names, also_moving=force is not None))
     aborted = _abort_moves(database, names, force, outcomes, report)
-    stop = StopDomain("", None, action, deadline_seconds, discards_save=discards_saves)
-    verb = _Stop(stop, force, in_doubt=doubt is not None)
+    verb = _Stop(action, deadline_seconds, force, discards_saves=discards_saves, in_doubt=doubt is not None)
     converge(database, stopping, verb, outcomes, progress)
     if force is not None:
         _take_over(database, verb, force, outcomes)
-    if stop.ends_domain:
+    if verb.ends_domains:
         outcomes.warnings = leave_partitions(database)
     outcomes.warnings = (*aborted, *outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
 
 
 class _Stop(Verb):
-    """`stop` lacks name, lease and links; in doubt, a host ends the machine under whichever lease it runs.
+    """In doubt, a host ends the machine under whichever lease it runs.
 
     `silent` maps machines to their hosts, which do not answer, or are off by the operator's word.
     """
 
-    def __init__(self, stop: StopDomain, force: Force | None, *, in_doubt: bool) -> None:
-        self.stop, self._force, self._in_doubt = stop, force, in_doubt
+    def __init__(
+        self,
+        action: StopAction,
+        deadline_seconds: int,
+        force: Force | None,
+        *,
+        discards_saves: bool,
+        in_doubt: bool,
+    ) -> None:
+        self._action: StopAction = action
+        self._deadline_seconds, self._force, self._in_doubt = deadline_seconds, force, in_doubt
+        self.discards_saves = discards_saves
+        self.ends_domains = action in ENDING_ACTIONS
         self.held: dict[str, Lease] = {}
         self._asked: list[str] = []
         self._unknown: set[str] = set()
@@ -115,19 +132,20 @@ class _Stop(Verb):
     def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
         if lease is not None:
             self.held[vm.name.lower()] = lease
-            if lease.state == SAVED and not self.stop.ends_domain:
+            if lease.state == SAVED and not self.ends_domains:
                 raise must_be_restored(lease)
         place = running_place(vm, lease)
         is_on_container = vm.container is not None and vm.container.name == place
         links = links_of(vm.container, connections_of(vm)) if vm.container and is_on_container else ()
         token = lease.token if lease and not self._in_doubt else None
-        return Asked(place, replace(self.stop, name=vm.name, token=token, links=links))
+        stop = StopDomain(vm.name, token, self._action, self._deadline_seconds, links, self.discards_saves)
+        return Asked(place, stop)
 
     def intend(self, database: Database, asked: Sequence[Asked]) -> None:
         self._asked = [one.operation.name for one in asked]
-        if self.stop.ends_domain:
+        if self.ends_domains:
             reason = self._force.reason if self._force else None
-            leases.set_state(database, self._asked, STOPPING, self.stop.action, reason)
+            leases.set_state(database, self._asked, STOPPING, self._action, reason)
             if self._force is None:
                 # what was taken from a failed host stays off, too
                 leases.forget_reasons(database, self._asked)
@@ -144,12 +162,12 @@ class _Stop(Verb):
 
     def record(self, database: Database, outcomes: Outcomes) -> None:
         """Release the leases of the machines that are gone; those that their hosts did not stop stay as they were."""
-        if self.stop.ends_domain:
+        if self.ends_domains:
             leases.release_leases(database, [name for name in self._asked if name in outcomes.done])
             stay = [name for name in self._asked if name not in outcomes.done]
             saved = [name for name in stay if _is_saved(self.held.get(name.lower()))]
             running = [name for name in stay if name not in saved and name not in self._unknown]
-            leases.set_state(database, running, "running", None)
+            leases.set_state(database, running, RUNNING, None)
             leases.set_state(database, saved, SAVED, None)
 
 
@@ -175,7 +193,7 @@ def _abort_moves(
 def _take_over(database: Database, verb: _Stop, force: Force, outcomes: Outcomes) -> None:
     """Take the machines of silent hosts; the saved ones fail, unless what would discard their memory is given."""
     silent = verb.silent
-    if not verb.stop.discards_save:
+    if not verb.discards_saves:
         for name in [name for name in silent if _is_saved(verb.held.get(name.lower()))]:
             outcomes.failed[name] = StateError(
                 f"{name} is saved on {silent.pop(name)}; to take it from there without what its guest had in memory, "

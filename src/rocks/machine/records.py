@@ -146,3 +146,15 @@ def _disk(row: Sequence[Any]) -> Disk:
     return Disk(
         kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0), bool(is_mapped)
     )
+
+
+def recorded_memory_mb(database: Database, hosts: Sequence[str]) -> dict[str, int]:
+    """Host in lower case → the memory of its recorded machines, in MB; hosts without machines are omitted."""
+    if not hosts:
+        return {}
+    rows = database.rows(
+        "SELECT p.Name, SUM(v.Mem) FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
+        f" WHERE p.Name IN ({placeholders(hosts)}) GROUP BY p.Name",
+        hosts,
+    )
+    return {str(host).lower(): int(memory) for host, memory in rows}

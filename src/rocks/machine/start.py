@@ -37,6 +37,7 @@ from rocks.machine.leases.leases import (
     was_stopping,
 )
 from rocks.machine.leases.plan import (
+    RUNNING,
     AskHolder,
     continues,
     disk_keys,
@@ -348,7 +349,7 @@ def _operation(database: Database, attempt: Attempt, hooks: StartHooks) -> Start
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
-    leases.set_state(database, [vm.name for vm in running], "running", None)
+    leases.set_state(database, [vm.name for vm in running], RUNNING, None)
     started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.spec is not None]
     vm_changes.end_adoption(database, [vm.name for vm in started if vm.adopts_images])
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]

@@ -23,7 +23,7 @@ from rocks.storage.bus import (
 )
 from rocks.storage.wire import queues
 from tests.system.imgstorage.real_broker import RealBroker, Started
-from tests.unit.storage.test_bus_parts import MemoryOutbox
+from tests.unit.storage.bus.test_outbox import MemoryOutbox
 from tests.waiting import wait_until
 
 

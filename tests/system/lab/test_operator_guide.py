@@ -27,7 +27,7 @@ def site(machines_folder: Path) -> Iterator[GuideSite]:
 
 
 def test_the_blocks_make_a_site(site: GuideSite) -> None:
-    """Without the ISOs, and without what needs daemons of hosts: starts, and section 9."""
+    """Without the ISOs, and without what needs daemons of hosts: starts, and the guide's section 9."""
     answers, _ = operator_blocks(2)
     assert site.type(answers) == ("", [])
     made = site.type("rocks create site answers=/root/site\n")

@@ -50,7 +50,10 @@ def test_no_empty_disk_takes_the_place_of_an_image_that_is_missing(machines: Mac
     machines.add("guest")
     machines.site.set_as_before("vm_image", "lost", "guest")
     assert "guest is not started: its disk has to be made: " in machines.refused("start host vm guest")
+    machines.run("set host attr guest vm_image volume:golden")
+    assert "rocks set host vm nas guest nas=NAS zpool=POOL" in machines.refused("start host vm guest")
     assert not machines.image("guest.vda").exists() and machines.running("guest") == []
+    assert "letters, digits" in machines.refused("set host attr guest vm_image volume:tank/golden")
 
 
 def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSite) -> None:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qs
 
 from moto.ec2.models import ec2_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -24,6 +25,8 @@ class CloudServer:
 
     def __init__(self, *images: str) -> None:
         self.cut = 0
+        self.actions: list[str] = []
+        """What was asked of EC2, in its order."""
         self._application = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -61,6 +64,7 @@ class CloudServer:
         """Moto's answer. EC2's name of the answers' namespace ends with a slash, which moto leaves out."""
         held: list[Any] = []
         self.cut -= 1
+        self.actions += parse_qs(environment["QUERY_STRING"]).get("Action", [])
         text = b"".join(self._application(environment, lambda *given: held.append(given)))
         if not self.cut:
             environment["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # done, without an answer

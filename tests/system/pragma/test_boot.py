@@ -168,7 +168,6 @@ def test_all_machines_run_on_the_hosts_that_are_named(local: Site, started: list
 def test_what_cannot_be_booted_leaves_nothing(
     local: Site, key: Path, started: list[list[str]], tmp_path: Path
 ) -> None:
-    """With scenario 2: volumes are refused before any of its commands."""
     private = tmp_path / "id"
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     folder = tmp_path / "repository/dock6"
@@ -191,7 +190,6 @@ def test_what_cannot_be_booted_leaves_nothing(
         assert text in local.refused("pragma boot", *arguments), arguments
     for document_text, text in (
         (TALK_VOLUMES, "pool='pragma'"),
-        (TALK_VOLUMES.replace("'state/hku_biolinux_compute'", "'hku'"), "only files are booted"),
         (document(domain(file_disk("absent.img"))), "cannot be read"),
         (DOCK6.replace("x86_64", "ppc64"), "arch=ppc64"),
     ):

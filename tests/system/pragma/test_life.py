@@ -1,10 +1,14 @@
 """The life of a cluster on hosts in memory: boot, list, shutdown, clean; an allocation that dies at each effect."""
 
 import json
+from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 ALL = {"dock": HEAD, "vm-dock-0": OLD, "vm-dock-1": NEW}
@@ -116,3 +120,19 @@ def test_an_allocation_that_dies_leaves_nothing_or_a_whole_cluster(
         nothing_is_left(machines)
     assert deaths >= 3
     assert set(states(machines)) == set(ALL)
+
+
+@pytest.mark.slow
+def test_a_boot_that_goes_on_alone_is_waited_for_and_ends_without_its_key(
+    machines: MachineSite, cluster_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has cancelled the request removes the key, and then asks."""
+    monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_LIST_SECONDS", 0.1)
+    listing = "pragma list cluster request=nucleus-1"
+    with closing(Database(cluster_database)) as boot:
+        boot.lock("pragma request nucleus-1", 1.0)  # it has read the key
+        assert "pragma request nucleus-1" in machines.refused(listing)
+    assert machines.run(listing) == ""
+    assert "gone.pub" in machines.refused(f"pragma boot dock6 0 key={tmp_path}/gone.pub request=nucleus-1")
+    assert machines.run(listing) == ""
+    nothing_is_left(machines)

@@ -64,7 +64,7 @@ class SlurmProcess(Process):
         self.restart()  # else it waits until its last look at Slurm, which was later, is past
         number = self.reserve(30, cpus=2)
         now = datetime.now(UTC)
-        SlurmReservations(BATCH).create(number, Span(now, now + timedelta(minutes=31)), 2)
+        SlurmReservations(BATCH).create({number: Span(now, now + timedelta(minutes=31))}, 2)
         return number
 
     def begin(self) -> None:
@@ -138,7 +138,8 @@ def process(
     run_of = {module: module.run for module in (jobs, reservations)}
 
     def run(arguments: tuple[str, ...], **options: Any) -> Finished:
-        return made.step(arguments, lambda: run_of[jobs](arguments, **options))
+        lines = options.get("standard_input", b"").decode()
+        return made.step((*arguments, lines), lambda: run_of[jobs](arguments, **options))
 
     for module in run_of:
         monkeypatch.setattr(module, "run", run)

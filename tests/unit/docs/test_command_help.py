@@ -34,9 +34,13 @@ from rocks.fleet.wire.requests import SHUTDOWN_SECONDS
 from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.host_commands import LONGEST_SECONDS
 from rocks.inventory.records import MAX_VM_CPUS
-from rocks.machine import addition_plan
-from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB
+from rocks.machine.limits import (
+    DEFAULT_DISK_GB,
+    DEFAULT_MEMORY_MB,
+    LARGEST_DISK_GB,
+    LARGEST_MEMORY_MB,
+    LEAST_MEMORY_MB,
+)
 from rocks.storage.client.asking import WRITE_BACK_SECONDS
 
 TREES = [OUR_TREE]
@@ -168,10 +172,10 @@ RANGES = {
     ("add host vm", "cpus"): (1, MAX_VM_CPUS),
     ("set host vm", "cpus"): (1, MAX_VM_CPUS),
     ("add host vm", "mem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
-    ("add host vm", "disksize"): (1, addition_plan.LARGEST_DISK_GB),
+    ("add host vm", "disksize"): (1, LARGEST_DISK_GB),
     ("add cluster", "mem-per-compute"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
-    ("add cluster", "disk-per-compute"): (1, addition_plan.LARGEST_DISK_GB),
-    ("add cluster", "disk-per-frontend"): (1, addition_plan.LARGEST_DISK_GB),
+    ("add cluster", "disk-per-compute"): (1, LARGEST_DISK_GB),
+    ("add cluster", "disk-per-frontend"): (1, LARGEST_DISK_GB),
     ("set host vm", "maxcpus"): (1, MAX_VM_CPUS),
     ("set host vm", "maxmem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("run host", "timeout"): (0, LONGEST_SECONDS),
@@ -184,10 +188,10 @@ RANGES = {
 
 DEFAULTS = {
     ("add cluster", "mem-per-compute"): COMPUTE_MEMORY_MB,
-    ("add cluster", "disk-per-compute"): DEFAULT_SIZE_GB,
-    ("add cluster", "disk-per-frontend"): DEFAULT_SIZE_GB,
-    ("add host vm", "mem"): addition_plan.DEFAULT_MEMORY_MB,
-    ("add host vm", "disksize"): DEFAULT_SIZE_GB,
+    ("add cluster", "disk-per-compute"): DEFAULT_DISK_GB,
+    ("add cluster", "disk-per-frontend"): DEFAULT_DISK_GB,
+    ("add host vm", "mem"): DEFAULT_MEMORY_MB,
+    ("add host vm", "disksize"): DEFAULT_DISK_GB,
     ("stop host vm", "timeout"): SHUTDOWN_SECONDS,
     ("stop cluster", "timeout"): SHUTDOWN_SECONDS,
     ("drain host", "timeout"): SHUTDOWN_SECONDS,

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rocks.core.process import run_checked
+from rocks.fleet.wire.links import LinkSpec
 from rocks.inventory.records import Interface
+from rocks.network import guest_connections
 from rocks.network.guest_connections import (
     LONGEST_DEVICE_NAME,
     Bridged,
@@ -17,7 +20,9 @@ from rocks.network.guest_connections import (
     connect,
     kernel_device,
     vlan_device,
+    vlan_lines,
 )
+from rocks.network.host import links
 from tests.unit.machines import PRIVATE, PUBLIC, interface
 
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
@@ -194,3 +199,36 @@ def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None
 def test_the_kernels_name_of_an_adapter() -> None:
     assert kernel_device("eth0", None) == "peth0"
     assert kernel_device("eth0", "dhcp,novtap") == "eth0"
+
+
+def test_a_vlan_device() -> None:
+    (line,) = vlan_lines([LinkSpec("eth0.7", "vlan", "eth0", 7, 9000)])
+    assert line.startswith(
+        "[ -e /sys/class/net/eth0.7 ] || { ip link add link eth0 name eth0.7 type vlan id 7 && "
+        "echo 1 >/proc/sys/net/ipv6/conf/eth0.7/disable_ipv6; "
+    )
+    assert line.endswith("; ip link set eth0.7 mtu 9000 arp off alias rocks:7 up; }")
+
+
+def test_a_long_name_is_stated() -> None:
+    device = vlan_device("enp129s0f0np0", 100)
+    (line,) = vlan_lines([LinkSpec(device, "vlan", "enp129s0f0np0", 100)])
+    assert len(device) <= 15 and device.startswith("v100-")
+    assert line.endswith("; }  # enp129s0f0np0.100")
+
+
+def test_a_bridge_of_the_hosts_own() -> None:
+    (line,) = vlan_lines([LinkSpec("p.7", "local_bridge", None, 7)])
+    assert "ip link add p.7 type bridge && " in line
+
+
+def test_the_line_is_valid_for_any_name() -> None:
+    (line,) = vlan_lines([LinkSpec("a;b.7", "vlan", "a;b", 7)])
+    run_checked(["/bin/sh", "-n"], deadline_seconds=10, standard_input=line.encode())
+    assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")
+
+
+def test_the_lines_silence_the_host_as_the_agent_does() -> None:
+    assert [(family, name, str(value)) for family, name, value in guest_connections._SILENT] == list(
+        links._ISOLATION_SYSCTLS
+    )

@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.core.errors import StateError, UserError
-from rocks.core.process import run_checked
-from rocks.fleet.wire.links import LinkSpec
+from rocks.core.errors import UserError
 from rocks.inventory.records import Network
-from rocks.network import guest_connections
-from rocks.network.address_plan import next_addresses
-from rocks.network.guest_connections import vlan_device, vlan_lines
-from rocks.network.host import links
-from rocks.network.interface_rules import Subnet
 from rocks.network.network_rules import (
     check_interfaces_fit,
     check_network,
@@ -22,7 +15,6 @@ from rocks.network.network_rules import (
     read_addresses,
     read_mtu,
 )
-from rocks.network.vlan_pool import plan_vlan, read_pool
 
 PRIVATE = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
 
@@ -101,110 +93,3 @@ def test_interfaces_must_lie_within() -> None:
             UserError, match=f'^host b has {outside} on the network "private", which is outside'
         ):
             check_interfaces_fit(PRIVATE, [("a", "10.1.0.1"), ("b", outside)])
-
-
-OF_ADDRESSES = Subnet("private", "10.1.0.0", "255.255.0.0")
-TINY = Subnet("tiny", "192.0.2.0", "255.255.255.240")
-HOSTS = [str(ip) for ip in ipaddress.IPv4Network("192.0.2.0/28").hosts()]
-
-
-def test_counts_down_from_the_broadcast_address() -> None:
-    assert next_addresses(OF_ADDRESSES, []) == ["10.1.255.254"]
-    assert next_addresses(OF_ADDRESSES, ["10.1.255.253", "10.2.255.254", "nonsense", ""], 2) == [
-        "10.1.255.254",
-        "10.1.255.252",
-    ]
-
-
-def test_counts_up_from_a_base() -> None:
-    assert next_addresses(OF_ADDRESSES, ["10.1.0.7"], 2, 1, "10.1.0.7") == ["10.1.0.8", "10.1.0.9"]
-    assert next_addresses(OF_ADDRESSES, [], 1, 1) == ["10.1.0.1"]
-
-
-@given(st.sets(st.sampled_from(HOSTS)), st.integers(1, 16), st.sampled_from([1, -1]))
-def test_exactly_the_free_ones_are_found(used: set[str], count: int, increment: int) -> None:
-    free = [ip for ip in HOSTS[::increment] if ip not in used]
-    if count > len(free):
-        with pytest.raises(StateError, match=f'"tiny", 192.0.2.0/28, has only {len(free)} of {count}'):
-            next_addresses(TINY, used, count, increment)
-    else:
-        assert next_addresses(TINY, used, count, increment) == free[:count]
-
-
-def test_a_base_outside_is_refused() -> None:
-    with pytest.raises(UserError, match="10.2.0.1 is not in the network"):
-        next_addresses(OF_ADDRESSES, [], base="10.2.0.1")
-
-
-def test_a_vlan_device() -> None:
-    (line,) = vlan_lines([LinkSpec("eth0.7", "vlan", "eth0", 7, 9000)])
-    assert line.startswith(
-        "[ -e /sys/class/net/eth0.7 ] || { ip link add link eth0 name eth0.7 type vlan id 7 && "
-        "echo 1 >/proc/sys/net/ipv6/conf/eth0.7/disable_ipv6; "
-    )
-    assert line.endswith("; ip link set eth0.7 mtu 9000 arp off alias rocks:7 up; }")
-
-
-def test_a_long_name_is_stated() -> None:
-    device = vlan_device("enp129s0f0np0", 100)
-    (line,) = vlan_lines([LinkSpec(device, "vlan", "enp129s0f0np0", 100)])
-    assert len(device) <= 15 and device.startswith("v100-")
-    assert line.endswith("; }  # enp129s0f0np0.100")
-
-
-def test_a_bridge_of_the_hosts_own() -> None:
-    (line,) = vlan_lines([LinkSpec("p.7", "local_bridge", None, 7)])
-    assert "ip link add p.7 type bridge && " in line
-
-
-def test_the_line_is_valid_for_any_name() -> None:
-    (line,) = vlan_lines([LinkSpec("a;b.7", "vlan", "a;b", 7)])
-    run_checked(["/bin/sh", "-n"], deadline_seconds=10, standard_input=line.encode())
-    assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")
-
-
-def test_the_lines_silence_the_host_as_the_agent_does() -> None:
-    assert [(family, name, str(value)) for family, name, value in guest_connections._SILENT] == list(
-        links._ISOLATION_SYSCTLS
-    )
-
-
-@pytest.mark.parametrize(
-    ("pool", "expected", "used", "vlan"),
-    [
-        ("", None, [], 2),
-        ("", None, [2, 3, 5], 4),
-        ("", 7, [2], 7),
-        ("100-102", None, [2, 100], 101),
-        ("300,100-102", None, [], 300),
-        ("300, 100-102", None, [300, 100], 101),
-        ("100-102 4094", 4094, [], 4094),
-        ("7", None, [], 7),
-    ],
-)
-def test_the_first_free_one_of_the_pool(pool: str, expected: int | None, used: list[int], vlan: int) -> None:
-    assert plan_vlan(expected, used, read_pool(pool)) == vlan
-
-
-def test_one_that_cannot_be_had() -> None:
-    with pytest.raises(UserError, match=r"Vlan ID \(3\) is in use"):
-        plan_vlan(3, [2, 3], read_pool(""))
-    with pytest.raises(
-        UserError, match=r"Vlan ID \(99\) is outside the pool 100-199,300 \(attribute vm_vlan_pool\)"
-    ):
-        plan_vlan(99, [], read_pool("100-199,300"))
-
-
-def test_exhaustion_names_the_pool() -> None:
-    with pytest.raises(StateError, match=r"the pool 100-101,300 \(attribute vm_vlan_pool\) is exhausted"):
-        plan_vlan(None, [100, 101, 300], read_pool("100-101,300"))
-    with pytest.raises(StateError, match="the pool 2-4094"):
-        plan_vlan(None, range(2, 4095), read_pool(""))
-
-
-@pytest.mark.parametrize(
-    "text", ["x", "0", "4095", "9-3", "1-", "-5", "5-6-7", "1.5", "²", "10000", "1-4095", "100..199"]
-)
-def test_what_is_no_pool(text: str) -> None:
-    with pytest.raises(StateError, match="it must be like 100-199,300"):
-        read_pool(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.api.frame import Metrics
+from nucleus.api.metrics import Metrics
 from rocks.core.process import run
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import ClusterLine, Concern, HostLine, ImageLine, SiteOverview

@@ -1,4 +1,4 @@
-"""Filters of other rolls on the libvirt document: plugins in the folder of `report host vm config` (spec §5.8)."""
+"""Filters of other rolls on the libvirt document: plugins beside `report host vm config` (specification §5.8)."""
 
 from __future__ import annotations
 

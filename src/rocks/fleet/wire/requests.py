@@ -16,6 +16,8 @@ __all__ = ["LinkKind", "LinkSpec"]
 
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
+ENDING_ACTIONS: Tuple[StopAction, ...] = ("poweroff", "shutdown")
+"""After these the domain and its lease are gone, unlike after a restart in place."""
 
 SHUTDOWN_SECONDS = 60
 """How long a guest has to shut down, where the operator gives no other time."""
@@ -148,8 +150,8 @@ class StopDomain:
 
     @property
     def ends_domain(self) -> bool:
-        """Whether the domain and its lease end, unlike at a restart in place."""
-        return self.action in ("poweroff", "shutdown")
+        """Whether the domain and its lease end."""
+        return self.action in ENDING_ACTIONS
 
 
 @tagged

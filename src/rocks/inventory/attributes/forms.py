@@ -19,9 +19,9 @@ from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
 from rocks.inventory.records import MAX_VM_CPUS, TRUE_VALUES
-from rocks.library.guest_images import check_image_name, read_keys
+from rocks.library.guest_images import check_source_name, read_keys
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
-from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
+from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.placement.values import (
     MAX_IOTHREADS,
     PAGE_SIZES_KB,
@@ -159,7 +159,7 @@ _CHECKS: dict[NamedForm, Check] = {
     "host name": check_host_name,
     "host or address": lambda value: check_plain_name("a host", value),
     "I/O threads": _number(0, MAX_IOTHREADS),
-    "image": check_image_name,
+    "image": check_source_name,
     "image folder": check_image_directory,
     "image folders": _each(check_image_directory),
     "IPv4 address": check_ip,

@@ -18,12 +18,12 @@ from rocks.inventory.host_requests import ask_facts, notes_of, open_fleet, perfo
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.addition_plan import LARGEST_DISK_GB
 from rocks.machine.changes import check_no_copies
-from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk
+from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
+from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec
@@ -48,7 +48,7 @@ def add_disk(
     command changes the machine. Nothing is changed then.
     """
     size = None if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB)
-    disk = read_disk(specification, DEFAULT_SIZE_GB if size is None else size)
+    disk = read_disk(specification, DEFAULT_DISK_GB if size is None else size)
     vm, lease = _locked(database, name)
     known = next((one for one in vm.disks if one.path == disk.path), None)
     if known is None:

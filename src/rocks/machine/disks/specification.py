@@ -11,7 +11,6 @@ from rocks.inventory.records import Disk
 FILE_TYPES = ("file", "qcow2", "qed")
 TYPES = (*FILE_TYPES, "phy", "tap:aio")
 BUSES = ("virtio", "ide", "scsi", "sata", "w")
-DEFAULT_SIZE_GB = 36
 
 LONGEST_PATH = 512
 """Characters that the database stores."""

@@ -10,6 +10,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import (
+    RUNNING,
     SAVED,
     STOPPING,
     AskHolder,
@@ -153,7 +154,7 @@ def settle_leases(
 
 def was_running(attempt: Attempt) -> bool:
     """Whether the lease was recorded as running before this command, and not as an interrupted start."""
-    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "running"
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == RUNNING
 
 
 def was_stopping(attempt: Attempt) -> bool:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from rocks.inventory.records import Lease, VirtualMachine
 
+STARTING = "starting"
+"""State of the lease of a machine whose start was requested: its host has not reported that it runs."""
+
+RUNNING = "running"
+"""State of the lease of a machine that its host has started; its guest may be paused, or have ended by itself."""
+
 SAVED = "saved"
 """State of the lease of a machine whose memory its host has saved: it is off, and no other host may start it."""
 
@@ -119,7 +125,7 @@ def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]
 
 def continues(step: LeaseStep | None) -> bool:
     """Whether the step continues an interrupted start, or a saved machine, on the same host, under its lease."""
-    return isinstance(step, KeepLease) and step.lease.state in ("starting", SAVED)
+    return isinstance(step, KeepLease) and step.lease.state in (STARTING, SAVED)
 
 
 def saved_elsewhere(lease: Lease, host: str) -> StateError:

@@ -14,6 +14,7 @@ from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
+from rocks.machine.leases.plan import RUNNING, STARTING
 from rocks.machine.placement.records import TABLES as PLACEMENTS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def leases_held(database: Database, names: Sequence[str]) -> bool:
 def running(database: Database, names: Sequence[str]) -> list[str]:
     """Those of the names whose machines run by their leases."""
     held = read_leases(database, names)
-    return [name for name in names if (lease := held.get(name.lower())) and lease.state == "running"]
+    return [name for name in names if (lease := held.get(name.lower())) and lease.state == RUNNING]
 
 
 def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence[str] = ()) -> list[Lease]:
@@ -159,7 +160,7 @@ def take_leases(
     first_token = count_grant(database).first_token
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, first_token, host, "starting", intent) for name, (host, _) in requests.items()],
+        [(name, first_token, host, STARTING, intent) for name, (host, _) in requests.items()],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
         " Intent = VALUES(Intent)",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.records import Disk, Lease
+from rocks.machine.leases.plan import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,7 @@ def record_found(database: Database, found: Iterable[tuple[str, int, str]]) -> N
     """Give hosts the leases of machines that run there: (name, token, host). A token only grows."""
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, token, host, "running", None) for name, token, host in found],
+        [(name, token, host, RUNNING, None) for name, token, host in found],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token)), Host = VALUES(Host), State = 'running',"
         " Intent = NULL, Reason = NULL, Target = NULL",
     )

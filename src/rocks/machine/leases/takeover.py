@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core import dry_run, process
-from rocks.core.dataclasses import dataclass
-from rocks.core.errors import HostError, RocksError
-from rocks.core.site_programs import site_program
+from rocks.core.errors import RocksError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.requests import EndDeparture, StopDomain
 from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
@@ -16,6 +12,7 @@ from rocks.library.guest_images import SEED_SUFFIX
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.leases import records as leases
+from rocks.machine.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.machine.leases.plan import (
     disk_may_be_old,
     move_was_interrupted,
@@ -38,23 +35,6 @@ if TYPE_CHECKING:
     """Called with a line for the operator, which is printed at once."""
 
 
-FENCE_SECONDS = 120.0
-FENCE_ATTRIBUTE = "vm_fence_command"
-
-
-@dataclass(frozen=True)
-class Force:
-    """The operator's confirmation that the machines of a host that does not answer may be taken over.
-
-    `reason` is stored with the lease. `host_is_off`: the operator has verified it, so the host's fence command is not
-    run. `must_fence`: nobody has verified anything, so a host without a fence command keeps its machines.
-    """
-
-    reason: str
-    host_is_off: bool = False
-    must_fence: bool = False
-
-
 def take_over_vms(
     database: Database,
     held: Mapping[str, Lease],
@@ -70,7 +50,7 @@ def take_over_vms(
     hosts = sorted(set(silent.values()))
     commands = resolve_secret(database, FENCE_ATTRIBUTE, hosts)
     database.commit()  # the programs take their time: no transaction is open meanwhile
-    fenced = {host: _fence(host, commands.get(host, ""), force) for host in hosts}
+    fenced = {host: run_fence_command(host, commands.get(host, ""), force) for host in hosts}
     for name, host in silent.items():
         lease, proof = held.get(name.lower()), fenced.get(host, "")
         if lease is None or not lease.is_held:
@@ -128,7 +108,7 @@ def abort_moves(
                 else move_was_interrupted(lease)
             )
             continue
-        proof = _fence(lease.target, commands.get(lease.target, ""), force)
+        proof = run_fence_command(lease.target, commands.get(lease.target, ""), force)
         if isinstance(proof, RocksError):
             failed[lease.name.lower()] = proof
             continue
@@ -207,32 +187,3 @@ def _asked_about(
         lease.name: (left[lease.name.lower()] or facts[str(lease.host)], facts[str(lease.target)])
         for lease in moving
     }
-
-
-def _fence(host: str, command: str, force: Force) -> str | RocksError:
-    """The proof that the host is off, as text for the operator; HostError when the fence command fails.
-
-    Words NAME=value before the program are its environment, which only root can read; every user of this machine can
-    read the program's arguments while it runs.
-    """
-    if force.must_fence and not command:
-        return HostError(
-            f"{host} has no fence command, so nothing was taken over: rocks set host sec_attr {host} "
-            f"{FENCE_ATTRIBUTE}; or, when you have verified that it is off: rocks evacuate host {host} "
-            'reason="…" host-off=yes'
-        )
-    if force.host_is_off or not command:
-        return f"the operator states that {host} is off: {force.reason}"
-    try:
-        arguments, variables = site_program(command)
-        if dry_run.would(host, f"be fenced by {arguments[0]}"):
-            return f"the fence command of {host} succeeded"
-        process.run_checked(
-            arguments, deadline_seconds=FENCE_SECONDS, environment={**os.environ, **variables}
-        )
-    except (RocksError, ValueError) as error:
-        return HostError(
-            f"{host} could not be fenced: its vm_fence_command failed ({error}); nothing was taken over. Switch it "
-            "off by hand and add host-off=yes"
-        )
-    return f"the fence command of {host} succeeded"

@@ -1,4 +1,4 @@
-"""Empty a host: its virtual machines are stopped or moved, one by one. Or start elsewhere what a failed one had.
+"""Empty a host: its virtual machines are stopped or moved, one by one.
 
 Each machine has its own outcome, and one that fails does not stop the others. What was done stays done: the same
 command goes on.
@@ -6,37 +6,31 @@ command goes on.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
-from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
-from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.host_loading import load_hosts, physical_hosts, which_are_vms
+from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
-from rocks.machine.host_load_records import recorded_memory_mb
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, move_was_interrupted
-from rocks.machine.leases.takeover import Force
+from rocks.machine.leases.plan import SAVED, STOPPING
 from rocks.machine.machines import load_containers
-from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_only_there
+from rocks.machine.moves.drain_plan import Capacity, choose_host, taken
 from rocks.machine.moves.live_drains import is_there, lease_there, move_live
-from rocks.machine.moves.moves import check_movable, move_vm, record_on_host
+from rocks.machine.moves.moves import check_movable, move_vm
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import machines_to_stop, stop_machines
 from rocks.machine.spec import memory_reserve_mb
-from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.requests import StopAction
-    from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.moves.moves import MoveReporter
 
@@ -80,7 +74,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     restored database could not be compared with the hosts, and HostError when no target answers; then nothing is
     changed.
     """
-    _check_physical(database, drain.host)
+    check_physical(database, drain.host)
     if drain.targets:
         ensure_epoch(database, means.reporter.notify)  # what was stopped could not start again
     names = table.names_in(database, drain.host)
@@ -89,7 +83,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     held = [lease.name for lease in found if lease.state != SAVED]
     running = {name.lower() for name in held}
     outcomes = Outcomes()
-    capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
+    capacities = capacities_of(database, drain.host, drain.targets, outcomes) if drain.targets else []
     database.end_reading()
     drain_nodes([drain.host], means.reporter.notify)  # else Slurm gives the free host to the next job
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
@@ -228,7 +222,7 @@ def _would_move(
     return taken(vm, capacity, capacities)
 
 
-def _start(database: Database, name: str, start: Start) -> Outcomes:
+def start_one(database: Database, name: str, start: Start) -> Outcomes:
     """Start one machine; what prevents all starts is its error, and the outcomes of the others are kept."""
     try:
         return start([name])
@@ -239,7 +233,7 @@ def _start(database: Database, name: str, start: Start) -> Outcomes:
 
 def _start_again(database: Database, name: str, host: str, start: Start, outcomes: Outcomes) -> None:
     """Start a machine that ran; one that could not be moved starts where it was, and has failed all the same."""
-    started = _start(database, name, start)
+    started = start_one(database, name, start)
     failed = outcomes.failed.get(name)
     if failed is not None:
         how = f"it runs again on {host}" if not started.failed else f"{started.failed[name]}"
@@ -253,14 +247,16 @@ def _start_again(database: Database, name: str, host: str, start: Start, outcome
         outcomes.done[name] = (*outcomes.done[name], *notes, f"{name} runs again")
 
 
-def _capacities(database: Database, host: str, targets: Sequence[str], outcomes: Outcomes) -> list[Capacity]:
+def capacities_of(
+    database: Database, host: str, targets: Sequence[str], outcomes: Outcomes
+) -> list[Capacity]:
     """What the hosts that answer have left; a warning names the others. HostError when none answers."""
     if host.lower() in {target.lower() for target in targets}:
         raise UserError(f"to= names {host} itself; name other hosts")
     containers = load_containers(database, targets)
     with open_fleet(database, targets) as fleet:
         facts = ask_facts(database, fleet, list(targets))
-    given = recorded_memory_mb(database, targets)
+    given = table.recorded_memory_mb(database, targets)
     capacities, errors = [], []
     for container in containers:
         answer = facts[container.name]
@@ -284,135 +280,8 @@ def other_containers(database: Database, host: str) -> tuple[str, ...]:
     return found
 
 
-def evacuate_host(
-    database: Database,
-    host: str,
-    targets: Sequence[str],
-    force: Force,
-    start: Start,
-    only: Collection[str] | None = None,
-) -> Outcomes:
-    """Take the machines of a host that does not answer from it, and start on the targets what can start there.
-
-    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. With `only`,
-    machines with other names are left as they are. Commits. StateError when the host answers, and with `must_fence`
-    while nothing can be started since a restored database could not be compared with the hosts; errors as of
-    `drain_host` for the targets. Then nothing is changed.
-    """
-    _check_physical(database, host)
-    outcomes = Outcomes()
-    if force.must_fence:
-        ensure_epoch(database, lambda line: None)
-    capacities = _capacities(database, host, targets, outcomes)
-    check_is_silent(database, host, force)
-    held, moving = _held_by(database, host)
-    free = _taken_before(database, host)
-    named = None if only is None else {name.lower() for name in only}
-    chosen = [name for name in (*held, *moving, *free) if named is None or name.lower() in named]
-    outcomes.failed.update({name: moving[name] for name in chosen if name in moving})
-    chosen = [name for name in chosen if name not in moving]
-    machines = table.load_vms(database, which_are_vms(database, chosen))
-    movable = _can_start_elsewhere(database, host, machines, outcomes)
-    stopped = stop_machines(database, [vm for vm in movable if vm.name not in free], force=force)
-    outcomes.failed.update(stopped.failed)
-    outcomes.warnings += stopped.warnings
-    for vm in movable:
-        if vm.name in stopped.done or vm.name in free:
-            outcomes.done[vm.name] = stopped.done.get(vm.name, ())
-            capacities = _start_there(database, vm, capacities, start, outcomes)
-    return outcomes
-
-
-def _held_by(database: Database, host: str) -> tuple[list[str], dict[str, RocksError]]:
-    """Machines that the host may be running; and the errors of those whose live migration from or to it has not ended.
-
-    The latter have disks of hosts, and where they run only both hosts of the migration know.
-    """
-    found = leases.leases_of_hosts(database, [host])
-    moving: dict[str, RocksError] = {
-        lease.name: move_was_interrupted(lease) for lease in found if lease.state == MOVING
-    }
-    return [lease.name for lease in found if lease.name not in moving], moving
-
-
-def _taken_before(database: Database, host: str) -> list[str]:
-    """Machines that a command took from the host, and that it did not record elsewhere, since it was killed."""
-    fenced = {name.lower() for name, _ in leases.fences_of_hosts(database, [host]).get(host, ())}
-    names = [name for name in table.names_in(database, host) if name.lower() in fenced]
-    found = leases.read_leases(database, names)
-    released = {name for name, lease in found.items() if lease.reason and not lease.is_held}
-    return [name for name in names if name.lower() in released]
-
-
-def _can_start_elsewhere(
-    database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
-) -> list[VirtualMachine]:
-    """Those whose disks are all on a NAS; the others have failed."""
-    reasons = _why_bound(database, machines)
-    for name, reason in reasons.items():
-        outcomes.failed[name] = StateError(
-            f"{name} cannot start elsewhere: {reason}. When {host} is back: rocks start host vm {name}"
-        )
-    return [vm for vm in machines if vm.name not in reasons]
-
-
-def _why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
-    """Machine → why it can start on its own host only; those whose disks are all on a NAS are left out."""
-    on_nas: dict[str, set[int]] = {}
-    for location in image_places.disk_locations(database, [vm.name for vm in machines]):
-        if location.nas:
-            on_nas.setdefault(location.vm, set()).add(location.number)
-    reasons = {vm.name: why_only_there(vm, on_nas.get(vm.name, ())) for vm in machines}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
-def _start_there(
-    database: Database, vm: VirtualMachine, capacities: list[Capacity], start: Start, outcomes: Outcomes
-) -> list[Capacity]:
-    try:
-        ensure_locked(database, [vm.name])
-        capacity = choose_host(vm, capacities)
-        (target,) = load_containers(database, [capacity.host])
-        target = replace(target, mounts=mounts_of(database, [target.name]).get(target.name, ()))
-        record_on_host(database, vm, target)
-        database.commit()
-    except RocksError as error:
-        database.rollback()
-        outcomes.warnings += outcomes.done.pop(vm.name)
-        outcomes.failed[vm.name] = error
-        return capacities
-    started = _start(database, vm.name, start)
-    outcomes.warnings += started.warnings
-    if started.failed:
-        outcomes.warnings += outcomes.done.pop(vm.name)
-        outcomes.failed[vm.name] = started.failed[vm.name]
-    else:
-        notes = started.done.get(vm.name, ())
-        outcomes.done[vm.name] = (*outcomes.done[vm.name], *notes, f"{vm.name} runs on {target.name} now")
-    return taken(vm, capacity, capacities)
-
-
-def _check_physical(database: Database, name: str) -> None:
+def check_physical(database: Database, name: str) -> None:
+    """UserError for a virtual machine."""
     (host,) = load_hosts(database, [name])
     if host.is_virtual:
         raise UserError(f"host {name} is a virtual machine; name a physical host")
-
-
-def check_is_silent(database: Database, host: str, force: Force) -> None:
-    """StateError when the host answers: its machines can be stopped or moved in order then.
-
-    An error is an answer, unless the operator has verified that the host is off.
-    """
-    with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host])[host]
-    if isinstance(answer, RocksError) and (is_silent(answer) or force.host_is_off):
-        return
-    if isinstance(answer, RocksError):
-        raise StateError(
-            f"{host} cannot be asked ({answer}), but may be on; its machines are not taken from it. Repair that, then: "
-            f"rocks drain host {host}; or when it is certainly off: rocks evacuate host {host} host-off=yes "
-            'reason="…"'
-        )
-    raise StateError(
-        f"{host} answers; its machines are not taken from it. To move or stop them: rocks drain host {host}"
-    )

@@ -10,7 +10,7 @@ from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING
+from rocks.machine.leases.plan import MOVING, RUNNING
 from rocks.machine.moves.drain_plan import choose_host, taken
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.live_ends import RefusedError, settle
@@ -102,5 +102,5 @@ def _after(vm: VirtualMachine, target: str, capacities: list[Capacity]) -> list[
 def _runs_on(database: Database, name: str, host: str) -> bool:
     """Whether the machine is to run on the host, and is on its way to no other one."""
     lease = leases.read_leases(database, [name]).get(name.lower())
-    is_held = lease is not None and lease.state == "running" and (lease.host or "").lower() == host.lower()
+    is_held = lease is not None and lease.state == RUNNING and (lease.host or "").lower() == host.lower()
     return is_held and _place(database, name).lower() == host.lower()

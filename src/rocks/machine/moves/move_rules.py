@@ -12,7 +12,7 @@ from rocks.fleet.wire.snapshots import read_copy
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import LEAST_FREE_BYTES, seed_path
 from rocks.machine.addition_plan import image_folder
-from rocks.machine.leases.plan import SAVED
+from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.plan import is_active
 from rocks.machine.spec import container_of
 
@@ -105,7 +105,7 @@ def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | 
     """StateError when the machine does not run, by its lease, or a disk would have another path on its new host."""
     source = container_of(vm).name
     stop = "stop it, and move it without live=yes"
-    if lease is None or lease.state != "running" or (lease.host or "").lower() != source.lower():
+    if lease is None or lease.state != RUNNING or (lease.host or "").lower() != source.lower():
         move = f"without live=yes: rocks move host vm {vm.name} {target.name}"
         state, remedy = "off", f"a machine that is off moves {move}"
         if lease is not None and lease.is_held:

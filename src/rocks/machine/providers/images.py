@@ -14,7 +14,14 @@ from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.requests import base_path
 from rocks.inventory.host_requests import fleet_addresses
 from rocks.library.folder import find_library_image, library_folder
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, base_on, needs_source, source_disk, with_base
+from rocks.library.guest_images import (
+    IMAGE_ATTRIBUTE,
+    base_on,
+    needs_source,
+    source_disk,
+    volume_of,
+    with_base,
+)
 from rocks.library.guest_media import check_space, medium_name, medium_on, with_checked_medium, with_medium
 from rocks.library.records import image_file, source_of
 from rocks.library.streams import STALLED_SECONDS, STORE_SECONDS, send_image
@@ -159,6 +166,10 @@ def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict
                 sources[name] = error
         source = sources[name]
         try:
+            if volume_of(name):
+                raise StateError(
+                    f"{name} is on a NAS, and the disk is on none; rocks set host vm nas {vm.name} nas=NAS zpool=POOL"
+                )
             if isinstance(source, RocksError):
                 raise source
             found[vm.name] = _Copy(base_on(vm, container_of(vm), source), name)

@@ -28,7 +28,7 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import SAVED
+from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.plan import is_active
 from rocks.machine.running_changes import check_place
@@ -154,7 +154,7 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     if images:
         return _add_on_nas(database, vm, lease, images, snapshot)
     place = container_of(vm)
-    runs = lease is not None and lease.state == "running" and str(lease.host).lower() == place.name.lower()
+    runs = lease is not None and lease.state == RUNNING and str(lease.host).lower() == place.name.lower()
     disks = tuple(disk_spec(vm, place, disk, "gets no snapshot") for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
     operation = MakeSnapshot(name, disks, copies, lease.token if lease and runs else None)

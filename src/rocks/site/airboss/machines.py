@@ -17,7 +17,7 @@ from rocks.core import process
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, RocksError, StateError
 from rocks.inventory.host_records import expand_selectors
 from rocks.machine.listing_records import vm_rows
-from rocks.machine.reports import show_vm_states
+from rocks.machine.states import show_vm_states
 from rocks.site.airboss.audit import log_call
 from rocks.site.airboss.rules import Shares
 

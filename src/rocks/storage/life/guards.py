@@ -11,7 +11,7 @@ from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.facts import CopyFact, Facts, Stage
 from rocks.storage.life.grants import disagreement, is_recovering
 from rocks.storage.life.image import Image
-from rocks.storage.life.schedule import is_aborted
+from rocks.storage.life.schedule import has_no_more_tries
 from rocks.storage.life.states import DELETING, State
 
 Test = Callable[[Image, Any, int], bool]
@@ -171,9 +171,9 @@ HAS_DIRTY = Guard(
 
 # --- about the work ------------------------------------------------------------------------------------------------
 
-ABORTED = Guard(
+NO_MORE_TRIES = Guard(
     "too many failures, or contradicting facts",
-    lambda image, event, now: is_aborted(event.family, image.faults + 1),
+    lambda image, event, now: has_no_more_tries(event.family, image.faults + 1),
 )
 IN_USE = Guard("the device is in use", lambda image, event, now: event.family in ("busy", "state"))
 WRONG_REQUEST = Guard(

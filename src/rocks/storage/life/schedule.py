@@ -16,15 +16,16 @@ AGEING_SECONDS = 600
 DEFAULT_PULL_SECONDS = 300
 
 Kind = Literal["return", "seed", "requested pull", "pull"]
-_PRIORITIES: Dict[Kind, int] = {"return": 3, "seed": 2, "requested pull": 2, "pull": 1}
+_PRIORITIES: Dict[Kind, int] = {"seed": 2, "requested pull": 2, "pull": 1}
+"""A return never waits: it needs none."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many transfers at once: seeds and returns of this NAS, and of both with one host."""
+    """How many transfers at once: seeds of this NAS, its pulls (returns are among them), and both with one host."""
 
     seeds: int = 8
-    returns: int = 8
+    pulls: int = 8
     per_host: int = 2
 
 
@@ -43,8 +44,8 @@ def retry_delay(tries: int) -> int:
     return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS << min(max(tries, 1) - 1, 16))
 
 
-def is_aborted(family: str, faults: int) -> bool:
-    """Whether the image needs operator action, after `faults` failures in a row that were no mere waiting.
+def has_no_more_tries(family: str, faults: int) -> bool:
+    """Whether a failed step is not tried again, after `faults` failures in a row that were no mere waiting.
 
     A busy or unreachable machine is awaited without limit; contradicting facts are never tried again.
     """
@@ -116,4 +117,4 @@ def _has_slot(job: Job, busy: Sequence[Job], limits: Limits) -> bool:
     is_seed = job.kind == "seed"
     same_way = sum((other.kind == "seed") == is_seed for other in busy)
     same_host = sum(other.host == job.host for other in busy)
-    return same_way < (limits.seeds if is_seed else limits.returns) and same_host < limits.per_host
+    return same_way < (limits.seeds if is_seed else limits.pulls) and same_host < limits.per_host

@@ -1,4 +1,4 @@
-"""Disks on NASes that are made from images of the library: a pool stores an image once, the disks are its clones."""
+"""Disks on NASes that are made from images of the library, which a pool stores once, or from its volumes: as clones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, HostError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB, size_text
-from rocks.library.folder import find_library_image, library_folder
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_disk_size, check_seed_place
-from rocks.library.records import image_file, source_of
+from rocks.library.folder import find_source, library_folder
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, Source, check_disk_size, check_seed_place, volume_of
+from rocks.library.records import image_file
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.importing import Destination, send_base
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
-    from rocks.library.guest_images import Source
     from rocks.storage.client import StorageClient, Watcher
     from rocks.storage.volumes.plan import ImageSpec
     from rocks.storage.wire.replies import MadeClones
@@ -45,6 +44,8 @@ class _Request(NamedTuple):
 
     disk: ImageSpec
     source: Source | RocksError
+    origin: str = ""
+    """VOLUME@SNAPSHOT; '': the disk is only looked for."""
 
 
 def create_disks(
@@ -69,9 +70,9 @@ def create_disks(
             except RocksError as error:
                 result.failed[disk.vm] = error
                 continue
-            requested[disk.nas, disk.zpool].append(
-                _Request(disk, _source(database, with_image[disk.vm], disk))
-            )
+            source = _source(database, with_image[disk.vm], disk)
+            origin = base_snapshot(source.digest) if isinstance(source, Source) and source.digest else ""
+            requested[disk.nas, disk.zpool].append(_Request(disk, source, origin))
     database.end_reading()
     for place, of_pool in requested.items():
         try:
@@ -84,7 +85,7 @@ def create_disks(
 
 def _source(database: Database, vm: VirtualMachine, disk: ImageSpec) -> Source | RocksError:
     try:
-        source = source_of(find_library_image(database, vm.host.attribute(IMAGE_ATTRIBUTE)))
+        source = find_source(database, vm.host.attribute(IMAGE_ATTRIBUTE))
         check_disk_size(vm.name, vm.disks[disk.number].size_gb, source)
     except RocksError as error:
         return error
@@ -102,13 +103,15 @@ def _make(
     """The disks of one pool."""
     nas, zpool = place
     made = _clone(storage, place, requested, result)
-    absent = [one for one in requested if one.disk.volume in made.missing]
+    absent = _with_origins(
+        storage, place, [one for one in requested if one.disk.volume in made.missing], result
+    )
     sources: dict[str, Source] = {}
     for one in absent:
         if isinstance(one.source, RocksError):
             text = f"{one.disk.vm} is not started: its disk has to be made: {one.source}"
             result.failed[one.disk.vm] = StateError(text)
-        else:
+        elif one.source.digest:
             sources[one.source.digest] = one.source
     for source in sources.values():
         try:
@@ -131,6 +134,29 @@ def _make(
             )
 
 
+def _with_origins(
+    storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request], result: MadeDisks
+) -> list[_Request]:
+    """Those made from a volume of the NAS get a snapshot of what it has now; one that is in use fails its machines."""
+    nas, zpool = place
+    origins: dict[str, str | RocksError] = {}
+    found = []
+    for one in requested:
+        volume = "" if isinstance(one.source, RocksError) else volume_of(one.source.name)
+        if volume and volume not in origins:
+            try:
+                snapshots = storage.ask(questions.freeze_images(nas, zpool, [volume]), MAP_SECONDS)
+                origins[volume] = f"{volume}@{snapshots[volume]}"
+            except RocksError as error:
+                origins[volume] = error
+        origin = origins.get(volume, one.origin)
+        if isinstance(origin, RocksError):
+            result.failed[one.disk.vm] = StateError(f"{one.disk.vm} is not started: {origin}")
+        else:
+            found.append(one._replace(origin=origin))
+    return found
+
+
 def _clone(
     storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request], result: MadeDisks
 ) -> MadeClones:
@@ -149,11 +175,7 @@ def _clone(
 def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
     nas, zpool = place
     clones = tuple(
-        wire.NewClone(one.disk.volume)
-        if isinstance(one.source, RocksError)
-        else wire.NewClone(
-            one.disk.volume, base_snapshot(one.source.digest), one.disk.size_gb * BYTES_PER_GIB
-        )
+        wire.NewClone(one.disk.volume, one.origin, one.disk.size_gb * BYTES_PER_GIB if one.origin else 0)
         for one in requested
     )
     try:

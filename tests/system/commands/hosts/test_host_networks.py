@@ -1,4 +1,4 @@
-"""Reports of hosts' networks, read by what reads them; bonds, swapped and configured interfaces (§4.2)."""
+"""Reports of hosts' networks, read by what reads them; bonds, swapped and configured interfaces."""
 
 import shutil
 from pathlib import Path

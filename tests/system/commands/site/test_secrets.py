@@ -12,7 +12,7 @@ from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.machine import converge
-from rocks.machine.leases import takeover
+from rocks.machine.leases import fence_command
 from tests.system.commands.conftest import Site
 
 
@@ -116,7 +116,9 @@ def _lines_of(text: str) -> list[str]:
 def fenced_by(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """The machine `web` runs on vmc-0-0, and is stopped by force: the program that fences its host."""
     executed: list[list[str]] = []
-    monkeypatch.setattr(takeover.process, "run_checked", lambda arguments, **more: executed.append(arguments))
+    monkeypatch.setattr(
+        fence_command.process, "run_checked", lambda arguments, **more: executed.append(arguments)
+    )
     monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")
 

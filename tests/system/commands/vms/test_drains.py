@@ -34,7 +34,7 @@ def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     vm_site.take_lease("web", "vmc-0-0")
     stopped: list[list[str]] = []
     monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 100_000)])
+    monkeypatch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 100_000)])
     monkeypatch.setattr(
         host_drains, "stop_machines", lambda _, machines, *__, **___: stopped.append(names_of(machines))
     )
@@ -53,7 +53,7 @@ def test_a_machine_that_cannot_be_moved_is_not_stopped(vm_site: Site, stops: lis
 def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
     vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 1)])
+    monkeypatch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 1)])
     ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
     assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
 
@@ -261,7 +261,7 @@ def test_a_machine_that_was_stopped_meanwhile_is_not_started(
         vm_site.change("UPDATE vm_leases SET State = %s, Host = %s", [state, host])
         return [Capacity("vmc-0-1", 100_000)]
 
-    monkeypatch.setattr(host_drains, "_capacities", stop)
+    monkeypatch.setattr(host_drains, "capacities_of", stop)
     ended = vm_site.rocks(*LIVE[:4], f"live={live}")
     assert text in ended.out + ended.err and (stops, started) == ([], [])
     assert ("moved to vmc-0-1" in ended.out) == (state == "released")
@@ -280,7 +280,7 @@ def test_a_machine_that_has_left_meanwhile_is_left_alone(
         )
         return [Capacity("vmc-0-1", 100_000)]
 
-    monkeypatch.setattr(host_drains, "_capacities", move_away)
+    monkeypatch.setattr(host_drains, "capacities_of", move_away)
     assert "web is on vmc-0-1 by now" in vm_site.done(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
 

@@ -14,7 +14,7 @@ from rocks.machine import converge
 from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases
 from rocks.machine.moves import aborted as aborted_moves
-from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves import drains, evacuation
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site
@@ -38,14 +38,14 @@ def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """`web` runs on the host."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
     vm_site.take_lease("web", HOST)
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [])
+    monkeypatch.setattr(evacuation, "capacities_of", lambda *_: [])
     return vm_site
 
 
 def reply(monkeypatch: pytest.MonkeyPatch, answer: RocksError) -> None:
     """What the host replies to everything."""
     monkeypatch.setattr(converge, "perform_operations", unanswered(answer))
-    monkeypatch.setattr(host_drains, "ask_facts", lambda *_, **__: {HOST: answer})
+    monkeypatch.setattr(evacuation, "ask_facts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -138,7 +138,7 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
 def test_nothing_uses_the_machine_until_its_disks_are_decided(
     aborted: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity(NEW, 9999)])
+    monkeypatch.setattr(drains, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
     for command in (
         ("start", "host", "vm", "web"),
         ("resume", "host", "vm", "web"),

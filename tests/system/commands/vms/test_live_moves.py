@@ -12,12 +12,12 @@ from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.machine import ended as ended_machines
 from rocks.machine import power as vm_power
-from rocks.machine import reports as vm_reports
 from rocks.machine import start as vm_start
+from rocks.machine import states as vm_states
 from rocks.machine.leases import records as leases
+from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.recovery_records import all_leases, hosts_with_machines, record_found
-from rocks.machine.leases.takeover import Force
-from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves import evacuation
 from rocks.machine.moves import interrupted as interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
@@ -99,10 +99,10 @@ def test_an_evacuation_leaves_the_machine_to_its_move(moving: Site, monkeypatch:
     def never(*_: object) -> None:
         raise AssertionError("a machine was started")
 
-    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [])
-    monkeypatch.setattr(host_drains, "check_is_silent", lambda *_: None)
+    monkeypatch.setattr(evacuation, "capacities_of", lambda *_: [])
+    monkeypatch.setattr(evacuation, "check_is_silent", lambda *_: None)
     for host in (OLD, NEW):
-        outcomes = host_drains.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
+        outcomes = evacuation.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
         assert INTERRUPTED in str(outcomes.failed.pop("web"))
         assert not outcomes.failed and not outcomes.done
     assert lease(moving) == STAYS
@@ -284,7 +284,7 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch
     monkeypatch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
     monkeypatch.setattr(live_move_ends, "ask_facts", lambda *_, **__: facts)
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
-    for module in (vm_reports, site_overview, interrupted_moves, site_checks):
+    for module in (vm_states, site_overview, interrupted_moves, site_checks):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
     assert moving.done("list host vm web status=yes").split()[-1] == "nostate"
     remedy = "is off on both: to end that and start it: rocks start host vm web"

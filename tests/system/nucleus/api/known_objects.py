@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nucleus.api.authentication import store_token
-from nucleus.api.rules import DEFAULT_TEXT
+from nucleus.api.responsibility import DEFAULT_TEXT
 from nucleus.mirror import computesets, identity, images, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING

@@ -25,7 +25,7 @@ OBJECTS = {"Accept": "application/vnd.nucleus.v1+json"}
 
 
 def send(service: Client, name: str, content: bytes = ISO, who: str = "ann", **headers: str) -> Any:
-    """Row 34."""
+    """An upload as one form, as the published client sends it."""
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode() + b'"\r\n\r\n'
     body += content + b"\r\n--x--\r\n"
     sent = {"Content-Type": "multipart/form-data; boundary=x", "md5": MD5, **PROBLEMS, **headers}

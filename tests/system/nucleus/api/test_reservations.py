@@ -12,7 +12,9 @@ from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.reservations import slurm as reservations
 from nucleus.reservations.controller import Controller
+from rocks.core.process import Finished
 from rocks.database.settings import Settings
 from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
 from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
@@ -294,6 +296,35 @@ def test_a_reservation_of_this_site_is_one_of_slurm(
         assert reserve(service, begin=20, cpus=1).status_code == 503, "no right of an operator"
         count = sql(pool, "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'")
         assert count == [(5,)]
+
+
+def test_any_number_of_times_takes_the_same_few_programs_of_slurm(
+    configuration: Configuration,
+    pool: Pool,
+    people: dict[str, str],
+    sites: None,
+    operator: SlurmSite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The site's row is locked meanwhile."""
+    calls: list[tuple[str, ...]] = []
+    of_slurm = reservations.run
+
+    def run(arguments: tuple[str, ...], **options: Any) -> Finished:
+        calls.append(arguments)
+        return of_slurm(arguments, **options)
+
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    with started(settings, pool, people) as service:
+        monkeypatch.setattr(reservations, "run", run)
+        made = reserve(service, cpus=5, repeat="daily", until=at(99 * 24))
+        assert made.status_code == 201 and len(reserved(operator)) == 99
+        assert len(calls) == 3, calls
+        assert reserve(service, "bob", begin=24, cpus=9).status_code == 409
+        assert len(reserved(operator)) == 99, "what Slurm has of the refused one is ended"
+        calls.clear()
+        assert service.ask("ann", "DELETE", f"{ALL}/{made.json()['id']}").status_code == 204
+        assert not reserved(operator) and len(calls) == 1
 
 
 def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from nucleus.api import rules
+from nucleus.api import limits
 from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
@@ -90,7 +90,7 @@ def test_a_token_in_a_path_is_in_no_log(
 
 
 def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_TOKENS", 3)
+    monkeypatch.setattr(limits, "MAX_TOKENS", 3)
 
     def make(_: int = 0) -> int:
         return service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS).status_code

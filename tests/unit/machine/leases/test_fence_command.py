@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.machine.leases.takeover import Force, _fence
+from rocks.machine.leases.fence_command import Force, run_fence_command
 
 FORCE = Force("test")
 
@@ -16,7 +16,7 @@ def test_a_password_before_the_program_is_in_no_argument_list(tmp_path: Path) ->
         f"#!/bin/sh\ntr '\\0' ' ' </proc/$$/cmdline >{seen}\n[ \"$POWER_PASSWORD\" = 'hush & b' ]\n"
     )
     program.chmod(0o700)
-    assert _fence("h1", f"POWER_PASSWORD='hush & b' {program} off a&b", FORCE) == (
+    assert run_fence_command("h1", f"POWER_PASSWORD='hush & b' {program} off a&b", FORCE) == (
         "the fence command of h1 succeeded"
     )
     assert seen.read_text().split()[-2:] == ["off", "a&b"]
@@ -25,6 +25,6 @@ def test_a_password_before_the_program_is_in_no_argument_list(tmp_path: Path) ->
 
 @pytest.mark.parametrize("command", ["POWER_PASSWORD=hush", "  ", "/bin/false"])
 def test_a_command_that_runs_nothing_proves_nothing(command: str) -> None:
-    answer = _fence("h1", command, FORCE)
+    answer = run_fence_command("h1", command, FORCE)
     assert isinstance(answer, HostError)
     assert "hush" not in str(answer)

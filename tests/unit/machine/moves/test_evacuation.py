@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.leases.takeover import Force
-from rocks.machine.moves import drains as host_drains
+from rocks.machine.leases.fence_command import Force
+from rocks.machine.moves import evacuation
 
 
 def test_no_host_is_fenced_while_a_restored_database_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,9 +19,9 @@ def test_no_host_is_fenced_while_a_restored_database_is_not_compared(monkeypatch
         raise AssertionError("a machine was taken")
 
     database: Any = None
-    monkeypatch.setattr(host_drains, "_check_physical", lambda *_: None)
-    monkeypatch.setattr(host_drains, "ensure_epoch", refuse)
+    monkeypatch.setattr(evacuation, "check_physical", lambda *_: None)
+    monkeypatch.setattr(evacuation, "ensure_epoch", refuse)
     for name in ("stop_machines", "open_fleet"):
-        monkeypatch.setattr(host_drains, name, never)
+        monkeypatch.setattr(evacuation, name, never)
     with pytest.raises(StateError, match="nothing is started yet"):
-        host_drains.evacuate_host(database, "vmh1", ("vmh2",), Force("it is silent", must_fence=True), never)  # type: ignore[arg-type]
+        evacuation.evacuate_host(database, "vmh1", ("vmh2",), Force("it is silent", must_fence=True), never)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from rocks.core import dry_run
 from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
@@ -115,6 +116,20 @@ def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list
     if len(args) != 1 or {machine.cluster for machine in listed} != set(args):
         command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
     return listed
+
+
+def check_taken(request: BootRequest, engine: str, memory_mb: int | None = None) -> None:
+    """UserError for what only the driver of this site takes; StateError in a dry run. `memory_mb` is refused, too."""
+    if dry_run.is_on():
+        raise StateError(f"a dry run cannot know what {engine} would do; boot without dry-run")
+    found = {
+        "request": request.name,
+        "add-iface": request.interfaces,
+        "hosts": request.hosts,
+        "mem": memory_mb,
+    }
+    if given := " and ".join(name for name, value in found.items() if value):
+        raise UserError(f"{engine} does not take {given}; boot without")
 
 
 def read_key(file: str | None) -> str:

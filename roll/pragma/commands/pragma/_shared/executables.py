@@ -26,7 +26,7 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine, read_key
+from .drivers import Allocated, BootRequest, Machine, check_taken, read_key
 from .repository import cluster_images, locked, read_request
 from .vc_in import FileDisk
 
@@ -69,16 +69,7 @@ class Executables:
 
     def allocate(self, request: BootRequest) -> Allocated:
         """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
-        if dry_run.is_on():
-            raise StateError(
-                "a dry run cannot know what the programs of a driver would do; boot without dry-run"
-            )
-        if request.name:
-            raise UserError("the programs of the driver know no requests; boot without request")
-        if request.interfaces or request.frontend_memory_mb or request.hosts:
-            raise UserError(
-                "the programs of the driver do not take mem, add-iface and hosts; boot without them"
-            )
+        check_taken(request, "a driver of programs", request.frontend_memory_mb)
         read_key(request.key)
         described, file = read_request(self._settings, request)
         images = cluster_images(self._command, self._settings, request.vc, described, file)
@@ -216,7 +207,10 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
     """Name of a file for the programs → image of the library. UserError for names that programs take for another."""
     found: dict[str, str] = {}
     for _, node, image in nodes:
-        assert isinstance(node.disk, FileDisk)  # `cluster_images`
+        if not isinstance(node.disk, FileDisk):
+            raise StateError(
+                f"{image} is on a NAS, and the programs of the driver take files; save it as one"
+            )
         name = Path(node.disk.file).name
         if name.startswith(".") or name == _VC_OUT or found.setdefault(name, image) != image:
             raise UserError(

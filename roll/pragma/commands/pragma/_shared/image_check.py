@@ -20,6 +20,7 @@ _GPT_LVM, _GPT_RAID = (
     bytes.fromhex("0f889da1fc053b4da006743f0f84911e"),
 )
 _EXT_MAGIC = b"\x53\xef"
+_RAID_MAGIC = struct.pack("<I", 0xA92B4EFC)
 _SECONDS = 60.0
 _BOUNDS = (f"--as={1 << 29}", "--cpu=20", "--core=0")
 _MAX_OUTPUT_BYTES = 1 << 24
@@ -69,16 +70,8 @@ def check_image(image: Path) -> list[Finding]:
             ]
         file.seek(first.offset_bytes)
         head = file.read(5 * 4096)
-    is_lvm = (
-        first.is_lvm_or_raid
-        or b"LABELONE" in head[:2048]
-        or struct.pack("<I", 0xA92B4EFC)
-        in (
-            head[:4],
-            head[4096:4100],
-        )
-    )
-    if is_lvm:
+    is_raid = _RAID_MAGIC in (head[:4], head[4096:4100])
+    if first.is_lvm_or_raid or is_raid or b"LABELONE" in head[:2048]:
         return [raw, Finding("no LVM or RAID", BROKEN, "the first partition is a part of LVM or RAID")]
     found = [raw, Finding("no LVM or RAID", MET, "the first partition is a file system of its own")]
     place = root_of(image)

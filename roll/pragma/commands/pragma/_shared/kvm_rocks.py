@@ -18,6 +18,7 @@ from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, cluster_images, read_request
 from .site import free_address, rows
+from .vc_in import VolumeDisk
 
 if TYPE_CHECKING:
     from rocks.commands import Command
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from .vc_in import Node, VcIn
 
 _ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
-_LOCK_SECONDS = 600.0
+_LOCK = "pragma request {}"
+_LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
+"""How long a repeated boot, and a question, wait for a boot of the same request."""
+
 _DISK_GB = 36
 
 
@@ -45,8 +49,8 @@ class KvmRocks:
         """
         command, settings = self._command, self._settings
         if request.name:
-            command.db.lock(f"pragma request {request.name}", _LOCK_SECONDS)
-            if known := self.requested(request.name):
+            command.db.lock(_LOCK.format(request.name), _LOCK_SECONDS)
+            if known := self._requested(request.name):
                 return self._known(known[0], request)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
@@ -78,6 +82,7 @@ class KvmRocks:
         cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
         _set_sizes(command, names, request, described, cpus)
         _set_disks(command, names, described, rows_of)
+        _set_places(command, names, described)
         add_interfaces(command, names, added)
         texts = vc_out_texts(
             fqdn,
@@ -95,7 +100,17 @@ class KvmRocks:
         return Allocated(name, fqdn, address, names[1:], described)
 
     def requested(self, name: str) -> list[str]:
-        """The frontend with the name of the request."""
+        """The frontend with the name of the request. BusyError while a boot of it may still add one.
+
+        So nobody takes a cluster for removed that a boot adds, whose caller no longer waits for it.
+        """
+        if not (found := self._requested(name)):
+            self._command.db.lock(_LOCK.format(name), _LIST_SECONDS)
+            found = self._requested(name)
+            self._command.db.unlock(_LOCK.format(name))
+        return found
+
+    def _requested(self, name: str) -> list[str]:
         frontends = sorted({machine.cluster for machine in self.status()})
         found = rows(self._command, "list.host.attr", frontends) if frontends else []
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
@@ -224,6 +239,14 @@ def _set_disks(command: Command, names: Sequence[str], described: VcIn, rows_of:
         node = described.frontend if name == names[0] else described.compute
         if node is not None and (node.device, node.bus) != ("vda", "virtio"):
             command.command("set.host.vm", [name, f"disk={_disk(str(rows_of[name]['disk']), node)}"])
+
+
+def _set_places(command: Command, names: Sequence[str], described: VcIn) -> None:
+    """The disks made from volumes are on the NASes of these, as their clones."""
+    for name in names:
+        node = described.frontend if name == names[0] else described.compute
+        if node is not None and isinstance(node.disk, VolumeDisk):
+            command.command("set.host.vm.nas", [name, f"nas={node.disk.nas}", f"zpool={node.disk.pool}"])
 
 
 def _disk(specification: str, node: Node) -> str:

@@ -41,6 +41,8 @@ _MAX_LIST_BYTES = 1024**2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
+_VOLUME = "volume:"
+"""Before the name of a volume of a NAS, in the place of an image."""
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
 
@@ -116,7 +118,7 @@ def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
 def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
     """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
 
-    StateError for one of a web server that was not fetched, and for volumes; the errors of `rocks add image`.
+    StateError for one of a web server that was not fetched; the errors of `rocks add image`.
     """
     if settings.url:
         try:
@@ -192,7 +194,11 @@ def _remote_file(base: str, path: str) -> _Source:
 
 @contextmanager
 def copied_image(command: Command, settings: Settings, image: str) -> Iterator[Path]:
-    """A raw copy of an image of the library, for as long as it is needed; one at a time."""
+    """A raw copy of an image of the library, for as long as it is needed; one at a time. StateError for a volume."""
+    if image.startswith(_VOLUME):
+        raise StateError(
+            f"{image} is on a NAS, and is neither checked nor copied; make an image of it (rocks add image NAME vm=VM)"
+        )
     folder = settings.repository / ".check"
     ensure_folders(folder, 0o700)
     with locked(folder):
@@ -243,12 +249,9 @@ def _add_image(
     source_of: Callable[[str], _Source],
     there: dict[str, str],
 ) -> str:
-    """The image of a node, prepared once; `there` has the library's images with their comments."""
+    """The image of a node, prepared once, or its volume; `there` has the library's images with their comments."""
     if not isinstance(node.disk, FileDisk):
-        raise StateError(
-            f"{stem} is the volume {node.disk.volume} of {node.disk.nas}, and only files are booted so far; "
-            "save it as a file"
-        )
+        return f"{_VOLUME}{node.disk.volume}"
     sources = [source_of(part) for part in node.disk.sources]
     text = "\n".join(f"{source.place} {source.version}" for source in sources)
     image = _name(stem, text)

@@ -60,8 +60,9 @@ class Command(rocks.commands.Command):
     Partition key (P_Key) of the cluster's InfiniBand partition, or none.
     </param>
     <param type='string' name='image' default='none: the disks are empty' of='image'>
-    Image of the library (rocks list image) from which the disks are made at the first start. The machines then
-    get their names, addresses and keys by cloud-init, and boot from their disks.
+    Image of the library (rocks list image) from which the disks are made at the first start; volume:NAME is a volume of
+    the NAS that has the disks (rocks set host vm nas). The machines then get their names, addresses and keys by
+    cloud-init, and boot from their disks.
     </param>
     <param type='string' name='compute-image' default='that of the frontend' of='image'>
     Image for the compute nodes; none: empty disks.

@@ -3,8 +3,9 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_outcomes
-from rocks.machine.leases.takeover import Force
-from rocks.machine.moves.drains import evacuate_host, other_containers
+from rocks.machine.leases.fence_command import Force
+from rocks.machine.moves.drains import other_containers
+from rocks.machine.moves.evacuation import evacuate_host
 
 RollName = "kvm"
 

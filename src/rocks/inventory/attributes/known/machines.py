@@ -9,8 +9,9 @@ MACHINES = {
         "host",
         "image",
         "",
-        "image of the library from which the virtual machine's first disk is made where it does not exist yet; the "
-        "machine then gets a second, small disk for cloud-init with its name, addresses and keys",
+        "image of the library from which the virtual machine's first disk is made where it does not exist yet, or "
+        "volume:NAME, a volume of the NAS that has the disk; the machine then gets a second, small disk for cloud-init "
+        "with its name, addresses and keys",
     ),
     "vm_cdrom": Known(
         "host",

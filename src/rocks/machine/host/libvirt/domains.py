@@ -1,40 +1,31 @@
-"""Domains through libvirt; the only module that imports libvirt.
+"""Domains through libvirt, which only modules of this folder import.
 
-`start.py`, `stop.py` and `pause.py` are built on these methods; `fake.py` implements the same Protocol in memory.
+`start.py`, `stop.py` and what other folders do with a domain are built on these methods; `fake.py` implements the same
+Protocol in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from contextlib import contextmanager
-from typing import Any, Container, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Mapping, Optional, Set, Tuple
 
-import libvirt  # noqa: TID251 - the only importer
+import libvirt  # noqa: TID251 - of this folder
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import HostError, RocksError, StateError, ToolError
-from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
+from rocks.core.errors import HostError, RocksError, StateError
+from rocks.fleet.wire.facts import ConsoleFact, DomainFact
+from rocks.machine.host.libvirt import guest_agent
 from rocks.machine.host.libvirt.device_xml import backup_xml
+from rocks.machine.host.libvirt.domain_facts import Flags, fact_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.driver import LiveWay, NothingFrozenError
+from rocks.machine.host.libvirt.driver import LiveWay
+from rocks.machine.host.libvirt.errors import libvirt_errors, message_of
 from rocks.machine.host.libvirt.interface_xml import LEASE_NAMESPACE
+from rocks.machine.host.libvirt.migration import migrate
 from rocks.machine.host.libvirt.moving_xml import host_cpu_of
 
 DEFAULT_URI = "qemu:///system"
-AGENT_SECONDS = 20
-"""How long a guest agent may take to freeze or thaw its file systems: it writes all their data first."""
-
-_STATES: Dict[int, DomainState] = {
-    libvirt.VIR_DOMAIN_NOSTATE: "blocked",
-    libvirt.VIR_DOMAIN_RUNNING: "running",
-    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
-    libvirt.VIR_DOMAIN_PAUSED: "paused",
-    libvirt.VIR_DOMAIN_SHUTDOWN: "shutdown",
-    libvirt.VIR_DOMAIN_SHUTOFF: "shutoff",
-    libvirt.VIR_DOMAIN_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
-}
 _ERASE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -43,13 +34,9 @@ _ERASE = (
 )
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
-_AGENT_ANSWERED = "unable to execute QEMU agent command"
-"""In libvirt's internal errors that pass on an error which the guest agent has answered: no code of their own."""
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
-_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
-_STARTING_SECONDS = 15.0
 _POLL_SECONDS = 0.05
 _SCHEMA_UNREADABLE = "Unable to parse RNG"
 _SCHEMA_SECONDS = 10.0
@@ -60,18 +47,6 @@ _TARGETS = "devices/disk/target"
 _BACKUP_JOB: int = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
 _ABORT_SECONDS = 60.0
 _PICTURE_PIECE_BYTES = 65536
-# The guest is paused at the switchover while QEMU sends the rest of its memory, by its default for at most 300 ms. In
-# addition, the last messages of both libvirts pass through the frontend several times.
-_MAX_DOWNTIME_MILLISECONDS = 100
-
-# libvirt would print every error on standard error besides raising it
-libvirt.registerErrorHandler(lambda context, error: None, None)
-
-
-class _Flags(NamedTuple):
-    autostart: Container[str]
-    persistent: Container[str]
-    saved: Container[str]
 
 
 class Domains:
@@ -87,19 +62,19 @@ class Domains:
             self._connection = libvirt.open(where)
         except libvirt.libvirtError as error:
             raise HostError(
-                f"libvirt on this host does not answer at {where}: {_message(error)}; is libvirtd running?"
+                f"libvirt on this host does not answer at {where}: {message_of(error)}; is libvirtd running?"
             ) from None
 
     def facts(self) -> Tuple[DomainFact, ...]:
         """All domains by name, by two libvirt calls for each domain and four for all."""
-        with _libvirt_errors("list its domains"):
+        with libvirt_errors("list its domains"):
             domains = self._connection.listAllDomains()
-            flags = _Flags(
+            flags = Flags(
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
             )
-        facts = (_fact(domain, flags) for domain in domains)
+        facts = (fact_of(domain, flags) for domain in domains)
         return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
 
     def find(self, name: str) -> Optional[DomainFact]:
@@ -107,11 +82,11 @@ class Domains:
         domain = self._lookup(name)
         if domain is None:
             return None
-        with _libvirt_errors(f"report the state of {name}", but=_GONE):
+        with libvirt_errors(f"report the state of {name}", but=_GONE):
             is_persistent = bool(domain.isPersistent())
-            return _fact(
+            return fact_of(
                 domain,
-                _Flags(
+                Flags(
                     (name,) if is_persistent and domain.autostart() else (),
                     (name,) if is_persistent else (),
                     (name,) if domain.hasManagedSaveImage() else (),
@@ -121,13 +96,13 @@ class Domains:
 
     def console(self, name: str) -> ConsoleFact:
         """As `DomainDriver.console`."""
-        with _libvirt_errors(f"report the console of {name}"):
+        with libvirt_errors(f"report the console of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).console
 
     def screenshot(self, name: str, max_bytes: int) -> bytes:
         """As `DomainDriver.screenshot`."""
         picture = bytearray()
-        with _libvirt_errors(f"take a picture of the screen of {name}"):
+        with libvirt_errors(f"take a picture of the screen of {name}"):
             stream = self._connection.newStream(0)
             self._existing(name).screenshot(stream, 0)
             while len(picture) <= max_bytes:
@@ -141,36 +116,36 @@ class Domains:
 
     def define(self, xml: str) -> None:
         """As `DomainDriver.define`."""
-        with _libvirt_errors("define the domain"):
+        with libvirt_errors("define the domain"):
             deadline = Deadline(_SCHEMA_SECONDS)
             while True:
                 try:
                     self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
                     return
                 except libvirt.libvirtError as error:
-                    if _SCHEMA_UNREADABLE not in _message(error) or deadline.passed():
+                    if _SCHEMA_UNREADABLE not in message_of(error) or deadline.passed():
                         raise
                 wait_seconds(_POLL_SECONDS)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         """As `DomainDriver.set_autostart`."""
-        with _libvirt_errors(f"set the autostart of {name}"):
+        with libvirt_errors(f"set the autostart of {name}"):
             self._existing(name).setAutostart(autostart)
 
     def document(self, name: str) -> DomainDocument:
         """As `DomainDriver.document`."""
-        with _libvirt_errors(f"report the XML of {name}"):
+        with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc())
 
     def start_paused(self, name: str) -> None:
         """As `DomainDriver.start_paused`."""
-        with _libvirt_errors(f"start {name}"):
+        with libvirt_errors(f"start {name}"):
             self._existing(name).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
     def destroy(self, name: str) -> None:
         """As `DomainDriver.destroy`."""
         domain = self._lookup(name)
-        with _libvirt_errors(f"stop {name}", but=_NOT_RUNNING):
+        with libvirt_errors(f"stop {name}", but=_NOT_RUNNING):
             if domain is not None:
                 domain.destroy()
 
@@ -184,27 +159,27 @@ class Domains:
 
     def save(self, name: str) -> None:
         """As `DomainDriver.save`."""
-        with _libvirt_errors(f"save {name}"):
+        with libvirt_errors(f"save {name}"):
             self._existing(name).managedSave()
 
     def check_managed_save(self, name: str) -> None:
         """As `DomainDriver.check_managed_save`."""
-        with _libvirt_errors(f"read the managed save of {name}"):
+        with libvirt_errors(f"read the managed save of {name}"):
             self._existing(name).managedSaveGetXMLDesc()
 
     def drop_managed_save(self, name: str) -> None:
         """As `DomainDriver.drop_managed_save`."""
-        with _libvirt_errors(f"discard the managed save of {name}"):
+        with libvirt_errors(f"discard the managed save of {name}"):
             self._existing(name).managedSaveRemove()
 
     def suspend(self, name: str) -> None:
         """As `DomainDriver.suspend`."""
-        with _libvirt_errors(f"pause {name}"):
+        with libvirt_errors(f"pause {name}"):
             self._existing(name).suspend()
 
     def resume(self, name: str) -> None:
         """As `DomainDriver.resume`."""
-        with _libvirt_errors(f"resume {name}"):
+        with libvirt_errors(f"resume {name}"):
             domain = self._existing(name)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
                 domain.pMWakeup()
@@ -214,104 +189,93 @@ class Domains:
     def is_stopped_by_disk(self, name: str) -> bool:
         """As `DomainDriver.is_stopped_by_disk`."""
         domain = self._lookup(name)
-        with _libvirt_errors(f"report the state of {name}", but=_GONE):
+        with libvirt_errors(f"report the state of {name}", but=_GONE):
             return domain is not None and tuple(domain.state()) == _DISK_FAILED
         return False
 
     def press_power_button(self, name: str) -> None:
         """As `DomainDriver.press_power_button`."""
-        with _libvirt_errors(f"shut {name} down"):
+        with libvirt_errors(f"shut {name} down"):
             self._existing(name).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
     def reset(self, name: str) -> None:
         """As `DomainDriver.reset`."""
-        with _libvirt_errors(f"reset {name}"):
+        with libvirt_errors(f"reset {name}"):
             self._existing(name).reset()
 
     def reboot(self, name: str) -> None:
         """As `DomainDriver.reboot`."""
-        with _libvirt_errors(f"reboot {name}"):
+        with libvirt_errors(f"reboot {name}"):
             self._existing(name).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
     def attach(self, name: str, device: str) -> None:
         """As `DomainDriver.attach`."""
-        with _libvirt_errors(f"attach a device to {name}"):
+        with libvirt_errors(f"attach a device to {name}"):
             domain = self._existing(name)
             domain.attachDeviceFlags(device, _affected(domain))
 
     def detach(self, name: str, device: str) -> None:
         """As `DomainDriver.detach`."""
-        with _libvirt_errors(f"detach a device from {name}", but=_NO_DEVICE):
+        with libvirt_errors(f"detach a device from {name}", but=_NO_DEVICE):
             self._existing(name).detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def forget_device(self, name: str, device: str) -> None:
         """As `DomainDriver.forget_device`."""
-        with _libvirt_errors(f"remove a device from the definition of {name}", but=_NO_DEVICE):
+        with libvirt_errors(f"remove a device from the definition of {name}", but=_NO_DEVICE):
             domain = self._existing(name)
             if domain.isPersistent():
                 domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def update(self, name: str, device: str) -> None:
         """As `DomainDriver.update`."""
-        with _libvirt_errors(f"change a device of {name}"):
+        with libvirt_errors(f"change a device of {name}"):
             domain = self._existing(name)
             domain.updateDeviceFlags(device, _affected(domain))
 
     def set_cpus(self, name: str, cpus: int) -> None:
         """As `DomainDriver.set_cpus`."""
-        with _libvirt_errors(f"set the number of CPUs of {name}"):
+        with libvirt_errors(f"set the number of CPUs of {name}"):
             domain = self._existing(name)
             domain.setVcpusFlags(cpus, _affected(domain))
 
     def set_lease(self, name: str, lease: str) -> None:
         """As `DomainDriver.set_lease`."""
-        with _libvirt_errors(f"set the lease of {name}"):
+        with libvirt_errors(f"set the lease of {name}"):
             domain = self._existing(name)
             kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
             domain.setMetadata(kind, lease, "rocks", LEASE_NAMESPACE, _affected(domain))
 
     def disk_bytes(self, name: str, path: str) -> int:
         """As `DomainDriver.disk_bytes`."""
-        with _libvirt_errors(f"report the disk {path} of {name}"):
+        with libvirt_errors(f"report the disk {path} of {name}"):
             return int(self._existing(name).blockInfo(path)[0])
 
     def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
         """As `DomainDriver.resize_disk`."""
-        with _libvirt_errors(f"resize the disk {path} of {name}"):
+        with libvirt_errors(f"resize the disk {path} of {name}"):
             self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def has_agent(self, name: str) -> bool:
         """As `DomainDriver.has_agent`."""
-        with _libvirt_errors(f"report the XML of {name}"):
+        with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).has_agent
         return False
 
     def freeze(self, name: str) -> Optional[str]:
         """As `DomainDriver.freeze`."""
-        try:
-            domain = self._existing(name)
-            # without it libvirt 9.0 waits for the answer of a hung agent without end
-            domain.agentSetResponseTimeout(AGENT_SECONDS)
-            count = domain.fsFreeze()
-        except libvirt.libvirtError as error:
-            if _is_refusal(error):
-                kind = NothingFrozenError if _froze_nothing(error) else StateError
-                raise kind(_message(error)) from None
-            return _message(error)
-        return None if count else "the guest agent has found no file system that can be frozen"
+        return guest_agent.freeze(self._existing(name))
 
     def thaw(self, name: str) -> Optional[int]:
         """As `DomainDriver.thaw`."""
         try:
             domain = self._existing(name)
-            domain.agentSetResponseTimeout(AGENT_SECONDS)
-            return int(domain.fsThaw())
-        except (libvirt.libvirtError, RocksError):
+        except RocksError:
             return None
+        return guest_agent.thaw(domain)
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         """As `DomainDriver.begin_backup`."""
-        with _libvirt_errors(f"copy the disks of {name}"):
+        with libvirt_errors(f"copy the disks of {name}"):
             domain = self._existing(name)
             present = [
                 target.get("dev", "") for target in parse_domain(domain.XMLDesc()).root.iterfind(_TARGETS)
@@ -320,13 +284,13 @@ class Domains:
 
     def backup_runs(self, name: str) -> bool:
         """As `DomainDriver.backup_runs`."""
-        with _libvirt_errors(f"report the copies of the disks of {name}"):
+        with libvirt_errors(f"report the copies of the disks of {name}"):
             return self._job(name, 0) == _BACKUP_JOB
         return False
 
     def backup_succeeded(self, name: str) -> bool:
         """As `DomainDriver.backup_succeeded`."""
-        with _libvirt_errors(f"report the copies of the disks of {name}"):
+        with libvirt_errors(f"report the copies of the disks of {name}"):
             statistics = self._existing(name).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
             return bool(statistics.get("type") == libvirt.VIR_DOMAIN_JOB_COMPLETED)
         return False
@@ -347,19 +311,19 @@ class Domains:
     def moving_document(self, name: str) -> DomainDocument:
         """As `DomainDriver.moving_document`."""
         flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
-        with _libvirt_errors(f"report the XML of {name}"):
+        with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc(flags))
 
     def host_cpu(self) -> str:
         """As `DomainDriver.host_cpu`."""
-        with _libvirt_errors("report the CPU of this host"):
+        with libvirt_errors("report the CPU of this host"):
             return host_cpu_of(self._connection.getCapabilities())
 
     def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
         """As `DomainDriver.cpu_fits`."""
         kind = document.root.find("os/type")
         arch, machine = (None, None) if kind is None else (kind.get("arch"), kind.get("machine"))
-        with _libvirt_errors("compare its CPU with that of a machine"):
+        with libvirt_errors("compare its CPU with that of a machine"):
             found = self._connection.compareHypervisorCPU(
                 document.emulator, arch, machine, document.root.get("type"), cpu
             )
@@ -367,41 +331,12 @@ class Domains:
 
     def move_live(self, name: str, way: LiveWay) -> None:
         """As `DomainDriver.move_live`."""
-        target = None
-        try:
-            with _libvirt_errors(f"reach libvirt of the new host of {name}"):
-                target = libvirt.open(f"qemu+unix:///system?socket={way.libvirt_socket}")
-            flags = (
-                libvirt.VIR_MIGRATE_PERSIST_DEST
-                | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-                | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-            )
-            if not way.pauses_first:
-                flags |= libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_AUTO_CONVERGE
-            if way.stays_paused:
-                flags |= libvirt.VIR_MIGRATE_PAUSED
-            parameters: Dict[str, Any] = {
-                libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way.memory_socket}",
-                libvirt.VIR_MIGRATE_PARAM_DEST_XML: way.xml,
-                libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: way.xml,
-            }
-            if way.disks:
-                flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
-                parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(way.disks)
-                parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{way.disks_socket}"
-            with _libvirt_errors(f"move {name}"):
-                domain = self._existing(name)
-                domain.migrateSetMaxDowntime(_MAX_DOWNTIME_MILLISECONDS)
-                domain.migrate3(target, parameters, flags)
-        finally:
-            if target is not None:
-                with contextlib.suppress(libvirt.libvirtError):
-                    target.close()
+        migrate(self._existing(name), name, way)
 
     def moved_bytes(self, name: str) -> Tuple[int, int]:
         """As `DomainDriver.moved_bytes`."""
         domain = self._lookup(name)
-        with _libvirt_errors(f"report how {name} moves", but=_NOT_RUNNING):
+        with libvirt_errors(f"report how {name} moves", but=_NOT_RUNNING):
             if domain is not None:
                 statistics = domain.jobStats(0)
                 return int(statistics.get("data_processed", 0)), int(statistics.get("data_remaining", 0))
@@ -413,7 +348,7 @@ class Domains:
 
     def _undefine(self, name: str, flags: int) -> None:
         domain = self._lookup(name)
-        with _libvirt_errors(f"undefine {name}", but=_GONE):
+        with libvirt_errors(f"undefine {name}", but=_GONE):
             if domain is not None and domain.isPersistent():
                 domain.undefineFlags(flags)
 
@@ -421,7 +356,7 @@ class Domains:
         return {domain.name() for domain in self._connection.listAllDomains(flag)}
 
     def _lookup(self, name: str) -> Any:
-        with _libvirt_errors(f"look for {name}", but=_GONE):
+        with libvirt_errors(f"look for {name}", but=_GONE):
             return self._connection.lookupByName(name)
         return None
 
@@ -432,77 +367,7 @@ class Domains:
         return domain
 
 
-def _fact(domain: Any, flags: _Flags) -> Optional[DomainFact]:
-    """None for a domain that was undefined meanwhile."""
-    name = domain.name()
-    with _libvirt_errors(f"report the state of {name}", but=_GONE):
-        state = _STATES[_settled_state(domain)]
-        document = parse_domain(domain.XMLDesc())
-        return DomainFact(
-            name=name,
-            uuid=document.uuid,
-            state=state,
-            token=document.token,
-            memory_mb=document.memory_mb,
-            cpus=document.cpus,
-            autostart=name in flags.autostart,
-            persistent=name in flags.persistent,
-            has_managed_save=name in flags.saved,
-            disks=document.disks,
-            listeners=document.listeners,
-        )
-    return None
-
-
 def _affected(domain: Any) -> int:
     """The running domain, and its definition where it has one."""
     flags: int = libvirt.VIR_DOMAIN_AFFECT_LIVE
     return flags | libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else flags
-
-
-def _settled_state(domain: Any) -> int:
-    """libvirt's number of the state; waits for the end of a start in progress.
-
-    During a start libvirt 9.0 reports the state paused, although the domain must not be resumed.
-    """
-    deadline = Deadline(_STARTING_SECONDS)
-    state, reason = domain.state()
-    while (state, reason) == _STARTING and not deadline.passed():
-        wait_seconds(_POLL_SECONDS)
-        state, reason = domain.state()
-    return int(state)
-
-
-@contextmanager
-def _libvirt_errors(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
-    """Turn libvirtError into ToolError; an error with a code in `but` ends the block without an error."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in but:
-            raise ToolError(f"libvirt on this host did not {what}: {_message(error)}") from None
-
-
-def _is_refusal(error: libvirt.libvirtError) -> bool:
-    """Whether the guest agent was not asked (the guest is paused), or has answered with an error."""
-    code = error.get_error_code()
-    return code == libvirt.VIR_ERR_OPERATION_INVALID or (
-        code == libvirt.VIR_ERR_INTERNAL_ERROR and _AGENT_ANSWERED in _message(error)
-    )
-
-
-def _froze_nothing(error: libvirt.libvirtError) -> bool:
-    """Whether the guest agent was not asked, or has answered that it does not have the command (qemu-ga's texts).
-
-    One whose file systems are frozen already calls the command disabled, too.
-    """
-    lacks_command = ("has been disabled", "has not been found", "not currently supported")
-    if "frozen state" in _message(error):
-        return False
-    return error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID or any(
-        text in _message(error) for text in lacks_command
-    )
-
-
-def _message(error: libvirt.libvirtError) -> str:
-    return (error.get_error_message() or str(error)).strip().replace("\n", " ")

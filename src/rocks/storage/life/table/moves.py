@@ -50,7 +50,7 @@ MOVE: Tuple[Entry, ...] = (
         starts="hand_over",
     ),
     failed(MOVING, "send", UNMAPPED, "it stays here", moves.move_failed, guards.WRONG_REQUEST),
-    failed(MOVING, "send", UNMAPPED, "it stays here", moves.move_failed, guards.ABORTED),
+    failed(MOVING, "send", UNMAPPED, "it stays here", moves.move_failed, guards.NO_MORE_TRIES),
     failed(MOVING, "send", MOVING, "again after a pause", blocked.try_later),
     done(
         MOVING,

@@ -77,6 +77,8 @@ def retried(state: State, *steps: Step) -> Tuple[Row, ...]:
     """A step that fails is tried again in its state; the image is blocked when trying again cannot help."""
     rows = []
     for step in steps:
-        rows.append(failed(state, step, BLOCKED, "needs operator action", blocked.block, guards.ABORTED))
+        rows.append(
+            failed(state, step, BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES)
+        )
         rows.append(failed(state, step, state, "again after a pause", blocked.try_later))
     return tuple(rows)

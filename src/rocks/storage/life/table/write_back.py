@@ -59,7 +59,7 @@ PULL: Tuple[Entry, ...] = (
         "detach",
     ),
     failed(PULLING, "settle", LOCAL, "the next pull settles it", write_back.settled),
-    failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.ABORTED),
+    failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES),
     failed(
         PULLING,
         "pull",

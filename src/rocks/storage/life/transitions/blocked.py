@@ -15,9 +15,9 @@ from rocks.storage.life.transitions.records import (
     enter,
     fresh,
     outcomes_of,
-    paused,
     pool_of,
     reopened,
+    retried_later,
     with_found,
     with_operation,
 )
@@ -25,13 +25,13 @@ from rocks.storage.life.transitions.records import (
 
 def try_later(image: Image, event: Any, now: int) -> Decision:
     """The same step again, after a pause."""
-    return Decision(paused(image, image, event, now))
+    return Decision(retried_later(image, image, event, now))
 
 
 def publish_and_try_later(image: Image, event: Any, now: int) -> Decision:
     """The same; the failure of a map is published before it is undone."""
     outcomes = outcomes_of((image.operation_id,), image.failure_family, image.reason)
-    return Decision(replace(paused(image, image, event, now), operation_id=""), outcomes)
+    return Decision(replace(retried_later(image, image, event, now), operation_id=""), outcomes)
 
 
 def try_again(image: Image, event: Any, now: int) -> Decision:

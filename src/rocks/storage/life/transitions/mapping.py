@@ -13,8 +13,8 @@ from rocks.storage.life.transitions.records import (
     exported,
     fresh,
     outcomes_of,
-    paused,
     pool_of,
+    retried_later,
     unmapped,
     with_found,
 )
@@ -169,7 +169,7 @@ def begin_seed(image: Image, event: Any, now: int) -> Decision:
 
 def seed_failed(image: Image, event: Any, now: int) -> Decision:
     """Wait for the next slot, after a pause."""
-    return Decision(paused(enter(image, MAPPED), image, event, now))
+    return Decision(retried_later(enter(image, MAPPED), image, event, now))
 
 
 def begin_switch(image: Image, event: Any, now: int) -> Decision:

@@ -13,8 +13,8 @@ from rocks.storage.life.transitions.records import (
     enter,
     fresh,
     outcomes_of,
-    paused,
     pool_of,
+    retried_later,
     unmapped,
     with_operation,
 )
@@ -66,7 +66,7 @@ def settled(image: Image, event: Any, now: int) -> Decision:
 
 def pull_failed(image: Image, event: Any, now: int) -> Decision:
     """Wait for the next slot, after a pause; then the same snapshot is sent."""
-    return Decision(paused(enter(image, LOCAL), image, event, now))
+    return Decision(retried_later(enter(image, LOCAL), image, event, now))
 
 
 # --- unmap ---------------------------------------------------------------------------------------------------------

@@ -29,9 +29,9 @@ from rocks.machine.host import start as host_start
 from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.machine.leases import fence_command, takeover
 from rocks.machine.leases import records as leases
-from rocks.machine.leases import takeover
-from rocks.machine.leases.takeover import Force
+from rocks.machine.leases.fence_command import Force
 from rocks.machine.outcomes import Outcomes
 from tests.unit.machine.leases.interleavings.replay import step
 
@@ -260,7 +260,7 @@ def stubs() -> Iterator[None]:
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
         (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
-        (takeover, "process", SimpleNamespace(run_checked=_run_fence)),
+        (fence_command, "process", SimpleNamespace(run_checked=_run_fence)),
         (observe, "read_machine", lambda: MachineFact("h", "k", "x86_64", 4096, 8)),
         (observe, "has_8021q", lambda *_: True),
         (observe, "has_filters", lambda *_: True),

@@ -6,8 +6,8 @@ from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_states import states_afterwards
 from rocks.commands._shared.vm_termination import terminate_with_hooks
 from rocks.core.names import printable
+from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.records import held_by_removed
-from rocks.machine.leases.takeover import Force
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 
 RollName = "kvm"

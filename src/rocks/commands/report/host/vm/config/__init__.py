@@ -70,7 +70,9 @@ class Command(rocks.commands.Command):
         if os.geteuid() != 0:
             self.notify(f"Warning: {_AS_RECORDED}, because only root can ask the hosts: run this as root")
             return dict(documents)
-        from rocks.machine.reports import adapt_documents  # hosts are reached by heavy libraries
+        from rocks.machine.domain.host_documents import (
+            adapt_documents,  # hosts are reached by heavy libraries
+        )
 
         adapted, failed = adapt_documents(self.db, machines, documents)
         for host, error in failed.items():

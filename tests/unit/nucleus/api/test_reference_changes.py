@@ -17,7 +17,7 @@ PUBLISHED = Path(__file__).parent / "published-openapi.json"
 def test_clients_of_the_published_interface_can_use_this_one() -> None:
     """After a decision to break it, the file is written anew by
 
-    python -m json.tool --compact docs/reference/nucleus-openapi.json tests/unit/nucleus/published-openapi.json
+    python -m json.tool --compact docs/reference/nucleus-openapi.json tests/unit/nucleus/api/published-openapi.json
     """
     assert breaking_changes(json.loads(PUBLISHED.read_text("utf-8")), description()) == []
 

@@ -1,20 +1,16 @@
-"""What must hold before a node is powered on: responsibility, the site's permission, disk, quota."""
+"""Limits of projects and users, and the refusals of what would exceed them."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.api.problems import Problem, Remedy, limited, unavailable
+from nucleus.api.problems import Problem, Remedy, limited
 from nucleus.mirror import identity, operations, status
-from nucleus.states import SYNCING, disk_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.api.service import Call, Change
-    from nucleus.configuration import ResponsibilitySettings
+    from nucleus.api.service import Change
     from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
 
@@ -37,76 +33,6 @@ MAX_UNFINISHED = 1000
 
 MAX_TOKENS = 100
 """Usable tokens of a user."""
-
-_RECENT_SECONDS = 5.0
-"""A state that was read so short a time ago is as good as read now."""
-
-DEFAULT_TEXT = """\
-You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
-systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
-the nodes serve to the network, and for keeping the rules of this site. The site is responsible for the hosts, the
-storage and the network below. It may stop a node that harms others, and informs you then.
-"""
-
-
-def responsibility(settings: ResponsibilitySettings) -> tuple[str, str]:
-    """The text that owners acknowledge, and its version. Problem when the site's file cannot be read."""
-    text = DEFAULT_TEXT
-    if settings.text_file:
-        try:
-            text = Path(settings.text_file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise unavailable(
-                f"the site's {Path(settings.text_file).name} cannot be read; report it to its operators"
-            ) from None
-    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
-
-
-def demand_acknowledgement(call: Call) -> None:
-    """Problem unless the caller has acknowledged the responsibility, or the site does not ask for it."""
-    if call.caller.user.acknowledged_at is None and call.service.configuration.responsibility.required:
-        raise Problem(
-            "acknowledgement-needed",
-            "before your first power-on, acknowledge what you are responsible for",
-            remedy=Remedy("acknowledge", {"user": call.caller.actor}),
-        )
-
-
-def demand_leader(change: Change, cluster: Cluster) -> None:
-    """Problem unless the leader of the cluster's project has acknowledged it too, or the site does not ask for it."""
-    settings = change.call.service.configuration.responsibility
-    if not settings.leader_required or cluster.project_id is None:
-        return
-    leader = identity.leader_of(change.session, cluster.project_id)
-    if leader is None:
-        raise Problem(
-            "acknowledgement-needed",
-            f"the project {cluster.project} has no leader who has acknowledged it; ask the site's operators",
-        )
-    if leader.acknowledged_at is None:
-        raise Problem(
-            "acknowledgement-needed",
-            f"{leader.username} leads the project {cluster.project}, and has to acknowledge the responsibility too;"
-            f" ask {leader.username} to run `comet acknowledge`",
-        )
-
-
-def demand_startable(node: Node) -> None:
-    """Problem when the site has disabled the node, or its disk is on its way."""
-    if node.admin_disabled:
-        raise Problem("node-disabled", f"the site's operators have disabled {node.name}; ask them")
-    if node.image_locked and disk_state(node.image_state, node.image_locked) == SYNCING:
-        raise Problem(
-            "node-syncing",
-            f"the disk of {node.name} is on its way; wait until it is ready",
-        )
-
-
-def seen_ago(change: Change, cluster: Cluster, node: Node) -> str:
-    """How old the known state of a node is, as a part of a sentence; '' when it was read just now."""
-    read = [at for at in (cluster.observed_power, node.last_command_at) if at is not None]
-    seconds = (change.call.now - max(read)).total_seconds() if read else 0.0
-    return f" (as was seen {seconds:.0f} s ago)" if seconds > _RECENT_SECONDS else ""
 
 
 def demand_quota(

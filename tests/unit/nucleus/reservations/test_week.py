@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-from nucleus.reservations.rules import Share, Span, max_used, max_used_in_parts
+from nucleus.reservations.rules import Share, Span, max_used, max_used_in_each, max_used_in_parts
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 WEEK = Span(MONDAY, MONDAY + timedelta(days=7))
@@ -24,6 +24,7 @@ def test_each_hour_has_what_it_has_alone() -> None:
     ]
     alone = [max_used(shares, span(hour, 1)) for hour in range(168)]
     assert max_used_in_parts(shares, WEEK, 168) == alone
+    assert max_used_in_each(shares, [span(hour, 1) for hour in range(0, 168, 5)]) == alone[::5]
 
 
 def test_an_hour_counts_its_worst_moment_and_no_neighbour() -> None:

@@ -1,10 +1,9 @@
-"""Space, schedule and names."""
+"""Free space for a map; a temp-write volume never becomes full."""
 
 import pytest
 
-from rocks.storage.life import names, schedule, space
-from rocks.storage.life.schedule import Job, Limits
-from tests.unit.storage.records import GIB, NOW, record
+from rocks.storage.life import space
+from tests.unit.storage.records import GIB
 
 UNFILLED = space.FillFact(0, 100, 0, reservable_bytes=50)
 
@@ -108,41 +107,3 @@ def test_free_space_on_a_host() -> None:
     assert text is not None and "20.0 GiB are needed" in text
     assert space.nas_shortage(2 * GIB, 0, 8 * GIB) is None and space.nas_shortage(2 * GIB, GIB, 8 * GIB)
     assert space.poll_seconds(UNFILLED) == 2.0 and space.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
-
-
-def test_pauses_grow_to_five_minutes() -> None:
-    """1, 2, 4 … 300 s."""
-    assert [schedule.retry_delay(tries) for tries in (1, 2, 3, 9, 10, 1000)] == [1, 2, 4, 256, 300, 300]
-
-
-def test_priorities_and_ageing() -> None:
-    """A copy goes before a periodic pull, unless that has waited twenty minutes longer; returns count as running."""
-    seed, pull = Job("1", "vmh1", "seed", NOW), Job("2", "vmh2", "pull", NOW)
-    assert schedule.choose([pull, seed], [], Limits(), NOW) == (seed, pull)
-    old = Job("2", "vmh2", "pull", NOW - 1200)
-    assert schedule.choose([old, seed], [], Limits(), NOW) == (old, seed)
-    busy = [Job("3", "vmh1", "return", 0), Job("4", "vmh1", "return", 0)]
-    assert schedule.choose([pull, seed], busy, Limits(), NOW) == (pull,)
-    assert schedule.choose([pull, seed], busy, Limits(returns=2), NOW) == ()
-    assert schedule.choose([seed, Job("5", "vmh2", "seed", NOW)], [], Limits(seeds=1), NOW) == (seed,)
-
-
-def test_what_an_image_waits_for() -> None:
-    """A copy when it is mapped, a pull when it is due or asked for."""
-    mapped, local = record("mapped"), record("local")
-    assert schedule.job_of(mapped, NOW, NOW, NOW) == Job("1", "vmh1", "seed", NOW)
-    assert schedule.job_of(local, NOW, NOW + 1, NOW) is None
-    assert schedule.job_of(local, NOW, NOW, NOW) == Job("1", "vmh1", "pull", NOW)
-    assert schedule.next_pull(NOW, None) == NOW + 300 and schedule.next_pull(NOW, 60) == NOW + 60
-    seeding = schedule.running_of(record("seeding"))
-    assert seeding is not None and seeding.kind == "seed" and schedule.running_of(local) is None
-
-
-def test_names() -> None:
-    """What is not allowed in an iSCSI name is written in hexadecimal."""
-    assert names.target_name("NAS-0-0", "VM_1-vol", 7) == "iqn.2001-04.com.nas-0-0:vm-5f1-vol.7"
-    name = names.snapshot_name(7, 3, 0)
-    assert name == "img-7-3-19700101T000000Z" and names.parse_snapshot_name(name) == (7, 3)
-    assert names.parse_snapshot_name("img-golden") is None
-    assert names.unit_serial("1", 1) != names.unit_serial("1", 2) and len(names.unit_serial("1", 1)) == 16
-    assert names.cursor_bookmark("255", "vmh1") == "imgstore_CURSOR_G_00000000000000ff_H_vmh1"

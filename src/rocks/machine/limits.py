@@ -1,0 +1,11 @@
+"""Defaults and limits of a virtual machine. Pure. Those of CPUs: `inventory.records`, beside those of hosts."""
+
+DEFAULT_MEMORY_MB = 2048
+LEAST_MEMORY_MB = 32
+"""Less is a typing error: no kernel of today boots in it."""
+LARGEST_MEMORY_MB = 64 * 1024 * 1024
+
+DEFAULT_DISK_GB = 36
+LARGEST_DISK_GB = 1_000_000
+
+MAX_INTERFACES = 26

@@ -1,0 +1,59 @@
+"""Disks on a NAS that are clones of one of its volumes, which the attribute vm_image names.
+
+The hosts of these tests are played, as in `test_storage_vms`.
+"""
+
+import os
+
+import pytest
+
+from rocks.core.units import BYTES_PER_GIB
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import HOST, Storage
+from tests.system.imgstorage.test_image_bases import add_machine, start
+from tests.system.imgstorage.test_storage_vms import END, START, STOP
+
+pytestmark = pytest.mark.slow
+
+CONTENT = os.urandom(8192)
+
+
+def read(storage: Storage, volume: str) -> bytes:
+    return storage.images.nas.pools.read(f"tank/{volume}", len(CONTENT))
+
+
+def test_disks_are_clones_of_a_volume(storage: Storage) -> None:
+    """They have the size of the machine's disk; one snapshot is enough until the volume changes."""
+    pools = storage.images.nas.pools
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    names = [add_machine(storage, f"copy-{number}", "volume:golden") for number in (1, 2, 3)]
+    assert "has no image golden in tank" in storage.rocks(*START, names[0]).err
+    storage.done("add", "host", "storageimg", NAS, "tank", "golden", "size=1")
+    pools.write("tank/golden", CONTENT)
+    for name in names[:2]:
+        assert start(storage, name) == ""
+    facts = [pools.read_volume(f"tank/{name}-vol") for name in names[:2]]
+    assert len({fact.origin for fact in facts if fact}) == 1, facts
+    assert [fact.size_bytes for fact in facts if fact] == [BYTES_PER_GIB] * 2
+    assert [read(storage, f"{name}-vol") for name in names[:2]] == [CONTENT] * 2
+    storage.images.wait_for_state(f"{names[0]}-vol", "local")
+    storage.images.hosts[HOST].pools.write(f"tank/{names[0]}-vol", b"written")
+    storage.done(*STOP, names[0], END)
+    pools.write("tank/golden", b"changed")
+    assert start(storage, names[2]) == start(storage, names[0]) == ""
+    assert read(storage, f"{names[2]}-vol")[:7] == b"changed"
+    assert read(storage, f"{names[0]}-vol")[:7] == b"written" and read(storage, "golden")[:7] == b"changed"
+
+
+def test_a_fresh_disk_is_a_clone_again(storage: Storage) -> None:
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    storage.done("add", "host", "storageimg", NAS, "tank", "master", "size=1")
+    storage.images.nas.pools.write("tank/master", CONTENT)
+    name = add_machine(storage, "fresh-1", "volume:master")
+    start(storage, name)
+    storage.images.wait_for_state(f"{name}-vol", "local")
+    storage.images.hosts[HOST].pools.write(f"tank/{name}-vol", b"written")
+    storage.stop(name)
+    assert "makes it from the image volume:master" in storage.succeeded("reinstall", "host", "vm", name).err
+    start(storage, name)
+    assert read(storage, f"{name}-vol") == CONTENT

@@ -1,0 +1,50 @@
+"""`rocks pragma boot` of an image on a NAS; `tests/system/imgstorage/test_volume_sources.py` has the clones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.system.commands.conftest import Site
+from tests.system.pragma.conftest import KEY
+from tests.system.pragma.test_boot import machines, started, values
+from tests.unit.pragma.samples import TALK_VOLUMES
+from tests.unit.pragma.strict_readers import generation_one
+
+__all__ = ["started"]
+
+
+@pytest.fixture
+def talk(local: Site, tmp_path: Path) -> Site:
+    """The cluster of the talk of 2016, with the pool of computes that their volume names; and its NAS."""
+    valid = TALK_VOLUMES.replace("pool='pragma'", "pool='state'")
+    (tmp_path / "repository/dock6/vc-in.xml").write_text(valid)
+    local.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
+    return local
+
+
+@pytest.mark.slow
+def test_disks_are_clones_of_the_volumes(talk: Site, started: list[list[str]], tmp_path: Path) -> None:
+    """Scenario 2, but for its order: the clones are made at the start, by the NAS."""
+    (tmp_path / "ann.pub").write_text(f"{KEY}\n")
+    assert "dock6: volume:hku_biolinux_fe volume:hku_biolinux_compute" in talk.done("pragma sync repository")
+    talk.done(f"pragma boot dock6 6 key={tmp_path}/ann.pub")
+    assert started == [["dock"]] and sorted(machines(talk)) == ["dock", "vm-dock-0", "vm-dock-1"]
+    own, compute = values(talk, "dock"), values(talk, "vm-dock-1")
+    assert (own["vm_image"], compute["vm_image"]) == ("volume:hku_biolinux_fe", "volume:hku_biolinux_compute")
+    assert generation_one(own["vm_vc_out"])["key"] == KEY
+    found = json.loads(talk.done("list host vm nas dock vm-dock-1 json=yes"))
+    assert {
+        (row["nas"], row["zpool"])
+        for one in found
+        for rows in one.values()
+        if isinstance(rows, list)
+        for row in rows
+    } == {("nas-0-0", "state")}
+    assert "volume:hku_biolinux_fe is on a NAS" in talk.refused("pragma check image dock6")
+
+
+def test_a_host_that_is_no_nas_is_named(talk: Site, started: list[list[str]]) -> None:
+    talk.done("remove host nas-0-0")
+    assert "nas-0-0" in talk.refused("pragma boot dock6 1")
+    assert not started and machines(talk) == {}
