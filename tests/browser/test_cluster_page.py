@@ -64,6 +64,8 @@ def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
     owner.sees("li[data-key=vc1] .power", "on")
     assert site.simulator.guests["vc1"].state == "active"
     owner.page.get_by_role("button", name="Screen of vc1").wait_for()
+    owner.sees("#message", "vc1 switched on.")
+    owner.sees("li[data-key=vc1] .about", "switched on by ann, ")
     assert owner.page.evaluate("document.activeElement.textContent") == "Power on"
     keys.press("Enter")
     owner.sees("#message", "Not done: None of the chosen nodes is off.")
@@ -87,7 +89,8 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.sees("#walltime_mins-wrong", "minutes")
     keep_picture(owner, "start")
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
-    owner.page.get_by_label("Walltime").fill("6h")
+    owner.page.get_by_label("Walltime").fill("6 H")
+    owner.sees("dialog", "charged with 12 node hours")
     button(owner, "Start")
     owner.sees("#about", "set 1")
     owner.sees("#sets", "why one waits")
@@ -138,8 +141,11 @@ def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     owner.page.get_by_label("New name").fill("login")
     owner.page.locator("dialog").get_by_role("button", name="Rename").click()
     owner.page.locator("li[data-key=login]").wait_for()
-    owner.open("history")
+    owner.sees("#actions", "1 chosen")
+    owner.page.get_by_role("link", name="History of login").click()
+    owner.sees("h1", "History of vc1/login")
     owner.sees("#operations", "vm-vc1-0 of vc1 renamed to login by ann")
+    assert violations(owner) == []
     owner.open("cluster?name=vc1")
     for name in ("login", "vm-vc1-1"):
         owner.page.check(f"li[data-key={name}] input")
@@ -226,7 +232,7 @@ def test_hundreds_of_nodes_are_found_and_chosen(site: Site, visit: Callable[...,
     owner.sees("#actions", "111 chosen")
     button(owner, "CD drive")
     button(owner, "Attach")
-    owner.sees("#message", "and 106 more.")
+    owner.sees("#message", "nodes of vc9 changed.")
     button(owner, "Power on")
     button(owner, "Start")
     owner.sees("dialog [role=alert]", "111 nodes need as many hosts")
@@ -247,6 +253,54 @@ def test_an_operation_that_fails_is_reported_beside_its_node(site: Site, visit: 
     owner.sees("li[data-key=vc1] .progress", f"not switched on: {reason}")
     assert "vm-container-0-0" not in owner.page.inner_text("body")
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+
+
+def test_a_set_that_runs_in_part_says_why_beside_the_node_that_is_off(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    fault = Answer(1, "", "Error: the host is away")
+    each_attempt = [(("start", "host", "vm", "vm-vc1-0"), lambda: fault)] * 1000
+    site.simulator.faults += each_attempt
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    for name in ("vm-vc1-0", "vm-vc1-1"):
+        owner.page.check(f"li[data-key={name}] input")
+    button(owner, "Power on")
+    button(owner, "Start")
+    owner.sees("#message", "of vc1 started in part, asked for by ann: 1 of 2 nodes did not start")
+    owner.sees("li[data-key=vm-vc1-0] .progress .bad", "not switched on: the site could not do this")
+    owner.sees("li[data-key=vm-vc1-1] .power", "on")
+    assert owner.page.locator("li[data-key=vm-vc1-1] .bad").count() == 0
+    site.simulator.faults.clear()
+    owner.page.uncheck("li[data-key=vm-vc1-1] input")
+    button(owner, "Power on")
+    owner.sees("#message", "vm-vc1-0 of vc1 switched on.")
+    assert owner.page.locator("li[data-key=vm-vc1-0] .bad").count() == 0
+    owner.page.locator("#sets a").click()
+    owner.sees("#sets", "some nodes failed: the page of vc1 says why")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.page.get_by_role("button", name="End set").first.click()
+    owner.sees("dialog", "vm-vc1-0, vm-vc1-1: shut down")
+    owner.confirm()
+    owner.sees("#message", "of vc1 has ended: it is cancelled.")
+    assert owner.harms() == []
+
+
+def test_what_waits_says_for_what(site: Site, visit: Callable[..., Visit]) -> None:
+    """A system that does not shut down holds up a power-off for as long as it is given."""
+    frontend = site.simulator.guests["vc1"]
+    frontend.state, frontend.is_deaf = "active", True
+    owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    owner.sees("li[data-key=vc1] .power", "on")
+    owner.page.check("li[data-key=vc1] input")
+    button(owner, "Shut down")
+    owner.sees("li[data-key=vc1] .progress", "is being shut down")
+    button(owner, "Power off")
+    owner.confirm()
+    owner.sees("li[data-key=vc1] .progress", "will be switched off")
+    owner.sees("li[data-key=vc1] .progress", "it is being shut down first")
+    frontend.state = "nostate"
+    owner.sees("#message", "vc1 switched off")
+    assert owner.harms() == []
 
 
 def test_a_cluster_of_others_is_not_there(site: Site, visit: Callable[..., Visit]) -> None:

@@ -56,6 +56,12 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#sets", "None.")
     owner.sees("#allocations", "10 h charged")
     owner.sees("#allocations", "30 h left of 40")
+    owner.sees("#charges", "10 node hours")
+    owner.sees("#charges", "1 set of vc1")
+    owner.page.get_by_role("button", name="Earlier month").click()
+    owner.sees("#charges", "No set ended in it.")
+    owner.page.get_by_role("button", name="Later month").click()
+    owner.sees("#charges", "10 node hours")
     with site.pool.transaction() as session:
         identity.add_allocation(session, "alp2")
         (number,) = session.row("SELECT id FROM cluster WHERE name = 'vc2'") or (0,)
@@ -69,6 +75,8 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#sets > li:nth-child(1):last-child", "running")
     owner.sees("#sets", "of 4h remain")
     owner.sees("#allocations", "12 h reserved")
+    owner.sees("#sets", "vm-vc1-0, vm-vc1-1, vm-vc1-2")
+    owner.sees("#sets", "whole walltime: 12 node hours")
     owner.sees("#allocations", "18 h left of 40")
     check_page(owner, "computesets")
     owner.page.get_by_role("button", name="at once").click()
@@ -94,6 +102,16 @@ def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
         identity.set_limits(session, number, {"image_bytes": 1 << 20})
     owner = visit().open("images").sign_in(token)
     owner.sees("#images", "There are none.")
+    for name, content, wrong in (
+        ("holiday.jpg", b"no image", "holiday.jpg is no ISO image; nothing was sent"),
+        ("empty.iso", b"", "empty.iso is empty"),
+        ("De bian.iso", bytes(0x8000) + b"\x01CD001", "Rename the file"),
+    ):
+        file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+        owner.page.set_input_files("#name", file)
+        owner.page.get_by_role("button", name="Upload", exact=True).click()
+        owner.sees("#name-wrong", wrong)
+    assert owner.page.inner_text("#message") == "" and owner.harms() == []
     owner.page.set_input_files("#name", image)
     owner.page.get_by_role("button", name="Upload", exact=True).click()
     owner.sees("#name-wrong", "delete images, or ask the site")

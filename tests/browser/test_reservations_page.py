@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.browser.conftest import Visit, token_of
-from tests.browser.test_owners_pages import ask, check_page
+from tests.browser.test_owners_pages import check_page
 from tests.system.comet.conftest import Site
 
 pytestmark = [pytest.mark.browser]
@@ -24,15 +24,32 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
         for name, is_available in (("UCSD", True), ("NCHC", False)):
             columns = {"name": name, "cpus": 64, "memory_gb": 192, "is_available": is_available}
             session.insert("reservation_site", columns)
-    begin = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=7)
-    times = {"begin": begin.isoformat(), "end": (begin + timedelta(hours=8)).isoformat()}
-    body = {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY}
+    day = (datetime.now(UTC) + timedelta(days=7)).date()
     owner = visit().open("reservations").sign_in(token)
     owner.sees("#mine", "None that has not ended.")
     owner.sees("#sites", "It cannot be reserved at present.")
     assert owner.page.locator("td", has_text="48 CPUs").count() == 0
-    assert ask(site, token, "POST", "reservation", body) == 201
     owner.page.get_by_role("button", name="Later week").click()
+    owner.page.get_by_role("button", name="Reserve UCSD").click()
+    values = {
+        "Cluster image": "dock6",
+        "From": f"{day}T10:00",
+        "To": f"{day}T18:00",
+        "CPUs": "65",
+        "GB of memory": "4",
+    }
+    for label, value in {**values, "public SSH key": "none"}.items():
+        owner.page.get_by_label(label).fill(value)
+    reserve = owner.page.locator("dialog").get_by_role("button", name="Reserve")
+    reserve.click()
+    owner.sees("#public_key-wrong", "one line")
+    check_page(owner)
+    owner.page.get_by_label("public SSH key").fill(KEY)
+    reserve.click()
+    owner.sees("dialog [role=alert]", "choose another time, or less")
+    owner.page.get_by_label("CPUs").fill("16")
+    reserve.click()
+    owner.sees("#message", "UCSD is reserved from ")
     owner.sees("section:has-text('UCSD') td[colspan='8']", "48 CPUs 188 GB")
     owner.sees("section:has-text('UCSD') td[colspan='10']", "64 CPUs 192 GB")
     owner.sees("#mine", "dock6 at UCSD")
@@ -41,4 +58,4 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     owner.confirm()
     owner.sees("#mine", "None that has not ended.")
     owner.page.locator("td", has_text="48 CPUs").wait_for(state="detached")
-    assert owner.harms() == []
+    assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []

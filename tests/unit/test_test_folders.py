@@ -16,6 +16,9 @@ LONG_FILES = {
 }
 """Files that are longer still → their lines, which may only shrink."""
 
+OWN_FOLDERS = {Path("lab_machines"), Path("storage/daemons")}
+"""Of unit tests: of `lab/machines`, and of both daemons of image storage together."""
+
 
 def above(found: dict[str, int], known: dict[str, int], maximum: int) -> list[str]:
     """What is above the maximum and not known, or has grown, or is known and needs it no more."""
@@ -39,6 +42,13 @@ def test_no_folder_is_full() -> None:
         for folder in folders
     }
     assert above(found, {}, MAX_FILES) == []
+
+
+def test_unit_tests_are_in_the_folders_of_their_sources() -> None:
+    top = TESTS / "unit"
+    folders = {path.parent.relative_to(top) for path in top.rglob("test_*.py")} - {Path(), *OWN_FOLDERS}
+    sources = [TESTS.parent / name for name in ("src/rocks", "src", "roll", ".")]
+    assert [one for one in sorted(folders) if not any((source / one).is_dir() for source in sources)] == []
 
 
 def test_what_is_above_would_be_found() -> None:

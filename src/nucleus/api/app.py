@@ -25,12 +25,13 @@ from nucleus.api import (
     pages,
     reservations,
     sign_in,
+    tokens,
     users,
 )
 from nucleus.api.authentication import Authenticator, has_token
-from nucleus.api.fragments import Fragments
-from nucleus.api.frame import BASE, Frame
+from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.metrics import Metrics
+from nucleus.api.middleware import BASE, Middleware
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify
@@ -55,6 +56,7 @@ _ROUTERS = (
     computesets,
     reservations,
     users,
+    tokens,
     image_uploads,
     images,
     operations,
@@ -141,7 +143,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
-    application.state.fragments = Fragments()
+    application.state.cached_clusters = CachedClusters()
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:
         application.include_router(module.router)
@@ -150,7 +152,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application.add_exception_handler(RequestValidationError, _answer_invalid)
     application.add_exception_handler(HTTPException, _answer_http)
     application.add_middleware(Quick, routes=clusters.quick_routes())
-    application.add_middleware(Frame, metrics=metrics, has_proxy=bool(configuration.listen.socket))
+    application.add_middleware(Middleware, metrics=metrics, has_proxy=bool(configuration.listen.socket))
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     return application
 

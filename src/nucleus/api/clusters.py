@@ -35,7 +35,7 @@ from nucleus.states import is_image_free
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.api.fragments import Fragments
+    from nucleus.api.cached_clusters import CachedClusters
     from nucleus.records import Cluster, Node
 
 router = APIRouter()
@@ -49,9 +49,9 @@ Fields = Annotated[str | None, Query(max_length=1024, description=_FIELDS)]
 Filter = Annotated[str | None, Query(max_length=128)]
 
 
-def fragments_of(call: Call) -> Fragments:
+def cached_of(call: Call) -> CachedClusters:
     """The texts of this application."""
-    found: Fragments = call.request.app.state.fragments
+    found: CachedClusters = call.request.app.state.cached_clusters
     return found
 
 
@@ -93,7 +93,7 @@ def list_clusters(
     headers |= _headers(freshness)
     if is_unchanged(call.request, etag):
         return not_modified(etag, headers)
-    texts = fragments_of(call).texts(question.session, question.scope, asked)
+    texts = cached_of(call).texts(question.session, question.scope, asked)
     body: bytes | str = b"[" + b",".join(texts) + b"]"
     if fields:
         body = dumps(chosen(json.loads(body), fields))
@@ -108,7 +108,7 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
     headers = _headers([freshness])
     if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, headers)
-    text: bytes | str = fragments_of(call).texts(question.session, question.scope, [(cluster, freshness)])[0]
+    text: bytes | str = cached_of(call).texts(question.session, question.scope, [(cluster, freshness)])[0]
     if pick is not None or fields:
         content = json.loads(text)
         text = dumps(chosen(content if pick is None else pick(content), fields))

@@ -248,7 +248,9 @@ def _walltime(call: Call, body: models.NewComputeset) -> int:
     batch = call.service.configuration.batch
     minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
     if not 1 <= minutes <= batch.most_walltime_minutes:
-        allowed = f"1 to {batch.most_walltime_minutes} minutes ({batch.most_walltime_minutes / 60:g} h)"
+        days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
+        longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"
+        allowed = f"1 to {batch.most_walltime_minutes} minutes ({longest})"
         raise invalid(
             f"a walltime of {minutes} minutes is not possible here: it may be {allowed}",
             [("#/walltime_mins", allowed)],

@@ -70,7 +70,7 @@ class ReservedInterval(Answer):
     begin: Moment
     end: Moment
     state: str = Field(description="waiting, starting, running, stopping, stopped, cancelled or failed")
-    reason: str | None
+    reason: str | None = Field(description="why it has ended, or, while it starts, why it has no hosts yet")
     cluster: str | None = Field(description="the virtual cluster")
     address: str | None = Field(description="of its frontend")
 
@@ -195,7 +195,10 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
     """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
     demand_acknowledgement(change.call)
     if not _KEY.fullmatch(body.public_key.strip()):
-        raise invalid("public_key is no SSH key in one line; send what a file such as id_ed25519.pub has")
+        raise invalid(
+            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
+            [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
+        )
     batch, now = change.call.service.configuration.batch, change.call.now
     spans = spans_of(Span(body.begin, body.end), body.repeat, body.until, now, batch.most_walltime_minutes)
     place = records.find_site(change.session, body.site)

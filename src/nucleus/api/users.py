@@ -1,26 +1,22 @@
-"""Users, projects and tokens: rows 29 to 32 of Table 1 (`routes.route`), and the ways in of its clients."""
+"""Users and projects: rows 29 to 32 of Table 1 (`routes.route`)."""
 
 from __future__ import annotations
 
-import html
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
-from fastapi import Request as HttpRequest
+from fastapi import APIRouter, Query
 from pydantic import Field
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from nucleus.api import credentials, models
-from nucleus.api.authentication import missing_scope, store_token
+from nucleus.api import models
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.limits import demand_few_tokens
-from nucleus.api.problems import Problem, Remedy, invalid
-from nucleus.api.representations import Json, text_of, token_json, user_json
+from nucleus.api.problems import Problem, invalid
+from nucleus.api.representations import Json, text_of, user_json
 from nucleus.api.reservations import Time
 from nucleus.api.responsibility import responsibility
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
+from nucleus.api.service import Call, Change, Reading
 from nucleus.mirror import identity, status
 
 router = APIRouter()
@@ -167,153 +163,3 @@ def put_acknowledgement(change: Change, body: models.Acknowledged) -> Response:
     identity.acknowledge(change.session, change.caller.user.id)
     change.note(change.caller.actor, after=body.version)
     return json_answer({**content, "acknowledged_at": text_of(change.call.now)})
-
-
-@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[models.Token])
-@reads
-def list_tokens(question: Reading) -> Response:
-    """Without their secrets."""
-    user = question.call.caller.user
-    found = identity.tokens_of(question.session, user.id)
-    return conditional_json(question.call.request, [token_json(one, user.projects) for one in found])
-
-
-@route(router, "POST /v1/token", "create_token", "Make a token", models.TokenWithSecret, status_code=201)
-@changes("read", "create_token")
-def create_token(change: Change, body: models.NewToken) -> Response:
-    """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
-
-    Without `scopes` it has those of every day that the credentials have.
-    """
-    call = change.call
-    excess = [scope for scope in body.scopes if scope not in call.scope.scopes]
-    if excess and "scopes" in body.model_fields_set:
-        raise missing_scope(call.caller, excess[0])
-    scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
-    expires, limited_by = _expiry(call, body.days)
-    projects = _own_projects(call, body.projects)
-    demand_few_tokens(change.session, call.caller.user.id)
-    token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, body.note)
-    change.note(token.id, after=" ".join(token.scopes))
-    content = {
-        **token_json(token, call.caller.user.projects),
-        "token": new.text,
-        "limited_by": limited_by,
-        "most_days": call.service.configuration.authentication.most_token_days,
-    }
-    return json_answer(content, 201, {"Cache-Control": "no-store"})
-
-
-def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
-    if names is None:
-        is_whole = call.scope.projects == call.caller.user.projects.keys()
-        return None if is_whole else tuple(sorted(call.scope.projects))
-    own = call.caller.projects
-    for name in names:
-        if name not in own:
-            raise invalid(f"you are in no project {name[:64]!r}", remedy=Remedy("list-projects"))
-    return tuple(own[name] for name in names)
-
-
-def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
-    """When a token ends that was asked for so many days, and what made that earlier: site, credentials or nothing."""
-    most = call.service.configuration.authentication.most_token_days
-    expires = call.now + timedelta(days=min(days, most))
-    if call.caller.expires is not None and call.caller.expires < expires:
-        return call.caller.expires, "credentials"
-    return expires, "site" if days > most else None
-
-
-@route(router, "DELETE /v1/token/{id}", "revoke_token", "Revoke a token", status_code=204)
-@changes("read", "revoke_token")
-def revoke_token(change: Change, id: Annotated[str, Path(max_length=64)]) -> Response:
-    """At once, for every request that comes from now on."""
-    if not identity.revoke_token(change.session, id, change.caller.user.id):
-        detail = f"there is no usable token {id!r} of yours"
-        raise Problem("unknown-token", detail, remedy=Remedy("list-tokens"))
-    change.note(id)
-    return no_content()
-
-
-@route(
-    router,
-    "GET /getkey",
-    "getkey",
-    "The key of the published client",
-    models.SignatureKey,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
-)
-def get_key(call: Known) -> Response:
-    """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one."""
-    _demand_switch(call.service.configuration.authentication.signatures)
-    if call.caller.method != "basic":
-        raise Problem(
-            "not-authenticated",
-            "the key is visible for a user name and a password only",
-            headers={"WWW-Authenticate": 'Basic realm="nucleus", charset="UTF-8"'},
-        )
-    accept = call.request.headers.get("accept", "*/*")
-    as_page = "text/html" in accept
-    if not as_page and "json" not in accept and "*/*" not in accept:
-        raise Problem(
-            "wrong-media-type", "the key comes as application/json or text/html; accept one of them"
-        )
-
-    def act(change: Change) -> Response:
-        user = change.caller.user
-        secret = credentials.new_signature_secret()
-        sealed = credentials.seal(secret, call.service.authenticator.sealing_key())
-        key_name = user.email or user.username
-        identity.store_signature_key(change.session, key_name, user.id, sealed)
-        change.note(key_name)
-        headers = {"Cache-Control": "no-store"}
-        if as_page:
-            rows = f"<dt>key_name<dd>{html.escape(key_name)}<dt>key<dd>{secret}"
-            text = f"<!doctype html><title>Key</title><dl>{rows}</dl>"
-            return HTMLResponse(text, 200, headers)
-        return json_answer({"key_name": key_name, "key": secret}, 200, headers)
-
-    return changing(call, "read", "getkey", act)
-
-
-def _demand_switch(is_on: bool) -> None:
-    if not is_on:
-        raise Problem("not-found", "this site does not offer this; make a token with `comet init`")
-
-
-@route(router, "POST /rest-auth/login", "login", "A token for a password", models.Key)
-def log_in(request: HttpRequest, body: models.Login) -> Response:
-    """For the published client. The token lasts a day."""
-    service = service_of(request)
-    _demand_switch(service.configuration.authentication.login)
-    sent = credentials.SentPassword(body.username, body.password)
-    caller = service.authenticator.log_in(request, sent)
-    call = Call(request, service, caller, has_password=True)
-
-    def act(change: Change) -> Response:
-        expires = call.now + timedelta(days=1)
-        if caller.expires is not None:
-            expires = min(expires, caller.expires)
-        projects = None if caller.token_id is None else tuple(sorted(caller.scope.projects))
-        demand_few_tokens(change.session, caller.user.id)
-        token, new = store_token(
-            change.session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
-        )
-        change.note(token.id)
-        return json_answer({"key": new.text}, 200, {"Cache-Control": "no-store"})
-
-    return changing(call, "read", "login", act)
-
-
-@route(router, "POST /rest-auth/logout", "logout", "Revoke the token of the request")
-def log_out(call: Known) -> Response:
-    """For the published client."""
-    _demand_switch(call.service.configuration.authentication.login)
-
-    def act(change: Change) -> Response:
-        if call.caller.token_id is not None:
-            identity.revoke_token(change.session, call.caller.token_id, call.caller.user.id)
-            change.note(call.caller.token_id)
-        return json_answer({"detail": "You are logged out."})
-
-    return changing(call, "read", "logout", act)

@@ -143,7 +143,7 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
     application = create_application(configuration, pool, executor)
     stop = threading.Event()
     preparing = threading.Thread(
-        target=application.state.fragments.prepare, args=(pool, stop), name="prepare"
+        target=application.state.cached_clusters.prepare, args=(pool, stop), name="prepare"
     )
     preparing.start()
     listen = configuration.listen
@@ -154,7 +154,7 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
         application,
         **certificate,
         http=Connection,
-        proxy_headers=False,  # Frame takes them where only a proxy can connect
+        proxy_headers=False,  # the middleware takes them where only a proxy can connect
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         access_log=False,
         log_config=None,

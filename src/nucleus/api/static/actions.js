@@ -2,7 +2,7 @@
 
 import { element, put, say, some } from './page.js';
 import { ask, askOfMany, path, Refusal, SignedOut } from './requests.js';
-import { walltimeMinutes } from './durations.js';
+import { costText, walltimeMinutes } from './durations.js';
 import { question } from './question.js';
 import { pathOf, unchanged } from './nodes.js';
 
@@ -106,11 +106,14 @@ export class Actions {
   }
 
   startSet(computes) {
+    const cost = element('p', { class: 'soft', role: 'status' });
+    const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off', oninput: () => put(cost, costText(computes.length, walltime.value)) });
+    walltime.dispatchEvent(new Event('input'));
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
     question({
-      title: `Start a computeset of ${some(computes)}`, action: 'Start',
+      title: `Start a computeset of ${some(computes)}`, text: cost, action: 'Start',
       fields: [
-        { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: element('input', { value: '2d', maxlength: 8, autocomplete: 'off' }) },
+        { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime },
         { name: 'allocation', label: 'Allocation', input: select },
       ],
       act: async (values) => {
@@ -129,6 +132,7 @@ export class Actions {
       act: async (values) => {
         await ask('POST', pathOf(this.cluster, node, 'rename'), values);
         say(`${node.name} is called ${values.name} now.`);
+        if (this.chosen.delete(node.name)) this.chosen.add(values.name);
         this.changed();
       },
     });
@@ -151,7 +155,7 @@ export class Actions {
     const select = element('select', {}, ...[...this.images.map((one) => [one, one]), ['', '(none: take it out)']].map(([value, text]) => element('option', { value }, text)));
     question({
       title: `CD drive of ${some(targets.map((node) => node.name))}`, action: 'Attach',
-      text: this.images.length ? 'From the next power-on.' : 'There are no images: the page Images uploads one.',
+      text: this.images.length ? 'A node that is on has it after it was shut down and powered on; a reboot does not change it.' : 'There are no images: the page Images uploads one.',
       fields: [{ name: 'iso_name', label: 'Image', input: select }],
       act: async (values) => { this.each('CD drive', targets, (node) => askOfMany('PUT', pathOf(this.cluster, node, 'attach_iso'), values)); },
     });

@@ -4,7 +4,7 @@ import { element, fillList, follow, put, say, soon, start, time } from './page.j
 import { ask, path, Refusal, SignedOut } from './requests.js';
 import { Actions } from './actions.js';
 import { fillNode, unchanged } from './nodes.js';
-import { operationText } from './operations.js';
+import { doneText, foldOperations, isLiving, operationText, targetText } from './operations.js';
 import { question } from './question.js';
 import { describe, nodesOf, picture, setsText } from './picture.js';
 
@@ -13,8 +13,11 @@ const name = new URLSearchParams(location.search).get('name') ?? '';
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const MANY = 24; // from here on, a list of its own height, and a field that finds nodes in it
 const chosen = new Set();
-const asked = new Set(); // operations of this visit: one that fails stays beside its node
-const operations = new Map(); // node, or number of a set → the newest operation that is under way, or that failed in this visit
+const asked = new Map(); // operation of this visit → whether its end was reported; one that fails stays beside its node
+const operations = new Map(); // node, or number of a set → its newest operation, when that is under way or failed; else null
+const before = new Map(); // node → the operation for which its newest one waits
+const switched = new Map(); // node → the newest operation that switched it on or off
+const IS_ON = { poweron: true, start_member: true, poweroff: false, shutdown: false, poweroff_member: false, shutdown_member: false };
 let rights = [];
 let cluster = null;
 let actions = null;
@@ -38,7 +41,7 @@ function draw() {
   const visible = nodes.filter((node) => node.name.toLowerCase().includes(part));
   put(byId('found'), `${visible.length} of ${nodes.length}`);
   fillList(byId('nodes'), visible, (node) => node.name, (row, node, isNew) => fillNode(row, isNew, {
-    cluster, node, operation: operations.get(node.name) ?? operations.get(node.active_computeset), isChosen: chosen.has(node.name), isChoosable: actions.isAny, mayOpen: rights.includes('console'),
+    cluster, node, operation: operationOf(node), before: before.get(node.name), switched: switchedOf(node), isChosen: chosen.has(node.name), isChoosable: actions.isAny, mayOpen: rights.includes('console'),
     choose: (isChosen) => {
       if (isChosen) chosen.add(node.name);
       else chosen.delete(node.name);
@@ -51,9 +54,24 @@ function draw() {
 
 const targetOf = (operation) => operation.node ?? operation.computeset;
 
+// What is beside a node: what is done to it, or to its set; a failure to start it while it is off, and in that set.
+function operationOf(node) {
+  const [own, whole] = [operations.get(node.name), operations.get(node.active_computeset)];
+  if (isLiving(own)) return own;
+  if (isLiving(whole)) return whole.kind === 'start_set' && node.power === 'on' ? null : whole;
+  if (own === undefined) return node.power === 'on' ? null : whole;
+  return own?.kind === 'start_member' && (node.power === 'on' || own.computeset !== node.active_computeset) ? null : own;
+}
+
+// Not when somebody else, or its system, has switched it since.
+function switchedOf(node) {
+  const one = switched.get(node.name);
+  return one && IS_ON[one.kind] === (node.power === 'on') ? one : null;
+}
+
 // What was asked for is beside its node at once; the event of its end comes later.
 function began(operation) {
-  asked.add(operation.id);
+  asked.set(operation.id, false);
   operations.set(targetOf(operation), operation);
   draw();
   readSoon();
@@ -61,14 +79,25 @@ function began(operation) {
 
 async function readOperations() {
   const { content } = await ask('GET', `${path('operation')}?${new URLSearchParams({ target: name, limit: 200 })}`);
-  operations.clear();
-  const failed = [];
+  for (const map of [operations, before, switched]) map.clear();
   for (const one of content) {
-    const isLiving = ['queued', 'running'].includes(one.state);
-    if (!operations.has(targetOf(one))) operations.set(targetOf(one), isLiving || (one.state === 'failed' && asked.has(one.id)) ? one : null);
-    if (!one.node && one.state === 'failed' && asked.delete(one.id)) failed.push(`${operationText([one])}: ${one.error?.detail ?? 'without a reason'}`);
+    const target = targetOf(one);
+    const isShown = isLiving(one) || (one.state === 'failed' && (asked.has(one.id) || one.kind === 'start_member'));
+    if (!operations.has(target)) operations.set(target, isShown ? one : null);
+    else if (isLiving(one) && operations.get(target)?.state === 'queued') before.set(target, one);
+    if (one.state === 'succeeded' && one.kind in IS_ON && !switched.has(one.node)) switched.set(one.node, one);
   }
-  if (failed.length) say(failed.join(', '), 'Failed');
+  reportEnds(content.filter((one) => asked.get(one.id) === false));
+}
+
+// Says what became of what was asked for here: failures of sets at once, since nodes have theirs beside them; successes when all have ended.
+function reportEnds(unreported) {
+  const failed = unreported.filter((one) => !one.node && one.state === 'failed');
+  if (failed.length) say(failed.map((one) => `${operationText([one])}: ${one.error?.detail ?? 'without a reason'}`).join(', '), 'Failed');
+  else if (actions.isAsking || unreported.some(isLiving)) return;
+  const done = foldOperations(unreported.filter((one) => one.state === 'succeeded'));
+  if (!failed.length && done.length) say(`${done.map((group) => `${targetText(group)} ${doneText(group[0])}`).join(', ')}.`);
+  for (const one of unreported) if (!isLiving(one)) asked.set(one.id, true);
 }
 
 async function read() {

@@ -1,8 +1,8 @@
-// The page of computesets: the life of each as a line, and what allocations were charged and have left.
+// The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
-import { element, fillList, fillTexts, follow, say, soon, start, time } from './page.js';
+import { element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './page.js';
 import { ask, path } from './requests.js';
-import { durationText, walltimeText } from './durations.js';
+import { durationText, hoursText as hours, walltimeText } from './durations.js';
 import { line } from './lines.js';
 import { question } from './question.js';
 
@@ -12,6 +12,7 @@ const MINUTE = 60_000;
 const AGAIN = 5000; // no event says that it is known why a set waits
 let rights = [];
 let again = null;
+let month = 0; // whose charges are shown: 0 is this one, -1 the last
 
 // The parts of its life in minutes, and the same in words.
 function lifeOf(one, now = Date.now()) {
@@ -40,9 +41,11 @@ function draw(row, parts, text) {
   else if (!before.isEqualNode(made)) before.replaceWith(made);
 }
 
+const nodesText = (one) => some(one.computes.map((node) => node.name));
+
 function buttons(one) {
   const end = (how, action, text) => {
-    const title = action.replace('End', `End set ${one.id}`);
+    const title = action.replace('End', `End set ${one.id} of ${one.cluster}`);
     const act = async () => {
       await ask('PUT', path('computeset', one.id, how));
       say(`Set ${one.id} will end.`);
@@ -52,28 +55,27 @@ function buttons(one) {
     return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, action);
   };
   return [
-    end('shutdown', 'End', 'Its nodes are shut down.'),
-    end('poweroff', 'End at once', 'Its nodes are powered off. What their systems have not written to disk is lost.'),
+    end('shutdown', 'End', `${nodesText(one)}: shut down, and powered off when that takes too long.`),
+    end('poweroff', 'End at once', `${nodesText(one)}: powered off at once. What their systems have not written to disk is lost.`),
   ];
 }
 
 async function readSets() {
   const { content } = await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`);
   fillList(byId('sets'), content, (one) => one.id, (row, one, isNew) => {
-    if (isNew) row.append(...buttons(one));
+    if (isNew) row.append(element('div', { class: 'end' }, element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one)));
+    row.querySelector('button').hidden ||= one.state === 'ending'; // it is asked for already
     const life = lifeOf(one);
     fillTexts(row, [
-      ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed` : one.state],
+      ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} nodes`],
-      ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', life.text],
+      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', `whole walltime: ${hours(one.nodes_total * one.walltime_mins)} node hours`], ['soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
   clearTimeout(again);
   if (content.some((one) => !one.start_time && !one.waiting)) again = setTimeout(readSoon, AGAIN);
 }
-
-const hours = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
 
 async function readAllocations() {
   const { content } = await ask('GET', path('project'));
@@ -83,18 +85,41 @@ async function readAllocations() {
     const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that have not ended`,
       left === null ? 'no limit' : `${hours(left)} h left of ${one.limited_by ? `the limit of ${one.limited_by}` : hours(one.limit_minutes)}`];
     fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => ['', text])]);
-    draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left ?? 0]], `${one.name}: ${texts.join(', ')}`);
+    if (left !== null) draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left]], `${one.name}: ${texts.join(', ')}`);
   }, 'Your clusters have none. Ask your site for one.');
+}
+
+async function readCharges() {
+  const now = new Date();
+  const [begin, end] = [month, month + 1].map((each) => new Date(now.getFullYear(), now.getMonth() + each));
+  const { content } = await ask('GET', `${path('usage')}?${new URLSearchParams({ from: begin.toISOString(), to: end.toISOString() })}`);
+  const named = new Date(Date.UTC(begin.getFullYear(), begin.getMonth()));
+  put(byId('month'), named.toLocaleDateString([], { month: 'long', year: 'numeric', timeZone: 'UTC' }));
+  byId('later').disabled = month === 0;
+  fillList(byId('charges'), content, (one) => [one.allocation, one.project, one.user, one.cluster].join('/'), (row, one) => fillTexts(row, [
+    ['', one.allocation], ['', `${hours(one.charged_seconds / 60)} node hours`], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
+  ]), 'No set ended in it.');
 }
 
 const readSoon = soon(async () => {
   await readSets();
   await readAllocations();
+  await readCharges();
 });
+for (const [id, step] of [['earlier', -1], ['later', 1]]) {
+  byId(id).addEventListener('click', () => {
+    month += step;
+    readSoon();
+  });
+}
 let timer = null;
 
 start((user, { scopes }) => {
   rights = scopes;
-  follow(['set.state', 'set.ready'], readSoon);
+  follow(['set.state', 'set.ready'], (type, { target, cluster, new: state }) => {
+    if (state === 'failed') say(`set ${target} of ${cluster}`, 'Failed');
+    else if (['completed', 'cancelled'].includes(state)) say(`Set ${target} of ${cluster} has ended: it is ${state}.`);
+    readSoon();
+  });
   timer ??= setInterval(readSoon, MINUTE);
 });

@@ -11,11 +11,25 @@ export function walltimeText(minutes) {
   return `${minutes / length}${unit}`;
 }
 
+// The minutes of what somebody typed; null when it is no walltime.
+function minutesOf(text) {
+  const [, count, unit] = /^([1-9][0-9]{0,6}) ?([mhdw])$/.exec(text.trim().toLowerCase()) ?? [];
+  return count ? Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST) : null;
+}
+
 // The minutes of a walltime that somebody typed in a field of this name.
 export function walltimeMinutes(text, field) {
-  const [, count, unit] = /^([1-9][0-9]{0,6})([mhdw])$/.exec(text.trim()) ?? [];
-  if (!count) throw new Refusal('The walltime is not understood', 'Refused', false, [{ pointer: `#/${field}`, detail: 'A number with m, h, d or w: for example 6h' }]);
-  return Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST);
+  const minutes = minutesOf(text);
+  if (minutes === null) throw new Refusal('The walltime is not understood', 'Refused', false, [{ pointer: `#/${field}`, detail: 'A number with m, h, d or w: for example 6h' }]);
+  return minutes;
+}
+
+export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
+
+// What so many nodes are charged for a walltime that somebody types.
+export function costText(nodes, text) {
+  const minutes = minutesOf(text);
+  return minutes === null ? '' : `The whole walltime is charged with ${hoursText(nodes * minutes)} node hours.`;
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.

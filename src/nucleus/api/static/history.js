@@ -1,11 +1,12 @@
 // The page of history: what was asked for and what became of it, a page at a time.
 
-import { attempt, element, fillList, fillTexts, follow, say, soon, start } from './page.js';
+import { attempt, element, fillList, fillTexts, follow, put, say, soon, start } from './page.js';
 import { ask, path } from './requests.js';
 import { foldOperations, operationTexts, targetText } from './operations.js';
 
 const byId = (id) => document.getElementById(id);
 const PER_PAGE = 50;
+const target = new URLSearchParams(location.search).get('target'); // CLUSTER or CLUSTER/NODE; null: everything
 let rights = [];
 let count = PER_PAGE;
 
@@ -29,7 +30,7 @@ function fill(row, group, isNew) {
 // As many as are visible, and the newest before them.
 async function read() {
   const found = [];
-  let next = `${path('operation')}?limit=${PER_PAGE}`;
+  let next = `${path('operation')}?${new URLSearchParams({ limit: PER_PAGE, ...(target && { target }) })}`;
   while (next !== null && found.length < count) {
     const answer = await ask('GET', next);
     found.push(...answer.content);
@@ -44,6 +45,11 @@ byId('more').addEventListener('click', () => {
   count += PER_PAGE;
   readSoon();
 });
+if (target) {
+  put(document.querySelector('h1'), `History of ${target}`);
+  document.title = `History of ${target} · Nucleus`;
+  byId('all').hidden = false;
+}
 start((user, { scopes }) => {
   rights = scopes;
   follow(['operation.state'], readSoon);

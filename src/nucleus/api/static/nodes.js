@@ -1,8 +1,8 @@
 // A row of the list of nodes: what the node has, what is being done with it, and its consoles.
 
-import { attempt, element, fillTexts, some } from './page.js';
+import { attempt, element, fillTexts, some, time } from './page.js';
 import { ask, askOfMany, path, Refusal } from './requests.js';
-import { progressTexts } from './operations.js';
+import { byText, doneText, progressTexts } from './operations.js';
 import { diskOf, nodesOf, setText } from './picture.js';
 import { showScreen } from './screens.js';
 
@@ -51,12 +51,20 @@ export function unchanged(known, readAgain, names = null) {
   } };
 }
 
+const SHORT = { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' };
 const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean).join(', ');
 
 function sizeOf(node) {
   const memory = node.memory >= 1024 ? `${+(node.memory / 1024).toFixed(1)} GiB` : `${node.memory} MiB`;
   return [node.cpus && `${node.cpus} CPU${node.cpus === 1 ? '' : 's'}`, node.memory && `${memory} memory`, node.disksize && `${node.disksize} GiB disk`]
     .filter(Boolean).join(', ');
+}
+
+// A machine that is on keeps what it had in its drive when it was switched on.
+function driveText(node) {
+  const kept = node.iso_active && node.iso_active !== node.iso && node.power !== 'off' ? `CD ${node.iso_active} until it is off` : '';
+  const next = node.iso ? `CD ${node.iso}${node.iso === node.iso_active ? '' : ' from the next power-on'}` : '';
+  return [kept, next].filter(Boolean).join(', then ');
 }
 
 function newRow(row, { cluster, node, choose }) {
@@ -68,23 +76,24 @@ function newRow(row, { cluster, node, choose }) {
   row.append(
     element('label', {}, box, node.name), element('img', { class: 'screen', alt: `Screen of ${node.name}`, hidden: true }),
     element('div', { class: 'what' }, element('p', { class: 'about' }), element('p', { class: 'progress', role: 'status' })),
-    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial')),
+    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial'),
+      element('a', { href: `history?${new URLSearchParams({ target: `${cluster.name}/${node.name}` })}`, 'aria-label': `History of ${node.name}` }, 'History')),
   );
 }
 
 export function fillNode(row, isNew, shown) {
   if (isNew) newRow(row, shown);
-  const { node, operation } = shown;
+  const { node, operation, switched } = shown;
   row.querySelector('input').hidden = !shown.isChoosable;
   row.querySelector('input').checked = shown.isChosen;
-  row.querySelector('.end').hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
+  for (const one of row.querySelectorAll('.end > button')) one.hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
   if (shown.mayOpen) showScreen(row, node, `../${pathOf(shown.cluster, node, 'console', 'screen')}`);
   const disk = diskOf(node);
   fillTexts(row.querySelector('.about'), [
     [`power ${node.power}`, node.power === 'off' && node.state === 'nostate-error' ? 'off, never started' : node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
     ['soft', node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : ''],
-    ['soft', node.iso ? `CD ${node.iso}${node.iso === node.iso_active ? '' : ' (from the next power-on)'}` : ''],
+    ['soft', driveText(node)], ['soft', switched ? `${doneText(switched)}${byText(switched)}, ${time(switched.ended, SHORT)}` : ''],
     ['warn', node.admin_disabled ? 'disabled by an operator' : ''],
   ]);
-  fillTexts(row.querySelector('.progress'), operation ? progressTexts(operation) : []);
+  fillTexts(row.querySelector('.progress'), operation ? progressTexts(operation, shown.before) : []);
 }

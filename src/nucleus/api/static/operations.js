@@ -9,7 +9,10 @@ const DONE = {
   start_set: 'started', end_set: 'ended', reset_set: 'reset', reboot_set: 'asked to reboot',
   attach_iso: 'changed', destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
+const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
 const SEVERAL = 3; // more names than these are counted
+
+export const isLiving = (one) => ['queued', 'running'].includes(one?.state);
 
 // What an operation is about, without its node: those that differ in the node alone are one line.
 function setOrCluster(one) {
@@ -32,25 +35,27 @@ export function targetText(operations) {
 export function doneText(one) {
   const names = one.kind === 'rename' ? Object.values(one.result.names) : [];
   const done = `${DONE[one.kind] ?? one.kind.replaceAll('_', ' ')}${names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : ''}`;
-  return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
+  return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: one.kind === 'start_set' && one.error?.code === PARTLY ? `${done} in part` : `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
 }
+
+export const byText = (one) => (one.actor === 'nucleus' ? '' : ` by ${one.actor}`);
 
 // `n0 of vc1 switched off by ann`; before its end, and without success, what was asked for.
 export function operationText(operations) {
   const [one] = operations;
   const text = `${targetText(operations)} ${doneText(one)}`;
-  const by = one.actor === 'nucleus' ? '' : ` by ${one.actor}`;
+  const by = byText(one);
   return one.state === 'succeeded' ? `${text}${by}` : `${text}${by && `, asked for${by}`}`;
 }
 
-const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} steps done` : '');
+const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} step${one.progress.length === 1 ? '' : 's'} done` : '');
 
-// The texts beside a node that the operation, or that of its set, is about.
-export function progressTexts(one) {
+// The texts beside a node that the operation, or that of its set, is about; `before`: the one for which it waits.
+export function progressTexts(one, before) {
   const whole = one.kind === 'attach_iso' ? 'CD drive ' : one.node ? '' : one.computeset ? `set ${one.computeset} ` : 'its cluster ';
   const isFailed = one.state === 'failed';
   const reason = isFailed && one.error?.detail ? `: ${one.error.detail}` : '';
-  return [[isFailed ? 'bad' : 'soft', `${whole}${doneText(one)}${reason}`], ['soft', stepsText(one)]];
+  return [[isFailed ? 'bad' : 'soft', `${whole}${doneText(one)}${reason}`], ['soft', before ? `it ${doneText(before)} first` : stepsText(one)]];
 }
 
 // The texts of a row, of one operation or of several that differ in their node alone; the newest first.

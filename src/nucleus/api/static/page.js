@@ -13,7 +13,7 @@ export function element(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, '');
     else if (value !== false && value !== null) made.setAttribute(key, value);
   }
-  made.append(...children.filter((one) => one !== null && one !== ''));
+  made.append(...children.filter((one) => one !== null && one !== '' && one !== false));
   return made;
 }
 
@@ -54,7 +54,7 @@ export function fillTexts(row, texts) {
   });
 }
 
-export const time = (moment) => (moment ? new Date(moment).toLocaleString([], { timeZoneName: 'short' }) : 'never');
+export const time = (moment, parts = {}) => (moment ? new Date(moment).toLocaleString([], { timeZoneName: 'short', ...parts }) : 'never');
 
 const AGAIN = 5000;
 
@@ -95,6 +95,7 @@ export async function attemptForm(form, act, report = say) {
     if (!(field instanceof HTMLElement) || field.ariaInvalid) continue;
     const id = `${field.id}-wrong`;
     field.after(element('span', { id, class: 'wrong bad' }, detail));
+    report('', ''); // it is beside its field
     field.setAttribute('aria-invalid', 'true');
     field.setAttribute('aria-describedby', id);
   }
@@ -108,6 +109,7 @@ let timer = null;
 let visitor = null;
 
 async function showSignIn() {
+  document.querySelector('dialog')?.close(); // it would cover the form
   events?.close();
   clearTimeout(timer);
   if (!byId('content').hidden) say('Your session has ended. Sign in again.');

@@ -3,7 +3,7 @@
 import { attemptForm, element, put } from './page.js';
 import { SignedOut } from './requests.js';
 
-// `fields`: {name, label, input} each. `act(values)` does it; what is refused stands in the question, which stays open.
+// `text`: an element, when it changes. `fields`: {name, label, input} each. `act(values)` does it; what is refused stands in the question, which stays open.
 export function question({ title, text = '', fields = [], action, isDestructive = false, act }) {
   const refusal = element('p', { class: 'bad', role: 'alert' });
   const go = element('button', { class: isDestructive && 'destructive' }, action);
@@ -19,8 +19,7 @@ export function question({ title, text = '', fields = [], action, isDestructive 
     const error = await attemptForm(form, () => act(Object.fromEntries(new FormData(form))), (message) => put(refusal, message));
     go.disabled = false;
     if (!error || error instanceof SignedOut) dialog.close();
-    else if (error.errors.length) put(refusal, ''); // it is beside its field
-  } }, element('h2', { id: 'question' }, title), text && element('p', {}, text), ...rows, refusal, element('div', { class: 'buttons' }, go, cancel));
+  } }, element('h2', { id: 'question' }, title), text && (text instanceof Element ? text : element('p', {}, text)), ...rows, refusal, element('div', { class: 'buttons' }, go, cancel));
   const dialog = element('dialog', { 'aria-labelledby': 'question', onclose: () => dialog.remove() }, form);
   document.body.append(dialog);
   dialog.showModal();

@@ -30,6 +30,29 @@ function cancelButton(one) {
   return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, 'Cancel');
 }
 
+// Times are in UTC, as those of the table.
+function reserve(site) {
+  const day = dateOf(Math.max(begin, Date.now() + DAY));
+  const number = () => element('input', { type: 'number', min: 1, required: true });
+  const moment = (hour) => element('input', { type: 'datetime-local', required: true, value: `${day}T${hour}:00` });
+  question({
+    title: `Reserve ${site.name}`, text: 'A cluster of your own is made of the image at the begin, and removed at the end.', action: 'Reserve',
+    fields: [
+      { name: 'vc', label: 'Cluster image, as the site calls it', input: element('input', { required: true, maxlength: 40, autocomplete: 'off' }) },
+      { name: 'begin', label: 'From, in UTC', input: moment('09') }, { name: 'end', label: 'To, in UTC', input: moment('17') },
+      { name: 'cpus', label: 'CPUs of all computes', input: number() }, { name: 'memory_gb', label: 'GB of memory', input: number() },
+      { name: 'public_key', label: 'Your public SSH key, in one line', input: element('input', { required: true, maxlength: 4096, autocomplete: 'off' }) },
+    ],
+    act: async (values) => {
+      const [from, to] = [values.begin, values.end].map((text) => new Date(`${text}Z`).toISOString());
+      const body = { ...values, site: site.name, begin: from, end: to, cpus: Number(values.cpus), memory_gb: Number(values.memory_gb) };
+      const { content } = await ask('POST', path('reservation'), body);
+      say(`${site.name} is reserved from ${time(content.intervals[0].begin)} to ${time(content.intervals[0].end)}: reservation ${content.id}.`);
+      readSoon();
+    },
+  });
+}
+
 async function readMine() {
   const { content } = await ask('GET', path('reservation'));
   const living = content.map((one) => ({ ...one, next: one.intervals.filter(({ state }) => LIVING.includes(state)) })).filter(({ next }) => next.length);
@@ -63,7 +86,8 @@ function siteCard(site, index) {
   const table = element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows));
   const title = `site-${index}`;
   return element('section', { class: 'card', 'aria-labelledby': title }, element('h2', { id: title }, site.name),
-    site.available ? null : element('p', { class: 'warn' }, 'It cannot be reserved at present.'),
+    site.available ? rights.includes('computeset') && element('p', {}, element('button', { type: 'button', onclick: () => reserve(site), 'aria-label': `Reserve ${site.name}` }, 'Reserve'))
+      : element('p', { class: 'warn' }, 'It cannot be reserved at present.'),
     element('div', { class: 'week', role: 'group', tabindex: 0, 'aria-labelledby': title }, table));
 }
 

@@ -6,6 +6,18 @@ const PART = 8 * 2 ** 20;
 const AGAIN = 3000;
 const ATTEMPTS = 100; // in a row without a part that arrived
 
+const MARK = { text: 'CD001', begin: 0x8001 }; // of ISO 9660
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$/;
+
+// Refusal of what the service would refuse: its mark only when all has arrived.
+async function check(file) {
+  const found = await file.slice(MARK.begin, MARK.begin + MARK.text.length).text();
+  const wrong = !file.size ? `${file.name} is empty`
+    : found !== MARK.text ? `${file.name} is no ISO image; nothing was sent`
+      : !NAME.test(file.name) ? 'Rename the file: its name must have letters, digits and . _ + - only, and end with .iso' : '';
+  if (wrong) throw new Refusal(wrong, 'Refused', false, [{ pointer: '#/name', detail: wrong }]);
+}
+
 // The name under which this browser remembers an upload of the file.
 const memory = (file, project) => `upload ${project} ${file.name} ${file.size} ${file.lastModified}`;
 
@@ -28,6 +40,7 @@ export class Upload {
   }
 
   async run() {
+    await check(this.file);
     const offset = (await this.resume()) ?? (await this.create());
     await this.sendFrom(offset);
     localStorage.removeItem(memory(this.file, this.project));

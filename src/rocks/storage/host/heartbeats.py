@@ -9,7 +9,7 @@ import threading
 import uuid
 from typing import Dict
 
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 from rocks.storage.life.presence import BEAT_SECONDS
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import HostStore
@@ -17,7 +17,7 @@ from rocks.storage.wire.messages import HOST_NEWS, write_message
 from rocks.storage.wire.queues import nas_queue
 
 
-class Heartbeats(RoundThread):
+class Heartbeats(PeriodicThread):
     """Only to NASes that have asked for it: those of an older release do not know the message."""
 
     def __init__(self, store: HostStore, posted: threading.Event) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Set
 
 from rocks.core.errors import RocksError
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.fleet.host.state_folder import ensure_folder
 from rocks.storage.host.guests import GuestState
@@ -38,7 +38,7 @@ _KIND = RecordKind(
 )
 
 
-class ReleaseWatch(RoundThread):
+class ReleaseWatch(PeriodicThread):
     """One thread that reads the notes; a note is deleted when its message is recorded."""
 
     def __init__(

@@ -12,7 +12,7 @@ from typing import Callable, ContextManager, Dict, NamedTuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.device_mapper.driver import DmDriver
@@ -53,7 +53,7 @@ class _Seen(NamedTuple):
     at: float
 
 
-class TempWriteWatch(RoundThread):
+class TempWriteWatch(PeriodicThread):
     """One thread for all images of the host; no error ends it."""
 
     def __init__(

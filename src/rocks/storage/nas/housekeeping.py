@@ -6,7 +6,7 @@ import logging
 from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from rocks.core.errors import RocksError
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 from rocks.storage.life.image import Image
 from rocks.storage.life.names import parse_snapshot_name
 from rocks.storage.life.retention import Snapshot, expired
@@ -22,7 +22,7 @@ _QUIET_STATES = (UNMAPPED, LOCAL, PULLING)
 _Seen = Tuple[Optional[str], int]
 
 
-class Housekeeping(RoundThread):
+class Housekeeping(PeriodicThread):
     """Checks an image when it has a new base, and once an hour, since retention counts hours and days."""
 
     def __init__(self, engine: Engine, pools: PoolDriver, each_round: Callable[[], None]) -> None:

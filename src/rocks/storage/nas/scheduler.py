@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 from rocks.storage.life import schedule
 from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull, StartSeed
 from rocks.storage.life.image import Image
@@ -18,7 +18,7 @@ _LONGEST_PAUSE_SECONDS = schedule.LONGEST_DELAY_SECONDS + 60
 _LONGEST_WAIT_SECONDS = 8 * 86400
 
 
-class Scheduler(RoundThread):
+class Scheduler(PeriodicThread):
     """One thread that checks all images periodically; no error ends it."""
 
     def __init__(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from rocks.core.errors import IncoherentError
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x02, 0x17, 0x18
 _Element = Tuple[int, bytes]
 
 
-class RevocationWatch(RoundThread):
+class RevocationWatch(PeriodicThread):
     """The open connections of a daemon, each with the serial number of its peer's certificate."""
 
     def __init__(self, authority: Path, check_seconds: float = _CHECK_SECONDS) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import frame, operations
+from nucleus.api import middleware, operations
 from nucleus.api.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
@@ -265,7 +265,7 @@ def test_who_waits_for_operations_keeps_nobody_from_asking(
 ) -> None:
     """More clients wait than the service has threads."""
     monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 100)
-    monkeypatch.setattr(frame, "REQUEST_SECONDS", 120.0)
+    monkeypatch.setattr(middleware, "REQUEST_SECONDS", 120.0)
     path = "/v1/cluster/vc2/frontend/poweron"
     identifier = service.ask("ann", "PUT", path, headers=MODERN).json()["id"]
     headers = {"Authorization": f"Bearer {service.tokens['ann']}"}

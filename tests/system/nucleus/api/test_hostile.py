@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.api.frame import HEADERS
+from nucleus.api.middleware import HEADERS
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool

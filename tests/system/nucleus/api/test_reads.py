@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from nucleus.api.fragments import Fragments
+from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.reference import description
 from nucleus.api.representations import Freshness
 from nucleus.configuration import Configuration, PollSettings
@@ -137,8 +137,8 @@ def test_a_query_that_means_nothing_changes_no_answer(
 
 
 def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) -> None:
-    fragments, stop = Fragments(), threading.Event()
-    thread = threading.Thread(target=fragments.prepare, args=(pool, stop))
+    cached, stop = CachedClusters(), threading.Event()
+    thread = threading.Thread(target=cached.prepare, args=(pool, stop))
     thread.start()
     try:
         for description in ("", "changed"):
@@ -146,8 +146,8 @@ def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) 
             NEWS.give()
             with pool.reading() as session:
                 asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
-            wait_until(lambda asked=asked: len(fragments.ready(one for one, _ in asked)) == 2)  # type: ignore[misc]
-            found = [json.loads(text) for text in fragments.texts(_NoSession(), SYSTEM, asked)]
+            wait_until(lambda asked=asked: len(cached.ready(one for one, _ in asked)) == 2)  # type: ignore[misc]
+            found = [json.loads(text) for text in cached.texts(_NoSession(), SYSTEM, asked)]
             assert [(one["name"], one["description"], one["stale"]) for one in found] == [
                 (name, description, True) for name in ("vc2", "vc3")
             ]

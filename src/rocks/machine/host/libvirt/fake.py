@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, ToolError
@@ -20,7 +20,7 @@ from rocks.core.units import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay
-from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
+from rocks.machine.host.libvirt.fake_documents import key_of, kib_of, replace_lease, with_devices
 
 _FIRST_VNC_PORT = 5900
 
@@ -112,7 +112,7 @@ class FakeDomains:
         """As `DomainDriver.document`."""
         with self._lock:
             domain = self._existing(name)
-            return domain.document if domain.state == "shutoff" else _with_devices(domain.document)
+            return domain.document if domain.state == "shutoff" else with_devices(domain.document)
 
     def start_paused(self, name: str) -> None:
         """As `DomainDriver.start_paused`."""
@@ -227,7 +227,7 @@ class FakeDomains:
             root = self._changed_root(name, "attach a device to")
             memory = root.find("memory")
             if element.tag == "memory" and memory is not None:
-                memory.text = str(_kib(root) + int(element.findtext("target/size", "0")) * KIB_PER_MB)
+                memory.text = str(kib_of(root) + int(element.findtext("target/size", "0")) * KIB_PER_MB)
             root.find("devices").append(element)  # type: ignore[union-attr]
             self._write(name, root)
 
@@ -237,7 +237,7 @@ class FakeDomains:
             root = self._changed_root(name, "detach a device from")
             devices = root.find("devices")
             for one in list(devices if devices is not None and self.guests_release else ()):
-                if _key(one) == _key(ElementTree.fromstring(device)):
+                if key_of(one) == key_of(ElementTree.fromstring(device)):
                     devices.remove(one)  # type: ignore[union-attr]
             self._write(name, root)
 
@@ -252,7 +252,7 @@ class FakeDomains:
             root = self._changed_root(name, "change a device of")
             devices, new = root.find("devices"), ElementTree.fromstring(device)
             for number, one in enumerate(devices if devices is not None else ()):
-                if _key(one) == _key(new):
+                if key_of(one) == key_of(new):
                     devices[number] = new  # type: ignore[index]
             self._write(name, root)
 
@@ -271,14 +271,7 @@ class FakeDomains:
         """As `DomainDriver.set_lease`."""
         with self._step("set_lease"):
             root = self._changed_root(name, "set the lease of")
-            element = ElementTree.fromstring(lease)
-            element.tag = LEASE
-            metadata = root.find("metadata")
-            if metadata is None:
-                metadata = SubElement(root, "metadata")
-            for old in metadata.findall(LEASE):
-                metadata.remove(old)
-            metadata.append(element)
+            replace_lease(root, lease)
             self._write(name, root)
 
     def disk_bytes(self, name: str, path: str) -> int:
@@ -398,22 +391,3 @@ class FakeDomains:
 
     def _change(self, domain: _Domain, **changes: Any) -> None:
         self._domains[domain.document.name] = replace(domain, **changes)
-
-
-def _kib(root: Element) -> int:
-    return int(root.findtext("memory", "0"))
-
-
-def _key(device: Element) -> Tuple[str, str, str]:
-    """What libvirt compares to find a device: its kind, the name of a disk, the MAC address of an interface."""
-    target = device.find("target") if device.tag == "disk" else None
-    return device.tag, mac_of(device), "" if target is None else target.get("dev", "")
-
-
-def _with_devices(document: DomainDocument) -> DomainDocument:
-    root = copy.deepcopy(document.root)
-    for number, interface in enumerate(root.iterfind("devices/interface")):
-        if interface.get("type") != "hostdev":
-            name = "macvtap" if interface.get("type") == "direct" else "vnet"
-            SubElement(interface, "target", {"dev": f"{name}{number}"})
-    return DomainDocument(document.text, root)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
-from nucleus.api import fragments
-from nucleus.api.fragments import Fragments, _Text
+from nucleus.api import cached_clusters
+from nucleus.api.cached_clusters import CachedClusters, _Text
 
 
 class _Cluster(NamedTuple):
@@ -13,23 +13,23 @@ class _Cluster(NamedTuple):
     generation: int = 1
 
 
-def stored(found: Fragments, *numbers: int) -> list[int]:
+def stored(found: CachedClusters, *numbers: int) -> list[int]:
     """Those of the clusters that have a text."""
     return list(found.ready(_Cluster(number) for number in numbers))  # type: ignore[misc]
 
 
 @pytest.fixture
-def texts(monkeypatch: pytest.MonkeyPatch) -> Fragments:
+def texts(monkeypatch: pytest.MonkeyPatch) -> CachedClusters:
     """For 100 bytes."""
-    monkeypatch.setattr(fragments, "_MAX_BYTES", 100)
-    return Fragments()
+    monkeypatch.setattr(cached_clusters, "_MAX_BYTES", 100)
+    return CachedClusters()
 
 
-def keep(found: Fragments, number: int, size: int, generation: int = 1) -> None:
+def keep(found: CachedClusters, number: int, size: int, generation: int = 1) -> None:
     found._keep(number, _Text(generation, [b"x" * size], size))
 
 
-def test_the_oldest_texts_are_dropped(texts: Fragments) -> None:
+def test_the_oldest_texts_are_dropped(texts: CachedClusters) -> None:
     keep(texts, 1, 40)
     keep(texts, 2, 60)
     assert stored(texts, 1, 2) == [1, 2], "100 bytes are not too many"
@@ -45,7 +45,7 @@ def test_the_oldest_texts_are_dropped(texts: Fragments) -> None:
     assert stored(texts, 7) == [7]
 
 
-def test_a_text_that_is_replaced_counts_once_and_is_the_newest(texts: Fragments) -> None:
+def test_a_text_that_is_replaced_counts_once_and_is_the_newest(texts: CachedClusters) -> None:
     keep(texts, 1, 50)
     keep(texts, 2, 50)
     keep(texts, 1, 50, generation=2)

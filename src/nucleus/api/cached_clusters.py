@@ -40,7 +40,7 @@ class _Text(NamedTuple):
     size: int
 
 
-class Fragments:
+class CachedClusters:
     """The text of each cluster as JSON, by its generation: only what has changed is read and written anew.
 
     How fresh it is, is put in when the text is used: the moment of the last poll changes with every poll.

@@ -65,7 +65,7 @@ _RAW_HEADERS = [
 _log = logging.getLogger("nucleus.access")
 
 
-class Frame:
+class Middleware:
     """ASGI middleware around the whole application. `has_proxy`: clients connect to a proxy, and only that to us."""
 
     def __init__(self, application: ASGIApp, metrics: Metrics, has_proxy: bool = False) -> None:

@@ -9,8 +9,8 @@ from typing import Callable, Optional
 from rocks.core.errors import RocksError
 
 
-class RoundThread:
-    """Makes rounds until it is closed; no error ends it."""
+class PeriodicThread:
+    """Calls a function again after each pause, until it is closed; no error ends it."""
 
     def __init__(
         self, name: str, pause_seconds: float, one_round: Callable[[], Optional[float]], failure: str

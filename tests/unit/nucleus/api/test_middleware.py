@@ -7,7 +7,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from nucleus.api.frame import MAX_BODY_BYTES, MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
+from nucleus.api.middleware import MAX_BODY_BYTES, MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
 from nucleus.api.problems import Problem
 
 

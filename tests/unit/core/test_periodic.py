@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.core.rounds import RoundThread
+from rocks.core.periodic import PeriodicThread
 
 
 def test_a_round_follows_an_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -20,7 +20,7 @@ def test_a_round_follows_an_error(caplog: pytest.LogCaptureFixture) -> None:
         reached.set()
         return 0.0
 
-    rounds = RoundThread("rounds", 0.0, one_round, "a round failed")
+    rounds = PeriodicThread("rounds", 0.0, one_round, "a round failed")
     rounds.start()
     assert reached.wait(60)
     rounds.close()
