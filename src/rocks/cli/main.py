@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from functools import partial
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 EXIT_INTERRUPTED = 130
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+"""A listing makes a million objects and hardly a cycle; to look for these at every 700 takes a fifth of its time."""
 LIST_HELP = ("list", "help")
 _INTRODUCTION = """\
 rocks {version}: user-managed virtual clusters on KVM hosts
@@ -56,6 +59,7 @@ The words with which commands begin; `rocks list` prints the commands that begin
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit status (`rocks.core.errors`)."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     _accept_any_text()
     return run_line(arguments)
 
