@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench import far_hosts
 from bench.exec_watch import ExecWatch, now
 from bench.site import FRONTEND, ROCKS, BenchSite
-from bench.table import Row, at_most
-from bench.timing import run_seconds, typical
+from bench.table import Row, at_most, without_goal
+from bench.timing import in_turns, run_seconds, typical
 from lab import libvirtd
 from lab.namespace import Machine
 from rocks.core.errors import ToolError
@@ -49,7 +50,23 @@ def measure(site: BenchSite) -> list[Row]:
         for _ in range(ROUNDS):
             for way in ways:
                 taken[way].append(_one_round(site, way, watch))
-    return [_row(way, taken[way]) for way in ways]
+    return [*(_row(way, taken[way]) for way in ways), _listed(site, ways[0])]
+
+
+def _listed(site: BenchSite, way: Way) -> Row:
+    """A listing that asks the host, beside that of its libvirt."""
+    virsh = way.machine.command([*_VIRSH, "list", "--all"])
+    rocks = [ROCKS, "list", "host", "vm", way.guest, "status=yes"]
+    ours, theirs = (
+        typical(seconds)
+        for seconds in in_turns(
+            [lambda: run_seconds(rocks, site.environment()), lambda: run_seconds(virsh, os.environ)], ROUNDS
+        )
+    )
+    what = f"`rocks list host vm status=yes` / `virsh list --all`: {way.what}"
+    return without_goal(
+        "R2", what, f"{ours / theirs:.1f}", f"{ours:.2f} s / {theirs:.2f} s, medians of {ROUNDS}"
+    )
 
 
 def _one_round(site: BenchSite, way: Way, watch: ExecWatch) -> tuple[float, float]:

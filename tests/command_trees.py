@@ -13,6 +13,7 @@ from rocks.commands._framework.tree import OUR_TREE, PACKAGE
 WriteCommand = Callable[..., Path]
 TAKES = "    <arg optional='1' name='host' repeat='1'>Hosts.</arg>\n    <param name='a'>A.</param>\n"
 TAKEN = "[host] ... [a=string]"
+
 """The usage of each command that `write_command` writes."""
 SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 """A body that prints what the command has got."""
@@ -73,3 +74,8 @@ def write_plugin(folder: Path, name: str, requests: str = "", run: str = "", bef
         f"    def run(self, host):\n"
         f"        {run or 'self.owner.addText(self.provides() + chr(32) + host + chr(10))'}\n"
     )
+
+
+def usage_line(word: str) -> str:
+    """What follows an error of such a command."""
+    return f"rocks {word} [host] ... [NAME=VALUE] ...; rocks help {word} explains it\n"

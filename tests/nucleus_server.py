@@ -211,6 +211,7 @@ class NucleusServer:
             it |= {"power": "on", "state": "active"}
         self.sets[number] = {
             "id": number,
+            "created": "2026-11-22T10:00:00.000Z",
             "state": "running",
             "cluster": found["name"],
             "account": body.get("allocation") or found["allocations"][0],

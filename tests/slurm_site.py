@@ -75,7 +75,10 @@ export PATH={folder}/hosts/$SLURMD_NODENAME/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
 export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
 export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
-exec /usr/bin/python3 -m rocks.agent host-free
+exec /usr/bin/python3 -c 'import pathlib, sys
+from rocks.agent import host_free, main
+host_free.SETTINGS = pathlib.Path("{folder}/etc/host-free.conf")
+sys.exit(main.main(["host-free"]))'
 """
 
 _SYSTEMCTL = """#!/bin/sh
@@ -178,10 +181,10 @@ class SlurmSite:
         self.run_inside(f"{self.folder}/sbin/slurmd", "-d", stepd, "-N", host, *options)
 
     def signal(self, daemon: str, name: str) -> None:
-        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL wait for its end."""
+        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after one that ends it wait for its end."""
         number = (self.folder / f"run/{daemon}.pid").read_text("ascii").strip()
         self.run_inside("kill", f"-{name}", number)
-        if name == "KILL":
+        if name in ("KILL", "TERM"):
             wait_until(lambda: not self._is_alive(number), f"{daemon} has ended")
 
     def _is_alive(self, number: str) -> bool:
@@ -349,6 +352,7 @@ def _create_site(hosts: Sequence[str]) -> Path:
     source = Path(__file__).resolve().parent.parent / "src"
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
+    (folder / "etc/host-free.conf").write_text(f"user = {USER}\n", "ascii")
     database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=folder.name.replace("-", "_"))
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)

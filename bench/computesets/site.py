@@ -72,6 +72,7 @@ def _machine(site: BenchSite, hosts: Sequence[str], lines: str) -> Iterator[Mach
         agent_archive.install(machine.outside("/opt/rocks"))
         database.start(machine)
         libvirtd.start(machine, kvm_works=False)
+        machine.outside("/etc/rocks/host-free.conf").write_text(f"user = {USER}\n", "ascii")
         hook = CHECKOUT / "packaging/files/rocks-host-free"
         Slurm(machine, hosts, _ADDRESS, hook, lines).start(ACCOUNT, f"{USER},{OTHERS}")
         yield machine

@@ -13,6 +13,7 @@ from bench.images import (
     cut_overs,
     layers,
     life,
+    many_starts,
     memory,
     outage,
     returns,
@@ -25,7 +26,7 @@ class Figure(NamedTuple):
     """Rows that are measured together: numbers and names, the function that measures them, its deadline.
 
     `cpus` are the processors of each machine: two, since a writer that never pauses takes a single one from all that
-    should happen to its disk. A guest's boot is measured with one: with two, under emulated SVM, its time varied by a
+    should happen to its disk. Guests' boots are measured with one: with two, under emulated SVM, its time varied by a
     factor of two, and one guest ended by itself.
     """
 
@@ -57,6 +58,9 @@ FIGURES = (
     Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 1800, cpus=1),
     Figure([("R1", boots.BIOS_WHAT)], boots.measure_bios, 900, cpus=1),
     Figure([("R1", layers.WHAT)], layers.measure, 300, cpus=1),
+    Figure(
+        [("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 2400, cpus=1
+    ),
     Figure([("R15", outage.WHAT)], outage.measure, 300),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
     Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),

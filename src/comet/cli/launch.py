@@ -9,15 +9,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, Optional
 
+from comet.cli.computesets import only_allocation
 from comet.cli.context import Context, number, warn
-from comet.cli.launch_plan import demand_same, frontend_of, planned
 from comet.cli.output import show, show_text
 from comet.cli.parser import WAIT_SECONDS
 from comet.client.errors import (
@@ -28,21 +27,18 @@ from comet.client.errors import (
     UnreachableError,
     UsageError,
 )
-from comet.client.frontend import LARGEST_PART
-from comet.client.launch_state import Group, Launch
-from comet.client.launchers import OUTPUT, read_launcher
-from comet.client.records import Computeset
+from comet.client.frontend import LARGEST_PART, Frontend
+from comet.client.launchers import OUTPUT, Group, Launch, read_launcher
+from comet.client.records import ClusterRecord, Computeset
 
 BOOT_SECONDS = 900.0
 END_SECONDS = 600.0
 WATCH_SECONDS = 15.0
 PAUSE_SECONDS = 1.0
-_COPY_SECONDS = 6 * 3600.0
 _KEY_SECONDS = 23 * 3600
 """So long a Nucleus surely knows the key of a request: it does for a day."""
 _REFUSALS = ("not-enough-nodes", "quota-exceeded", "bad-allocation", "unknown-cluster")
 """Problems of the request itself, after whose answer no computeset of its key is there."""
-_RESERVE_BYTES = 64 << 20
 _INTERRUPTED = 130
 
 
@@ -52,33 +48,85 @@ def launch(context: Context) -> int:
     count = context.option("count")
     expected = None if count is None else number(str(count), "a number of computes")
     context.client.cache = None  # a change is never decided by the cache
-    if not group.path.exists():
-        read_launcher(folder, expected)
     with group.locked(), _signals():
         found = group.load()
         if found is None:
-            found = planned(context, group, folder, expected)
+            found = _planned(context, group, folder, expected)
         else:
-            demand_same(context, group, found, folder, expected)
+            _demand_same(context, group, found, folder, expected)
         return _Run(context, group, found).go()
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """SIGTERM and the end of the terminal are as Ctrl-C: the computeset is ended."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {it: signal.getsignal(it) for it in (signal.SIGTERM, signal.SIGHUP)}
-    changed = [it for it, handler in before.items() if handler != signal.SIG_IGN]  # nohup ignores SIGHUP
-    try:
-        for it in changed:
-            signal.signal(it, interrupt)
+    with contextlib.ExitStack() as stack:
+        for it in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(it) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                stack.callback(signal.signal, it, signal.signal(it, signal.default_int_handler))
         yield
-    finally:
-        for it in changed:
-            signal.signal(it, before[it])
+
+
+def _planned(context: Context, group: Group, folder: Path, count: Optional[int]) -> Launch:
+    """A new launch, after all checks that need no computeset; its folder on the frontend is there."""
+    launcher = read_launcher(folder, count)
+    target = Path.cwd() / f"{group.name}-results"
+    if os.path.lexists(target):
+        raise UsageError(
+            f"the results would go to {target}, which exists: remove it, or choose another --group"
+        )
+    cluster = _cluster(context)
+    front = cluster.frontend
+    if front is None:
+        raise RefusedError(f"cluster {cluster.name} has no frontend, by which its computes are reached")
+    if front.power == "off":
+        raise RefusedError(
+            f"{front.name} is off, by which computes are reached: comet power on {cluster.name}"
+        )
+    if launcher.nodes > len(cluster.computes):
+        raise UsageError(
+            f"{launcher.nodes} nodes are asked for, and {cluster.name} has {len(cluster.computes)}"
+        )
+    allocation = context.option("allocation") or only_allocation(context, cluster.name)
+    endpoint = context.client.endpoint
+    asked = (endpoint.url, endpoint.username, launcher, cluster.name, allocation)
+    found = Launch(*asked, front.pub_ip or front.name, str(target))
+    frontend = _frontend_of(group, found)
+    try:
+        frontend.prepare()
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{error}. {front.name} is on: does ssh {frontend.login} reach it from here, and ask nothing?"
+        ) from error
+    return found
+
+
+def _cluster(context: Context) -> ClusterRecord:
+    """The chosen cluster, or the only one."""
+    chosen = context.option("cluster")
+    if chosen is not None:
+        return context.client.cluster(chosen)
+    found = context.client.clusters()
+    if len(found) != 1:
+        names = ", ".join(it.name for it in found)
+        raise UsageError(f"choose a cluster with --cluster=NAME: {names}" if found else "you have no cluster")
+    return found[0]
+
+
+def _demand_same(context: Context, group: Group, it: Launch, folder: Path, count: Optional[int]) -> None:
+    """UsageError where the group is that of another launch."""
+    endpoint, nodes, origin = context.client.endpoint, it.launcher.nodes, it.launcher.folder
+    cluster = str(context.option("cluster") or it.cluster)
+    asked = (endpoint.url, endpoint.username, str(folder.resolve()), nodes if count is None else count)
+    if asked != (it.endpoint, it.username, origin, nodes) or cluster.casefold() != it.cluster.casefold():
+        raise UsageError(
+            f"group {group.name} was launched from {origin} with {nodes} nodes on {it.cluster}, as {it.username} at "
+            f"{it.endpoint}: choose another --group, or launch it so again"
+        )
+
+
+def _frontend_of(group: Group, it: Launch) -> Frontend:
+    return Frontend(it.launcher.user, it.address, f"comet-launch/{group.name}.{it.key[:8]}")
 
 
 class _Run:
@@ -86,7 +134,7 @@ class _Run:
 
     def __init__(self, context: Context, group: Group, it: Launch) -> None:
         self.context, self.client, self.group, self.launch = context, context.client, group, it
-        self.frontend = frontend_of(group, it)
+        self.frontend = _frontend_of(group, it)
         self.is_new = not group.path.exists()
         self.client.connection.report = self._say
         self._off: set[str] = set()
@@ -94,19 +142,24 @@ class _Run:
     def go(self) -> int:
         it, is_interrupted = self.launch, False
         if it.step == "ended":
-            return self._show_outcome()
-        if it.step in ("start", "wait", "copy", "run"):
+            self._warn(it.problem or "it was launched, and its command succeeded")
+            show(
+                f"its results are in {it.results}; to launch it again choose another --group, or remove "
+                f"{self.group.path}"
+            )
+            return it.status
+        if it.step == "work":
             try:
                 self._work()
             # whatever happens must not keep the computeset
             except (Exception, KeyboardInterrupt) as error:
-                if it.step == "start" and not isinstance(error, KeyboardInterrupt):
-                    raise
                 is_interrupted = isinstance(error, KeyboardInterrupt)
+                if it.computeset is None and not is_interrupted:
+                    raise
                 it.problem = str(error) or "it was interrupted"
                 it.status = _INTERRUPTED if is_interrupted else getattr(error, "exit_status", 1)
-                self._warn(f"group {self.group.name}: {it.problem}")
-            self._try(lambda: self._to("end"))  # a full disk must not keep the computeset
+                self._warn(it.problem)
+            self._try(lambda: self._save("end"))  # a full disk must not keep the computeset
         if it.step == "end":
             self._end()
         if it.step == "fetch" and is_interrupted:
@@ -117,31 +170,35 @@ class _Run:
 
     def _work(self) -> None:
         """From the request for a computeset to the end of the command."""
-        it, launcher = self.launch, self.launch.launcher
-        if it.step == "start":
-            self.group.save(it)
+        it = self.launch
+        if it.computeset is None:
+            self._save()
             self._start()
+            self._save()
             self._say(f"computeset {it.computeset} is accepted; its nodes boot")
-            self._to("wait")
-        chosen = it.computeset or 0
-        if it.step == "wait":
-            one = self.context.new_waiter(self.context.option("wait", WAIT_SECONDS)).running(chosen)
-            it.created = one.created
-            it.nodes, it.ends_at = [node.name for node in one.computes], time.time() + 60 * launcher.walltime
-            self._to("copy")
-        if it.step == "copy":
+        if not it.has_run:
+            one = self.context.new_waiter(self.context.option("wait", WAIT_SECONDS)).running(
+                it.computeset or 0
+            )
+            it.created = it.created or one.created
+            it.nodes, it.ends_at = (
+                [node.name for node in one.computes],
+                time.time() + 60 * it.launcher.walltime,
+            )
             self._demand_running()
             self._wait_for_nodes()
-            self.frontend.send(Path(launcher.folder), launcher.files, max(1.0, it.ends_at - time.time()))
+            self.frontend.send(
+                Path(it.launcher.folder), it.launcher.files, max(1.0, it.ends_at - time.time())
+            )
             it.has_run = True
-            self._to("run")
-        self._look_whether_own()
+            self._save()
         self._say(f"the command runs on {it.cluster}, for {', '.join(it.nodes)}")
         self._follow_command()
 
     def _start(self) -> None:
         """Learn the number of the computeset: of a new one, or the one that the same request has started."""
-        it, launcher = self.launch, self.launch.launcher
+        it, launcher, is_first = self.launch, self.launch.launcher, self.is_new
+        self.is_new = False
         if time.time() - it.asked_at > _KEY_SECONDS:
             raise UsageError(
                 f"group {self.group.name} asked for a computeset more than a day ago and had no answer: look at comet "
@@ -158,7 +215,7 @@ class _Run:
             ) from error
         except CometError as error:
             # a repetition may be refused before Nucleus looks at the key: then the computeset may be there
-            if self.is_new or error.slug in _REFUSALS:
+            if is_first or error.slug in _REFUSALS:
                 self._forget()
             raise
         it.computeset = started.computeset
@@ -178,9 +235,9 @@ class _Run:
     def _follow_command(self) -> None:
         """Print what the command prints, until it ends. OperationFailedError if it fails or cannot go on."""
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        offset, is_line_end, watched, is_started = 0, True, time.monotonic(), False
-        state, text = "running", b""
+        offset, last, state, watched, is_started = 0, b"\n", "running", time.monotonic(), False
         while state == "running":
+            text = b""
             try:
                 if not is_started:
                     self.frontend.start(self.launch.launcher.command)
@@ -188,15 +245,14 @@ class _Run:
                 state, text = self.frontend.look(offset)
             except UnreachableError as error:
                 self._say(f"{error}; trying again")
-                state, text = "running", b""
-            offset, is_line_end = offset + len(text), text.endswith(b"\n") if text else is_line_end
+            offset, last = offset + len(text), text[-1:] or last
             show_text(decode(text))
             if state == "running":
                 if time.monotonic() - watched >= WATCH_SECONDS:
                     self._demand_running()
                     watched = time.monotonic()
                 time.sleep(PAUSE_SECONDS / 2)
-        if not is_line_end:
+        if last != b"\n":
             show_text("\n")
         if len(text) == LARGEST_PART:  # the computeset does not wait for that
             self._say(f"the rest of what it printed is in the file {OUTPUT} of its results")
@@ -205,46 +261,40 @@ class _Run:
         if state != "0":
             raise OperationFailedError(f"the command ended with exit status {state}")
 
-    def _demand_running(self) -> None:
-        """OperationFailedError if the computeset runs no more, or one of its nodes is off, twice seen."""
+    def _own_set(self) -> Optional[Computeset]:
+        """The computeset. None if a site that was made anew has none of its number, or another one."""
         it = self.launch
         try:
             one = self.client.computeset(it.computeset or 0)
-        except CometError as error:
-            if isinstance(error, NotFoundError):
+        except NotFoundError as error:
+            if error.slug != "unknown-set":
                 raise
+            return None
+        return one if it.created in (None, one.created) else None
+
+    def _demand_running(self) -> None:
+        """OperationFailedError if the computeset runs no more, or one of its nodes is off, twice seen."""
+        it = self.launch
+        name = f"computeset {it.computeset}"
+        try:
+            one = self._own_set()
+        except NotFoundError:
+            raise
+        except CometError as error:
             if time.time() > it.ends_at:
-                raise OperationFailedError(f"the walltime of computeset {it.computeset} has passed") from None
+                raise OperationFailedError(f"the walltime of {name} has passed") from None
             if not isinstance(error, UnreachableError):  # a token that has ended; too many requests
                 self._say(f"{error}; the command goes on")
             return
-        self._demand_own(one)
+        if one is None:
+            raise OperationFailedError(f"the site has no {name} of this launch any more")
         if one.state != "running":
             reason = f" ({one.end_reason})" if one.end_reason else ""
-            raise OperationFailedError(
-                f"computeset {one.id} is {one.state}{reason}, before the command ended"
-            )
+            raise OperationFailedError(f"{name} is {one.state}{reason}, before the command ended")
         off = {node.name for node in one.computes if node.power == "off" and not node.stale}
         lost, self._off = sorted(off & self._off), off
         if lost:
-            raise OperationFailedError(f"{', '.join(lost)} of computeset {one.id} went off")
-
-    def _look_whether_own(self) -> None:
-        """As `_demand_own`, where the server says it; the command may have ended with its computeset."""
-        try:
-            one = self.client.computeset(self.launch.computeset or 0)
-        except NotFoundError:
-            raise
-        except CometError:
-            return
-        self._demand_own(one)
-
-    def _demand_own(self, one: Computeset) -> None:
-        """OperationFailedError for another computeset of the same number, as of a site that was made anew."""
-        if self.launch.created not in (None, one.created):
-            raise OperationFailedError(
-                f"computeset {one.id} is another one than this launch started; remove {self.group.path}"
-            )
+            raise OperationFailedError(f"{', '.join(lost)} of {name} went off")
 
     def _end(self) -> None:
         """The computeset, then the command that was not at its end."""
@@ -254,7 +304,7 @@ class _Run:
                 self._start()
             self._end_set(it.computeset or 0)
         except KeyboardInterrupt:
-            self._warn(f"group {self.group.name}: its computeset may run on; the same command again ends it")
+            self._warn("its computeset may run on; the same command again ends it")
             raise
         if not it.has_run:
             self._forget()
@@ -264,17 +314,16 @@ class _Run:
                 self.frontend.stop()
             except CometError as error:
                 self._warn(f"the command may run on at {self.frontend.login}: {error}")
-        self._to("fetch")
+        self._save("fetch")
 
     def _end_set(self, chosen: int) -> None:
         """Until the computeset is ending; a server that is away is waited for."""
         until, trouble = time.monotonic() + END_SECONDS, "it goes on"
         while time.monotonic() < until:
             try:
-                one = self.client.computeset(chosen)
-                self._demand_own(one)
-                if one.ended or one.state == "ending":
-                    self._say(f"computeset {chosen} is {one.state}")
+                one = self._own_set()
+                if one is None or one.ended or one.state == "ending":
+                    self._say(f"computeset {chosen} is {one.state if one else 'not there'}")
                     return
                 self.client.terminate(chosen)
             except (UnreachableError, RefusedError) as error:
@@ -296,52 +345,33 @@ class _Run:
         except (CometError, OSError) as error:
             raise OperationFailedError(
                 f"the results are not fetched: {error}. The same command again fetches them; until then they are in "
-                f"{self.frontend.folder} of {self.frontend.login}"
+                f"{self.frontend.folder} of {self.frontend.login}. To give them up, remove {self.group.path}"
             ) from error
-        self._to("ended")
+        self._save("ended")
         if not it.problem:
             self._try(self.frontend.remove)
         show(f"group {self.group.name}: its results are in {target}")
 
     def _fetch_into(self, target: Path) -> None:
-        names = (OUTPUT, *self.launch.launcher.results)
-        sizes = self.frontend.sizes(names)
-        for name in names:
-            if name not in sizes:
-                self._say(f"the command left no {name}")
-        size, free = sum(sizes.values()), shutil.disk_usage(target.parent).free
-        if size + _RESERVE_BYTES > free:
-            raise OperationFailedError(
-                f"they have {size >> 20} MB, and {free >> 20} MB are free in {target.parent}"
-            )
         if os.path.lexists(target):
             raise OperationFailedError(f"{target} is there now: move it away")
-        part = target.with_name(f".{target.name}.comet-part")
-        self.frontend.fetch(list(sizes), part, _COPY_SECONDS)
+        names, part = (OUTPUT, *self.launch.launcher.results), target.with_name(f".{target.name}.comet-part")
+        found = self.frontend.fetch(names, part)
+        for name in names:
+            if name not in found:
+                self._say(f"the command left no {name}")
         self.launch.fetched = part.stat().st_ino
-        self.group.save(self.launch)
+        self._save()
         part.replace(target)
 
-    def _show_outcome(self) -> int:
-        it, name = self.launch, self.group.name
-        self._warn(
-            f"group {name}: {it.problem}"
-            if it.problem
-            else f"group {name} was launched, and its command succeeded"
-        )
-        show(
-            f"its results are in {it.results}; to launch it again choose another --group, or remove {self.group.path}"
-        )
-        return it.status
-
-    def _to(self, step: str) -> None:
-        self.launch.step = step
+    def _save(self, step: str = "") -> None:
+        self.launch.step = step or self.launch.step
         self.group.save(self.launch)
 
     def _forget(self) -> None:
         """Nothing of it goes on: the same command starts anew."""
         self._try(self.frontend.remove)
-        self.group.forget()
+        self.group.path.unlink()
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
@@ -355,4 +385,4 @@ class _Run:
 
     def _warn(self, message: str) -> None:
         with contextlib.suppress(OSError):
-            warn(message)
+            warn(f"group {self.group.name}: {message}")

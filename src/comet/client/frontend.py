@@ -1,40 +1,46 @@
-"""A cluster's frontend, by OpenSSH's programs: a command runs there that outlasts each connection.
+"""A cluster's frontend, by OpenSSH's `ssh`: a command runs there that outlasts each connection.
 
 Only the frontend is reached from outside; it reaches its computes by their names. Nothing asks: BatchMode is on, and
-each program has a deadline. What is kept there is in one folder for each launch, below the home of the user.
+each connection has a deadline. What is kept there is in one folder for each launch, below the home of the user. What
+the frontend sends is bounded: an answer by its size, and results by the space that is free here.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
+import os
+import re
 import shlex
-import shutil
+import signal
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
+import tarfile
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any, ContextManager
 
 from comet.client.errors import OperationFailedError, UnreachableError
 from comet.client.launchers import NODES, OUTPUT
 
 LOOK_SECONDS = 20
 _DEADLINE_SECONDS = 60.0
-_OPTIONS = (
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "ConnectTimeout=10",
-    "-o",
-    "ServerAliveInterval=15",
-    "-o",
-    "LogLevel=ERROR",
-)
+_COPY_SECONDS = 6 * 3600.0
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
+# blocks of 512 or 1024 bytes: what an answer and its errors can have
+_CONNECT = ("sh", "-c", f'ulimit -S -f 2048; exec {_SSH} -o ServerAliveInterval=15 "$@"', "sh")
+# names of any length are in memory
+_UNPACK = ("sh", "-c", 'ulimit -v 1000000; exec tar -x -o --no-same-permissions -f - -C "$1"', "sh")
 LARGEST_PART = 1 << 18
 """Bytes of output that one look gives at most; less is all there is."""
+_CHUNK_BYTES = 1 << 20
+_RESERVE_BYTES, _RESERVE_FILES = 16 << 20, 5000
+"""What results leave free of the disk here: more than a chunk of an archive can make."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _ANSWERS = f"""cd "$1" && shift && printf '%s\\n' "$@" >{NODES} || exit 1
 for node; do
-    ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR "$node" true </dev/null && continue
+    {_SSH} "$node" true </dev/null && continue
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""
@@ -53,7 +59,7 @@ sh -c "$1"; echo $? >.comet/new; mv .comet/new .comet/status; kill 0' launch "$2
 tries=100
 while [ ! -e .comet/pid ] && [ $tries -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done"""
 _MARK = b"comet-launch "
-"""Before the state: a shell may print when it begins."""
+"""Before an answer: a shell may print when it begins."""
 _LOOK = f"""cd "$1" || exit 1
 [ -e .comet/pid ] || sleep 2
 {_ALIVE}
@@ -73,9 +79,11 @@ for pause in 0.1 0.2 0.5 1 2; do
     sleep $pause
 done
 kill -s KILL -- "-$group" 2>/dev/null || exit 0"""
-_SIZES = """cd "$1" && shift && for name; do
-    if [ -e "$name" ]; then du -sk --apparent-size "$name"; fi
-done"""
+# /dev/null: tar and du take no names for an error, or for the whole folder
+_PACK = f"""cd "$1" && shift || exit 1
+for name; do [ ! -e "$name" ] || set -- "$@" "$name"; shift; done
+echo "{_MARK.decode()}$(du -sck --apparent-size -- /dev/null "$@" | tail -n 1 | cut -f 1)"
+exec tar -c -f - -T /dev/null -- "$@\""""
 
 
 class Frontend:
@@ -86,11 +94,6 @@ class Frontend:
 
     def __init__(self, user: str, address: str, folder: str) -> None:
         self.login, self.folder = f"{user}@{address}", folder
-        try:
-            is_v6 = ipaddress.ip_address(address).version == 6
-        except ValueError:
-            is_v6 = False
-        self.copies = f"{user}@[{address}]:{folder}" if is_v6 else f"{self.login}:{folder}"
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -101,8 +104,13 @@ class Frontend:
         self._ask(_ANSWERS, *nodes, seconds=_DEADLINE_SECONDS + 15.0 * len(nodes))
 
     def send(self, folder: Path, names: Sequence[str], seconds: float) -> None:
-        if names:
-            self._copy([str(folder / name) for name in names], f"{self.copies}/", seconds)
+        """Copy files and folders of a folder; a link comes as the file that it leads to."""
+        unpack = 'cd "$1" && exec tar -x -o -f -'
+        with self._connection(unpack, stdin=subprocess.PIPE, seconds=seconds) as process:
+            with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as tar:
+                for name in names:
+                    tar.add(folder / name, name)
+            process.stdin.close()
 
     def start(self, command: str) -> None:
         """Start a command of the shell, unless it was started before."""
@@ -115,77 +123,137 @@ class Frontend:
         """
         answer = self._ask(_LOOK, str(offset + 1), str(seconds), seconds=_DEADLINE_SECONDS + seconds)
         state, _, text = answer.partition(_MARK)[2].partition(b"\n")
-        if not state:
+        if not re.fullmatch(rb"running|lost|\d{1,3}", state):
             raise OperationFailedError(
                 f"{self.login} does not run what it is asked by SSH, but prints something else"
             )
-        return state.decode("ascii", "replace"), text
+        return state.decode(), text[:LARGEST_PART]
 
     def stop(self) -> None:
         """End the command and what it started."""
         self._ask(_STOP)
 
-    def sizes(self, names: Sequence[str]) -> dict[str, int]:
-        """Bytes of the files and folders that are there."""
-        lines = self._ask(_SIZES, *names).decode("ascii", "replace").splitlines()
-        found = (line.partition("\t") for line in lines)
-        return {name: int(size) * 1024 for size, _, name in found if size.isdigit() and name in names}
+    def fetch(self, names: Sequence[str], part: Path) -> set[str]:
+        """Copy files and folders, with links as they are, into a folder that is made anew: the names that are there.
 
-    def fetch(self, names: Sequence[str], part: Path, seconds: float) -> None:
-        """Copy files and folders, with links as they are, into a folder, which is made anew."""
-        shutil.rmtree(part, ignore_errors=True)
+        OperationFailedError if they do not fit, or are not what was asked for; then the folder is gone.
+        """
+        _remove(part)
         part.mkdir()
-        if not names:
-            return
-        unpack = ("tar", "-x", "-f", "-", "-C", str(part), "--no-same-owner")
-        pack = self._command('cd "$1" && shift && tar -c -f - -- "$@"', *names)
-        with tempfile.TemporaryFile() as errors:
-            with subprocess.Popen(
-                pack, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-            ) as sender:
-                try:
-                    done = subprocess.run(
-                        unpack, stdin=sender.stdout, stderr=errors, timeout=seconds, check=False
-                    )
-                except subprocess.TimeoutExpired:
-                    sender.kill()
-                    raise UnreachableError(f"{self.login}: not copied in {seconds:g} s") from None
-            errors.seek(0)
-            self._demand(f"ssh {self.login}", sender.returncode or done.returncode, errors.read())
+        try:
+            with self._connection(_PACK, *names, stdout=subprocess.PIPE, seconds=_COPY_SECONDS) as ssh:
+                size = _announced(ssh.stdout)
+                left = _demand_space(size, part.parent, f"they have {size >> 20} MB")
+                # tar itself keeps names and links within the folder
+                unpack = (*_UNPACK, str(part))
+                with _program("tar", unpack, stdin=subprocess.PIPE, seconds=_COPY_SECONDS) as tar:
+                    for chunk in iter(lambda: ssh.stdout.read1(_CHUNK_BYTES), b""):
+                        left -= len(chunk)
+                        _demand_space(0, part.parent, "they do not fit")
+                        if left < 0:
+                            raise OperationFailedError("they are longer than the disk")
+                        tar.stdin.write(chunk)
+                    tar.stdin.close()
+            return _checked(names, part)
+        except BaseException:
+            _remove(part)
+            raise
 
     def remove(self) -> None:
         """The folder with all that is in it."""
         self._ask('rm -rf "$1"')
 
     def _ask(self, script: str, *arguments: str, seconds: float = _DEADLINE_SECONDS) -> bytes:
-        return self._run(self._command(script, *arguments), seconds)
+        with tempfile.TemporaryFile() as answer:
+            with self._connection(script, *arguments, stdout=answer, seconds=seconds):
+                pass
+            answer.seek(0)
+            return answer.read()
 
-    def _command(self, script: str, *arguments: str) -> list[str]:
-        """The program that runs a script of the shell there, in no folder, with the launch's as its first argument."""
+    def _connection(self, script: str, *arguments: str, **more: Any) -> ContextManager[Any]:
+        """A script of the shell there, with the folder as its first argument, as `_program`."""
         line = shlex.join(["sh", "-c", script, "comet", self.folder, *arguments])
-        return ["ssh", *_OPTIONS, self.login, line]
+        return _program(f"ssh {self.login}", (*_CONNECT, self.login, line), **more)
 
-    def _copy(self, sources: Sequence[str], target: str, seconds: float) -> None:
-        self._run(["scp", "-q", "-r", "-p", *_OPTIONS, *sources, target], seconds)
 
-    def _run(self, command: Sequence[str], seconds: float) -> bytes:
-        what = f"{command[0]} {self.login}"
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise UnreachableError(f"{what}: no answer in {seconds:g} s") from None
-        except OSError as error:
-            raise OperationFailedError(
-                f"{command[0]} cannot be run: {error}. Install OpenSSH's client"
-            ) from error
-        self._demand(what, done.returncode, done.stderr)
-        return done.stdout
+@contextlib.contextmanager
+def _program(
+    what: str, command: Sequence[str], seconds: float, stdin: Any = subprocess.DEVNULL, stdout: Any = None
+) -> Iterator[Any]:
+    """A process, until its end. If it fails, what it has printed last is raised."""
+    with tempfile.TemporaryFile() as errors:
+        trouble = ""
+        with subprocess.Popen(command, stdin=stdin, stdout=stdout or errors, stderr=errors) as process:
+            timer = threading.Timer(seconds, process.kill)
+            timer.start()
+            try:
+                yield process
+                process.wait()
+            except (BrokenPipeError, EOFError) as error:  # it has ended, and says why
+                trouble = str(error)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin and process.stdin.close()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    status = process.returncode
+    if status == -signal.SIGKILL and not trouble:
+        raise UnreachableError(f"{what}: not done in {seconds:g} s")
+    if status == -signal.SIGXFSZ:
+        raise OperationFailedError(f"{what}: it sends more than it was asked for")
+    if status or trouble:
+        reason = "; ".join(it[:300] for it in lines[-2:]) or trouble or f"exit status {status}"
+        raise (UnreachableError if status == 255 else OperationFailedError)(f"{what}: {reason}")
 
-    def _demand(self, what: str, status: int, errors: bytes) -> None:
-        """Raise what a program that failed has printed last."""
-        if status:
-            lines = errors.decode("utf-8", "replace").strip().splitlines() or [f"exit status {status}"]
-            kind = UnreachableError if status == 255 else OperationFailedError
-            raise kind(f"{what}: {'; '.join(lines[-2:])}")
+
+def _remove(folder: Path) -> None:
+    """However deep it is."""
+    subprocess.run(["rm", "-rf", str(folder)], stderr=subprocess.DEVNULL, check=False)
+
+
+def _announced(stream: IO[bytes]) -> int:
+    """The bytes of results, by the line before them. EOFError where nothing comes."""
+    for _ in range(1000):
+        line = stream.readline(4096)
+        if not line:
+            raise EOFError("it does not run what it is asked")
+        size = re.search(_MARK + rb"(\d{1,12})\n", line)
+        if size:
+            return int(size[1]) * 1024
+    raise OperationFailedError("the frontend does not run what it is asked by SSH, but prints something else")
+
+
+def _demand_space(size: int, folder: Path, trouble: str) -> int:
+    """Bytes of results fit, and the disk is not filled up to its last byte or file: the bytes that are free."""
+    disk = os.statvfs(folder)
+    free, has_files = disk.f_bavail * disk.f_frsize, not disk.f_files or disk.f_favail > _RESERVE_FILES
+    if size + _RESERVE_BYTES > free or not has_files:
+        files = "" if has_files else f", for {disk.f_favail} files"
+        usable = max(0, free - _RESERVE_BYTES) >> 20
+        raise OperationFailedError(f"{trouble}, and {usable} MB can be used in {folder}{files}")
+    return free
+
+
+def _checked(names: Sequence[str], part: Path) -> set[str]:
+    """The names that came: of what was asked for, with nothing in them that is odd."""
+    found = {it.name for it in part.iterdir()}
+    odd, folders = sorted(part / it for it in found - set(names)), [part]
+    while folders:
+        for it in folders.pop().iterdir():
+            if it.is_dir() and not it.is_symlink():
+                folders.append(it)
+            if _CONTROL.search(it.name) or not (it.is_symlink() or it.is_dir() or it.is_file()):
+                odd.append(it)
+    if odd:
+        raise OperationFailedError(
+            f"{str(odd[0].relative_to(part))[:300]!r} was not asked for, has control characters, or is no file, folder "
+            "or link: rename it there"
+        )
+    return found

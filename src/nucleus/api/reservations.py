@@ -70,7 +70,7 @@ class ReservedInterval(Answer):
     begin: Moment
     end: Moment
     state: str = Field(description="waiting, starting, running, stopping, stopped, cancelled or failed")
-    reason: str | None
+    reason: str | None = Field(description="why it has ended, or, while it starts, why it has no hosts yet")
     cluster: str | None = Field(description="the virtual cluster")
     address: str | None = Field(description="of its frontend")
 

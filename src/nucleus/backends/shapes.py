@@ -28,7 +28,10 @@ class Member(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A virtual machine as it is recorded, and its state where that was asked for. `iso`: a path or `image=NAME`."""
+    """A virtual machine, and its state where that was asked for. `iso`: a path or `image=NAME`.
+
+    CPUs and memory are those with which it runs, of one that is off the recorded ones.
+    """
 
     host: str | None
     cpus: int | None
@@ -68,13 +71,14 @@ def read_machines(text: str) -> dict[str, Machine]:
     A state that this version does not know counts as unknown: one machine does not hide all others.
     """
     found = {}
-    for name, rows in _objects(text, "vm-host", "vm", ("mem", "cpus", "host", "status", "disksize", "cdrom")):
-        mem, cpus, host, status, disksize, cdrom = rows[0]
+    columns = ("mem", "cpus", "host", "status", "disksize", "cdrom")
+    for name, rows in _objects(text, "vm-host", "vm", columns, ("running-mem", "running-cpus")):
+        mem, cpus, host, status, disksize, cdrom, running_mem, running_cpus = rows[0]
         state = _text(status)
         found[name] = Machine(
             _text(host),
-            _number(cpus),
-            _number(mem),
+            _number(running_cpus) or _number(cpus),
+            _number(running_mem) or _number(mem),
             _number(disksize),
             state if state is None or state in NODE_STATES else NOSTATE_ERROR,
             _text(cdrom),
@@ -142,16 +146,21 @@ def read_library(text: str) -> dict[str, int]:
 
 
 def _objects(
-    text: str, owner: str, rows: str, columns: tuple[str, ...]
+    text: str, owner: str, rows: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """(owner, its rows: the values of `columns`) of each object; ToolError for anything but that shape."""
+    """(owner, its rows: the values of `columns`, then of `optional`) of each object; ToolError for another shape."""
     what = f"rocks list printed for {rows}"
-    values = itemgetter(*columns)
+    values = itemgetter(*columns, *optional)
 
     def of_columns(found: JsonRow) -> JsonRow | tuple[Any, ...]:
         # other columns are let go at once: of 20,000 machines they take 20 MB
         try:
-            return found if rows in found else values(found)
+            if rows in found:
+                return found
+            for column in optional:
+                found.setdefault(column, None)
+            cells: tuple[Any, ...] = values(found)
+            return cells
         except KeyError:
             return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Context, Event
 from nucleus.mirror import identity
-from nucleus.mirror.computesets import nodes_without_set, uncharged_sets
+from nucleus.mirror.computesets import nodes_without_job, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.records import Account, NewEvent
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Alarms:
-    """Machines in no computeset, and nodes that are no hosts: each begins and ends with an event."""
+    """Machines without a job, and nodes that are no hosts: each begins and ends with an event."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -44,7 +44,7 @@ class Alarms:
 
 def _alarms(session: Session) -> dict[int | str, NewEvent]:
     found: dict[int | str, NewEvent] = {}
-    for node in nodes_without_set(session):  # it is reported only: who started it may have had a reason
+    for node in nodes_without_job(session):  # it is reported only: who started it may have had a reason
         _, _, actions = machine.step(COMPLETED, Context(()), Event("node_active", node=node.id))
         (alarm,) = [action.text for action in actions if action.kind == "alarm"]
         found[node.id] = NewEvent("alarm", node.target, None, alarm, node.project_id, node.cluster_id)
@@ -64,11 +64,14 @@ def store_charges(guard: Guard, batch: Batch) -> None:
     charges = batch.charges(has_ended) if has_ended else {}
     accounts = batch.accounts(allocations) if allocations else {}
     with guard.transaction() as session:
+        changed: dict[str, int | None]
         for name, charge in charges.items():
-            if has_ended[name] and charge.is_final:
-                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
-            else:
+            if not has_ended[name]:
                 changed = {"charged_so_far_seconds": charge.seconds}
+            elif charge.is_final:
+                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
+            else:  # of a job that slurmctld has forgotten it grows for ever
+                continue
             session.update("computeset", changed, name=name)
         for name in allocations:
             minutes = (

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nucleus.backends.batch import Job
-    from nucleus.records import Cluster, Computeset, JsonObject, Node
+    from nucleus.mirror.clusters import MemberNode
+    from nucleus.records import Cluster, Computeset, JsonObject
 
 _PREFERENCE = (RUNNING, PENDING, UNKNOWN, ENDED)
 
@@ -40,7 +41,7 @@ class Seen(NamedTuple):
     context: Context
     timers: JsonObject
     cluster: Cluster | None
-    nodes: dict[int, Node]
+    nodes: dict[int, MemberNode]
     busy: set[int]
     failed: list[tuple[str, int]]
     """(operation, node) of starts that have failed."""
@@ -150,7 +151,7 @@ def node_events(member: machine.Member, seen: Seen) -> list[Event]:
     return found
 
 
-def _is_current(node: Node, cluster: Cluster | None) -> bool:
+def _is_current(node: MemberNode, cluster: Cluster | None) -> bool:
     """Whether power and image were listed after the last command of the node: before, its image may still be mapped."""
     if cluster is None or cluster.observed_image is None or cluster.observed_power is None:
         return False

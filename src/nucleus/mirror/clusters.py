@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.hostlists import natural_key
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders, same_name, visible
@@ -11,6 +11,7 @@ from nucleus.records import Cluster, Interface, Node, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from nucleus.mirror.pool import Session
 
@@ -102,6 +103,28 @@ def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict
     numbers = sorted(set(node_ids))
     found = _nodes(session, scope, f"n.id IN ({placeholders(numbers)})", numbers, " ORDER BY n.id")
     return {node.id: node for node in found}
+
+
+class MemberNode(NamedTuple):
+    """What the driver of computesets needs of a node: it reads those of all sets each second."""
+
+    id: int
+    state: str | None
+    physical_host: str | None
+    image_state: str | None
+    image_locked: bool | None
+    last_command_at: datetime | None
+    gone_at: datetime | None
+
+
+def member_nodes(session: Session, node_ids: Iterable[int]) -> dict[int, MemberNode]:
+    """Number → node, also of nodes that are gone."""
+    numbers = sorted(set(node_ids))
+    rows = session.rows(
+        f"SELECT {columns_of('n', MemberNode._fields)} FROM node n WHERE n.id IN ({placeholders(numbers)})",
+        numbers,
+    )
+    return {row[0]: MemberNode(*row) for row in rows}
 
 
 def _nodes(session: Session, scope: Scope, which: str, values: Sequence[Any], then: str = "") -> list[Node]:

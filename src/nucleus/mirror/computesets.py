@@ -93,8 +93,11 @@ def store_computeset(session: Session, number: int, version: int, changed: dict[
     return bool(session.update("computeset", changed, "version = version + 1", id=number, version=version))
 
 
-class NodeWithoutSet(NamedTuple):
-    """A compute of owners that is on, and in no living set; `target` is CLUSTER/NODE, as owners call it."""
+class NodeWithoutJob(NamedTuple):
+    """A compute of owners that is on, on a host that no job of a computeset has.
+
+    `target` is CLUSTER/NODE, as owners call it; `computeset`: the living set that the node is in, if any.
+    """
 
     id: int
     target: str
@@ -102,17 +105,28 @@ class NodeWithoutSet(NamedTuple):
     host: str | None
     project_id: int | None
     cluster_id: int
+    computeset: int | None
 
 
-def nodes_without_set(session: Session) -> list[NodeWithoutSet]:
+_HAS_NO_JOB = (
+    "(s.id IS NULL OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
+    " OR (s.state = 'running' AND s.degraded"
+    " AND NOT JSON_CONTAINS(s.context, JSON_QUOTE(n.physical_host), '$.hosts')))"
+)
+"""Of a node in the living set s, if any: its job has ended, or has lost the node's host."""
+
+
+def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
     """All of them, by name; clusters without a project are the operators' own."""
     return [
-        NodeWithoutSet(*row)
+        NodeWithoutJob(*row)
         for row in session.rows(
-            "SELECT n.id, CONCAT(c.name, '/', n.name), n.rocks_name, n.physical_host, c.project_id, c.id FROM node n"
-            " JOIN cluster c ON c.id = n.cluster_id LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
+            "SELECT n.id, CONCAT(c.name, '/', n.name), n.rocks_name, n.physical_host, c.project_id, c.id, s.id"
+            " FROM node n JOIN cluster c ON c.id = n.cluster_id"
+            " LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
+            " LEFT JOIN computeset s ON s.id = m.computeset_id"
             " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND c.project_id IS NOT NULL"
-            " AND m.node_id IS NULL ORDER BY c.name, n.name"
+            f" AND {_HAS_NO_JOB} ORDER BY c.name, n.name"
         )
     ]
 
@@ -122,6 +136,16 @@ def late_sets(session: Session) -> list[int]:
     rows = session.rows(
         "SELECT id FROM computeset WHERE state = 'ending' AND JSON_LENGTH(context, '$.hosts') > 0"
         " AND NOT JSON_EXISTS(timers, '$.sync_timeout') ORDER BY id"
+    )
+    return [number for (number,) in rows]
+
+
+def late_charges(session: Session) -> list[int]:
+    """Sets of the last 30 days with a job of Slurm that have ended an hour ago, and have no charge yet."""
+    rows = session.rows(
+        "SELECT id FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY"
+        " AND ended_at < UTC_TIMESTAMP(3) - INTERVAL 1 HOUR"
+        " AND charged_seconds IS NULL AND charged_so_far_seconds IS NOT NULL ORDER BY id"
     )
     return [number for (number,) in rows]
 

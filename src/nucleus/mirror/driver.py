@@ -6,11 +6,12 @@ import contextlib
 import datetime
 from typing import TYPE_CHECKING, Any
 
-import pymysql
+import pymysql.connections
 from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions, convert_datetime
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
+from rocks.core.mariadb_rows import read_rows_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,8 @@ def _utc(text: Any) -> Any:
 def _flag(text: Any) -> bool:
     return bool(int(text))
 
+
+read_rows_quickly(pymysql.connections)
 
 _CONVERSIONS: Any = {
     **conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc, FIELD_TYPE.TINY: _flag,

@@ -61,14 +61,33 @@ def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operatio
         return _first(session, "WHERE o.unique_key = %s", (new.unique_key,))
     if new.target_node is None:
         return None
-    return _first(
-        session,
-        "WHERE o.target_node = %s AND o.state = 'queued' AND o.kind = %s AND o.arguments = %s"
+    found = session.value(
+        "SELECT o.id FROM operation o"
+        " WHERE o.target_node = %s AND o.state = 'queued' AND o.kind = %s AND o.arguments = %s"
         " AND o.target_set <=> %s AND o.project_id <=> %s"
         " AND NOT EXISTS (SELECT 1 FROM operation later WHERE later.target_node = o.target_node"
-        " AND later.state = 'queued' AND later.id > o.id) FOR UPDATE",
+        " AND later.state = 'queued' AND later.id > o.id)",
         (new.target_node, new.kind, arguments, new.target_set, new.project_id),
     )
+    if not _lock_in(session, ["queued"], [found] if found else []):
+        return None
+    return get_operation(session, found)
+
+
+def _lock_in(session: Session, states: Sequence[str], identifiers: Sequence[str]) -> list[tuple[str, str]]:
+    """Lock those of these operations that are in one of the states, in the order of their identifiers; (id, state).
+
+    They were found without locks, and are locked by their identifiers. A search by node or set locks the entry of that
+    index first and the operation then; a worker that claims it locks in the other order, and both would wait.
+    """
+    if not identifiers:
+        return []
+    rows = session.rows(
+        f"SELECT id, state FROM operation FORCE INDEX (PRIMARY) WHERE id IN ({placeholders(identifiers)})"
+        f" AND state IN ({placeholders(states)}) ORDER BY id FOR UPDATE",
+        [*identifiers, *states],
+    )
+    return [(identifier, state) for identifier, state in rows]
 
 
 def get_operation(session: Session, identifier: str) -> Operation | None:
@@ -161,15 +180,14 @@ def end_set_operations(
     session: Session, set_id: int, kind: str, error: JsonObject | None, states: Sequence[str]
 ) -> list[tuple[str, str]]:
     """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
-    ended = session.rows(
-        f"SELECT id, state FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})"
-        " ORDER BY id FOR UPDATE",
+    found = session.rows(
+        f"SELECT id FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})",
         (set_id, kind, *states),
     )
-    state = outcome_of(error)
+    ended = _lock_in(session, states, [identifier for (identifier,) in found])
     names = [identifier for identifier, _ in ended]
-    session.update("operation", {"state": state, "error": error}, _ENDED, id=names)
-    return [(identifier, before) for identifier, before in ended]
+    session.update("operation", {"state": outcome_of(error), "error": error}, _ENDED, id=names)
+    return ended
 
 
 def count_unfinished(session: Session, project_id: int) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import placeholders, visible
-from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.computesets import late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
 from nucleus.records import Account, Scope
@@ -50,7 +50,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
         "computesets": _by_state(session, "computeset"),
         "images_syncing": {(): float(session.value(syncing))},
         "alarms": {
-            ("vm-on-without-job",): float(len(nodes_without_set(session))),
+            ("vm-on-without-job",): float(len(nodes_without_job(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
             ("node-without-host",): float(len(nodes_without_host(session))),
         },

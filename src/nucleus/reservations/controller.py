@@ -14,7 +14,7 @@ from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.records import NewOperation, Operation
 from nucleus.reservations import machine, mail, records
-from nucleus.reservations.machine import NOT_STARTED
+from nucleus.reservations.machine import NOT_STARTED, TOO_LATE
 from nucleus.reservations.records import RUNNING
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
@@ -131,7 +131,7 @@ class Controller:
             if step is not None and step.action == "stop" and not _has_ended(session, last):
                 step = None  # what boots now would be there after it was looked for
             if step is not None:
-                self._apply(session, one, _with_cause(step, last), timers)
+                self._apply(session, one, _with_cause(step, one, last), timers)
             elif timers != one.timers:
                 session.update("reservation_interval", {"timers": timers}, id=one.id)
         if step is not None:
@@ -177,7 +177,7 @@ class Controller:
             timers[_OPERATION] = operations.insert_operation(session, new).id
         if step.is_failure:
             timers[_HAS_FAILED] = True
-        changed = {"state": step.state, "timers": timers, "reason": one.reason or step.reason}
+        changed = {"state": step.state, "timers": timers, "reason": step.reason or one.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
         if self._configuration.mail.server and step.state in mail.STATES:
             new = NewOperation(
@@ -188,11 +188,14 @@ class Controller:
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
 
 
-def _with_cause(step: Step, last: Operation | None) -> Step:
-    """With what its operation says of the failure, in words for owners."""
-    if step.reason != NOT_STARTED or last is None or not last.error:
-        return step
-    return step._replace(reason=f"{NOT_STARTED}: {last.error.get('detail', last.state)}"[:255])
+def _with_cause(step: Step, one: Living, last: Operation | None) -> Step:
+    """With what its operation says of the failure, or why it had no hosts, in words for owners."""
+    cause: str | None = None
+    if step.reason == NOT_STARTED and last is not None and last.error:
+        cause = str(last.error.get("detail", last.state))
+    elif step.reason == TOO_LATE:
+        cause = one.reason
+    return step._replace(reason=f"{NOT_STARTED}: {cause}"[:255]) if cause else step
 
 
 def _has_ended(session: Session, last: Operation | None) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nucleus.reservations.records import CANCELLED, FAILED, RUNNING, STARTING, STOPPED, STOPPING, WAITING
 
-NOT_STARTED = "the cluster was not started"
+NOT_STARTED, TOO_LATE = "the cluster was not started", "the cluster did not answer in time"
 BEGIN, STOP = "begin", "stop"
 """Names of timers, which are the kinds of their events. Others: cancel, gone, and the ends of operations."""
 
@@ -38,7 +38,7 @@ TABLE: dict[tuple[str, str], Step] = {
     ),
     (STARTING, "boot_failed"): Step(STOPPING, "stop", NOT_STARTED, is_failure=True),
     (STARTING, "booted"): Step(RUNNING),
-    (STARTING, STOP): Step(STOPPING, "stop", "the cluster did not answer in time", is_failure=True),
+    (STARTING, STOP): Step(STOPPING, "stop", TOO_LATE, is_failure=True),
     (RUNNING, "cancel"): Step(STOPPING, "stop", "cancelled"),
     (RUNNING, "gone"): Step(STOPPING, "stop", "the site's scheduler has ended the reservation"),
     (RUNNING, STOP): Step(STOPPING, "stop"),

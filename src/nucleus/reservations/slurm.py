@@ -79,22 +79,22 @@ class SlurmReservations:
                 [f"delete reservationname=nucleus-{number}" for number in numbers], (*_MISSING, _IN_USE)
             )
 
-    def hold(self, number: int, seconds: int, comment: str) -> tuple[str, ...]:
-        """Have a job take all nodes of a reservation for so many seconds: their names, once it has them.
+    def hold(self, number: int, seconds: int, comment: str) -> Job | None:
+        """Have a job take all nodes of a reservation for so many seconds: the job, which may wait for them.
 
-        Empty until then, and without the reservation. UserError when Slurm refuses the job. It can be repeated.
+        None without the reservation. UserError when Slurm refuses the job. It can be repeated.
         """
         count, name = self._reserved().get(number, 0), f"nucleus-{number}"
         if not count:
-            return ()
+            return None
         # a minute passes the limits of partition and account; those of a job that runs are an operator's
         new = NewJob(name, count, 1, "", reservation=name, comment=comment)
         self._jobs.submit(new, may_exist=True)
         job = self.held().get(number)
         if job is None or job.state != RUNNING:
-            return ()
+            return job
         again = self._jobs.confirmed(job, f"endtime=now+{seconds}")
-        return again.hosts if again.state == RUNNING else ()
+        return again if again.state == RUNNING else None
 
     def held(self) -> dict[int, Job]:
         """Interval → its job that waits or runs."""

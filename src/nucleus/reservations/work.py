@@ -15,6 +15,7 @@ from rocks.core.errors import HostError, RocksError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nucleus.backends.batch import Job as HoldingJob
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
     from nucleus.reservations.records import Requested
@@ -63,18 +64,32 @@ def boot(job: Job) -> JsonObject:
 
 
 def _held_hosts(job: Job, requested: Requested) -> tuple[str, ...]:
-    """The hosts that the site's scheduler gives the interval; empty without one. LaterError until it has given them."""
+    """The hosts that the site's scheduler gives the interval; empty without one. LaterError until it has given them.
+
+    Meanwhile the interval has the reason why it waits, in words for owners.
+    """
     scheduler = scheduler_of(requested.address, job.tools.batch)
     if scheduler is None:
         return ()
     try:
-        hosts = scheduler.hold(requested.id, requested.seconds_left, requested.vc)
+        held = scheduler.hold(requested.id, requested.seconds_left, requested.vc)
+        reason = "" if held is None else _waiting(held)
     except HostError as error:
         _LOG.warning("reservation interval %d: %s", requested.id, error)
-        hosts = ()
+        held, reason = None, "the site's scheduler does not answer"
+    hosts = held.hosts if held is not None else ()
+    known = {"reason": reason or None}
+    job.transaction(
+        lambda session: session.update("reservation_interval", known, id=requested.id, state=records.STARTING)
+    )
     if not hosts:
         raise LaterError(_LOOK_SECONDS)
     return hosts
+
+
+def _waiting(held: HoldingJob) -> str:
+    place = f" (place {held.place} of the reservations that wait)" if held.place else ""
+    return f"{held.waiting}{place}"
 
 
 def stop(job: Job) -> JsonObject:

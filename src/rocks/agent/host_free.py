@@ -9,7 +9,8 @@ epilog  waits until the host is free, and has written all changes of images back
 health  a host with a machine and without a job of Nucleus is drained, and resumed when it is free.
 
 Only slurmctld is asked besides, about this host; one that does not answer is asked again by the next check. What cannot
-be found out about machines counts as not free.
+be found out about machines counts as not free. Everybody can give a job the name of Nucleus's: its user decides, by the
+number that slurmctld has, for hosts need no such user.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import RocksError, ToolError
+from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.files import write_file
 from rocks.core.process import run_checked
+from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import mapped_images
 
@@ -37,11 +39,13 @@ _PROCESSES = Path("/proc")
 _PEOPLE = range(1000, 60000)  # who may run QEMU in a job; libvirt's user is 64055 on Debian, 107 on Rocky
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
-_JOB = re.compile(r"VC-JOB-\d+-[0-9a-z]+|nucleus-\d+")  # of a computeset, or of a reservation
+_JOB = re.compile(r"(\d+)\|(?:VC-JOB-\d+-[0-9a-z]+|nucleus-\d+)")  # of a computeset, or of a reservation
+SETTINGS = Path("/etc/rocks/host-free.conf")
+_USER = "nucleus"
 
 
 class Node(NamedTuple):
-    """This host as slurmctld knows it."""
+    """This host as slurmctld knows it; `has_job`: one of Nucleus."""
 
     is_drained: bool
     reason: str
@@ -179,12 +183,30 @@ def _read(name: str) -> Optional[Node]:
         return drained
     try:
         jobs = _ask(
-            "squeue", "--noheader", f"--nodelist={name}", "--states=RUNNING,CONFIGURING", "--format=%j"
+            "squeue", "--noheader", f"--nodelist={name}", "--states=RUNNING,CONFIGURING", "--format=%U|%j"
         )
-    except ToolError as error:
+        users = {found[1] for line in jobs.splitlines() if (found := _JOB.fullmatch(line))}
+        return Node(False, "", bool(users) and _user_number() in users)
+    except RocksError as error:
         print(error, file=sys.stderr)
         return None
-    return Node(False, "", any(_JOB.fullmatch(line) for line in jobs.splitlines()))
+
+
+def _user_number() -> str:
+    """The number of Nucleus's user for slurmctld; '' when it knows none."""
+    user = _user()
+    known = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
+    found = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", known, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _user() -> str:
+    try:
+        return read_settings_text(SETTINGS.read_text("utf-8"), ("user",), str(SETTINGS)).get("user", _USER)
+    except FileNotFoundError:
+        return _USER
+    except (OSError, ValueError) as error:
+        raise UserError(f"the user of Nucleus is not known: {error}") from None
 
 
 def _change(name: str, state: Optional[str], reason: str = DRAINED) -> None:

@@ -18,7 +18,6 @@ from rocks.cluster.images import NO_IMAGE
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
-from rocks.core.names import printable
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.secret_names import is_secret
@@ -35,6 +34,7 @@ from rocks.machine import records as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
+from rocks.network.network_rules import unknown_network
 from rocks.network.route_records import default_gateways
 
 if TYPE_CHECKING:
@@ -280,9 +280,7 @@ def _addresses(
         return dict(zip(names, parameters.addresses, strict=True))
     networks = vm_inventory.load_subnets(database)
     if PUBLIC_NETWORK not in networks:
-        raise UserError(
-            f'unknown network "{printable(PUBLIC_NETWORK)}"; rocks list network shows all networks'
-        )
+        raise unknown_network(PUBLIC_NETWORK, networks)
     subnet = networks[PUBLIC_NETWORK][1]
     used = {*vm_inventory.read_inventory(database, []).ips, *([gateway] if gateway else [])}
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])

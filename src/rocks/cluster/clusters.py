@@ -19,14 +19,17 @@ from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
 from rocks.machine.change_records import HostVlan
+from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
+from rocks.machine.maxima import Placed
 from rocks.machine.removed import check_addition
 from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip
+from rocks.network.network_rules import unknown_network
 from rocks.network.vlan_pool import POOL_ATTRIBUTE, plan_vlan, read_pool
 
 if TYPE_CHECKING:
@@ -126,7 +129,9 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
-    warnings = _warnings(containers, inventory, vlan_network, gateway)
+    placed = [Placed(vm.name, vm.cpus, vm.memory_mb, containers[vm.container]) for vm in new]
+    sizes = warn_of_sizes(database, placed)
+    warnings = (*_warnings(containers, inventory, vlan_network, gateway), *sizes)
     lacks_keys = bool(images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE))
     return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey, lacks_keys)
 
@@ -167,9 +172,7 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
 def _network(networks: dict[str, tuple[int, Subnet]], name: str) -> Subnet:
     found = networks.get(name.lower())
     if found is None:
-        raise UserError(
-            f'unknown network "{printable(name)}"; add it with rocks add network, or see rocks list network'
-        )
+        raise unknown_network(name, networks)
     return found[1]
 
 

@@ -36,6 +36,12 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return [plain[text] for text in sorted(close, key=lambda text: sorted(text) != sorted(typed))]
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean vc1 or vc2? ` for an error, before what lists the known names; empty where none resembles it."""
+    near = nearest(name, known)
+    return f"did you mean {' or '.join(near)}? " if near else ""
+
+
 def mistyped(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name`, which is none of them, is one edit from, or two if it is long; None without one.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from rocks.core.errors import UserError
+
 BYTES_PER_GB = 1000**3
 BYTES_PER_GIB = 1024**3
 BYTES_PER_MIB = 1024**2
@@ -20,6 +22,7 @@ UNITS = {"MB": (BYTES_PER_MIB, 1024), "GB": (BYTES_PER_GB, 1000), "GiB": (BYTES_
 """The units in which commands take sizes → their bytes, and what K, M, G and T are powers of there."""
 
 _SIZE = re.compile(r"([0-9]{1,18})([KMGT]?)\Z", re.IGNORECASE)
+_SIZE_WITH_UNIT = re.compile(r"([0-9]{1,18}[KMGT])(i?B|)\Z", re.IGNORECASE)
 
 
 def size_bytes(text: str, base: int = 1024) -> Optional[int]:
@@ -28,11 +31,24 @@ def size_bytes(text: str, base: int = 1024) -> Optional[int]:
     return None if match is None else int(match[1]) * base ** " KMGT".index(match[2].upper() or " ")
 
 
-def in_unit(text: str, unit: str) -> str:
-    """A size as `4G`, `512M` or `1T` as a number of `unit`; other text, and what is no whole number, as it is."""
+def in_unit(name: str, text: str, unit: str) -> str:
+    """A size as `4G`, `4GB` or `4GiB`, the value of `name`, as a number of `unit`; other text as it is.
+
+    K, M, G and T, also with B, are powers of 1024 for MB of memory, of 1000 for GB of disks; KiB to TiB of 1024 always.
+    UserError for a size that is no whole number of the unit.
+    """
+    match = _SIZE_WITH_UNIT.match(text)
+    if match is None:
+        return text
     unit_bytes, base = UNITS[unit]
-    size = None if text[-1:].isdigit() else size_bytes(text, base)
-    return text if size is None or size % unit_bytes else str(size // unit_bytes)
+    ending = match[2].lower()
+    size = size_bytes(match[1], 1024 if ending == "ib" else 1000 if (unit, ending) == ("GiB", "b") else base)
+    assert size is not None, "the pattern takes sizes only"
+    if size % unit_bytes:
+        raise UserError(
+            f'{name} "{text}" is no whole number of {unit}; the next larger one is {name}={size // unit_bytes + 1}'
+        )
+    return str(size // unit_bytes)
 
 
 def size_text(size_bytes: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.units import UNITS
 
 HIGHEST_NUMBER = 999_999_999
 """The largest rack, rank or count; it fits a column of the database and a `rackN` selector."""
@@ -12,15 +13,18 @@ VLAN_HIGHEST = 4094
 """The largest identifier of a VLAN; 4095 is reserved (IEEE 802.1Q)."""
 
 
-def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER) -> int:
-    """The integer in `text`, the value of parameter `name`; UserError for any other text or outside the bounds."""
+def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER, unit: str = "") -> int:
+    """The integer in `text`, the value of parameter `name`; UserError for any other text or outside the bounds.
+
+    The error has the unit, and how a size is typed with one of its own.
+    """
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
-    number = int(text)
-    if not lowest <= number <= highest:
-        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
-    return number
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= 18
+    if not is_number or not lowest <= int(text) <= highest:
+        of = f" {unit}" if unit else ""
+        size = ", or a size such as 40G" if unit in UNITS and not is_number else ""
+        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}{of}{size}')
+    return int(text)
 
 
 def read_vlan(text: str) -> int | None:

@@ -42,6 +42,7 @@ class Database:
         self._before_changes: Callable[[], None] | None = None
         self._last_id = 0
         self._has_changes = False
+        self._is_begun = False
         self._in_selector = False
 
     def __enter__(self) -> Database:
@@ -97,7 +98,7 @@ class Database:
         """Make the changes durable and visible to others, then do what `after_commit` was given."""
         if self._before_changes is not None and self.is_connected:
             self._before_changes()
-        self._send_commit()
+        self._end_transaction("COMMIT")
         self.commits += self._has_changes
         if self._connection is not None:
             self._before_changes = None
@@ -124,10 +125,12 @@ class Database:
             del self._after_commit[actions:]
             raise
 
-    def _send_commit(self) -> None:
-        if self._connection is not None:
+    def _end_transaction(self, statement: str) -> None:
+        """COMMIT or ROLLBACK; nothing where no statement was sent since the last one: nothing is read or locked."""
+        if self._connection is not None and self._is_begun:
             with self._errors_explained():
-                self._connection.commit()
+                self._connection.query(statement)
+            self._is_begun = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Have the next commit call `action` at its end; a rollback forgets it."""
@@ -144,9 +147,7 @@ class Database:
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
         self._after_commit = []
-        if self._connection is not None:
-            with self._errors_explained():
-                self._connection.rollback()
+        self._end_transaction("ROLLBACK")
         self._has_changes = False
 
     def end_reading(self) -> None:
@@ -174,7 +175,7 @@ class Database:
         try:
             if connection is not None and connection.open:
                 connection.rollback()
-                self._has_changes = False
+                self._has_changes = self._is_begun = False
                 self._locks.close()
                 return
         except driver.driver_errors():
@@ -252,6 +253,7 @@ class Database:
             raise UserError("the cluster database refused the selector: it must begin with the word select")
         connection = self._connection or self._connect()
         self.statements += 1
+        self._is_begun = True
         with self._errors_explained():
             return self._execute(connection, sql, tuple(values) or None)
 
@@ -261,6 +263,7 @@ class Database:
     def _connect(self) -> Connection[Cursor]:
         with self._errors_explained():
             self._connection = self._open()
+        self._is_begun = True  # the version was read
         return self._connection
 
     def _open(self) -> Connection[Cursor]:
@@ -311,14 +314,10 @@ def _read_version(connection: Connection[Cursor]) -> int:
 class TracedDatabase(Database):
     """Prints each statement with its values on standard error before it is sent, and each commit and rollback."""
 
-    def _send_commit(self) -> None:
-        print("SQL: COMMIT", file=sys.stderr)
-        super()._send_commit()
-
-    def rollback(self) -> None:
-        """As in `Database`."""
-        print("SQL: ROLLBACK", file=sys.stderr)
-        super().rollback()
+    def _end_transaction(self, statement: str) -> None:
+        if self._is_begun:
+            print(f"SQL: {statement}", file=sys.stderr)
+        super()._end_transaction(statement)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Any:
         print(f"SQL: {' '.join(sql.split())} {list(values) or ''}".rstrip(), file=sys.stderr)

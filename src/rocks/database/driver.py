@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
+from rocks.core.mariadb_rows import read_rows_quickly
 from rocks.core.version import is_packaged
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ def _import_driver(by_socket: bool) -> Any:
     hidden = [name for name in unwanted if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes the import fail
     try:
-        return importlib.import_module("pymysql")
+        driver = importlib.import_module("pymysql")
+        read_rows_quickly(sys.modules["pymysql.connections"])
+        return driver
     finally:
         for name in hidden:
             del sys.modules[name]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError
-from rocks.core.near_names import nearest
+from rocks.core.near_names import did_you_mean
 from rocks.core.process import run
 from rocks.install.graph.document import entity_names
 from rocks.install.graph.edges import read_graph
@@ -125,12 +125,11 @@ def _graph_file(library: Library, graph: str, path: Path, nodes: _Nodes) -> str:
 
 def _check_known(name: str, place: str, nodes: _Nodes) -> None:
     if name not in nodes.known:
-        raise StateError(f'{place}: there is no node "{name}"{_near(name, nodes)}')
+        raise _no_node(name, nodes, f"{place}: ")
 
 
-def _near(name: str, nodes: _Nodes) -> str:
-    near = nearest(name, nodes.known)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+def _no_node(name: str, nodes: _Nodes, place: str = "") -> StateError:
+    return StateError(f'{place}there is no node "{name}"; {did_you_mean(name, nodes.known)}'.rstrip("; "))
 
 
 def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
@@ -138,7 +137,7 @@ def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
     prefix = next((prefix for prefix in CHANGING if path.name.startswith(prefix)), "")
     name = path.stem.removeprefix(prefix)
     if prefix and name not in nodes.known:
-        raise StateError(f'there is no node "{name}"{_near(name, nodes)}')
+        raise _no_node(name, nodes)
     library.node_files(name)
     _check_content(library, name, path)
     if prefix:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_host_name, parse_place, printable
+from rocks.core.near_names import did_you_mean
 from rocks.core.values import read_number
 from rocks.inventory.selectors import OPERATING_SYSTEMS
 
@@ -65,11 +66,7 @@ def plan_host(
                 f"{name} not specified: give {name}=…, or name the host after its place, as compute-0-1"
             )
     assert parameters.membership and parameters.rack and parameters.rank
-    membership = find_membership(parameters.membership, known)
-    if membership is None:
-        raise UserError(
-            f"Membership {printable(parameters.membership)} is not valid. rocks list membership shows valid ones."
-        )
+    membership = existing_membership(parameters.membership, known)
     return NewHost(
         parameters.name,
         membership.id,
@@ -83,6 +80,17 @@ def plan_host(
 def find_membership(name: str, memberships: Iterable[Membership]) -> Membership | None:
     """The membership of that name, compared without case."""
     return next((found for found in memberships if found.name.lower() == name.lower()), None)
+
+
+def existing_membership(name: str, memberships: Sequence[Membership]) -> Membership:
+    """As `find_membership`. UserError when there is none."""
+    found = find_membership(name, memberships)
+    if found is None:
+        meant = did_you_mean(name, [one.name for one in memberships])
+        raise UserError(
+            f"Membership {printable(name)} is not valid. {meant}rocks list membership shows valid ones."
+        )
+    return found
 
 
 def _with_place(parameters: HostParameters, memberships: list[Membership]) -> HostParameters:

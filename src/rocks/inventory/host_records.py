@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.core.near_names import nearest
+from rocks.core.near_names import did_you_mean
 from rocks.database.sets import in_order, placeholders
 from rocks.inventory.selectors import read_selectors
 
@@ -92,8 +92,8 @@ def _advice(database: Database, text: str) -> str:
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")
         return f"a pattern has % for any text and _ for a character: {printable(pattern)}"
-    near = nearest(text.replace("%", ""), known) if text.split()[:1] != ["select"] else []
-    return f"did you mean {' or '.join(near)}? rocks list host shows all" if near else "see rocks list host"
+    meant = did_you_mean(text.replace("%", ""), known) if text.split()[:1] != ["select"] else ""
+    return f"{meant}rocks list host shows all" if meant else "see rocks list host"
 
 
 def local_host(database: Database) -> str:

@@ -3,6 +3,9 @@
 It has what `nucleus check slurm` demands. Hosts get it from slurmctld when slurmd starts (configless), so only the
 frontend has the file. Lines of the site come last: of a parameter that is there twice, Slurm takes the last one (seen
 with 22.05.8).
+
+No daemon has a log besides the journal. The rotation of Debian's packages does nothing on a host without slurm.conf,
+whose slurmd would go on writing into a file that is gone; on the frontend it has slurmctld read its files again.
 """
 
 from __future__ import annotations
@@ -31,8 +34,6 @@ StateSaveLocation=/var/lib/slurm/slurmctld
 SlurmdSpoolDir=/var/lib/slurm/slurmd
 SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
-SlurmctldLogFile=/var/log/slurm/slurmctld.log
-SlurmdLogFile=/var/log/slurm/slurmd.log
 ProctrackType=proctrack/linuxproc
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core

@@ -63,7 +63,9 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     Errors as `import_image`, `download_image` and `add_disk`; UserError for an invalid parameter.
     """
     check_image_name(added.name)
-    max_gb = DEFAULT_MAX_GB if added.max_gb is None else read_number("size", added.max_gb, 1, LARGEST_GB)
+    max_gb = (
+        DEFAULT_MAX_GB if added.max_gb is None else read_number("size", added.max_gb, 1, LARGEST_GB, "GB")
+    )
     comment = _read_comment(added.comment or "")
     if added.vm:
         return _add_disk(database, added, max_gb, comment, progress)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from rocks.core.errors import Code, HostError, IncoherentError, StateError
 from rocks.core.files import PUBLIC, explain, remove_drafts, write_file
+from rocks.core.near_names import did_you_mean
 from rocks.core.terminal import one_line
 from rocks.library.guest_images import Source, check_image_name
 
@@ -71,8 +72,8 @@ def existing_image(library: Path, name: str) -> LibraryImage:
     found = find_image(library, name)
     if found is None:
         raise StateError(
-            f"there is no image {name} in the library {library}; rocks list image shows all, "
-            f"rocks add image {name} file=… adds one",
+            f"there is no image {name} in the library {library}; {did_you_mean(name, image_names(library))}"
+            f"rocks list image shows all, rocks add image {name} file=… adds one",
             code=Code.LIBRARY_IMAGE_UNKNOWN,
         )
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.database.sets import placeholders
@@ -220,6 +219,8 @@ def end_adoption(database: Database, names: Sequence[str]) -> None:
 
 def new_uuid() -> str:
     """A random UUID: guests see theirs, and one made of a time would contain the server's MAC address."""
+    import uuid  # late: it brings `platform`, and a start makes none
+
     return str(uuid.uuid4())
 
 

@@ -28,15 +28,20 @@ from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.specification import read_disk, split_disks
+from rocks.machine.host_memory_records import host_memory_mb
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
     MAX_MEMORY_ATTRIBUTE,
+    Placed,
     check_maximum,
     too_many_cpus,
+    too_much_memory,
 )
 from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.outcomes import Outcomes
 from rocks.machine.removed import check_names_are_not_held
+from rocks.machine.spec import memory_reserve_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,9 +131,29 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm_changes.claim_own_vlans(database, [name])
 
 
-def cpu_warnings(database: Database, names: Sequence[str]) -> list[str]:
-    """The warnings about those machines that have more CPUs than their physical hosts by their records."""
-    return [line for vm in table.load_vms(database, names) if (line := too_many_cpus(vm)) is not None]
+def size_warnings(database: Database, names: Sequence[str]) -> list[str]:
+    """As `warn_of_sizes`, of these machines."""
+    return warn_of_sizes(
+        database,
+        [
+            Placed(vm.name, vm.host.cpus, vm.memory_mb, vm.container)
+            for vm in table.load_vms(database, names)
+            if vm.container is not None
+        ],
+    )
+
+
+def warn_of_sizes(database: Database, machines: Sequence[Placed]) -> list[str]:
+    """Warnings about machines with more CPUs, or together more memory, than their hosts have; one statement."""
+    cpus = Outcomes({vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None})
+    found: list[str | None] = [*cpus.joined_lines]
+    of_host: dict[str, list[Placed]] = {}
+    for vm in machines:
+        of_host.setdefault(vm.container.name, []).append(vm)
+    for host, memory_mb in host_memory_mb(database, list(of_host)).items():
+        reserve_mb = memory_reserve_mb(of_host[host][0].container)
+        found.append(too_much_memory(of_host[host], max(0, memory_mb - reserve_mb)))
+    return [line for line in found if line is not None]
 
 
 def _read_columns(changes: VmChanges) -> dict[str, object]:
@@ -202,8 +227,8 @@ def _read_memory(text: str) -> int:
         return read_number("mem", text, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
     except UserError:
         raise UserError(
-            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), '
-            f'not "{printable(text)}"'
+            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), or a size such as '
+            f'4G, not "{printable(text)}"'
         ) from None
 
 
@@ -223,7 +248,8 @@ def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None
     if changes.disks is None and changes.disk_sizes_gb is None:
         return None
     sizes = [
-        read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
+        read_number("disksize", text, 0, LARGEST_DISK_GB, "GB")
+        for text in (changes.disk_sizes_gb or "").split()
     ]
     disks = list(vm.disks) if changes.disks is None else _with_sizes(_read_disks(changes.disks), vm.disks)
     if len(sizes) > len(disks):

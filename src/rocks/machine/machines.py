@@ -11,7 +11,7 @@ from rocks.core.values import VLAN_HIGHEST, read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_loading import load_hosts
-from rocks.inventory.host_plan import Membership, find_membership
+from rocks.inventory.host_plan import Membership, existing_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import (
@@ -24,9 +24,12 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
+from rocks.machine.change_records import HostVlan
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFACES
+from rocks.machine.records import networks_of_vlans
 from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
+from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +83,7 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     subnets = vm_inventory.load_subnets(database)
     vm_inventory.lock_inventory(database)
     inventory = vm_inventory.read_inventory(database, containers)
-    membership = _find_membership(inventory, parameters.membership)
+    membership = existing_membership(parameters.membership, inventory.memberships)
     interfaces = _read_interfaces(
         parameters, membership, {name: subnet for name, (_, subnet) in subnets.items()}
     )
@@ -101,8 +104,20 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     new = plan_new_vms(requests, inventory)
     check_addition(database, [vm.name for vm in new])
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    _record_host_vlans(database, new)
     names_after_commit(database)
     return new
+
+
+def _record_host_vlans(database: Database, new: Sequence[NewVm]) -> None:
+    """Their hosts carry the VLANs of the machines from now on, on the networks on which others carry them."""
+    vlans = {interface.vlan for vm in new for interface in vm.interfaces if interface.vlan}
+    if vlans:
+        networks = networks_of_vlans(database, sorted(vlans))
+        hosts = dict.fromkeys(vm.container for vm in new)
+        vm_changes.record_host_vlans(
+            database, [HostVlan(host, vlan, networks[vlan]) for host in hosts for vlan in sorted(networks)]
+        )
 
 
 def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:
@@ -130,13 +145,6 @@ def check_virt_type(text: str) -> None:
         raise UserError(f'KVM supports only hvm virtualization, not "{printable(text)}"')
 
 
-def _find_membership(inventory: SiteInventory, name: str) -> Membership:
-    found = find_membership(name, inventory.memberships)
-    if found is None:
-        raise UserError(f"Membership {printable(name)} is not valid. rocks list membership shows valid ones.")
-    return found
-
-
 def _read_interfaces(
     parameters: VmParameters, membership: Membership, subnets: dict[str, Subnet]
 ) -> tuple[InterfaceRequest, ...]:
@@ -159,7 +167,7 @@ def _read_interfaces(
         name = parameters.subnet or DEFAULT_NETWORK
         subnet = subnets.get(name.lower())
         if subnet is None:
-            raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
+            raise unknown_network(name, subnets)
     for given, value in (("ip", parameters.ip), ("subnet", parameters.subnet)):
         if is_hosted and value:
             raise UserError(

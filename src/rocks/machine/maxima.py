@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.values import HIGHEST_NUMBER, read_number
 from rocks.inventory.records import MAX_VM_CPUS
 
 if TYPE_CHECKING:
-    from rocks.inventory.records import VirtualMachine
+    from collections.abc import Sequence
+
+    from rocks.inventory.records import Host, VirtualMachine
 
 MAX_CPUS_ATTRIBUTE = "kvm_max_cpus"
 MAX_MEMORY_ATTRIBUTE = "kvm_max_memory"
@@ -35,18 +37,44 @@ def check_maximum(vm: VirtualMachine, word: str, most: int, present: int) -> Non
         )
 
 
-def too_many_cpus(vm: VirtualMachine) -> str | None:
+class Placed(NamedTuple):
+    """A virtual machine on its physical host; memory in MB."""
+
+    name: str
+    cpus: int
+    memory_mb: int
+    container: Host
+
+
+def too_many_cpus(vm: Placed) -> str | None:
     """The warning about a machine with more CPUs than its physical host has by its record, which may be wrong.
 
     None for others, and for a host with one CPU: that is the record of a host whose number nobody has given.
     """
     container = vm.container
-    if container is None or container.cpus == 1 or vm.host.cpus <= container.cpus:
+    if container.cpus == 1 or vm.cpus <= container.cpus:
         return None
     return (
-        f"Warning: {vm.name} has {vm.host.cpus} CPUs, and its host {container.name} has {container.cpus} by its record "
+        f"{vm.name} has {vm.cpus} CPUs, and its host {container.name} has {container.cpus} by its record "
         f"(rocks list host {container.name}), so it does not start there; choose another host, or rocks set host vm "
         f"{vm.name} cpus={container.cpus}"
+    )
+
+
+def too_much_memory(machines: Sequence[Placed], available_mb: int) -> str | None:
+    """The warning about machines of one physical host that together have more memory than it has for machines.
+
+    None for others.
+    """
+    vm, memory_mb = max(machines, key=lambda one: one.memory_mb), sum(one.memory_mb for one in machines)
+    if memory_mb <= available_mb:
+        return None
+    others = f" and {len(machines) - 1} more have" if len(machines) > 1 else " has"
+    start = "they do not all start" if len(machines) > 1 else "it does not start"
+    return (
+        f"{vm.name}{others} {memory_mb} MB of memory, and the host {vm.container.name} had {available_mb} MB "
+        f"for virtual machines when it was last asked (rocks sync vm lease asks again), so {start} there; choose "
+        f"another host, or rocks set host vm {vm.name} mem=MB"
     )
 
 

@@ -19,7 +19,8 @@ from rocks.machine.disks.files import (
 )
 from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import place_of
+from rocks.machine.leases.plan import SAVED, place_of
+from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.outcomes import Outcomes
     from rocks.storage.volumes.places import DiskLocation
 
 
@@ -38,13 +38,14 @@ if TYPE_CHECKING:
 class Removed:
     """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`.
 
-    `volumes` are the removed images of NASes, as `NAS:POOL/VOLUME`.
+    `volumes` are the removed images of NASes, as `NAS:POOL/VOLUME`; `stopped` are lines about machines that ran.
     """
 
     warnings: tuple[str, ...]
     images: tuple[str, ...]
     removed: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
 
 def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
@@ -88,9 +89,23 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
     warnings = (*stopping, *errors, *_unknown_lines({*silent_hosts, *unknown}))
-    return Removed(
-        warnings, tuple(image for image in stay if image not in removed), tuple(removed), tuple(volumes)
-    )
+    left = tuple(image for image in stay if image not in removed)
+    return Removed(warnings, left, tuple(removed), tuple(volumes), _stopped_lines(stopped, held))
+
+
+def _stopped_lines(stopped: Sequence[VirtualMachine], held: Mapping[str, Lease]) -> tuple[str, ...]:
+    """A line for each host: its machines that ran, or were saved, until now."""
+    notes = Outcomes()
+    for vm in stopped:
+        lease = held.get(vm.name.lower())
+        if lease is not None and lease.is_held:
+            what = (
+                "and what its guest had in memory is discarded"
+                if lease.state == SAVED
+                else "and is powered off"
+            )
+            notes.done[vm.name] = (f"{vm.name} was {lease.state} on {lease.host}, {what}",)
+    return tuple(notes.joined_lines)
 
 
 def _stop(

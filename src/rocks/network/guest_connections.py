@@ -122,14 +122,14 @@ def _connection(interface: Interface, container: Sequence[Interface]) -> Connect
     carrier = _carrier(interface, container)
     if interface.has_option(SRIOV_OPTION):
         physical = carrier or _on_same_network(interface, container)
-        return _missing(interface) if physical is None else _vf(interface, physical)
+        return _missing(interface, container) if physical is None else _vf(interface, physical)
     if carrier is not None and interface.vlan:
         parent = _kernel_device(carrier)
         device = vlan_device(parent, interface.vlan)
         return Tap(interface.mac, device, parent, interface.vlan, carrier.mtu_bytes or DEFAULT_MTU_BYTES)
     physical = _on_same_network(interface, container)
     if physical is None or not physical.device:
-        return _missing(interface)
+        return _missing(interface, container)
     if physical.module == "ovs-link":
         return None
     if physical.has_option(DIRECT_OPTION):
@@ -182,13 +182,16 @@ def _kernel_device(physical: Interface) -> str:
     return kernel_device(physical.device or "", physical.options)
 
 
-def _missing(interface: Interface) -> Unconnected:
-    return Unconnected(interface.device or interface.mac or "", _what_is_missing(interface))
+def _missing(interface: Interface, container: Sequence[Interface]) -> Unconnected:
+    return Unconnected(interface.device or interface.mac or "", _what_is_missing(interface, container))
 
 
-def _what_is_missing(interface: Interface) -> str:
+def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> str:
     if interface.vlan:
-        return f"its host has no interface for VLAN {interface.vlan}"
+        found = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
+        if found is None or found.subnet is None:
+            return f"its host has no interface for VLAN {interface.vlan}"
+        return f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}"
     if interface.subnet:
         return f"its host has no interface for network {interface.subnet}"
     return "it is on no network and on no VLAN"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 _MTU_BYTES = range(576, 65536)
+
+# each is asked for once for each route
+_interface = lru_cache(ipaddress.IPv4Interface)
+_gateway_address = lru_cache(ipaddress.IPv4Address)
 
 
 class DeviceRoute(NamedTuple):
@@ -158,9 +163,9 @@ def _is_default(route: Route) -> bool:
 
 def _is_on(device: HostDevice, gateway: str) -> bool:
     """Whether the gateway is another host on the device's network."""
-    own = ipaddress.IPv4Interface(device.address)
+    own = _interface(device.address)
     try:
-        address = ipaddress.IPv4Address(gateway)
+        address = _gateway_address(gateway)
     except ValueError:
         return False
     return address in own.network and address != own.ip

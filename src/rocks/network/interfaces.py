@@ -11,6 +11,8 @@ from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import check_ip, check_ip_in, check_mac, check_mac_selector, looks_like_mac
+from rocks.network.network_records import network_names
+from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:
     """The ID and the addresses of a network; UserError when no network has that name."""
     found = table.find_subnet(database, name)
     if found is None:
-        raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
+        raise unknown_network(name, network_names(database))
     return found
 
 

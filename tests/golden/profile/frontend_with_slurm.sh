@@ -156,7 +156,6 @@ rocks_content <<'ROCKS-END-1'
 AuthType=auth/munge
 DbdHost=localhost
 SlurmUser=slurm
-LogFile=/var/log/slurm/slurmdbd.log
 PidFile=/run/slurmdbd.pid
 StorageType=accounting_storage/mysql
 StorageHost=localhost
@@ -170,6 +169,8 @@ After=rocks-database.service
 
 [Service]
 Environment=MYSQL_UNIX_PORT=/var/opt/rocks/mysql/mysql.sock
+Restart=on-failure
+RestartSec=5
 ROCKS-END-1
 rocks_file /etc/systemd/system/slurmdbd.service.d/rocks.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
@@ -196,7 +197,8 @@ else
     : # slurmctld starts at the boot
   else
     /opt/rocks/bin/rocks sync slurm || rocks_warn "rocks sync slurm is not complete; the line above says why. Repeat it"
-    rocks_restart_if_older slurmctld.service /etc/munge/munge.key
+    # it reads the numbers of users when it starts
+    rocks_restart_if_older slurmctld.service /etc/munge/munge.key /etc/passwd
   fi
 fi
 ROCKS-END-2

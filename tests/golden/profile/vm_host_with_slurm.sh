@@ -355,6 +355,7 @@ ConditionPathExists=
 # it ends when slurmctld is away, or does not have this host yet
 Restart=on-failure
 RestartSec=15
+StateDirectory=slurm/slurmd
 Environment="SLURMD_OPTIONS=--conf-server 10.1.1.1"
 ROCKS-END-1
 rocks_file /etc/systemd/system/slurmd.service.d/rocks.conf create 644 '' forget

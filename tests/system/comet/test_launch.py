@@ -1,4 +1,4 @@
-"""`comet launch` with a real server, whose site is simulated; programs stand for ssh and scp."""
+"""`comet launch` with a real server, whose site is simulated; a program stands for ssh."""
 
 import subprocess  # noqa: TID251 - the program is killed while it works
 import sys

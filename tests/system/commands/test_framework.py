@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 import pytest
 
 import rocks
-from tests.command_trees import WriteCommand, write_command_file
+from tests.command_trees import WriteCommand, usage_line, write_command_file
 from tests.system.commands.conftest import Ended, Site
 
 ORDINARY_USER = 64999
@@ -161,7 +161,7 @@ def test_a_nested_command_for_root_is_refused(program: Program) -> None:
     ended = program.run("frob", user=ORDINARY_USER, environment={"ROCKS_TREES": f"{program.folder}/tree"})
     assert (ended.returncode, ended.stderr) == (
         1,
-        'Error: command "add attr" requires root\nrocks frob [host] ... [a=string]\n',
+        f'Error: command "add attr" requires root\n{usage_line("frob")}',
     )
 
 

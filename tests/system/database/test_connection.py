@@ -47,6 +47,22 @@ def test_rollback_and_close_undo_changes(database: Database, cluster_database: S
     assert names(database) == []
 
 
+def test_a_transaction_without_statements_is_not_ended(database: Database) -> None:
+    count = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_commit', 'Com_rollback')"
+    for _ in range(2):  # the first ends what the connection has read, if there is one
+        database.commit()
+        database.rollback()
+        database.end_reading()
+    before = dict(database.rows(count))
+    for end in (database.commit, database.commit, database.rollback, database.end_reading):
+        end()
+    after = dict(database.rows(count))
+    assert {name: int(after[name]) - int(before[name]) for name in after} == {
+        "Com_commit": 1,
+        "Com_rollback": 0,
+    }
+
+
 def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> None:
     """An end of reading before the first change neither does it nor forgets it, with an audit entry on the way too."""
     done: list[list[str]] = []

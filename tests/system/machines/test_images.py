@@ -119,6 +119,7 @@ def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite
     machines.started("one")
     machines.started("two")
     printed = machines.run(f"{command} one")
+    assert f"one was running on {OLD}, and is powered off\n" in printed
     assert f"{OLD}:{machines.image('one.vda')} stays" in printed and "two.vda" not in printed
     assert machines.running("two") == [OLD] and machines.running("one") == []
     assert machines.files(OLD) == ["one.vda", "two.vda"]
@@ -206,6 +207,7 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     machines.run("remove host vm snapshot g tuesday")
     assert [name for name in machines.files(OLD) if "tuesday" in name] == []
     assert "has no snapshot tuesday; it has: monday" in machines.refused("remove host vm snapshot g tuesday")
+    assert "no snapshot mondya; did you mean monday?" in machines.refused("remove host vm snapshot g mondya")
     machines.run("start host vm g")
     assert "g.vda.snapshot.monday.1-of-2 stays" in machines.run("remove host vm g")
     assert contents(machines, "monday") == [b"first. "] * 2

@@ -193,3 +193,28 @@ def test_a_cpu_model_that_no_host_has(machines: MachineSite) -> None:
     machines.hosts[HEAD].outputs = {}
     machines.run("set attr cpu_mode Haswel")
     assert "it must be host-passthrough" in machines.refused("set attr cpu_mode 'my cpu'")
+
+
+def test_more_memory_than_a_host_has_is_a_warning_when_it_is_recorded(machines: MachineSite) -> None:
+    """Of hosts whose memory is known; the start refuses it anyway."""
+    machines.add("before")
+    assert "Warning" not in machines.run("set host vm before mem=9999999")
+    machines.run("set host vm before mem=64")
+    machines.run("sync vm lease")
+    (memory_mb,) = (
+        one
+        for (one,) in machines.sql(
+            f"SELECT h.MB FROM host_memory h JOIN nodes n ON n.ID = h.Host WHERE n.Name = '{OLD}'"
+        )
+    )
+    available = int(memory_mb) - 256
+    warning = f"have {{}} MB of memory, and the host {OLD} had {available} MB for virtual machines"
+    assert warning.format(9999999).replace("have", "has") in machines.run("set host vm before mem=9999999")
+    assert "Warning" not in machines.run(f"set host vm before mem={available}")
+    machines.run("add host vm " + f"{OLD} compute name=second mem=64 disksize=1")
+    assert warning.format(available + 64) not in machines.run("set host vm second mem=64")
+    printed = machines.run(f"set host vm before second mem={available - 31}")
+    assert warning.format(2 * (available - 31)) in printed and "they do not all start there" in printed
+    assert "Warning: large has 9999999 MB" in machines.run(
+        f"add host vm {OLD} compute name=large mem=9999999"
+    )

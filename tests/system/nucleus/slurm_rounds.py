@@ -49,6 +49,8 @@ class Rounds:
         self.hands = Hands()
         self.driver = Driver(Configuration(), guard, batch, self.hands.clock)
         self._pool, self._cluster = pool, cluster_number
+        self.doubles: list[tuple[str, str, str]] = []
+        """(node, its host, another host) of starts of a node that was on elsewhere."""
 
     def start(self, first: int, count: int, account: str = ACCOUNT, minutes: int = 60) -> int:
         """A set of so many nodes; its number."""
@@ -77,6 +79,12 @@ class Rounds:
     def turn(self) -> None:
         """A round of the driver, and what follows from it at the nodes."""
         self.driver.round()
+        self.doubles += sql(
+            self._pool,
+            "SELECT n.name, n.physical_host, JSON_VALUE(o.arguments, '$.host') AS other FROM operation o"
+            " JOIN node n ON n.id = o.target_node WHERE o.kind = 'start_member' AND o.state = 'queued'"
+            " AND n.state = 'active' HAVING other <> physical_host",
+        )
         obey(self._pool)
 
     def permit(self, account: str) -> int:

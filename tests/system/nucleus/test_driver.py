@@ -329,6 +329,15 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     assert "alarm: vc2/vm-vc2-3 is on, on host-3" in printed and "rocks stop host vm vm-vc2-3\n" in printed
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
+    sql(pool, "UPDATE computeset SET degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY())")
+    switch("active", "name = 'vm-vc2-0'")
+    assert alarms()[1] == 1, "the job has lost the host"
+    assert main(["status"]) == 1
+    assert "is on, on host-0, and computeset " in capsys.readouterr().out
+    for is_gone, count in (("false", 0), ("true", 1)):
+        ended = f"JSON_SET(context, '$.job_gone', JSON_EXTRACT('{is_gone}', '$'))"
+        sql(pool, f"UPDATE computeset SET state = 'ending', context = {ended}")
+        assert alarms()[1] == count
 
 
 _HOLDER = """

@@ -8,16 +8,17 @@ import pytest
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
-from nucleus.mirror import clusters, events, observations
-from nucleus.mirror.pool import Guard, Pool
+from nucleus.mirror import clusters, events, observations, operations
+from nucleus.mirror.claims import Claimant
+from nucleus.mirror.pool import Guard, Pool, Session
 from nucleus.poller.poller import Poller
-from nucleus.records import SYSTEM, NewEvent
+from nucleus.records import SYSTEM, NewEvent, NewOperation
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
 
 _WAITING = (
     "SELECT 1 FROM information_schema.GLOBAL_STATUS"
-    " WHERE variable_name = 'Innodb_row_lock_current_waits' AND variable_value > 0"
+    " WHERE variable_name = 'Innodb_row_lock_current_waits' AND variable_value >= %s"
 )
 
 
@@ -59,7 +60,7 @@ def test_an_owners_change_that_has_begun_comes_to_its_end(
             cluster = clusters.find_cluster(session, SYSTEM, "vc1", True)
             assert cluster is not None
             stored = threads.submit(store, poller, pool)
-            wait_until(lambda: sql(pool, _WAITING), "nobody waits for the row of the cluster", 20)
+            wait_until(lambda: sql(pool, _WAITING, [1]), "nobody waits for the row of the cluster", 20)
             node = clusters.find_node(session, SYSTEM, cluster.id, None, True)
             assert node is not None and node.state != "active"
             events.append_events(session, [NewEvent("operation.state", "1", None, "queued")])
@@ -69,3 +70,42 @@ def test_an_owners_change_that_has_begun_comes_to_its_end(
         assert found is not None and found.state == "active"
         kinds = [one.type for one in events.events_after(session, SYSTEM, 0)]
     assert kinds[-2:] == ["operation.state", "node.power"]
+
+
+_SET = 7
+_ASKED = NewOperation("poweron", "ann", None, 1, _SET)
+
+
+def _ask_again(session: Session) -> object:
+    """An owner asks for the same once more; whether that is an operation of its own."""
+    return operations.insert_operation(session, _ASKED).state == "queued"
+
+
+def _end_set(session: Session) -> object:
+    """The driver ends what is still queued of a set."""
+    return not operations.end_set_operations(session, _SET, "poweron", None, ["queued"])
+
+
+@pytest.mark.parametrize("ask", [_ask_again, _end_set])
+def test_an_operation_is_claimed_while_others_look_for_it(
+    pool: Pool, cluster_number: int, ask: Callable[[Session], object]
+) -> None:
+    """Both wait for the operation, the worker first; when it has it, it changes the indexes by which they look."""
+    with pool.transaction() as session:
+        for _ in range(30):  # so many that a set is looked for by its index
+            operations.record_done(session, NewOperation("poweron", "ann"), {})
+        asked = operations.insert_operation(session, _ASKED)
+
+    def in_transaction(act: Callable[[Session], object]) -> object:
+        with pool.transaction() as session:
+            return act(session)
+
+    with ThreadPoolExecutor(2) as threads:
+        with pool.transaction() as session:
+            session.row("SELECT id FROM operation WHERE id = %s FOR UPDATE", (asked.id,))
+            claimed = threads.submit(in_transaction, Claimant("w1", 4, 4, ["poweron"]).claim)
+            wait_until(lambda: sql(pool, _WAITING, [1]), "the worker does not wait", 20)
+            other = threads.submit(in_transaction, ask)
+            wait_until(lambda: sql(pool, _WAITING, [2]), "the other does not wait", 20)
+        assert other.result(60), "it was claimed before"
+        assert claimed.result(60) is not None

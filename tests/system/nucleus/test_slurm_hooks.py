@@ -26,10 +26,11 @@ def hosts(slurm: SlurmSite) -> Iterator[SlurmSite]:
         slurm.clear()
 
 
-def _computeset(slurm: SlurmSite, name: str, *options: str) -> str:
+def _computeset(slurm: SlurmSite, name: str, *options: str, is_root: bool = False) -> str:
+    """A job as that of a computeset; or of root, who is not Nucleus's user here."""
     return slurm.ask(
         "sbatch", "--parsable", "-p", PARTITION, "-A", ACCOUNT, "--exclusive", "--requeue", "--no-kill", "-D", "/",
-        "-o", "/dev/null", "-J", name, *options, "--wrap", "exec sleep 600",
+        "-o", "/dev/null", "-J", name, *options, "--wrap", "exec sleep 600", is_root=is_root,
     )  # fmt: skip
 
 
@@ -121,3 +122,16 @@ def test_a_host_that_comes_back_with_a_machine_gets_no_job(hosts: SlurmSite) -> 
     assert (_state(hosts, number), _state(hosts, batch)) == ("RUNNING", "PENDING")
     hosts.set_machine(lost, None)
     wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, lost)))
+
+
+@pytest.mark.parametrize("is_root", [False, True])
+def test_a_machine_beside_a_job_of_such_a_name_is_believed_of_the_user_of_nucleus_only(
+    hosts: SlurmSite, is_root: bool
+) -> None:
+    number = _computeset(hosts, "nucleus-4", "-N1", "-w", FIRST, is_root=is_root)
+    wait_until(lambda: _is_admitted(hosts, number))
+    hosts.set_machine(FIRST, "vm-vc2-0")
+    hook = str(hosts.folder / "hook")
+    hosts.run_inside("env", "-u", "SLURM_SCRIPT_CONTEXT", f"SLURMD_NODENAME={FIRST}", hook)
+    assert _node(hosts, FIRST)[1] == (REASON if is_root else "none")
+    assert _state(hosts, number) == "RUNNING"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nucleus.backends import slurm as jobs
+from nucleus.backends.batch import TOO_FEW_HOSTS
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
 from nucleus.reservations import slurm as reservations
@@ -32,6 +33,16 @@ pytestmark = pytest.mark.slow
 
 BATCH = BatchSettings(kind="slurm", partition=PARTITION, user=USER)
 DRAINED = "vm-without-job"
+PLACE = " (place 1 of the reservations that wait)"
+WAITS = tuple(
+    text + PLACE
+    for text in (
+        TOO_FEW_HOSTS,
+        "hosts that it needs are not available",
+        "a host was not ready; it is tried again in some minutes",
+    )
+)
+"""Why a cluster waits whose nodes have machines: Slurm chooses, by what it has tried already."""
 
 
 class SlurmProcess(Process):
@@ -108,6 +119,20 @@ class SlurmProcess(Process):
         """Run Slurm's health check of the host once more."""
         hook = str(self.slurm.folder / "hook")
         self.slurm.run_inside("env", "-u", "SLURM_SCRIPT_CONTEXT", f"SLURMD_NODENAME={host}", hook)
+
+    def why(self, number: int) -> str | None:
+        """The interval's reason, as its owner reads it."""
+        return sql(self.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (number,))[0][0]  # type: ignore[no-any-return]
+
+    def wait_until_told(self, number: int) -> None:
+        """Turns, until the interval's reason is why its job waits."""
+
+        def is_told() -> bool:
+            sql(self.pool, "UPDATE operation SET not_before = NULL")
+            self.turn()
+            return self.why(number) in WAITS
+
+        wait_until(is_told, lambda: str(self.why(number)))
 
     def reason(self, host: str) -> str:
         """Why Slurm gives the host to nobody."""
@@ -193,7 +218,9 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {DRAINED})
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
+    process.wait_until_told(number)
     process.wait_for("running", number)
+    assert process.why(number) is None
     assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
     process.end()
     process.wait_for("stopped", number)
@@ -210,6 +237,7 @@ def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
     process.begin()
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
+    assert process.why(number) == "the site's scheduler does not answer"
     process.slurm.start_controller()
     process.wait_for("running", number)
     process.slurm.signal("slurmctld", "KILL")
@@ -279,3 +307,21 @@ def test_a_process_that_is_killed_at_any_step_leaves_neither_job_nor_reservation
         nothing_is_left(machines)
         assert process.dies_at is None, f"{arguments} was not called"
         process.slurm.wait_until_idle()
+
+
+def test_a_cluster_that_got_no_hosts_until_its_end_fails_by_that_reason(
+    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
+) -> None:
+    number = process.reserve_now()
+    for host in (OLD, NEW):
+        process.slurm.set_machine(host, "vm-other-0")
+    process.begin()
+    process.wait_until_told(number)
+    process.end()
+    process.wait_for("failed", number)
+    reason = str(process.why(number))
+    assert reason.startswith("the cluster was not started: ") and reason.endswith(PLACE)
+    process.wait_until_slurm_has_nothing()
+    for host in (OLD, NEW):
+        process.check_health(host)
+    wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {"none"})

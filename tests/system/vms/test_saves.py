@@ -2,6 +2,7 @@
 
 import shutil
 
+from rocks.fleet.wire.consoles import console_log
 from rocks.storage.mapped_volumes import MappedImage, write_mapped
 from tests.system.vms.site import IMAGES, ThreeMachines
 
@@ -25,6 +26,9 @@ def test_an_image_of_a_nas_is_known_by_its_grant(site: ThreeMachines) -> None:
 
     map_image(3)
     site.done("start host vm g")
+    ((uuid,),) = site.sql("SELECT v.UUID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = 'g'")
+    log = site.machines["vmh1"].outside(console_log(uuid))
+    log.write_text("written before the save\n")
     site.done("save host vm g")
     assert note.read_text() == str(site.lease("g")[0]), "the daemon looks at it until the memory is gone"
     with disk.open("r+b") as merged:
@@ -40,6 +44,7 @@ def test_an_image_of_a_nas_is_known_by_its_grant(site: ThreeMachines) -> None:
     shutil.copy2(disk, copied)
     copied.rename(disk)
     site.done("restore host vm g")
+    assert site.done("report host vm console g").startswith("written before the save\n")
     assert site.running("g") == ["vmh1"] and site.lease("g")[1] == "running"
     for later in ("pause", "resume"):  # which compares the disks with those that the machine began with
         site.done(f"{later} host vm g")

@@ -27,7 +27,10 @@ class Programs:
         self.folder = folder
         for name in ("sinfo", "squeue"):
             self.write(name, f"cat {folder}/{name}.txt")
-        self.write("scontrol", f'echo "$@" >>{folder}/changes')
+        users = "UserName=nucleus(990) DefAccount=a\nUserName=ann(1001) DefAccount=a"
+        self.write(
+            "scontrol", f'if [ $1 = show ]; then printf "{users}"; else echo "$@" >>{folder}/changes; fi'
+        )
         self.say("idle|none", "")
 
     def write(self, name: str, command: str) -> None:
@@ -91,13 +94,35 @@ def test_an_epilog_ends_after_an_hour(programs: Programs, monkeypatch: pytest.Mo
 
 def test_a_health_check_asks_for_the_job_of_a_computeset_or_a_reservation(programs: Programs) -> None:
     for job in ("VC-JOB-7-01jd", "nucleus-7"):
-        programs.say("allocated|none", f"simulation\n{job}\n")
+        programs.say("allocated|none", f"1001|simulation\n990|{job}\n")
         assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
-    programs.say("allocated|none", "simulation\n")
-    assert programs.run("", ["machine vm-0"]) == 0
-    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
     programs.write("sinfo", "exit 1")
     assert programs.run("", []) == 0, "slurmctld is away"
+
+
+@pytest.mark.parametrize(
+    "jobs", ["990|simulation\n", "1001|VC-JOB-7-01jd\n0|nucleus-7\n", "990|x|nucleus-7\n"]
+)
+def test_a_health_check_believes_no_job_of_another_name_or_user(programs: Programs, jobs: str) -> None:
+    programs.say("allocated|none", jobs)
+    assert programs.run("", ["machine vm-0"]) == 0
+    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+
+
+def test_the_user_of_nucleus_is_that_of_the_hosts_settings(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = programs.folder / "host-free.conf"
+    monkeypatch.setattr(host_free, "SETTINGS", settings)
+    programs.say("allocated|none", "1001|nucleus-7\n")
+    settings.write_text("user = ann\n")
+    assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
+    settings.write_text("users = ann\n")
+    assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
+    assert f"{settings} line 1: 'users = ann'" in capsys.readouterr().err
+    settings.unlink()
+    assert programs.run("", ["machine vm-0"]) == 0
+    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
 
 
 def test_machines_and_images_of_the_host_are_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

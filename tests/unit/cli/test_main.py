@@ -12,7 +12,7 @@ from rocks.commands._framework import run_command
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.trust import callers
-from tests.command_trees import SHOW, TAKEN, WriteCommand
+from tests.command_trees import SHOW, TAKEN, WriteCommand, usage_line
 from tests.unit.cli.conftest import Rocks
 
 HELP = f"""rocks frob {TAKEN}
@@ -212,7 +212,7 @@ def test_what_a_command_does_not_declare_is_an_error_and_nothing_is_done(
     rocks: Rocks, write_command: WriteCommand, arguments: list[str], message: str
 ) -> None:
     write_command("frob", "self.showNow('done')")
-    assert rocks("frob", *arguments) == (1, "", f"Error: {message}\nrocks frob {TAKEN}\n")
+    assert rocks("frob", *arguments) == (1, "", f"Error: {message}\n{usage_line('frob')}")
 
 
 def test_parameters_of_every_command(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -289,11 +289,12 @@ def test_a_width_that_is_no_number(rocks: Rocks) -> None:
     assert rocks("list", "help", "cols=wide").error.startswith('Error: cols "wide" must be an integer from 0')
 
 
-def test_an_error_is_one_line_and_the_usage_follows(rocks: Rocks) -> None:
+def test_an_error_is_one_line_and_a_line_of_usage_follows(rocks: Rocks) -> None:
     assert rocks("report", "version", "major=perhaps") == (
         1,
         "",
-        'Error: "major" must be yes or no, not "perhaps"\nrocks report version [major=bool]\n',
+        'Error: "major" must be yes or no, not "perhaps"\n'
+        "rocks report version [NAME=VALUE] ...; rocks help report version explains it\n",
     )
 
 

@@ -5,18 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from rocks.cli import main
 from rocks.core import trees
-from tests.command_trees import SHOW, TAKEN, WriteCommand, write_plugin
+from tests.command_trees import SHOW, TAKEN, WriteCommand, usage_line, write_plugin
 from tests.unit.cli.conftest import Rocks
 
 
-def test_a_group_lists_what_is_below_it(rocks: Rocks, write_command: WriteCommand) -> None:
+def test_a_group_lists_what_is_below_it(
+    rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_command("frob", "")
     write_command("frob/one", SHOW)
     write_command("frob/two", SHOW)
     assert rocks("frob") == (255, f"frob one {TAKEN}\nfrob two {TAKEN}\n", "")
     listed = f"frob one {TAKEN}\nfrob two {TAKEN}\n"
-    assert rocks("frob", "nine") == (255, listed, 'error - invalid rocks command "frob nine"\n')
+    error = 'error - invalid rocks command "frob nine"\n'
+    assert rocks("frob", "nine") == (255, listed, error)
+    monkeypatch.setattr(main, "write_message", lambda line: print(line))
+    assert rocks("frob", "nine").output == listed + error, (
+        "the list may be long: the error is the last that is seen"
+    )
 
 
 def test_a_word_that_resembles_none_is_answered_with_where_all_are(rocks: Rocks) -> None:
@@ -120,7 +128,11 @@ def test_a_nested_command_returns_its_output_and_prints_nothing(
 def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("inner", "self.abort('not so')")
     write_command("outer", "self.addText('begun')\nself.command('inner')")
-    assert rocks("outer") == (1, "begun\n", f"Error: not so\nrocks outer {TAKEN}\n")
+    assert rocks("outer") == (
+        1,
+        "begun\n",
+        f"Error: not so\n{usage_line('outer')}",
+    )
 
 
 def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:

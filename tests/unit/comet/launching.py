@@ -1,4 +1,4 @@
-"""A launcher, and `comet launch` with programs that stand for ssh and scp."""
+"""A launcher, and `comet launch` with a program that stands for ssh."""
 
 from pathlib import Path
 

@@ -54,7 +54,7 @@ def test_a_repetition_that_is_refused_does_not_forget_the_computeset(
 def test_a_token_that_ends_does_not_end_the_command(
     it: Launching, monkeypatch: pytest.MonkeyPatch, status: int, slug: str
 ) -> None:
-    it.write(f"sleep 0.5; {COMMAND}")
+    it.write(f"while [ ! -e ../../go ]; do sleep 0.05; done; {COMMAND}")
     real = it.server.route
     refused = iter(range(2))
 
@@ -62,6 +62,8 @@ def test_a_token_that_ends_does_not_end_the_command(
         has_begun = (it.root / ADDRESS / "begun").exists()
         if has_begun and method == "GET" and next(refused, None) is not None:
             return problem(slug, status, "not now")
+        if has_begun:
+            (it.root / ADDRESS / "go").touch()
         return real(method, segments, query, body)
 
     it.server.route = refuse  # type: ignore[method-assign]
@@ -115,13 +117,12 @@ def test_a_state_of_another_version_is_no_success(it: Launching) -> None:
     assert found.status == 2 and "of another version of comet" in found.err
 
 
-def test_what_a_shell_prints_first_is_not_the_state(it: Launching) -> None:
-    """It is in the way of the results, as it would be of scp."""
+def test_what_a_shell_prints_first_is_in_no_way(it: Launching) -> None:
     ssh = next(it.folder.glob("hosts/programs/ssh"))
     ssh.write_text(ssh.read_text().replace('cd "$root/$host"', 'echo "\nWelcome"; cd "$root/$host"'))
     found = it.run()
-    assert (found.status, it.runs(), it.states()) == (8, 1, ["cancelled"])
-    assert "the results are not fetched" in found.err and "they are in comet-launch/dock." in found.err
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
+    assert (it.folder / "dock-results" / "poses" / "a").exists()
 
 
 def test_a_number_that_another_process_has_now_is_not_ended(
@@ -153,3 +154,42 @@ def test_a_command_that_could_not_be_ended_is_named(it: Launching, monkeypatch: 
     monkeypatch.setattr(Frontend, "stop", fail)
     found = it.run()
     assert found.status == 8 and f"the command may run on at root@{ADDRESS}: no answer" in found.err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_site_that_was_made_anew_keeps_its_computeset(
+    it: Launching, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """The number is another computeset's, or nobody's: what the command left is fetched, and nothing is to be done."""
+    it.write(ENDLESS)
+
+    def renew() -> None:
+        if is_there:
+            it.server.sets[1]["created"] = "2031-01-01T00:00:00Z"
+        else:
+            it.server.sets.clear()
+
+    while_it_runs(monkeypatch, renew)
+    found = it.run()
+    assert found.status == 8 and "the site has no computeset 1 of this launch any more" in found.err
+    assert "remove" not in found.err and "again" not in found.err
+    assert it.states() == ["running"] * is_there and is_over(it)
+    assert (it.folder / "dock-results" / "output").read_text() == "begun\n"
+
+
+def test_an_interrupted_request_that_is_refused_when_repeated_is_not_forgotten(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Client.start
+
+    def interrupted(self: Client, *given: Any, **named: Any) -> None:
+        start(self, *given, **named)
+        it.server.answers["/v1/computeset"] = answer(429, b'{"type": "x/rate-limited", "detail": "not now"}')
+        monkeypatch.setattr(Client, "start", start)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "start", interrupted)
+    assert it.run().status != 0 and state_file(it).exists() and it.states() == ["running"]
+    it.server.answers.clear()
+    again = it.run()
+    assert again.status == 130 and it.states() == ["cancelled"], again

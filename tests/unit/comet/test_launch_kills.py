@@ -12,7 +12,7 @@ import pytest
 from comet.cli import launch
 from comet.client.connection import Connection
 from comet.client.frontend import Frontend
-from comet.client.launch_state import Group
+from comet.client.launchers import Group
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 from tests.waiting import wait_until
 
@@ -25,7 +25,7 @@ class KilledError(BaseException):
     """Stands for kill -9: nothing of the launch handles it."""
 
 
-def run_killed(it: Launching, moment: int, is_before: bool) -> bool:
+def run_killed(it: Launching, moment: int, is_before: bool, end: type[BaseException] = KilledError) -> bool:
     """Whether there is a moment of this number: a request, a program, or a record of the state."""
     left = moment
 
@@ -34,22 +34,26 @@ def run_killed(it: Launching, moment: int, is_before: bool) -> bool:
             nonlocal left
             left -= 1
             if left == 0 and is_before:
-                raise KilledError
+                raise end
             found = real(*given, **named)
             if left == 0:
-                raise KilledError
+                raise end
             return found
 
         return act
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind, name in ((Connection, "request"), (Frontend, "_run"), (Group, "save")):
+        for kind, name in (
+            (Connection, "request"),
+            (Group, "save"),
+            *((Frontend, name) for name in ("_ask", "send", "fetch")),
+        ):
             patch.setattr(kind, name, at(getattr(kind, name)))
         try:
             it.run()
-        except KilledError:
+        except end:
             return True
-    return False
+    return left <= 0
 
 
 @pytest.mark.slow
@@ -66,6 +70,23 @@ def test_a_launch_that_is_killed_at_any_moment_is_completed_by_the_same_command(
         shutil.rmtree(it.folder / "dock-results")
         shutil.rmtree(it.folder / ".local")
         (it.root / ADDRESS / "runs").unlink()
+        it.server.sets.clear()
+        moment += 1
+    assert moment > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_before", [True, False])
+def test_after_an_interrupt_at_any_moment_the_same_command_leaves_no_computeset(
+    it: Launching, is_before: bool
+) -> None:
+    moment = 1
+    while run_killed(it, moment, is_before, KeyboardInterrupt):
+        found = it.run()
+        assert found.status in (0, 130) and set(it.states()) == {"cancelled"}, (moment, found)
+        assert (it.folder / "dock-results").exists() or it.run().status == 0, (moment, found)
+        shutil.rmtree(it.folder / "dock-results")
+        shutil.rmtree(it.folder / ".local")
         it.server.sets.clear()
         moment += 1
     assert moment > 20

@@ -76,7 +76,7 @@ def test_columns_of_a_table_that_is_made_in_parts_have_one_width() -> None:
     lines = table(rows, ("host", "text", "number")).splitlines()
     assert len(lines) == count + 1
     assert {len(line) for line in lines} == {len(f"host-{count}: {'x' * 30} NUMBER")}
-    assert lines[1] == f"host-0:     x{' ' * 29} 1     "
+    assert lines[1] == f"{'host-0:':{len(f'host-{count}:')}} x{' ' * 29} 1     "
     printed = table(rows, ("host", "text", "number"), parameters="output-header=no")
     assert printed.splitlines() == lines[1:]
 
@@ -95,7 +95,7 @@ def test_columns_of_a_table_that_is_made_in_parts_have_one_width() -> None:
 def test_rows_that_are_made_one_by_one_are_printed_as_others(
     capsys: pytest.CaptureFixture[str], count: int, header: tuple[str, ...], pad: str, parameters: str
 ) -> None:
-    rows = [(f"host-{n}", None if n == 1 else "x\ny" * (n % 7), n) for n in range(count)]
+    rows = [(f"host-{n}", "x\ny" * (n % 7), str(n)) for n in range(count)]
     command = ListHostVm(cast("Database", None))
     command.useArguments(dict(text.split("=", 1) for text in parameters.split()), [], stream=True)
     command.showRows(header, lambda: iter(rows), pad)

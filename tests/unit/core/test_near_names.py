@@ -2,6 +2,7 @@
 
 import pytest
 
+from rocks.core.near_names import did_you_mean
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import near_miss
 from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES
@@ -65,3 +66,9 @@ def test_names_of_the_site_are_free(name: str) -> None:
 def test_no_name_that_the_system_reads_or_begins_with_is_refused() -> None:
     first = [name for values in FIRST_ATTRIBUTES.values() for name in values]
     assert [name for name in (*KNOWN, *first) for spelled in (name, name.upper()) if near_miss(spelled)] == []
+
+
+def test_the_question_of_an_error() -> None:
+    assert did_you_mean("vcl", ["vc1", "head"]) == "did you mean vc1? "
+    assert did_you_mean("privat", ["vc1", "private"]) == "did you mean private? "
+    assert did_you_mean("zzz", ["vc1"]) == ""

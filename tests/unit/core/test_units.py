@@ -2,6 +2,7 @@
 
 import pytest
 
+from rocks.core.errors import UserError
 from rocks.core.units import in_unit
 
 
@@ -18,12 +19,32 @@ from rocks.core.units import in_unit
         ("1T", "GiB", "1024"),
         ("2048m", "GiB", "2"),
         ("36", "GiB", "36"),
+        ("4GB", "MB", "4096"),
+        ("4096MB", "MB", "4096"),
+        ("4gib", "MB", "4096"),
+        ("20GB", "GB", "20"),
+        ("20GiB", "GiB", "20"),
+        ("125GiB", "MB", "128000"),
     ],
 )
 def test_a_size_in_the_unit_of_its_parameter(text: str, unit: str, number: str) -> None:
-    assert in_unit(text, unit) == number
+    assert in_unit("size", text, unit) == number
 
 
-@pytest.mark.parametrize("text", ["", "G", "1.5G", "-4G", "4GB", "4 G", "100K", "٤G"])
+@pytest.mark.parametrize("text", ["", "G", "1.5G", "-4G", "4GBB", "4iB", "4 G", "٤G"])
 def test_other_text_is_left_to_the_check_of_the_number(text: str) -> None:
-    assert in_unit(text, "MB") == text
+    assert in_unit("mem", text, "MB") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "next_larger"),
+    [("100K", "MB", 1), ("20GiB", "GB", 22), ("20GB", "GiB", 19)],
+)
+def test_a_size_that_is_no_whole_number_of_the_unit_is_refused(
+    text: str, unit: str, next_larger: int
+) -> None:
+    with pytest.raises(UserError) as refused:
+        in_unit("size", text, unit)
+    assert str(refused.value) == (
+        f'size "{text}" is no whole number of {unit}; the next larger one is size={next_larger}'
+    )

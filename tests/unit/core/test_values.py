@@ -41,6 +41,15 @@ def test_bounds() -> None:
             read_number("increment", text, -1, 1)
 
 
+def test_the_error_has_the_unit() -> None:
+    with pytest.raises(
+        UserError, match=r'mem "4X" must be an integer from 32 to 64 MB, or a size such as 40G$'
+    ):
+        read_number("mem", "4X", 32, 64, "MB")
+    with pytest.raises(UserError, match=r'timeout "x" must be an integer from 0 to 9 seconds$'):
+        read_number("timeout", "x", 0, 9, "seconds")
+
+
 @pytest.mark.parametrize(
     ("text", "vlan"), [("0", None), ("null", None), ("NULL", None), ("1", 1), ("4094", 4094)]
 )

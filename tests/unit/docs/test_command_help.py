@@ -21,6 +21,7 @@ from rocks.commands._framework.declarations import (
     default_number,
     docstring_of,
     elements,
+    short_usage,
     taken_by,
 )
 from rocks.commands._framework.documentation import Declared, read_documentation
@@ -286,12 +287,36 @@ def test_what_is_read_as_a_number_has_a_range() -> None:
 @pytest.mark.parametrize("text", ["", "-1", "3601", "1.0", "٣", "9" * 30, "1\n"])
 def test_a_number_outside_its_range_is_refused_before_the_command_begins(text: str) -> None:
     command = COMMANDS["stop", "host", "vm"](Database(Settings("/nowhere", "", 0, "", "", "")))
-    with pytest.raises(UserError, match=r'^timeout ".*" must be an integer from 0 to 3600$'):
+    with pytest.raises(UserError, match=r'^timeout ".*" must be an integer from 0 to 3600 seconds$'):
         check_given(command, parse_arguments(["vm-0", f"timeout={text}"]))
     command.useArguments({}, ["vm-0"])
     assert command.fillNumber("timeout") == 60 and command.fillGivenNumber("timeout") is None
     command.useArguments({"timeout": "5"}, ["vm-0"])
     assert command.fillNumber("timeout") == command.fillGivenNumber("timeout") == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("add host vm vm-container-0-0 compute mem=4X", "from 32 to 67108864 MB, or a size such as 40G"),
+        ("add host vm vm-container-0-0 compute disksize=0", "from 1 to 1000000 GB"),
+        (
+            "add host vm vm-container-0-0 compute disksize=20GiB",
+            "of GB; the next larger one is disksize=22",
+        ),
+    ],
+)
+def test_an_error_about_a_size_names_its_unit(line: str, message: str) -> None:
+    command = COMMANDS["add", "host", "vm"](Database(Settings("/nowhere", "", 0, "", "", "")))
+    with pytest.raises(UserError, match=f"{message}$"):
+        check_given(command, parse_arguments(line.split()[3:]))
+
+
+def test_the_usage_after_an_error_is_one_line_of_every_command() -> None:
+    """A long one hides the error above it."""
+    usages = {path: short_usage(command) for path, command in COMMANDS.items()}
+    assert usages["add", "cluster"] == "{ip} {num-computes} [NAME=VALUE] ..."
+    assert max(map(len, usages.values())) <= 120
 
 
 def test_shared_parameters_stand_in_place() -> None:

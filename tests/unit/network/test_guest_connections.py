@@ -128,7 +128,8 @@ def test_why_an_interface_is_not_connected(values: dict[str, Any], reason: str) 
 
 def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
     carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="optical")]
-    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", "its host has no interface for VLAN 4")]
+    reason = "its host has no device on network optical, which carries VLAN 4"
+    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
 
 
 def test_interfaces_without_a_network_are_on_no_network_together() -> None:

@@ -108,7 +108,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
         "        exp_alerts:\n"
         "          - exp_labels: {severity: warning, kind: vm-on-without-job}\n"
         "            exp_annotations:\n"
-        '              summary: "2 machines of owners are on and in no computeset"\n'
+        '              summary: "2 machines of owners are on, and no computeset has their host"\n'
         '              description: "They use hosts that nobody has given them. On the frontend: nucleus status."\n'
         "      - eval_time: 10m\n"
         "        alertname: RocksHostSilent\n"

@@ -26,7 +26,7 @@ from rocks.core.names import printable
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
@@ -229,9 +229,9 @@ class Command(ArgumentValues, NameExpansion):
             self.addText("".join(line + linesep for line in lines))
 
     def showRows(
-        self, header: Sequence[str], each_row: Callable[[], Iterable[tuple[object, ...]]], padChar: str = "-"
+        self, header: Sequence[str], each_row: Callable[[], Iterable[tuple[str, ...]]], padChar: str = "-"
     ) -> None:
-        """Print a table of so many rows that they are not kept; `each_row` makes them, each with its owner first.
+        """Print a table of so many rows of texts that they are not kept; `each_row` makes them, their owners first.
 
         It is called twice where columns are padded. As JSON, on a terminal and in a nested command the table is that
         of `endOutput`, and is kept.
@@ -244,11 +244,7 @@ class Command(ArgumentValues, NameExpansion):
             self.endOutput(header=header, padChar=padChar, trimOwner=False)
             return
         columns, show_header = self._columns(header), str2bool(self._parameters.get("output-header", "yes"))
-
-        def with_colons() -> Iterator[tuple[object, ...]]:
-            return ((f"{_cell(owner)}:", *row) for owner, *row in each_row())
-
-        for lines in long_table_parts(header, with_colons, columns, show_header, padChar):
+        for lines in long_table_parts(header, each_row, columns, show_header, padChar):
             self.showNow("".join(line + "\n" for line in lines))
 
     def _take_rows(self) -> list[tuple[object, ...]]:

@@ -153,6 +153,14 @@ def usage_of(declared: Sequence[Taken]) -> str:
     return " ".join(bracketed(label, it.optional) + (" ..." if it.repeat else "") for label, it in labels)
 
 
+def short_usage(command_class: type[Command]) -> str:
+    """The usage with what is required, and `[NAME=VALUE] ...` for all else: a line."""
+    declared = taken_by(command_class)
+    required = usage_of([it for it in declared if it.kind == "arg" or not it.optional])
+    has_more = any(it.kind == "param" and it.optional for it in declared)
+    return " ".join(filter(None, (required, "[NAME=VALUE] ..." if has_more else "")))
+
+
 def bracketed(label: str, optional: bool) -> str:
     """The label in brackets, or in the braces of what is required."""
     return f"[{label}]" if optional else f"{{{label}}}"
@@ -183,15 +191,17 @@ def check_given(command: Command, given: ParsedArguments) -> None:
     _check_booleans({it.name: it.type for it in declared if it.kind == "param"}, parameters)
     for it in declared:
         if it.unit in UNITS and it.name in parameters:
-            parameters[it.name] = " ".join(in_unit(size, it.unit) for size in parameters[it.name].split())
+            sizes = parameters[it.name].split()
+            parameters[it.name] = " ".join(in_unit(it.name, size, it.unit) for size in sizes)
         if it.range and it.name in parameters:
             lowest, _, highest = it.range.partition("..")
-            read_number(it.name, parameters[it.name], int(lowest), int(highest or HIGHEST_NUMBER))
+            unit = "" if it.unit == "none" else it.unit
+            read_number(it.name, parameters[it.name], int(lowest), int(highest or HIGHEST_NUMBER), unit)
     positional = [it for it in declared if it.kind == "arg"]
     if not any(it.repeat for it in positional):
         for index, (it, text) in enumerate(zip(positional, arguments, strict=False)):
             if it.unit in UNITS:
-                arguments[index] = in_unit(text, it.unit)
+                arguments[index] = in_unit(it.name, text, it.unit)
     _check_count(command, declared, arguments, named)
 
 

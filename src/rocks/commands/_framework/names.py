@@ -110,8 +110,10 @@ class NameExpansion(ABC):
         found, unknown = hosts.names_like(self.db, table, names or ())
         if unknown:
             from rocks.core.names import printable
+            from rocks.core.near_names import did_you_mean
 
+            meant = did_you_mean(unknown[0], hosts.names_like(self.db, table, ())[0])
             raise UserError(
-                f'unknown {kind} "{printable(unknown[0])}"; rocks list {kind} lists the known ones'
+                f'unknown {kind} "{printable(unknown[0])}"; {meant}rocks list {kind} lists the known ones'
             )
         return found

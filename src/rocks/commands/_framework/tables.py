@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import code_of
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Row = tuple[object, ...]
 
 
-LINES_AT_ONCE = 10_000
-"""Lines of a table that are made in one piece: those of 1,000,000 rows take less memory than the rows."""
+LINES_AT_ONCE = 1000
+"""Lines of a table that are made in one piece: a processor's cache has room for them, memory for a million has not."""
 
 
 def table_parts(
@@ -50,30 +50,47 @@ def table_parts(
 
 def long_table_parts(
     header: Sequence[str],
-    each_row: Callable[[], Iterable[Row]],
+    each_row: Callable[[], Iterable[tuple[str, ...]]],
     columns: Sequence[str] | None = None,
     show_header: bool = True,
     pad: str = "-",
 ) -> Iterator[list[str]]:
-    """As `table_parts`, of rows of one length, which are not kept: with `pad` they are made twice, for the widths."""
-    top = [tuple(name.upper() for name in header)] if header else []
+    """As `table_parts`, of rows of texts that are not kept: with `pad` they are made twice, for the widths.
 
-    def texts() -> Iterator[dict[int, list[str]]]:
-        rows = chain(top, each_row())
-        while part := list(islice(rows, LINES_AT_ONCE)):
-            yield cell_columns(part, selected_columns(header, part[:1], columns), raw=not pad)
-
+    All have as many texts. The first one is the owner, which gets a colon. Without rows there is no header.
+    """
     widths: dict[int, int] = {}
-    count = 0
-    for cells in texts() if pad else ():
-        widths = {i: max(widths.get(i, 0), *map(len, column)) for i, column in cells.items()}
-        count += len(next(iter(cells.values()), ()))
-    if pad and count == len(top):
-        return
-    for number, cells in enumerate(texts()):
-        filled = [_filled(column, widths.get(i, 0), pad) for i, column in cells.items()]
-        lines = [" ".join(line) for line in zip(*filled, strict=True)]
-        yield lines[1:] if header and not show_header and number == 0 else lines
+    for cells in _long_columns(header, each_row, columns) if pad else ():
+        for i, column in cells.items():
+            longest = max(len(text) for text in _printed(i, column, pad).values())
+            widths[i] = max(widths.get(i, len(header[i]) if header else 0), longest)
+    is_first = bool(header) and show_header
+    for cells in _long_columns(header, each_row, columns):
+        if is_first:
+            yield [" ".join(header[i].upper().ljust(widths.get(i, 0)) for i in cells)]
+            is_first = False
+        texts = []
+        for i, column in cells.items():
+            printed = _printed(i, column, pad)
+            filled = dict(zip(printed, _filled([*printed.values()], widths.get(i, 0), pad), strict=True))
+            texts.append(map(filled.__getitem__, column))
+        yield list(map(" ".join, zip(*texts, strict=True)))
+
+
+def _long_columns(
+    header: Sequence[str], each_row: Callable[[], Iterable[tuple[str, ...]]], columns: Sequence[str] | None
+) -> Iterator[dict[int, tuple[str, ...]]]:
+    """Number of a column → its texts in as many rows as one piece has."""
+    rows = iter(each_row())
+    while part := list(islice(rows, LINES_AT_ONCE)):
+        whole = list(zip(*part, strict=True))
+        yield {i: whole[i] for i in selected_columns(header, part[:1], columns)}
+
+
+def _printed(number: int, column: Sequence[str], pad: str) -> dict[str, str]:
+    """Text → what is printed for it: a text occurs often in a column of a million."""
+    end = "" if number else ":"
+    return {text: f"{one_line(text) if pad else text}{end}" for text in set(column)}
 
 
 def without_common_owner(header: Sequence[str], rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Row]]:
@@ -132,10 +149,7 @@ def cell_columns(
 def _texts(column: Sequence[object], raw: bool) -> list[str]:
     """The texts of a column's cells, each in one line unless it is printed raw."""
     texts = ["" if cell is None else str(cell) for cell in column]
-    if raw:
-        return texts
-    safe = {text: one_line(text) for text in set(texts)}  # few are different
-    return [safe[text] for text in texts]
+    return texts if raw else [one_line(text) for text in texts]
 
 
 def _filled(texts: Sequence[str], width: int, pad: str) -> Sequence[str]:

@@ -49,8 +49,8 @@ def remove_with_hooks(
     for plugin in plugins:
         machines = _run(command, plugin, machines)
     removed = remove_vms(command.db, machines, with_disks)
-    for warning in removed.warnings:
-        command.notify(warning)
+    for line in (*removed.stopped, *removed.warnings):
+        command.notify(line)
     for image in removed.images:
         host, _, path = image.partition(":")
         command.notify(

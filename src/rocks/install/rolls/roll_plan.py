@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import is_like, printable
+from rocks.core.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +40,8 @@ def select_rolls(
                 sought = f'version "{printable(version)}"' if version != "%" else "version"
                 sought += f' for "{printable(arch)}"' if arch != "%" else ""
                 raise UserError(f'the roll "{printable(name)}" has no {sought}, only {", ".join(of_name)}')
-            raise UserError(f'unknown roll "{printable(name)}"; rocks list roll lists the known ones')
+            meant = did_you_mean(name, {row[0] for row in rows})
+            raise UserError(f'unknown roll "{printable(name)}"; {meant}rocks list roll lists the known ones')
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 

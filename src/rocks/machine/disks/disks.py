@@ -47,7 +47,7 @@ def add_disk(
     specification; StateError for a disk of another machine, or in a place where no disk may be; BusyError while another
     command changes the machine. Nothing is changed then.
     """
-    size = None if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB)
+    size = None if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB, "GB")
     disk = read_disk(specification, DEFAULT_DISK_GB if size is None else size)
     vm, lease = _locked(database, name)
     known = next((one for one in vm.disks if one.path == disk.path), None)
@@ -99,7 +99,7 @@ def grow_disk(database: Database, name: str, which: str, size_gb: str) -> tuple[
     a disk on a NAS of a machine that may run, and when the file system of the host or the pool of the NAS is too small.
     HostError when the host or the NAS does not answer. Nothing is recorded then.
     """
-    size = read_number("size", size_gb, 1, LARGEST_DISK_GB)
+    size = read_number("size", size_gb, 1, LARGEST_DISK_GB, "GB")
     vm, lease = _locked(database, name)
     disk = _named_disk(vm, which)
     if size < disk.size_gb and not disk.is_mapped:  # a NAS knows the size of the volume, which may differ

@@ -57,7 +57,8 @@ def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
 
 
 def _terminals(machine: str) -> list[str]:
-    log = element("log", {"file": console_log(machine)})
+    # a restore of a saved machine begins a new process of QEMU, before which virtlogd would empty the log
+    log = element("log", {"file": console_log(machine), "append": "on"})
     serial = element("serial", {"type": "pty"}, log, element("target", {"port": "0"}))
     target = element("target", {"type": "serial", "port": "0"})
     console = element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)

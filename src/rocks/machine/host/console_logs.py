@@ -35,6 +35,16 @@ def last_lines(machine: str, count: int) -> List[str]:
     return [line[-_LONGEST_LINE:] for line in lines[len(lines) - count if count < len(lines) else 0 :]]
 
 
+def begin_log(name: str, log_path: str) -> None:
+    """Remove what earlier runs of the machine have written, since virtlogd appends; and `name_log`."""
+    path = Path(log_path)
+    if path.parent == Path(CONSOLE_LOG_FOLDER):
+        for ending in _OLDER:
+            with contextlib.suppress(OSError):
+                Path(f"{path}{ending}").unlink(missing_ok=True)
+    name_log(name, log_path)
+
+
 def name_log(name: str, log_path: str) -> None:
     """Have `NAME.console.log` lead to the log of the machine that has the name now, for people who look on the host.
 

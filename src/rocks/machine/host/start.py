@@ -12,7 +12,7 @@ from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
-from rocks.machine.host.console_logs import name_log
+from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, vfs_locked
@@ -147,7 +147,7 @@ def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Pr
     if operation.restores:
         return Prepared("")
     if document.console.log_path is not None:
-        name_log(name, document.console.log_path)
+        begin_log(name, document.console.log_path)
     notes += ensure_partition(host, name, document.host_devices, operation.partition)
     return Prepared(assign(host, operation, document).text, notes)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.machine.host_memory_records import record_host_memory
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import (
     begin_epoch,
@@ -170,6 +172,8 @@ def _ask(
     """
     with open_fleet(database, hosts) as fleet:
         answers = ask_facts(database, fleet, hosts, epoch=epoch, asks_leases=True)
+    known = {host: answer.memory_mb for host, answer in answers.items() if isinstance(answer, HostFacts)}
+    record_host_memory(database, known)
     database.commit()
     found: dict[str, HostFacts] = {}
     silent: dict[str, RocksError] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +112,9 @@ def _seed(vm: VirtualMachine, cluster: GuestCluster) -> SeedSpec:
 
 def _disk(documents: Mapping[str, str]) -> bytes:
     """An ISO with the files, of the volume that cloud-init looks for."""
-    from rocks.install.rolls.iso import write_iso  # 37 modules, which a start without a seed does not need
+    import tempfile  # as the next, which has 37 modules: a start without a seed needs neither
+
+    from rocks.install.rolls.iso import write_iso
 
     with dry_run.question(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
         tree, iso = Path(folder, "seed"), Path(folder, "seed.iso")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshots import (
@@ -325,5 +326,8 @@ def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> 
             f"the snapshot {snapshot} of {vm.name} is of a content that a restore has replaced; to have a volume of "
             f"that: rocks add host storageimg {named[0].host} {pool} NEW origin={path}"
         )
-    listed = ", ".join(one.name for one in found if not one.is_former) or "none"
-    raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
+    names = [one.name for one in found if not one.is_former]
+    meant = did_you_mean(snapshot, names)
+    raise UserError(
+        f"{vm.name} has no snapshot {printable(snapshot)}; {meant}it has: {', '.join(names) or 'none'}"
+    )

@@ -30,6 +30,7 @@ from rocks.network.firewall.rules import (
     closed_networks,
 )
 from rocks.network.network_records import network_names
+from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,9 +70,7 @@ def add_rule(database: Database, rule: FirewallRule, members: Sequence[str]) -> 
     known = {name.lower(): name for name in network_names(database)}
     for network in (rule.network, rule.output_network):
         if network and network.lower() not in known:
-            raise UserError(
-                f'network "{printable(network)}" does not exist; rocks list network lists the known ones'
-            )
+            raise unknown_network(network, known.values())
     check_renders(rule, port_of_service)
     having = firewalls.members_with_rule(database, rule.name, rule.scope, members)
     if having or firewalls.insert_rule(database, rule, members) < len(members):

@@ -46,7 +46,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
     """
     check_pool_name(parameters.zpool)
     check_volume_name(parameters.volume)
-    size_gb = read_number("size", parameters.size, 1, LARGEST_SIZE_GB)
+    size_gb = read_number("size", parameters.size, 1, LARGEST_SIZE_GB, "GiB")
     if parameters.pool:
         check_pool_name(parameters.pool)
     (host,) = load_hosts(database, [parameters.host])

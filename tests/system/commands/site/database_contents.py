@@ -62,6 +62,7 @@ CONTENTS = {
 OF_THE_MOMENT = {
     "airboss_nonces": "requests that were accepted",
     "airboss_past_hours": "hours whose requests are forgotten",
+    "host_memory": "what hosts reported last",
     "ib_guids": "derived from the machines' UUIDs when a partition is used",
     "ib_key_uses": "of leases",
     "ib_manager": "what the subnet manager received last",

@@ -83,7 +83,7 @@ def test_what_is_refused(vm_site: Site) -> None:
         (("rulename=A1", *NTP[:4]), "must supply network or output-network"),
         (NTP, "must supply rulename"),
         (("rulename=A1", "network=all"), "must supply service, chain, action, protocol"),
-        (("rulename=A1", *NTP[:4], "network=nothing"), 'network "nothing" does not exist'),
+        (("rulename=A1", *NTP[:4], "network=nothing"), 'unknown network "nothing"'),
         (("rack", "rulename=A1", *NTP), '"rack" is not a scope'),
         (("host", "rulename=A1", *NTP), "the scope host needs a member"),
         (("appliance=nothing", "rulename=A1", *NTP), 'unknown appliance "nothing"'),

@@ -224,6 +224,7 @@ ADD_CLUSTER_REFUSES = [
     ((IP, "2", "vlan=0"), "Vlan ID (0) must be an integer from 1 to 4094"),
     ((IP, "2", "vlan=4095"), "Vlan ID (4095) must be an integer"),
     ((IP, "2", "subnet=absent"), 'unknown network "absent"'),
+    ((IP, "2", "subnet=pirvate"), 'unknown network "pirvate"; did you mean private? rocks list network'),
     ((IP, "2", "gateway=here"), "The ip address here is invalid"),
     ((IP, "2", f"gateway={IP}"), f"The ip address {IP} is the gateway of the frontend"),
     ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),

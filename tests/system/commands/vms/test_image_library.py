@@ -172,6 +172,7 @@ def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Pa
         ((*add, "../two", disk), "the name of an image"),
         (("list", "image", "three"), "there is no image three"),
         (("set", "image", "three", "comment=x"), "there is no image three"),
+        (("list", "image", "debain"), "did you mean debian? rocks list image shows all"),
         (("check", "image", "../../etc/passwd"), "the name of an image"),
         (("set", "attr", "image_library", "images"), "absolute path of a folder"),
     ):

@@ -51,6 +51,7 @@ def test_the_dump_restores_removed_rows(samples: Site) -> None:
 
 
 def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
+    samples.done("set host vm web-a slice=7")
     (line,) = samples.done("dump host vm web-a").splitlines()
     uuid = line.rpartition(" uuid=")[2]
     ended = samples.rocks("remove host vm web-a")
@@ -66,7 +67,7 @@ def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
     assert outcome == (
         "web-a: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
         "rocks remove host web-a; to make it a virtual machine again: rocks set host vm web-a physnode=vmc-0-0 "
-        f"disk=file:/state/partition1/kvm/disks/web-a.vda,vda,virtio disksize=36 mem=2048 uuid={uuid}"
+        f"disk=file:/state/partition1/kvm/disks/web-a.vda,vda,virtio disksize=36 slice=7 mem=2048 uuid={uuid}"
     )
     assert samples.done("list host vm web-a") == ""
     assert samples.database.rows("SELECT COUNT(*) FROM vm_disks WHERE Name = 'web-a.vda'") == [(0,)]

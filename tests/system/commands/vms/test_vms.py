@@ -95,12 +95,24 @@ def test_freed_slices_are_used_again_and_freed_macs_are_not(vm_site: Site) -> No
     assert interfaces(vm_site, "compute-0-0-0")[0][1] == "76:77:6e:80:00:02"
 
 
+def test_the_host_of_a_new_machine_carries_the_vlans_of_its_cluster(vm_site: Site) -> None:
+    """Else the machine starts without its network, as if the site had no such VLAN."""
+    vm_site.done("add cluster 203.0.113.9 0 fe-name=vc1 vlan=99 fe-container=vmc-0-0")
+    vm_site.done('add host vm vmc-0-1 "Hosted VM" vlan=99,98 num-macs=2 name=vm-vc1-0')
+    ((carrier, network),) = vm_site.database.rows(
+        "SELECT i.Device, s.name FROM networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet"
+        " WHERE n.Name = 'vmc-0-1' AND i.VlanID IS NOT NULL"
+    )
+    assert (carrier, network) == ("vlan99", "private"), "no host carries VLAN 98"
+
+
 ADD_HOST_VM_REFUSES = [
     ((), "must supply a membership"),
     (("compute",), "must supply at least one host"),
     (("vmc-0-0",), '"vmc-0-0" was taken for the membership'),
     (("nothing%", "compute"), '"nothing%" matches no host'),
     (("vmc-0-0", "membership=cook"), "Membership cook is not valid. rocks list membership"),
+    (("vmc-0-0", "membership=Comptue"), "Membership Comptue is not valid. did you mean Compute? rocks list"),
     (("old", "compute"), "host old is a virtual machine and cannot run others"),
     (
         ("vmc-0-0", "vmc-0-1", "compute", "name=x"),
@@ -120,6 +132,7 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "hosted vm", "ip=10.1.0.9"), "has no address of the site; give no ip="),
     (("vmc-0-0", "hosted vm", "subnet=private"), "has no address of the site; give no subnet="),
     (("vmc-0-0", "compute", "subnet=absent"), 'unknown network "absent"'),
+    (("vmc-0-0", "compute", "subnet=privat"), 'unknown network "privat"; did you mean private? rocks list'),
     (("vmc-0-0", "compute", "mac=52:54:00:00:00:03"), "The mac address 52:54:00:00:00:03 is in use"),
     (("vmc-0-0", "compute", "num-macs=two"), "the num_macs parameter must be an integer"),
     (("vmc-0-0", "compute", "num-macs=0"), 'num-macs "0" must be an integer from 1'),

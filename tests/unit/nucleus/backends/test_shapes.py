@@ -48,6 +48,15 @@ def test_values_may_be_texts_and_none() -> None:
     assert shapes.read_machines(text) == {"vm-0": Machine(None, 2, 2048, 36, "nostate-error", None)}
 
 
+def test_a_machine_has_the_cpus_and_memory_with_which_it_runs() -> None:
+    """What was changed since waits for its next start."""
+    row = {**_VM, "cpus": 8, "mem": 8192, "running-cpus": 2, "running-mem": 1024}
+    text = json.dumps([{"vm-host": "vm-0", "vm": [row]}])
+    assert shapes.read_machines(text)["vm-0"][1:3] == (2, 1024)
+    off = json.dumps([{"vm-host": "vm-0", "vm": [{**row, "running-cpus": None, "running-mem": None}]}])
+    assert shapes.read_machines(off)["vm-0"][1:3] == (8, 8192)
+
+
 def test_a_state_of_a_later_version_counts_as_unknown() -> None:
     text = json.dumps([{"vm-host": "vm-0", "vm": [{**_VM, "status": "on fire"}]}])
     assert shapes.read_machines(text)["vm-0"].state == "nostate-error"

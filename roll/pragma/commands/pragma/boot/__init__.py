@@ -110,7 +110,7 @@ class Command(rocks.commands.Command):
         text = self.fillText("mem")
         if not text:
             return None, None
-        found = [in_unit(one, "MB") for one in text.split(":")]
+        found = [in_unit("mem", one, "MB") for one in text.split(":")]
         is_valid = len(found) <= 2 and all(one.isascii() and one.isdecimal() for one in found)
         if not is_valid or not all(_LEAST_MEMORY_MB <= int(one[:12]) <= _MAX_MEMORY_MB for one in found):
             self.abort(f"mem must be MB or FRONTEND:COMPUTE, each {_LEAST_MEMORY_MB} to {_MAX_MEMORY_MB}")

@@ -2,9 +2,11 @@
 
 import rocks.commands
 from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
+from rocks.network.network_records import network_names
 
 
 class Command(rocks.commands.Command):
@@ -47,6 +49,9 @@ class Command(rocks.commands.Command):
             check_ip(base)
         found = interfaces.find_subnet(self.db, name)
         if found is None:
-            self.abort(f"subnet {printable(name)} is not valid. rocks list network lists the valid ones.")
+            meant = did_you_mean(name, network_names(self.db))
+            self.abort(
+                f"subnet {printable(name)} is not valid. {meant}rocks list network lists the valid ones."
+            )
         (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
         self.addText(address + "\n")

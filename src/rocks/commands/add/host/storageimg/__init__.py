@@ -73,7 +73,7 @@ class Command(rocks.commands.Command):
         elif origin:
             add_clone(self.db, nas, zpool, volume, origin)
         else:
-            size_gb = read_number("size", size, 1, _LARGEST_GB)
+            size_gb = read_number("size", size, 1, _LARGEST_GB, "GiB")
             add_empty_image(self.db, nas, zpool, volume, size_gb * BYTES_PER_GIB)
         self.addLine(f"{nas}:{zpool}/{volume} made{digest_text}")
         self.addText("Success\n")

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.names import printable
-from rocks.machine.changes import cpu_warnings
+from rocks.machine.changes import size_warnings
 from rocks.machine.machines import VmParameters, add_vms
 
 RollName = "kvm"
@@ -100,8 +100,8 @@ class Command(rocks.commands.Command):
             virt_type=self.fillText("virt-type", "hvm"),
         )
         added = add_vms(self.db, self.getHostnames(hosts), parameters)
+        warnings = size_warnings(self.db, [vm.name for vm in added])
         for vm in added:
             self.addText(f"added VM {vm.name} on physical node {vm.container}\n")
-        if parameters.cpus != 1:
-            for line in cpu_warnings(self.db, [vm.name for vm in added]):
-                self.notify(line)
+        for warning in warnings:
+            self.notify(f"Warning: {warning}")

@@ -71,4 +71,6 @@ def _again(vm: VirtualMachine) -> str:
     if vm.disks and not any(disk.is_mapped for disk in vm.disks):
         line.append(f"disk={' '.join(disk.specification for disk in vm.disks)}")
         line.append(f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}")
+    if vm.slice:  # a new one has 0
+        line.append(f"slice={vm.slice}")
     return shlex.join([*line, f"mem={vm.memory_mb}", f"uuid={vm.uuid}"])

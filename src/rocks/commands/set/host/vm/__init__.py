@@ -1,7 +1,7 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.machine.changes import VmChanges, cpu_warnings, set_vms
+from rocks.machine.changes import VmChanges, set_vms, size_warnings
 from rocks.machine.leases.records import leases_held, running
 from rocks.machine.listing_records import vms_elsewhere
 
@@ -97,11 +97,11 @@ class Command(rocks.commands.Command):
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
                 f"it has been stopped there: rocks stop host vm {vm}"
             )
-        if changes.cpus or container:
-            # the host of a machine that runs is asked below how many CPUs it has
+        if changes.cpus or changes.memory_mb or container:
+            # the host of a machine that runs is asked below what it has
             running_now = () if container else running(self.db, names)
-            for line in cpu_warnings(self.db, [name for name in names if name not in running_now]):
-                self.notify(line)
+            for line in size_warnings(self.db, [name for name in names if name not in running_now]):
+                self.notify(f"Warning: {line}")
         if changes.cpus or changes.memory_mb:
             self._change_running(names, changes)
 

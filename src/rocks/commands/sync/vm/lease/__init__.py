@@ -11,8 +11,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Ask all hosts which virtual machines run there, record their leases, and begin a new lease epoch. Leases of
-    earlier epochs start nothing any more on these hosts. When the database has all that the hosts report, nothing
-    is changed.
+    earlier epochs start nothing any more on these hosts. When the database has all that the hosts report, no lease is
+    changed. The memory of the hosts is recorded, too.
 
     The first start after a restore of the database does the same. Use this command when that start names hosts that do
     not answer, and after the frontend as a whole, with its files in /var/lib/rocks, was restored from a copy.

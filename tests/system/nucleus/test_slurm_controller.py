@@ -1,0 +1,107 @@
+"""Computesets as jobs of a real Slurm whose controller is away, hangs, or has forgotten jobs."""
+
+import shutil
+
+import pytest
+
+from nucleus.cli.main import main
+from nucleus.mirror.pool import Pool
+from tests.slurm_site import HOSTS, SlurmSite
+from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_owners_end_acts_while_the_controller_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 2)
+    rounds.until(number, "running")
+    rounds.turn()
+    assert len(rounds.nodes_on()) == 2
+    slurm.signal("slurmctld", "KILL")
+    try:
+        rounds.end(number)
+        rounds.until(number, "ending", "user")
+        assert rounds.nodes_on() == []
+        rounds.turn()
+        assert rounds.look(number).state == "ending", "whether the job has ended is not known"
+    finally:
+        slurm.start_controller()
+    rounds.turn()
+    rounds.hands.ahead_seconds += 61  # it may have forgotten a job that had just begun
+    rounds.until(number, "cancelled", "user")
+
+
+def test_a_controller_that_forgets_a_job_and_gives_its_number_to_another(
+    rounds: Rounds, slurm: SlurmSite
+) -> None:
+    slurm.occupy(len(HOSTS))
+    first = rounds.start(0, 1)
+    rounds.driver.round()
+    slurm.signal("slurmctld", "KILL")
+    slurm.start_controller()
+    forgotten = rounds.look(first)
+    second = rounds.start(1, 1)
+    one = rounds.until(second, "submitted")
+    if one.jobid != forgotten.jobid:
+        pytest.skip("the controller had stored the job before it was killed")
+    rounds.turn()
+    assert rounds.look(first).state == "submitted"
+    rounds.hands.ahead_seconds += 61
+    wait_until(
+        lambda: (rounds.turn(), rounds.look(first).jobid not in (None, one.jobid))[1], "submitted again"
+    )
+    assert rounds.look(first).name == forgotten.name
+    slurm.ask("scancel", "-u", "root")
+    for number in (first, second):
+        rounds.until(number, "running")
+        rounds.end(number)
+        rounds.until(number, "cancelled", "user")
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_job_that_the_controller_has_forgotten_while_it_ran_is_not_charged_for_ever(
+    rounds: Rounds, slurm: SlurmSite, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm.occupy(1)  # of a state without jobs slurmctld says so, and the accounting ends all that run
+    slurm.signal("slurmctld", "TERM")
+    shutil.copytree(slurm.folder / "state", slurm.folder / "state.before")
+    slurm.start_controller()
+    number = rounds.start(0, 1)
+    name = rounds.until(number, "running").name
+    wait_until(lambda: accounted(slurm, name, "State") == [["RUNNING"]])
+    slurm.signal("slurmctld", "KILL")
+    shutil.rmtree(slurm.folder / "state")
+    (slurm.folder / "state.before").rename(slurm.folder / "state")
+    slurm.start_controller()
+    rounds.turn()
+    rounds.hands.ahead_seconds += 61
+    rounds.until(number, "failed", "lost")
+    rounds.reconcile()
+    before = rounds.look(number).charged_so_far_seconds
+    wait_until(lambda: charges(slurm, name)[0] > (before or 0) + 1)
+    rounds.reconcile()
+    one = rounds.look(number)
+    assert (one.charged_seconds, one.charged_so_far_seconds) == (None, before)
+    sql(pool, "UPDATE computeset SET ended_at = ended_at - INTERVAL 2 HOUR, charged_so_far_seconds = 1")
+    main(["status"])
+    assert f"no end of the computesets {number}: sacctmgr show runawayjobs" in capsys.readouterr().out
+    slurm.ask("sacctmgr", "--immediate", "show", "runawayjobs")
+    rounds.reconcile()
+    assert rounds.look(number).charged_seconds == sum(charges(slurm, name))
+
+
+def test_a_controller_that_hangs_during_a_submission_gets_one_job(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 1)
+    slurm.signal("slurmctld", "STOP")
+    try:
+        rounds.turn()
+        assert rounds.look(number).state == "created"
+    finally:
+        slurm.signal("slurmctld", "CONT")
+    one = rounds.until(number, "running")
+    rounds.turn()
+    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "RUNNING"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
