@@ -61,7 +61,7 @@ def test_a_controller_that_forgets_a_job_and_gives_its_number_to_another(
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_job_that_the_controller_has_forgotten_while_it_ran_is_not_charged_for_ever(
+def test_a_running_job_that_the_controller_has_forgotten_is_not_charged_for_ever(
     rounds: Rounds, slurm: SlurmSite, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slurm.occupy(1)  # of a state without jobs slurmctld says so, and the accounting ends all that run

@@ -124,15 +124,15 @@ class SlurmProcess(Process):
         """The interval's reason, as its owner reads it."""
         return sql(self.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (number,))[0][0]  # type: ignore[no-any-return]
 
-    def wait_until_told(self, number: int) -> None:
+    def wait_for_its_reason(self, number: int) -> None:
         """Turns, until the interval's reason is why its job waits."""
 
-        def is_told() -> bool:
+        def has_reason() -> bool:
             sql(self.pool, "UPDATE operation SET not_before = NULL")
             self.turn()
             return self.why(number) in WAITS
 
-        wait_until(is_told, lambda: str(self.why(number)))
+        wait_until(has_reason, lambda: str(self.why(number)))
 
     def reason(self, host: str) -> str:
         """Why Slurm gives the host to nobody."""
@@ -218,7 +218,7 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
     wait_until(lambda: {process.reason(host) for host in (OLD, NEW)} == {DRAINED})
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
-    process.wait_until_told(number)
+    process.wait_for_its_reason(number)
     process.wait_for("running", number)
     assert process.why(number) is None
     assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
@@ -316,7 +316,7 @@ def test_a_cluster_that_got_no_hosts_until_its_end_fails_by_that_reason(
     for host in (OLD, NEW):
         process.slurm.set_machine(host, "vm-other-0")
     process.begin()
-    process.wait_until_told(number)
+    process.wait_for_its_reason(number)
     process.end()
     process.wait_for("failed", number)
     reason = str(process.why(number))
