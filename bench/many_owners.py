@@ -15,8 +15,8 @@ from bench.requests import Connection, Service, exchange, open_connection
 from bench.service import Place, Running, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
-from nucleus.api.authentication import store_token
-from nucleus.api.credentials import OWNER_SCOPES
+from nucleus.api.access.authentication import store_token
+from nucleus.api.access.credentials import OWNER_SCOPES
 from nucleus.backends.executor import SocketExecutor
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import clusters, identity

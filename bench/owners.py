@@ -16,7 +16,7 @@ from bench.service import Place, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
 from bench.timing import in_turns, run_seconds, typical
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import SocketExecutor
 from nucleus.backends.rocks import Rocks, Source

@@ -13,8 +13,8 @@ from bench.requests import Service, exchange, open_connection
 from bench.service import Place, free_port, listens, program, wait
 from bench.site import BenchSite
 from bench.table import Row, at_most
-from nucleus.api.authentication import store_token
-from nucleus.api.credentials import OWNER_SCOPES
+from nucleus.api.access.authentication import store_token
+from nucleus.api.access.credentials import OWNER_SCOPES
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
 from nucleus.mirror.migrate import set_up

@@ -23,7 +23,7 @@ from bench.site import CHECKOUT
 from bench.table import Row, at_most
 from bench.timing import typical
 from lab import database
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import clusters, computesets, identity
 from nucleus.mirror.migrate import set_up

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.namespace import CHECKOUT
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import (

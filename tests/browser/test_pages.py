@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.backends.executor import Answer
 from nucleus.mirror import clusters, identity
 from nucleus.mirror.pool import Session

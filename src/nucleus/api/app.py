@@ -24,11 +24,10 @@ from nucleus.api import (
     operations,
     pages,
     reservations,
-    sign_in,
-    tokens,
     users,
 )
-from nucleus.api.authentication import Authenticator, has_token
+from nucleus.api.access import sign_in, tokens
+from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware
@@ -119,7 +118,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     """
     verifier = None
     if configuration.oidc.issuer:
-        from nucleus.api.oidc import Verifier  # its libraries take memory that most sites need not
+        from nucleus.api.access.oidc import Verifier  # its libraries take memory that most sites need not
 
         verifier = Verifier(configuration.oidc)
     metrics = Metrics()

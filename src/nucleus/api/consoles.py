@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
-from nucleus.api.authentication import caller_of, require
+from nucleus.api.access.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
 from nucleus.api.limits import demand_console_quota
 from nucleus.api.problems import Problem, conflict, request_id, unavailable

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.authentication import require
+from nucleus.api.access.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.limits import demand_image_quota
 from nucleus.api.problems import Problem, conflict, invalid

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from nucleus.api.credentials import without_secrets
+from nucleus.api.access.credentials import without_secrets
 from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of, limited
 

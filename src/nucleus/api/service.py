@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from nucleus.api.authentication import require
+from nucleus.api.access.authentication import require
+from nucleus.api.access.credentials import without_secrets
+from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.api.conditional import json_answer
-from nucleus.api.credentials import without_secrets
 from nucleus.api.limits import demand_short_queue
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
-from nucleus.api.throttles import AtOnce, Rate
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewEvent, NewOperation
@@ -27,9 +27,9 @@ from rocks.core.errors import BusyError, RocksError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nucleus.api.authentication import Authenticator, Caller
+    from nucleus.api.access.authentication import Authenticator, Caller
+    from nucleus.api.access.oidc import Verifier
     from nucleus.api.metrics import Metrics
-    from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry

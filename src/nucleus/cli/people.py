@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nucleus.api.authentication import store_token
-from nucleus.api.credentials import OWNER_SCOPES, SCOPES
+from nucleus.api.access.authentication import store_token
+from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
 from nucleus.api.limits import LIMITS
 from nucleus.api.representations import text_of
 from nucleus.cli.administration import (

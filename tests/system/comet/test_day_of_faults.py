@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.backends.batch import NewJob
 from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList

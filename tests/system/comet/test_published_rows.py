@@ -1,6 +1,6 @@
 """The published service's table: every request of an old client has the published code and fields."""
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.mirror import audit, identity
 from nucleus.mirror.clusters import assign_cluster
 from tests.published_rows import OldClient, ask_all, table

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.mirror import identity
 from tests.guest_slurm import GuestSlurm, guest_slurm
 from tests.system.comet.conftest import Site

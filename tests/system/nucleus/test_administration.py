@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nucleus.api.credentials import OWNER_SCOPES, SCOPES
+from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
 from nucleus.mirror import observations

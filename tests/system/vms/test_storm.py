@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster

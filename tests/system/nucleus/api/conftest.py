@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from nucleus.api import routes
+from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
-from nucleus.api.authentication import store_token
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool, Session

@@ -14,8 +14,8 @@ from urllib.parse import unquote_plus, urlencode
 import uvicorn
 
 from nucleus.api import listening
+from nucleus.api.access.throttles import Rate
 from nucleus.api.listening import listen
-from nucleus.api.throttles import Rate
 from nucleus.configuration import ListenSettings
 
 SECONDS = 120

@@ -12,7 +12,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nucleus.api.authentication import store_token
+from nucleus.api.access.authentication import store_token
 from nucleus.api.responsibility import DEFAULT_TEXT
 from nucleus.mirror import computesets, identity, images, operations
 from nucleus.records import NewOperation

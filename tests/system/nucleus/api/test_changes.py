@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nucleus.api import middleware, operations
-from nucleus.api.throttles import Rate
+from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.driver import LOCK_WAIT_SECONDS

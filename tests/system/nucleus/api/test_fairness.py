@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.api import limits, operations
-from nucleus.api.throttles import AtOnce, Rate
+from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
 from nucleus.mirror import pool as pools

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from nucleus.api import oidc
+from nucleus.api.access import oidc
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from rocks.core.process import end_group, start_with_pipes

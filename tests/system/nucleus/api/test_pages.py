@@ -8,9 +8,9 @@ import bcrypt
 import pytest
 from starlette.requests import Request
 
-from nucleus.api.authentication import credentials_of_cookie, store_token
+from nucleus.api.access.authentication import credentials_of_cookie, store_token
+from nucleus.api.access.credentials import SCOPES
 from nucleus.api.consoles import STATIC
-from nucleus.api.credentials import SCOPES
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool

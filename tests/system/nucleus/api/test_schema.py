@@ -17,7 +17,8 @@ import uvicorn
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from nucleus.api import credentials, operations, throttles
+from nucleus.api import operations
+from nucleus.api.access import credentials, throttles
 from nucleus.api.app import create_application
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity

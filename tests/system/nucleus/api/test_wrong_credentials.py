@@ -8,7 +8,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from nucleus.api import throttles
+from nucleus.api.access import throttles
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, changed, started

@@ -12,16 +12,16 @@ from pydantic import Field
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused, store_token
+from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
+from nucleus.api.access.credentials import Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.conditional import json_answer
-from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
-    from nucleus.api.oidc import Verifier
+    from nucleus.api.access.oidc import Verifier
 
 router = APIRouter(include_in_schema=False)
 

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.api.credentials import (
+from nucleus.api.access.credentials import (
     BadCredentials,
     SentAssertion,
     SentPassword,

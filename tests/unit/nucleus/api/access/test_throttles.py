@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import throttles
+from nucleus.api.access import throttles
+from nucleus.api.access.throttles import AtOnce, Failures, Rate
 from nucleus.api.problems import Problem
-from nucleus.api.throttles import AtOnce, Failures, Rate
 
 ANN: Any = SimpleNamespace(actor="ann")
 BOB: Any = SimpleNamespace(actor="bob")

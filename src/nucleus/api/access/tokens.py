@@ -10,8 +10,9 @@ from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
-from nucleus.api import credentials, models
-from nucleus.api.authentication import missing_scope, store_token
+from nucleus.api import models
+from nucleus.api.access import credentials
+from nucleus.api.access.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem, Remedy, invalid

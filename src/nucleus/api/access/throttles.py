@@ -14,7 +14,7 @@ from nucleus.api.problems import Problem, limited
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from nucleus.api.authentication import Caller
+    from nucleus.api.access.authentication import Caller
 
 MAX_FAILURES, MAX_FAILURES_OF_KIND = 10, 100
 _FAILURE_SECONDS = 60.0

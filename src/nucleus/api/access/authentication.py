@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.api import credentials
-from nucleus.api.credentials import (
+from nucleus.api.access import credentials
+from nucleus.api.access.credentials import (
     OWNER_SCOPES,
     SIGNATURE_WINDOW_SECONDS,
     BadCredentials,
@@ -20,8 +20,8 @@ from nucleus.api.credentials import (
     SentSignature,
     SentToken,
 )
+from nucleus.api.access.throttles import Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
-from nucleus.api.throttles import Failures
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
