@@ -148,7 +148,10 @@ def size_warnings(database: Database, names: Sequence[str], running: Collection[
         for vm in vms
         if vm.container is not None and vm.container.name in available
     ]
-    found = [*_cpu_warnings([vm for vm in placed if vm.name not in running]), *_memory_warnings(placed, available)]
+    found = [
+        *_cpu_warnings([vm for vm in placed if vm.name not in running]),
+        *_memory_warnings(placed, available),
+    ]
     return [*found, *(line for line in maxima if line is not None)]
 
 
