@@ -4,7 +4,7 @@ import hashlib
 import json
 import select
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,9 +82,11 @@ class CountedPool(Pool):
 
     asked = 0
 
-    def transaction(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
         self.asked += 1
-        return super().transaction()
+        with super().transaction() as session:
+            yield session
 
 
 @pytest.fixture
