@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, Code, RocksError, StateError
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
+from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, perform_one
 from rocks.machine.change_records import update_vm
 from rocks.machine.moves.moving_volumes import Watching, pull_each
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.snapshots import Moment
+    from rocks.fleet.wire.snapshot_names import Moment
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
