@@ -92,7 +92,7 @@ def _check_idle(move: ImageMove, here: ImageFact) -> None:
             f"ZVol {move.volume} of {move.nas} cannot be moved: {here.host} has it ({here.state}). Stop its machine "
             f"and wait until it is unmapped, or unmap it by rocks remove host storagemap {move.nas} {move.volume}"
         )
-    remedies = {
+    remedies: dict[str, str] = {
         BLOCKED: f"rocks clean host storagemap {move.nas} {move.volume} continues it",
         DELETING: f"rocks restore host storageimg {move.nas} {move.volume} restores it first",
     }
