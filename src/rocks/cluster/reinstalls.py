@@ -164,6 +164,7 @@ def _check_volumes(
     from rocks.storage.volumes.access import open_storage
 
     known: dict[str, ImageRow] = {}
+    removed = {volume_name(vm.name, 0) for vm in chosen}
     with open_storage(database) as storage:
         nases = sorted({volumes[vm.name].nas for vm in chosen})
         answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
@@ -175,11 +176,15 @@ def _check_volumes(
             row = next((row for row in rows if row.zvol == volume_name(vm.name, 0)), None)
             if row is not None:
                 known[vm.name] = row
+            try:
+                reinstall_plan.check_source_volume(vm, volumes[vm.name], rows, removed)
+            except RocksError as error:
+                failed[vm.name] = error
         origins = storage.ask_each(
             {name: questions.relatives_of(volumes[name].nas, row.zvol) for name, row in known.items()}
         )
     for vm in chosen:
-        if vm.name in known:
+        if vm.name in known and vm.name not in failed:
             try:
                 _check_volume(vm, volumes[vm.name], known[vm.name], origins[vm.name], force)
             except RocksError as error:
