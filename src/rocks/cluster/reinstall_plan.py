@@ -96,10 +96,14 @@ def check_source_volume(
             f"{begin}, which is {row.state}{where}, and only an image at rest is cloned: rocks list host storagemap "
             f"{disk.nas}"
         )
-    if row.size_bytes > vm.disks[0].size_gb * BYTES_PER_GIB:
+
+
+def check_volume_size(vm: VirtualMachine, size_bytes: int) -> None:
+    """StateError when the volume that the disk is to be a clone of is larger; that of a NAS is counted in GiB."""
+    if size_bytes > vm.disks[0].size_gb * BYTES_PER_GIB:
         raise StateError(
-            f"{begin}, which has {size_text(row.size_bytes)}, and its disk has {vm.disks[0].size_gb} GB; give it at "
-            f"least {-(-row.size_bytes // BYTES_PER_GIB)} GB"
+            f"{vm.name} would get no disk: its image {vm.host.attribute(IMAGE_ATTRIBUTE)} has {size_text(size_bytes)}, "
+            f"and its disk has {vm.disks[0].size_gb} GB; give it at least {-(-size_bytes // BYTES_PER_GIB)} GB"
         )
 
 
