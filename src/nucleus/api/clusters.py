@@ -55,11 +55,6 @@ def cached_of(call: Call) -> CachedClusters:
     return found
 
 
-def cluster_etag(cluster: Cluster, is_stale: bool, *question: object) -> str:
-    """The ETag of a cluster and of what is a part of it."""
-    return etag_of(cluster.id, cluster.generation, is_stale, *question)
-
-
 def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
     """`Age`: that of the oldest answer of the site."""
     return {"Age": str(max((one.age_seconds for one in freshness), default=0))}
@@ -104,7 +99,7 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
     """A cluster, or what `pick` takes out of it."""
     call, cluster = question.call, find_cluster(question, name)
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
-    etag = cluster_etag(cluster, freshness.is_stale, what, fields)
+    etag = etag_of(freshness.is_stale, what, fields, state=_state_of(cluster))
     headers = _headers([freshness])
     if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, headers)
@@ -152,11 +147,12 @@ def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
 
 
 def demand_cluster_match(change: Change, cluster: Cluster) -> None:
-    """`If-Match` of a change is about the cluster: its ETag is that of `get_cluster`."""
-    call = change.call
-    freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
-    etag = cluster_etag(cluster, freshness.is_stale, "cluster", None)
-    require_match(call.request, etag, f"the cluster {cluster.name}")
+    """`If-Match` of a change is about the cluster: any ETag of it, or of a part of it, in its present state."""
+    require_match(change.call.request, etag_of(state=_state_of(cluster)), f"the cluster {cluster.name}")
+
+
+def _state_of(cluster: Cluster) -> tuple[int, int]:
+    return cluster.id, cluster.generation
 
 
 Confirm = Annotated[str, Query(max_length=128, description="the name, once more")]

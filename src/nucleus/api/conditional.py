@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def etag_of(*parts: object) -> str:
-    """A strong ETag of what determines the body: ids, generations, the question."""
-    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"'
+def etag_of(*parts: object, state: object = None) -> str:
+    """A strong ETag of what determines the body: ids, generations, the question.
+
+    `state`: that of the object which the body shows in one of several forms. `require_match` compares it alone.
+    """
+    given = [one for one in (state, parts) if one]
+    return f'"{".".join(hashlib.sha256(repr(one).encode()).hexdigest()[:24] for one in given)}"'
 
 
 def is_unchanged(request: Request, etag: str) -> bool:
@@ -37,12 +41,18 @@ def names_any(request: Request) -> bool:
 def require_match(request: Request, etag: str, what: str) -> None:
     """Problem when the client demands another state (`If-Match`)."""
     given = request.headers.get("if-match")
-    if given is not None and not _names(given, etag):
+    if given is None or given.strip() == "*":
+        return
+    if _state_in(etag) not in map(_state_in, _TAG.findall(given)):
         raise Problem(
             "precondition-failed",
             f"{what} has changed since you read it; read it again",
             headers={"ETag": etag},
         )
+
+
+def _state_in(etag: str) -> str:
+    return etag.strip('"').partition(".")[0]
 
 
 def _names(header: str | None, etag: str) -> bool:

@@ -25,10 +25,15 @@ ABOUT = (
 _ALWAYS = ("400", "401", "403", "404", "429", "500", "503")
 _OF_CHANGES = ("409", "412", "413", "415", "422", "423")
 _CHANGES = ("post", "put", "patch", "delete")
+_IF_MATCH = (
+    "the change is done only in the state that this ETag is of, else 412. For a cluster and its nodes: an ETag of the"
+    " cluster, its frontend or a compute, with whatever fields; it holds until anything of the cluster changes. For an"
+    " operation: its ETag. Other changes ignore it"
+)
 _HEADERS = (
     ("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]*$"}),
     ("Prefer", {"type": "string"}),
-    ("If-Match", {"type": "string"}),
+    ("If-Match", {"type": "string", "description": _IF_MATCH}),
 )
 
 

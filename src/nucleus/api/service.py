@@ -19,6 +19,7 @@ from nucleus.api.limits import demand_short_queue
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
+from nucleus.mirror.driver import NoConnectionError
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewEvent, NewOperation
 from nucleus.states import SUCCEEDED, power_of
@@ -57,6 +58,9 @@ class Service:
     verifier: Verifier | None = None
     changes: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
     requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
+    unknown: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
+    """Each is recorded in the audit log."""
+
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
@@ -147,7 +151,7 @@ def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
             return read(Reading(session, call, call.scope))
     except Problem as problem:
         if problem.code.startswith("unknown-"):
-            call.service.changes.take(call.caller)
+            call.service.unknown.take(call.caller)
             _record_refusal(call, "read", problem)
         raise
 
@@ -218,7 +222,8 @@ def changing(
 ) -> Found:
     """What `act` answers, which changes something.
 
-    Checked and kept: right, rate, idempotency key, one transaction with its records; refusals are recorded.
+    Checked and kept: right, rate, idempotency key, one transaction with its records; refusals are recorded, but for
+    those of the rate. NoConnectionError.
 
     `has_key` False: of a request that changes something twice, the first time; its key is that of its answer. Then
     `act` may return anything.
@@ -248,11 +253,11 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Any], key: str | 
         try:
             with call.service.pool.transaction() as session:
                 return _once(session, call, action, act, key)
-        except BusyError:  # two requests need the same rows
-            if attempt == _ATTEMPTS:
-                raise
+        except NoConnectionError:  # the wait was long, and the record of a refusal needs one, too
+            raise
         except RocksError as error:
-            raise problem_of(error, call.request) from error
+            if not isinstance(error, BusyError) or attempt == _ATTEMPTS:  # two requests need the same rows
+                raise problem_of(error, call.request) from error
     raise AssertionError
 
 

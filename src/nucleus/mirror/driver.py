@@ -55,6 +55,10 @@ class DuplicateError(StateError):
         self.key = key
 
 
+class NoConnectionError(BusyError):
+    """All connections of a pool are in use."""
+
+
 class NoSchemaError(StateError):
     """There is no schema of Nucleus yet."""
 

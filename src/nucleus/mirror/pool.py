@@ -13,6 +13,7 @@ from nucleus.mirror.driver import (
     DRIVER_ERRORS,
     SILENCE_SECONDS,
     SILENT,
+    NoConnectionError,
     SilentError,
     connect,
     explain,
@@ -136,6 +137,8 @@ def _with_key(key: Mapping[str, Any]) -> tuple[str, list[Any]]:
 class Pool:
     """Connections that threads borrow for a transaction each; at most `settings.connections` at a time.
 
+    NoConnectionError when none becomes free within `WAIT_SECONDS`.
+
     While the server is silent a thread of its own asks it whether it answers, and all others get a SilentError at once:
     they would wait, one after the other.
     """
@@ -168,7 +171,7 @@ class Pool:
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Connection[Cursor]]:
         if not self._permits.acquire(timeout=WAIT_SECONDS):
-            raise BusyError(
+            raise NoConnectionError(
                 f"all {self.settings.connections} connections to the database are in use; try again"
             )
         connection = None

@@ -39,7 +39,8 @@ class Database:
         self._connection: Connection[Cursor] | None = None
         self._locks = NamedLocks(settings.state_folder, settings.database)
         self._after_commit: list[Callable[[], None]] = []
-        self._before_changes: Callable[[], None] | None = None
+        self._at_next_commit: Callable[[], None] | None = None
+        self._parts = 0
         self._last_id = 0
         self._has_changes = False
         self._is_begun = False
@@ -96,12 +97,12 @@ class Database:
 
     def commit(self) -> None:
         """Make the changes durable and visible to others, then do what `after_commit` was given."""
-        if self._before_changes is not None and self.is_connected:
-            self._before_changes()
+        if self._at_next_commit is not None and self.is_connected:
+            self._at_next_commit()
         self._end_transaction("COMMIT")
         self.commits += self._has_changes
         if self._connection is not None:
-            self._before_changes = None
+            self._at_next_commit = None
         self._has_changes = False
         actions, self._after_commit = self._after_commit, []
         for action in actions:
@@ -111,19 +112,25 @@ class Database:
     def part(self) -> Iterator[None]:
         """A section whose changes, and calls after the commit, are undone when it raises; earlier ones stay.
 
-        What runs inside must neither commit nor roll back. After a BusyError the whole transaction must end: the
-        database has rolled it back where two commands waited for each other.
+        A part may have parts. What runs inside must neither commit nor roll back. After a BusyError the whole
+        transaction must end: the database has rolled it back where two commands waited for each other.
         """
-        actions = len(self._after_commit)
-        self._run("SAVEPOINT part")
+        actions, savepoint = len(self._after_commit), f"part_{self._parts}"
+        self._run(f"SAVEPOINT {savepoint}")
+        self._parts += 1
         try:
             yield
-        except BusyError:
-            raise
-        except RocksError:
-            self._run("ROLLBACK TO SAVEPOINT part")
+        except BaseException as error:
             del self._after_commit[actions:]
+            try:
+                self._run(f"ROLLBACK TO SAVEPOINT {savepoint}")
+            except RocksError:
+                # both may have ended the transaction, and the savepoint with it
+                if not isinstance(error, (BusyError, KeyboardInterrupt)):
+                    raise
             raise
+        finally:
+            self._parts -= 1
 
     def _end_transaction(self, statement: str) -> None:
         """COMMIT or ROLLBACK; nothing where no statement was sent since the last one: nothing is read or locked."""
@@ -136,13 +143,13 @@ class Database:
         """Have the next commit call `action` at its end; a rollback forgets it."""
         self._after_commit.append(action)
 
-    def before_changes(self, action: Callable[[], None] | None) -> None:
-        """Have `action` add a record of its own to the next transaction; None forgets an earlier one.
+    def at_next_commit(self, action: Callable[[], None] | None) -> None:
+        """Have the next commit call `action` first, to add a record of its own; None forgets an earlier one.
 
-        It is called by the next `commit`, within its transaction, or by an earlier `end_reading`, in a transaction of
-        its own: what follows may change hosts. Its errors end the commit.
+        The record is in the transaction of that commit. An `end_reading` that comes first calls it too, in a
+        transaction of its own: what follows may change hosts. Its errors end the commit.
         """
-        self._before_changes = action
+        self._at_next_commit = action
 
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
@@ -159,7 +166,7 @@ class Database:
             return
         waiting = self._after_commit
         self.rollback()
-        if self._before_changes is not None and self.is_connected:
+        if self._at_next_commit is not None and self.is_connected:
             self.commit()
         self._after_commit = [*waiting, *self._after_commit]
 
@@ -169,7 +176,7 @@ class Database:
         A connection that cannot be used any more is ended; the next statement makes another.
         """
         self._after_commit = []
-        self._before_changes = None
+        self._at_next_commit = None
         self._last_id = 0
         connection = self._connection
         try:
@@ -312,7 +319,10 @@ def _read_version(connection: Connection[Cursor]) -> int:
 
 
 class TracedDatabase(Database):
-    """Prints each statement with its values on standard error before it is sent, and each commit and rollback."""
+    """Prints each statement on standard error before it is sent, and each commit and rollback.
+
+    Of bound values it prints their number: they may be secrets, and the output is sent with reports of faults.
+    """
 
     def _end_transaction(self, statement: str) -> None:
         if self._is_begun:
@@ -320,7 +330,8 @@ class TracedDatabase(Database):
         super()._end_transaction(statement)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        print(f"SQL: {' '.join(sql.split())} {list(values) or ''}".rstrip(), file=sys.stderr)
+        bound = f" ({len(values)} values)" if values else ""
+        print(f"SQL: {' '.join(sql.split())}{bound}", file=sys.stderr)
         return super()._run(sql, values)
 
 

@@ -34,7 +34,8 @@ _NO_PRIVILEGE = {1142, 1143, 1227, 1370}
 LOCK_TIMEOUT = 1205
 _LOCKED_OUT = {LOCK_TIMEOUT, 1213}
 _BAD_VALUE = {1264, 1265, 1292, 1366, 1367, 1406, 4025}
-_LOST = {0, 2006, 2013, 2014, 2055, 1053, 1927}
+_CLOSED = 0
+_LOST = {_CLOSED, 2006, 2013, 2014, 2055, 1053, 1927}
 _TOO_MANY_CONNECTIONS = {1040, 1203, 1226}
 _UNREACHABLE = {2002, 2003, 2005}
 _DUPLICATE = 1062
@@ -76,9 +77,9 @@ def driver_errors() -> tuple[type[Exception], ...]:
     return (sys.modules["pymysql"].err.Error,) if "pymysql" in sys.modules else ()
 
 
-def error_code(error: Exception) -> int:
-    """The number of an error of the server or the driver; 0 when it has none."""
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+def error_code(error: Exception) -> int | None:
+    """The number of an error of the server or the driver; None when it has none."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else None
 
 
 def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksError:
@@ -87,6 +88,8 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
     `in_selector`: the user of the command wrote the statement, so its faults are UserErrors.
     """
     code, message = error_code(error), _message(error)
+    if code is None:
+        return ToolError(f"the driver of the cluster database failed: {message}; repeat the command")
     if code in _UNREACHABLE or code in _ACCESS_DENIED:
         return _explain_unreachable(error, settings)
     if code in _LOST:

@@ -66,7 +66,7 @@ class DryDatabase(Database):
         for action in actions:
             action()
 
-    def before_changes(self, action: Callable[[], None] | None) -> None:
+    def at_next_commit(self, action: Callable[[], None] | None) -> None:
         """Nothing: there is no entry for the audit log."""
 
     def rollback(self) -> None:

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 
     from rocks.network.route_rules import ResolvedRoute
 
-MAX_CPUS = 4096
-"""Of a physical host: more is a typing error."""
-
-MAX_VM_CPUS = 255
-"""Of a virtual machine: QEMU's q35 has more only with a device that remaps interrupts, which our domains lack."""
-
 PRIVATE_NETWORK = "private"
 """The frontend's network with its hosts; its zone is used for images without the attribute imgstorage-network."""
 

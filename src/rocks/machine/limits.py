@@ -1,4 +1,8 @@
-"""Defaults and limits of a virtual machine. Pure. Those of CPUs: `inventory.records`, beside those of hosts."""
+"""Defaults and limits of a virtual machine. Pure.
+
+Elsewhere, since lower rooms need them: `inventory.cpu_limits`, the deadline of a stop `fleet.wire.requests`, the size
+of a volume on a NAS `storage.volumes.plan`.
+"""
 
 DEFAULT_MEMORY_MB = 2048
 LEAST_MEMORY_MB = 32

@@ -25,7 +25,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.fleet.wire.snapshots import has_snapshot
+from rocks.fleet.wire.snapshot_names import has_snapshot
 from rocks.machine.plan import GUEST_RUNS, check_disk, is_active_domain
 
 if TYPE_CHECKING:

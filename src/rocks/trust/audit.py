@@ -96,7 +96,7 @@ class AuditRecord:
     def begin(self) -> None:
         """The next commit will write the entry, and so will an `end_reading` before a host is asked."""
         self._begun = True
-        self._database.before_changes(self._append)
+        self._database.at_next_commit(self._append)
 
     @property
     def is_written(self) -> bool:
@@ -121,7 +121,7 @@ class AuditRecord:
         try:
             if not self._database.is_connected:
                 self._database.close()  # a lost connection is not made again by itself
-            self._database.before_changes(None)
+            self._database.at_next_commit(None)
             self._append()
             self._database.commit()
         except (Exception, KeyboardInterrupt) as error:

@@ -114,7 +114,7 @@ def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.Monke
     monkeypatch.setenv("ROCKSDEBUG", "1")
     printed = site.rocks("set attr one", "it's").err.splitlines()
     assert any(
-        line.startswith("SQL: INSERT INTO attributes ") and line.endswith('"it\'s"]') for line in printed
+        line.startswith("SQL: INSERT INTO attributes ") and line.endswith(" values)") for line in printed
     )
     assert printed[-1] == "SQL: COMMIT"
     refused = site.rocks("add attr one 1").err

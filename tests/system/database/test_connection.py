@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from lab.mariadb import MariadbPlace, start, stop
 from rocks.core.errors import BugError, BusyError, HostError, ToolError, UserError
 from rocks.database.backup import copy_database
-from rocks.database.connection import Database
+from rocks.database.connection import Database, TracedDatabase
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
+from rocks.trust import secret_records
 from tests.generated import examples
 
 
@@ -69,7 +70,7 @@ def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> 
     database.after_commit(lambda: done.append(names(database)))
     names(database)
     database.end_reading()
-    database.before_changes(lambda: database.execute("INSERT INTO nodes (Name) VALUES ('entry')") and None)
+    database.at_next_commit(lambda: database.execute("INSERT INTO nodes (Name) VALUES ('entry')") and None)
     database.end_reading()
     assert done == []
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
@@ -81,6 +82,55 @@ def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> 
     database.rollback()
     database.commit()
     assert len(done) == 1
+
+
+def insert(database: Database, name: str) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES (%s)", (name,))
+
+
+@pytest.mark.parametrize("error", [UserError, BusyError, ValueError, KeyboardInterrupt])
+def test_a_part_is_undone_whatever_it_raises(database: Database, error: type[BaseException]) -> None:
+    done: list[str] = []
+    insert(database, "before")
+    with pytest.raises(error), database.part():
+        insert(database, "inside")
+        database.after_commit(lambda: done.append("inside"))
+        raise error("no")
+    database.commit()
+    assert (names(database), done) == (["before"], [])
+
+
+def test_the_parts_of_a_part_are_undone_each_or_together(database: Database) -> None:
+    with database.part():
+        insert(database, "kept")
+        with pytest.raises(UserError), database.part():
+            insert(database, "inner")
+            raise UserError("no")
+    with pytest.raises(UserError), database.part():
+        insert(database, "outer")
+        with database.part():
+            insert(database, "inner")
+        raise UserError("no")
+    database.commit()
+    assert names(database) == ["kept"]
+
+
+@pytest.mark.parametrize("error", [BusyError, KeyboardInterrupt])
+def test_the_error_of_a_part_outlives_its_transaction(database: Database, error: type[BaseException]) -> None:
+    """Two commands that wait for each other: the database ends the transaction, and the savepoint with it."""
+    with pytest.raises(error), database.part():
+        insert(database, "inside")
+        database.rollback()
+        raise error("no")
+    assert names(database) == []
+
+
+def test_a_trace_shows_no_bound_value(cluster_database: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    with TracedDatabase(cluster_database) as traced:
+        secret_records.store(traced, None, "ipmi_password", "hunter2")
+        traced.commit()
+    printed = capfd.readouterr().err
+    assert "VALUES (%s, %s) (2 values)" in printed and "hunter2" not in printed
 
 
 def test_the_next_statement_reopens_a_closed_connection(database: Database) -> None:

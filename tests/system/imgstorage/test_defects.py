@@ -1,6 +1,6 @@
 """Defects of the published implementation that only threads and a real broker can show: none of them is possible.
 
-The others: `tests/unit/storage/daemons/test_defects.py`.
+The others: the table in `docs/image-storage-internals.md`.
 """
 
 import threading

@@ -5,6 +5,7 @@ The hosts of these tests are played, as in `test_storage_vms`.
 
 import os
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,20 @@ def test_a_nas_compares_the_uuid_itself(storage: Storage) -> None:
         storage.images.ask(wire.DelZvol("tank", "mine-vol", machine="of another"))
     assert volumes(storage, "mine") == ["mine-vol"]
     removed(storage, "mine")
+
+
+def test_a_refused_start_does_not_discard_changes_of_the_former_machine(storage: Storage) -> None:
+    """The machine was made anew, with img_persistent no, while its host has the image of the former one."""
+    vm = storage.add_vm("anew")
+    assert storage.rocks(*START, vm).status == 0
+    storage.images.wait_for_state("anew-vol", "local")
+    storage.images.hosts[HOST].pools.write("tank/anew-vol", b"of the former", 4096)
+    storage.release(vm)
+    storage.done("set", "host", "vm", vm, f"uuid={uuid.uuid4()}")
+    storage.done("set", "host", "attr", vm, "img_persistent", "no")
+    assert "belongs to another machine" in storage.rocks(*START, vm).err
+    storage.done("remove", "host", "storagemap", NAS, "anew-vol")
+    assert storage.images.nas.pools.read("tank/anew-vol", 13, 4096) == b"of the former"
 
 
 def test_an_image_that_another_machine_has_as_a_disk_stays(storage: Storage) -> None:

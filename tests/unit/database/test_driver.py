@@ -26,6 +26,11 @@ Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityErro
         (Operational(1045, "Access denied"), HostError, "cannot reach"),
         (Operational(2013, "Lost connection"), HostError, "lost the cluster database"),
         (pymysql.err.InterfaceError(0, ""), HostError, "the connection is closed"),
+        (
+            pymysql.err.ProgrammingError("Cursor closed"),
+            ToolError,
+            "driver of the cluster database failed: Cursor",
+        ),
         (Operational(1040, "Too many connections"), BusyError, "too many connections; try again later"),
         (Operational(1205, "Lock wait timeout exceeded"), BusyError, "another command holds the same rows"),
         (Operational(1213, "Deadlock found"), BusyError, "repeat this command"),

@@ -156,7 +156,10 @@ def _network_of(source: str) -> str:
 
 
 class Rate:
-    """At most so many of `what` a second for each user, by whatever tokens; `burst` of them at once."""
+    """At most so many of `what` a second for each user, by whatever tokens; `burst` of them at once.
+
+    Refused ones do not count: who asks too often has the rate all the same.
+    """
 
     def __init__(self, what: str, per_second: float, burst: int) -> None:
         self._what = what
@@ -171,7 +174,7 @@ class Rate:
         with self._lock:
             level, at = self._buckets.get(name, (self._burst, now))
             level = min(self._burst, level + (now - at) * self._per_second)
-            self._buckets.put(name, (max(0.0, level - 1), now))
+            self._buckets.put(name, (level - 1 if level >= 1 else level, now))
         if level < 1:
             raise limited(
                 f"more than {self._per_second:g} {self._what} in a second; send it again in a second",

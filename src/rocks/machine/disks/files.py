@@ -9,7 +9,7 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.snapshots import read_copy
+from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms

@@ -22,7 +22,7 @@ from rocks.fleet.wire.disk_files import (
     ImagesRequest,
     RemoveImageRequest,
 )
-from rocks.fleet.wire.snapshots import read_copy
+from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.machine.host.disks import give_file
 from rocks.machine.host.files.block import BlockDevice, check_device, check_identity
 from rocks.machine.host.files.owners import is_uuid

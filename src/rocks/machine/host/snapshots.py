@@ -22,7 +22,7 @@ from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
+from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
 from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
 from rocks.machine.host.files.paths import open_file
 from rocks.machine.host.frozen import freezing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.units import size_text
 from rocks.fleet.wire.disk_moves import moving_path
-from rocks.fleet.wire.snapshots import read_copy
+from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import LEAST_FREE_BYTES, seed_path
 from rocks.machine.addition_plan import image_folder

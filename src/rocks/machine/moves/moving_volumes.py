@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
+from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import follows, plan_images, pool_of
 from rocks.storage.wire.requests import PullZvol
@@ -86,14 +87,14 @@ def _check_image(vm: VirtualMachine, image: ImageSpec, row: ImageRow | None) -> 
         raise cannot_move(
             vm, f"the changes to its image {name} are discarded when it is unmapped (not persistent)"
         )
-    if row.state == "remote":
+    if row.state == REMOTE:
         raise cannot_move(vm, f"its image {name} has no copy on {host} (img_sync no)")
-    if row.state in ("mapped", "seeding", "switching"):
+    if row.state in (MAPPED, SEEDING, SWITCHING):
         raise BusyError(
             f"{vm.name} does not move while it runs until its image {name} is copied to {host}: rocks list host "
             f"storageop {image.nas} shows the progress"
         )
-    if row.state not in ("local", "pulling"):
+    if row.state not in (LOCAL, PULLING):
         raise cannot_move(vm, f"its image {name} is {row.state}: rocks list host storagemap {image.nas}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, Code, RocksError, StateError
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
+from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, perform_one
 from rocks.machine.change_records import update_vm
 from rocks.machine.moves.moving_volumes import Watching, pull_each
@@ -20,6 +20,7 @@ from rocks.machine.spec import container_of
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import plan_images, volume_name
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.snapshots import Moment
+    from rocks.fleet.wire.snapshot_names import Moment
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
@@ -41,7 +42,7 @@ _GATHERED_SECONDS = 300.0
 _FROZEN_SECONDS = 60.0
 """How long the NASes may take for the rest of the changes: a longer freeze than 90 seconds is ended by the host."""
 
-_AT_REST, _COPIED = ("unmapped",), ("local", "pulling")
+_AT_REST, _COPIED = (UNMAPPED,), (LOCAL, PULLING)
 
 
 class _Marked(NamedTuple):
@@ -113,11 +114,11 @@ def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: S
         if row is None or row.state in states:
             continue
         where = row.state if row.remotehost is None else f"{row.state} on {row.remotehost}"
-        if row.state == "blocked":
+        if row.state == BLOCKED:
             what = f"{row.reason}; rocks list host storagemap {image.nas}"
-        elif row.state == "remote":
+        elif row.state == REMOTE:
             what = "its host gets no copy of it (img_sync), so the machine must be off"
-        elif states == _AT_REST and row.state in ("returning", *_COPIED):
+        elif states == _AT_REST and row.state in (RETURNING, *_COPIED):
             what = f"rocks stop host vm {image.vm} terminate=true waits until it is written back"
         else:
             what = f"rocks list host storageop {image.nas} shows what goes on"

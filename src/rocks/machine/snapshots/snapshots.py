@@ -13,7 +13,7 @@ from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot
-from rocks.fleet.wire.snapshots import (
+from rocks.fleet.wire.snapshot_names import (
     FROZEN,
     MACHINE_OFF,
     NOT_FROZEN,

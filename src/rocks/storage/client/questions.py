@@ -118,9 +118,11 @@ def image_attributes_of(nas: str, zvol: str) -> Query[ImageAttributes]:
     return question(nas, wire.GetZvolAttrs(zvol))
 
 
-def set_image_attributes(nas: str, zvol: str, values: Mapping[str, Optional[str]]) -> Query[ImageAttributes]:
-    """Set some of them, None clears one; the answer has all."""
-    return question(nas, wire.SetZvolAttrs(zvol, tuple(values.items())))
+def set_image_attributes(
+    nas: str, zvol: str, values: Mapping[str, Optional[str]], machine: str = ""
+) -> Query[ImageAttributes]:
+    """Set some of them, None clears one; the answer has all. With `machine`, a UUID, not those of another's image."""
+    return question(nas, wire.SetZvolAttrs(zvol, tuple(values.items()), machine))
 
 
 def unmap_image(nas: str, zvol: str) -> Query[None]:

@@ -11,7 +11,8 @@ from rocks.storage.host.access import Access, Transfers
 from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import reserve_bytes, temp_write_bytes
+from rocks.storage.life.space import reserve_bytes
+from rocks.storage.life.temp_write import temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Optional
 
 from rocks.core.units import BYTES_PER_GIB, size_text
+from rocks.storage.life.temp_write import temp_write_bytes
 
-CHUNK_BYTES = 8192
-EXCEPTION_BYTES = 16
 SEED_PERCENT = 110
 LEAST_RESERVE_BYTES = 2 * BYTES_PER_GIB
 
@@ -119,18 +118,6 @@ def temp_write_fill(fact: TempWriteFact) -> FillFact:
         is_reserved=is_reserved,
         has_space_for_all=not is_tight and limit >= fact.size_bytes,
         whole_bytes=fact.size_bytes,
-    )
-
-
-def temp_write_bytes(volume_bytes: int) -> int:
-    """The size of a temp-write volume: every chunk of the image, 16 bytes of metadata for each and a margin of 1 %, in
-    whole chunks of 8 KiB.
-    """
-    chunks = -(-volume_bytes // CHUNK_BYTES)
-    metadata = chunks * EXCEPTION_BYTES
-    return (
-        -(-(chunks * CHUNK_BYTES + max(metadata, volume_bytes // 100) + 16 * CHUNK_BYTES) // CHUNK_BYTES)
-        * CHUNK_BYTES
     )
 
 

@@ -215,12 +215,7 @@ class Commands:
             self._pools.read_pool(request.zpool)
             image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
             self._engine.add(image)
-        elif image.pool != request.zpool:
-            raise StateError(
-                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
-            )
-        elif request.machine and image.machine not in ("", request.machine):
-            raise _belongs_to_another(image, request)
+        self._check_meant(image, request.zpool, request.machine)
         event = events.Map(
             op_id,
             request.remotehost,
@@ -334,13 +329,3 @@ def _check_deadline(message: Message) -> None:
             "the request arrived after its deadline and was not performed; repeat the command, and compare the "
             "clocks of the frontend and the NAS"
         )
-
-
-def _belongs_to_another(image: Image, request: wire.MapZvol) -> StateError:
-    """A removed machine of the same name has left it, or a machine was made anew under its name."""
-    return StateError(
-        f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
-        f"({request.machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
-        f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
-        code=Code.IMAGE_FOREIGN,
-    )

@@ -16,7 +16,7 @@ from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.wire.held_snapshots import read_tag
 from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import History, SendSpec, SnapshotFact, VolumeFact
+from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
 
 PROPERTY_PREFIX = "imgstore:"
 _DEVICES = "/dev/zvol/"
@@ -87,9 +87,8 @@ class NasHandlers:
                 raise StateError(
                     f"the volume {effect.volume} does not exist and the request has no size for a new one"
                 )
-            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, effect.size_bytes)
-            if shortage is not None:  # before there is a volume that no host gets
-                raise StateError(f"the volume {effect.volume} is not made: {shortage}")
+            # before there is a volume that no host gets
+            _check_space(f"the volume {effect.volume} is not made", pool, effect.size_bytes)
             self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
         volume = self._volume(effect.volume)
         return Facts(
@@ -283,9 +282,7 @@ class NasHandlers:
             )
         if volume.size_bytes < size_bytes:
             pool = self._pools.read_pool(effect.volume.partition("/")[0])
-            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
-            if shortage is not None:
-                raise StateError(f"the volume {effect.volume} does not grow: {shortage}")
+            _check_space(f"the volume {effect.volume} does not grow", pool, size_bytes)
             self._pools.ensure_size(effect.volume, volume.guid, size_bytes)
         return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
 
@@ -296,6 +293,13 @@ class NasHandlers:
                 f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
             )
         return volume
+
+
+def _check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
+    """StateError, which begins with the outcome, when the pool has no space for the changes of such a volume."""
+    shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
+    if shortage is not None:
+        raise StateError(f"{outcome}: {shortage}")
 
 
 def standing_grant(volume: VolumeFact) -> Grant:

@@ -20,10 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 def check_machine(image: Image, machine: str) -> None:
-    """StateError for the image of another machine than that with this UUID; empty: of any."""
+    """StateError for the image of another machine than that with this UUID; empty: of any.
+
+    A removed machine of the same name has left it, or a machine was made anew under its name.
+    """
     if machine and image.machine not in ("", machine):
         raise StateError(
-            f"ZVol {image.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
+            f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
+            f"({machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
+            f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
             code=Code.IMAGE_FOREIGN,
         )
 

@@ -12,6 +12,7 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.held_snapshots import check_machine
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
@@ -89,6 +90,7 @@ class ImageRecords:
     def set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
         """Set some of them; all, or none when a value is wrong."""
         image = self.known(request.zvol)
+        check_machine(image, request.machine)
         values = {name: attribute_value(name, value) for name, value in request.changes}
         persistent = values.pop("persistent", None)
         if persistent is not None:

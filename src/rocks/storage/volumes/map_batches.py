@@ -38,7 +38,7 @@ def map_images(
     written back is waited for. `made` receives each newly mapped image at once, for use after an interrupt.
     """
     mapped = Mapped({}, [], {})
-    known = storage.ask_each(_first_questions(images))
+    known = storage.ask_each(_prepare(images))
     for image in images:
         error = _obstacle(image, known)
         if error is not None:
@@ -99,8 +99,11 @@ def map_arrived(
             )
 
 
-def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
-    """Queries for the initiators of hosts, the attributes of images, and the present maps, which an undo needs."""
+def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
+    """Requests before the maps: initiators of hosts, attributes of images, and the present maps, which an undo needs.
+
+    They set whether an image is persistent where its machine states it.
+    """
     asked: dict[str, Query[Any]] = {}
     for image in images:
         asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
@@ -114,7 +117,7 @@ def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
 
 def _persistence(image: ImageSpec) -> Query[Any]:
     values = {"persistent": "yes" if image.is_persistent else "no"}
-    return questions.set_image_attributes(image.nas, image.volume, values)
+    return questions.set_image_attributes(image.nas, image.volume, values, image.machine)
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
@@ -239,7 +242,7 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
 
     An image that is not mapped is no error. Only errors of the broker are raised.
     """
-    requested = {f"{image.nas} {image.volume}": image for image in images}
+    requested = {_key(image): image for image in images}
     answers = storage.ask_each(
         {key: questions.unmap_image(image.nas, image.volume) for key, image in requested.items()},
         UNDO_SECONDS,

@@ -16,6 +16,7 @@ from rocks.storage.bus import BrokerAwayError
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.listing import progress_line
+from rocks.storage.life.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,11 +29,11 @@ START_WAIT_SECONDS = 900.0
 
 _LOOK_SECONDS = 1.0
 
-_PASSING = ("mapping", "returning", "restoring", "growing")
+_PASSING: tuple[str, ...] = (MAPPING, RETURNING, RESTORING, GROWING)
 """States that reject a map as busy and end by themselves. The start does not wait for an image that is being destroyed:
 the map would create an empty volume in its place."""
 
-_LEFT_ALONE = ("deleting", None)
+_LEFT_ALONE = (DELETING, None)
 
 
 def map_when_written_back(

@@ -13,6 +13,7 @@ from rocks.machine.leases.records import read_leases
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS
+from rocks.storage.life.states import BLOCKED, MAPPING, SWITCHING
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
@@ -114,17 +115,15 @@ def _error_if_saved(database: Database, nas: str, volume: str) -> StateError | N
 
 
 def _wait(database: Database, request: Query[None], watcher: Watcher, seconds: float) -> None:
-    storage = open_storage(database)
-    # the server would end a connection that is idle for hours
-    database.commit()
-    database.close()
-    with storage:
+    with open_storage(database) as storage:
+        # the server would end a connection that is idle for hours
+        database.commit()
+        database.close()
         storage.wait(request, seconds, watcher)
 
 
 NODE_TYPES = ("", "vmc", "nas")
 LONGEST_REASON = 1000
-_MOVING = ("seeding", "switching", "pulling", "returning")
 
 
 def clean_map(
@@ -143,17 +142,16 @@ def clean_map(
     if reason is not None:
         check_text("reason", reason, LONGEST_REASON)
         lock_machine_of(database, nas, volume)
-    storage = open_storage(database)
-    database.commit()
-    if reason is None:
-        database.close()  # it may take hours; with a reason the machine stays locked
-    with storage:
+    with open_storage(database) as storage:
+        database.commit()
+        if reason is None:
+            database.close()  # it may take hours; with a reason the machine stays locked
         row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
         if row is None:
             raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
-        if row.remotehost is None and row.state != "blocked" and reason is None:
+        if row.remotehost is None and row.state != BLOCKED and reason is None:
             raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
-        if saved is not None and (reason is not None or row.state != "blocked"):
+        if saved is not None and (reason is not None or row.state != BLOCKED):
             raise saved
         if reason is not None:
             return _abandon(storage, nas, row, reason, watcher)
@@ -161,7 +159,7 @@ def clean_map(
 
 
 def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
-    if row.state == "blocked":
+    if row.state == BLOCKED:
         lost = _what_would_be_lost(storage, nas, row)
         storage.ask(questions.question(nas, RetryZvol(row.zvol)))
         if row.remotehost is None and row.peer is not None:
@@ -172,10 +170,10 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
             f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried. If {row.remotehost} never returns and it is "
             f'blocked again, force=yes reason="…" discards {lost}'
         )
-    if row.state == "mapping":
+    if row.state == MAPPING:
         storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
         return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
-    if row.state in _MOVING or row.is_sending is not None:
+    if row.state == SWITCHING or row.is_sending is not None:
         raise BusyError(
             f"ZVol {row.zvol} is busy: it is {row.state}; wait for its end: rocks list host storageop {nas}"
         )

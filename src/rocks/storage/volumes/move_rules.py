@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rocks.core.errors import StateError, UserError
+from rocks.storage.life.states import BLOCKED, DELETING, MOVING, UNMAPPED
 from rocks.storage.volumes.plan import volume_name
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
     from rocks.storage.volumes.places import DiskLocation
 
-ARRIVING, DELETING, MOVING, UNMAPPED = "arriving", "deleting", "moving", "unmapped"
-"""States of an image on a NAS, as it reports them."""
+ARRIVING = "arriving"
+"""In the place of a state, as a NAS reports an image that is not its own yet."""
 
 
 class ImageMove(NamedTuple):
@@ -86,13 +87,13 @@ def remaining_part(
 def _check_idle(move: ImageMove, here: ImageFact) -> None:
     if here.state == UNMAPPED:
         return
-    if here.host is not None and here.state != "blocked":
+    if here.host is not None and here.state != BLOCKED:
         raise StateError(
             f"ZVol {move.volume} of {move.nas} cannot be moved: {here.host} has it ({here.state}). Stop its machine "
             f"and wait until it is unmapped, or unmap it by rocks remove host storagemap {move.nas} {move.volume}"
         )
-    remedies = {
-        "blocked": f"rocks clean host storagemap {move.nas} {move.volume} continues it",
+    remedies: dict[str, str] = {
+        BLOCKED: f"rocks clean host storagemap {move.nas} {move.volume} continues it",
         DELETING: f"rocks restore host storageimg {move.nas} {move.volume} restores it first",
     }
     why = f": {here.reason}" if here.reason else ""

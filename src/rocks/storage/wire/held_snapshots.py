@@ -9,7 +9,7 @@ import re
 import secrets
 from typing import NamedTuple, Optional
 
-from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, Moment
+from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF, Moment
 
 _BEGIN = "rocks-snapshot"
 _UNFINISHED = "unfinished"

@@ -92,7 +92,9 @@ def read_request(message: Message, role: Role) -> Any:
     elif action.shape is SetZvolAttrs:
         fields["changes"] = [[name, _text(fields[name])] for name in _ATTRIBUTES if name in fields]
         return SetZvolAttrs(
-            _required_text(fields, "zvol"), tuple((name, value) for name, value in fields["changes"])
+            _required_text(fields, "zvol"),
+            tuple((name, value) for name, value in fields["changes"]),
+            _field(fields, "machine", str, ""),
         )
     elif action.shape is SetAttrs:
         attrs = fields.get("attrs")
@@ -106,7 +108,7 @@ def write_request(request: Any, **envelope: Any) -> bytes:
     """A command's request as a message."""
     fields = encode(request)
     if isinstance(request, SetZvolAttrs):
-        fields = {"zvol": request.zvol, **dict(request.changes)}
+        fields = {"zvol": request.zvol, "machine": request.machine, **dict(request.changes)}
     elif isinstance(request, SetAttrs):
         fields = {"attrs": dict(request.attrs)}
     return write_message(action_of(request).name, fields, **envelope)

@@ -201,10 +201,14 @@ class GetZvolAttrs(Asks[ImageAttributes]):
 
 @dataclass(frozen=True)
 class SetZvolAttrs(Asks[ImageAttributes]):
-    """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap."""
+    """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap.
+
+    With `machine`, a UUID, another machine's image stays as it is. A NAS of an earlier release ignores the UUID.
+    """
 
     zvol: str
     changes: Tuple[Tuple[str, Optional[str]], ...]
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -348,7 +348,7 @@ def test_what_is_not_a_whole_site_changes_nothing(
 
     cases = {
         "cut off": content[:-1],
-        "changed": content[:-9] + b"x" + content[-8:],
+        "changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
         "foreign": b"PK\x03\x04" + bytes(900),
         "newer format": content.replace(b"rocks-site 1", b"rocks-site 7", 1),
         "endless header": b'rocks-site 1\n{"scrypt": Infinity, "salt": "", "nonce": "", "length": 1, "check": ""}\n',

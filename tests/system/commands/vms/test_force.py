@@ -9,7 +9,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
-from rocks.fleet.wire.snapshots import copy_paths
+from rocks.fleet.wire.snapshot_names import copy_paths
 from rocks.machine import converge
 from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases

@@ -97,7 +97,7 @@ class Client:
 
     def forget_rates(self) -> None:
         """As if no request had come for a while."""
-        for rate in ("changes", "requests"):
+        for rate in ("changes", "requests", "unknown"):
             setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
 
 

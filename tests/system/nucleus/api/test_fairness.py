@@ -3,7 +3,9 @@
 import hashlib
 import json
 import select
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
 from nucleus.mirror import pool as pools
-from nucleus.mirror.pool import Pool
+from nucleus.mirror.pool import Pool, Session
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import frozen, sql
@@ -63,6 +65,68 @@ def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> 
     service.application.state.service.requests = Rate("requests", 1 / 3600, 1)
     answers = [service.get("ann", "/v1/cluster/vc2", headers=PROBLEMS) for _ in range(2)]
     assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
+
+
+def test_what_is_not_there_has_a_rate_of_its_own(service: Client) -> None:
+    service.application.state.service.changes = Rate("changes", 1 / 3600, 1)
+    service.application.state.service.unknown = Rate("requests for what is not there", 1 / 3600, 2)
+    assert service.ask("ann", "PATCH", "/v1/user", json={}).status_code == 200
+    answers = [service.get("ann", "/v1/cluster/none", headers=PROBLEMS) for _ in range(3)]
+    assert [one.status_code for one in answers] == [404, 404, 429], "changes do not count"
+    assert "requests for what is not there in a second" in answers[2].json()["detail"]
+    assert service.get("ann", "/v1/cluster/vc2").status_code == 200
+
+
+class CountedPool(Pool):
+    """`asked`: how many transactions were begun."""
+
+    asked = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        self.asked += 1
+        with super().transaction() as session:
+            yield session
+
+
+@pytest.fixture
+def one_connection(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountedPool]:
+    """The handlers have one connection. Nobody waits for it, nor for locked rows."""
+    monkeypatch.setattr(pools, "WAIT_SECONDS", 0.01)
+    patient = f"innodb_lock_wait_timeout = {driver.LOCK_WAIT_SECONDS}"
+    assert patient in driver._SESSION
+    monkeypatch.setattr(driver, "_SESSION", driver._SESSION.replace(patient, "innodb_lock_wait_timeout = 0"))
+    found = CountedPool(replace(pool.settings, connections=1))
+    service.application.state.service.pool = found
+    yield found
+    found.close()
+
+
+def outcomes(service: Client) -> list[tuple[int, str, str | None]]:
+    """The answers to a change and to a question."""
+    answers = [
+        service.ask("ann", "PUT", POWER, headers=PROBLEMS),
+        service.get("ann", "/v1/user", headers=PROBLEMS),
+    ]
+    return [(one.status_code, one.json().get("code", ""), one.headers.get("Retry-After")) for one in answers]
+
+
+def test_who_has_waited_for_a_connection_waits_for_no_other(
+    service: Client, one_connection: CountedPool
+) -> None:
+    with one_connection.reading():
+        assert outcomes(service) == [(503, "backend-unavailable", "2")] * 2
+    assert one_connection.asked == 1
+
+
+def test_a_change_of_rows_that_stay_locked_is_tried_again_and_its_refusal_recorded(
+    service: Client, pool: Pool, one_connection: CountedPool
+) -> None:
+    with pool.transaction() as session:
+        session.execute("SELECT id FROM cluster FOR UPDATE")
+        assert outcomes(service) == [(503, "backend-unavailable", "2"), (200, "", None)]
+    assert one_connection.asked == 4, "three attempts, and the record"
+    assert sql(pool, "SELECT action, outcome FROM audit") == [("poweron", "backend-unavailable")]
 
 
 def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None:

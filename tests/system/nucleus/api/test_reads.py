@@ -75,10 +75,27 @@ def test_an_etag_holds_until_something_changes(service: Client, pool: Pool) -> N
     etag = service.get("ann", "/v1/cluster/vc2").headers["ETag"]
     sql(pool, "UPDATE cluster SET generation = generation + 1")
     assert service.get("ann", "/v1/cluster/vc2", headers={"If-None-Match": etag}).status_code == 200
-    refused = service.ask(
-        "ann", "PUT", "/v1/cluster/vc2/frontend/poweron", headers={"If-Match": etag, **MODERN}
+
+
+@pytest.mark.parametrize(
+    "part", ["", "?fields=name", "/frontend", "/compute/vm-vc2-0", "/compute/vm-vc2-0?fields=name"]
+)
+def test_a_change_is_done_in_the_state_that_any_etag_of_the_cluster_is_of(
+    service: Client, pool: Pool, part: str
+) -> None:
+    def status(etag: str) -> int:
+        headers = {"If-Match": etag, **MODERN}
+        return service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweron", headers=headers).status_code
+
+    etag = service.get("ann", f"/v1/cluster/vc2{part}").headers["ETag"]
+    other = service.get("bob", "/v1/cluster/vc3").headers["ETag"]
+    sql(pool, "UPDATE cluster SET observed_power = '2026-01-02 03:04:05.678'")
+    assert [status(one) for one in (etag, f'"x", W/{etag}', "*")] == [202] * 3, (
+        "it became stale, and is the same"
     )
-    assert refused.status_code == 412
+    assert [status(one) for one in (other, '"x"', "x", "")] == [412] * 4
+    sql(pool, "UPDATE cluster SET generation = generation + 1")
+    assert status(etag) == 412
 
 
 def test_what_the_site_has_not_confirmed_is_stale(service: Client, pool: Pool) -> None:

@@ -28,3 +28,10 @@ def site(new_site: Callable[[], DrivenSite]) -> DrivenSite:
     made = new_site()
     made.start()
     return made
+
+
+@pytest.fixture
+def nothing_left(site: DrivenSite) -> Iterator[None]:
+    """Checks after a test that no device, target, hold or volume is left behind."""
+    yield
+    assert site.leftovers() == []

@@ -119,6 +119,20 @@ def test_a_machine_never_gets_the_image_of_a_former_one_of_its_name(site: Driven
     site.unmap(ZVOL)
 
 
+def test_a_refused_start_does_not_discard_the_changes_of_the_former_machine(site: DrivenSite) -> None:
+    """The start of a machine made anew, with img_persistent no: it sets the attribute before it maps."""
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+    site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, 7, MINE))
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"of the former", 4096)
+    with pytest.raises(StateError, match="belongs to another machine") as raised:
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),), THEIRS))
+    assert raised.value.code is Code.IMAGE_FOREIGN
+    assert site.row(ZVOL)["persistent"] is True
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == b"of the former"
+
+
 def test_request_after_its_deadline_is_not_performed(site: DrivenSite) -> None:
     """It lay in the queue while the NAS was away; a start that was given up maps nothing."""
     body = write_request(

@@ -91,14 +91,6 @@ def test_raidz_takes_more_than_is_written() -> None:
     assert space.temp_write_fill(little).whole_bytes == 64 * GIB
 
 
-def test_a_temp_write_volume_takes_all_of_the_image() -> None:
-    """Every chunk, its metadata, and 1 %; in whole chunks."""
-    size = space.temp_write_bytes(8 * GIB)
-    assert size > 8 * GIB * 1.01 and size % space.CHUNK_BYTES == 0
-    assert space.temp_write_bytes(1) >= 2 * space.CHUNK_BYTES
-    assert space.reserve_bytes(64 * MIB) == space.temp_write_bytes(64 * MIB) < 66 * MIB
-
-
 def test_free_space_on_a_host() -> None:
     """A tenth above the seed, the reserve twice, for it is merged, and 5 % of the pool."""
     needed = 11 * GIB + 2 * 2 * GIB + 5 * GIB

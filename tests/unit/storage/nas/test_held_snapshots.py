@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.fleet.wire.snapshots import FROZEN
+from rocks.fleet.wire.snapshot_names import FROZEN
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import LOCAL, PULLING, SEEDING, UNMAPPED, State
 from rocks.storage.nas.held_snapshots import HeldSnapshots

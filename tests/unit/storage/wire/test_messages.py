@@ -44,6 +44,7 @@ REQUESTS = [
     wire.ListZvols(),
     wire.GetZvolAttrs("a-vol"),
     wire.SetZvolAttrs("a-vol", (("frequency", "60"), ("uploadspeed", None))),
+    wire.SetZvolAttrs("a-vol", (("persistent", "no"),), "11111111-uuid"),
     wire.GetAttrs(),
     wire.SetAttrs((("frequency", "60"), ("note", None))),
     wire.DelAttrs(("note",)),

@@ -42,6 +42,23 @@ def test_a_rate_has_a_burst_and_refused_requests_do_not_count(clock: SimpleNames
     assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False]
 
 
+@pytest.mark.parametrize("each_second", [3, 50])
+def test_who_asks_too_often_has_the_rate_all_the_same(clock: SimpleNamespace, each_second: int) -> None:
+    rate, seconds = Rate("questions", 2, 3), 60
+    taken = []
+    for _ in range(seconds):
+        taken.append(0)
+        for _ in range(each_second):
+            taken[-1] += is_taken(rate, ANN)
+            clock.now += 1 / each_second
+    assert 2 * seconds <= sum(taken) <= 2 * seconds + 3, "the rate, and the burst once"
+    assert set(taken[2:]) <= {1, 2, 3}, "some in each second"
+    while is_taken(rate, ANN):
+        pass
+    clock.now += 1
+    assert is_taken(rate, ANN), "as Retry-After states"
+
+
 def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
     places = AtOnce("streams", 2, 3, retry_seconds=7)
     places.take(1, "a")

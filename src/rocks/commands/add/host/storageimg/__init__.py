@@ -6,10 +6,10 @@ from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.core.errors import UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.core.values import read_number
+from rocks.storage.volumes.plan import LARGEST_SIZE_GB
 from rocks.storage.volumes.volumes import add_clone, add_empty_image, import_image, read_image_file
 
 RollName = "img-storage"
-_LARGEST_GB = 1024 * 1024
 
 
 class Command(rocks.commands.Command):
@@ -73,7 +73,7 @@ class Command(rocks.commands.Command):
         elif origin:
             add_clone(self.db, nas, zpool, volume, origin)
         else:
-            size_gb = read_number("size", size, 1, _LARGEST_GB, "GiB")
+            size_gb = read_number("size", size, 1, LARGEST_SIZE_GB, "GiB")
             add_empty_image(self.db, nas, zpool, volume, size_gb * BYTES_PER_GIB)
         self.addLine(f"{nas}:{zpool}/{volume} made{digest_text}")
         self.addText("Success\n")

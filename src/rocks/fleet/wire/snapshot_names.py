@@ -1,4 +1,4 @@
-"""Names of the files of snapshots: copies of a machine's disks beside them, which bear the machine's UUID."""
+"""Names of snapshots and of their files: copies of a machine's disks beside them, which bear the machine's UUID."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Iterable, List, Literal, NamedTuple, Optional, Tuple
 
 from rocks.core.errors import StateError, UserError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
-_COPY = re.compile(r"(/.+)\.snapshot\.([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.([1-9][0-9]?)-of-([1-9][0-9]?)\Z")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+_COPY = re.compile(rf"(/.+)\.snapshot\.({_NAME})\.([1-9][0-9]?)-of-([1-9][0-9]?)\Z")
 
 Moment = Literal["frozen", "running", "off"]
 """What a machine was doing when its disks were copied: it ran with frozen file systems, it ran, or it was off."""
@@ -29,7 +29,7 @@ class Copy(NamedTuple):
 
 def check_snapshot_name(name: str) -> str:
     """The name. UserError unless it can be a part of a file's name."""
-    if not NAME.match(name):
+    if re.fullmatch(_NAME, name) is None:
         raise UserError(
             f'"{name[:60]}" cannot name a snapshot: letters, digits, - and _ only, at most 32, a letter or digit first'
         )

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.fleet.wire.snapshots import check_snapshot_name, copy_paths, is_complete, read_copy
+from rocks.fleet.wire.snapshot_names import check_snapshot_name, copy_paths, is_complete, read_copy
 
 
 def test_a_file_says_what_it_is() -> None:

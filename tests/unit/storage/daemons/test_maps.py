@@ -1,0 +1,106 @@
+"""A map: the copy that a host has already, the switch, the size, and what it refuses."""
+
+import json
+from typing import Any
+
+import pytest
+
+from rocks.core.errors import RocksError, ToolError
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import VERSION
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOST
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: DrivenSite) -> None:
+    """The copy is a volume with the image's name, whose content the NAS has never received."""
+    host = site.hosts[HOST]
+    site.nas.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
+    host.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
+    host.pools.write("tank/f3-vol", b"somebody's work", 4096)
+    site.map_local("f3-vol")
+    quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f3-vol-" in fact.name]
+    assert len(quarantined) == 1, quarantined
+    assert host.pools.read(quarantined[0], 15, 4096) == b"somebody's work"
+    site.unmap("f3-vol")
+
+
+def test_f6_a_switch_that_fails_preserves_the_export(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export stays as long as the guest may read from the NAS; a retry of the switch succeeds."""
+    host = site.hosts[HOST]
+    switch, failures = host.dm_devices.switch, [ToolError("device-mapper has a bad day")] * 2
+    seen: list[int] = []
+
+    def failing(name: str, *arguments: Any) -> Any:
+        if failures and name.endswith("-origin"):
+            seen.append(len(site.nas.targets.read_exports()))
+            raise failures.pop()
+        return switch(name, *arguments)
+
+    monkeypatch.setattr(host.dm_devices, "switch", failing)
+    site.map_local("f6-vol")
+    assert seen == [1, 1]
+    assert site.nas.targets.read_exports() == ()
+    site.unmap("f6-vol")
+
+
+def test_f8_the_size_is_the_volumes_own(site: DrivenSite) -> None:
+    """The command requests 1 GB, the volume has 3: the device, the temp-write volume and the copy have 3, too."""
+    site.nas.pools.ensure_volume("tank/f8-vol", 3 * BYTES_PER_GIB, 16384)
+    host = site.hosts[HOST]
+    gate_sizes: list[int] = []
+    ensure = host.pools.ensure_volume
+
+    def watched(name: str, size_bytes: int, *arguments: Any) -> Any:
+        gate_sizes.append(size_bytes)
+        return ensure(name, size_bytes, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host.pools, "ensure_volume", watched)
+        site.map("f8-vol")
+    site.wait_for_state("f8-vol", "local")
+    (mapping,) = host.dm_devices.list()
+    assert mapping.table.length_sectors * BYTES_PER_SECTOR == 3 * BYTES_PER_GIB
+    assert gate_sizes and min(gate_sizes) > 3 * BYTES_PER_GIB
+    copy = host.pools.read_volume("tank/f8-vol")
+    assert copy is not None and copy.size_bytes == 3 * BYTES_PER_GIB
+    site.unmap("f8-vol")
+
+
+MAP = {"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol", "remotehost": HOST, "size": 1, "sync": False}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol"}, "remotehost"),
+        ({**MAP, "initiator": ""}, "no initiator name"),
+        ({**MAP, "initiator": "iqn.2024-01.org:x", "sync": True}, "remotepool"),
+        ({"action": "unmap_zvol"}, "zvol"),
+        ({"action": "unmap_zvol", "zvol": 7}, "zvol"),
+        ({"action": "no_such_thing"}, "action_unsupported"),
+    ],
+)
+def test_f14_an_incomplete_message_is_answered(
+    site: DrivenSite, fields: dict[str, Any], message: str
+) -> None:
+    """The answer comes at once and names what is missing; nothing is created."""
+    with pytest.raises(RocksError, match=message):
+        site.answer(site.send_body(json.dumps({"v": VERSION, **fields}).encode()))
+    assert not [row for row in site.rows() if row["zvol"] == "f14-vol"]
+
+
+def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> None:
+    """The device was removed by hand: the others are listed."""
+    host = site.map_local("f17-vol")
+    site.map_local("f17-other-vol")
+    lost = host.dm_devices.devices.pop("f17-other-vol-snap")
+    assert list(site.ask(wire.ListDevices(), HOST)["body"]) == ["f17-vol"]
+    host.dm_devices.devices["f17-other-vol-snap"] = lost
+    for zvol in ("f17-vol", "f17-other-vol"):
+        site.unmap(zvol)

@@ -1,0 +1,107 @@
+"""Changes of a host reach the NAS, whatever comes between."""
+
+import pytest
+
+from rocks.core.errors import BusyError, IncoherentError, ToolError
+from rocks.storage.wire import requests as wire
+from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.facts import SendSpec
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOST, OTHER_HOST, Node
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+class Gate:
+    """Until it is opened, everything that a node sends fails."""
+
+    def __init__(self, node: Node, patch: pytest.MonkeyPatch) -> None:
+        self.is_open = False
+        self.attempts = 0
+        send = node.pools.start_send
+
+        def guarded(spec: SendSpec) -> Transfer:
+            self.attempts += 1
+            if not self.is_open:
+                raise ToolError("zfs send: input/output error")
+            return send(spec)
+
+        patch.setattr(node.pools, "start_send", guarded)
+
+
+def test_f1_what_is_written_during_a_pull_is_written_back(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unmap comes while the pull sends an older snapshot; the last write still reaches the NAS."""
+    host = site.map_local("f1-vol")
+    host.pools.write("tank/f1-vol", b"first", 4096)
+    send, unmaps = host.pools.start_send, list[str]()
+
+    def sending(spec: SendSpec) -> Transfer:
+        if not unmaps:
+            host.pools.write("tank/f1-vol", b"after the pull's snapshot", 8192)
+            unmaps.append(site.send(wire.UnmapZvol("f1-vol")))
+        return send(spec)
+
+    monkeypatch.setattr(host.pools, "start_send", sending)
+    pull = site.send(wire.PullZvol("f1-vol"))
+    site.wait_for(lambda: bool(unmaps), "a pull")
+    assert site.state("f1-vol") == "pulling" and not site.has_answer(unmaps[0])
+    site.answer(unmaps[0])
+    assert site.has_answer(pull)
+    assert site.nas.pools.read("tank/f1-vol", 25, 8192) == b"after the pull's snapshot"
+
+
+def test_f2_f4_f22_a_return_that_fails_is_tried_again(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the image is written back, the copy stays, the host owns it and no success is reported."""
+    host = site.map_local("f2-vol")
+    host.pools.write("tank/f2-vol", b"only here", 4096)
+    gate = Gate(host, monkeypatch)
+    unmap = site.send(wire.UnmapZvol("f2-vol"))
+    site.wait_for(lambda: gate.attempts == 3, "three attempts")
+    assert not site.has_answer(unmap)
+    image = site.image("f2-vol")
+    assert (image.state, image.owner) == ("returning", HOST)
+    assert host.pools.read("tank/f2-vol", 9, 4096) == b"only here"
+    assert site.nas.pools.read("tank/f2-vol", 9, 4096) != b"only here"
+    with pytest.raises(BusyError, match="f2-vol is busy"):
+        site.map("f2-vol", OTHER_HOST)
+    gate.is_open = True
+    site.answer(unmap)
+    assert site.nas.pools.read("tank/f2-vol", 9, 4096) == b"only here"
+
+
+def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None:
+    """Nothing is rolled back: the pull stops and names the snapshot; after its removal, all changes are written."""
+    host = site.map_local("f13-vol")
+    fact = site.nas.pools.read_volume("tank/f13-vol")
+    made = site.nas.pools.ensure_snapshot("tank/f13-vol", fact.guid, "by-hand", {})
+    host.pools.write("tank/f13-vol", b"goes on", 4096)
+    with pytest.raises(IncoherentError, match="by-hand"):
+        site.ask(wire.PullZvol("f13-vol"))
+    row = site.row("f13-vol")
+    assert row["state"] == "blocked" and "by-hand" in row["reason"]
+    site.nas.pools.ensure_snapshot_gone("tank/f13-vol", made.name, made.guid)
+    site.ask(wire.RetryZvol("f13-vol"))
+    site.unmap("f13-vol")
+    assert site.nas.pools.read("tank/f13-vol", 7, 4096) == b"goes on"
+
+
+def test_f9_a_restart_of_both_daemons_strands_nothing(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They restart during the final return; no request follows."""
+    host = site.map_local("f9-vol")
+    host.pools.write("tank/f9-vol", b"on its way", 4096)
+    gate = Gate(host, monkeypatch)
+    unmap = site.send(wire.UnmapZvol("f9-vol"))
+    site.wait_for(lambda: gate.attempts > 0, "an attempt")
+    assert site.state("f9-vol") == "returning"
+    for node in (site.nas, host):
+        node.die()
+        node.start()
+    gate.is_open = True
+    site.answer(unmap)
+    assert site.nas.pools.read("tank/f9-vol", 10, 4096) == b"on its way"
