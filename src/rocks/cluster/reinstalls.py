@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
     from rocks.storage.client import StorageClient, Watcher
+    from rocks.storage.client.questions import Query
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.wire.replies import ImageRow, Relatives
 
@@ -202,13 +203,16 @@ def _check_sizes(
     """Of the volumes that disks are to be clones of: their NAS would make none that is larger than its disk."""
     from rocks.storage.client import questions
 
-    images = {
-        vm.name: (volumes[vm.name].nas, volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))) for vm in machines
-    }
-    asked = {image: questions.relatives_of(*image) for image in images.values() if image[1]}
-    answers = storage.ask_each(asked)
+    asked: dict[str, Query[Relatives]] = {}
+    of_machine: dict[str, str] = {}
     for vm in machines:
-        answer = answers.get(images[vm.name])
+        nas, volume = volumes[vm.name].nas, volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
+        if volume:
+            of_machine[vm.name] = f"{nas}:{volume}"
+            asked[of_machine[vm.name]] = questions.relatives_of(nas, volume)
+    answers = storage.ask_each(asked) if asked else {}
+    for vm in machines:
+        answer = answers.get(of_machine.get(vm.name, ""))
         try:
             if isinstance(answer, RocksError):
                 raise answer
