@@ -161,8 +161,8 @@ def warn_of_sizes(database: Database, machines: Sequence[Placed]) -> list[str]:
 
 
 def _cpu_warnings(machines: Sequence[Placed]) -> list[str]:
-    lines = {vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None}
-    return [*Outcomes(lines).joined_lines]
+    cpus = Outcomes({vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None})
+    return [*cpus.joined_lines]
 
 
 def _memory_warnings(machines: Sequence[Placed], available_mb: Mapping[str, int]) -> list[str]:
