@@ -39,7 +39,7 @@ _PROCESSES = Path("/proc")
 _PEOPLE = range(1000, 60000)  # who may run QEMU in a job; libvirt's user is 64055 on Debian, 107 on Rocky
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
-_JOB = re.compile(r"(\d+)\|(?:VC-JOB-\d+-[0-9a-z]+|nucleus-\d+)")  # of a computeset, or of a reservation
+_JOB = re.compile(r"VC-JOB-\d+-[0-9a-z]+|nucleus-\d+")  # of a computeset, or of a reservation
 SETTINGS = Path("/etc/rocks/host-free.conf")
 _USER = "nucleus"
 
@@ -182,22 +182,38 @@ def _read(name: str) -> Optional[Node]:
     if drained is not None:
         return drained
     try:
-        jobs = _ask(
-            "squeue", "--noheader", f"--nodelist={name}", "--states=RUNNING,CONFIGURING", "--format=%U|%j"
-        )
-        users = {found[1] for line in jobs.splitlines() if (found := _JOB.fullmatch(line))}
-        return Node(False, "", bool(users) and _user_number() in users)
+        return Node(False, "", any(_JOB.fullmatch(job) for job in _jobs_of_user(name)))
     except RocksError as error:
         print(error, file=sys.stderr)
         return None
 
 
+def _jobs_of_user(name: str) -> List[str]:
+    """Names of the jobs that Nucleus's user has on this host; one with a newline is several.
+
+    Numbers are asked first: a name of another user may have lines that look like any answer. `squeue --user` takes no
+    number of a user whom this host does not have.
+    """
+    states = "--states=RUNNING,CONFIGURING"
+    lines = _ask("squeue", "--noheader", f"--nodelist={name}", states, "--format=%U %A").splitlines()
+    user = _user_number() if lines else ""
+    numbers = [number for owner, number in map(str.split, lines) if owner == user]
+    if not numbers:
+        return []
+    return _ask("squeue", "--noheader", f"--jobs={','.join(numbers)}", states, "--format=%j").splitlines()
+
+
 def _user_number() -> str:
-    """The number of Nucleus's user for slurmctld; '' when it knows none."""
+    """The number of Nucleus's user for slurmctld. Raises UserError when it has none."""
     user = _user()
     known = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
     found = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", known, re.MULTILINE)
-    return found[1] if found else ""
+    if not found:
+        raise UserError(
+            f"the user of Nucleus is not known: slurmctld has no user {user}; compare `sacctmgr show user` with the line "
+            f"`user = NAME` of {SETTINGS}; this host's state is not changed"
+        )
+    return found[1]
 
 
 def _user() -> str:

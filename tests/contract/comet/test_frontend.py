@@ -7,7 +7,8 @@ import pytest
 
 from comet.client.errors import OperationFailedError, UnreachableError
 from comet.client.frontend import Frontend
-from rocks.core.process import run_checked
+from lab.processes import end, identify
+from rocks.core.process import run_checked, start_in_background
 from tests.contract.conftest import need
 from tests.contract.ssh_hosts import ssh_server
 from tests.contract.ssh_programs import path_with, write_ssh_programs
@@ -16,6 +17,7 @@ from tests.waiting import wait_until
 
 FRONTEND, COMPUTE = "203.0.113.9", "vm-vc2-0"
 SESSION = """#!/bin/sh
+{{ env; ls {remote}/..; }} >{remote}/session
 cd {remote} && HOME={remote} PATH={programs}:$PATH exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 CONFIGURATION = """Host away
@@ -27,6 +29,10 @@ Host *
   IdentityFile {folder}/key
   UserKnownHostsFile {folder}/known_hosts
   GlobalKnownHostsFile none
+  ForwardAgent yes
+  ForwardX11 yes
+  RemoteForward {folder}/forwarded-socket {folder}/none
+  RequestTTY force
 """
 
 
@@ -138,3 +144,24 @@ def test_errors_name_the_host_and_the_reason(frontend: Frontend, tmp_path: Path)
     with pytest.raises(OperationFailedError, match=f"ssh root@{FRONTEND}: .*comet-launch/gone"):
         gone.fetch(["out"], tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "remote", [pytest.param("real", marks=[pytest.mark.system, pytest.mark.slow])], indirect=True
+)
+def test_a_frontend_gets_nothing_that_the_user_forwards(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = tmp_path / "agent"
+    agent = identify(start_in_background(["ssh-agent", "-D", "-a", str(socket)], tmp_path / "agent.log"))
+    assert agent is not None
+    try:
+        wait_until(socket.exists, "the agent did not begin", 30)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        monkeypatch.setenv("DISPLAY", ":9")
+        Frontend("root", FRONTEND, "comet-launch/g.1").prepare()
+    finally:
+        end([agent], 0)
+    session = (remote / "session").read_text()
+    assert "SSH_CONNECTION=" in session
+    assert not [it for it in ("SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY", "forwarded-socket") if it in session]

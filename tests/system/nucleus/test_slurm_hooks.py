@@ -124,11 +124,13 @@ def test_a_host_that_comes_back_with_a_machine_gets_no_job(hosts: SlurmSite) -> 
     wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, lost)))
 
 
-@pytest.mark.parametrize("is_root", [False, True])
+@pytest.mark.parametrize(
+    ("is_root", "name"), [(False, "nucleus-4"), (True, "nucleus-4"), (True, "x\n65534|nucleus-4\nnucleus-4")]
+)
 def test_a_machine_beside_a_job_of_such_a_name_is_believed_of_the_user_of_nucleus_only(
-    hosts: SlurmSite, is_root: bool
+    hosts: SlurmSite, is_root: bool, name: str
 ) -> None:
-    number = _computeset(hosts, "nucleus-4", "-N1", "-w", FIRST, is_root=is_root)
+    number = _computeset(hosts, name, "-N1", "-w", FIRST, is_root=is_root)
     wait_until(lambda: _is_admitted(hosts, number))
     hosts.set_machine(FIRST, "vm-vc2-0")
     hook = str(hosts.folder / "hook")

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ join() {
 export -f boot join
 mkfifo "$1/here" "$1/moved"
 unshare --net --mount bash -c 'echo >"$1/here"; read -r <"$1/moved"; join "$2" 10.102.0.2/24
-  cd "$2/stubs"; exec python3 -m http.server 80 >/dev/null 2>&1' bash "$@" &
+  cd "$2/stubs"; exec python3 -m http.server --bind :: 80 >/dev/null 2>&1' bash "$@" &
 other=$!
 read -r <"$1/here"
 ip link add ent-wg mtu 1420 type veth peer name ent-wg mtu 1420 netns $other
@@ -61,6 +62,13 @@ done 2>/dev/null
 printf 'GET /page HTTP/1.0\r\n\r\n' >&3
 tail -c 100000 <&3 | wc -c
 bridge fdb show dev ent-vxlan
+asks() { timeout 3 bash -c 'exec 4<>"/dev/tcp/$1/80"' bash "$1"; }
+nft flush table inet rocks_ent # a host may be another's
+! asks "$3" || echo "service in spite of the rules"
+nsenter --target $other --net nft flush table inet rocks_ent
+for _ in $(seq 20); do
+  ! asks "$3" || { echo "service without the rules"; break; }
+done
 kill $other $networkd
 """
 
@@ -117,11 +125,20 @@ def test_a_profile_has_the_devices_after_the_next_boot(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_of_hosts_that_is_not_valid_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        StateError, match=r"ent_hosts has 203\.0\.113\.7=short, which is not ADDRESS=PUBLIC_KEY"
-    ):
-        _profile(tmp_path, HERE, f"{HERE}=short")
+@pytest.mark.parametrize(
+    ("hosts", "error"),
+    [
+        (f"{HERE}=short", f"has {HERE}=short, which is not ADDRESS=PUBLIC_KEY"),
+        (f"{HERE}={KEY} 999={OTHER_KEY}", f"has 999={OTHER_KEY}, which is not ADDRESS=PUBLIC_KEY"),
+        (f"192.0.2.256={KEY}", f"has 192.0.2.256={KEY}, which is not ADDRESS=PUBLIC_KEY"),
+        (f"{HERE}={KEY} {THERE}={OTHER_KEY} {HERE}={THIRD_KEY}", f"has {HERE} twice"),
+        (f"{HERE}={KEY} {THERE}={KEY}", f"has {KEY} twice"),
+        (f"{THERE}={OTHER_KEY}", f"lacks this host, whose ent_address is {HERE}: add {HERE}=PUBLIC_KEY"),
+    ],
+)
+def test_a_list_of_hosts_that_is_not_valid_is_named(tmp_path: Path, hosts: str, error: str) -> None:
+    with pytest.raises(StateError, match=re.escape(f"the attribute ent_hosts {error}")):
+        _profile(tmp_path, HERE, hosts)
 
 
 def test_a_host_without_an_address_has_no_such_network(tmp_path: Path) -> None:
@@ -142,17 +159,18 @@ def test_networkd_takes_the_keys(tmp_path: Path) -> None:
 def test_machines_of_two_hosts_are_in_one_network(tmp_path: Path) -> None:
     machines = [_machine(tmp_path / "a", HERE, KEY), _machine(tmp_path / "b", THERE, OTHER_KEY)]
     (machines[1].folder / "stubs/page").write_bytes(b"x" * 100_000)
-    output = _run(_TWO_HOSTS, *machines)
+    output = _run(_TWO_HOSTS, *machines, f"fd65:6e74::{THERE}")
     assert output.startswith("100000\n")
     assert output.count("00:00:00:00:00:00 dst fd65:6e74::") == 2
+    assert "service without the rules" in output and "in spite of the rules" not in output
     assert not [fault for one in machines for fault in _faults(one)]
 
 
-def _run(script: str, *machines: Machine) -> str:
+def _run(script: str, *arguments: Machine | str) -> str:
     """What a script prints, in a network and mounts of its own."""
     program = ["unshare", "--net", "--mount", "--pid", "--fork", "--propagation", "private", "--mount-proc"]
-    folders = [str(one.folder) for one in machines]
-    return run_checked([*program, "bash", "-c", _BOOT + script, "bash", *folders], deadline_seconds=90).text
+    texts = [one if isinstance(one, str) else str(one.folder) for one in arguments]
+    return run_checked([*program, "bash", "-c", _BOOT + script, "bash", *texts], deadline_seconds=90).text
 
 
 def _faults(machine: Machine) -> list[str]:

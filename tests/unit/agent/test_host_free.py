@@ -18,6 +18,15 @@ _NODE = """
 <node><cpu><mhz>1</mhz><model>i686</model><active>1</active><nodes>1</nodes><sockets>1</sockets><cores>1</cores>
 <threads>1</threads></cpu><memory>8192000</memory>{}</node>
 """
+_SQUEUE = """
+for option; do
+    case $option in --jobs=*)
+        for number in $(echo "${{option#--jobs=}}" | tr , ' '); do cat {folder}/$number.job; done
+        exit ;;
+    esac
+done
+cat {folder}/squeue.txt
+"""
 
 
 class Programs:
@@ -25,22 +34,26 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("sinfo", "squeue"):
-            self.write(name, f"cat {folder}/{name}.txt")
+        self.write("sinfo", f"cat {folder}/sinfo.txt")
+        self.write("squeue", _SQUEUE.format(folder=folder))
         users = "UserName=nucleus(990) DefAccount=a\nUserName=ann(1001) DefAccount=a"
         self.write(
             "scontrol", f'if [ $1 = show ]; then printf "{users}"; else echo "$@" >>{folder}/changes; fi'
         )
-        self.say("idle|none", "")
+        self.say("idle|none")
 
     def write(self, name: str, command: str) -> None:
         path = self.folder / name
         path.write_text(f"#!/bin/sh\n{command}\n", "ascii")
         path.chmod(0o755)
 
-    def say(self, node: str, jobs: str) -> None:
+    def say(self, node: str, *jobs: tuple[int, str]) -> None:
+        """State and reason of the node; UID and name of each of its jobs."""
         (self.folder / "sinfo.txt").write_text(f"{node}\n", "ascii")
-        (self.folder / "squeue.txt").write_text(jobs, "ascii")
+        for number, (_, name) in enumerate(jobs):
+            (self.folder / f"{number}.job").write_text(f"{name}\n", "ascii")
+        lines = [f"{user} {number}\n" for number, (user, _) in enumerate(jobs)]
+        (self.folder / "squeue.txt").write_text("".join(lines), "ascii")
 
     @property
     def changes(self) -> list[str]:
@@ -81,7 +94,7 @@ def test_a_prolog_refuses_a_host_with_a_machine_and_its_epilog_does_not_wait(pro
 def test_an_epilog_waits_and_resumes_what_a_health_check_has_drained(programs: Programs) -> None:
     assert programs.run("epilog_slurmd", ["machine vm-0"], ["image /dev/x"], []) == 0
     assert programs.changes == []
-    programs.say(f"draining|{DRAINED}", "")
+    programs.say(f"draining|{DRAINED}")
     assert programs.run("epilog_slurmd", ["machine vm-0"], []) == 0
     assert programs.changes == ["update nodename=n1 state=resume"]
 
@@ -94,17 +107,25 @@ def test_an_epilog_ends_after_an_hour(programs: Programs, monkeypatch: pytest.Mo
 
 def test_a_health_check_asks_for_the_job_of_a_computeset_or_a_reservation(programs: Programs) -> None:
     for job in ("VC-JOB-7-01jd", "nucleus-7"):
-        programs.say("allocated|none", f"1001|simulation\n990|{job}\n")
+        programs.say("allocated|none", (1001, "simulation"), (990, "simulation"), (990, job))
         assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
     programs.write("sinfo", "exit 1")
     assert programs.run("", []) == 0, "slurmctld is away"
 
 
 @pytest.mark.parametrize(
-    "jobs", ["990|simulation\n", "1001|VC-JOB-7-01jd\n0|nucleus-7\n", "990|x|nucleus-7\n"]
+    "jobs",
+    [
+        [(990, "simulation")],
+        [(1001, "VC-JOB-7-01jd"), (0, "nucleus-7")],
+        [(990, "x|nucleus-7")],
+        [(1001, "x\n990|nucleus-7\n990 0\nnucleus-7"), (990, "simulation")],
+    ],
 )
-def test_a_health_check_believes_no_job_of_another_name_or_user(programs: Programs, jobs: str) -> None:
-    programs.say("allocated|none", jobs)
+def test_a_health_check_believes_no_job_of_another_name_or_user(
+    programs: Programs, jobs: list[tuple[int, str]]
+) -> None:
+    programs.say("allocated|none", *jobs)
     assert programs.run("", ["machine vm-0"]) == 0
     assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
 
@@ -114,12 +135,16 @@ def test_the_user_of_nucleus_is_that_of_the_hosts_settings(
 ) -> None:
     settings = programs.folder / "host-free.conf"
     monkeypatch.setattr(host_free, "SETTINGS", settings)
-    programs.say("allocated|none", "1001|nucleus-7\n")
+    programs.say("allocated|none", (1001, "nucleus-7"))
     settings.write_text("user = ann\n")
     assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
     settings.write_text("users = ann\n")
     assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
     assert f"{settings} line 1: 'users = ann'" in capsys.readouterr().err
+    settings.write_text("user = bob\n")
+    assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
+    error = capsys.readouterr().err
+    assert "slurmctld has no user bob" in error and str(settings) in error
     settings.unlink()
     assert programs.run("", ["machine vm-0"]) == 0
     assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from pymysql.err import OperationalError  # noqa: TID251
 from pymysql.protocol import MysqlPacket  # noqa: TID251
 
 from rocks.core.mariadb_rows import read_row
@@ -35,3 +37,27 @@ def test_a_row_is_read_as_by_pymysql() -> None:
     rows = [read(result, MysqlPacket(bytes(cells), "utf-8")) for read in (own, read_row)]
     assert rows[0] == rows[1]
     assert rows[1][-3:] == (None, "ü", 42)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x0242",
+        b"\x0242\x0aabc",
+        b"\x0242\xff",
+        b"\x0242\xfc\x01",
+        b"\x0242\xfe" + b"\xff" * 8 + b"abc",
+        b"\x0242\x03\xc3",
+        b"\x02\x00x\x00",
+        b"\x05",
+    ],
+)
+def test_a_row_that_is_malformed_closes_the_connection(data: bytes) -> None:
+    closed: list[bool] = []
+    connection = SimpleNamespace(_force_close=lambda: closed.append(True))
+    result = SimpleNamespace(converters=[("ascii", int), ("utf-8", None)], connection=connection)
+    with pytest.raises(OperationalError) as raised:
+        read_row(result, MysqlPacket(data, "utf-8"))
+    assert raised.value.args[0] == 2013
+    assert closed == [True]
