@@ -86,7 +86,7 @@ def _without_hosts(selectors: Selectors, found: Mapping[str, set[str]]) -> list[
 
 
 def _advice(database: Database, text: str) -> str:
-    """Hosts, and appliances with hosts, that a selector without a match may have meant, and the command that lists all."""
+    """Hosts, and appliances with hosts, that a selector without a match may mean, and the command that lists all."""
     rows = database.rows(
         "SELECT Name FROM nodes UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
         " JOIN nodes n ON n.Membership = m.ID ORDER BY 1"

@@ -84,9 +84,9 @@ def too_high_memory_maximum(vm: VirtualMachine, available_mb: int) -> str | None
     if vm.container is None or most <= available_mb or most == vm.memory_mb:
         return None
     return (
-        f"{vm.name} may get up to {most} MB of memory while it runs, and the host {vm.container.name} had {available_mb} "
-        f"MB for virtual machines when it was last asked (rocks sync vm lease asks again); rocks set host vm {vm.name} "
-        "maxmem=MB"
+        f"{vm.name} may get up to {most} MB of memory while it runs, and the host {vm.container.name} had "
+        f"{available_mb} MB for virtual machines when it was last asked (rocks sync vm lease asks again); "
+        f"rocks set host vm {vm.name} maxmem=MB"
     )
 
 

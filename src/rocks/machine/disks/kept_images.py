@@ -18,8 +18,9 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     planned = {disk.path: disk for disk in (vm.disks if disks is None else disks)}
     images = [disk for disk in vm.disks if disk.path in planned and not disk.is_block and not disk.is_mapped]
     lines = [
-        f"the image {disk.path} of {vm.name} keeps its size: only the record is {planned[disk.path].size_gb} GB now, and "
-        f"was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB grows an image, nothing shrinks it"
+        f"the image {disk.path} of {vm.name} keeps its size: only the record is {planned[disk.path].size_gb} GB now, "
+        f"and was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB "
+        "grows an image, nothing shrinks it"
         for disk in images
         if planned[disk.path].size_gb != disk.size_gb
     ]
