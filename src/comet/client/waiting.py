@@ -153,16 +153,16 @@ class Waiter:
             self.report(f"computeset {number}: {awaited(found)}")
         return found
 
-    def _until(self, seen: Callable[[], Optional[bool]], not_yet: str, shown_by: str) -> None:
+    def _until(self, seen: Callable[[], Optional[bool]], not_yet: str, command: str) -> None:
         pause = FIRST_PAUSE
         while not seen():
             if time.monotonic() >= self.end:
-                raise self._too_late(not_yet, shown_by)
+                raise self._too_late(not_yet, command)
             self._sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
-    def _too_late(self, not_yet: str, shown_by: str) -> WaitTimeoutError:
-        return WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on. See: comet {shown_by}")
+    def _too_late(self, not_yet: str, command: str) -> WaitTimeoutError:
+        return WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on. See: comet {command}")
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """The answer, or None from a server that is busy or cannot be reached; an old one from the cache is none."""
