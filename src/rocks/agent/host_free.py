@@ -210,8 +210,8 @@ def _user_number() -> str:
     found = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", known, re.MULTILINE)
     if not found:
         raise UserError(
-            f"the user of Nucleus is not known: slurmctld has no user {user}; compare `sacctmgr show user` with the line "
-            f"`user = NAME` of {SETTINGS}; this host's state is not changed"
+            f"the user of Nucleus is not known: slurmctld has no user {user}; compare `sacctmgr show user` with the "
+            f"line `user = NAME` of {SETTINGS}; this host's state is not changed"
         )
     return found[1]
 
