@@ -192,11 +192,15 @@ def zoned_time(text: Optional[Any], option: str) -> Optional[str]:
     try:
         return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone().isoformat()
     except (ValueError, OverflowError, OSError):
-        raise UsageError(f"{option}={text}: give a date and a time, such as 2026-12-01T10:00") from None
+        raise UsageError(
+            f"{option}={text}: give a date, or a date and a time: 2026-12-01, 2026-12-01T10:00"
+        ) from None
 
 
 def usage(context: Context) -> None:
     begin, end = (zoned_time(context.option(it), f"--{it}") for it in ("from", "to"))
+    if begin and end and datetime.fromisoformat(end) <= datetime.fromisoformat(begin):
+        raise UsageError("--to is not after --from: choose a later --to")
     found = context.client.usage(begin, end)
     rows = [{**it, "node_hours": _hours(it.get("charged_seconds"))} for it in found]
     if not rows and context.form == "table":

@@ -39,7 +39,7 @@ def run(line: list[str]) -> int:
 
     from comet.cli.context import Context, warn
     from comet.cli.output import show
-    from comet.cli.parser import commands_about, is_command, normalised, parser
+    from comet.cli.parser import commands_about, is_command, normalised, parsed
     from comet.client.errors import CometError
 
     try:
@@ -49,7 +49,7 @@ def run(line: list[str]) -> int:
             return 0
         if typed[:1] == ["help"]:
             typed = [*typed[1:], "--help"]
-        arguments = parser(typed).parse_args(typed)
+        arguments = parsed(typed)
     except CometError as error:
         warn(str(error))
         return error.exit_status

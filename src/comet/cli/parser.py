@@ -40,14 +40,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         command = re.search("COMMAND: invalid choice: '([^']*)'", message)
-        option = re.search("unrecognized arguments: (--[^ =]+)", message)
+        meant = ""
         if command:
-            message, meant = (
-                f"'{command[1]}' is no command of {self.prog}",
-                _commands_like(command[1], self.prog),
-            )
-        else:
-            meant = _options_like(option[1]) if option else ""
+            message = f"'{command[1]}' is no command of {self.prog}"
+            meant = _commands_like(command[1], self.prog)
         raise UsageError(f"{message}.{f' Did you mean: {meant}?' if meant else ''} See: {self.prog} --help")
 
 
@@ -64,10 +60,16 @@ def _commands_like(text: str, program: str) -> str:
     return " or ".join((found or about)[:3])
 
 
-def _options_like(text: str) -> str:
+def _advice_on_option(text: str, path: tuple[str, ...]) -> str:
+    """What was meant by an option that the command does not have; '' if nobody knows."""
     from difflib import get_close_matches
 
-    return " or ".join(get_close_matches(text, _LONG_OPTIONS, 2, 0.75))
+    if path == ("launch",) and text in ("--walltime", "--user"):
+        return f" The {text[2:]} is in launcher.toml."
+    own = next(it.options for it in COMMANDS if it.path == path)
+    names = {name for it in (*GLOBAL, *own) for name in it.names if name.startswith("--")}
+    near = " or ".join(get_close_matches(text, names, 2, 0.75))
+    return f" Did you mean: {near}?" if near else ""
 
 
 def _with_optional_value(text: str) -> str:
@@ -104,6 +106,17 @@ def commands_about(typed: list[str]) -> str:
         advice = f" Did you mean: {meant}?" if meant else ""
         raise UsageError(f"no command is about '{' '.join(typed)}'.{advice} See: comet --help")
     return "\n".join(found)
+
+
+def parsed(typed: list[str]) -> argparse.Namespace:
+    """The line as the parser of all commands has it. UsageError for what its command does not take."""
+    found, unknown = parser(typed).parse_known_args(typed)
+    if unknown:
+        option = next((it.partition("=")[0] for it in unknown if it.startswith("--")), "")
+        advice = _advice_on_option(option, found.command) if option else ""
+        command = " ".join(found.command)
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}.{advice} See: comet {command} --help")
+    return found
 
 
 def parser(typed: Collection[str] = ()) -> argparse.ArgumentParser:

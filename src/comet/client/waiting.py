@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
+_NOT_RUNNING = "not running with all nodes on"
 
 
 def awaited(one: Computeset) -> str:
@@ -45,13 +46,15 @@ class Waiter:
     ) -> None:
         self.client, self.report = client, report or (lambda line: None)
         self.timeout, self.end = timeout, time.monotonic() + timeout
+        self.reported: dict[int, str] = {}
 
     def follow(self, thing: Any) -> None:
         """An Operation, Started, Outcome, or a list of them."""
         if isinstance(thing, Operation):
             self.operation(thing)
         elif isinstance(thing, Started):
-            self.follow(thing.operation)
+            if thing.operation:
+                self.operation(thing.operation, thing.computeset)
             self.running(thing.computeset)
         elif isinstance(thing, Outcome):
             if thing.error:
@@ -61,18 +64,25 @@ class Waiter:
             for one in thing or ():
                 self.follow(one)
 
-    def operation(self, operation: Operation) -> None:
-        """Until it is done. OperationFailedError if it failed or was cancelled."""
+    def operation(self, operation: Operation, computeset: Optional[int] = None) -> None:
+        """Until it is done. OperationFailedError if it failed or was cancelled.
+
+        What the computeset that it starts waits for is reported meanwhile.
+        """
         found: Optional[Operation] = operation
         while found is None or not found.done:
+            if computeset is not None:
+                self._look(computeset)
             left = self.end - time.monotonic()
+            if left <= 0 and computeset is not None:
+                raise self._too_late(f"computeset {computeset}: {_NOT_RUNNING}", f"computeset {computeset}")
             if left <= 0:
-                raise WaitTimeoutError(
-                    f"operation {operation.id} is not done after {self.timeout:g} s; it goes on. "
-                    f"See: comet operation show {operation.id}"
+                raise self._too_late(
+                    f"operation {operation.id} is not done", f"operation show {operation.id}"
                 )
             began = time.monotonic()
-            found = self._ask(functools.partial(self.client.follow, operation.id, left))
+            seconds = left if computeset is None else min(left, LONGEST_PAUSE)
+            found = self._ask(functools.partial(self.client.follow, operation.id, seconds))
             if time.monotonic() - began < FIRST_PAUSE and (found is None or not found.done):
                 self._sleep(1.0)  # a server that does not hold its answer back
         if found.state == "cancelled":
@@ -95,7 +105,7 @@ class Waiter:
                 )
             return it.state == "running" and all(node.power == "on" for node in it.computes)
 
-        return self._set(number, ready, "not running with all nodes on")
+        return self._set(number, ready, _NOT_RUNNING)
 
     def ended(self, number: int) -> Computeset:
         """Until the set has ended and its disks are home."""
@@ -116,33 +126,43 @@ class Waiter:
             power = {it.name.casefold(): it.power for it in found.computes}
             return all(power.get(it) == expected for it in targets)
 
-        self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {expected}")
+        self._until(
+            seen,
+            f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {expected}",
+            f"cluster {cluster} --status",
+        )
 
     def _set(self, number: int, reached: Callable[[Computeset], bool], not_yet: str) -> Computeset:
         last: list[Computeset] = []
-        reported = ""
 
         def seen() -> Optional[bool]:
-            nonlocal reported
-            found = self._ask(lambda: self.client.computeset(number))
+            found = self._look(number)
             if found is None:
                 return None
-            if awaited(found) != reported:
-                reported = awaited(found)
-                self.report(f"computeset {number}: {reported}")
             last.append(found)
             return reached(found)
 
-        self._until(seen, f"computeset {number}: {not_yet}")
+        self._until(seen, f"computeset {number}: {not_yet}", f"computeset {number}")
         return last[-1]
 
-    def _until(self, seen: Callable[[], Optional[bool]], not_yet: str) -> None:
+    def _look(self, number: int) -> Optional[Computeset]:
+        """The set, or None without an answer; what it waits for is reported when that has changed."""
+        found: Optional[Computeset] = self._ask(lambda: self.client.computeset(number))
+        if found is not None and awaited(found) != self.reported.get(number):
+            self.reported[number] = awaited(found)
+            self.report(f"computeset {number}: {awaited(found)}")
+        return found
+
+    def _until(self, seen: Callable[[], Optional[bool]], not_yet: str, command: str) -> None:
         pause = FIRST_PAUSE
         while not seen():
             if time.monotonic() >= self.end:
-                raise WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on")
+                raise self._too_late(not_yet, command)
             self._sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
+
+    def _too_late(self, not_yet: str, command: str) -> WaitTimeoutError:
+        return WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on. See: comet {command}")
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """The answer, or None from a server that is busy or cannot be reached; an old one from the cache is none."""

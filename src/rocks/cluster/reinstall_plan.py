@@ -5,23 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
+from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
     check_disk_size,
+    check_source_place,
     source_disk,
     volume_of,
 )
 from rocks.machine.leases.plan import SAVED
+from rocks.storage.life.states import UNMAPPED
 from rocks.storage.volumes.plan import removal_command
 from rocks.storage.wire.bases import is_base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.library.guest_images import Source
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow
 
 _NOT_DESTROYED = ("blocked", "restoring", "moving", "growing", "arriving")
 """States of an image in which the NAS refuses a removal."""
@@ -64,8 +68,43 @@ def check_is_off(vm: VirtualMachine, lease: Lease | None, force: bool) -> None:
 
 
 def check_source(vm: VirtualMachine, source: Source) -> None:
-    """StateError when the image is larger than the disk: the old disk would be lost, and none be made."""
+    """StateError when the image is larger than the disk, or on a NAS when that is not: none would be made."""
+    check_source_place(vm)
     check_disk_size(vm.name, vm.disks[0].size_gb, source)
+
+
+def check_source_volume(
+    vm: VirtualMachine, disk: DiskLocation, rows: Iterable[ImageRow], removed: Container[str]
+) -> None:
+    """StateError when the disk is to be a clone of a volume of its NAS which makes none, or is one of those `removed`.
+
+    `rows` are the images of the NAS.
+    """
+    volume = volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
+    if not volume:
+        return
+    begin = f"{vm.name} would get no disk: its image is the volume {volume}"
+    set_other = f"rocks set host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it another"
+    row = next((row for row in rows if (row.zvol, row.zpool) == (volume, disk.zpool)), None)
+    if row is None:
+        raise StateError(f"{begin}, and {disk.nas} has no image of that name in {disk.zpool}; {set_other}")
+    if volume in removed:
+        raise StateError(f"{begin}, which this command removes; {set_other}")
+    if row.state != UNMAPPED or row.remotehost is not None:
+        where = f" on {row.remotehost}" if row.remotehost else ""
+        raise StateError(
+            f"{begin}, which is {row.state}{where}, and only an image at rest is cloned: rocks list host storagemap "
+            f"{disk.nas}"
+        )
+
+
+def check_volume_size(vm: VirtualMachine, size_bytes: int) -> None:
+    """StateError when the volume that the disk is to be a clone of is larger; that of a NAS is counted in GiB."""
+    if size_bytes > vm.disks[0].size_gb * BYTES_PER_GIB:
+        raise StateError(
+            f"{vm.name} would get no disk: its image {vm.host.attribute(IMAGE_ATTRIBUTE)} has {size_text(size_bytes)}, "
+            f"and its disk has {vm.disks[0].size_gb} GB; give it at least {-(-size_bytes // BYTES_PER_GIB)} GB"
+        )
 
 
 def check_snapshots(vm: VirtualMachine, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.folder import find_source
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, volume_of
 from rocks.machine import records as table
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
-    from rocks.storage.client import Watcher
+    from rocks.storage.client import StorageClient, Watcher
+    from rocks.storage.client.questions import Query
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.wire.replies import ImageRow, Relatives
 
@@ -164,6 +165,7 @@ def _check_volumes(
     from rocks.storage.volumes.access import open_storage
 
     known: dict[str, ImageRow] = {}
+    removed = {volume_name(vm.name, 0) for vm in chosen}
     with open_storage(database) as storage:
         nases = sorted({volumes[vm.name].nas for vm in chosen})
         answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
@@ -175,16 +177,49 @@ def _check_volumes(
             row = next((row for row in rows if row.zvol == volume_name(vm.name, 0)), None)
             if row is not None:
                 known[vm.name] = row
+            try:
+                reinstall_plan.check_source_volume(vm, volumes[vm.name], rows, removed)
+            except RocksError as error:
+                failed[vm.name] = error
+        _check_sizes(storage, [vm for vm in chosen if vm.name not in failed], volumes, failed)
         origins = storage.ask_each(
             {name: questions.relatives_of(volumes[name].nas, row.zvol) for name, row in known.items()}
         )
     for vm in chosen:
-        if vm.name in known:
+        if vm.name in known and vm.name not in failed:
             try:
                 _check_volume(vm, volumes[vm.name], known[vm.name], origins[vm.name], force)
             except RocksError as error:
                 failed[vm.name] = error
     return {name for name, row in known.items() if row.remotehost is not None}
+
+
+def _check_sizes(
+    storage: StorageClient,
+    machines: Sequence[VirtualMachine],
+    volumes: dict[str, DiskLocation],
+    failed: dict[str, RocksError],
+) -> None:
+    """Of the volumes that disks are to be clones of: their NAS would make none that is larger than its disk."""
+    from rocks.storage.client import questions
+
+    asked: dict[str, Query[Relatives]] = {}
+    of_machine: dict[str, str] = {}
+    for vm in machines:
+        nas, volume = volumes[vm.name].nas, volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
+        if volume:
+            of_machine[vm.name] = f"{nas}:{volume}"
+            asked[of_machine[vm.name]] = questions.relatives_of(nas, volume)
+    answers = storage.ask_each(asked) if asked else {}
+    for vm in machines:
+        answer = answers.get(of_machine.get(vm.name, ""))
+        try:
+            if isinstance(answer, RocksError):
+                raise answer
+            if answer is not None:
+                reinstall_plan.check_volume_size(vm, answer.size_bytes)
+        except RocksError as error:
+            failed[vm.name] = error
 
 
 def _check_volume(

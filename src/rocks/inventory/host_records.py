@@ -86,8 +86,11 @@ def _without_hosts(selectors: Selectors, found: Mapping[str, set[str]]) -> list[
 
 
 def _advice(database: Database, text: str) -> str:
-    """Names that a selector without a match may have meant, and the command that lists all."""
-    rows = database.rows("SELECT Name FROM nodes UNION SELECT Name FROM appliances ORDER BY 1")
+    """Hosts, and appliances with hosts, that a selector without a match may mean, and the command that lists all."""
+    rows = database.rows(
+        "SELECT Name FROM nodes UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
+        " JOIN nodes n ON n.Membership = m.ID ORDER BY 1"
+    )
     known = [str(row[0]) for row in rows if str(row[0]).lower() != text.lower()]
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")

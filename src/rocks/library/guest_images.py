@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
@@ -67,6 +67,17 @@ def volume_of(name: str) -> str:
 def check_source_name(name: str) -> None:
     """UserError unless the name is valid for what disks are made from: an image, or `volume:VOLUME`."""
     check_image_name(volume_of(name) or name)
+
+
+def check_no_users(name: str, users: Sequence[str]) -> None:
+    """StateError when an image, or `volume:VOLUME`, is to be removed from which these machines get their disks."""
+    if users:
+        raise StateError(
+            f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
+            f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
+            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}",
+            code=Code.LIBRARY_IMAGE_IN_USE,
+        )
 
 
 def read_keys(text: str) -> tuple[str, ...]:
@@ -140,6 +151,15 @@ def check_disk_size(name: str, size_gb: int, source: Source) -> None:
         raise StateError(
             f"the disk of {name} has {size_gb} GB, and the image {source.name} is a disk of "
             f"{gigabytes(source.size_bytes)}; give it at least {least_gb} GB"
+        )
+
+
+def check_source_place(vm: VirtualMachine) -> None:
+    """StateError when the machine's disk is to be a clone of a volume of its NAS, and is on none."""
+    name = vm.host.attribute(IMAGE_ATTRIBUTE)
+    if volume_of(name) and not (vm.disks and vm.disks[0].is_mapped):
+        raise StateError(
+            f"{name} is on a NAS, and the disk is on none; rocks set host vm nas {vm.name} nas=NAS zpool=POOL"
         )
 
 

@@ -13,7 +13,7 @@ from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_value
 from rocks.library.exports import EXPORT_FORMATS, export_image
 from rocks.library.folder import library_folder, lock_images
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
 from rocks.library.guest_media import CD_ATTRIBUTE
 from rocks.library.imports import FORMATS, ImportRequest, import_image
 from rocks.library.progress import Meter
@@ -188,14 +188,7 @@ def remove_image(database: Database, name: str) -> str | None:
         remove_leftover(library, name)
         remove_image_files(library, name)
         return None
-    users = members_with_value(database, IMAGE_ATTRIBUTE, name)
-    if users:
-        raise StateError(
-            f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
-            f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
-            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}",
-            code=Code.LIBRARY_IMAGE_IN_USE,
-        )
+    check_no_users(name, members_with_value(database, IMAGE_ATTRIBUTE, name))
     drives = members_with_value(database, CD_ATTRIBUTE, name)
     if drives:
         raise StateError(

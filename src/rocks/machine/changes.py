@@ -27,14 +27,17 @@ from rocks.machine import records as table
 from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
+from rocks.machine.disks.kept_images import image_lines
 from rocks.machine.disks.specification import read_disk, split_disks
 from rocks.machine.host_memory_records import host_memory_mb
+from rocks.machine.leases.records import read_leases
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
     MAX_MEMORY_ATTRIBUTE,
     Placed,
     check_maximum,
+    too_high_memory_maximum,
     too_many_cpus,
     too_much_memory,
 )
@@ -44,7 +47,7 @@ from rocks.machine.removed import check_names_are_not_held
 from rocks.machine.spec import memory_reserve_mb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Disk, Host, VirtualMachine
@@ -75,18 +78,18 @@ class VmChanges:
         return (self.disks, self.slice, self.uuid) != (None, None, None)
 
 
-def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> None:
+def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> list[str]:
     """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
     if len(names) != 1 and changes.of_one_machine:
         raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
     ensure_locked(database, names)
-    for name in names:
-        set_vm(database, name, changes)
+    return [line for name in names for line in set_vm(database, name, changes)]
 
 
-def set_vm(database: Database, name: str, changes: VmChanges) -> None:
+def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
     """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
 
+    Returns a line for each image that the new record does not describe: a machine that never ran has none.
     UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
     """
     if changes == VmChanges():
@@ -129,31 +132,52 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if target is not None:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
+    return image_lines(vm, target, disks) if read_leases(database, [name]) else []
 
 
-def size_warnings(database: Database, names: Sequence[str]) -> list[str]:
-    """As `warn_of_sizes`, of these machines."""
-    return warn_of_sizes(
-        database,
-        [
-            Placed(vm.name, vm.host.cpus, vm.memory_mb, vm.container)
-            for vm in table.load_vms(database, names)
-            if vm.container is not None
-        ],
-    )
+def size_warnings(database: Database, names: Sequence[str], running: Collection[str] = ()) -> list[str]:
+    """As `warn_of_sizes`, of these machines, and of maxima of memory that their hosts cannot give.
+
+    The hosts of those that run say themselves whether they have the CPUs.
+    """
+    vms = [vm for vm in table.load_vms(database, names) if vm.container is not None]
+    placed = [Placed(vm.name, vm.host.cpus, vm.memory_mb, vm.container) for vm in vms if vm.container]
+    available = _available_mb(database, placed)
+    maxima = [
+        too_high_memory_maximum(vm, available[vm.container.name])
+        for vm in vms
+        if vm.container is not None and vm.container.name in available
+    ]
+    found = [
+        *_cpu_warnings([vm for vm in placed if vm.name not in running]),
+        *_memory_warnings(placed, available),
+    ]
+    return [*found, *(line for line in maxima if line is not None)]
 
 
 def warn_of_sizes(database: Database, machines: Sequence[Placed]) -> list[str]:
     """Warnings about machines with more CPUs, or together more memory, than their hosts have; one statement."""
-    cpus = Outcomes({vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None})
-    found: list[str | None] = [*cpus.joined_lines]
+    return [*_cpu_warnings(machines), *_memory_warnings(machines, _available_mb(database, machines))]
+
+
+def _cpu_warnings(machines: Sequence[Placed]) -> list[str]:
+    lines = {vm.name: (line,) for vm in machines if (line := too_many_cpus(vm)) is not None}
+    return [*Outcomes(lines).joined_lines]
+
+
+def _memory_warnings(machines: Sequence[Placed], available_mb: Mapping[str, int]) -> list[str]:
     of_host: dict[str, list[Placed]] = {}
     for vm in machines:
         of_host.setdefault(vm.container.name, []).append(vm)
-    for host, memory_mb in host_memory_mb(database, list(of_host)).items():
-        reserve_mb = memory_reserve_mb(of_host[host][0].container)
-        found.append(too_much_memory(of_host[host], max(0, memory_mb - reserve_mb)))
+    found = [too_much_memory(of_host[host], memory_mb) for host, memory_mb in available_mb.items()]
     return [line for line in found if line is not None]
+
+
+def _available_mb(database: Database, machines: Sequence[Placed]) -> dict[str, int]:
+    """Physical host → its memory for machines in MB; hosts that were never asked are omitted."""
+    containers = {vm.container.name: vm.container for vm in machines}
+    found = host_memory_mb(database, list(containers))
+    return {host: max(0, memory - memory_reserve_mb(containers[host])) for host, memory in found.items()}
 
 
 def _read_columns(changes: VmChanges) -> dict[str, object]:

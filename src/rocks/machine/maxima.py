@@ -78,6 +78,18 @@ def too_much_memory(machines: Sequence[Placed], available_mb: int) -> str | None
     )
 
 
+def too_high_memory_maximum(vm: VirtualMachine, available_mb: int) -> str | None:
+    """The warning about a maximum of memory that the physical host can never give; None for others."""
+    most = max_memory_mb(vm)
+    if vm.container is None or most <= available_mb or most == vm.memory_mb:
+        return None
+    return (
+        f"{vm.name} may get up to {most} MB of memory while it runs, and the host {vm.container.name} had "
+        f"{available_mb} MB for virtual machines when it was last asked (rocks sync vm lease asks again); "
+        f"rocks set host vm {vm.name} maxmem=MB"
+    )
+
+
 def _number(vm: VirtualMachine, attribute: str, largest: int = HIGHEST_NUMBER) -> int:
     """The number; 0 for one that an earlier release let a site set."""
     try:

@@ -276,3 +276,12 @@ def read_until(descriptor: int, end: str) -> str:
         assert select.select([descriptor], [], [], patience(60))[0], f"no {end!r}, but: {text}"
         text += os.read(descriptor, 4096).decode()
     return text
+
+
+def test_a_word_of_a_parameter_suggests_it(vm_site: Site) -> None:
+    refused = vm_site.refused("add cluster 203.0.113.22 1 mem=4G")
+    assert refused == '"add cluster" knows no parameter "mem"; did you mean mem-per-compute=?'
+    assert "given by its name" not in vm_site.refused("add cluster 203.0.113.22 1 nothing-like-it=4G")
+    assert "as in num-computes=nothing-like-it=…" in vm_site.refused(
+        "add cluster 203.0.113.22 nothing-like-it=4G"
+    )

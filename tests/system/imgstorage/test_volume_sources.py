@@ -4,14 +4,17 @@ The hosts of these tests are played, as in `test_storage_vms`.
 """
 
 import os
+from pathlib import Path
 
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage
-from tests.system.imgstorage.test_image_bases import add_machine, start
+from tests.system.imgstorage.test_image_bases import add_image, add_machine, library, start
 from tests.system.imgstorage.test_storage_vms import END, START, STOP
+
+__all__ = ["library"]
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +60,45 @@ def test_a_fresh_disk_is_a_clone_again(storage: Storage) -> None:
     assert "makes it from the image volume:master" in storage.succeeded("reinstall", "host", "vm", name).err
     start(storage, name)
     assert read(storage, f"{name}-vol") == CONTENT
+
+
+def test_a_disk_stays_when_its_volume_makes_no_other(storage: Storage, library: Path) -> None:
+    """Neither a clone of a volume nor one of an image of the library is destroyed, for force neither."""
+    pools = storage.images.nas.pools
+    add_image(storage, library, "release")
+    storage.done("add", "host", "storageimg", NAS, "tank", "origin", "size=1")
+    for name, image in (("kept-1", "volume:origin"), ("kept-2", "release")):
+        start(storage, add_machine(storage, name, image))
+        storage.stop(name)
+        pools.write(f"tank/{name}-vol", b"homework")
+    storage.done("add", "host", "storageimg", NAS, "tank", "wide", "size=5")
+    storage.done("add", "host", "storageimg", NAS, "tank", "used", "size=1")
+    storage.map("used")
+    for name in ("kept-1", "kept-2"):
+        for volume, message in (
+            ("nosuch", f"{NAS} has no image of that name in tank"),
+            (f"{name}-vol", "which this command removes"),
+            ("used", f"which is local on {HOST}"),
+            ("wide", "has 1 GB; give it at least 5 GB"),
+        ):
+            storage.done("set", "host", "attr", name, "vm_image", f"volume:{volume}")
+            assert message in storage.refused("reinstall", "host", "vm", name, "force=yes")
+        assert read(storage, f"{name}-vol")[:8] == b"homework"
+
+
+def test_a_volume_larger_than_the_disk_makes_none(storage: Storage) -> None:
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    storage.done("add", "host", "storageimg", NAS, "tank", "big", "size=5")
+    name = add_machine(storage, "narrow-1", "volume:big")
+    assert "narrow-1 is not started: ZVol narrow-1-vol is to have 1.0 GiB" in storage.rocks(*START, name).err
+    assert storage.images.nas.pools.read_volume(f"tank/{name}-vol") is None
+
+
+def test_a_volume_that_machines_need_is_not_removed(storage: Storage) -> None:
+    remove = ("remove", "host", "storageimg", NAS, "tank", "needed", "now=yes")
+    storage.done("add", "host", "storageimg", NAS, "tank", "needed", "size=1")
+    name = add_machine(storage, "needy-1", "volume:needed")
+    message = storage.refused(*remove)
+    assert f"the image volume:needed is not removed: {name} get their disks from it" in message
+    storage.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=other")
+    storage.done(*remove)

@@ -98,6 +98,27 @@ def test_a_change_is_one_request_and_its_host_decides(
         assert calls == asked, line
 
 
+def test_a_running_machine_with_more_memory_than_its_host_is_a_warning(running: MachineSite) -> None:
+    running.run("sync vm lease")
+    printed = running.run("set host vm g mem=9999999")
+    assert (
+        "Warning: g has 9999999 MB of memory, and the host" in printed and "does not start there" in printed
+    )
+    running.run("set host vm g mem=64")
+    most = running.run("set host vm g maxmem=9999999")
+    assert most.count("Warning") == 1 and "g may get up to 9999999 MB of memory while it runs" in most
+
+
+def test_a_record_that_its_images_do_not_follow_is_told(running: MachineSite) -> None:
+    running.run("stop host vm g")
+    assert "keeps its size" in running.run("set host vm g disksize=20")
+    printed = running.run(f"set host vm g physnode={NEW}")
+    assert f"rocks set host vm g physnode={OLD}, then rocks move host vm g {NEW}" in printed
+    running.run(f"set host vm g physnode={OLD}")
+    running.run(f"move host vm g {NEW}")
+    running.run("start host vm g")
+
+
 def test_a_disk_is_not_attached_where_the_machine_has_ended(running: MachineSite) -> None:
     """Its host decides; what needs no running guest is done."""
     running.hosts[OLD].domains.destroy("g")

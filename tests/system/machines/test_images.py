@@ -135,6 +135,21 @@ def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:
     assert machines.files(OLD) == []
 
 
+def test_a_removal_with_disks_names_a_detached_disk(machines: MachineSite) -> None:
+    machines.add("gone")
+    machines.run(f"add host vm disk gone disk=file:{machines.image('gone.vdb')},vdb,virtio disksize=1")
+    machines.run("start host vm gone")
+    machines.run("stop host vm gone")
+    machines.run("remove host vm disk gone vdb")
+    printed = machines.run("remove host vm gone disks=remove")
+    path = machines.image("gone.vdb")
+    remove = f"rocks remove host image {OLD} '{path}'"
+    assert f"the disk image {OLD}:{path} stays; when it is not needed: {remove}" in printed
+    assert "gone.vda is removed" in printed and machines.files(OLD) == ["gone.vdb"]
+    machines.run(remove.removeprefix("rocks "))
+    assert machines.files(OLD) == []
+
+
 @pytest.mark.slow
 def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
     machines.started("gone")

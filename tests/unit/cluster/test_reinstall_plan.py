@@ -6,9 +6,11 @@ import pytest
 
 from rocks.cluster import reinstall_plan
 from rocks.core.errors import StateError
+from rocks.core.units import BYTES_PER_GIB
 from rocks.inventory.records import Lease, VirtualMachine
 from rocks.library.guest_images import Source
 from rocks.storage.volumes.places import DiskLocation
+from rocks.storage.wire.replies import ImageRow
 from tests.unit.machines import machine
 
 DISK = DiskLocation("web", 0, 1, "nas-0-0", "tank")
@@ -70,6 +72,54 @@ def test_an_image_that_does_not_fit_makes_no_disk() -> None:
     reinstall_plan.check_source(vm(), Source("debian", 36 * 10**9, 1, "0"))
     with pytest.raises(StateError, match="has 36 GB"):
         reinstall_plan.check_source(vm(), Source("debian", 36 * 10**9 + 1, 1, "0"))
+
+
+GOLDEN = ImageRow("golden", "tank", "unmapped", "idle")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (GOLDEN, ""),
+        (
+            replace(GOLDEN, zvol="silver"),
+            "nas-0-0 has no image of that name in tank; rocks set host attr web",
+        ),
+        (replace(GOLDEN, zpool="other"), "nas-0-0 has no image of that name in tank"),
+        (replace(GOLDEN, state="deleting"), "which is deleting, and only an image at rest"),
+        (replace(GOLDEN, state="local", remotehost="vmc-0-0"), "which is local on vmc-0-0"),
+    ],
+)
+def test_a_volume_that_makes_no_disk_refuses(row: ImageRow, message: str) -> None:
+    """What would be made of it at the next start is refused while the old disk exists."""
+    chosen = vm(vm_image="volume:golden")
+
+    def check(removed: tuple[str, ...] = ("web-vol",)) -> None:
+        reinstall_plan.check_source_volume(chosen, DISK, [row], removed)
+
+    if message:
+        with pytest.raises(StateError, match=message):
+            check()
+        return
+    check()
+    with pytest.raises(StateError, match="golden, which this command removes"):
+        check(("web-vol", "golden"))
+
+
+def test_a_volume_larger_than_the_disk_refuses() -> None:
+    chosen = vm(vm_image="volume:golden")
+    reinstall_plan.check_volume_size(chosen, 36 * BYTES_PER_GIB)
+    with pytest.raises(StateError, match="has 36 GB; give it at least 37 GB"):
+        reinstall_plan.check_volume_size(chosen, 36 * BYTES_PER_GIB + 1)
+
+
+def test_a_disk_on_no_nas_is_no_clone_of_a_volume() -> None:
+    source = Source("volume:golden", 0, 0, "")
+    chosen = vm(vm_image="volume:golden")
+    with pytest.raises(StateError, match="the disk is on none; rocks set host vm nas web"):
+        reinstall_plan.check_source(chosen, source)
+    on_nas = replace(chosen, disks=(replace(chosen.disks[0], is_mapped=True),))
+    reinstall_plan.check_source(on_nas, source)
 
 
 def test_only_what_was_made_from_an_image_is_made_from_one_again() -> None:

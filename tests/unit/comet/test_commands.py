@@ -323,7 +323,15 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, 
         (("xyzzy",), "'xyzzy' is no command of comet. See: comet --help"),
         (
             ("start", "vc2", "--waltime=6h"),
-            "unrecognized arguments: --waltime=6h. Did you mean: --walltime? See: ",
+            "unrecognized arguments: --waltime=6h. Did you mean: --walltime? See: comet start --help\n",
+        ),
+        (
+            ("launch", "dock", "--walltime=5"),
+            "unrecognized arguments: --walltime=5. The walltime is in launcher.toml. See: comet launch --help\n",
+        ),
+        (
+            ("terminate", "1", "--waltime=5"),
+            "unrecognized arguments: --waltime=5. See: comet terminate --help\n",
         ),
     ):
         refused = comet(*typed)

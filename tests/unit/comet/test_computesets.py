@@ -212,7 +212,14 @@ def test_usage_is_asked_for_a_time(
     listed = json.loads(comet("usage", "--format=json").out)
     assert listed == [{**found[0], "node_hours": 1.5}, {**found[1], "node_hours": None}]
     assert json.loads(comet("usage", "--format=rest").out) == found
-    assert comet("usage", "--from=last").status == 2
+    asked_before = len(server.requests)
+    for typed, advice in (
+        (("--from=last",), "--from=last: give a date, or a date and a time: 2026-12-01, 2026-12-01T10:00\n"),
+        (("--from=2026-12-02", "--to=2026-12-01"), "--to is not after --from: choose a later --to\n"),
+    ):
+        refused = comet("usage", *typed)
+        assert (refused.status, refused.err) == (2, advice)
+    assert len(server.requests) == asked_before
     server.answers["usage"] = answer(200, b"[]")
     asked = comet("usage", "--from=2026-11-01T00:00Z", "--to=2026-12-01T00:00+01:00")
     assert asked.status == 0 and "no computeset that has ended" in asked.err

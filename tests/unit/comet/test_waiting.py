@@ -9,7 +9,7 @@ import pytest
 
 from comet.client import waiting
 from comet.client.errors import OperationFailedError, UnreachableError, WaitTimeoutError
-from comet.client.records import Operation, Outcome
+from comet.client.records import Operation, Outcome, Started
 from comet.client.waiting import Waiter
 
 
@@ -90,6 +90,27 @@ def test_an_operation_that_does_not_end_or_fails_is_an_error(clock: Clock) -> No
     ):
         with pytest.raises(OperationFailedError, match=text):
             waiter.operation(ended)
+
+
+def test_a_start_says_what_its_computeset_waits_for(clock: Clock) -> None:
+    """Once while it waits; the end of the time names the computeset."""
+    one = SimpleNamespace(state="submitted", waiting="no host is free", place=2, computes=computes("off"))
+    busy = Server(*[one, operation("running")] * 50)
+    lines: list[str] = []
+    waiter = Waiter(busy, 12, lines.append)  # type: ignore[arg-type]
+    with pytest.raises(WaitTimeoutError) as late:
+        waiter.follow(Started(4, operation("queued")))
+    assert lines == ["computeset 4: submitted; no host is free (place 2)"]
+    text = "computeset 4: not running with all nodes on after 12 s; it goes on. See: comet computeset 4"
+    assert str(late.value) == text
+    assert max(seconds for _, seconds, _ in busy.asked[1::2]) == 4
+
+
+def test_a_start_that_fails_says_why_its_operation_failed(clock: Clock) -> None:
+    one = SimpleNamespace(state="failed", waiting=None, place=None, computes=computes("off"))
+    waiter = Waiter(Server(one, operation("failed", "no host")), 12)  # type: ignore[arg-type]
+    with pytest.raises(OperationFailedError, match="operation 7 failed: no host"):
+        waiter.follow(Started(4, operation("queued")))
 
 
 def test_a_server_that_is_away_or_busy_is_asked_again_until_the_time_is_over(clock: Clock) -> None:

@@ -187,7 +187,7 @@ def check_given(command: Command, given: ParsedArguments) -> None:
     declared = taken_by(type(command))
     if not command.TakesAnyParameter:
         for name in named:
-            _check_name(command, declared, name)
+            _check_name(command, declared, name, len(arguments))
     _check_booleans({it.name: it.type for it in declared if it.kind == "param"}, parameters)
     for it in declared:
         if it.unit in UNITS and it.name in parameters:
@@ -211,8 +211,8 @@ def _check_booleans(types: Mapping[str, str], parameters: Mapping[str, str]) -> 
             yes_or_no(name, parameters[name])
 
 
-def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
-    """UserError for a parameter that the command does not declare."""
+def _check_name(command: Command, declared: Sequence[Taken], name: str, count: int) -> None:
+    """UserError for a parameter that the command does not declare; `count` arguments are given without a name."""
     found = [it for it in declared if it.name == name]
     if name in GENERAL_PARAMETERS or any(it.kind == "param" for it in found):
         return
@@ -223,19 +223,20 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
         raise UserError(f'"{title}" cannot be tried: {command.NoDryRun or REACHES_NO_HOST}')
     if found:
         raise UserError(f'"{title}" takes the argument "{name}" without its name: write its value alone')
-    raise UserError(f'"{title}" knows no parameter "{printable(name)}"{_advice(declared, name)}')
+    raise UserError(f'"{title}" knows no parameter "{printable(name)}"{_advice(declared, name, count)}')
 
 
-def _advice(declared: Sequence[Taken], name: str) -> str:
+def _advice(declared: Sequence[Taken], name: str, count: int) -> str:
     """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
     from rocks.core.near_names import nearest
 
     names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
-    near = nearest(name, names)
+    near = nearest(name, names) or [other for other in names if name.lower() in other.split("-")]
     if near:
         return f"; did you mean {' or '.join(f'{other}=' for other in near)}?"
-    by_name = [it.name for it in declared if it.kind == "arg" and not it.repeat]
-    if by_name:
+    positional = [it for it in declared if it.kind == "arg"]
+    by_name = [it.name for it in positional if not it.repeat]
+    if by_name and (count < len(positional) or any(it.repeat for it in positional)):
         return (
             f"; an argument that looks like one is given by its name, as in {by_name[-1]}={printable(name)}=…"
         )

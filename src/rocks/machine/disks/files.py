@@ -208,36 +208,33 @@ def remove_snapshots(
 def remaining_files(
     database: Database, machines: Sequence[VirtualMachine], places: Places
 ) -> tuple[list[str], dict[str, RocksError]]:
-    """The files of the machines' disks and snapshots that exist and bear their UUIDs, as `HOST:PATH`; errors by host.
+    """The image files that bear the machines' UUIDs, detached ones too, as `HOST:PATH`; errors by host.
 
-    They are sought on the containers, and on the hosts that had the leases.
+    They are sought on the containers, and on the hosts that had the leases: in the folders of the disks, and in the
+    image directories. The small disks for cloud-init are not among them.
     """
-    owners: dict[str, dict[str, str]] = {}
+    owners: dict[str, set[str]] = {}
+    folders: dict[str, set[str]] = {}
+    seeds = {seed_path(vm) for vm in machines}
     for vm, place in _hosts_of_disks(database, machines, places):
-        for disk in vm.disks:
-            if vm.uuid and not disk.is_block:
-                owners.setdefault(place.name, {})[disk.path] = vm.uuid
+        paths = [disk.path for disk in vm.disks if not disk.is_block]
+        if vm.uuid and paths:
+            owners.setdefault(place.name, set()).add(vm.uuid)
+            folders.setdefault(place.name, set()).update(folders_of(paths), image_directories(place))
     database.commit()
-    requests = {host: ImagesRequest(folders_of(paths)) for host, paths in owners.items()}
+    requests = {host: ImagesRequest(tuple(sorted(of_host))) for host, of_host in folders.items()}
     found: list[str] = []
     errors: dict[str, RocksError] = {}
     for host, answer in ask_each(database, requests) if requests else ():
         if isinstance(answer, RocksError):
             errors[host] = answer
         else:
-            mine = owners[host]
             found += [
                 f"{host}:{fact.path}"
                 for fact in answer.images
-                if mine.get(_disk_of(fact.path)) == fact.machine
+                if fact.machine in owners[host] and not fact.is_block and fact.path not in seeds
             ]
-    return sorted(found), errors
-
-
-def _disk_of(path: str) -> str:
-    """The disk that the file is, or is a snapshot of."""
-    copy = read_copy(path)
-    return path if copy is None else copy.disk
+    return sorted(set(found)), errors
 
 
 def _hosts_of_disks(

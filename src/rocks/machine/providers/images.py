@@ -17,9 +17,9 @@ from rocks.library.folder import find_library_image, library_folder
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     base_on,
+    check_source_place,
     needs_source,
     source_disk,
-    volume_of,
     with_base,
 )
 from rocks.library.guest_media import check_space, medium_name, medium_on, with_checked_medium, with_medium
@@ -166,10 +166,7 @@ def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict
                 sources[name] = error
         source = sources[name]
         try:
-            if volume_of(name):
-                raise StateError(
-                    f"{name} is on a NAS, and the disk is on none; rocks set host vm nas {vm.name} nas=NAS zpool=POOL"
-                )
+            check_source_place(vm)
             if isinstance(source, RocksError):
                 raise source
             found[vm.name] = _Copy(base_on(vm, container_of(vm), source), name)

@@ -179,10 +179,11 @@ def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[SiteCheck]:
     exists = Path(fleet.key_file).exists()
-    if not exists and not _other_hosts(database, frontend):  # this machine reaches itself without SSH
+    others = [] if exists else _other_hosts(database, frontend)
+    if not exists and not others:  # this machine reaches itself without SSH
         yield SiteCheck("key", OK, f"no other host needs {fleet.key_file} yet")
     elif not exists:
-        make = "rocks sync host sharedkey HOST makes one, and installs it on the host"
+        make = f"rocks sync host sharedkey {others[0]} makes one, and installs it on the host"
         yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")
     elif Path(fleet.key_file).stat().st_mode & 0o077:
         yield SiteCheck("key", WRONG, f"others may use {fleet.key_file}: chmod 600 {fleet.key_file}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import StateError, UserError
+from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life import names
 from rocks.storage.life.states import UNMAPPED
@@ -120,6 +121,7 @@ class Clones:
                 else:
                     self._imports.check_new(clone.zvol)
                     self._check_pool(clone.zvol, request.zpool)
+                    _check_size(clone, facts.get(clone.origin.partition("@")[0]))
             except StateError as error:
                 refused[clone.zvol] = str(error)
         return refused
@@ -220,3 +222,12 @@ class Clones:
                 record_guid(self._engine, image, None)
             self._pools.ensure_volume_gone(fact.name, fact.guid)
             del facts[zvol]
+
+
+def _check_size(clone: NewClone, origin: Optional[VolumeFact]) -> None:
+    """StateError for a clone that would be larger than the disk that is asked for: a volume is never made smaller."""
+    if origin is not None and 0 < clone.size_bytes < origin.size_bytes:
+        raise StateError(
+            f"ZVol {clone.zvol} is to have {size_text(clone.size_bytes)}, and {origin.name}, of which it is a clone, "
+            f"has {size_text(origin.size_bytes)}; make the disk larger, or use a smaller image"
+        )

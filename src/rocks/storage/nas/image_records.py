@@ -123,7 +123,7 @@ class ImageRecords:
         return {"attrs": self._store.attributes()}
 
     def list_snapshots(self, request: wire.ListSnapshots) -> Fields:
-        """The snapshots of an image, or of a volume without a record, and what it is a clone of."""
+        """The snapshots of an image, or of a volume without a record, and what it is a clone of and its size."""
         image = self._engine.image_of(request.zvol)
         name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
         volume = self._pools.read_volume(name) if image is not None or request.zpool else None
@@ -136,6 +136,7 @@ class ImageRecords:
         return {
             "body": [encode(snapshot_row(snapshot)) for snapshot in self._pools.read_history(name).snapshots],
             "origin": "" if volume is None else volume.origin or "",
+            "size_bytes": 0 if volume is None else volume.size_bytes,
             "machine": machine,
         }
 

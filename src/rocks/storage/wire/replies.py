@@ -107,11 +107,13 @@ class Relatives:
     """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, and the clones of it (POOL/VOLUME).
 
     `origin` is '' for none, None from an earlier release. `held` are the snapshots of its machine that it is part of.
+    `size_bytes` is that of its volume, 0 without one and from an earlier release.
     """
 
     origin: Optional[str]
     clones: Tuple[str, ...]
     held: Tuple[str, ...] = ()
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -257,14 +259,15 @@ def read_snapshots(fields: Fields) -> SnapshotsOfImage:
 
 
 def read_relatives(fields: Fields) -> Relatives:
-    """The origin of an image, the clones of all its snapshots, and the snapshots of its machine."""
+    """The origin of an image, the clones of all its snapshots, the snapshots of its machine, and its size."""
     snapshots = read_rows(SnapshotRow, fields)
-    origin = fields.get("origin")
+    origin, size_bytes = fields.get("origin"), fields.get("size_bytes")
     tags = [read_tag(hold) for one in snapshots for hold in one.tags]
     return Relatives(
         origin if isinstance(origin, str) else None,
         tuple(clone for one in snapshots for clone in one.clones),
         tuple(dict.fromkeys(tag.snapshot for tag in tags if tag is not None)),
+        size_bytes if isinstance(size_bytes, int) else 0,
     )
 
 

@@ -201,6 +201,7 @@ def test_a_changing_command_names_the_selector_without_a_host(cluster: Site) -> 
         ("compte-%", "did you mean compute or compute-0-1 or compute-0-0? rocks list host shows all"),
         ("zzz%", "see rocks list host"),
         ("power", "see rocks list host"),
+        ("powre%", "see rocks list host"),
         ("rack77", "see rocks list host"),
         ("select Name from nodes where Rack = 9", "see rocks list host"),
     ]:

@@ -211,7 +211,9 @@ def test_the_key_is_made_with_the_site_and_checked(
     assert checked() == f"key: ok no other host needs {key_file} yet"
     assert rocks("add host compute-0-0").status == 0
     missing = checked()
-    assert missing.startswith("key: missing ") and "rocks sync host sharedkey HOST" in missing
+    assert (
+        missing.startswith("key: missing ") and "rocks sync host sharedkey compute-0-0 makes one" in missing
+    )
     found = rocks("check site").out
     assert found.count("sharedkey") == 1 and "ssh-keygen" not in found, "one remedy for one key"
     assert "not asked: the key is missing" in found

@@ -86,6 +86,18 @@ def test_clones_are_made_once(nas: Nas) -> None:
         nas.clone(base_volume("b" * 64))
 
 
+def test_a_disk_smaller_than_its_origin_is_refused(nas: Nas) -> None:
+    """Not made larger than its machine's record says; the others are made."""
+    clones = (
+        NewClone("small-vol", base_snapshot(DIGEST), SIZE - 1),
+        NewClone("a-vol", base_snapshot(DIGEST), SIZE),
+    )
+    answer = nas.clones.clone(CloneZvols("tank", clones))
+    ((zvol, reason),) = [(one["zvol"], one["reason"]) for one in answer["refused"]]
+    assert zvol == "small-vol" and "make the disk larger, or use a smaller image" in reason
+    assert answer["made"] == ["a-vol"] and nas.pools.read_volume("tank/small-vol") is None
+
+
 def test_an_image_whose_volume_is_lost_is_not_made_anew(nas: Nas) -> None:
     """A host had it: the volume is looked for; one that was only listed, and never mapped, is made."""
     nas.records.add(Image("one", "nas-0-0", "tank", "lost-vol", volume_guid="77"))

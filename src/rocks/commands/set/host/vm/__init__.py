@@ -75,7 +75,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the machines; those that run get more CPUs and memory at once."""
         if not args:
-            self.abort("must supply only one host")
+            self.abort("must supply only one host, or several without disk, slice and uuid")
         container = self.fillText("physnode")
         host = self.getOneHostname([container]) if container else None
         changes = VmChanges(
@@ -91,16 +91,16 @@ class Command(rocks.commands.Command):
             max_memory_mb=self.fillGivenNumber("maxmem"),
         )
         names = self.getSomeHostnames(args)
-        set_vms(self.db, names, changes)
+        for line in set_vms(self.db, names, changes):
+            self.notify(line)
         for vm, present in vms_elsewhere(self.db, names).items() if container else ():
             self.notify(
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
                 f"it has been stopped there: rocks stop host vm {vm}"
             )
-        if changes.cpus or changes.memory_mb or container:
-            # the host of a machine that runs is asked below what it has
+        if changes.cpus or changes.memory_mb or changes.max_memory_mb or container:
             running_now = () if container else running(self.db, names)
-            for line in size_warnings(self.db, [name for name in names if name not in running_now]):
+            for line in size_warnings(self.db, names, running_now):
                 self.notify(f"Warning: {line}")
         if changes.cpus or changes.memory_mb:
             self._change_running(names, changes)

@@ -1,0 +1,33 @@
+"""What a changed record leaves as it is: images on their host, and their sizes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.inventory.records import Disk, Host, VirtualMachine
+
+
+def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None) -> list[str]:
+    """A line for the images that stay on the old host, and one for each image whose recorded size changes.
+
+    `vm` is the machine before; `disks` are its new disks, None for the same. Devices and images of NASes are left out.
+    """
+    planned = {disk.path: disk for disk in (vm.disks if disks is None else disks)}
+    images = [disk for disk in vm.disks if disk.path in planned and not disk.is_block and not disk.is_mapped]
+    lines = [
+        f"the image {disk.path} of {vm.name} keeps its size: only the record is {planned[disk.path].size_gb} GB now, "
+        f"and was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB "
+        "grows an image, nothing shrinks it"
+        for disk in images
+        if planned[disk.path].size_gb != disk.size_gb
+    ]
+    old = vm.container.name if vm.container is not None else ""
+    if images and target is not None and old and target.name != old:
+        lines.append(
+            f"the disks of {vm.name} stay on {old} ({', '.join(disk.path for disk in images)}); to take them along: "
+            f"rocks set host vm {vm.name} physnode={old}, then rocks move host vm {vm.name} {target.name}"
+        )
+    return lines

@@ -1,0 +1,31 @@
+"""What a changed record leaves as it is: images on their old host, and their sizes."""
+
+from dataclasses import replace
+
+from rocks.machine.disks.kept_images import image_lines
+from tests.unit.machines import container, machine
+
+IMAGES = ("file:/images/web.vda,vda,virtio", "phy:/dev/vg/web,vdb,virtio")
+
+
+def test_images_stay_on_the_old_host() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    assert image_lines(vm, container("vmc-0-1"), None) == [
+        "the disks of web stay on vmc-0-0 (/images/web.vda); to take them along: rocks set host vm web "
+        "physnode=vmc-0-0, then rocks move host vm web vmc-0-1"
+    ]
+    assert image_lines(vm, container("vmc-0-0"), None) == [], "its own host"
+    assert (
+        image_lines(machine(place=container("vmc-0-0"), disks=IMAGES[1:]), container("vmc-0-1"), None) == []
+    )
+    assert image_lines(vm, container("vmc-0-1"), ()) == [], "other disks were given"
+
+
+def test_an_image_keeps_its_size() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    changed = [replace(disk, size_gb=10) for disk in vm.disks]
+    assert image_lines(vm, None, changed) == [
+        "the image /images/web.vda of web keeps its size: only the record is 10 GB now, and was 36 GB; rocks set host "
+        "vm disk web vda size=GB grows an image, nothing shrinks it"
+    ]
+    assert image_lines(vm, None, vm.disks) == []
