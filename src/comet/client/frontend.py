@@ -26,7 +26,7 @@ from comet.client.launchers import NODES, OUTPUT
 LOOK_SECONDS = 20
 _DEADLINE_SECONDS = 60.0
 _COPY_SECONDS = 6 * 3600.0
-# whoever rules the frontend gets no agent, display or port of the user, whatever their configuration forwards
+# the frontend gets no agent, display or port of the user, though their configuration of ssh forwards them
 _SSH = "ssh -a -x -T -o ClearAllForwardings=yes -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
 # blocks of 512 or 1024 bytes: what an answer and its errors can have
 _CONNECT = ("sh", "-c", f'ulimit -S -f 2048; exec {_SSH} -o ServerAliveInterval=15 "$@"', "sh")
