@@ -27,8 +27,8 @@ from rocks.machine import records as table
 from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
-from rocks.machine.disks.kept_images import image_lines
 from rocks.machine.disks.specification import read_disk, split_disks
+from rocks.machine.disks.unchanged_images import image_lines
 from rocks.machine.host_memory_records import host_memory_mb
 from rocks.machine.leases.records import read_leases
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
