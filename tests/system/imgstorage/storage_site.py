@@ -60,7 +60,9 @@ class Storage(NamedTuple):
         """A machine on the first host whose disks, 1 GB each, the NAS keeps; returns its name."""
         self.done("add", "host", "vm", HOST, "compute", f"name={name}")
         disk = " ".join(f"file:/images/{name}.{disk},{disk},virtio" for disk in disks or ("vda",))
-        self.done("set", "host", "vm", name, f"disk={disk}", "disksize=1")
+        # of a name that was a machine's before, it says that an image may be larger
+        ended = self.rocks("set", "host", "vm", name, f"disk={disk}", "disksize=1")
+        assert ended.status == 0, ended
         for index in range(len(disks or ("vda",))):
             self.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=tank", f"index={index}")
         self.done("set", "host", "attr", HOST, "img_sync", "yes" if sync else "no")

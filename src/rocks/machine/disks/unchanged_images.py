@@ -18,8 +18,8 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     planned = {disk.path: disk for disk in (vm.disks if disks is None else disks)}
     images = [disk for disk in vm.disks if disk.path in planned and not disk.is_block and not disk.is_mapped]
     lines = [
-        f"the image {disk.path} of {vm.name} keeps its size: only the record is {planned[disk.path].size_gb} GB now, "
-        f"and was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB "
+        f"the image {disk.path} of {vm.name}, if it exists, keeps its size: the record is "
+        f"{planned[disk.path].size_gb} GB now, and was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB "
         "grows an image, nothing shrinks it"
         for disk in images
         if planned[disk.path].size_gb != disk.size_gb
@@ -27,7 +27,7 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     old = vm.container.name if vm.container is not None else ""
     if images and target is not None and old and target.name != old:
         lines.append(
-            f"the disks of {vm.name} stay on {old} ({', '.join(disk.path for disk in images)}); to take them along: "
-            f"rocks set host vm {vm.name} physnode={old}, then rocks move host vm {vm.name} {target.name}"
+            f"the images of {vm.name} that exist stay on {old} ({', '.join(disk.path for disk in images)}); to take "
+            f"them along: rocks set host vm {vm.name} physnode={old}, then rocks move host vm {vm.name} {target.name}"
         )
     return lines

@@ -136,7 +136,8 @@ def test_every_ports_table_holds_the_keys_of_the_clusters_there(tenants: Tenants
 
     moved = red[1]
     tenants.stop([moved])
-    site.done("set host vm", moved, f"physnode={tenants.host(35)}")
+    ended = site.rocks("set host vm", moved, f"physnode={tenants.host(35)}")
+    assert ended.status == 0 and f"stay on {tenants.host(0)}" in ended.err
     tenants.start(2, [moved])
     tenants.check()
     assert {0x8002, 0x8003} <= fabric.keys(fabric.guids[36]), "two clusters on one host"

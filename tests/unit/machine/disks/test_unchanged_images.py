@@ -11,7 +11,7 @@ IMAGES = ("file:/images/web.vda,vda,virtio", "phy:/dev/vg/web,vdb,virtio")
 def test_images_stay_on_the_old_host() -> None:
     vm = machine(place=container("vmc-0-0"), disks=IMAGES)
     assert image_lines(vm, container("vmc-0-1"), None) == [
-        "the disks of web stay on vmc-0-0 (/images/web.vda); to take them along: rocks set host vm web "
+        "the images of web that exist stay on vmc-0-0 (/images/web.vda); to take them along: rocks set host vm web "
         "physnode=vmc-0-0, then rocks move host vm web vmc-0-1"
     ]
     assert image_lines(vm, container("vmc-0-0"), None) == [], "its own host"
@@ -25,7 +25,7 @@ def test_an_image_keeps_its_size() -> None:
     vm = machine(place=container("vmc-0-0"), disks=IMAGES)
     changed = [replace(disk, size_gb=10) for disk in vm.disks]
     assert image_lines(vm, None, changed) == [
-        "the image /images/web.vda of web keeps its size: only the record is 10 GB now, and was 36 GB; rocks set host "
-        "vm disk web vda size=GB grows an image, nothing shrinks it"
+        "the image /images/web.vda of web, if it exists, keeps its size: the record is 10 GB now, and was 36 GB; "
+        "rocks set host vm disk web vda size=GB grows an image, nothing shrinks it"
     ]
     assert image_lines(vm, None, vm.disks) == []
