@@ -19,8 +19,8 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     images = [disk for disk in vm.disks if disk.path in planned and not disk.is_block and not disk.is_mapped]
     lines = [
         f"the image {disk.path} of {vm.name}, if it exists, keeps its size: the record is "
-        f"{planned[disk.path].size_gb} GB now, and was {disk.size_gb} GB; rocks set host vm disk {vm.name} {disk.device} size=GB "
-        "grows an image, nothing shrinks it"
+        f"{planned[disk.path].size_gb} GB now, and was {disk.size_gb} GB; "
+        f"rocks set host vm disk {vm.name} {disk.device} size=GB grows an image, nothing shrinks it"
         for disk in images
         if planned[disk.path].size_gb != disk.size_gb
     ]
