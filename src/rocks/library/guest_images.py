@@ -159,7 +159,8 @@ def check_source_place(vm: VirtualMachine) -> None:
     name = vm.host.attribute(IMAGE_ATTRIBUTE)
     if volume_of(name) and not (vm.disks and vm.disks[0].is_mapped):
         raise StateError(
-            f"{name} is on a NAS, and the disk is on none; rocks set host vm nas {vm.name} nas=NAS zpool=POOL"
+            f"the image of {vm.name} is {name}, a volume of a NAS, and its disk is on no NAS; rocks set host vm nas "
+            f"{vm.name} nas=NAS zpool=POOL"
         )
 
 

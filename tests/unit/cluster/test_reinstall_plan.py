@@ -116,7 +116,7 @@ def test_a_volume_larger_than_the_disk_refuses() -> None:
 def test_a_disk_on_no_nas_is_no_clone_of_a_volume() -> None:
     source = Source("volume:golden", 0, 0, "")
     chosen = vm(vm_image="volume:golden")
-    with pytest.raises(StateError, match="the disk is on none; rocks set host vm nas web"):
+    with pytest.raises(StateError, match="its disk is on no NAS; rocks set host vm nas web"):
         reinstall_plan.check_source(chosen, source)
     on_nas = replace(chosen, disks=(replace(chosen.disks[0], is_mapped=True),))
     reinstall_plan.check_source(on_nas, source)
