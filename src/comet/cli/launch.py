@@ -170,7 +170,8 @@ class _Run:
         except UnreachableError as error:
             self.group.path.unlink()
             raise UnreachableError(
-                f"{error}. {self.launch.cluster} is on: does ssh {self.frontend.login} reach it from here, and ask nothing?"
+                f"{error}. {self.launch.cluster} is on: does ssh {self.frontend.login} reach it from here, and ask "
+                "nothing?"
             ) from error
         except BaseException:
             self._forget()
