@@ -34,8 +34,8 @@ FILE = "launcher.toml"
 NODES, OUTPUT = "nodes", "output"
 """What a launch itself puts beside the copies: the names of nodes, and what the command printed."""
 STEPS = ("prepare", "work", "end", "fetch", "ended")
-"""`prepare`: no computeset was asked for. `work`: one may have been asked for. `fetch`: its end was seen, and the results
-are not here yet."""
+"""`prepare`: no computeset was asked for. `work`: one may have been asked for. `fetch`: its end was seen, and the
+results are not here yet."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
