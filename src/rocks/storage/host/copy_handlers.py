@@ -64,7 +64,7 @@ class CopyHandlers:
         if effect.pool is None:
             return Facts(copy=CopyFact(known.stage, known.epoch))
         pool = self._pools.read_pool(effect.pool)
-        volume = self._pools.read_volume(_volume(effect))
+        volume = self._pools.read_volume(f"{effect.pool}/{effect.zvol}")
         newest = None if volume is None else self._pools.read_history(volume.name).newest
         written = 0
         if volume is not None:
@@ -281,9 +281,9 @@ class CopyHandlers:
         return newest
 
 
-def _volume(effect: effects.HostEffect) -> str:
-    return f"{effect.pool}/{effect.zvol}"  # type: ignore[union-attr] # of the effects above, all have both
+def _volume(effect: effects.PoolEffect) -> str:
+    return f"{effect.pool}/{effect.zvol}"
 
 
-def _seed(effect: effects.HostEffect) -> str:
-    return names.seed_volume(effect.pool, effect.zvol)  # type: ignore[union-attr,arg-type] # as above
+def _seed(effect: effects.PoolEffect) -> str:
+    return names.seed_volume(effect.pool, effect.zvol)

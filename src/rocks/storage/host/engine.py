@@ -349,7 +349,7 @@ def image_of(message: Message) -> str:
 
 def _request(message: Message) -> Any:
     request = current_fields(message.fields.get("request"))
-    return decode_lenient(HostRequest, request, "message.request")  # type: ignore[arg-type] # a Union
+    return decode_lenient(HostRequest, request, "message.request")
 
 
 def _digest(message: Message) -> str:
