@@ -7,8 +7,9 @@ from typing import Callable, Dict, Optional, Type
 from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
-from rocks.storage.host.access import Access, Transfers
+from rocks.storage.host.access import Access
 from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
 from rocks.storage.life.space import reserve_bytes
@@ -32,7 +33,7 @@ class CopyHandlers:
     def __init__(
         self,
         pools: PoolDriver,
-        transfers: Transfers,
+        transfers: HostTransfers,
         host: str,
         is_idle: Callable[[str], bool] = lambda zvol: False,
         is_on_nas: IsOnNas = lambda copy: False,

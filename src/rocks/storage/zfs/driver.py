@@ -1,7 +1,7 @@
 """Operations on ZFS.
 
-`volumes.py`, `snapshots.py` and `streams.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: `pools.py` has
-those that run `zfs` and `zpool`, `fake/pools.py` those in memory.
+`volumes.py`, `snapshots.py` and `streams.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: in `pools.py`
+by the programs `zfs` and `zpool`, in `fake/pools.py` in memory.
 """
 
 from __future__ import annotations
