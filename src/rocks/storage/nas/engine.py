@@ -192,14 +192,19 @@ class Engine:
     def _do(self, image: Image, work: Work, effect: Effect) -> Event:
         try:
             return EffectDone(work.work_id, work.position, self._perform(effect))
-        except RocksError as error:
-            _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
-            return EffectFailed(work.work_id, work.position, error.family, str(error), code_of(error))
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
-            known = file_error(error) if isinstance(error, OSError) else None
-            if known is not None:
-                _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, known)
-                return EffectFailed(work.work_id, work.position, known.family, str(known))
-            _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
-            bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
-            return EffectFailed(work.work_id, work.position, bug.family, str(bug))
+            return failed_effect(image, work, effect, error)
+
+
+def failed_effect(image: Image, work: Work, effect: Effect, error: Exception) -> EffectFailed:
+    """The event of an effect that has failed, which is logged."""
+    kind = type(effect).__name__
+    known = error if isinstance(error, RocksError) else None
+    if isinstance(error, OSError):
+        known = file_error(error)
+    if known is None:
+        _log.exception("a fault in %s of %s", kind, image.zvol)
+        known = BugError(f"{type(error).__name__} in {kind}: {error}; please report this")
+    else:
+        _log.warning("%s %s: %s: %s", image.zvol, work.step, kind, known)
+    return EffectFailed(work.work_id, work.position, known.family, str(known), code_of(known))
