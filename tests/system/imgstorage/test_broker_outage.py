@@ -21,7 +21,7 @@ from rocks.storage.bus import (
     QueueFullError,
 )
 from rocks.storage.wire import queues
-from tests.system.imgstorage.real_broker import RealBroker, Started
+from tests.system.imgstorage.real_broker import RealBroker, Started, answer_to
 from tests.unit.storage.bus.test_outbox import Outbox
 from tests.waiting import wait_until
 
@@ -63,8 +63,7 @@ def test_a_killed_broker_restarts_with_all_messages(
     broker.start(real_broker.place, ends_with_starter=True)
     again = asked.get(timeout=120)
     assert again.message_id == question.message_id, "asked again, as the same question"
-    reply = again.reply(b"mapped")
-    assert reply is not None
+    reply = answer_to(again, b"mapped")
 
     def is_published() -> bool:
         """The last one to ask is the one that waits; an older queue for replies is gone."""
@@ -75,7 +74,7 @@ def test_a_killed_broker_restarts_with_all_messages(
         except BrokerAwayError:
             return False
         except RocksError:
-            reply = asked.get(timeout=120).reply(b"mapped")
+            reply = answer_to(asked.get(timeout=120), b"mapped")
             return False
 
     wait_until(is_published, "the broker does not take the reply")

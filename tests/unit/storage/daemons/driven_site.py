@@ -149,9 +149,7 @@ class DrivenSite:
         while queue:
             sender, one = queue[0]
             kind = Kind(one.kind)
-            delivery = Delivery(
-                sender, one.body, one.message_id, one.correlation_id, one.reply_to, kind, False
-            )
+            delivery = Delivery(sender, one.body, one.message_id, one.correlation_id, one.reply_to, kind)
             try:
                 node.service._received(delivery)
             except BusyError:
