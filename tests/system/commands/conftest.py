@@ -71,10 +71,14 @@ class CommandLine:
 
 @dataclass
 class Site:
-    """A cluster for tests: `rocks` runs a command, `contents` has a checksum of each table."""
+    """A cluster for tests: `rocks` runs a command, `contents` has a checksum of each table.
+
+    What `patch` changes is as before when the test has ended.
+    """
 
     rocks: CommandLine
     database: Database
+    patch: pytest.MonkeyPatch
     _known: tuple[tuple[int, int], list[tuple[object, ...]]] | None = None
     """The contents after the last refused command, and the moment: nothing has happened since when it is the same."""
 
@@ -161,7 +165,7 @@ def rocks(
 
 
 @pytest.fixture
-def site(rocks: CommandLine, cluster_database: Settings) -> Iterator[Site]:
+def site(rocks: CommandLine, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A cluster with the networks private and public and no host."""
     with Database(cluster_database) as database:
         database.execute(
@@ -170,7 +174,7 @@ def site(rocks: CommandLine, cluster_database: Settings) -> Iterator[Site]:
             " ('public', 'example.org', '203.0.113.0', '255.255.255.0', 1500, 0)"
         )
         database.commit()
-        yield Site(rocks, database)
+        yield Site(rocks, database, monkeypatch)
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def missing_images(site: Site) -> set[str]:
 
 @pytest.mark.slow
 def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
-    vm_site: Site, disk: Path, processes: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, disk: Path, processes: dict[str, str]
 ) -> None:
     """The removal begins when the images of the cluster were read, and before anything of it is stored."""
     vm_site.done("add image debian", f"file={disk}")
@@ -180,7 +180,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
         removals.extend(ends([start(processes, "remove", "image", "debian")]))
         return found
 
-    monkeypatch.setattr(clusters, "read_images", read_then_remove)
+    vm_site.patch.setattr(clusters, "read_images", read_then_remove)
     added = vm_site.rocks("add cluster 203.0.113.30 1", *CLUSTER, "fe-name=one", "image=debian")
     assert added.status == 0, added.err
     ((status, error),) = removals

@@ -42,8 +42,8 @@ def test_a_boot_action_is_removed_unless_a_host_has_it(two: Site) -> None:
     assert "memtest" not in two.done("list bootaction")
 
 
-def test_the_licence_needs_no_database(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere")
+def test_the_licence_needs_no_database(site: Site) -> None:
+    site.patch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere")
     assert "Apache-2.0" in site.done("list license")
 
 
@@ -171,7 +171,7 @@ def test_partitions_are_added_listed_and_removed(two: Site) -> None:
     assert two.done("list host partition") == ""
 
 
-def test_partitions_are_what_this_machine_reports(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partitions_are_what_this_machine_reports(two: Site) -> None:
     """lsblk of this machine; a host that does not answer keeps what it has."""
     two.done("add host partition compute-0-0 device=old mountpoint=/old")
     two.done("set attr Kickstart_PrivateHostname fe")
@@ -185,7 +185,7 @@ def test_partitions_are_what_this_machine_reports(two: Site, monkeypatch: pytest
         CommandResult("fe", 0, f"{document}\nsectors\n/sys/class/block/sda1/start:2048\n", "", "done", ""),
         CommandResult("compute-0-0", 0, "", "", "down", "no route to host"),
     ]
-    monkeypatch.setattr(disk_partitions, "run_on_hosts", lambda *_: results)
+    two.patch.setattr(disk_partitions, "run_on_hosts", lambda *_: results)
     ended = two.rocks("save host partitions fe compute-0-0")
     assert (ended.status, ended.out) == (3, "") and "no route to host" in ended.err
     assert (
@@ -316,8 +316,8 @@ def test_add_bootaction_refuses(computes: Site) -> None:
         assert message in computes.refused("add bootaction", *arguments), arguments
 
 
-def test_dump_host_boot(computes: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+def test_dump_host_boot(computes: Site) -> None:
+    computes.patch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
     computes.done("set host boot compute-0-1 action=install")
     assert (
         computes.done("dump host boot") == "/opt/rocks/bin/rocks set host boot compute-0-1 action=install\n"
@@ -325,11 +325,11 @@ def test_dump_host_boot(computes: Site, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def pxe(computes: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def pxe(computes: Site, tmp_path: Path) -> Path:
     """A boot service's folder; the computes have private addresses."""
     folder = tmp_path / "pxelinux.cfg"
     folder.mkdir()
-    monkeypatch.setenv("ROCKS_PXE_FOLDER", str(folder))
+    computes.patch.setenv("ROCKS_PXE_FOLDER", str(folder))
     for number in range(2):
         computes.done(
             "add host interface",

@@ -147,8 +147,8 @@ def test_a_virtual_machine_that_may_run_cannot_be_renamed(three: Site) -> None:
     assert three.database.rows("SELECT Host FROM vm_leases") == [("neck",)]
 
 
-def test_dump_host_replays(three: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+def test_dump_host_replays(three: Site) -> None:
+    three.patch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
     three.done("set host runaction compute-0-1 none")
     three.done("set host membership compute-0-1 'VM Container'")
     assert three.done("dump host compute-0-0 compute-0-1") == (

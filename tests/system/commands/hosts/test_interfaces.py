@@ -169,8 +169,8 @@ def test_remove_host_interface(two: Site) -> None:
     assert two.done("list host interface") == ""
 
 
-def test_dump_host_interface(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_LAUNCHER", "rocks")
+def test_dump_host_interface(two: Site) -> None:
+    two.patch.setenv("ROCKS_LAUNCHER", "rocks")
     two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")
     two.done("set host interface options compute-0-0 eth0", "options=mode=4 <&'\"$(x)`%")
     two.done("set host interface name compute-0-1", INFINIBAND, "c1")

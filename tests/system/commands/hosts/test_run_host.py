@@ -74,10 +74,9 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
     reached: Site,
     settings: FleetSettings,
     server: tuple[sshd.SshServer, Path],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
-    monkeypatch.setattr(
+    reached.patch.setattr(
         keys, "run_interactively", lambda *arguments, **more: pytest.fail("ssh asks for the password")
     )
     listener = Listener((server[0].address, server[0].port))
@@ -107,13 +106,12 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
 def test_a_person_confirms_the_key_at_the_terminal(
     reached: Site,
     server: tuple[sshd.SshServer, Path],
-    monkeypatch: pytest.MonkeyPatch,
     answer: str,
     is_yes: bool,
 ) -> None:
     """The fingerprint is shown first; only the whole word counts."""
-    monkeypatch.setattr(Command, "asks", True)
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    reached.patch.setattr(Command, "asks", True)
+    reached.patch.setattr("sys.stdin", io.StringIO(answer))
     ended = reached.rocks("sync host sharedkey compute-0-0")
     fingerprint = parse_host_key(server[0].host_key).fingerprint
     assert ended.err.startswith(f"compute-0-0 presents the key ssh-ed25519 {fingerprint}\n")
@@ -143,11 +141,9 @@ def test_sync_host_sharedkey_rejects_another_key_without_replace(
     assert reached.done("run host compute-0-0 'echo in'") == "in\n"
 
 
-def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(
-    reached: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Command, "asks", True)
-    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:
+    reached.patch.setattr(Command, "asks", True)
+    reached.patch.setattr("sys.stdin", io.StringIO("yes\n"))
     ended = reached.rocks("sync host sharedkey compute")
     assert ended.status == 3
     assert "compute-0-0: host key recorded" in ended.out

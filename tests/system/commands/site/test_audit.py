@@ -88,11 +88,9 @@ def faults(site: Site) -> str:
     return ended.out
 
 
-def test_a_change_has_one_entry_with_its_person_place_and_outcome(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SUDO_USER", "alice")
-    monkeypatch.setenv("SSH_CLIENT", "198.51.100.7 50000 22")
+def test_a_change_has_one_entry_with_its_person_place_and_outcome(site: Site) -> None:
+    site.patch.setenv("SUDO_USER", "alice")
+    site.patch.setenv("SSH_CLIENT", "198.51.100.7 50000 22")
     site.done("add host compute-0-0")
     site.done("list host")
     site.rocks("add host compute-0-0")
@@ -119,9 +117,9 @@ def test_secrets_are_not_in_the_log(site: Site) -> None:
     assert "geheim" not in str(site.database.rows("SELECT * FROM sec_audit"))
 
 
-def test_an_entry_costs_one_statement(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_costs_one_statement(site: Site) -> None:
     with_entry = site.rocks("add host compute-0-0").statements
-    monkeypatch.setattr(run_command, "is_audited", lambda command: False)
+    site.patch.setattr(run_command, "is_audited", lambda command: False)
     assert site.rocks("add host compute-0-1").statements == with_entry - 1
 
 
@@ -233,11 +231,9 @@ def test_the_journal_has_the_digest_of_each_entry(site: Site, journal: Journal) 
     assert (fields["ROCKS_ACTION"], fields["ROCKS_EXIT_STATUS"]) == ("add host compute-0-0", "0")
 
 
-def test_the_journal_has_what_the_log_cannot_take(
-    site: Site, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_journal_has_what_the_log_cannot_take(site: Site, journal: Journal) -> None:
     """The database is gone: the command reports it as ever, and the journal has who tried."""
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
+    site.patch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
     ended = site.rocks("add host compute-0-0")
     assert ended.status == 1 and ended.err.startswith("Error: cannot reach the cluster database")
     assert len(ended.err.splitlines()) == 1

@@ -62,9 +62,7 @@ def test_a_dump_is_all_parts_in_order(vm_site: Site) -> None:
     assert lines[-1].endswith("rocks run reconfigure clear=1")
 
 
-def test_commands_of_other_trees_are_parts(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_other_trees_are_parts(vm_site: Site, tmp_path: Path) -> None:
     """A roll adds a command below `dump`, or a plugin with constraints, and nothing else."""
     folder = tmp_path / "dump" / "host" / "shelf"
     folder.mkdir(parents=True)
@@ -79,7 +77,7 @@ def test_commands_of_other_trees_are_parts(
         "    def precedes(self):\n        return ['interface']\n"
         "    def run(self):\n        self.owner.addText('early\\n')\n"
     )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    vm_site.patch.setenv("ROCKS_TREES", str(tmp_path))
     lines = vm_site.done("dump").splitlines()
     places = [
         next(place for place, line in enumerate(lines) if text in line)

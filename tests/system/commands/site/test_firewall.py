@@ -144,9 +144,7 @@ def test_report(hosts: Site) -> None:
     assert "10.1.0.1" not in hosts.done("report host firewall head")
 
 
-def test_the_report_becomes_a_file_that_nft_reads(
-    hosts: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_becomes_a_file_that_nft_reads(hosts: Site, tmp_path: Path) -> None:
     if shutil.which("nft") is None:
         pytest.skip("nft is not installed")
     hosts.done("add firewall rulename=A50]]>&lt;", *NTP, f"comment={ODD}")
@@ -158,7 +156,7 @@ def test_the_report_becomes_a_file_that_nft_reads(
     with (tmp_path / "report").open("w+", encoding="utf-8") as given:
         given.write(report)
         given.seek(0)
-        monkeypatch.setattr("sys.stdin", given)
+        hosts.patch.setattr("sys.stdin", given)
         script = hosts.done("report script")
     script = script.replace("/etc/rocks/firewall.nft", str(tmp_path / "firewall.nft"))
     run_checked(["bash", "-c", script], deadline_seconds=30)

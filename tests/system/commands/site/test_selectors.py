@@ -139,11 +139,11 @@ def test_an_alias_beats_an_interface_name_of_another(cluster: Site) -> None:
     assert names(cluster, "store") == ["head"]
 
 
-def test_this_machine_by_its_own_name(cluster: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "bigiron.example.org")
+def test_this_machine_by_its_own_name(cluster: Site) -> None:
+    cluster.patch.setattr(socket, "gethostname", lambda: "bigiron.example.org")
     assert names(cluster, "bigiron") == ["head"]
     assert names(cluster, "BigIron.example.org") == ["head"]
-    monkeypatch.setattr(socket, "gethostname", lambda: "login1.example.org")
+    cluster.patch.setattr(socket, "gethostname", lambda: "login1.example.org")
     assert names(cluster, "localhost") == ["login1"]
 
 
@@ -151,23 +151,23 @@ def test_this_machine_when_it_is_no_host(site: Site) -> None:
     assert "this machine is not in the cluster database" in site.refused("list host localhost")
 
 
-def test_the_resolver_is_asked_last(cluster: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resolver_is_asked_last(cluster: Site) -> None:
     asked: list[str] = []
 
     def resolve(name: str, *_: object) -> list[tuple[object, ...]]:
         asked.append(name)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.0.4", 0))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    cluster.patch.setattr(socket, "getaddrinfo", resolve)
     assert names(cluster, "compute-0-1") == ["compute-0-1"]
     assert names(cluster, "big-disk", "compute-0-1") == ["compute-0-1", "nas-1-0"]
     assert asked == ["big-disk"]
 
 
-def test_a_silent_resolver_is_given_up(cluster: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_resolver_is_given_up(cluster: Site) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(hosts, "DNS_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(), answers.wait(300)][:0])
+    cluster.patch.setattr(hosts, "DNS_SECONDS", 0.2)
+    cluster.patch.setattr(socket, "getaddrinfo", lambda *_: [(), answers.wait(300)][:0])
     begin = time.monotonic()
     assert "cannot resolve host" in cluster.refused("list host nobody")
     assert time.monotonic() - begin < 200, "it was waited for"

@@ -240,9 +240,7 @@ def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_check_names_a_file_of_the_site_that_cannot_be_read(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_names_a_file_of_the_site_that_cannot_be_read(vm_site: Site, tmp_path: Path) -> None:
     """In one line, whatever the number of files."""
 
     def checked() -> str:
@@ -251,8 +249,8 @@ def test_check_names_a_file_of_the_site_that_cannot_be_read(
 
     nodes = tmp_path / "site-nodes"
     nodes.mkdir()
-    monkeypatch.setattr(graph_files, "SITE_NODES", nodes)
-    monkeypatch.setattr(graph_files, "SITE_GRAPHS", tmp_path / "absent")
+    vm_site.patch.setattr(graph_files, "SITE_NODES", nodes)
+    vm_site.patch.setattr(graph_files, "SITE_GRAPHS", tmp_path / "absent")
     assert checked() == "graph: ok the site has no node and graph files of its own"
     (nodes / "extend-client.xml").write_text("<kickstart><package>tmux</package></kickstart>")
     assert checked() == "graph: ok files of the site: 1"

@@ -69,9 +69,9 @@ def test_lists_of_hosts(vm_site: Site) -> None:
     assert "group vm-container ()\n  +vmc-0-0\n  +vmc-0-1\n" in vm_site.done("report tentakel")
 
 
-def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     """A real Slurm runs with such a text in tests/system/nucleus."""
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     assert "rocks set host attr head slurm_server" in vm_site.refused("report slurm")
     vm_site.done("set host attr head slurm_server 10.1.0.1")
     assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
@@ -91,7 +91,7 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: 
     for program, text in (("systemctl", '[ "$1" != is-active ]'), ("scontrol", "echo slurmctld is UP")):
         (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / program).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    vm_site.patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for expected in (f"{tmp_path}/slurm.conf: nodes: 2\n", ""):  # hosts that did not answer are asked again
         ended = vm_site.rocks("sync slurm")
         assert ended.out == expected

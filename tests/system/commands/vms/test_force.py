@@ -34,18 +34,18 @@ ANSWERS = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def running(vm_site: Site) -> Site:
     """`web` runs on the host."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
     vm_site.take_lease("web", HOST)
-    monkeypatch.setattr(evacuation, "capacities_of", lambda *_: [])
+    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
     return vm_site
 
 
-def reply(monkeypatch: pytest.MonkeyPatch, answer: RocksError) -> None:
+def reply(site: Site, answer: RocksError) -> None:
     """What the host replies to everything."""
-    monkeypatch.setattr(converge, "perform_operations", unanswered(answer))
-    monkeypatch.setattr(evacuation, "ask_facts", lambda *_, **__: {HOST: answer})
+    site.patch.setattr(converge, "perform_operations", unanswered(answer))
+    site.patch.setattr(evacuation, "ask_facts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -53,10 +53,8 @@ def host_of_lease(site: Site) -> object:
 
 
 @ANSWERS
-def test_force_takes_no_machine_from_a_host_that_answers(
-    running: Site, monkeypatch: pytest.MonkeyPatch, answer: RocksError
-) -> None:
-    reply(monkeypatch, answer)
+def test_force_takes_no_machine_from_a_host_that_answers(running: Site, answer: RocksError) -> None:
+    reply(running, answer)
     ended = running.rocks(*FORCE_STOP)
     message = ended.err
     assert (
@@ -70,26 +68,22 @@ def test_force_takes_no_machine_from_a_host_that_answers(
     assert running.database.rows("SELECT Host, Token FROM vm_fences") == [(HOST, 8)]
 
 
-def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(
-    running: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(running: Site) -> None:
     """The frontend loses the way to its host while that stops it."""
     fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
-    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", fault)])
+    running.patch.setattr(converge, "perform_operations", lambda *_: [("web", fault)])
     assert running.rocks("stop host vm web").status == 1
     assert running.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'") == [("stopping",)]
 
 
 @ANSWERS
-def test_a_host_that_answers_is_not_evacuated(
-    running: Site, monkeypatch: pytest.MonkeyPatch, answer: RocksError
-) -> None:
-    reply(monkeypatch, answer)
+def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError) -> None:
+    reply(running, answer)
     message = running.refused(*EVACUATE)
     assert f"{HOST} cannot be asked ({answer}), but may be on; its machines are not taken from it" in message
     assert f"rocks evacuate host {HOST} host-off=yes" in message
     assert "web cannot start elsewhere" in running.refused(*EVACUATE, "host-off=yes")
-    reply(monkeypatch, HostError("no route"))
+    reply(running, HostError("no route"))
     assert "web cannot start elsewhere" in running.refused(*EVACUATE)
 
 
@@ -114,7 +108,7 @@ UNDECIDED = f"its current disks may be on {NEW}, since its live migration to tha
 
 
 @pytest.fixture
-def aborted(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def aborted(moving: Site) -> Site:
     """`web`, whose new host was silent when its move was given up; its disk is a file of both hosts."""
     moving.change("DELETE FROM vm_disks")
     moving.change(
@@ -122,7 +116,7 @@ def aborted(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         " SELECT v.ID, 'file', '/state/partition1/kvm/disks', 'web.vda', 'vda', 'virtio', 1 FROM vm_nodes v"
     )
     moving.change("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES (%s, %s, 'web')", [NEW, DISK])
-    answers(moving, monkeypatch, SILENT, SILENT)
+    answers(moving, SILENT, SILENT)
     assert moving.rocks(*FORCE).status == 0
     return moving
 
@@ -135,10 +129,8 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.slow
-def test_nothing_uses_the_machine_until_its_disks_are_decided(
-    aborted: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drains, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
+def test_nothing_uses_the_machine_until_its_disks_are_decided(aborted: Site) -> None:
+    aborted.patch.setattr(drains, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
     for command in (
         ("start", "host", "vm", "web"),
         ("resume", "host", "vm", "web"),
@@ -177,17 +169,15 @@ def test_the_disks_of_the_old_host_may_count(aborted: Site) -> None:
 
 
 @pytest.mark.parametrize("machine", ["its own", "of another", None])
-def test_the_disks_of_the_new_host_may_count(
-    aborted: Site, monkeypatch: pytest.MonkeyPatch, machine: str | None
-) -> None:
+def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None) -> None:
     """When it has them; nothing is copied, and what the old host has becomes a copy."""
     command = ("move", "host", "vm", "web", NEW, "disks=there")
     assert "has no SSH key" in aborted.refused(*command)
     (vm,) = load_vms(aborted.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
-    monkeypatch.setattr(aborted_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
+    aborted.patch.setattr(aborted_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
     old: list[ImageFact] = []
-    monkeypatch.setattr(
+    aborted.patch.setattr(
         aborted_moves,
         "ask_each",
         lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
@@ -198,7 +188,7 @@ def test_the_disks_of_the_new_host_may_count(
     old.append(ImageFact(copy_paths([DISK], "before")[0], vm.uuid, 1, 1, False))
     refused = aborted.refused(*command)
     assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
-    monkeypatch.setattr(
+    aborted.patch.setattr(
         aborted_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
     )
     done = aborted.done(*command)
@@ -214,10 +204,8 @@ def file_of(machine: str) -> ImageFact:
     return ImageFact(DISK, machine, 1, 1, False)
 
 
-def test_no_disks_are_in_doubt_of_a_guest_that_runs_where_it_was(
-    moving: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers(moving, monkeypatch, host_with("running"), SILENT)
+def test_no_disks_are_in_doubt_of_a_guest_that_runs_where_it_was(moving: Site) -> None:
+    answers(moving, host_with("running"), SILENT)
     assert moving.rocks(*FORCE).status == 0
     assert [row[2] for row in copies_of_web(moving)] == [0]
 

@@ -82,7 +82,7 @@ def test_no_host_gets_the_values_of_another_in_any_order(images: Site) -> None:
     assert found["head"]["default_pool"] == "tank"
 
 
-def test_an_import_is_sent_to_the_configured_address(images: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_is_sent_to_the_configured_address(images: Site) -> None:
     """Commands use the same zone of a NAS as its daemon, with and without the attribute."""
     asked: list[tuple[str, str]] = []
 
@@ -90,8 +90,8 @@ def test_an_import_is_sent_to_the_configured_address(images: Site, monkeypatch: 
         asked.append((node, network))
         return "10.1.0.9"
 
-    monkeypatch.setattr("rocks.storage.configuration.storage_address", storage_address)
-    monkeypatch.setattr("rocks.storage.stream.transport.client_context", lambda _: None)
+    images.patch.setattr("rocks.storage.configuration.storage_address", storage_address)
+    images.patch.setattr("rocks.storage.stream.transport.client_context", lambda _: None)
 
     def same_zone() -> str:
         images.database.rollback()

@@ -126,10 +126,8 @@ def test_a_host_that_does_not_answer_starts_nothing_and_holds_no_lease(samples: 
     assert samples.database.rows("SELECT Name, Host, State FROM vm_leases") == [("web-a", None, "released")]
 
 
-def test_a_machine_that_another_command_changes_is_left_alone(
-    samples: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+def test_a_machine_that_another_command_changes_is_left_alone(samples: Site) -> None:
+    samples.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     samples.database.lock("vm web-a", 0)
     message = "another command is changing web-a at this moment"
     assert message in samples.refused(*SET, "web-a", "mem=64")
@@ -140,15 +138,13 @@ def test_a_machine_that_another_command_changes_is_left_alone(
     samples.done(*SET, "web-a", "mem=64")
 
 
-def test_a_removal_says_that_another_command_was_faster(
-    samples: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removal_says_that_another_command_was_faster(samples: Site) -> None:
     def lock(*_: object) -> dict[str, RocksError]:
         samples.change("DELETE FROM vm_disks WHERE Name = 'fe-a.vda'")
         samples.change("DELETE FROM vm_nodes WHERE Node = (SELECT ID FROM nodes WHERE Name = 'fe-a')")
         return {}
 
-    monkeypatch.setattr(vm_removal, "lock_vms", lock)
+    samples.patch.setattr(vm_removal, "lock_vms", lock)
     ended = samples.rocks("remove cluster fe-a")
     assert ended.status == 1
     assert (

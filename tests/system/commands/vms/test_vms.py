@@ -181,9 +181,7 @@ def test_the_pool_of_addresses_may_be_empty(vm_site: Site) -> None:
 @pytest.mark.parametrize(
     "command", [(*ADD, "vmc-0-0", "vmc-0-1", "compute"), ("add", "cluster", "203.0.113.9", "2")]
 )
-def test_a_failure_at_any_statement_leaves_nothing(
-    vm_site: Site, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_at_any_statement_leaves_nothing(vm_site: Site, command: tuple[str, ...]) -> None:
     vm_site.done(*ADD, "head", "compute")
     before = vm_site.contents()
     really_run = Database._run
@@ -199,7 +197,7 @@ def test_a_failure_at_any_statement_leaves_nothing(
 
     for failing in range(1, 30):
         count = 0
-        with monkeypatch.context() as patch:
+        with vm_site.patch.context() as patch:
             patch.setattr(Database, "_run", run)
             ended = vm_site.rocks(*command)
         if ended.status == 0:
