@@ -88,7 +88,7 @@ CASES = {
         ),
         "client",
     ),
-    "vm_host_of_rpm_without_images": on_site(
+    "rpm_vm_host_without_images": on_site(
         vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local", vm_filter="off"), "client"
     ),
     "compute_of_signed_distribution": on_site(
