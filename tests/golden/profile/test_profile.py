@@ -1,6 +1,7 @@
 """The profiles of `cases.py` equal the golden files, which omit the common shell functions.
 
-The file of a case whose name begins with that of another one has what differs from that: `nas_of_distribution_for_rpm` from `nas`.
+The file of a case whose name begins with that of another one has what differs from that:
+`nas_of_distribution_for_rpm` from `nas`.
 """
 
 from dataclasses import replace

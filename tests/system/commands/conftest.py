@@ -1,8 +1,10 @@
 """Command lines, run in this process on the test's own database."""
 
 import contextlib
+import os
 import shlex
 import socketserver
+import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -175,6 +177,25 @@ def site(rocks: CommandLine, cluster_database: Settings, monkeypatch: pytest.Mon
         )
         database.commit()
         yield Site(rocks, database, monkeypatch)
+
+
+@pytest.fixture
+def processes(rocks: CommandLine, cluster_environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a `rocks` that is a process of its own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
+        "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
+        **cluster_environment,
+    }
+
+
+@pytest.fixture
+def computes(site: Site) -> Site:
+    """compute-0-0 and compute-0-1."""
+    for number in range(2):
+        site.done("add host", f"compute-0-{number}")
+    return site
 
 
 @pytest.fixture

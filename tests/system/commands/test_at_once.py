@@ -1,9 +1,7 @@
 """Commands that run at the same moment, as processes of their own."""
 
-import os
 import subprocess  # noqa: TID251 - starts several at once, as operators do
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,6 @@ from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
 
 LAUNCHER = Path(rocks.__file__).parent / "cli" / "launch.py"
-
-
-@pytest.fixture
-def processes(site: Site, cluster_environment: dict[str, str]) -> dict[str, str]:
-    """The environment for a `rocks` of its own; `site` has made the networks."""
-    return {
-        "PATH": os.environ["PATH"],
-        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
-        "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
-        **cluster_environment,
-    }
 
 
 def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -141,6 +128,29 @@ def test_two_swaps_at_once_are_two_swaps(site: Site, processes: dict[str, str]) 
     outcomes = ends([start(processes, *line) for _ in range(2)])
     assert [status for status, _ in outcomes] == [0, 0], outcomes
     assert site.done("list host interface") == before
+
+
+def test_clusters_that_are_added_at_once_share_nothing(vm_site: Site, processes: dict[str, str]) -> None:
+    started = [start(processes, "add", "cluster", f"203.0.113.{20 + number}", "20") for number in range(4)]
+    assert ends(started) == [(0, "")] * 4
+    vm_site.database.rollback()
+    of_machines = "FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
+    for column, count in (("MAC", 4 * 22), ("IP", 4 * 2)):
+        found = vm_site.database.rows(f"SELECT COUNT(i.{column}), COUNT(DISTINCT i.{column}) {of_machines}")
+        assert found == [(count, count)], column
+    places = vm_site.database.rows("SELECT COUNT(DISTINCT PhysNode, Slice), COUNT(*) FROM vm_nodes")
+    assert places == [(84, 84)]
+    assert vm_site.database.rows("SELECT VlanID FROM cluster_vlans ORDER BY 1") == [(2,), (3,), (4,), (5,)]
+    clusters = vm_site.database.rows("SELECT cluster_name, COUNT(*) FROM clusters GROUP BY 1")
+    assert [count for _, count in clusters] == [21] * 4
+
+
+def test_of_two_that_add_the_same_cluster_one_succeeds(vm_site: Site, processes: dict[str, str]) -> None:
+    line = ("add", "cluster", "203.0.113.9", "3", "fe-name=blue")
+    good, bad = sorted(ends([start(processes, *line) for _ in range(2)]))
+    assert (good[0], bad[0]) == (0, 1) and bad[1].startswith("Error: ") and "Traceback" not in bad[1]
+    vm_site.database.rollback()
+    assert vm_site.database.rows("SELECT COUNT(*) FROM vm_nodes") == [(4,)]
 
 
 CLUSTER = ("fe-container=vmc-0-0", "container-hosts=vmc-0-1")

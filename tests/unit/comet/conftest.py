@@ -63,14 +63,9 @@ def server() -> Iterator[NucleusServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "COMET_ENDPOINT",
-        "COMET_TOKEN",
-        "COMET_PASSWORD",
-        "COMET_CONFIG",
-        "XDG_CONFIG_HOME",
-        "XDG_CACHE_HOME",
-    ):
+    for name in ("ENDPOINT", "TOKEN", "PASSWORD", "CONFIG"):
+        monkeypatch.delenv(f"COMET_{name}", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

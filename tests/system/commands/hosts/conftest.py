@@ -86,6 +86,15 @@ class Service:
 
 
 @pytest.fixture
+def three(site: Site) -> Site:
+    """A frontend and two computes."""
+    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1 cpus=2")
+    return site
+
+
+@pytest.fixture
 def pki(vm_site: Site, authority: Path) -> Path:
     """The authority's folder, and a certificate of the frontend."""
     vm_site.done("set attr Kickstart_PrivateHostname head")

@@ -23,15 +23,6 @@ def two(site: Site) -> Site:
     return site
 
 
-def test_a_distribution_is_added_listed_and_removed(site: Site) -> None:
-    site.done("add distribution testing")
-    assert site.done("list distribution") == "NAME       \nrocks-dist:\ntesting:   \n"
-    assert 'distribution "Testing" already exists' in site.refused("add distribution Testing")
-    assert "is not valid" in site.refused("add distribution ../x")
-    site.done("remove distribution testing")
-    assert "cannot remove" in site.refused("remove distribution rocks-dist")
-
-
 def test_a_boot_action_is_removed_unless_a_host_has_it(two: Site) -> None:
     two.done("add bootaction action=memtest kernel=memtest")
     two.done("set host runaction compute-0-0 memtest")
@@ -226,14 +217,6 @@ def test_old_values_are_listed_and_removed(two: Site) -> None:
     two.done("run reconfigure clear=1")
     assert two.done("run reconfigure showattr=yes") == ""
     assert two.done("report host attr fe attr=colour") == "blue\n"
-
-
-@pytest.fixture
-def computes(site: Site) -> Site:
-    """Two computes."""
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    return site
 
 
 def test_list_host_boot_has_dashes_where_there_is_none(computes: Site) -> None:

@@ -86,15 +86,6 @@ def test_checks_of_all_hooks_precede_the_work_of_the_first(vm_site: Site, tree: 
 
 
 @pytest.fixture
-def three(site: Site) -> Site:
-    """A frontend and two computes."""
-    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1 cpus=2")
-    return site
-
-
-@pytest.fixture
 def full(three: Site) -> Site:
     """compute-0-0 has a row in each table that refers to nodes."""
     three.done("add host alias compute-0-0 c00")

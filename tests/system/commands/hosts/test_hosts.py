@@ -2,18 +2,7 @@
 
 import json
 
-import pytest
-
 from tests.system.commands.conftest import Site
-
-
-@pytest.fixture
-def three(site: Site) -> Site:
-    """A frontend and two computes."""
-    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1 cpus=2")
-    return site
 
 
 def test_list_host_is_the_table_of_the_specification(three: Site) -> None:

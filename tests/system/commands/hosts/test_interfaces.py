@@ -9,12 +9,10 @@ INFINIBAND = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
 
 
 @pytest.fixture
-def two(site: Site) -> Site:
+def two(computes: Site) -> Site:
     """compute-0-0 with one interface on private, and compute-0-1 with none."""
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    site.done("add host interface compute-0-0 eth0 ip=10.1.0.10 subnet=private", f"mac={MAC}")
-    return site
+    computes.done("add host interface compute-0-0 eth0 ip=10.1.0.10 subnet=private", f"mac={MAC}")
+    return computes
 
 
 def test_list_host_interface_is_a_table(two: Site) -> None:

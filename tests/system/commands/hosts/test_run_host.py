@@ -177,11 +177,6 @@ def test_run_host_distinguishes_failures(known: Site) -> None:
     ]
 
 
-def test_run_host_down_alone(known: Site) -> None:
-    ended = known.rocks("run host compute-0-1 true")
-    assert (ended.status, ended.out, ended.err) == (1, "compute-0-1: down\n", "")
-
-
 def test_run_host_kills_at_the_timeout(known: Site) -> None:
     begin = time.monotonic()
     ended = known.rocks("run host head compute-0-0 timeout=1 'echo begun; sleep 600'")
@@ -232,6 +227,7 @@ def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
 def test_run_host_refuses(known: Site) -> None:
     for arguments, message in (
         ([], "must supply a command"),
+        (["compute-0-0"], 'must supply a command: "compute-0-0" is the name of a host'),
         (["head", "tr\0ue"], "is not valid text"),
     ):
         assert message in known.refused("run host", *arguments)

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -242,16 +241,6 @@ def test_the_journal_has_what_the_log_cannot_take(site: Site, journal: Journal) 
     assert fields["ROCKS_ERROR"] == "host" and "cannot reach" in fields["ROCKS_AUDIT_WHY"]
 
 
-def own_environment(cluster_environment: Mapping[str, str]) -> dict[str, str]:
-    """For a `rocks` in a process of its own."""
-    return {
-        **os.environ,
-        **cluster_environment,
-        "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
-        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
-    }
-
-
 def writer_of_fifo(path: Path) -> int:
     """Its writing end, as soon as a program reads from it."""
     deadline = time.monotonic() + patience(SECONDS)
@@ -264,12 +253,12 @@ def writer_of_fifo(path: Path) -> int:
 
 
 def test_a_killed_command_has_an_entry_without_outcome(
-    site: Site, cluster_environment: dict[str, str], tmp_path: Path
+    site: Site, processes: dict[str, str], tmp_path: Path
 ) -> None:
     site.done("add host compute-0-0")
     os.mkfifo(tmp_path / "fifo")
     waiting = f"cat {tmp_path}/fifo"
-    process = start(own_environment(cluster_environment), "iterate", "host", "compute-0-0", waiting)
+    process = start(processes, "iterate", "host", "compute-0-0", waiting)
     writer = writer_of_fifo(tmp_path / "fifo")
     process.kill()
     os.close(writer)
@@ -280,9 +269,8 @@ def test_a_killed_command_has_an_entry_without_outcome(
     assert site.done("check audit").startswith("2 entries, complete")
 
 
-def test_many_commands_at_once_keep_one_chain(site: Site, cluster_environment: dict[str, str]) -> None:
-    environment = own_environment(cluster_environment)
-    outcomes = ends([start(environment, "add", "host", f"compute-0-{n}") for n in range(6)])
+def test_many_commands_at_once_keep_one_chain(site: Site, processes: dict[str, str]) -> None:
+    outcomes = ends([start(processes, "add", "host", f"compute-0-{n}") for n in range(6)])
     assert [status for status, _ in outcomes] == [0] * 6, outcomes
     assert site.done("check audit").startswith("6 entries, complete")
     assert sorted(str(one["command"]) for one in events(site)) == [

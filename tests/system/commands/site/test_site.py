@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,23 +114,18 @@ def test_wrong_answers_enter_nothing(rocks_of_new_machine: CommandLine, answers:
         assert "has version 0" in rocks_of_new_machine("list", "host").err
 
 
-@pytest.mark.parametrize("name", ["absent", "binary"])
-def test_a_file_that_cannot_be_read(rocks_of_new_machine: CommandLine, tmp_path: Path, name: str) -> None:
+def test_what_is_no_file_of_answers(rocks_of_new_machine: CommandLine, tmp_path: Path) -> None:
+    """Nor is it waited for."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
-    assert refused.status == 1 and f"cannot read the answers in {tmp_path / name}" in refused.err
-
-
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_file_is_not_waited_for(
-    rocks_of_new_machine: CommandLine, tmp_path: Path, make: Callable[[Path], None]
-) -> None:
-    make(tmp_path / "answers")
-    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / 'answers'}")
-    assert refused.status == 1 and "it is not a file; give a file of lines NAME = VALUE" in refused.err
-
-
-def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: CommandLine) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    not_a_file = "it is not a file; give a file of lines NAME = VALUE"
+    for name, reason in (
+        *((name, f"cannot read the answers in {tmp_path / name}") for name in ("absent", "binary")),
+        *((name, not_a_file) for name in ("folder", "fifo")),
+    ):
+        refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
+        assert refused.status == 1 and reason in refused.err, refused
     assert "give answers=FILE" in rocks_of_new_machine("create", "site").err
 
 
@@ -277,21 +272,25 @@ def _checked(site: Site, folder: Path) -> dict[str, tuple[str, str]]:
     }  # fmt: skip
 
 
-def test_misplaced_files_are_named(site: Site, tmp_path: Path) -> None:
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    """A folder with a graph of two nodes, and folders for the site's files."""
     for name in ("graphs/default", "nodes", "site-nodes", "site-graphs/default"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "graphs/default/ours.xml").write_text('<graph><edge from="a" to="b"/></graph>')
     for name in ("a", "b"):
         (tmp_path / f"nodes/{name}.xml").write_text("<kickstart/>")
-    (tmp_path / "site-graphs/site.xml").write_text("<graph/>")
-    (tmp_path / "site-nodes/extend-a.XML").write_text("<kickstart/>")
-    (tmp_path / "site-nodes/extend-b.xml").symlink_to("nowhere")
-    (tmp_path / "site-nodes/README").write_text("")
-    os.mkfifo(tmp_path / "site-graphs/default/pipe.xml")
-    (tmp_path / "site-nodes/extend-b~").write_text("")
+    return tmp_path
 
-    found = _checked(site, tmp_path)
 
+def test_misplaced_files_are_named(site: Site, graph: Path) -> None:
+    (graph / "site-graphs/site.xml").write_text("<graph/>")
+    (graph / "site-nodes/extend-a.XML").write_text("<kickstart/>")
+    (graph / "site-nodes/extend-b.xml").symlink_to("nowhere")
+    (graph / "site-nodes/README").write_text("")
+    os.mkfifo(graph / "site-graphs/default/pipe.xml")
+    (graph / "site-nodes/extend-b~").write_text("")
+    found = _checked(site, graph)
     assert set(found) == {"site.xml", "extend-a.XML", "extend-b.xml", "pipe.xml"}
     assert {result for result, _ in found.values()} == {"wrong"}
     assert found["site.xml"][1].endswith("site-graphs/default/site.xml")
@@ -299,18 +298,12 @@ def test_misplaced_files_are_named(site: Site, tmp_path: Path) -> None:
     assert found["pipe.xml"][1] == "it is not read: it is no file, and no link to one"
 
 
-def test_errors_in_files_name_the_line_once(site: Site, tmp_path: Path) -> None:
+def test_errors_in_files_name_the_line_once(site: Site, graph: Path) -> None:
     """An order that contradicts itself is one, too."""
-    for name in ("graphs/default", "nodes", "site-nodes", "site-graphs/default"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "graphs/default/ours.xml").write_text('<graph><edge from="a" to="b"/></graph>')
-    for name in ("a", "b"):
-        (tmp_path / f"nodes/{name}.xml").write_text("<kickstart/>")
-    (tmp_path / "site-nodes/extend-a.xml").write_text("<kickstart>\n<pots/></kickstart>")
-    (tmp_path / "site-graphs/default/site.xml").write_text(
-        '<graph><order head="a" tail="b"/><order head="b" tail="a"/></graph>'
-    )
-    found = _checked(site, tmp_path)
+    (graph / "site-nodes/extend-a.xml").write_text("<kickstart>\n<pots/></kickstart>")
+    order = '<graph><order head="a" tail="b"/><order head="b" tail="a"/></graph>'
+    (graph / "site-graphs/default/site.xml").write_text(order)
+    found = _checked(site, graph)
     assert {result for result, _ in found.values()} == {"wrong"}
     assert found["extend-a.xml"][1].startswith("line 2: ") and "has a cycle" in found["site.xml"][1], found
 

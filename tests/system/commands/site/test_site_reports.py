@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess  # noqa: TID251 - a process with a terminal of its own
 import sys
-import sysconfig
 import termios
 import time
 from pathlib import Path
@@ -184,19 +183,13 @@ def test_bad_parameters_are_refused(vm_site: Site) -> None:
 
 
 def test_a_watch_ends_by_ctrl_c_and_leaves_the_terminal_as_it_was(
-    site: Site, cluster_environment: dict[str, str]
+    site: Site, processes: dict[str, str]
 ) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
-    environment = {
-        **os.environ,
-        **cluster_environment,
-        "ROCKS_LAUNCHER": "rocks",
-        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
-    }
     process = subprocess.Popen(
         [sys.executable, "-E", "-S", str(LAUNCHER), "list", "site", "watch=yes", "interval=1"],
-        env=environment,
+        env=processes,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -1,29 +1,15 @@
 """Virtual clusters: added in one transaction, listed, removed; no physical host answers (specification §5.2, §5.7)."""
 
 import shlex
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import rocks.cli.launch
-from rocks.core.process import Finished, run
 from tests.system.commands.conftest import Site
+from tests.system.commands.vms.vm_records import interfaces
 
 ADD = ("add", "cluster")
 IP = "203.0.113.9"
-
-
-def interfaces(site: Site, host: str) -> list[tuple[Any, ...]]:
-    """(device, MAC, IP, network, VLAN) of a host's interfaces."""
-    site.database.rollback()
-    return site.database.rows(
-        "SELECT i.Device, i.MAC, i.IP, s.name, i.VlanID FROM networks i JOIN nodes n ON n.ID = i.Node"
-        " LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name = %s ORDER BY i.ID",
-        [host],
-    )
 
 
 def machines(site: Site) -> list[tuple[Any, ...]]:
@@ -63,12 +49,14 @@ def test_the_specifications_example(vm_site: Site) -> None:
         ("hosted-vm-0-0-1", "Hosted VM", 1, 1024, 36, 1, "vmc-0-0", None, "install", "install"),
     ]
     assert interfaces(vm_site, "frontend-0-0-0") == [
-        ("eth0", "76:77:6e:80:00:00", "10.1.255.254", "private", 4),
-        ("eth1", "76:77:6e:80:00:01", IP, "public", 0),
+        ("eth0", "76:77:6e:80:00:00", "10.1.255.254", "frontend-0-0-0", "private", 4),
+        ("eth1", "76:77:6e:80:00:01", IP, "frontend-0-0-0", "public", 0),
     ]
-    assert interfaces(vm_site, "hosted-vm-0-1-0") == [("eth0", "76:77:6e:80:00:03", None, None, 4)]
+    assert interfaces(vm_site, "hosted-vm-0-1-0") == [
+        ("eth0", "76:77:6e:80:00:03", None, "hosted-vm-0-1-0", None, 4)
+    ]
     for host in ("head", "vmc-0-0", "vmc-0-1"):
-        assert interfaces(vm_site, host)[-1] == ("vlan4", None, None, "private", 4)
+        assert interfaces(vm_site, host)[-1] == ("vlan4", None, None, None, "private", 4)
     routes = "SELECT n.Name, r.Network, r.Netmask, r.Gateway, r.Subnet FROM node_routes r JOIN nodes n ON n.ID = r.Node"
     assert vm_site.database.rows(routes) == [("frontend-0-0-0", "0.0.0.0", "0.0.0.0", "203.0.113.1", None)]
 
@@ -99,8 +87,8 @@ def test_every_parameter(vm_site: Site) -> None:
         ("vm-blue-1", "Hosted VM", 4, 512, 5, 1, "vmc-0-1"),
         ("vm-blue-2", "Hosted VM", 4, 512, 5, 1, "vmc-0-0"),
     ]
-    assert interfaces(vm_site, "blue")[0][3:] == ("private", 77)
-    assert interfaces(vm_site, "vmc-0-0")[-1] == ("vlan77", None, None, "optical", 77)
+    assert interfaces(vm_site, "blue")[0][4:] == ("private", 77)
+    assert interfaces(vm_site, "vmc-0-0")[-1] == ("vlan77", None, None, None, "optical", 77)
     assert "vlan77" not in [row[0] for row in interfaces(vm_site, "head")]
     assert vm_site.database.rows("SELECT Gateway FROM node_routes") == [("203.0.113.254",)]
     assert "source dev='peth7.77'" in vm_site.done("report host vm config adapted=no blue")
@@ -247,14 +235,9 @@ def test_add_cluster_refuses(vm_site: Site) -> None:
 
 LACKING = [
     (
-        "UPDATE attributes SET Value = 'ff:ff:ff:ff:ff:fc' WHERE Attr = 'vm_mac_base_addr_mask'",
-        "has only 4 of 12 addresses left",
-    ),
-    (
         "DELETE p FROM partitions p JOIN nodes n ON n.ID = p.Node WHERE n.Name = 'vmc-0-1'",
         "could not find a partition on host (vmc-0-1)",
     ),
-    ("DELETE FROM attributes WHERE Attr = 'vm_mac_base_addr'", "no VM MAC base address is defined"),
     ("DELETE FROM subnets WHERE name = 'public'", 'unknown network "public"'),
     ("UPDATE subnets SET netmask = '255.0.255.0' WHERE name = 'private'", 'the network "private"'),
     (
@@ -276,58 +259,3 @@ def test_no_vlan_is_left(vm_site: Site) -> None:
     rows = ", ".join(f"({head}, 'vlan{vlan}', {vlan})" for vlan in range(2, 4095))
     vm_site.change(f"INSERT INTO networks (Node, Device, VlanID) VALUES {rows}")
     assert "could not find a free Vlan ID" in vm_site.refused(*ADD, IP, "1")
-
-
-def test_two_clusters_at_the_same_moment_share_nothing(
-    vm_site: Site, cluster_environment: dict[str, str]
-) -> None:
-    site_packages = next(path for path in sys.path if path.endswith("site-packages"))
-    environment = {**cluster_environment, "ROCKS_SITE_PACKAGES": site_packages, "PATH": "/usr/bin:/bin"}
-    program = [sys.executable, "-E", "-S", str(Path(rocks.cli.launch.__file__))]
-
-    def add(number: int) -> Finished:
-        arguments = [*program, *ADD, f"203.0.113.{20 + number}", "20"]
-        return run(arguments, deadline_seconds=60, environment=environment)
-
-    with ThreadPoolExecutor(4) as pool:
-        ended = list(pool.map(add, range(4)))
-    assert [(finished.exit_status, finished.error_text) for finished in ended] == [(0, "")] * 4
-    vm_site.database.rollback()
-    for column, count in (("MAC", 4 * 22), ("IP", 4 * 2)):
-        rows = vm_site.database.rows(
-            f"SELECT i.{column} FROM networks i JOIN vm_nodes v ON v.Node = i.Node WHERE i.{column} IS NOT NULL"
-        )
-        assert len(rows) == len(set(rows)) == count
-    assert vm_site.database.rows("SELECT COUNT(DISTINCT PhysNode, Slice), COUNT(*) FROM vm_nodes") == [
-        (84, 84)
-    ]
-    assert vm_site.database.rows("SELECT VlanID FROM cluster_vlans ORDER BY 1") == [(2,), (3,), (4,), (5,)]
-    clusters = vm_site.database.rows("SELECT cluster_name, COUNT(*) FROM clusters GROUP BY 1")
-    assert sorted(count for _, count in clusters) == [21] * 4
-
-
-def test_the_same_cluster_twice_at_the_same_moment_is_one(
-    vm_site: Site, cluster_environment: dict[str, str]
-) -> None:
-    site_packages = next(path for path in sys.path if path.endswith("site-packages"))
-    environment = {**cluster_environment, "ROCKS_SITE_PACKAGES": site_packages, "PATH": "/usr/bin:/bin"}
-    arguments = [
-        sys.executable,
-        "-E",
-        "-S",
-        str(Path(rocks.cli.launch.__file__)),
-        *ADD,
-        IP,
-        "3",
-        "fe-name=blue",
-    ]
-
-    def add(_: int) -> Finished:
-        return run(arguments, deadline_seconds=60, environment=environment)
-
-    with ThreadPoolExecutor(2) as pool:
-        good, bad = sorted(pool.map(add, range(2)), key=lambda finished: finished.exit_status)
-    assert (good.exit_status, bad.exit_status) == (0, 1)
-    assert bad.error_text.splitlines()[0].startswith("Error: ")
-    assert "Traceback" not in bad.error_text
-    assert len(machines(vm_site)) == 4

@@ -1,7 +1,6 @@
 """NAS and pool of the disks of virtual machines (img-storage specification §3.2)."""
 
 import json
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from lxml import etree
 from rocks.inventory import machine_locks as vm_locks
 from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
-from tests.system.commands.site.test_attributes import read_by_shell
 
 SET, LIST = ("set", "host", "vm", "nas"), ("list", "host", "vm", "nas")
 DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
@@ -171,22 +169,6 @@ def test_dump_is_the_line_of_the_specification(images: Site) -> None:
     )
 
 
-def test_the_dump_restores_removed_rows(images: Site) -> None:
-    images.done(*SET, "web", "nas=nas-0-1", "zpool=tank")
-    images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
-    images.done(*SET, "db", "nas=nas-0-0", "zpool=x-1.y")
-    before, dumped = locations(images), images.done("dump host vm") + images.done(*DUMP)
-    assert images.rocks("remove host vm web db").status == 0
-    assert locations(images) == []
-    for texts in read_by_shell(dumped):
-        images.done(shlex.join(texts[1:]))
-    assert locations(images) == before
-    assert images.done(*DUMP) == dumped[dumped.index(images.done(*DUMP)) :]
-    for texts in read_by_shell(dumped):
-        images.done(shlex.join(texts[1:]))
-    assert locations(images) == before
-
-
 def test_rows_of_another_program_without_a_pool_are_dumped_too(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     images.change("UPDATE img_nas_server SET zpool_name = ''")
@@ -245,12 +227,6 @@ def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -
     hook.unlink()
     assert images.rocks("remove host vm db").status == 0
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
-
-
-def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -> None:
-    write_hook(tree, "remove/host/vm", "storage", "def run(self, node): raise StateError('not now')\n")
-    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
-    assert images.refused("remove host web") == "not now"
 
 
 def test_rows_follow_a_nas_to_its_new_name_and_prevent_its_removal(images: Site) -> None:

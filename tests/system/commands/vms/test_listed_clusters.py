@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.system.commands.conftest import Site
-from tests.system.commands.vms.test_clusters import ADD, IP, interfaces, machines, use_vlans
+from tests.system.commands.vms.test_clusters import ADD, IP, machines, use_vlans
+from tests.system.commands.vms.vm_records import interfaces
 
 
 @pytest.fixture

@@ -189,12 +189,6 @@ def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(moving: 
     assert lease(moving) == STAYS
 
 
-def test_force_says_nothing_of_the_disk_of_a_guest_that_runs_where_it_was(moving: Site) -> None:
-    answers(moving, host_with("running"), SILENT)
-    ended = moving.rocks(*FORCE)
-    assert ended.status == 0 and "since it left" not in ended.err + ended.out
-
-
 @pytest.mark.parametrize(
     "answer",
     [
