@@ -95,6 +95,14 @@ def three(site: Site) -> Site:
 
 
 @pytest.fixture
+def pair(site: Site) -> Site:
+    """A frontend `fe` and a compute."""
+    site.done("add host fe membership=Frontend rack=0 rank=0")
+    site.done("add host compute-0-0")
+    return site
+
+
+@pytest.fixture
 def pki(vm_site: Site, authority: Path) -> Path:
     """The authority's folder, and a certificate of the frontend."""
     vm_site.done("set attr Kickstart_PrivateHostname head")

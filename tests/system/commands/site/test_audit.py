@@ -19,7 +19,7 @@ from rocks.trust.audit import Event, audited
 from rocks.trust.audit_log import LONGEST_ACTION
 from tests.patience import patience
 from tests.system.commands.conftest import Site
-from tests.system.commands.test_at_once import ends, start
+from tests.system.commands.test_commands_at_once import ends, start
 
 SECONDS = 120.0
 (MIGRATION,) = Path(MIGRATIONS_FOLDER).glob("*_audit.sql")

@@ -21,7 +21,7 @@ from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
 from tests.patience import patience
 from tests.system.commands.conftest import Site
-from tests.system.commands.test_at_once import LAUNCHER
+from tests.system.commands.test_commands_at_once import LAUNCHER
 from tests.system.conftest import record_leases
 from tests.system.fresh_databases import FreshDatabases
 

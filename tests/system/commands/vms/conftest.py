@@ -46,3 +46,11 @@ def images(vm_site: Site) -> Site:
         " WHERE n.Name = 'bare'"
     )
     return vm_site
+
+
+@pytest.fixture
+def clusters(vm_site: Site) -> Site:
+    """The clusters of the specification's sample (§5.10)."""
+    vm_site.done("add host compute-0-0")
+    vm_site.done("add cluster 203.0.113.9 2 fe-name=fe-a cluster-naming=yes")
+    return vm_site
