@@ -1,10 +1,7 @@
 """A command does what it declares, to what was named: anything else is an error, and nothing means all hosts."""
 
 import os
-import select
-import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.core.process offers
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,8 @@ from rocks.commands._framework.declarations import taken_by
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.command_trees import WriteCommand
-from tests.patience import patience
 from tests.system.commands.conftest import Site
+from tests.terminals import on_terminal
 
 TREES = [OUR_TREE]
 COMMANDS = {
@@ -216,61 +213,23 @@ def test_a_command_that_another_calls_does_not_ask(hosts: Site, write_command: W
     assert "no host is named" in hosts.refused("frob")
 
 
-@pytest.mark.parametrize(
-    ("answer", "status"), [("y\n", 0), ("YES\n", 0), ("n\n", 1), ("\n", 1), ("all\n", 1)]
-)
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("YES\n", 0), ("\n", 1), ("all\n", 1)])
 def test_on_a_terminal_a_person_is_asked(
     hosts: Site, cluster_environment: dict[str, str], answer: str, status: int
 ) -> None:
     before = hosts.contents()
-
-    def no_transaction() -> None:
+    launcher = Path(rocks.__file__).parent / "cli" / "launch.py"
+    command = [sys.executable, str(launcher), "set", "host", "attr", "colour", "red"]
+    with on_terminal(command, {**os.environ, **cluster_environment}, columns=200) as terminal:
+        question = terminal.read_until("[y/N] ")
         hosts.database.rollback()
-        assert not hosts.database.rows(
+        others = (
             "SELECT trx_query FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id <> CONNECTION_ID()"
         )
-
-    ended, printed = run_on_terminal(
-        cluster_environment, answer, no_transaction, "set", "host", "attr", "colour", "red"
-    )
-    assert "set host attr: no host is named. Change all 3 (op-0-0, op-0-1, op-0-2)? [y/N]" in printed
+        assert not hosts.database.rows(others), "no transaction is open while it waits"
+        terminal.type(answer)
+        ended, printed = terminal.rest()
+    assert "set host attr: no host is named. Change all 3 (op-0-0, op-0-1, op-0-2)? " in question
     assert ended == status, printed
     assert (hosts.contents() == before) == (status == 1)
     assert ("nothing was changed" in printed) == (status == 1)
-
-
-def run_on_terminal(
-    environment: dict[str, str], answer: str, meanwhile: Callable[[], None], *arguments: str
-) -> tuple[int, str]:
-    """(exit status, what the terminal prints) of a command line, for a person who types `answer`.
-
-    `meanwhile` is called while the command waits.
-    """
-    person, terminal = os.openpty()
-    launcher = Path(rocks.__file__).parent / "cli" / "launch.py"
-    try:
-        with subprocess.Popen(
-            [sys.executable, str(launcher), *arguments],
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            env={**os.environ, **environment},
-        ) as program:
-            printed = read_until(person, "[y/N] ")
-            meanwhile()
-            os.write(person, answer.encode())
-            status = program.wait(timeout=60)
-            os.write(terminal, b"END")
-            return status, printed + read_until(person, "END")
-    finally:
-        os.close(person)
-        os.close(terminal)
-
-
-def read_until(descriptor: int, end: str) -> str:
-    """All that the terminal prints, up to the text, which must come: a program that ends early prints no more."""
-    text = ""
-    while end not in text:
-        assert select.select([descriptor], [], [], patience(60))[0], f"no {end!r}, but: {text}"
-        text += os.read(descriptor, 4096).decode()
-    return text

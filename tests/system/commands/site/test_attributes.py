@@ -131,11 +131,16 @@ def test_nothing_is_added_when_one_member_has_the_attribute(computes: Site) -> N
     )
 
 
-def test_removing_from_one_leaves_the_others(computes: Site) -> None:
-    computes.done("add host attr % a 1")
+def test_changes_of_one_leave_the_others(computes: Site) -> None:
+    computes.done("add host attr compute-0-0 a 1")
+    computes.done("set host attr % a 2")
+    assert stored(computes, "a_old") == [("host", "compute-0-0", "1")]
     computes.done("add attr a 0")
     computes.done("remove host attr compute-0-0 a")
-    assert stored(computes, "a") == [("global", "global", "0"), ("host", "compute-0-1", "1")]
+    assert stored(computes, "a") == [("global", "global", "0"), ("host", "compute-0-1", "2")]
+    computes.done("set attr a_old 1")
+    computes.done("set attr a_old 2")
+    assert stored(computes, "a_old") == [("global", "global", "2")] and stored(computes, "a_old_old") == []
 
 
 def test_unknown_members(computes: Site) -> None:
@@ -147,19 +152,6 @@ def test_unknown_members(computes: Site) -> None:
         for verb in ("add", "set"):
             assert computes.refused(verb, kind, "attr", member, "a", "1").startswith(message)
         assert computes.refused("list", kind, "attr", member).startswith(message)
-
-
-def test_old_values_have_no_old_values(site: Site) -> None:
-    site.done("set attr a_old 1")
-    site.done("set attr a_old 2")
-    assert stored(site, "a_old") == [("global", "global", "2")]
-    assert stored(site, "a_old_old") == []
-
-
-def test_a_previous_value_is_stored_with_the_suffix_old(computes: Site) -> None:
-    computes.done("add host attr compute-0-0 a 1")
-    computes.done("set host attr % a 2")
-    assert stored(computes, "a_old") == [("host", "compute-0-0", "1")]
 
 
 def test_list_attr_has_the_attribute_as_owner(site: Site) -> None:

@@ -28,6 +28,8 @@ def hosts(vm_site: Site) -> Site:
 
 def test_add_in_each_scope_and_list(hosts: Site) -> None:
     hosts.done("add firewall rulename=A50-NTP", *NTP)
+    again = hosts.refused("add firewall rulename=a50-ntp", *NTP)
+    assert again.startswith('firewall rule "a50-ntp" exists; to change it')
     hosts.done("add firewall global rulename=A51", *NTP)
     hosts.done("add firewall global=global rulename=A52", *NTP, "rulesrc=system")
     hosts.done("add firewall os=linux rulename=A50-NTP", *NTP)
@@ -96,13 +98,6 @@ def test_what_is_refused(vm_site: Site) -> None:
         (("rulename=ü", *NTP), "printable ASCII"),
     ]:
         assert message in vm_site.refused("add firewall", *arguments), arguments
-
-
-def test_a_second_rule_of_the_name_is_refused(site: Site) -> None:
-    site.done("add firewall rulename=A1", *NTP)
-    assert site.refused("add firewall rulename=a1", *NTP).startswith(
-        'firewall rule "a1" exists; to change it'
-    )
 
 
 def test_remove(hosts: Site) -> None:

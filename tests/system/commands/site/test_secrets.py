@@ -55,6 +55,7 @@ def test_refusals(vm_site: Site, tmp_path: Path) -> None:
         (("sec_attr", "x"), "the value is empty"),
         (("sec_attr", "a b", f"file={readable}"), "others may read"),
         (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),
+        (("sec_attr", "x", "file=/"), "/ is not a file"),
         (("sec_attr", "x", f"file={tmp_path / 'none'}"), "No such file"),
         (
             ("host", "sec_attr", "vmc-0-0", "vm_fence_command", "x"),
@@ -157,7 +158,3 @@ def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrad
     give(vm_site, "HOST")
     vm_site.done("set host sec_attr vmc-0-0 vm_fence_command")
     assert fenced_by() == ["HOST"]
-
-
-def test_a_folder_is_no_file_with_a_value(site: Site) -> None:
-    assert site.refused("set sec_attr token file=/") == "/ is not a file"

@@ -129,13 +129,9 @@ def test_a_selector_that_ends_like_a_parameter(cluster: Site) -> None:
     ]
 
 
-def test_a_node_beats_an_alias_of_another(cluster: Site) -> None:
-    cluster.change("INSERT INTO aliases (Node, Name) VALUES (1, 'nas-1-0')")
+def test_a_node_beats_an_alias_of_another_and_an_alias_an_interface_name(cluster: Site) -> None:
+    cluster.change("INSERT INTO aliases (Node, Name) VALUES (1, 'nas-1-0'), (1, 'store')")
     assert names(cluster, "nas-1-0") == ["nas-1-0"]
-
-
-def test_an_alias_beats_an_interface_name_of_another(cluster: Site) -> None:
-    cluster.change("INSERT INTO aliases (Node, Name) VALUES (1, 'store')")
     assert names(cluster, "store") == ["head"]
 
 
