@@ -20,26 +20,14 @@ COMMANDS = {
     for path in all_commands(TREES)
     if hasattr(load_package(path, TREES), "Command")
 }
-EXAMPLES = {
-    "host": "vmc-0-0",
-    "frontend": "head",
-    "nas": "vmc-0-0",
-    "ip": "203.0.113.9",
-    "num-computes": "1",
-    "network": "private",
-    "subnet": "private",
-    "appliance": "compute",
-    "os": "linux",
-    "membership": "Hosted VM",
-    "iface": "eth0",
-    "action": "os",
-    "cpus": "2",
-    "rack": "7",
-    "rank": "7",
-    "mtu": "1500",
-    "attr": "colour",
-    "value": "red",
-}
+EXAMPLES = dict(
+    example.split("=")
+    for example in (
+        "host=vmc-0-0 frontend=head nas=vmc-0-0 ip=203.0.113.9 num-computes=1 network=private subnet=private "
+        "appliance=compute os=linux membership=Compute iface=eth0 action=os cpus=2 rack=7 rank=7 mtu=1500 "
+        "attr=colour value=red"
+    ).split()
+)
 """Values with which many of the commands would do something."""
 
 
