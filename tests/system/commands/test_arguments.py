@@ -23,10 +23,17 @@ COMMANDS = {
 EXAMPLES = dict(
     example.split("=")
     for example in (
-        "host=vmc-0-0 frontend=head nas=vmc-0-0 ip=203.0.113.9 num-computes=1 network=private subnet=private "
-        "appliance=compute os=linux membership=Compute iface=eth0 action=os cpus=2 rack=7 rank=7 mtu=1500 "
-        "attr=colour value=red"
-    ).split()
+        *(
+            "host=vmc-0-0",
+            "frontend=head",
+            "nas=vmc-0-0",
+            "ip=203.0.113.9",
+            "num-computes=1",
+            "network=private",
+        ),
+        *("subnet=private", "appliance=compute", "os=linux", "membership=Compute", "iface=eth0", "action=os"),
+        *("cpus=2", "rack=7", "rank=7", "mtu=1500", "attr=colour", "value=red"),
+    )
 )
 """Values with which many of the commands would do something."""
 

@@ -128,20 +128,28 @@ def test_a_host_gets_no_machine_under_a_name_whose_lease_is_held(samples: Site) 
     samples.done(*SET, "web-a", "physnode=vmc-0-0")
 
 
-@pytest.mark.parametrize("host", ["vmc-0-0", None])
+@pytest.mark.parametrize("host", ["vmc-0-1", None])
 def test_a_machine_is_sought_where_its_lease_is(samples: Site, host: str | None) -> None:
-    """Not on the host that `physnode=` names since."""
-    samples.take_lease("web-a", "vmc-0-1", token=3)
-    samples.change(
-        "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.PhysNode = (SELECT ID FROM nodes WHERE Name = %s)"
-        " WHERE n.Name = 'web-a'",
-        [host],
-    )
+    """Not on the one that `physnode=` names since."""
+    samples.take_lease("web-a", "vmc-0-0", token=3)
+    if host is None:
+        samples.change(
+            "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.PhysNode = NULL WHERE n.Name = 'web-a'"
+        )
+    else:
+        samples.rocks(*SET, "web-a", f"physnode={host}")
     error = samples.rocks("remove host vm web-a").err
-    assert "its host vmc-0-1 cannot be asked (this machine has no SSH key in /nowhere/key" in error
-    assert "whether disk images stay on vmc-0-1, which does not answer, is not known" in error
-    assert "vmc-0-0" not in error.partition("an ordinary host")[0]
-    assert samples.database.rows("SELECT Host, Token FROM vm_leases") == [("vmc-0-1", 3)]
+    assert "its host vmc-0-0 cannot be asked (this machine has no SSH key in /nowhere/key" in error
+    assert "whether disk images stay on vmc-0-0, which does not answer, is not known" in error
+    assert "vmc-0-1" not in error.partition("an ordinary host")[0]
+    assert samples.database.rows("SELECT Host, Token FROM vm_leases") == [("vmc-0-0", 3)]
+
+
+def test_a_whole_cluster_may_go_with_machines_that_have_no_host(samples: Site) -> None:
+    samples.change("UPDATE vm_nodes SET PhysNode = NULL WHERE Mem = 1024")
+    assert " physnode=" not in samples.done("dump host vm vm-fe-a-0")
+    assert samples.rocks("remove host vm web-a fe-a vm-fe-a-0").status == 0
+    assert samples.done("list host vm") == ""
 
 
 COPY = "/var/lib/rocks-images/web.vda"
