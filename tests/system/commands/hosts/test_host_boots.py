@@ -87,19 +87,16 @@ def test_actions_of_hosts(computes: Site) -> None:
     )
 
 
-_SET_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["boot", "compute-0-0", "action=reboot"], 'invalid action. action must be "os", "run" or "install"'),
-    (["boot", "compute-0-0", "action="], 'invalid action. action must be "os", "run" or "install"'),
-    (["boot", "compute-0-0", "action=OS"], 'invalid action. action must be "os", "run" or "install"'),
-    (["runaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
-    (["installaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
-    (["installaction", "compute-0-0"], "must supply at least one host"),
-    (["installaction"], "must supply action"),
-)
-
-
 def test_set_refuses(computes: Site) -> None:
-    for arguments, message in _SET_REFUSES:
+    for arguments, message in (
+        (["boot", "compute-0-0", "action=reboot"], 'invalid action. action must be "os", "run" or "install"'),
+        (["boot", "compute-0-0", "action="], 'invalid action. action must be "os", "run" or "install"'),
+        (["boot", "compute-0-0", "action=OS"], 'invalid action. action must be "os", "run" or "install"'),
+        (["runaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
+        (["installaction", "compute-0-0", "fly"], 'action "fly" does not exist'),
+        (["installaction", "compute-0-0"], "must supply at least one host"),
+        (["installaction"], "must supply action"),
+    ):
         assert message in computes.refused("set host", *arguments), arguments
 
 
@@ -115,21 +112,18 @@ def test_bootactions_are_sorted_and_updated(computes: Site) -> None:
     )
 
 
-_ADD_BOOTACTION_REFUSES: tuple[tuple[list[str], str], ...] = (
-    ([], "must supply an action"),
-    (["action=none"], 'action "none" is not valid'),
-    (["action=a'b"], "is not valid"),
-    (["action= a"], "is not valid"),
-    (["action=" + "a" * 65], "1 to 64 characters"),
-    (["action=a", "kernel=" + "k" * 257], "kernel is too long: 257 characters, at most 256"),
-    (["action=a", "ramdisk=" + "k" * 257], "ramdisk is too long"),
-    (["action=a", "args=" + "k" * 1025], "args is too long"),
-    (["action=a", "args=a\tb"], "not a printable character"),
-)
-
-
 def test_add_bootaction_refuses(computes: Site) -> None:
-    for arguments, message in _ADD_BOOTACTION_REFUSES:
+    for arguments, message in (
+        ([], "must supply an action"),
+        (["action=none"], 'action "none" is not valid'),
+        (["action=a'b"], "is not valid"),
+        (["action= a"], "is not valid"),
+        (["action=" + "a" * 65], "1 to 64 characters"),
+        (["action=a", "kernel=" + "k" * 257], "kernel is too long: 257 characters, at most 256"),
+        (["action=a", "ramdisk=" + "k" * 257], "ramdisk is too long"),
+        (["action=a", "args=" + "k" * 1025], "args is too long"),
+        (["action=a", "args=a\tb"], "not a printable character"),
+    ):
         assert message in computes.refused("add bootaction", *arguments), arguments
 
 

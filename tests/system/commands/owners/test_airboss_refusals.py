@@ -134,43 +134,37 @@ def test_the_same_request_many_times_at_once(service: Service) -> None:
     assert found.count(200) == 1 and set(found) == {200, 403}
 
 
-NO_DOCUMENTS = [
-    b"\xff\xfe",
-    b"[" * 20000,
-    b'{"time": ' + b"9" * 20000 + b"}",
-    b'{"service": "head", "service": "head"}',
-    b'{"time": NaN}',
-    b"null",
-    b'{"cluster": "\\ud800"}',
-]
-
-
-SIGNED_BUT_REFUSED = [
-    ({"time": int(time.time()) - 100_000}, "seconds slow"),
-    ({"time": int(time.time()) + 100_000}, "seconds fast"),
-    ({"service": "other"}, "another service"),
-    ({"operation": "reboot"}, "request.operation"),
-    ({"nonce": "1"}, "request.nonce"),
-    ({"time": "now"}, "request.time"),
-    ({"time": 1e300}, "request.time"),
-    ({"more": 1}, "more"),
-    ({"hosts": ["x"] * 257}, "request.hosts"),
-    ({"hosts": [""]}, "name"),
-    ({"hosts": "vm-one-0"}, "request.hosts"),
-    ({"cluster": "x" * 300}, "name"),
-    ({"operation": "power", "action": "on"}, "request.hosts"),
-    ({"operation": "power", "hosts": ["vm-one-0"], "action": "on; reboot"}, "request.action"),
-    ({"operation": "console", "hosts": ["vm-one-0", "vm-one-1"]}, "request.hosts"),
-    ({"operation": "console", "hosts": ["vm-one-0"]}, "does not run"),
-]
-
-
 def test_signed_but_refused(service: Service) -> None:
-    for fields, reason in SIGNED_BUT_REFUSED:
+    for fields, reason in [
+        ({"time": int(time.time()) - 100_000}, "seconds slow"),
+        ({"time": int(time.time()) + 100_000}, "seconds fast"),
+        ({"service": "other"}, "another service"),
+        ({"operation": "reboot"}, "request.operation"),
+        ({"nonce": "1"}, "request.nonce"),
+        ({"time": "now"}, "request.time"),
+        ({"time": 1e300}, "request.time"),
+        ({"more": 1}, "more"),
+        ({"hosts": ["x"] * 257}, "request.hosts"),
+        ({"hosts": [""]}, "name"),
+        ({"hosts": "vm-one-0"}, "request.hosts"),
+        ({"cluster": "x" * 300}, "name"),
+        ({"operation": "power", "action": "on"}, "request.hosts"),
+        ({"operation": "power", "hosts": ["vm-one-0"], "action": "on; reboot"}, "request.action"),
+        ({"operation": "console", "hosts": ["vm-one-0", "vm-one-1"]}, "request.hosts"),
+        ({"operation": "console", "hosts": ["vm-one-0"]}, "does not run"),
+    ]:
         status, text = service.post(service.signed(service.document(**fields)))
         assert status in (400, 403, 409) and reason in json.loads(text)["error"], text
         assert service.outcomes[-1].startswith("refused: ")
-    for data in NO_DOCUMENTS:
+    for data in [
+        b"\xff\xfe",
+        b"[" * 20000,
+        b'{"time": ' + b"9" * 20000 + b"}",
+        b'{"service": "head", "service": "head"}',
+        b'{"time": NaN}',
+        b"null",
+        b'{"cluster": "\\ud800"}',
+    ]:
         status, text = service.post(service.signed(data))
         assert status == 400 and "not valid" in text
 

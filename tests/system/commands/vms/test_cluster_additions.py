@@ -189,47 +189,44 @@ def test_a_host_whose_vlans_are_its_own_takes_a_whole_cluster_or_nothing(vm_site
     vm_site.done(*ADD, "203.0.113.11", "1", "container-hosts=vmc-0-0 vmc-0-1", "fe-container=vmc-0-0")
 
 
-ADD_CLUSTER_REFUSES = [
-    ((), "must supply an IP address for the frontend"),
-    (("num-computes=2",), "must supply an IP address for the frontend"),
-    ((IP,), "must supply the number of compute nodes"),
-    ((f"ip={IP}",), "must supply the number of compute nodes"),
-    ((IP, "two"), 'num-computes must be an integer from 0 to 4000, not "two"'),
-    ((IP, "4001"), "num-computes must be an integer"),
-    (("203.0.113.256", "2"), "The ip address 203.0.113.256 is invalid"),
-    (("192.0.2.1", "2"), 'The ip address 192.0.2.1 is not in the network "public"'),
-    (("203.0.113.2", "2"), "The ip address 203.0.113.2 is in use"),
-    (("203.0.113.3", "2"), "The ip address 203.0.113.3 is in use"),
-    ((IP, "2", "cluster-naming=yes"), "you must select a fe-name when using cluster-naming"),
-    ((IP, "2", "fe-name=OLD"), "nodename (OLD) is already in the databaase"),
-    ((IP, "2", "fe-name=frontend"), "can not be equal to an appliance name"),
-    ((IP, "2", "fe-name=a b"), "is not valid"),
-    ((IP, "2", f"fe-name={'a' * 63}", "cluster-naming=yes"), "1 to 63 characters"),
-    ((IP, "9", "fe-name=new", "cluster-naming=yes"), "nodename (vm-new-7) is already in the databaase"),
-    ((IP, "2", "vlan=2"), "Vlan ID (2) is in use"),
-    ((IP, "2", "vlan=5"), "Vlan ID (5) is in use"),
-    ((IP, "2", "vlan=6"), "Vlan ID (6) is in use"),
-    ((IP, "2", "vlan=0"), "Vlan ID (0) must be an integer from 1 to 4094"),
-    ((IP, "2", "vlan=4095"), "Vlan ID (4095) must be an integer"),
-    ((IP, "2", "subnet=absent"), 'unknown network "absent"'),
-    ((IP, "2", "subnet=pirvate"), 'unknown network "pirvate"; did you mean private? rocks list network'),
-    ((IP, "2", "gateway=here"), "The ip address here is invalid"),
-    ((IP, "2", f"gateway={IP}"), f"The ip address {IP} is the gateway of the frontend"),
-    ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),
-    ((IP, "2", "container-hosts=no%"), '"no%" matches no host; see rocks list host'),
-    ((IP, "2", "container-hosts=old"), "host old is a virtual machine and cannot run others"),
-    ((IP, "2", "fe-container=nobody"), 'cannot resolve host "nobody"'),
-    ((IP, "2", "fe-container=vmc%"), "must supply only one host, not 2"),
-    ((IP, "2", "fe-container=old"), "host old is a virtual machine and cannot run others"),
-]
-
-
 def test_add_cluster_refuses(vm_site: Site) -> None:
     vm_site.done(*ADD, "203.0.113.3", "0", "fe-name=old")
     vm_site.done("add host vm-new-7 membership=compute rack=0 rank=0")
     vm_site.done("add host interface head vlan5")
     vm_site.done("add host vm vmc-0-0 'hosted vm' vlan=6")
-    for arguments, message in ADD_CLUSTER_REFUSES:
+    for arguments, message in [
+        ((), "must supply an IP address for the frontend"),
+        (("num-computes=2",), "must supply an IP address for the frontend"),
+        ((IP,), "must supply the number of compute nodes"),
+        ((f"ip={IP}",), "must supply the number of compute nodes"),
+        ((IP, "two"), 'num-computes must be an integer from 0 to 4000, not "two"'),
+        ((IP, "4001"), "num-computes must be an integer"),
+        (("203.0.113.256", "2"), "The ip address 203.0.113.256 is invalid"),
+        (("192.0.2.1", "2"), 'The ip address 192.0.2.1 is not in the network "public"'),
+        (("203.0.113.2", "2"), "The ip address 203.0.113.2 is in use"),
+        (("203.0.113.3", "2"), "The ip address 203.0.113.3 is in use"),
+        ((IP, "2", "cluster-naming=yes"), "you must select a fe-name when using cluster-naming"),
+        ((IP, "2", "fe-name=OLD"), "nodename (OLD) is already in the databaase"),
+        ((IP, "2", "fe-name=frontend"), "can not be equal to an appliance name"),
+        ((IP, "2", "fe-name=a b"), "is not valid"),
+        ((IP, "2", f"fe-name={'a' * 63}", "cluster-naming=yes"), "1 to 63 characters"),
+        ((IP, "9", "fe-name=new", "cluster-naming=yes"), "nodename (vm-new-7) is already in the databaase"),
+        ((IP, "2", "vlan=2"), "Vlan ID (2) is in use"),
+        ((IP, "2", "vlan=5"), "Vlan ID (5) is in use"),
+        ((IP, "2", "vlan=6"), "Vlan ID (6) is in use"),
+        ((IP, "2", "vlan=0"), "Vlan ID (0) must be an integer from 1 to 4094"),
+        ((IP, "2", "vlan=4095"), "Vlan ID (4095) must be an integer"),
+        ((IP, "2", "subnet=absent"), 'unknown network "absent"'),
+        ((IP, "2", "subnet=pirvate"), 'unknown network "pirvate"; did you mean private? rocks list network'),
+        ((IP, "2", "gateway=here"), "The ip address here is invalid"),
+        ((IP, "2", f"gateway={IP}"), f"The ip address {IP} is the gateway of the frontend"),
+        ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),
+        ((IP, "2", "container-hosts=no%"), '"no%" matches no host; see rocks list host'),
+        ((IP, "2", "container-hosts=old"), "host old is a virtual machine and cannot run others"),
+        ((IP, "2", "fe-container=nobody"), 'cannot resolve host "nobody"'),
+        ((IP, "2", "fe-container=vmc%"), "must supply only one host, not 2"),
+        ((IP, "2", "fe-container=old"), "host old is a virtual machine and cannot run others"),
+    ]:
         assert message in vm_site.refused(*ADD, *arguments), arguments
 
 

@@ -113,15 +113,12 @@ def test_an_import_is_sent_to_the_configured_address(images: Site) -> None:
         open_transfer(images.database, "nas-0-0")
 
 
-REPORT_REFUSES = [
-    (("nas-0-0", "network=a b"), 'dnszone "a b" is not valid'),
-    (("nas-0-0", "pool=a/b"), 'zpool "a/b" is not valid'),
-    (("nas-0-0", "workers=0"), 'workers "0" must be an integer from 1'),
-]
-
-
 def test_report_host_imgstorage_refuses(images: Site) -> None:
-    for texts, message in REPORT_REFUSES:
+    for texts, message in [
+        (("nas-0-0", "network=a b"), 'dnszone "a b" is not valid'),
+        (("nas-0-0", "pool=a/b"), 'zpool "a/b" is not valid'),
+        (("nas-0-0", "workers=0"), 'workers "0" must be an integer from 1'),
+    ]:
         assert message in images.refused(*REPORT, *texts), texts
     images.set_as_before("imgstorage-workers", "all", "nas-0-1")
     assert "the attributes of host nas-0-1 are not valid" in images.refused(*REPORT, "nas-0-0", "nas-0-1")

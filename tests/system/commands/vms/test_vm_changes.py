@@ -147,20 +147,17 @@ def test_the_cd(samples: Site) -> None:
     assert machine(samples, "web-a")[11] == ""
 
 
-SET_HOST_VM_CDROM_REFUSES = [
-    ((), "must supply only one host"),
-    (("web-a",), "must supply only one host"),
-    (("cdrom=/x.iso",), "must supply only one host"),
-    (("web-a", "cdrom="), "must supply only one host"),
-    (("web-a", "x.iso"), "You must use an absolute path for the ISO"),
-    (("web-a", "/a/../b"), "You must use an absolute path for the ISO"),
-    (("web-a", "/"), "You must use an absolute path for the ISO"),
-    (("web-a", "/a\nb"), "\\n is not a printable character"),
-    (("web-a", "/" + "a" * 512), "too long"),
-    (("head", "/x.iso"), "host head is not a virtual host"),
-]
-
-
 def test_set_host_vm_cdrom_refuses(samples: Site) -> None:
-    for arguments, message in SET_HOST_VM_CDROM_REFUSES:
+    for arguments, message in [
+        ((), "must supply only one host"),
+        (("web-a",), "must supply only one host"),
+        (("cdrom=/x.iso",), "must supply only one host"),
+        (("web-a", "cdrom="), "must supply only one host"),
+        (("web-a", "x.iso"), "You must use an absolute path for the ISO"),
+        (("web-a", "/a/../b"), "You must use an absolute path for the ISO"),
+        (("web-a", "/"), "You must use an absolute path for the ISO"),
+        (("web-a", "/a\nb"), "\\n is not a printable character"),
+        (("web-a", "/" + "a" * 512), "too long"),
+        (("head", "/x.iso"), "host head is not a virtual host"),
+    ]:
         assert message in samples.refused(*SET, "cdrom", *arguments), arguments

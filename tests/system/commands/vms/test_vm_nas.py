@@ -75,28 +75,25 @@ def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
     )
 
 
-SET_REFUSES = [
-    (("web",), "nas= is missing: give nas=HOST, or nas=none"),
-    (("web", "nas-0-0"), "nas= is missing"),
-    (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
-    (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
-    (("web", "nas=%", "zpool=tank"), "must supply only one host"),
-    (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
-    (("web", "nas=web", "zpool=tank"), "host web cannot be the NAS of its own disk"),
-    (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
-    (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
-    (("web", "nas=none", "zpool=a;b"), 'zpool "a;b" is not valid'),
-    (("web", "nas=nas-0-0", "zpool=tank", "index=2"), "host web has no disk number 2"),
-    (("web", "db", "nas=nas-0-0", "zpool=tank", "index=1"), "host db has no disk number 1"),
-    (("bare", "nas=nas-0-0", "zpool=tank"), "host bare has no disk number 0"),
-    (("web", "vmc-0-0", "nas=nas-0-0", "zpool=tank"), "host vmc-0-0 is not a virtual host"),
-    (("nas-0-1", "nas=nas-0-0", "zpool=tank"), "host nas-0-1 is not a virtual host"),
-]
-
-
 def test_set_host_vm_nas_refuses(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
-    for texts, message in SET_REFUSES:
+    for texts, message in [
+        (("web",), "nas= is missing: give nas=HOST, or nas=none"),
+        (("web", "nas-0-0"), "nas= is missing"),
+        (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
+        (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
+        (("web", "nas=%", "zpool=tank"), "must supply only one host"),
+        (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
+        (("web", "nas=web", "zpool=tank"), "host web cannot be the NAS of its own disk"),
+        (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
+        (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
+        (("web", "nas=none", "zpool=a;b"), 'zpool "a;b" is not valid'),
+        (("web", "nas=nas-0-0", "zpool=tank", "index=2"), "host web has no disk number 2"),
+        (("web", "db", "nas=nas-0-0", "zpool=tank", "index=1"), "host db has no disk number 1"),
+        (("bare", "nas=nas-0-0", "zpool=tank"), "host bare has no disk number 0"),
+        (("web", "vmc-0-0", "nas=nas-0-0", "zpool=tank"), "host vmc-0-0 is not a virtual host"),
+        (("nas-0-1", "nas=nas-0-0", "zpool=tank"), "host nas-0-1 is not a virtual host"),
+    ]:
         assert message in images.refused(*SET, *texts), texts
 
 
