@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lab import sshd
 from rocks.commands._framework.base import Command
 from rocks.fleet import keys
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Site
-from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, confirmed
+from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, Sshd, confirmed
 
 
-def test_sync_host_sharedkey_prints_the_fingerprint_once(
-    reached: Site, server: tuple[sshd.SshServer, Path]
-) -> None:
+def test_sync_host_sharedkey_prints_the_fingerprint_once(reached: Site, server: Sshd) -> None:
     key = parse_host_key(server[0].host_key)
     assert reached.done("sync host sharedkey compute-0-0", confirmed(server)) == (
         f"compute-0-0: host key recorded: ssh-ed25519 {key.fingerprint}\n"
@@ -71,9 +68,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
-    reached: Site,
-    settings: FleetSettings,
-    server: tuple[sshd.SshServer, Path],
+    reached: Site, settings: FleetSettings, server: Sshd
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
     reached.patch.setattr(
@@ -104,10 +99,7 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
     ("answer", "is_yes"), [("yes\n", True), ("y\n", False), ("no\n", False), ("\n", False), ("", False)]
 )
 def test_a_person_confirms_the_key_at_the_terminal(
-    reached: Site,
-    server: tuple[sshd.SshServer, Path],
-    answer: str,
-    is_yes: bool,
+    reached: Site, server: Sshd, answer: str, is_yes: bool
 ) -> None:
     """The fingerprint is shown first; only the whole word counts."""
     reached.patch.setattr(Command, "asks", True)
@@ -119,7 +111,7 @@ def test_a_person_confirms_the_key_at_the_terminal(
     assert ("host key recorded" in ended.out) is is_yes
 
 
-def test_a_fingerprint_is_that_of_one_host(reached: Site, server: tuple[sshd.SshServer, Path]) -> None:
+def test_a_fingerprint_is_that_of_one_host(reached: Site, server: Sshd) -> None:
     assert "of one host, not of 2" in reached.refused("sync host sharedkey compute", confirmed(server))
     assert "must be one that ssh-keygen -l prints" in reached.refused(
         "sync host sharedkey compute-0-0 fingerprint=aa:bb"
@@ -127,7 +119,7 @@ def test_a_fingerprint_is_that_of_one_host(reached: Site, server: tuple[sshd.Ssh
 
 
 def test_sync_host_sharedkey_rejects_another_key_without_replace(
-    reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]
+    reached: Site, settings: FleetSettings, server: Sshd
 ) -> None:
     host = HostAddress("compute-0-0", "127.0.0.1")
     record_host_keys(settings.known_hosts_file, host, (ANY_KEY,))
