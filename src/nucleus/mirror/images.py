@@ -142,12 +142,6 @@ def find_upload(session: Session, identifier: str, user_id: int) -> Upload | Non
     return Upload(*row) if row else None
 
 
-def set_size(session: Session, upload: Upload, size_bytes: int) -> None:
-    """Replace the size that was announced, by a client that could not know it exactly."""
-    session.update("upload", {"size_bytes": size_bytes}, id=upload.id)
-    session.update("image", {"size_bytes": size_bytes}, id=upload.image_id)
-
-
 def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:
     """Record what the image is; its upload ends with it."""
     session.update("image", {"size_bytes": size_bytes, "sha256": sha256, "md5": md5}, id=image_id)
