@@ -131,7 +131,9 @@ async def upload_image(
     expected = _expected(md5, content_digest)
     length = call.request.headers.get("content-length", "")
     if not length.isdigit():
-        raise invalid("how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)")
+        raise invalid(
+            "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
+        )
 
     async def receive() -> Response:
         begun: list[tuple[Upload, Receiver]] = []

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.clusters import bump_generation
-from nucleus.mirror.columns import columns_of, new_ulid, placeholders, same_name, visible
+from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
@@ -81,13 +81,12 @@ def _visible(scope: Scope) -> tuple[str, list[Any]]:
     return f"(i.project_id IS NULL OR {condition})", values
 
 
-def list_images(session: Session, scope: Scope, states: tuple[str, ...] = ("ready",)) -> list[Image]:
+def list_images(session: Session, scope: Scope) -> list[Image]:
     """Images that the asker may use: the public ones, then those of projects, by name."""
     condition, values = _visible(scope)
     rows = session.rows(
-        f"{_IMAGE} WHERE i.state IN ({placeholders(states)}) AND {condition}"
-        " ORDER BY p.name IS NOT NULL, p.name, i.name",
-        [*states, *values],
+        f"{_IMAGE} WHERE i.state = 'ready' AND {condition} ORDER BY p.name IS NOT NULL, p.name, i.name",
+        values,
     )
     return [Image(*row) for row in rows]
 
