@@ -247,7 +247,9 @@ def test_an_upload_above_the_quota_is_refused_with_its_first_byte(
             while sent < 99 * block and not (
                 reads_at_once and select.select([connection.sock], [], [], 0.05)[0]
             ):
-                connection.send(b"%x\r\n%s\r\n" % (block, bytes(block)) if length is chunked else bytes(block))
+                connection.send(
+                    b"%x\r\n%s\r\n" % (block, bytes(block)) if length is chunked else bytes(block)
+                )
                 sent += block
             answer = connection.getresponse()
             assert (answer.status, json.loads(answer.read())["code"]) == expected
