@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
+from nucleus.configuration import STALE_INTERVALS
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.hosts import LISTED, record_hosts
@@ -42,9 +43,6 @@ _KINDS = {
 }
 
 
-_STALE_INTERVALS = 3
-
-
 def interval_seconds(source: Source, settings: PollSettings) -> float:
     """How often a command is run that does not fail."""
     is_slow = source.is_topology or source is commands.LIBRARY
@@ -53,7 +51,7 @@ def interval_seconds(source: Source, settings: PollSettings) -> float:
 
 def late_seconds(source: Source, settings: PollSettings) -> float:
     """The age from which its last answer is stale."""
-    return _STALE_INTERVALS * interval_seconds(source, settings)
+    return STALE_INTERVALS * interval_seconds(source, settings)
 
 
 class Read(NamedTuple):

@@ -54,15 +54,6 @@ def test_a_name_is_found_in_any_case_and_only_so(service: Client, pool: Pool) ->
         assert service.ask("ann", "PUT", f"{attach}{name}", headers=MODERN).status_code == status, name
 
 
-def test_owners_see_of_an_operators_file_in_a_drive_the_name(service: Client, pool: Pool) -> None:
-    sql(
-        pool,
-        "UPDATE node SET iso = '/export/iso/rescue.iso', iso_active = 'public/a.iso' WHERE kind = 'frontend'",
-    )
-    found = service.get("ann", "/v1/cluster/vc2/frontend").json()
-    assert (found["iso"], found["iso_active"]) == ("rescue.iso", "public/a.iso")
-
-
 def test_an_etag_holds_until_something_changes(service: Client, pool: Pool) -> None:
     for path in ("/v1/cluster", "/v1/cluster/vc2", "/v1/cluster/vc2/frontend", "/v1/user", "/v1/computeset"):
         first = service.get("ann", path)
@@ -141,9 +132,11 @@ def test_a_query_that_means_nothing_changes_no_answer(
     assert answers[0] == answers[1]
     headers = answers[0][1]
     assert isinstance(headers, dict)
+    unchanged = 304 if "etag" in headers else answers[0][0]
+    some = [ask(asked, **{"If-None-Match": "*"}) for asked in (path, f"{path}?x")]
+    assert [one[0] for one in some] == [unchanged] * 2, "what is not there is not unchanged"
     if "etag" in headers:
-        again = [ask(path, **{"If-None-Match": headers["etag"]}), ask(f"{path}?x", **{"If-None-Match": "*"})]
-        assert [one[0] for one in again] == [304, 304]
+        assert ask(path, **{"If-None-Match": headers["etag"]})[0] == 304
     refused = sql(pool, "SELECT actor, action, target, outcome, request_id FROM audit ORDER BY seq")
     assert refused[: len(refused) // 2] == refused[len(refused) // 2 :]
     assert bool(refused) == (answers[0][0] == 404)
@@ -281,14 +274,6 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
     assert answer.status_code == 405 and answer.headers["Allow"] == "GET, POST"
     assert service.ask("ann", "POST", "/v1/cluster/").status_code == 405
     assert service.get("ann", "/v1/nothing").status_code == 404
-
-
-def test_what_is_not_there_is_not_unchanged(service: Client) -> None:
-    some = {"If-None-Match": "*"}
-    assert service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-0", headers=some).status_code == 304
-    assert service.get("ann", "/v1/cluster/vc2", headers=some).status_code == 304
-    assert service.get("ann", "/v1/cluster/vc2/compute/none", headers=some).status_code == 404
-    assert service.get("ann", "/v1/cluster/vc3", headers=some).status_code == 404
 
 
 def test_pages_for_people_and_machines(service: Client) -> None:
