@@ -341,7 +341,7 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create_site(hosts: Sequence[str]) -> Path:
+def create_site(hosts: Sequence[str]) -> Path:
     folder = create_folder()
     values = {
         "folder": folder, "port": _PORT, "database_port": _PORT + 1,
@@ -362,7 +362,7 @@ def _create_site(hosts: Sequence[str]) -> Path:
 @contextmanager
 def slurm_site(mysql_socket: str, hosts: Sequence[str] = HOSTS) -> Iterator[SlurmSite]:
     """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
-    folder = _create_site(hosts)
+    folder = create_site(hosts)
     with namespaces(folder) as init:
         site = SlurmSite(folder, init, mysql_socket, hosts)
         site.start_database()
