@@ -308,8 +308,11 @@ def test_a_set_whose_job_slurm_ends_has_the_reason(
 def test_sets_run_and_end_while_the_accounting_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
     slurm.signal("slurmdbd", "KILL")
     try:
-        number = rounds.start(0, 2)
+        number = rounds.start(0, 2, minutes=180)
         one = rounds.until(number, "running")
+        rounds.hands.ahead_seconds += 3600
+        rounds.turn()
+        assert rounds.look(number).state == "running", "after an hour, too"
         rounds.end(number)
         rounds.until(number, "cancelled", "user")
     finally:
