@@ -1,4 +1,4 @@
-"""The files of the profiles, as they are, under systemd: a job runs, and a slurmctld that is killed is started again."""
+"""The files of the profiles, as they are, under systemd: a job runs, and a killed slurmctld is started again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
