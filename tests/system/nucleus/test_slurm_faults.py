@@ -112,6 +112,7 @@ def test_a_set_waits_while_a_host_refuses_its_job(rounds: Rounds, slurm: SlurmSi
         assert rounds.look(number).name == one.name
         rounds.end(number)
         rounds.until(number, "cancelled", "user")
+    _is_charged(rounds, slurm, number)
 
 
 def test_what_operators_do_to_the_job_and_the_hosts_of_a_set(
@@ -156,6 +157,7 @@ def test_what_operators_do_to_the_job_and_the_hosts_of_a_set(
     for each in (number, second):
         rounds.end(each)
         rounds.until(each, "cancelled", "user")
+        _is_charged(rounds, slurm, each)
     assert rounds.nodes_on() == []
 
 
