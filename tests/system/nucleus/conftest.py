@@ -159,16 +159,22 @@ def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
 
 
 @pytest.fixture
+def guard(pool: Pool) -> Iterator[Guard]:
+    """The lease of the driver of computesets."""
+    taken = Guard(pool.settings, "computesets")
+    assert taken.take()
+    yield taken
+    taken.release()
+
+
+@pytest.fixture
 def rounds(
-    pool: Pool, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, guard: Guard, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Rounds]:
     """The driver, with the programs of the test's Slurm; no job is left."""
     from tests.system.nucleus.slurm_rounds import Rounds  # which imports this module
 
     monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
-    guard = Guard(pool.settings, "computesets")
-    assert guard.take()
     batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
     yield Rounds(pool, guard, batch, cluster_number)
-    guard.release()
     slurm.clear()
