@@ -23,7 +23,7 @@ from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from nucleus.backends.rocks import Rocks, Rows, Source
     from nucleus.configuration import Configuration, PollSettings
@@ -64,9 +64,19 @@ class Read(NamedTuple):
 
 
 class Poller:
-    """The poller of a process. `poll` once, or `run` until it is stopped; it changes nothing without the lease."""
+    """The poller of a process. `poll` once, or `run` until it is stopped; it changes nothing without the lease.
 
-    def __init__(self, configuration: Configuration, rocks: Rocks, guard: Guard) -> None:
+    `store_texts` writes what the interface answers, after each poll and with its lease.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        rocks: Rocks,
+        guard: Guard,
+        store_texts: Callable[[Guard], None] = lambda _: None,
+    ) -> None:
+        self._store_texts = store_texts
         self._settings = configuration.poll
         self._site = configuration.site
         self._rocks = rocks
@@ -128,6 +138,7 @@ class Poller:
             append_events(session, events)
         self._known = after
         self._note(reads, changes)
+        self._store_texts(self._guard)
         return changes
 
     def _load(self, session: Session, is_topology: bool) -> Known:

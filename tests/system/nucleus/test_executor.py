@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,23 @@ def test_a_request_that_is_none_is_answered(service: ExecutorService, tmp_path: 
 def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="systemctl status"):
         SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{", b'{"status": 0, "err": ""}\n', b'{"status": 0, "bytes": 3, "err": ""}\n[]']
+)
+def test_an_answer_that_is_cut_off_is_none(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as threads:
+        listener.bind(str(tmp_path / "cut.sock"))
+        listener.listen()
+        asked = threads.submit(
+            SocketExecutor(str(tmp_path / "cut.sock")).run, ["list", "image", "json=yes"], 60
+        )
+        with listener.accept()[0] as connection:
+            connection.recv(1000)
+            connection.sendall(answer)
+        with pytest.raises(HostError, match="ended in the middle of its answer"):
+            asked.result(60)
 
 
 def test_a_console_is_relayed(service: ExecutorService, tmp_path: Path) -> None:

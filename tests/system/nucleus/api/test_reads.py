@@ -3,24 +3,21 @@
 import dataclasses
 import json
 import re
-import threading
 from datetime import timedelta
 
 import pytest
 
-from nucleus.api.cached_clusters import CachedClusters
+from nucleus.api.cached_clusters import CachedClusters, store_texts
 from nucleus.api.reference import description
 from nucleus.api.representations import Freshness
 from nucleus.configuration import Configuration, PollSettings
 from nucleus.mirror import clusters
-from nucleus.mirror.events import NEWS
 from nucleus.mirror.observations import database_now
-from nucleus.mirror.pool import Pool, Session
+from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
-from tests.waiting import wait_until
 
 
 def test_clusters_are_those_of_the_caller_s_projects(service: Client) -> None:
@@ -146,32 +143,34 @@ def test_a_query_that_means_nothing_changes_no_answer(
     assert len(counted) == 1 and "none" not in counted
 
 
-def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) -> None:
-    cached, stop = CachedClusters(), threading.Event()
-    thread = threading.Thread(target=cached.prepare, args=(pool, stop))
-    thread.start()
-    try:
-        for description in ("", "changed"):
-            sql(pool, "UPDATE cluster SET generation = generation + 1, description = %s", (description,))
-            NEWS.give()
-            with pool.reading() as session:
-                asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
-            wait_until(lambda asked=asked: len(cached.ready(one for one, _ in asked)) == 2)  # type: ignore[misc]
-            found = [json.loads(text) for text in cached.texts(_NoSession(), SYSTEM, asked)]
-            assert [(one["name"], one["description"], one["stale"]) for one in found] == [
-                (name, description, True) for name in ("vc2", "vc3")
-            ]
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
+def test_texts_are_stored_before_they_are_asked_for(service: Client, pool: Pool) -> None:
+    guard = Guard(pool.settings, "poller")
+    assert guard.take()
 
+    def names() -> list[str]:
+        """Of the computes of vc2, for a service that has just started."""
+        with pool.reading() as session:
+            asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
+            first = json.loads(CachedClusters().texts(session, SYSTEM, asked)[0])
+        return [compute["name"] for compute in first["computes"]]
 
-class _NoSession(Session):
-    """Of one who may ask the database nothing."""
-
-    def __init__(self) -> None:
-        pass
+    before = names()
+    store_texts(guard)
+    sql(pool, "UPDATE node SET name = CONCAT('new-', name)")
+    assert names() == before, "it is the stored text"
+    stored = sql(pool, "SELECT * FROM cluster_text ORDER BY cluster_id")
+    sql(pool, "UPDATE cluster SET generation = generation + 1 WHERE name = 'vc2'")
+    assert names() == [f"new-{name}" for name in before], "that of an older generation is none"
+    store_texts(guard)
+    again = sql(pool, "SELECT * FROM cluster_text ORDER BY cluster_id")
+    assert (again[0] != stored[0], again[1:]) == (True, stored[1:]), "only what has changed is written"
+    sql(pool, "UPDATE node SET name = CONCAT('newer-', name)")
+    sql(pool, "UPDATE cluster_text SET written_by = 'others'")
+    assert names() == [f"newer-new-{name}" for name in before], "nor is that of other sources"
+    sql(pool, "UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) WHERE name = 'vc2'")
+    store_texts(guard)
+    guard.release()
+    assert sql(pool, "SELECT cluster_id FROM cluster_text") == [again[1][:1]]
 
 
 def test_pages_have_every_entry_once(service: Client, pool: Pool) -> None:
