@@ -23,6 +23,8 @@ class PlayedRocks(Simulator):
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """See `Executor`."""
         key = tuple(arguments)
+        if key[0] == "pragma":  # there are no clusters of reservations
+            return Answer(0, "", "")
         if key[0] in ("start", "stop") and not key[3].startswith("vm-"):
             time.sleep(_FRONTEND_SECONDS)
         if key[0] != "list" or len(key) > _LONGEST_LIST:
