@@ -1,4 +1,4 @@
-"""R33, inside the machine: how soon after the begin of a reservation its cluster is booted, with the hooks on all hosts.
+"""R33, inside the machine: how soon after the begin of a reservation its cluster boots, with the hooks on all hosts.
 
 `python -m bench.computesets.begins FOLDER` prints the row as JSON. The programs are those of `starts`.
 """
@@ -49,8 +49,8 @@ def _take(owner: Owner) -> float:
     begin = datetime.now(UTC).replace(microsecond=0) + _AHEAD
     interval = _reserve(owner, begin)
     at_begin = time.monotonic() + (begin - datetime.now(UTC)).total_seconds()
-    took = soon(lambda: _is_booting(owner, interval)) - at_begin
-    return took  # the played rocks has no cluster of it, so it ends by itself
+    # the played rocks has no cluster of it, so it ends by itself
+    return soon(lambda: _is_booting(owner, interval)) - at_begin
 
 
 def _measure(owner: Owner) -> list[Row]:

@@ -139,4 +139,4 @@ def test_a_fresh_disk_waits_for_the_removal_of_its_volume(
     assert f"volume {NAS}:going" in storage.refused("reinstall", "host", "vm", name)
     storage.cluster.database.unlock(f"volume {NAS}:going")
     assert read(storage, f"{name}-vol")[:8] == b"homework"
-    storage.done("reinstall", "host", "vm", name)
+    storage.succeeded("reinstall", "host", "vm", name)
