@@ -67,6 +67,8 @@ def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) ->
     for host in ("vmh1", "vmh2"):
         pragma_site.public_devices(site.lab[host])
         site.done("add", "host", "interface", host, "br5", "subnet=public")
+        site.done("set", "host", "interface", "options", host, "storage0", "novtap")
+    site.done("set", "attr", "vm_vlan_pool", "200-209")
     site.done("set", "attr", "pragma_public_addresses", "203.0.113.20=dock")
     site.done("set", "attr", "pragma_log_folder", str(tmp_path))
     before = images.nas.shell("zfs list -H -o name -t volume,snapshot -r tank\n", 60).split()
@@ -149,6 +151,8 @@ def _couple(sites: Sites, lab: Lab, frontend: Frontend, folder: Path) -> None:
 
 
 def _lines(number: int, host: Description, key: Path, hosts: str) -> Iterator[tuple[str, ...]]:
+    yield ("set", "attr", "vm_vlan_pool", f"{number + 2}00-{number + 2}09")
+    yield ("set", "host", "interface", "options", host.name, "storage0", "novtap")
     yield ("set", "attr", "vm_mac_base_addr", f"0a:7{number + 2}:00:00:00:00")
     yield ("set", "attr", "image_library", "/var/lib/rocks/library")
     yield ("set", "attr", "pragma_log_folder", "/var/lib/rocks/logs")
