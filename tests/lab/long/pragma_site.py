@@ -6,12 +6,14 @@ vc-out.xml on its second disk has, and answers at port 22.
 
 import base64
 import subprocess  # noqa: TID251 - standard output as bytes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.guest import image
 from lab.machines.checkout import CHECKOUT
 from lab.machines.machine import LabMachine
+from lab.machines.roster import TRUNK_BRIDGE
 from rocks.core.process import run_checked
 from rocks.install.rolls.build import create_roll
 
@@ -19,7 +21,7 @@ SUBJECTS = ("roll/pragma", "lab/guest")
 
 ROLL = CHECKOUT / "roll" / "pragma"
 KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
-PUBLIC_VLAN = 5
+PUBLIC_DEVICE = "brpublic"
 MEMORY_MB = 192
 ENT = "10.102.0.0"
 _PACKAGES = ("nftables", "libnftables1", "libjansson4")
@@ -78,22 +80,22 @@ def write_repository(folder: Path, name: str, kind: str, frontend: str, compute:
 
 
 def public_devices(machine: LabMachine) -> None:
-    """The host's bridge on the public network, which is a VLAN of the trunk."""
+    """The host's bridge on the public network, whose wire is that of the trunk, without VLANs."""
     machine.shell(
-        f"ip link add link trunk0 name pub0 type vlan id {PUBLIC_VLAN}\nip link set pub0 up\n"
-        f"ip link add br{PUBLIC_VLAN} type bridge stp_state 0 forward_delay 0\n"
-        f"ip link set pub0 master br{PUBLIC_VLAN}\nip link set br{PUBLIC_VLAN} up\n"
+        f"ip link add {PUBLIC_DEVICE} type bridge stp_state 0 forward_delay 0\n"
+        f"ip link set trunk0 up master {PUBLIC_DEVICE}\nip link set {PUBLIC_DEVICE} up\n"
     )
 
 
-def join_public_network() -> None:
-    """The carrying machine's own address on it, inside the lab's namespace."""
-    steps = (
-        f"ip link show public0 >/dev/null 2>&1 || ip link add link trunk name public0 type vlan id {PUBLIC_VLAN}",
-        "ip address replace 203.0.113.1/24 dev public0",
-        "ip link set public0 up",
-    )
-    run_checked(["sh", "-ec", "\n".join(steps)], deadline_seconds=30)
+@contextmanager
+def public_address() -> Iterator[None]:
+    """The carrying machine is on the public network, inside the lab's namespace; its kernel may lack VLANs."""
+    own = ("203.0.113.1/24", "dev", TRUNK_BRIDGE)
+    run_checked(["ip", "address", "replace", *own], deadline_seconds=30)
+    try:
+        yield
+    finally:
+        run_checked(["ip", "address", "del", *own], deadline_seconds=30)
 
 
 def copy_nft(machine: LabMachine) -> None:

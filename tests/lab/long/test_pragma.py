@@ -66,7 +66,7 @@ def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) ->
     pragma_site.write_repository(Path("/var/lib/rocks/pragma"), "talk", "volume", *places)
     for host in ("vmh1", "vmh2"):
         pragma_site.public_devices(site.lab[host])
-        site.done("add", "host", "interface", host, "br5", "subnet=public")
+        site.done("add", "host", "interface", host, pragma_site.PUBLIC_DEVICE, "subnet=public")
         site.done("set", "host", "interface", "options", host, "storage0", "novtap")
     site.done("set", "attr", "vm_vlan_pool", "200-209")
     site.done("set", "attr", "pragma_public_addresses", "203.0.113.20=dock")
@@ -118,7 +118,8 @@ def sites(lab: Lab, frontend: Frontend, tmp_path: Path) -> Iterator[Sites]:
         other.start([VMH2])
         found = Sites(LabSite(lab, frontend), other)
         _couple(found, lab, frontend, tmp_path)
-        yield found
+        with pragma_site.public_address():
+            yield found
     finally:
         other.stop()
         shutil.rmtree(other.folder, ignore_errors=True)
@@ -136,12 +137,11 @@ def _couple(sites: Sites, lab: Lab, frontend: Frontend, folder: Path) -> None:
     print(run_profile(lab["vmh1"], frontend))
     print(lab["vmh2"].run_script(sites.other.done("report", "host", "profile", "vmh2"), 300))
     together(lambda machine: machine.reboot(), [lab["vmh1"], lab["vmh2"]])
-    pragma_site.join_public_network()
     disk = pragma_site.make_guest(folder / "only.img", "only")
     for number, done in enumerate((sites.here.done, sites.other.done)):
         host = ("vmh1", "vmh2")[number]
         pragma_site.public_devices(lab[host])
-        done("add", "host", "interface", host, "br5", "subnet=public")
+        done("add", "host", "interface", host, pragma_site.PUBLIC_DEVICE, "subnet=public")
         repository = (Path("/var/lib/rocks"), sites.other.folder / "frontend/var/lib/rocks")[
             number
         ] / "pragma"
