@@ -145,7 +145,7 @@ def _couple(sites: Sites, lab: Lab, frontend: Frontend, folder: Path) -> None:
         repository = (Path("/var/lib/rocks"), sites.other.folder / "frontend/var/lib/rocks")[
             number
         ] / "pragma"
-        pragma_site.write_repository(repository, "dock", "file", "file='only.img'")
+        pragma_site.write_repository(repository, "dock", "file", *["file='only.img'"] * 2)
         shutil.copyfile(disk, repository / "dock/only.img")
         print(done("pragma", "sync", "repository"))
 
