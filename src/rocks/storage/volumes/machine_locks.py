@@ -47,7 +47,9 @@ def lock_for_removal(
     disks = disk_locations(database, [user for user, _ in found])
     places = {disk.vm: (disk.nas, disk.zpool) for disk in disks if disk.number == 0}
     for name, place in names.items():
-        check_no_users(name, [user for user, used in found if used == name and places.get(user, place) == place])
+        check_no_users(
+            name, [user for user, used in found if used == name and places.get(user, place) == place]
+        )
 
 
 def wait_for_removals(database: Database, volumes: Iterable[tuple[str, str]]) -> None:
