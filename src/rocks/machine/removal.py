@@ -57,9 +57,10 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
 
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
-    image of one is being moved, or with `with_disks` others get their disks from it; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
-    UUIDs are removed too, on hosts and NASes, with their snapshots and what moves have left on other hosts. A
-    command that was killed while it removed disks has deleted no row, and can be repeated.
+    image of one is being moved, or with `with_disks` others get their disks from it; no row is deleted then.
+    `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and NASes, with their
+    snapshots and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
+    row, and can be repeated.
     """
     names = [vm.name for vm in machines]
     on_nas = [disk for disk in disk_locations(database, names) if disk.nas]

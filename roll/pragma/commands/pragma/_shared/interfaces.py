@@ -88,8 +88,9 @@ def choose_addresses(
     found = list(islice((IPv4Address(one) for one in numbers if one not in taken), count))
     if len(found) == count:
         return found
+    place = part if part and first is None else network
     raise StateError(
-        f"the network {part if part and first is None else network} has no {count} addresses that are free; give another one in add-iface"
+        f"the network {place} has no {count} addresses that are free; give another one in add-iface"
     )
 
 
