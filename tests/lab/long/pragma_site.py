@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.guest import image
 from lab.machines.checkout import CHECKOUT
+from lab.machines.frontend import IMAGE_FOLDER
 from lab.machines.machine import LabMachine
 from lab.machines.roster import TRUNK_BRIDGE
 from rocks.core.process import run_checked
@@ -77,6 +78,17 @@ def write_repository(folder: Path, name: str, kind: str, frontend: str, compute:
         + "</vc>\n"
     )
     (folder / "vcdb.txt").write_text(f"{name},{name}/vc-in.xml\n")
+
+
+def make_room(machine: LabMachine) -> None:
+    """A file system for the disks of a cluster, which have 36 GB each; of that, little is written."""
+    place = f"{machine.description.pool}/images"
+    machine.shell(
+        f"zfs create -s -V 90G {place}\nudevadm settle\n"
+        f"mkfs.ext4 -q -J size=32 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard /dev/zvol/{place}\n"
+        f"mkdir -p {IMAGE_FOLDER}\nmount /dev/zvol/{place} {IMAGE_FOLDER}\n",
+        120,
+    )
 
 
 def public_devices(machine: LabMachine) -> None:

@@ -143,6 +143,7 @@ def _couple(sites: Sites, lab: Lab, frontend: Frontend, folder: Path) -> None:
     disk = pragma_site.make_guest(folder / "only.img", "only")
     for number, done in enumerate((sites.here.done, sites.other.done)):
         host = ("vmh1", "vmh2")[number]
+        pragma_site.make_room(lab[host])
         pragma_site.public_devices(lab[host])
         done("add", "host", "interface", host, pragma_site.PUBLIC_DEVICE, "subnet=public")
         repository = (Path("/var/lib/rocks"), sites.other.folder / "frontend/var/lib/rocks")[
