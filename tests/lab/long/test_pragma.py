@@ -54,54 +54,6 @@ exec {inside} sh -c "cd /var/lib/rocks && $SSH_ORIGINAL_COMMAND"
 """
 
 
-def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) -> None:
-    """Its disks are clones; they are removed with it, and the volumes stay."""
-    site = images.site
-    for machine in site.lab.machines.values():  # a cluster's disks have 36 GB; of that, little is written
-        pool = machine.description.pool
-        machine.shell(f"truncate --size=40G /root/more\nzpool add -f {pool} /root/more\n", 60)
-    pragma_site.add_roll(site.done, tmp_path / "roll")
-    for name in ("dock-fe", "dock-compute"):
-        disk = pragma_site.make_guest(tmp_path / name, name)
-        site.done("add", "host", "storageimg", NAS, "tank", name, f"file={disk}", "format=raw")
-    source = f"volume='{{}}' pool='tank' host='{NAS}'"
-    places = [source.format(name) for name in ("dock-fe", "dock-compute")]
-    pragma_site.write_repository(Path("/var/lib/rocks/pragma"), "talk", "volume", *places)
-    for host in ("vmh1", "vmh2"):
-        pragma_site.public_devices(site.lab[host])
-        site.done("add", "host", "interface", host, pragma_site.PUBLIC_DEVICE, "subnet=public")
-        site.done("set", "host", "interface", "options", host, "storage0", "novtap")
-    site.done("set", "attr", "vm_vlan_pool", "200-209")
-    site.done("set", "attr", "pragma_public_addresses", "203.0.113.20=dock")
-    site.done("set", "attr", "pragma_log_folder", str(tmp_path))
-    before = images.nas.shell("zfs list -H -o name -t volume,snapshot -r tank\n", 60).split()
-
-    print(site.done("pragma", "sync", "repository"))
-    print(site.done("pragma", "boot", "talk", "2", f"key={_public_key(tmp_path)}"))
-    names = ("dock", "vm-dock-0", "vm-dock-1")
-    places_of = {name: _host_of(site, name) for name in names}
-    for name, host in places_of.items():
-        console(site.lab[host], name, f"guest ready: name=dock-{'fe' if name == 'dock' else 'compute'}", 300)
-    assert set(places_of.values()) == {"vmh1", "vmh2"}
-    _until_listed(site, dict.fromkeys(names, "active"))
-    origins = images.nas.shell("zfs list -H -o name,origin -t volume -r tank\n", 60)
-    for name in names:
-        origin = "dock-fe" if name == "dock" else "dock-compute"
-        assert any(line.startswith(f"tank/{name}-vol\ttank/{origin}@") for line in origins.splitlines()), (
-            origins
-        )
-
-    print(site.done("pragma", "shutdown", "dock"))
-    _until_listed(site, dict.fromkeys(names, "nostate"))
-    wait_until(lambda: site.rocks("pragma", "clean", "dock").exit_status == 0, "it is not removed", 240)
-    assert not {"dock", *names} & {str(one["host"]) for one in site.ask("list", "host")}
-    after = images.nas.shell("zfs list -H -o name -t volume -r tank\n", 60).split()
-    assert sorted(after) == sorted(one for one in before if "@" not in one), after
-    for host in ("vmh1", "vmh2"):
-        assert _left_on(site.lab, host) == []
-        assert images.leftovers(host) == []
-
-
 class Sites(NamedTuple):
     """Two sites: the lab's frontend with vmh1, another one with vmh2."""
 
@@ -284,6 +236,54 @@ def _check_tunnel(lab: Lab) -> None:
         machine.wait_for(["ip", "-o", "link", "show", "master", "ent"], "ent-vxlan", 60)
         machine.wait_for(["ping", "-c", "2", f"fd65:6e74::{peer.address}"], " 0% packet loss", 120)
         assert "rocks_ent" in machine.run(["nft", "list", "tables"]).text
+
+
+def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) -> None:
+    """Its disks are clones; they are removed with it, and the volumes stay."""
+    site = images.site
+    for machine in site.lab.machines.values():  # a cluster's disks have 36 GB; of that, little is written
+        pool = machine.description.pool
+        machine.shell(f"truncate --size=40G /root/more\nzpool add -f {pool} /root/more\n", 60)
+    pragma_site.add_roll(site.done, tmp_path / "roll")
+    for name in ("dock-fe", "dock-compute"):
+        disk = pragma_site.make_guest(tmp_path / name, name)
+        site.done("add", "host", "storageimg", NAS, "tank", name, f"file={disk}", "format=raw")
+    source = f"volume='{{}}' pool='tank' host='{NAS}'"
+    places = [source.format(name) for name in ("dock-fe", "dock-compute")]
+    pragma_site.write_repository(Path("/var/lib/rocks/pragma"), "talk", "volume", *places)
+    for host in ("vmh1", "vmh2"):
+        pragma_site.public_devices(site.lab[host])
+        site.done("add", "host", "interface", host, pragma_site.PUBLIC_DEVICE, "subnet=public")
+        site.done("set", "host", "interface", "options", host, "storage0", "novtap")
+    site.done("set", "attr", "vm_vlan_pool", "200-209")
+    site.done("set", "attr", "pragma_public_addresses", "203.0.113.20=dock")
+    site.done("set", "attr", "pragma_log_folder", str(tmp_path))
+    before = images.nas.shell("zfs list -H -o name -t volume,snapshot -r tank\n", 60).split()
+
+    print(site.done("pragma", "sync", "repository"))
+    print(site.done("pragma", "boot", "talk", "2", f"key={_public_key(tmp_path)}"))
+    names = ("dock", "vm-dock-0", "vm-dock-1")
+    places_of = {name: _host_of(site, name) for name in names}
+    for name, host in places_of.items():
+        console(site.lab[host], name, f"guest ready: name=dock-{'fe' if name == 'dock' else 'compute'}", 300)
+    assert set(places_of.values()) == {"vmh1", "vmh2"}
+    _until_listed(site, dict.fromkeys(names, "active"))
+    origins = images.nas.shell("zfs list -H -o name,origin -t volume -r tank\n", 60)
+    for name in names:
+        origin = "dock-fe" if name == "dock" else "dock-compute"
+        assert any(line.startswith(f"tank/{name}-vol\ttank/{origin}@") for line in origins.splitlines()), (
+            origins
+        )
+
+    print(site.done("pragma", "shutdown", "dock"))
+    _until_listed(site, dict.fromkeys(names, "nostate"))
+    wait_until(lambda: site.rocks("pragma", "clean", "dock").exit_status == 0, "it is not removed", 240)
+    assert not {"dock", *names} & {str(one["host"]) for one in site.ask("list", "host")}
+    after = images.nas.shell("zfs list -H -o name -t volume -r tank\n", 60).split()
+    assert sorted(after) == sorted(one for one in before if "@" not in one), after
+    for host in ("vmh1", "vmh2"):
+        assert _left_on(site.lab, host) == []
+        assert images.leftovers(host) == []
 
 
 def _public_key(folder: Path) -> Path:
