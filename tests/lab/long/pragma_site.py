@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.guest import image
+from lab.guest import disk_image, image, kernel
 from lab.machines.checkout import CHECKOUT
 from lab.machines.frontend import IMAGE_FOLDER
 from lab.machines.machine import LabMachine
@@ -29,7 +29,7 @@ _PACKAGES = ("nftables", "libnftables1", "libjansson4")
 """nft, and its libraries that the lab's machines lack."""
 
 _AGENT = """\
-tr '\\0' '\\n' </dev/vdb >/seed
+tr '\\0' '\\n' </dev/sda >/seed
 for d in eth0 eth1 eth2; do
   m=$(cat /sys/class/net/$d/address) || continue
   e=$(grep -o "<[a-z]* [^>]*mac=\\"$m\\"[^>]*>" /seed | head -n 1)
@@ -58,9 +58,18 @@ def add_roll(done: Rocks, folder: Path) -> None:
 
 
 def make_guest(path: Path, name: str) -> Path:
-    """A disk with the Linux guest."""
-    base = image.ensure_base_image(KERNEL, path.parent / "images")
-    image.make_disk(base, path, name, base.stat().st_size)
+    """A disk with the Linux guest, which also sees the disk for cloud-init: that is on virtio-scsi."""
+    image_kernel = kernel.find_kernel(KERNEL)
+    modules = kernel.read_modules(KERNEL, image_kernel, (*kernel.MODULES, "virtio_scsi", "sd_mod"))
+    initramfs, settings = path.with_suffix(".initramfs"), path.with_suffix(".settings")
+    initramfs.write_bytes(image.initramfs_of(modules))
+    settings.write_text(image.configuration(name), encoding="ascii")
+    files = {
+        image.KERNEL_NAME: image_kernel,
+        image.INITRAMFS_NAME: initramfs,
+        disk_image.CONFIGURATION_NAME: settings,
+    }
+    disk_image.make_image(path, files)
     return path
 
 

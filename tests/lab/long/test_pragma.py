@@ -34,7 +34,7 @@ from tests.waiting import wait_until
 
 SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage", "src/rocks/library")
 
-_MINUTES, _STOP_MINUTES = 18, 10
+_MINUTES, _STOP_MINUTES = 17, 10
 """How long the sites are reserved, and how long before that their clusters are stopped."""
 
 _OPERATOR_COMMANDS = (
