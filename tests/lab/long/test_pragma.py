@@ -284,6 +284,7 @@ def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) ->
     for host in ("vmh1", "vmh2"):
         assert _left_on(site.lab, host) == []
         assert images.leftovers(host) == []
+        print(host, site.lab[host].shell("zfs list -H -o name -t volume -r vmpool\n", 60).split())
 
 
 def _public_key(folder: Path) -> Path:
@@ -304,7 +305,7 @@ def _until_listed(site: LabSite, expected: dict[str, str]) -> None:
     def listed() -> dict[str, str]:
         answer = site.rocks("pragma", "list", "cluster", "dock", "json=yes")
         rows = [row for one in json.loads(answer.text or "[]") for row in one["cluster"]]
-        return {str(row["client nodes"] or "dock"): str(row["status"]) for row in rows}
+        return {str(row["compute nodes"] or "dock"): str(row["status"]) for row in rows}
 
     wait_until(lambda: listed() == expected, lambda: f"{listed()} is not {expected}", 240)
 
