@@ -312,5 +312,5 @@ def _until_listed(site: LabSite, expected: dict[str, str]) -> None:
 
 def _left_on(lab: Lab, host: str) -> list[str]:
     """What a host has of a cluster: domains, and disks that are files."""
-    script = f"virsh --quiet list --all --name; ls {IMAGE_FOLDER} 2>/dev/null | grep dock; true\n"
+    script = f"virsh --quiet list --all --name; ls {IMAGE_FOLDER} 2>/dev/null | grep dock || true\n"
     return [line for line in lab[host].shell(script, 60).split() if "dock" in line]
