@@ -24,6 +24,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED, place_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
+from rocks.storage.volumes.machine_locks import lock_for_removal
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import volume_name
@@ -58,15 +59,18 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
 
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
-    image of one is being moved; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
-    UUIDs are removed too, on hosts and NASes, with their snapshots and what moves have left on other hosts. A
-    command that was killed while it removed disks has deleted no row, and can be repeated.
+    image of one is being moved, or with `with_disks` others get their disks from it; no row is deleted then.
+    `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and NASes, with their
+    snapshots and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
+    row, and can be repeated.
     """
     names = [vm.name for vm in machines]
     on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
     if with_disks:
         check_erase(machines)
         check_no_moves(database, on_nas)
+        volumes_of = [(disk.nas, disk.zpool, volume_name(disk.vm, disk.number)) for disk in on_nas]
+        lock_for_removal(database, volumes_of, names)
     held = leases.read_leases(database, names)
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
     outcomes = _stop(database, machines, places)
