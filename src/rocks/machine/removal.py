@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
+from rocks.database.sets import placeholders
+from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, RemoveConsoleLogsRequest
 from rocks.fleet.wire.disk_moves import moving_path
+from rocks.inventory.host_requests import ask_each
 from rocks.machine.change_records import delete_vms
-from rocks.machine.consoles.logs import remove_console_logs
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import (
     check_erase,
@@ -88,7 +90,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         snapshots, lines = remove_snapshots(database, stopped, stay)
         removed += snapshots
         errors += lines
-    errors += remove_console_logs(database, stopped, places)
+    errors += _remove_console_logs(database, stopped, places)
     delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
@@ -181,6 +183,45 @@ def _remove_copies(
                 f"{host} '{path}'"
             )
     return lines
+
+
+def _remove_console_logs(
+    database: Database, machines: Sequence[VirtualMachine], places: Mapping[str, str | None]
+) -> list[str]:
+    """Remove the logs of their serial consoles on present and former containers, and on the hosts that had the leases.
+
+    Returns a warning for each host where they stay.
+    """
+    found: dict[str, dict[str, None]] = {}
+    former = _former_hosts(database, [vm.name for vm in machines])
+    for vm in machines:
+        container = vm.container.name if vm.container is not None else None
+        for host in (container, places.get(vm.name), *former.get(vm.name, ())):
+            if host is not None and vm.uuid:
+                found.setdefault(host, {})[vm.uuid] = None
+    if not found:
+        return []
+    database.commit()
+    requests = {host: RemoveConsoleLogsRequest(tuple(uuids)) for host, uuids in found.items()}
+    return [
+        f"logs of consoles in {CONSOLE_LOG_FOLDER} of {host} stay: {answer}"
+        for host, answer in ask_each(database, requests)
+        if isinstance(answer, RocksError)
+    ]
+
+
+def _former_hosts(database: Database, names: Sequence[str]) -> dict[str, list[str]]:
+    """Machine → the hosts on which it was placed before."""
+    found: dict[str, list[str]] = {}
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, h.Name FROM vm_former_hosts f JOIN nodes h ON h.ID = f.Host JOIN vm_nodes v"
+            f" ON v.ID = f.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+            names,
+        )
+        for machine, host in rows:
+            found.setdefault(str(machine), []).append(str(host))
+    return found
 
 
 def _warning(name: str, error: RocksError) -> str:
