@@ -261,7 +261,10 @@ def test_a_cluster_from_volumes_of_the_nas(images: ImageSite, tmp_path: Path) ->
     before = images.nas.shell("zfs list -H -o name -t volume,snapshot -r tank\n", 60).split()
 
     print(site.done("pragma", "sync", "repository"))
-    print(site.done("pragma", "boot", "talk", "2", f"key={_public_key(tmp_path)}"))
+    booted = site.rocks("pragma", "boot", "talk", "2", f"key={_public_key(tmp_path)}")
+    assert "Allocated cluster dock" in booted.text, booted.error_text
+    # as its error says, where an emulated host has answered too late
+    wait_until(lambda: site.rocks("start", "cluster", "dock").exit_status == 0, booted.error_text, 600)
     names = ("dock", "vm-dock-0", "vm-dock-1")
     places_of = {name: _host_of(site, name) for name in names}
     for name, host in places_of.items():
