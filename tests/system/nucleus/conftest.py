@@ -2,6 +2,7 @@
 
 `nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
 `pool`               connections to it
+`lease`              the poller's lease, held
 `slurm`              a real Slurm of four hosts, once per worker
 `rounds`             the driver of computesets on it, round by round
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
@@ -123,6 +124,15 @@ def add_cluster(session: Session, name: str, computes: int, project: str | None 
         nodes,
     )
     return number
+
+
+@pytest.fixture
+def lease(pool: Pool) -> Iterator[Guard]:
+    """The poller's, held by the test."""
+    guard = Guard(pool.settings, "poller")
+    assert guard.take()
+    yield guard
+    guard.release()
 
 
 @pytest.fixture
