@@ -32,13 +32,13 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "every-command": ("tests/system/lab/test_every_command",),
     "killed-runs": ("tests/system/lab/test_killed_runs",),
     "site": ("tests/system/lab/test_site",),
-    "fabric": ("tests/system/commands/vms/test_fabric",),
+    "fabric": ("tests/system/commands/vms/test_ib_fabric",),
     "network-private": (
         *(
             f"tests/system/commands/hosts/test_{one}"
             for one in ("boot_service", "discovery", "distribution_service", "installation_service")
         ),
-        "tests/system/commands/site/test_names",
+        "tests/system/commands/site/test_dns",
     ),
 }
 """Unit → beginnings of its modules' paths: the longest unit first, the first that fits counts."""

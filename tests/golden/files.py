@@ -1,13 +1,23 @@
-"""Expected documents: one file each, beside the test. With ROCKS_REGENERATE_GOLDEN=1 the tests rewrite them,
+"""Expected documents, in files beside the test. With ROCKS_REGENERATE_GOLDEN=1 the tests rewrite them,
 and the review checks the difference.
 """
 
 import os
+from difflib import unified_diff
 from pathlib import Path
 
 
-def check_golden(path: Path, text: str) -> None:
-    """Fail unless the file at `path` contains `text`; when files are regenerated, write it instead."""
+def check_golden(path: Path, text: str, base: tuple[str, str] = ("", "")) -> None:
+    """Fail unless the file at `path` contains `text`; when files are regenerated, write it instead.
+
+    `base`: name and text of a document that is similar. The file has what differs from it, and its name ends with
+    `.diff`.
+    """
+    if base[0]:
+        path = path.with_name(f"{path.name}.diff")
+        text = "".join(
+            unified_diff(*(one.splitlines(True) for one in (base[1], text)), *base[:1], path.stem, n=1)
+        )
     if os.environ.get("ROCKS_REGENERATE_GOLDEN"):
         path.write_text(text)
     assert path.exists(), f"{path} is missing; ROCKS_REGENERATE_GOLDEN=1 writes it"

@@ -22,4 +22,4 @@ def test_every_smoke_test_exists() -> None:
 def test_only_these_folders_leave_tests_out() -> None:
     assert is_slow("tests/system/vms/test_seeds.py::test_anything")
     assert not is_slow("tests/system/imgstorage/test_image_life.py::test_image_becomes_local[x]")
-    assert not is_slow("tests/system/commands/vms/test_vms.py::test_anything")
+    assert not is_slow("tests/system/commands/vms/test_vm_additions.py::test_anything")

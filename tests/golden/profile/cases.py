@@ -73,7 +73,7 @@ CASES = {
     "frontend_with_slurm": on_site(
         replace(_FRONTEND, attributes={"appliance": "frontend", "slurm_server": "10.1.1.1"}), "server"
     ),
-    "vm_host_with_slurm": on_site(vm_host(slurm_server="10.1.1.1"), "client", DISTRIBUTION),
+    "vm_host_of_distribution_with_slurm": on_site(vm_host(slurm_server="10.1.1.1"), "client", DISTRIBUTION),
     "frontend_with_names": on_site(
         replace(_FRONTEND, attributes={"appliance": "frontend", "dns_service": "yes"}), "server"
     ),
@@ -88,7 +88,7 @@ CASES = {
         ),
         "client",
     ),
-    "vm_host_of_rpm_without_images": on_site(
+    "rpm_vm_host_without_images": on_site(
         vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local", vm_filter="off"), "client"
     ),
     "compute_of_signed_distribution": on_site(

@@ -1,8 +1,10 @@
 """Command lines, run in this process on the test's own database."""
 
 import contextlib
+import os
 import shlex
 import socketserver
+import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,10 +73,14 @@ class CommandLine:
 
 @dataclass
 class Site:
-    """A cluster for tests: `rocks` runs a command, `contents` has a checksum of each table."""
+    """A cluster for tests: `rocks` runs a command, `contents` has a checksum of each table.
+
+    What `patch` changes is as before when the test has ended.
+    """
 
     rocks: CommandLine
     database: Database
+    patch: pytest.MonkeyPatch
     _known: tuple[tuple[int, int], list[tuple[object, ...]]] | None = None
     """The contents after the last refused command, and the moment: nothing has happened since when it is the same."""
 
@@ -161,7 +167,7 @@ def rocks(
 
 
 @pytest.fixture
-def site(rocks: CommandLine, cluster_database: Settings) -> Iterator[Site]:
+def site(rocks: CommandLine, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A cluster with the networks private and public and no host."""
     with Database(cluster_database) as database:
         database.execute(
@@ -170,7 +176,26 @@ def site(rocks: CommandLine, cluster_database: Settings) -> Iterator[Site]:
             " ('public', 'example.org', '203.0.113.0', '255.255.255.0', 1500, 0)"
         )
         database.commit()
-        yield Site(rocks, database)
+        yield Site(rocks, database, monkeypatch)
+
+
+@pytest.fixture
+def processes(rocks: CommandLine, cluster_environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a `rocks` that is a process of its own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
+        "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
+        **cluster_environment,
+    }
+
+
+@pytest.fixture
+def computes(site: Site) -> Site:
+    """compute-0-0 and compute-0-1."""
+    for number in range(2):
+        site.done("add host", f"compute-0-{number}")
+    return site
 
 
 @pytest.fixture

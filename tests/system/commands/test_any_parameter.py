@@ -101,10 +101,10 @@ class Undone:
 
 
 @pytest.fixture
-def full_site(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def full_site(vm_site: Site) -> Site:
     """The hosts, networks and machines of the examples; no broker, whose program would start a port mapper."""
-    monkeypatch.setattr(BrokerControl, "is_here", property(lambda _: False))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    vm_site.patch.setattr(BrokerControl, "is_here", property(lambda _: False))
+    vm_site.patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     vm_site.done("add network optiputer 192.168.1.0 255.255.255.0")
     vm_site.done("add appliance tile 'membership=Viz Tile' node=viz-tile")
     for name in ("compute-0-0", "vm-container-0-0", "vm-container-0-1", "nas-0-0", "nas-0-1"):

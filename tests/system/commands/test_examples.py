@@ -23,25 +23,6 @@ NOUNS_OF_HOSTS = (
 )
 """What the site below has; a command for anything else is tested beside it."""
 
-PREPARED = (
-    "add host compute-0-0",
-    "add host compute-0-1 rack=0 rank=9",
-    "add host frontend-0-0-0 membership=Frontend rack=0 rank=8",
-    "add host vm-container-0-0 membership='VM Container' rack=0 rank=5",
-    "add host vm-container-0-1 membership='VM Container' rack=0 rank=6",
-    "add host nas-0-0 membership='NAS Appliance'",
-    "add host nas-0-1 membership='NAS Appliance' rack=0 rank=7",
-    "add host interface compute-0-0 eth0 ip=10.1.0.6 subnet=private mac=00:11:22:33:44:54",
-    "add host interface compute-0-1 eth0 ip=10.1.0.16 subnet=private",
-    "add host interface compute-0-1 eth1 subnet=public",
-    "add host interface vm-container-0-0 eth0 ip=10.1.0.9 subnet=private",
-    "add host interface vm-container-0-0 eth2 subnet=public",
-    "add host interface vm-container-0-0 eth3 subnet=public",
-    "set attr ib_pkey_pool 0x0002-0x00ff",
-    "set attr vm_image_directory /state/partition1/kvm/disks",
-    "add cluster 203.0.113.5 2 fe-name=vc1 cluster-naming=yes",
-)
-
 ELSEWHERE = {
     "another machine": (
         *("storage", "zvolattr", "host image", "list host vm network", "host power"),
@@ -52,24 +33,12 @@ ELSEWHERE = {
         *("report script", "report host dhcpd", "sec_attr"),
     ),
     "rolls, keys and a history that this site has not": (
-        "host roll frontend-0-0-0",
-        "list roll hello",
-        "remove roll hello",
-        "remove host key",
-        "host vm lease vm-vc1-0",
-        "remove host vm disk",
-        "remove host vm fence",
-        "remove host rack3",
-        "remove host partition compute-0-0 partition=/export",
-        "remove firewall rulename=A30-ALL-PRIVATE",
-        "remove host ibport vmc-0-0 device=mlx4_1",
-        "report host attr compute-0-0 attr=kvm",
-        "section=kickstart",
-        "set host interface disablekvm",
-        "set host sriov",
+        *("host roll frontend-0-0-0", "list roll hello", "remove roll hello", "remove host key", "vc2"),
+        *("host vm lease vm-vc1-0", "remove host vm disk", "remove host vm fence", "remove host rack3"),
+        *("remove host partition compute-0-0 partition=/export", "remove firewall rulename=A30-ALL-PRIVATE"),
+        *("remove host ibport vmc-0-0 device=mlx4_1", "report host attr compute-0-0 attr=kvm"),
+        *("section=kickstart", "set host interface disablekvm", "set host sriov", "set host vm nas"),
         "set host vm cdrom vc1 image=debian-12-netinst",
-        "set host vm nas",
-        "vc2",
     ),
     "what exists already, or is taken": (
         "add host compute-0-1",
@@ -104,7 +73,24 @@ def examples() -> Iterator[str]:
 
 
 def test_the_examples_run(vm_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in PREPARED:
+    for line in (
+        "add host compute-0-0",
+        "add host compute-0-1 rack=0 rank=9",
+        "add host frontend-0-0-0 membership=Frontend rack=0 rank=8",
+        "add host vm-container-0-0 membership='VM Container' rack=0 rank=5",
+        "add host vm-container-0-1 membership='VM Container' rack=0 rank=6",
+        "add host nas-0-0 membership='NAS Appliance'",
+        "add host nas-0-1 membership='NAS Appliance' rack=0 rank=7",
+        "add host interface compute-0-0 eth0 ip=10.1.0.6 subnet=private mac=00:11:22:33:44:54",
+        "add host interface compute-0-1 eth0 ip=10.1.0.16 subnet=private",
+        "add host interface compute-0-1 eth1 subnet=public",
+        "add host interface vm-container-0-0 eth0 ip=10.1.0.9 subnet=private",
+        "add host interface vm-container-0-0 eth2 subnet=public",
+        "add host interface vm-container-0-0 eth3 subnet=public",
+        "set attr ib_pkey_pool 0x0002-0x00ff",
+        "set attr vm_image_directory /state/partition1/kvm/disks",
+        "add cluster 203.0.113.5 2 fe-name=vc1 cluster-naming=yes",
+    ):
         ended = vm_site.rocks(*shlex.split(line))
         assert ended.status == 0, (line, ended)
     parts = [part for of_reason in ELSEWHERE.values() for part in of_reason]

@@ -110,8 +110,8 @@ def test_an_exit_status_of_3_is_committed(site: Site, write_command: WriteComman
     assert "one:" in site.done("list attr").split()
 
 
-def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKSDEBUG", "1")
+def test_statements_are_printed_on_request(site: Site) -> None:
+    site.patch.setenv("ROCKSDEBUG", "1")
     printed = site.rocks("set attr one", "it's").err.splitlines()
     assert any(
         line.startswith("SQL: INSERT INTO attributes ") and line.endswith(" values)") for line in printed
@@ -239,14 +239,12 @@ def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program
 
 
 @pytest.mark.parametrize("title", ["start host vm", "stop host vm", "remove cluster", "remove host"])
-def test_an_interrupt_names_the_list_of_leases(
-    title: str, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_names_the_list_of_leases(title: str, site: Site) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rocks.database.connection.Database.lock_all", interrupted)
-    monkeypatch.setattr("rocks.database.connection.Database.rows", interrupted)
+    site.patch.setattr("rocks.database.connection.Database.lock_all", interrupted)
+    site.patch.setattr("rocks.database.connection.Database.rows", interrupted)
     ended = site.rocks(*title.split(), "web")
     assert ended.status == 130
     assert ended.err == (
@@ -264,38 +262,34 @@ def show(write_command: WriteCommand) -> None:
     write_command("list/number", SHOW)
 
 
-def shell(site: Site, monkeypatch: pytest.MonkeyPatch, *lines: str) -> Ended:
+def shell(site: Site, *lines: str) -> Ended:
     """The shell with these lines as its input."""
     content = "".join(f"{line}\n" for line in lines).encode()
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(content)))
+    site.patch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(content)))
     return site.rocks("shell")
 
 
-def test_all_lines_use_one_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = shell(site, monkeypatch, "list number", "add attr colour blue", "list number")
+def test_all_lines_use_one_connection(site: Site) -> None:
+    ended = shell(site, "list number", "add attr colour blue", "list number")
     first, second = ended.out.split()
     assert (ended.status, ended.err, first) == (0, "", second)
     assert "blue" in site.done("list attr")
 
 
-def test_a_line_that_fails_changes_nothing_and_holds_no_lock(
-    site: Site, monkeypatch: pytest.MonkeyPatch, write_command: WriteCommand
-) -> None:
+def test_a_line_that_fails_changes_nothing_and_holds_no_lock(site: Site, write_command: WriteCommand) -> None:
     write_command(
         "list/half",
         "self.db.lock('shell test', 0)\nself.db.execute(\"UPDATE subnets SET mtu = 9000\")\nself.abort('no')",
     )
     write_command("list/locked", "from rocks.database.locks import NamedLocks\nself.db.lock('shell test', 0)")
     before = site.contents()
-    ended = shell(site, monkeypatch, "list half", "list locked", "list locked", "list number")
+    ended = shell(site, "list half", "list locked", "list locked", "list number")
     assert "Error: no" in ended.err and "another command" not in ended.err
     assert ended.out.strip().isdigit()
     assert site.contents() == before
 
 
-def test_a_connection_that_the_server_ended_is_made_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch, write_command: WriteCommand
-) -> None:
+def test_a_connection_that_the_server_ended_is_made_again(site: Site, write_command: WriteCommand) -> None:
     """As after a night, or a restart of the server."""
     killed = """
 number = self.db.rows('SELECT CONNECTION_ID()')[0][0]
@@ -312,5 +306,5 @@ def kill():
 self.db.after_commit(kill)
 """
     write_command("list/killed", killed)
-    ended = shell(site, monkeypatch, "list number", "list killed", "list number", "list network")
+    ended = shell(site, "list number", "list killed", "list number", "list network")
     assert ended.err == "" and "private" in ended.out

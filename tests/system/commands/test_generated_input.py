@@ -37,6 +37,16 @@ def same_or_cleared(text: str) -> object:
     return None if text.lower() == "null" else text
 
 
+def same_or_none(text: str) -> object:
+    """As `same`; None for the word none."""
+    return None if text.lower() == "none" else text
+
+
+def same_or_nothing(text: str) -> object:
+    """As `same`; None for the empty text."""
+    return text or None
+
+
 def number(text: str) -> object:
     """The listing's value of a number."""
     return int(text)
@@ -82,24 +92,14 @@ CASES = (
     Case((*SET, "rack", "compute-0-0", "rack=TEXT"), HOST, "rack", number),
     Case((*SET, "rank", "compute-0-0", "rank=TEXT"), HOST, "rank", number),
     Case((*SET, "membership", "compute-0-0", "membership=TEXT"), HOST, "membership", str.lower),
-    Case(
-        (*SET, "runaction", "compute-0-0", "action=TEXT"),
-        HOST,
-        "runaction",
-        lambda t: None if t.lower() == "none" else t,
-    ),
-    Case(
-        (*SET, "installaction", "compute-0-0", "action=TEXT"),
-        HOST,
-        "installaction",
-        lambda t: None if t.lower() == "none" else t,
-    ),
+    Case((*SET, "runaction", "compute-0-0", "action=TEXT"), HOST, "runaction", same_or_none),
+    Case((*SET, "installaction", "compute-0-0", "action=TEXT"), HOST, "installaction", same_or_none),
     Case((*SET, "boot", "compute-0-0", "action=TEXT"), ("list", "host", "boot", "%"), "action"),
     Case(("add", "host", "alias", "compute-0-0", "name=TEXT"), ("list", "host", "alias", "%"), "alias"),
     Case(("add", "bootaction", "action=TEXT", "kernel=k"), BOOT, "action"),
-    Case((*ACTION, "kernel=TEXT"), BOOT, "kernel", lambda text: text or None),
-    Case((*ACTION, "ramdisk=TEXT"), BOOT, "ramdisk", lambda text: text or None),
-    Case((*ACTION, "args=TEXT"), BOOT, "args", lambda text: text or None),
+    Case((*ACTION, "kernel=TEXT"), BOOT, "kernel", same_or_nothing),
+    Case((*ACTION, "ramdisk=TEXT"), BOOT, "ramdisk", same_or_nothing),
+    Case((*ACTION, "args=TEXT"), BOOT, "args", same_or_nothing),
     Case((*ETH9[:4], "iface=TEXT"), FACE, "*"),
     Case((*ETH9, "ip=TEXT"), FACE, "ip", same_or_cleared),
     Case((*ETH9, "mac=TEXT"), FACE, "mac", same_or_cleared),

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from lab.mariadb import MariadbPlace, stop
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from tests.system.conftest import copy_data, place_below
+
+
+@pytest.fixture
+def other(cluster_database: Settings) -> Iterator[Database]:
+    """A second connection."""
+    with Database(cluster_database) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.trust import secret_records
 from tests.generated import examples
-
-
-@pytest.fixture
-def other(cluster_database: Settings) -> Iterator[Database]:
-    with Database(cluster_database) as connection:
-        yield connection
 
 
 def names(database: Database) -> list[str]:

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,12 +11,6 @@ from rocks.core.errors import BusyError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from tests.waiting import at_once
-
-
-@pytest.fixture
-def other(cluster_database: Settings) -> Iterator[Database]:
-    with Database(cluster_database) as connection:
-        yield connection
 
 
 def test_second_command_gets_a_busy_error_with_the_name_after_its_waiting_time(

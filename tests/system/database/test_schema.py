@@ -255,44 +255,6 @@ def test_lease_outlives_the_virtual_machine_and_its_host(leased: Database) -> No
         leased.execute("INSERT INTO vm_fences (Host, Name, Token) VALUES ('H', 'VM-1', 3)")
 
 
-def test_first_memberships(database: Database) -> None:
-    assert database.rows(
-        "SELECT m.Name, a.Name, a.Node, a.Graph, m.Public, d.Name FROM memberships m"
-        " JOIN appliances a ON a.ID = m.Appliance JOIN distributions d ON d.ID = m.Distribution ORDER BY m.ID"
-    ) == [
-        ("Frontend", "frontend", "server", "default", "no", "rocks-dist"),
-        ("Compute", "compute", "compute", "default", "yes", "rocks-dist"),
-        ("Login", "login", "login", "default", "yes", "rocks-dist"),
-        ("NAS Appliance", "nas", "nas", "default", "yes", "rocks-dist"),
-        ("Ethernet Switch", "network", "", "default", "yes", "rocks-dist"),
-        ("Power Distribution Unit", "power", "", "default", "yes", "rocks-dist"),
-        ("VM Container", "vm-container", "client", "default", "yes", "rocks-dist"),
-        ("Hosted VM", "hosted-vm", "", "default", "no", "rocks-dist"),
-    ]
-
-
-def test_first_attributes(database: Database) -> None:
-    found = {
-        (category, member, attribute): value
-        for category, member, attribute, value in database.rows(
-            "SELECT Category, Catindex, Attr, Value FROM vattributes"
-        )
-    }
-    managed = {member: value for (_, member, attribute), value in found.items() if attribute == "managed"}
-    assert managed == {
-        "frontend": "false", "network": "false", "power": "false",
-        "compute": "true", "nas": "true", "vm-container": "true",
-    }  # fmt: skip
-    assert found["appliance", "vm-container", "kvm"] == "true"
-    assert found["appliance", "frontend", "primary_net"] == "public"
-    assert found["global", "global", "cpu_mode"] == "host-passthrough"
-    assert found["appliance", "hosted-vm", "kickstartable"] == "no"
-    assert {attribute for _, member, attribute in found if member == "linux"} == {
-        "HttpRoot", "HttpConf", "HttpConfigDirExt", "RootDir",
-    }  # fmt: skip
-    assert not [attribute for _, _, attribute in found if attribute.startswith("vm_mac_base")]
-
-
 def test_first_boot_actions_chain_and_members(database: Database) -> None:
     actions = [action for (action,) in database.rows("SELECT Action FROM bootaction ORDER BY Action")]
     assert actions == ["install", "install notracker", "install vm frontend", "os"]

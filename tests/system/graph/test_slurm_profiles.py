@@ -48,7 +48,7 @@ def give_key(machine: Machine, key: str) -> None:
     ("name", "host", "units"),
     [
         ("frontend_with_slurm", "head", ("munge.service", "slurmdbd.service", "slurmctld.service")),
-        ("vm_host_with_slurm", "vmc-0-0", ("munge.service", "slurmd.service")),
+        ("vm_host_of_distribution_with_slurm", "vmc-0-0", ("munge.service", "slurmd.service")),
     ],
 )
 def test_a_host_gets_the_key_and_then_starts(
@@ -85,7 +85,9 @@ def test_what_munges_user_puts_in_the_place_of_the_key_is_replaced_and_a_restart
 ) -> None:
     hook = machine.path("/etc/rocks/sec_attr.d/munge_key")
     hook.parent.mkdir(parents=True)
-    hook.write_text(written_files(profile("vm_host_with_slurm"))["/etc/rocks/sec_attr.d/munge_key"])
+    hook.write_text(
+        written_files(profile("vm_host_of_distribution_with_slurm"))["/etc/rocks/sec_attr.d/munge_key"]
+    )
     hook.chmod(0o755)
     other = machine.path("/etc/other")
     other.write_text("root's")

@@ -285,19 +285,6 @@ def test_the_listing_is_wrapped(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -
     assert rocks("list", "help", "subdir=add", "cols=0").output == whole
 
 
-def test_a_width_that_is_no_number(rocks: Rocks) -> None:
-    assert rocks("list", "help", "cols=wide").error.startswith('Error: cols "wide" must be an integer from 0')
-
-
-def test_an_error_is_one_line_and_a_line_of_usage_follows(rocks: Rocks) -> None:
-    assert rocks("report", "version", "major=perhaps") == (
-        1,
-        "",
-        'Error: "major" must be yes or no, not "perhaps"\n'
-        "rocks report version [NAME=VALUE] ...; rocks help report version explains it\n",
-    )
-
-
 def test_arguments_cannot_break_the_line_of_an_error(rocks: Rocks) -> None:
     status, _, error = rocks("report", "version", "major=a\nError: b\x1b[2J\x85")
     assert status == 1

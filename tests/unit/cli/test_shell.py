@@ -1,16 +1,8 @@
 """`rocks shell`: many command lines in one process."""
 
-import fcntl
 import io
 import os
-import pty
-import select
-import signal
-import struct
-import subprocess  # noqa: TID251 - with a terminal of its own, to which a test types
 import sys
-import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +11,9 @@ import pytest
 
 from rocks.site import shell_history
 from tests.command_trees import WriteCommand
-from tests.patience import patience
+from tests.terminals import SECONDS, Terminal, on_terminal
 from tests.unit.cli.conftest import Outcome, Rocks
 
-SECONDS = 180
 Feed = Callable[..., Outcome]
 
 
@@ -91,96 +82,26 @@ def test_services_are_refused(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> No
     assert "leave the shell, and run rocks start service dns" in feed(b"start service dns\n").error
 
 
-class Terminal:
-    """`rocks shell` on a terminal, with a home folder of its own."""
-
-    def __init__(self, folder: Path, trees: Path) -> None:
-        launch = Path(__file__).parents[3] / "src" / "rocks" / "cli" / "launch.py"
-        self._end, other = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, str(launch), "shell"],
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
-            env={
-                "HOME": str(folder),
-                "PATH": os.environ["PATH"],
-                "TERM": "dumb",
-                "ROCKS_TREES": str(trees),
-                "ROCKS_DATABASE_SOCKET": "/nowhere/mysql.sock",
-                "LANG": "C.UTF-8",
-            },
-            preexec_fn=_take_terminal,
-        )
-        os.close(other)
-        self.text = ""
-
-    def read_until(self, text: str) -> str:
-        """What was printed since the last call, up to this text."""
-        limit = time.monotonic() + SECONDS
-        while text not in self.text:
-            ready, _, _ = select.select([self._end], [], [], max(0.0, limit - time.monotonic()))
-            assert ready, f"{text!r} is not in {self.text!r}"
-            self.text += os.read(self._end, 65536).decode()
-        found, _, self.text = self.text.partition(text)
-        return found
-
-    def type(self, text: str) -> None:
-        """Type text; \\x04 is Ctrl-D."""
-        os.write(self._end, text.encode())
-
-    def interrupt(self) -> str:
-        """Type Ctrl-C, as often as it takes, until there is a prompt; what was printed before it.
-
-        A signal that comes just before readline waits is noticed with the next one only (CPython 3.11).
-        """
-        limit = time.monotonic() + SECONDS
-        while "rocks> " not in self.text:
-            assert time.monotonic() < limit, f"no prompt in {self.text!r}"
-            self.type("\x03")
-            ready, _, _ = select.select([self._end], [], [], patience(1))
-            while ready and "rocks> " not in self.text:
-                self.text += os.read(self._end, 65536).decode()
-                ready, _, _ = select.select([self._end], [], [], patience(1))
-        return self.read_until("rocks> ")
-
-    def set_columns(self, columns: int) -> None:
-        """Make the terminal so wide."""
-        fcntl.ioctl(self._end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-
-    def close(self) -> None:
-        """End the shell, if it still runs."""
-        self.process.kill()
-        self.process.wait()
-        os.close(self._end)
-
-
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.fixture
 def terminal(tmp_path: Path, tree: Path, write_command: WriteCommand) -> Iterator[Terminal]:
     """A shell at its first prompt, with the command `list slow`, which waits to be interrupted."""
     write_command("list/slow", "print('begun', flush=True)\nimport time\ntime.sleep(600)")
-    shell = Terminal(tmp_path, tree)
-    try:
+    launch = Path(__file__).parents[3] / "src" / "rocks" / "cli" / "launch.py"
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8"}
+    environment |= {"ROCKS_TREES": str(tree), "ROCKS_DATABASE_SOCKET": "/nowhere/mysql.sock"}
+    with on_terminal([sys.executable, str(launch), "shell"], environment) as shell:
         shell.read_until("rocks> ")
         yield shell
-    finally:
-        shell.close()
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_command_only(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("list slow\n")
     terminal.read_until("begun")
-    assert "interrupted" in terminal.interrupt()
+    assert "interrupted" in terminal.interrupt("rocks> ")
     terminal.type("half a line")
     terminal.read_until("half a line")
-    terminal.interrupt()
+    terminal.interrupt("rocks> ")
     terminal.type("report version\n")
     terminal.read_until("rocks> ")
     terminal.type("set attr root_pw hidden\n")

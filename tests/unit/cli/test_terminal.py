@@ -1,12 +1,8 @@
 """What a terminal gets, and what a file gets: `rocks` as a program of its own on a pseudo terminal."""
 
-import fcntl
 import os
-import pty
-import struct
 import subprocess  # noqa: TID251 - with a terminal of its own
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from rocks.commands._framework.base import Command
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
+from tests import terminals
 from tests.command_trees import WriteCommand
 from tests.unit.cli.conftest import tree, write_command
 
@@ -43,26 +40,9 @@ def environment(folder: Path, trees: Path, **more: str) -> dict[str, str]:
 
 def on_terminal(folder: Path, trees: Path, *arguments: str, columns: int = 60, **more: str) -> str:
     """What the program prints on a terminal of that width."""
-    end, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    program = subprocess.Popen(
-        [sys.executable, str(LAUNCH), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=other,
-        stderr=other,
-        env=environment(folder, trees, **more),
-    )
-    os.close(other)
-    data = b""
-    while True:
-        try:
-            part = os.read(end, 65536)
-        except OSError:  # Linux: the program has closed its side
-            break
-        data += part
-    os.close(end)
-    program.wait(timeout=600)
-    return data.decode().replace("\r\n", "\n")
+    command = [sys.executable, str(LAUNCH), *arguments]
+    with terminals.on_terminal(command, environment(folder, trees, **more), columns) as terminal:
+        return terminal.rest()[1]
 
 
 def in_file(folder: Path, trees: Path, *arguments: str, **more: str) -> tuple[bytes, bytes]:

@@ -203,15 +203,6 @@ def test_plugins_are_chosen_by_their_files_name(rocks: Rocks, write_command: Wri
     assert rocks("frob").output == "allocate allocate_disk\n"
 
 
-def test_plugins_that_wait_for_each_other(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "def requires(self): return ['b']")
-    write_plugin(folder, "b", "def requires(self): return ['a']")
-    status, output, error = rocks("frob")
-    assert (status, output) == (1, "")
-    assert error.startswith("Error: the order of plugins has a cycle: a, b; ")
-
-
 def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) -> None:
     folder = write_command("frob", "self.runPlugins('h1')")
     write_plugin(folder, "a", "")
@@ -235,14 +226,6 @@ def test_a_broken_plugin_is_named(rocks: Rocks, write_command: WriteCommand, tex
     status, output, error = rocks("frob")
     assert (status, output) == (1, "")
     assert error.startswith(f"Error: the plugin {folder}/plugin_bad.py cannot be loaded: {why}")
-
-
-def test_a_plugin_with_a_fault_is_named(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "", run="raise KeyError('x')")
-    status, _, error = rocks("frob")
-    assert status == 1
-    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'; ')
 
 
 def test_a_plugin_may_hold_records(rocks: Rocks, write_command: WriteCommand) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,21 @@ class Terminal(io.StringIO):
         return True
 
 
-Comet = Callable[..., Result]
+class Comet:
+    """Runs a command in this process, against `server`; what `patch` changes is as before when the test has ended."""
+
+    def __init__(
+        self, server: NucleusServer, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch
+    ) -> None:
+        self.server, self.patch, self._capsys = server, patch, capsys
+
+    def __call__(self, *typed: str, stdin: str = "", terminal: str | None = None) -> Result:
+        """With `stdin` as its input that is no terminal, or `terminal` as one that is."""
+        self.patch.setattr(sys, "stdin", io.StringIO(stdin) if terminal is None else Terminal(terminal))
+        self._capsys.readouterr()
+        status = run(list(typed))
+        printed = self._capsys.readouterr()
+        return Result(status, printed.out, printed.err)
 
 
 def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
@@ -49,14 +63,9 @@ def server() -> Iterator[NucleusServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "COMET_ENDPOINT",
-        "COMET_TOKEN",
-        "COMET_PASSWORD",
-        "COMET_CONFIG",
-        "XDG_CONFIG_HOME",
-        "XDG_CACHE_HOME",
-    ):
+    for name in ("ENDPOINT", "TOKEN", "PASSWORD", "CONFIG"):
+        monkeypatch.delenv(f"COMET_{name}", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
@@ -76,14 +85,10 @@ def configured(server: NucleusServer, folder: Path) -> Path:
 
 
 @pytest.fixture
-def comet(configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Comet:
-    """Run one command in this process, with `stdin` as its input that is no terminal, or `terminal` as one that is."""
-
-    def call(*typed: str, stdin: str = "", terminal: str | None = None) -> Result:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin) if terminal is None else Terminal(terminal))
-        capsys.readouterr()
-        status = run(list(typed))
-        printed = capsys.readouterr()
-        return Result(status, printed.out, printed.err)
-
-    return call
+def comet(
+    configured: Path,
+    server: NucleusServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Comet:
+    return Comet(server, capsys, monkeypatch)

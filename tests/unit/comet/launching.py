@@ -7,7 +7,6 @@ import pytest
 from comet.cli import launch
 from comet.client import frontend
 from tests.contract.ssh_programs import path_with, write_ssh_programs
-from tests.nucleus_server import NucleusServer
 from tests.unit.comet.conftest import Comet, Result
 
 ADDRESS = "203.0.113.9"
@@ -17,8 +16,10 @@ COMMAND = 'echo x >>../../runs; echo "$(cat nodes) say hello"; mkdir -p poses; c
 class Launching:
     """A launcher `dock` for two nodes, in the folder from which it is launched; `root` has the hosts."""
 
-    def __init__(self, comet: Comet, folder: Path, server: NucleusServer) -> None:
-        self.comet, self.folder, self.server, self.root = comet, folder, server, folder / "hosts"
+    def __init__(self, comet: Comet, folder: Path) -> None:
+        self.comet, self.folder, self.root = comet, folder, folder / "hosts"
+        self.server, self.patch = comet.server, comet.patch
+        self.programs = write_ssh_programs(self.root)
         (folder / "dock" / "ligands").mkdir(parents=True)
         (folder / "dock" / "ligands" / "a").write_text("a ligand\n")
         self.write()
@@ -33,6 +34,12 @@ class Launching:
     def run(self, *typed: str) -> Result:
         return self.comet("launch", "dock", *typed)
 
+    def write_programs(self, **programs: str) -> None:
+        """Name → text of programs that stand for those of a cluster."""
+        for name, text in programs.items():
+            (self.programs / name).write_text(text)
+            (self.programs / name).chmod(0o755)
+
     def runs(self) -> int:
         """How often the command was started."""
         file = self.root / ADDRESS / "runs"
@@ -46,12 +53,13 @@ class Launching:
 
 
 @pytest.fixture
-def it(comet: Comet, folder: Path, server: NucleusServer, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    monkeypatch.setenv("PATH", path_with(write_ssh_programs(folder / "hosts")))
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(launch, "PAUSE_SECONDS", 0.01)
+def it(comet: Comet, folder: Path) -> Launching:
+    found = Launching(comet, folder)
+    comet.patch.setenv("PATH", path_with(found.programs))
+    comet.patch.delenv("XDG_STATE_HOME", raising=False)
+    comet.patch.chdir(folder)
+    comet.patch.setattr(launch, "PAUSE_SECONDS", 0.01)
     # where no init collects ended processes, they seem to live on
-    monkeypatch.setattr(frontend, "_STOP", frontend._STOP.replace("0.2 0.5 1 2", ""))
-    server.clusters[0]["frontend"]["power"] = "on"
-    return Launching(comet, folder, server)
+    comet.patch.setattr(frontend, "_STOP", frontend._STOP.replace("0.2 0.5 1 2", ""))
+    comet.server.clusters[0]["frontend"]["power"] = "on"
+    return found

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.nucleus_server import PASSWORD, TOKEN, NucleusServer, answer, cluster
+from tests.nucleus_server import PASSWORD, TOKEN, answer, cluster
 from tests.unit.comet.conftest import Comet, sent
 
 
-def test_init_writes_a_private_file_with_a_token(server: NucleusServer, folder: Path, comet: Comet) -> None:
+def test_init_writes_a_private_file_with_a_token(folder: Path, comet: Comet) -> None:
     (folder / ".config" / "comet" / "config.toml").unlink()
-    options = ("--endpoint=dev", f"--url={server.url}", "--user=ann")
+    options = ("--endpoint=dev", f"--url={comet.server.url}", "--user=ann")
     assert comet("init", *options, stdin="wrong\n").status == 3
     assert not (folder / ".config" / "comet" / "config.toml").exists()
     assert comet("init", *options, stdin="").status == 2
@@ -29,36 +29,34 @@ def test_init_writes_a_private_file_with_a_token(server: NucleusServer, folder: 
     assert comet("ll").status == 0
 
 
-def test_init_with_too_many_tokens_says_which_to_revoke_and_how(
-    server: NucleusServer, folder: Path, comet: Comet
-) -> None:
+def test_init_with_too_many_tokens_says_which_to_revoke_and_how(folder: Path, comet: Comet) -> None:
     detail = "you have 100 tokens; for the longest time nothing has used A1, B2"
     problem = {"type": "/problems/quota-exceeded", "detail": detail}
-    server.answers["/rest-auth/login/"] = answer(403, json.dumps(problem).encode())
-    options = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann")
+    comet.server.answers["/rest-auth/login/"] = answer(403, json.dumps(problem).encode())
+    options = ("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann")
     refused = comet(*options, stdin=f"{PASSWORD}\n")
     assert refused.status == 5 and refused.err.startswith(detail), refused.err
-    assert refused.err.endswith(f"curl -u ann -X DELETE {server.url}/v1/token/ID\n")
+    assert refused.err.endswith(f"curl -u ann -X DELETE {comet.server.url}/v1/token/ID\n")
     refused = comet(*options, f"--ca={folder}/the ca.pem", stdin=f"{PASSWORD}\n")
     assert refused.err.endswith(
-        f"curl --cacert '{folder}/the ca.pem' -u ann -X DELETE {server.url}/v1/token/ID\n"
+        f"curl --cacert '{folder}/the ca.pem' -u ann -X DELETE {comet.server.url}/v1/token/ID\n"
     )
-    server.answers["/rest-auth/login/"] = answer(400, b'"Unable to log in"')
-    refused = comet("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", stdin="wrong\n")
+    comet.server.answers["/rest-auth/login/"] = answer(400, b'"Unable to log in"')
+    refused = comet("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann", stdin="wrong\n")
     assert refused.status == 3 and "does not take ann and this password: Unable" in refused.err, (
         "an old server"
     )
 
 
-def test_init_takes_a_token_of_a_file(server: NucleusServer, folder: Path, comet: Comet) -> None:
-    options = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", "--token-file=-")
+def test_init_takes_a_token_of_a_file(folder: Path, comet: Comet) -> None:
+    options = ("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann", "--token-file=-")
     assert comet(*options, stdin=f"{TOKEN}\n").status == 0
     refused = comet(*options, stdin="nuc_bad token\n")
     assert refused.status == 3
     assert "bad token" not in refused.err
     assert (
         comet(
-            "init", "--endpoint=dev", f"--url={server.url}", "--user=bob", "--token-file=-", stdin=TOKEN
+            "init", "--endpoint=dev", f"--url={comet.server.url}", "--user=bob", "--token-file=-", stdin=TOKEN
         ).status
         == 3
     )
@@ -72,14 +70,14 @@ def test_active_changes_the_server(configured: Path, comet: Comet) -> None:
     assert comet("active", "third").status == 2
 
 
-def test_ll_has_a_row_for_each_cluster(server: NucleusServer, comet: Comet) -> None:
+def test_ll_has_a_row_for_each_cluster(comet: Comet) -> None:
     assert "| vc2  | alpha   | 4     | vm-vc2-[0-3] |" in comet("ll").out
     assert comet("ll", "vc3").status == 4
     rows = json.loads(comet("ll", "vc2", "--format=json").out)
     assert (rows[0]["name"], rows[0]["nodes"], rows[0]["allocations"]) == ("vc2", "vm-vc2-[0-3]", "alp1")
 
 
-def test_cluster_has_the_same_in_every_format(server: NucleusServer, comet: Comet) -> None:
+def test_cluster_has_the_same_in_every_format(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
     rows = json.loads(comet("cluster", "vc2", "--format=json").out)
     assert [it["name"] for it in rows] == ["vc2", "vm-vc2-0", "vm-vc2-1", "vm-vc2-2", "vm-vc2-3"]
@@ -92,7 +90,7 @@ def test_cluster_has_the_same_in_every_format(server: NucleusServer, comet: Come
     legacy = json.loads(comet("cluster", "vc2", "--format=json", "--legacy").out)
     assert list(legacy) == ["0", "1", "2", "3", "4"]
     (rest,) = json.loads(comet("cluster", "vc2", "--format=rest").out)
-    assert rest == server.clusters[0]
+    assert rest == comet.server.clusters[0]
     literal = comet("cluster", "vc2", "--format=rest", "--legacy").out
     assert "'stale': False" in literal
     table = comet("cluster", "vc2", "--status").out
@@ -100,22 +98,22 @@ def test_cluster_has_the_same_in_every_format(server: NucleusServer, comet: Come
     assert "mac" not in table
 
 
-def test_cluster_is_sorted_by_any_column(server: NucleusServer, comet: Comet) -> None:
-    server.clusters = [cluster(count=11)]
+def test_cluster_is_sorted_by_any_column(comet: Comet) -> None:
+    comet.server.clusters = [cluster(count=11)]
     by_name = json.loads(comet("cluster", "--sort=name", "--format=json").out)
     assert [it["name"] for it in by_name][-2:] == ["vm-vc2-9", "vm-vc2-10"]
     assert comet("cluster", "--sort=ram").status == 0
     assert comet("cluster", "--sort=colour").status == 2
 
 
-def test_power_of_the_frontend_needs_no_set(server: NucleusServer, comet: Comet) -> None:
+def test_power_of_the_frontend_needs_no_set(comet: Comet) -> None:
     done = comet("power", "on", "vc2", "--wait")
     assert (done.out, done.err) == ("vc2: is on\n", "vc2: is being switched on\n")
-    assert sent(server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
-    assert server.sets == {}
+    assert sent(comet.server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
+    assert comet.server.sets == {}
 
 
-def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet) -> None:
+def test_power_of_nodes_has_a_line_for_each(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]")
     done = comet("power", "off", "vc2", "vm-vc2-[0-2]")
     assert done.status == 9
@@ -128,22 +126,24 @@ def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet)
     assert comet("power", "reset", "vc2", "vm-vc2-9").status == 4
 
 
-def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet: Comet) -> None:
-    failed = server.operation("power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2")
+def test_an_operation_that_fails_or_takes_too_long(comet: Comet) -> None:
+    failed = comet.server.operation(
+        "power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2"
+    )
     visible = comet("operation", "wait", failed["id"])
     assert visible.status == 8
     assert "does not answer\\x1b[2J" in visible.err
-    server.polls_until_done = 10**9
+    comet.server.polls_until_done = 10**9
     late = comet("power", "on", "vc2", "--wait=0.5")
     assert late.status == 7
     assert "comet operation show" in late.err
-    server.polls_until_done = 1
+    comet.server.polls_until_done = 1
     assert comet("operation", "wait", late.err.split("comet operation show ")[1].strip()).status == 0
     assert "vc2/vc2" in comet("operation", "list").out
     assert comet("operation", "show", "../user").status in (2, 4)
 
 
-def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(server: NucleusServer, comet: Comet) -> None:
+def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]")
     for typed, question in (
         (("terminate", "1"), "This ends computeset 1 of vc2, and its nodes vm-vc2-[0-1]. Go on? [y/N] "),
@@ -156,21 +156,23 @@ def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(server: NucleusServe
         assert (refused.status, refused.out) == (2, "")
         assert question in refused.err
         assert refused.err.endswith("nothing was changed\n")
-    assert [it for it in server.requests if it[0] == "PUT"] == []
+    assert [it for it in comet.server.requests if it[0] == "PUT"] == []
     assert comet("power", "shutdown", "vc2", terminal="").status == 0, "a system that is asked loses nothing"
     assert comet("power", "off", "vc2", terminal="y\n").status == 0
     assert comet("power", "off", "vc2", "--yes", terminal="").status == 0
     assert comet("power", "reset", "vc2", "vm-vc2-0", stdin="").status == 0
     assert comet("terminate", "1", stdin="").out.startswith("computeset 1 is ending")
-    assert server.sets[1]["state"] == "cancelled"
+    assert comet.server.sets[1]["state"] == "cancelled"
 
 
-def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:
+def test_node_info_and_rename(comet: Comet) -> None:
     assert "| pub_ip         | 203.0.113.9" in comet("node", "info", "vc2").out
     assert comet("node", "info", "vc2", "vm-vc2-9").status == 4
     renamed = comet("node", "rename", "vc2", "vm-vc2-[0-1]", "n[1,0]", "--yes")
     assert renamed.status == 0
-    assert sent(server, "POST") == [("cluster/vc2/rename", {"map": {"vm-vc2-0": "n1", "vm-vc2-1": "n0"}})]
+    assert sent(comet.server, "POST") == [
+        ("cluster/vc2/rename", {"map": {"vm-vc2-0": "n1", "vm-vc2-1": "n0"}})
+    ]
     assert comet("node", "rename", "vc2", "n[0-1]", "n[1,0]", "--yes").status == 0
     for typed, status in (
         (("n0", "n[0-1]"), 2),
@@ -183,20 +185,22 @@ def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:
         assert comet("node", "rename", "vc2", *typed, *extra).status == status, typed
 
 
-def test_a_console_stays_on_the_configured_server(server: NucleusServer, comet: Comet) -> None:
+def test_a_console_stays_on_the_configured_server(comet: Comet) -> None:
     visible = comet("console", "--link", "vc2")
-    assert visible.out == f"{server.url}/console/ticket#autoconnect\n"
+    assert visible.out == f"{comet.server.url}/console/ticket#autoconnect\n"
     assert TOKEN not in visible.out
     for wrong in ("http://[", "https://x/\x1b[2J", "", 7):
         body = json.dumps({"page_url": wrong, "ws_url": "ws://x/y", "expires_at": ""})
-        server.answers["/frontend/console"] = answer(201, body.encode())
+        comet.server.answers["/frontend/console"] = answer(201, body.encode())
         assert comet("console", "--link", "vc2").status == 6, wrong
 
 
-def test_tokens(server: NucleusServer, comet: Comet) -> None:
+def test_tokens(comet: Comet) -> None:
     made = comet("token", "create", "--note=backup", "--scopes=read,power", "--days=7")
     assert made.out == "nuc_tok00000_" + "x" * 43 + "\n"
-    assert sent(server, "POST") == [("token/", {"note": "backup", "scopes": ["read", "power"], "days": 7})]
+    assert sent(comet.server, "POST") == [
+        ("token/", {"note": "backup", "scopes": ["read", "power"], "days": 7})
+    ]
     assert "backup" in comet("token", "list").out
     assert made.err == (
         "It expires at 2026-11-23T10:00:00.000Z, with the token that it was made with; for a longer one ask the site's"
@@ -209,9 +213,7 @@ def test_tokens(server: NucleusServer, comet: Comet) -> None:
     assert comet("token", "revoke", TOKEN).status == 2
 
 
-def test_export_nodes_writes_what_the_set_up_reads(
-    server: NucleusServer, comet: Comet, tmp_path: Path
-) -> None:
+def test_export_nodes_writes_what_the_set_up_reads(comet: Comet, tmp_path: Path) -> None:
     assert comet("export-nodes", "vc2", f"--directory={tmp_path}").status == 0
     assert (tmp_path / "vcnet_vc2.txt").read_text() == (
         "IP: 203.0.113.9\nMASK: 255.255.255.0\nGATEWAY: 203.0.113.1\nDNS: 192.0.2.1 192.0.2.2\nNTP: 192.0.2.3\n"
@@ -222,25 +224,23 @@ def test_export_nodes_writes_what_the_set_up_reads(
     assert comet("export-nodes", "vc2", f"--directory={tmp_path}/none").status == 2
 
 
-def test_a_name_with_a_slash_or_an_escape_writes_no_file(
-    server: NucleusServer, comet: Comet, tmp_path: Path
-) -> None:
-    server.clusters[0]["name"] = "../x"
-    server.answers["/cluster/vc2"] = answer(200, json.dumps(server.clusters[0]).encode())
+def test_a_name_with_a_slash_or_an_escape_writes_no_file(comet: Comet, tmp_path: Path) -> None:
+    comet.server.clusters[0]["name"] = "../x"
+    comet.server.answers["/cluster/vc2"] = answer(200, json.dumps(comet.server.clusters[0]).encode())
     assert comet("export-nodes", "vc2", f"--directory={tmp_path}").status == 6
     assert comet("cluster", "vc2").status == 0
 
 
-def test_the_cache_answers_for_a_server_that_is_away(server: NucleusServer, comet: Comet) -> None:
+def test_the_cache_answers_for_a_server_that_is_away(comet: Comet) -> None:
     assert comet("--cached", "ll").status == 6
     first = comet("ll")
     assert comet("--cached", "ll").out == first.out
-    requests = len(server.requests)
+    requests = len(comet.server.requests)
     assert comet("ll", "--cached").status == 0
-    assert len(server.requests) == requests
+    assert len(comet.server.requests) == requests
     comet("ll")
-    assert server.requests[-1][2]["If-None-Match"] is not None
-    server.close()
+    assert comet.server.requests[-1][2]["If-None-Match"] is not None
+    comet.server.close()
     away = comet("ll", "--timeout=1")
     assert (away.status, away.out) == (6, first.out)
     assert "from the cache" in away.err
@@ -251,24 +251,24 @@ def test_the_cache_answers_for_a_server_that_is_away(server: NucleusServer, come
     assert comet("terminate", "1", "--cached").status == 2
 
 
-def test_what_the_site_has_not_confirmed_is_called_old(server: NucleusServer, comet: Comet) -> None:
-    server.clusters[0]["stale"] = True
+def test_what_the_site_has_not_confirmed_is_called_old(comet: Comet) -> None:
+    comet.server.clusters[0]["stale"] = True
     visible = comet("cluster", "vc2", "--format=json")
     assert visible.status == 6
     assert len(json.loads(visible.out)) == 5
     assert "may be old" in visible.err
 
 
-def test_hostile_names_do_not_act_on_the_terminal(server: NucleusServer, comet: Comet) -> None:
-    server.clusters[0]["description"] = "\x1b]0;x\x07\u202e"
-    server.clusters[0]["computes"][0]["name"] = "\x1b[2J"
+def test_hostile_names_do_not_act_on_the_terminal(comet: Comet) -> None:
+    comet.server.clusters[0]["description"] = "\x1b]0;x\x07\u202e"
+    comet.server.clusters[0]["computes"][0]["name"] = "\x1b[2J"
     for typed in (("ll",), ("cluster", "vc2"), ("cluster", "vc2", "--format=rest"), ("ll", "--format=csv")):
         assert all(
             it.isprintable() for it in comet(*typed).out.replace("\n", "").replace("\t", "").replace("\r", "")
         )
 
 
-def test_usage(server: NucleusServer, comet: Comet) -> None:
+def test_usage(comet: Comet) -> None:
     for typed in (
         (),
         ("bogus",),
@@ -279,7 +279,7 @@ def test_usage(server: NucleusServer, comet: Comet) -> None:
         ("terminate", "1", "--wait=0"),
     ):
         assert comet(*typed).status == 2, typed
-    assert server.requests == []
+    assert comet.server.requests == []
     assert comet("--version").out.startswith("comet 1.")
     assert "--walltime TIME" in comet("start", "--help").out
     assert comet("comet", "ll").status == 0
@@ -309,7 +309,7 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
     assert comet("operation", "list", "--state=all").status == 2
 
 
-def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, comet: Comet) -> None:
+def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
     for typed, answer_text in (
         (("strat", "vc2"), "'strat' is no command of comet. Did you mean: comet start? See: comet --help"),
         (
@@ -336,7 +336,7 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, 
     ):
         refused = comet(*typed)
         assert refused.status == 2 and refused.err.startswith(answer_text), refused.err
-    assert server.requests == []
+    assert comet.server.requests == []
 
 
 def test_help_finds_commands(comet: Comet) -> None:
@@ -358,15 +358,15 @@ def test_without_a_token_or_configuration(folder: Path, comet: Comet, configured
     assert "comet init" in comet("ll").err
 
 
-def test_a_shell_runs_lines_and_stops_at_the_first_failure(server: NucleusServer, comet: Comet) -> None:
+def test_a_shell_runs_lines_and_stops_at_the_first_failure(comet: Comet) -> None:
     done = comet("shell", stdin="ll\n\n# a comment\nstart vc2 --count=1\nll vc9\nstart vc2 --count=1\n")
     assert done.status == 4
-    assert sorted(server.sets) == [1]
+    assert sorted(comet.server.sets) == [1]
     assert comet("shell", stdin='ll "\n').status == 2
     assert comet("shell", stdin="exit\nll vc9\n").status == 0
 
 
-def test_events_are_lines(server: NucleusServer, comet: Comet) -> None:
+def test_events_are_lines(comet: Comet) -> None:
     data = {
         "at": "2026-11-22T10:00:00Z",
         "cluster": "vc2",
@@ -375,7 +375,7 @@ def test_events_are_lines(server: NucleusServer, comet: Comet) -> None:
         "new": "on\x1b",
     }
     stream = f": hello\n\nid: 7\nevent: node.power\ndata: {json.dumps(data)}\n\ndata: no json\n\nevent: x\n\n"
-    server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
+    comet.server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
     visible = comet("events")
     assert visible.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
     assert json.loads(comet("events", "--format=json").out)["id"] == "7"
@@ -384,8 +384,6 @@ def test_events_are_lines(server: NucleusServer, comet: Comet) -> None:
 @pytest.mark.parametrize(
     "typed", [("ll",), ("cluster", "vc2"), ("start", "vc2", "--count=1"), ("iso", "list")]
 )
-def test_a_command_needs_two_requests_at_most(
-    server: NucleusServer, comet: Comet, typed: tuple[str, ...]
-) -> None:
+def test_a_command_needs_two_requests_at_most(comet: Comet, typed: tuple[str, ...]) -> None:
     assert comet(*typed).status == 0
-    assert len(server.requests) <= 2
+    assert len(comet.server.requests) <= 2

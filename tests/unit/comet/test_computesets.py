@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from comet.client import waiting
-from tests.nucleus_server import NucleusServer, answer, cluster
+from tests.nucleus_server import answer, cluster
 from tests.unit.comet.conftest import Comet, sent
 
 
-def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) -> None:
+def test_start_checks_all_before_it_asks(comet: Comet) -> None:
     for typed in (
         ("vm-vc2-[0-1]", "--walltime=6"),
         ("vm-vc2-[1-0]",),
@@ -23,16 +23,16 @@ def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) ->
         ("--count=two",),
     ):
         assert comet("start", "vc2", *typed).status == 2, typed
-    assert server.requests == []
+    assert comet.server.requests == []
 
 
-def test_start_prints_the_set_and_how_to_follow_it(server: NucleusServer, comet: Comet) -> None:
+def test_start_prints_the_set_and_how_to_follow_it(comet: Comet) -> None:
     started = comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
     assert started.out == "computeset 1 is accepted. Follow it: comet computeset 1 --wait\n"
-    assert sent(server, "POST") == [
+    assert sent(comet.server, "POST") == [
         ("computeset/", {"cluster": "vc2", "walltime_mins": 360, "computes": ["vm-vc2-0", "vm-vc2-1"]})
     ]
-    (headers,) = [it for method, _, it, _ in server.requests if method == "POST"]
+    (headers,) = [it for method, _, it, _ in comet.server.requests if method == "POST"]
     assert headers["Prefer"] == "respond-async"
     held = comet("start", "vc2", "vm-vc2-[1-2]")
     assert held.status == 5
@@ -42,15 +42,15 @@ def test_start_prints_the_set_and_how_to_follow_it(server: NucleusServer, comet:
     assert comet("start", "vc2", "--count=2", "--wait").out == "computeset 2 is running\n"
 
 
-def test_several_allocations_need_a_choice(server: NucleusServer, comet: Comet) -> None:
-    server.clusters[0]["allocations"] = ["alp1", "alp2"]
+def test_several_allocations_need_a_choice(comet: Comet) -> None:
+    comet.server.clusters[0]["allocations"] = ["alp1", "alp2"]
     refused = comet("start", "vc2", "--count=1")
     assert refused.status == 2
     assert "--allocation: alp1, alp2" in refused.err
     assert comet("start", "vc2", "--count=1", "--allocation=alp2").status == 0
 
 
-def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
+def test_computesets_and_their_end(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
     visible = comet("computeset", "1")
     assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
@@ -76,17 +76,21 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("berlin")
-def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet: Comet) -> None:
+def test_an_ended_set_has_its_real_end_and_no_nodes(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-0", "--walltime=2d")
-    server.sets[1]["start_time"] = 1_800_000_000
+    comet.server.sets[1]["start_time"] = 1_800_000_000
     assert (
         "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in comet("computeset", "1").out
     )
-    server.sets[1]["charged_so_far_seconds"] = 60
+    comet.server.sets[1]["charged_so_far_seconds"] = 60
     assert "Charged so far: 0.02 node hours (60 node seconds)\n" in comet("computeset", "1").out
-    del server.sets[1]["charged_so_far_seconds"]
+    del comet.server.sets[1]["charged_so_far_seconds"]
     comet("terminate", "1")
-    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user", "charged_seconds": 5460}
+    comet.server.sets[1] |= {
+        "ended_at": "2027-01-15T09:30:00.000Z",
+        "end_reason": "user",
+        "charged_seconds": 5460,
+    }
     comet("start", "vc2", "vm-vc2-0")
     printed = comet("computeset", "1").out
     assert "Start: 2027-01-15 09:00 +0100\tEnd: 2027-01-15 10:30 +0100" in printed
@@ -97,22 +101,23 @@ def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet
     assert (one["running"], one["remaining"], one["computes"][0]["node_state"]) == ("01:30", None, None)
 
 
-def test_what_a_set_waits_for_is_printed(
-    server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+def test_what_a_set_waits_for_is_printed(comet: Comet) -> None:
+    comet.patch.setattr(waiting, "FIRST_PAUSE", 0.01)
     comet("start", "vc2", "vm-vc2-[0-2]")
-    (one, *others), states = server.sets[1]["computes"], iter(("submitted", "running", "running", "ending"))
+    (one, *others), states = (
+        comet.server.sets[1]["computes"],
+        iter(("submitted", "running", "running", "ending")),
+    )
 
     def answer_next(handler: BaseHTTPRequestHandler) -> None:
-        server.sets[1]["state"] = next(states)
-        document = json.loads(json.dumps(server.sets[1]))
+        comet.server.sets[1]["state"] = next(states)
+        document = json.loads(json.dumps(comet.server.sets[1]))
         one["power"] = "on"
         answer(200, json.dumps(document).encode(), Content_Type="application/json")(handler)
 
     for it in (one, *others):
         it["power"] = "off"
-    server.answers["/computeset/1"] = answer_next
+    comet.server.answers["/computeset/1"] = answer_next
     assert comet("computeset", "1", "--wait").err.splitlines() == [
         "computeset 1: submitted; it waits for 3 free hosts",
         "computeset 1: running; it waits until vm-vc2-[1-2] are on",
@@ -122,9 +127,9 @@ def test_what_a_set_waits_for_is_printed(
 
 
 @pytest.mark.usefixtures("berlin")
-def test_a_set_that_waits_says_why_at_which_place_and_until_when(server: NucleusServer, comet: Comet) -> None:
+def test_a_set_that_waits_says_why_at_which_place_and_until_when(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-0", "--walltime=2d")
-    server.sets[1] |= {
+    comet.server.sets[1] |= {
         "state": "submitted", "start_time": None, "estimated_start": "2027-01-15T08:00:00.000Z", "place": 2,
         "waiting": "alp1 has no node hours left for it",
     }  # fmt: skip
@@ -137,15 +142,15 @@ def test_a_set_that_waits_says_why_at_which_place_and_until_when(server: Nucleus
     assert (one["waiting"], one["place"]) == ("alp1 has no node hours left for it", 2)
 
 
-def test_what_remains_goes_by_the_end_that_the_site_has_extended(server: NucleusServer, comet: Comet) -> None:
+def test_what_remains_goes_by_the_end_that_the_site_has_extended(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-0", "--walltime=1h")
     end = datetime.fromtimestamp(time.time() + 7259, UTC)
-    server.sets[1]["walltime_end"] = end.isoformat(timespec="milliseconds")
+    comet.server.sets[1]["walltime_end"] = end.isoformat(timespec="milliseconds")
     assert "Requested: 01:00\tRunning: 00:00\tRemaining: 02:00" in comet("computeset", "1").out
 
 
-def test_a_cancelled_operation_has_its_own_word(server: NucleusServer, comet: Comet) -> None:
-    found = server.operation("start_set", "the computeset 1 was ended by its owner")
+def test_a_cancelled_operation_has_its_own_word(comet: Comet) -> None:
+    found = comet.server.operation("start_set", "the computeset 1 was ended by its owner")
     found["state"] = "cancelled"
     ended = comet("operation", "wait", found["id"])
     assert (ended.status, ended.err) == (
@@ -154,10 +159,10 @@ def test_a_cancelled_operation_has_its_own_word(server: NucleusServer, comet: Co
     )
 
 
-def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Comet) -> None:
+def test_power_on_of_free_computes_starts_a_set(comet: Comet) -> None:
     assert comet("power", "on", "vc2", "vm-vc2-[0-1]", "--walltime=1h").status == 0
     assert comet("power", "on", "vc2", "--count=1", "--wait").status == 0
-    assert sorted(server.sets) == [1, 2]
+    assert sorted(comet.server.sets) == [1, 2]
     mixed = comet("power", "on", "vc2", "vm-vc2-[0,3]")
     assert mixed.status == 5
     assert "vm-vc2-3 is free, but vm-vc2-0 is in computeset 1" in mixed.err
@@ -167,18 +172,18 @@ def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Co
     assert comet("power", "on", "vc2", "1").status == 2
 
 
-def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet) -> None:
+def test_power_of_a_set_asks_before_it_ends(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]")
     assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is being asked to reboot\n"
     assert comet("power", "reboot", "vc2", "1", "--wait").out == "computeset 1: was asked to reboot\n"
     assert comet("power", "off", "vc2", "1").status == 2
-    assert server.sets[1]["state"] == "running"
-    server.clusters.append(cluster("vc4"))
+    assert comet.server.sets[1]["state"] == "running"
+    comet.server.clusters.append(cluster("vc4"))
     assert comet("power", "off", "vc4", "1", "--yes").status == 4
     assert comet("power", "off", "vc2", "1", "--yes", "--wait").out == "computeset 1 is cancelled\n"
 
 
-def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, comet: Comet) -> None:
+def test_no_computeset_names_a_command_that_shows_more(comet: Comet) -> None:
     advice = "no computeset is running. Those of every state: comet computeset --state=all\n"
     assert comet("computeset").err == advice
     assert (
@@ -194,33 +199,29 @@ def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, co
 
 
 @pytest.mark.parametrize("line", [("power", "shutdown", "vc2", "1"), ("power", "off", "vc2", "1", "--yes")])
-def test_a_set_that_has_ended_is_not_asked_about(
-    server: NucleusServer, comet: Comet, line: tuple[str, ...]
-) -> None:
+def test_a_set_that_has_ended_is_not_asked_about(comet: Comet, line: tuple[str, ...]) -> None:
     comet("start", "vc2", "vm-vc2-0")
-    server.sets[1]["state"] = "cancelled"
+    comet.server.sets[1]["state"] = "cancelled"
     refused = comet(*line)
     assert (refused.status, refused.err) == (5, "computeset 1 is cancelled; there is nothing to end\n")
 
 
-def test_usage_is_asked_for_a_time(
-    server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_usage_is_asked_for_a_time(comet: Comet) -> None:
     charge = {"allocation": "alp1", "project": "alpha", "user": "ann", "cluster": "vc2", "computesets": 2}
     found = [{**charge, "charged_seconds": 5400}, {**charge, "charged_seconds": None}]
-    server.answers["usage"] = answer(200, json.dumps(found).encode())
+    comet.server.answers["usage"] = answer(200, json.dumps(found).encode())
     listed = json.loads(comet("usage", "--format=json").out)
     assert listed == [{**found[0], "node_hours": 1.5}, {**found[1], "node_hours": None}]
     assert json.loads(comet("usage", "--format=rest").out) == found
-    asked_before = len(server.requests)
+    asked_before = len(comet.server.requests)
     for typed, advice in (
         (("--from=last",), "--from=last: give a date, or a date and a time: 2026-12-01, 2026-12-01T10:00\n"),
         (("--from=2026-12-02", "--to=2026-12-01"), "--to is not after --from: choose a later --to\n"),
     ):
         refused = comet("usage", *typed)
         assert (refused.status, refused.err) == (2, advice)
-    assert len(server.requests) == asked_before
-    server.answers["usage"] = answer(200, b"[]")
+    assert len(comet.server.requests) == asked_before
+    comet.server.answers["usage"] = answer(200, b"[]")
     asked = comet("usage", "--from=2026-11-01T00:00Z", "--to=2026-12-01T00:00+01:00")
     assert asked.status == 0 and "no computeset that has ended" in asked.err
-    assert "from=2026-1" in server.requests[-1][1] and "&to=2026-1" in server.requests[-1][1]
+    assert "from=2026-1" in comet.server.requests[-1][1] and "&to=2026-1" in comet.server.requests[-1][1]

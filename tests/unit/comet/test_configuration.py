@@ -58,14 +58,10 @@ def test_the_old_clients_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "active = 1",
-        "active",
-        "endpoints = 3",
-        "[endpoints.d]\nurl = 7",
-        '[endpoints.d]\nurl = "ftp://x"',
-        "\0",
-    ]
-    + ['[endpoints.d]\nurl = "https://x"\ncolour = "red"', '[endpoints."../x"]\nurl = "https://x"'],
+        *("active = 1", "active", "endpoints = 3", "[endpoints.d]\nurl = 7", "\0"),
+        *('[endpoints.d]\nurl = "ftp://x"', '[endpoints.d]\nurl = "https://x"\ncolour = "red"'),
+        '[endpoints."../x"]\nurl = "https://x"',
+    ],
 )
 def test_a_file_that_is_wrong_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.toml"

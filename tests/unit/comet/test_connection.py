@@ -27,17 +27,10 @@ def client(server: NucleusServer) -> Iterator[Client]:
 @pytest.mark.parametrize(
     "body",
     [
-        b"<html>",
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"[" * 200_000,
-        b'{"a": 1}',
-        b"[3]",
-        b'[{"name": 3}]',
-        b'[{"name": "x", "computes": {}}]',
-    ]
-    + [b'[{"name": "x", "vlan": "seven"}]', b'[{"name": "x", "computes": [{"name": "y", "interface": 3}]}]'],
+        *(b"<html>", b"", b"{", b"\xff\xfe", b"[" * 200_000, b'{"a": 1}', b"[3]", b'[{"name": 3}]'),
+        *(b'[{"name": "x", "computes": {}}]', b'[{"name": "x", "vlan": "seven"}]'),
+        b'[{"name": "x", "computes": [{"name": "y", "interface": 3}]}]',
+    ],
 )
 def test_an_answer_that_is_not_one_of_nucleus_is_an_error(
     server: NucleusServer, client: Client, body: bytes
@@ -242,23 +235,12 @@ def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
     assert len(headers["nonce"]) == 10
 
 
-def test_a_closed_port_is_unreachable() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_closed_port_is_unreachable(scheme: str) -> None:
+    """Without a CA file those of the machine are trusted."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        Client(Endpoint("dev", f"http://127.0.0.1:{port}", token=TOKEN)) as client,
-        pytest.raises(UnreachableError),
-    ):
-        client.clusters()
-
-
-def test_without_a_ca_file_those_of_the_machine_are_trusted() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        Client(Endpoint("dev", f"https://127.0.0.1:{port}", token=TOKEN)) as client,
-        pytest.raises(UnreachableError) as refused,
-    ):
+        address = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
+    with Client(Endpoint("dev", address, token=TOKEN)) as client, pytest.raises(UnreachableError) as refused:
         client.clusters()
     assert "CA file" not in str(refused.value)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.nucleus_server import NucleusServer, answer
+from tests.nucleus_server import answer
 from tests.unit.comet.conftest import Comet
 
 
-def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
+def test_images(comet: Comet, tmp_path: Path) -> None:
     image = tmp_path / "inst.iso"
     image.write_bytes(b"\r\n--CD001" * 300_000)
     assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
@@ -26,19 +26,19 @@ def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
         comet("iso", "attach", "inst.iso", "vc2").out
         == "vc2: project/alpha/inst.iso from the next power-on\n"
     )
-    assert server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
+    assert comet.server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
     assert comet("iso", "attach", "2", "vc2").status == 0
-    assert server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
+    assert comet.server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
     assert comet("iso", "attach", "9", "vc2").status == 4
-    server.images.append("public/inst.iso")
+    comet.server.images.append("public/inst.iso")
     assert comet("iso", "attach", "inst.iso", "vc2").status == 2
     assert comet("iso", "detach", "vc2").status == 0
-    assert server.clusters[0]["frontend"]["iso"] is None
+    assert comet.server.clusters[0]["frontend"]["iso"] is None
 
 
-def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet: Comet) -> None:
-    server.images += ["project/alpha/inst.iso", "public/a.iso"]
-    server.clusters[0]["frontend"]["iso"] = "public/a.iso"
+def test_an_image_is_deleted_when_no_machine_has_it(comet: Comet) -> None:
+    comet.server.images += ["project/alpha/inst.iso", "public/a.iso"]
+    comet.server.clusters[0]["frontend"]["iso"] = "public/a.iso"
     held = comet("iso", "delete", "a.iso", "--yes")
     assert held.status == 5
     assert held.err == (
@@ -47,44 +47,40 @@ def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet
     )
     assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
     assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
-    assert len(server.images) == 3
+    assert len(comet.server.images) == 3
     asked = comet("iso", "delete", "inst.iso", terminal="y\n")
     assert asked.out == "project/alpha/inst.iso is being deleted\n"
     assert "[y/N]" in asked.err
     assert comet("iso", "delete", "debian.iso", "--yes", "--wait").out == "debian.iso is deleted\n"
-    assert server.images == ["public/a.iso"]
+    assert comet.server.images == ["public/a.iso"]
     assert comet("iso", "delete", "none.iso", "--yes").status == 4
 
 
-def test_an_upload_goes_on_where_its_connection_broke(
-    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("comet.client.uploads.PART", 1000)
+def test_an_upload_goes_on_where_its_connection_broke(comet: Comet, tmp_path: Path) -> None:
+    comet.patch.setattr("comet.client.uploads.PART", 1000)
     image = tmp_path / "inst.iso"
     image.write_bytes(bytes(range(250)) * 10)
     broken: list[int] = []
 
     def lose(handler: BaseHTTPRequestHandler) -> None:
         broken.append(1)
-        del server.answers["/image/upload/"]
-        found = next(iter(server.uploads.values()))
+        del comet.server.answers["/image/upload/"]
+        found = next(iter(comet.server.uploads.values()))
         found["content"] += image.read_bytes()[:1000]  # stored, but its answer is lost
         handler.close_connection = True
         handler.connection.shutdown(socket.SHUT_RDWR)
 
-    server.answers["/image/upload/"] = lose
+    comet.server.answers["/image/upload/"] = lose
     assert comet("iso", "upload", str(image)).status == 0
     assert broken == [1]
-    assert "project/alpha/inst.iso" in server.images
+    assert "project/alpha/inst.iso" in comet.server.images
 
 
 @pytest.mark.parametrize("stored", [1000, 2500])
-def test_an_upload_goes_on_when_the_server_starts_anew(
-    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: int
-) -> None:
+def test_an_upload_goes_on_when_the_server_starts_anew(comet: Comet, tmp_path: Path, stored: int) -> None:
     """It is away, also behind a proxy, while it is asked where to go on; it may have stored all, unchecked."""
-    monkeypatch.setattr("comet.client.uploads.PART", 2500)
-    monkeypatch.setattr("comet.client.uploads.time.sleep", lambda seconds: None)
+    comet.patch.setattr("comet.client.uploads.PART", 2500)
+    comet.patch.setattr("comet.client.uploads.time.sleep", lambda seconds: None)
     image = tmp_path / "inst.iso"
     image.write_bytes(bytes(range(250)) * 10)
     asked: list[str] = []
@@ -92,23 +88,23 @@ def test_an_upload_goes_on_when_the_server_starts_anew(
     def away(handler: BaseHTTPRequestHandler) -> None:
         asked.append(handler.command)
         if len(asked) == 1:
-            next(iter(server.uploads.values()))["content"] += image.read_bytes()[:stored]
+            next(iter(comet.server.uploads.values()))["content"] += image.read_bytes()[:stored]
         if len(asked) == 3:
-            del server.answers["/image/upload/"]
+            del comet.server.answers["/image/upload/"]
             answer(502, b"<html>")(handler)
             return
         handler.close_connection = True
         handler.connection.shutdown(socket.SHUT_RDWR)
 
-    server.answers["/image/upload/"] = away
+    comet.server.answers["/image/upload/"] = away
     uploaded = comet("iso", "upload", str(image))
     assert uploaded.status == 0, uploaded.err
-    assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in server.images
+    assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in comet.server.images
 
 
-def test_a_misspelled_image_is_named_and_an_empty_list_says_so(server: NucleusServer, comet: Comet) -> None:
-    server.images.clear()
+def test_a_misspelled_image_is_named_and_an_empty_list_says_so(comet: Comet) -> None:
+    comet.server.images.clear()
     assert "there is no image for your drives" in comet("iso", "list").err
-    server.images += ["public/str-debian.iso"]
+    comet.server.images += ["public/str-debian.iso"]
     refused = comet("iso", "attach", "str-debain.iso", "vc2")
     assert (refused.status, "Did you mean: str-debian.iso?" in refused.err) == (4, True), refused.err

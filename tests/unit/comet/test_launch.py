@@ -117,13 +117,11 @@ def test_a_long_output_is_complete_in_the_results(it: Launching) -> None:
     assert (it.folder / "dock-results" / "output").stat().st_size == 600_000
 
 
-def test_a_launch_that_nohup_started_outlasts_the_terminal(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launch_that_nohup_started_outlasts_the_terminal(it: Launching) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         it.write(f"sleep 0.3; {COMMAND}")
-        while_it_runs(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        while_it_runs(it, lambda: os.kill(os.getpid(), signal.SIGHUP))
         assert (it.run().status, it.runs()) == (0, 1)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -153,7 +151,7 @@ def test_another_launch_does_not_take_a_group_over(it: Launching) -> None:
 Look = Callable[[Frontend, int, int], tuple[str, bytes]]
 
 
-def while_it_runs(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+def while_it_runs(it: Launching, act: Callable[[], None]) -> None:
     """Act at each look at the command."""
     real = Frontend.look
 
@@ -163,8 +161,8 @@ def while_it_runs(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> N
             act()
         return found
 
-    monkeypatch.setattr(Frontend, "look", look)
-    monkeypatch.setattr(launch, "WATCH_SECONDS", 0)
+    it.patch.setattr(Frontend, "look", look)
+    it.patch.setattr(launch, "WATCH_SECONDS", 0)
 
 
 def is_over(it: Launching) -> bool:
@@ -180,29 +178,25 @@ def is_over(it: Launching) -> bool:
 ENDLESS = "exec 9>../../held; flock 9; echo begun; mkdir poses; sleep 600"
 
 
-def test_a_command_that_never_ends_is_ended_with_the_walltime(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_never_ends_is_ended_with_the_walltime(it: Launching) -> None:
     it.write(ENDLESS)
-    while_it_runs(monkeypatch, lambda: it.server.sets[1].update(state="completed", end_reason="walltime"))
+    while_it_runs(it, lambda: it.server.sets[1].update(state="completed", end_reason="walltime"))
     found = it.run()
     assert found.status == 8 and "computeset 1 is completed (walltime), before the command ended" in found.err
     assert is_over(it) and (it.folder / "dock-results" / "output").read_text() == "begun\n"
 
 
-def test_a_node_that_dies_ends_the_launch(it: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_dies_ends_the_launch(it: Launching) -> None:
     it.write(ENDLESS)
-    while_it_runs(monkeypatch, lambda: it.server.sets[1]["computes"][1].update(power="off"))
+    while_it_runs(it, lambda: it.server.sets[1]["computes"][1].update(power="off"))
     found = it.run()
     assert found.status == 8 and "vm-vc2-1 of computeset 1 went off" in found.err
     assert is_over(it) and it.states() == ["cancelled"]
 
 
-def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(it: Launching) -> None:
     it.write(ENDLESS)
-    while_it_runs(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    while_it_runs(it, lambda: os.kill(os.getpid(), signal.SIGTERM))
     found = it.run()
     assert found.status == 130 and "the same command again fetches it" in found.err
     assert is_over(it) and it.states() == ["cancelled"] and not (it.folder / "dock-results").exists()
@@ -211,15 +205,15 @@ def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(
     assert len(it.server.sets) == 1
 
 
-def test_a_server_that_is_away_delays_the_end_only(it: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_away_delays_the_end_only(it: Launching) -> None:
     it.write(ENDLESS)
 
     def go_away() -> None:
         it.server.answers["/v1/computeset"] = answer(502, b"")
         raise KeyboardInterrupt
 
-    while_it_runs(monkeypatch, go_away)
-    with monkeypatch.context() as patch:
+    while_it_runs(it, go_away)
+    with it.patch.context() as patch:
         patch.setattr(launch, "END_SECONDS", 0.1)
         found = it.run()
     assert found.status == 6 and "computeset 1 is not ended" in found.err and it.states() == ["running"]
@@ -227,9 +221,7 @@ def test_a_server_that_is_away_delays_the_end_only(it: Launching, monkeypatch: p
     assert it.run().status == 130 and it.states() == ["cancelled"] and is_over(it)
 
 
-def test_a_frontend_that_is_away_for_a_while_is_asked_again(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frontend_that_is_away_for_a_while_is_asked_again(it: Launching) -> None:
     moments = iter(("away", "back"))
 
     def interrupt() -> None:
@@ -237,14 +229,12 @@ def test_a_frontend_that_is_away_for_a_while_is_asked_again(
             raise frontend.UnreachableError("ssh: no answer")
 
     it.write(f"sleep 0.5; {COMMAND}")
-    while_it_runs(monkeypatch, interrupt)
+    while_it_runs(it, interrupt)
     found = it.run()
     assert (found.status, it.runs()) == (0, 1) and "ssh: no answer; trying again" in found.err
 
 
-def test_a_frontend_that_restarts_has_lost_the_command(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frontend_that_restarts_has_lost_the_command(it: Launching) -> None:
     it.write(f"{ENDLESS} & echo $$ >../../pid; wait")
 
     def kill() -> None:
@@ -252,16 +242,14 @@ def test_a_frontend_that_restarts_has_lost_the_command(
         with contextlib.suppress(ProcessLookupError):  # it was killed at the look before
             os.killpg(int(pid.read_text().split()[0]), signal.SIGKILL)
 
-    while_it_runs(monkeypatch, kill)
+    while_it_runs(it, kill)
     found = it.run()
     assert found.status == 8 and "the frontend was restarted" in found.err and it.states() == ["cancelled"]
 
 
-def test_nodes_that_never_answer_end_the_launch_and_it_can_be_tried_again(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nodes_that_never_answer_end_the_launch_and_it_can_be_tried_again(it: Launching) -> None:
     (it.root / "away" / "vm-vc2-1").touch()
-    with monkeypatch.context() as patch:
+    with it.patch.context() as patch:
         patch.setattr(launch, "BOOT_SECONDS", 0.1)
         found = it.run()
     assert found.status == 8 and "vm-vc2-1 does not answer by SSH, after 0.1 s" in found.err
@@ -270,12 +258,10 @@ def test_nodes_that_never_answer_end_the_launch_and_it_can_be_tried_again(
     assert it.run().status == 0 and it.states() == ["cancelled", "cancelled"]
 
 
-def test_results_larger_than_the_disk_stay_on_the_frontend(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_larger_than_the_disk_stay_on_the_frontend(it: Launching) -> None:
     it.write("mkdir poses; truncate -s 900M poses/sparse")
     disk = namedtuple("disk", "f_bavail f_frsize f_files f_favail")
-    monkeypatch.setattr(os, "statvfs", lambda path: disk(900, 1 << 20, 0, 0))
+    it.patch.setattr(os, "statvfs", lambda path: disk(900, 1 << 20, 0, 0))
     full = it.run()
     assert full.status == 8 and "they have 900 MB, and 884 MB can be used in" in full.err
     assert "comet-launch/dock." in full.err and it.states() == ["cancelled"]
@@ -284,9 +270,7 @@ def test_results_larger_than_the_disk_stay_on_the_frontend(
     assert it.run().status == 0 and (it.folder / "dock-results" / "poses" / "sparse").stat().st_size == 5
 
 
-def test_an_answer_that_was_lost_is_not_asked_for_in_vain(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_was_lost_is_not_asked_for_in_vain(it: Launching) -> None:
     real = it.server.route
 
     def lose(method: str, segments: list[str], query: Any, body: Any) -> Any:

@@ -21,26 +21,24 @@ def state_file(it: Launching) -> Any:
     return it.folder / ".local" / "state" / "comet" / "launch" / "dock.json"
 
 
-def test_a_fault_of_the_program_ends_the_computeset(it: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_program_ends_the_computeset(it: Launching) -> None:
     def fail(text: str) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(launch, "show_text", fail)
+    it.patch.setattr(launch, "show_text", fail)
     assert it.run().status == 1
     assert it.states() == ["cancelled"] and (it.folder / "dock-results" / "output").exists()
 
 
 @pytest.mark.parametrize("status", [400, 401, 413, 429])
-def test_a_repetition_that_is_refused_does_not_forget_the_computeset(
-    it: Launching, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
+def test_a_repetition_that_is_refused_does_not_forget_the_computeset(it: Launching, status: int) -> None:
     start = Client.start
 
     def killed(self: Client, *given: Any, **named: Any) -> None:
         start(self, *given, **named)
         raise SystemExit
 
-    with monkeypatch.context() as patch:
+    with it.patch.context() as patch:
         patch.setattr(Client, "start", killed)
         with pytest.raises(SystemExit):
             it.run()
@@ -51,9 +49,7 @@ def test_a_repetition_that_is_refused_does_not_forget_the_computeset(
 
 
 @pytest.mark.parametrize(("status", "slug"), [(401, "not-authenticated"), (429, "rate-limited")])
-def test_a_token_that_ends_does_not_end_the_command(
-    it: Launching, monkeypatch: pytest.MonkeyPatch, status: int, slug: str
-) -> None:
+def test_a_token_that_ends_does_not_end_the_command(it: Launching, status: int, slug: str) -> None:
     it.write(f"while [ ! -e ../../go ]; do sleep 0.05; done; {COMMAND}")
     real = it.server.route
     refused = iter(range(2))
@@ -67,17 +63,15 @@ def test_a_token_that_ends_does_not_end_the_command(
         return real(method, segments, query, body)
 
     it.server.route = refuse  # type: ignore[method-assign]
-    while_it_runs(monkeypatch, (it.root / ADDRESS / "begun").touch)
+    while_it_runs(it, (it.root / ADDRESS / "begun").touch)
     found = it.run()
     assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"]), found.err
     assert "the command goes on" in found.err
 
 
-def test_a_folder_that_somebody_made_meanwhile_is_no_result(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_somebody_made_meanwhile_is_no_result(it: Launching) -> None:
     it.write(f"sleep 0.5; {COMMAND}")
-    while_it_runs(monkeypatch, lambda: (it.folder / "dock-results").mkdir(exist_ok=True))
+    while_it_runs(it, lambda: (it.folder / "dock-results").mkdir(exist_ok=True))
     found = it.run()
     assert found.status == 8 and "dock-results is there now: move it away" in found.err
     (it.folder / "dock-results").rmdir()
@@ -125,9 +119,7 @@ def test_what_a_shell_prints_first_is_in_no_way(it: Launching) -> None:
     assert (it.folder / "dock-results" / "poses" / "a").exists()
 
 
-def test_a_number_that_another_process_has_now_is_not_ended(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_that_another_process_has_now_is_not_ended(it: Launching) -> None:
     """After a restart of the frontend."""
     it.write(ENDLESS)
 
@@ -138,28 +130,26 @@ def test_a_number_that_another_process_has_now_is_not_ended(
             (it.root / "own").write_text(own[0])
             pid.write_text(f"{own[0]} {own[1]} former\n")
 
-    while_it_runs(monkeypatch, restart)
+    while_it_runs(it, restart)
     found = it.run()
     assert found.status == 8 and "the frontend was restarted" in found.err
     assert not is_over(it), "the process of this number is not ours"
     os.killpg(int((it.root / "own").read_text()), 9)
 
 
-def test_a_command_that_could_not_be_ended_is_named(it: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_could_not_be_ended_is_named(it: Launching) -> None:
     it.write("exit 3")
 
     def fail(self: Frontend) -> None:
         raise UnreachableError("no answer")
 
-    monkeypatch.setattr(Frontend, "stop", fail)
+    it.patch.setattr(Frontend, "stop", fail)
     found = it.run()
     assert found.status == 8 and f"the command may run on at root@{ADDRESS}: no answer" in found.err
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_site_that_was_made_anew_keeps_its_computeset(
-    it: Launching, monkeypatch: pytest.MonkeyPatch, is_there: bool
-) -> None:
+def test_a_site_that_was_made_anew_keeps_its_computeset(it: Launching, is_there: bool) -> None:
     """The number is another computeset's, or nobody's: what the command left is fetched, and nothing is to be done."""
     it.write(ENDLESS)
 
@@ -169,7 +159,7 @@ def test_a_site_that_was_made_anew_keeps_its_computeset(
         else:
             it.server.sets.clear()
 
-    while_it_runs(monkeypatch, renew)
+    while_it_runs(it, renew)
     found = it.run()
     assert found.status == 8 and "the site has no computeset 1 of this launch any more" in found.err
     assert "remove" not in found.err and "again" not in found.err
@@ -177,18 +167,16 @@ def test_a_site_that_was_made_anew_keeps_its_computeset(
     assert (it.folder / "dock-results" / "output").read_text() == "begun\n"
 
 
-def test_an_interrupted_request_that_is_refused_when_repeated_is_not_forgotten(
-    it: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_request_that_is_refused_when_repeated_is_not_forgotten(it: Launching) -> None:
     start = Client.start
 
     def interrupted(self: Client, *given: Any, **named: Any) -> None:
         start(self, *given, **named)
         it.server.answers["/v1/computeset"] = answer(429, b'{"type": "x/rate-limited", "detail": "not now"}')
-        monkeypatch.setattr(Client, "start", start)
+        it.patch.setattr(Client, "start", start)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Client, "start", interrupted)
+    it.patch.setattr(Client, "start", interrupted)
     assert it.run().status != 0 and state_file(it).exists() and it.states() == ["running"]
     it.server.answers.clear()
     again = it.run()

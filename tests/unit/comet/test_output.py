@@ -45,20 +45,15 @@ def test_nothing_acts_on_a_terminal() -> None:
 
 
 def test_json_and_yaml_say_the_same() -> None:
-    value = [
-        {
-            "name": HOSTILE,
-            "no": None,
-            "yes": True,
-            "list": ["a", {"b": [1, 2]}],
-            "empty": [],
-            "text": "no: #x",
-            "n": 1.5,
-            "nan": "inf",
-            "y": "Null",
-        },
-        {"on": "off", "nested": {"a": {"b": "c"}}},
-    ]
+    odd = {
+        "name": HOSTILE,
+        "no": None,
+        "yes": True,
+        "list": ["a", {"b": [1, 2]}],
+        "empty": [],
+        "text": "no: #x",
+    }
+    value = [{**odd, "n": 1.5, "nan": "inf", "y": "Null"}, {"on": "off", "nested": {"a": {"b": "c"}}}]
     assert yaml.safe_load(as_yaml(value)) == value
     assert yaml.safe_load(as_yaml([])) == []
     assert json.loads(printed([{"a": 1}], columns("a"), "json", legacy=True)) == {"0": {"a": 1}}

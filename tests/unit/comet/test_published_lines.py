@@ -72,30 +72,26 @@ def _type_all(comet: Comet, lines: tuple[tuple[str, str], ...], path: Path) -> N
         assert done.status == 0 and expected in done.out + done.err, (line, done)
 
 
-def test_each_line_of_figure_5(
-    server: NucleusServer, comet: Comet, opened: list[str], tmp_path: Path
-) -> None:
+def test_each_line_of_figure_5(comet: Comet, opened: list[str], tmp_path: Path) -> None:
     """With long options that have one dash; a short one stays what it is."""
     _type_all(comet, FIGURE_5, tmp_path / "x.iso")
     assert comet("ll", "-q").status == 0
-    assert [it["iso"] for it in server.clusters[0]["computes"]] == [None] * 3 + ["public/image.iso"]
-    assert server.sets[1]["walltime_mins"] == 360 and len(server.sets[1]["computes"]) == 4
+    assert [it["iso"] for it in comet.server.clusters[0]["computes"]] == [None] * 3 + ["public/image.iso"]
+    assert comet.server.sets[1]["walltime_mins"] == 360 and len(comet.server.sets[1]["computes"]) == 4
     assert len(opened) == 1
 
 
-def test_each_line_of_figure_6(
-    server: NucleusServer, comet: Comet, opened: list[str], tmp_path: Path
-) -> None:
+def test_each_line_of_figure_6(comet: Comet, opened: list[str], tmp_path: Path) -> None:
     """`init` has tests of its own in `test_commands.py`."""
     _type_all(comet, FIGURE_6, tmp_path / "x.iso")
-    assert [(it["walltime_mins"], it["state"]) for it in server.sets.values()] == [
+    assert [(it["walltime_mins"], it["state"]) for it in comet.server.sets.values()] == [
         (180, "cancelled"),
         (2880, "cancelled"),
     ]
-    assert ("cluster/vc2/rename", {"map": {"vm-vc2-0": "n0"}}) in sent(server, "POST")
+    assert ("cluster/vc2/rename", {"map": {"vm-vc2-0": "n0"}}) in sent(comet.server, "POST")
     assert len(opened) == 1
 
 
-def test_each_line_of_the_slides_that_differs(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
+def test_each_line_of_the_slides_that_differs(comet: Comet, tmp_path: Path) -> None:
     _type_all(comet, SLIDES, tmp_path / "x.iso")
-    assert len(server.sets[1]["computes"]) == 2
+    assert len(comet.server.sets[1]["computes"]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nucleus_server import NucleusServer, answer
+from tests.nucleus_server import answer
 from tests.unit.comet.conftest import Comet, sent
 
 _TIMES = {"begin": "2026-12-01T10:00:00.000Z", "end": "2026-12-01T12:00:00.000Z"}
@@ -25,34 +25,32 @@ def key(tmp_path: Path) -> str:
     return f"--key={path}"
 
 
-def test_a_reservation_is_made_listed_and_cancelled(
-    server: NucleusServer, comet: Comet, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    server.answers["reservation"] = answer(201, json.dumps(_MADE).encode())
+def test_a_reservation_is_made_listed_and_cancelled(comet: Comet, key: str) -> None:
+    comet.patch.setenv("TZ", "UTC")
+    comet.server.answers["reservation"] = answer(201, json.dumps(_MADE).encode())
     created = comet(
         "reservation", "create", "UCSD", "dock6", "--begin=2026-12-01T10:00+09:00", "--end=2026-12-01T12:00Z",
         "--repeat=daily", "--until=2026-12-09T00:00", "--cpus=16", "--memory=4", key,
     )  # fmt: skip
     assert created.out == "reservation 7: UCSD is reserved 2 times\n", created.err
-    ((_, body),) = sent(server, "POST")
+    ((_, body),) = sent(comet.server, "POST")
     assert isinstance(body, dict) and body.pop("begin").startswith("2026-12-01T")
     assert body.pop("end")[:11] == "2026-12-01T" and body.pop("until")[:7] == "2026-12"
     assert body == {
         "site": "UCSD", "vc": "dock6", "repeat": "daily", "cpus": 16, "memory_gb": 4,
         "public_key": "ssh-ed25519 AAAA ann",
     }  # fmt: skip
-    server.answers["reservation"] = answer(200, json.dumps([_MADE]).encode())
+    comet.server.answers["reservation"] = answer(200, json.dumps([_MADE]).encode())
     listed = comet("reservation", "list")
     assert "203.0.113.9" in listed.out and listed.out.count("UCSD") == 2 and "\x1b" not in listed.out
     assert json.loads(comet("reservation", "list", "--format=rest").out) == [_MADE]
-    server.answers["reservation/7"] = answer(204, b"")
+    comet.server.answers["reservation/7"] = answer(204, b"")
     assert comet("reservation", "cancel", "7").out == "reservation 7 is cancelled\n"
-    server.answers["reservation"] = answer(200, b"[]")
+    comet.server.answers["reservation"] = answer(200, b"[]")
     assert "comet reservation create" in comet("reservation", "list").err
 
 
-def test_what_is_mistyped_asks_nothing_of_the_server(server: NucleusServer, comet: Comet, key: str) -> None:
+def test_what_is_mistyped_asks_nothing_of_the_server(comet: Comet, key: str) -> None:
     create = ("reservation", "create", "UCSD", "dock6")
     whole = [key, "--begin=2026-12-01T10:00", "--end=2026-12-01T12:00", "--cpus=1", "--memory=1"]
     for typed, part in (
@@ -65,4 +63,4 @@ def test_what_is_mistyped_asks_nothing_of_the_server(server: NucleusServer, come
     ):
         refused = comet(*create, *typed)
         assert refused.status == 2 and part in refused.err, typed
-    assert comet("reservation", "cancel", "x").status == 2 and server.requests == []
+    assert comet("reservation", "cancel", "x").status == 2 and comet.server.requests == []

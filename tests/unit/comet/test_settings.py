@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from comet.client.configuration import load
-from tests.nucleus_server import TOKEN, NucleusServer
+from tests.nucleus_server import TOKEN
 from tests.unit.comet.conftest import Comet
 from tests.unit.comet.test_configuration import OLD
 
@@ -29,7 +27,7 @@ def test_init_again_offers_what_is_known_and_keeps_the_other_servers(configured:
 
 
 def test_servers_of_the_old_client_are_taken_over_and_its_file_stays(
-    server: NucleusServer, configured: Path, comet: Comet, folder: Path, monkeypatch: pytest.MonkeyPatch
+    configured: Path, comet: Comet, folder: Path
 ) -> None:
     configured.unlink()
     old = folder / ".cloudmesh" / "cloudmesh.yaml"
@@ -37,7 +35,7 @@ def test_servers_of_the_old_client_are_taken_over_and_its_file_stays(
     old.write_text(OLD)
     refused = comet("active", "production")
     assert refused.status == 2 and "is the old client's and is not changed: run comet init" in refused.err
-    given = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", "--token-file=-")
+    given = ("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann", "--token-file=-")
     assert comet(*given, stdin=TOKEN).status == 0
     found = load(configured)
     assert found.active == "dev" and found.endpoints["production"].url == "https://old.example.org/nucleus"

@@ -43,55 +43,38 @@ def test_the_last_value_wins_and_the_first_parameter_is_stored() -> None:
         "a": "2",
         "b": "x=y",
     }
-
-
-def test_an_empty_text_is_an_argument() -> None:
     assert parse_arguments(["", "h1", ""]).arguments == ["", "h1", ""]
 
 
-@pytest.mark.parametrize("text", ["on", "yes", "y", "true", "1", "ON", "Yes", "Y", "True"])
-def test_values_that_mean_true(text: str) -> None:
-    assert str2bool(text)
-    assert yes_or_no("flag", text)
-
-
-@pytest.mark.parametrize("text", ["off", "no", "n", "false", "0", "No", "FALSE"])
-def test_values_that_mean_false(text: str) -> None:
-    assert not str2bool(text)
-    assert not yes_or_no("flag", text)
-
-
-@pytest.mark.parametrize("text", ["", "maybe", "2", " yes", "yess"])
-def test_other_values_are_false_for_str2bool_and_an_error_for_a_flag(text: str) -> None:
-    assert not str2bool(text)
-    with pytest.raises(UserError, match='"flag" must be yes or no'):
-        yes_or_no("flag", text)
-
-
-def test_a_boolean_as_text() -> None:
+def test_yes_and_no() -> None:
+    for text in ("on", "yes", "y", "true", "1", "ON", "Yes", "Y", "True"):
+        assert str2bool(text) and yes_or_no("flag", text), text
+    for text in ("off", "no", "n", "false", "0", "No", "FALSE"):
+        assert not str2bool(text) and not yes_or_no("flag", text), text
+    for text in ("", "maybe", "2", " yes", "yess"):
+        assert not str2bool(text), text
+        with pytest.raises(UserError, match='"flag" must be yes or no'):
+            yes_or_no("flag", text)
     assert (bool2str(True), bool2str(0), str2bool(None)) == ("yes", "no", False)
 
 
-def test_letters_digits_and_harmless_signs_stand_as_they_are() -> None:
-    harmless = string.ascii_letters + string.digits + "@%^-_=+:,./"
-    assert quote(harmless) == harmless
+HARMLESS = string.ascii_letters + string.digits + "@%^-_=+:,./"
+OTHERS = sorted(set(string.printable) - set(HARMLESS + "\n"))
 
 
-def test_every_other_sign_gets_a_backslash() -> None:
-    others = sorted(set(string.printable) - set(string.ascii_letters + string.digits + "@%^-_=+:,./\n"))
-    assert quote("".join(others)) == "".join(f"\\{sign}" for sign in others)
-
-
-def test_a_newline_is_quoted_since_a_backslash_would_swallow_it() -> None:
-    assert quote("a\nb") == "a'\n'b"
-
-
-def test_letters_of_other_scripts_are_letters() -> None:
-    assert quote("Zürich 東京") == "Zürich\\ 東京"
-
-
-def test_an_empty_text_is_quoted() -> None:
-    assert quote("") == "''"
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        (HARMLESS, HARMLESS),
+        ("".join(OTHERS), "".join(f"\\{sign}" for sign in OTHERS)),
+        ("a\nb", "a'\n'b"),  # a backslash would swallow it
+        ("Zürich 東京", "Zürich\\ 東京"),
+        ("", "''"),
+    ],
+    ids=["harmless", "others", "newline", "letters of other scripts", "empty"],
+)
+def test_what_is_quoted_for_a_shell(text: str, quoted: str) -> None:
+    assert quote(text) == quoted
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,6 @@ def test_positional_values_come_from_the_end_unless_they_are_named(
     assert command.splitArguments(("iface", "ip")) == (expected[0], expected[1:])
 
 
-def test_filling_does_not_consume_arguments() -> None:
-    command = called_with("h1", "eth0")
-    assert command.fillPositionalArgs(("iface",)) == command.fillPositionalArgs(("iface",))
-
-
 def test_parameters_are_text_or_their_default() -> None:
     command = called_with("cpus=4", "rack=")
     assert command.fillParams([("cpus", 1), ("rack", 0), ("rank", None)]) == ["4", "", None]

@@ -18,22 +18,18 @@ from tests.command_trees import tree, write_plugin
 __all__ = ["tree"]
 
 
-def test_without_constraints_the_order_is_alphabetical() -> None:
-    assert ordered({"c": ((), ()), "a": ((), ()), "b": ((), ())}) == ["a", "b", "c"]
-
-
-def test_required_ones_come_before_and_preceded_ones_after() -> None:
-    constraints = {"a": (["c"], []), "b": ([], []), "c": ([], ["b"])}
-    assert ordered(constraints) == ["c", "a", "b"]
-
-
-def test_unknown_names_are_harmless() -> None:
-    assert ordered({"b": (["nobody"], []), "a": ([], ["nobody"])}) == ["a", "b"]
-
-
-def test_the_tail_comes_after_all_that_do_not_ask_for_it() -> None:
-    constraints = {"a": ([TAIL], []), "z": ([], []), "b": ([TAIL, "z"], ["a"]), "m": (["z"], [])}
-    assert ordered(constraints) == ["z", "m", "b", "a"]
+@pytest.mark.parametrize(
+    ("constraints", "order"),
+    [
+        ({"c": ((), ()), "a": ((), ()), "b": ((), ())}, "abc"),
+        ({"a": (["c"], []), "b": ([], []), "c": ([], ["b"])}, "cab"),
+        ({"b": (["nobody"], []), "a": ([], ["nobody"])}, "ab"),
+        ({"a": ([TAIL], []), "z": ([], []), "b": ([TAIL, "z"], ["a"]), "m": (["z"], [])}, "zmba"),
+    ],
+    ids=["alphabetical", "required and preceded ones", "unknown names", "the tail"],
+)
+def test_the_order(constraints: dict[str, tuple[list[str], list[str]]], order: str) -> None:
+    assert ordered(constraints) == list(order)
 
 
 @pytest.mark.parametrize(

@@ -109,46 +109,6 @@ def test_rows_that_are_made_one_by_one_are_printed_as_others(
     assert capsys.readouterr().out + command.getText() == expected
 
 
-def test_several_owners_stand_in_the_first_column() -> None:
-    path = "file:/state/partition1/kvm/disks/{},vda,virtio"
-    rows = [
-        ("fe-a", (0, 2048, 1, "76:77:6e:80:00:02", "head", "hvm", path.format("fe-a.vda"), 36, None)),
-        ("fe-a", (None, None, None, "76:77:6e:80:00:03", None, None, None, None, None)),
-        (
-            "vm-fe-a-0",
-            (0, 1024, 1, "76:77:6e:80:00:04", "vmc-0-0", "hvm", path.format("vm-fe-a-0.vda"), 36, ""),
-        ),
-    ]
-    assert table(rows, (*VM_HEADER, "disk", "disksize", "cdrom")) == (
-        "VM-HOST    SLICE MEM  CPUS MAC               HOST    VIRT-TYPE DISK                            "
-        "                          DISKSIZE CDROM\n"
-        "fe-a:      0     2048 1    76:77:6e:80:00:02 head    hvm       file:/state/partition1/kvm/disks"
-        "/fe-a.vda,vda,virtio      36       -----\n"
-        "fe-a:      ----- ---- ---- 76:77:6e:80:00:03 ------- --------- --------------------------------"
-        "------------------------- -------- -----\n"
-        "vm-fe-a-0: 0     1024 1    76:77:6e:80:00:04 vmc-0-0 hvm       file:/state/partition1/kvm/disks"
-        "/vm-fe-a-0.vda,vda,virtio 36       -----\n"
-    )
-
-
-def test_an_empty_owner_is_a_colon() -> None:
-    rows = [
-        ("head", ("", "physical")),
-        ("", ("compute-0-0", "physical")),
-        ("fe-a", ("", "VM")),
-        ("", ("vm-fe-a-0", "VM")),
-        ("", ("vm-fe-a-1", "VM")),
-    ]
-    assert table(rows, ("frontend", "client nodes", "type"), trimOwner=0) == (
-        "FRONTEND CLIENT NODES TYPE    \n"
-        "head:    ------------ physical\n"
-        ":        compute-0-0  physical\n"
-        "fe-a:    ------------ VM      \n"
-        ":        vm-fe-a-0    VM      \n"
-        ":        vm-fe-a-1    VM      \n"
-    )
-
-
 def test_a_blank_cell_is_blank_and_an_empty_one_is_dashes() -> None:
     rows = [
         ("fe-a", (3, "", "-----BEGIN PUBLIC KEY-----")),
@@ -165,10 +125,56 @@ def test_a_blank_cell_is_blank_and_an_empty_one_is_dashes() -> None:
     )
 
 
-def test_a_scalar_is_a_row_of_one_cell() -> None:
-    assert table([("a", 1), ("b", "two")], ("attr", "value"), trimOwner=0) == (
-        "ATTR VALUE\na:   1    \nb:   two  \n"
-    )
+@pytest.mark.parametrize(
+    ("rows", "header", "parameters", "options", "printed"),
+    [
+        (
+            [("a", 1), ("b", "two")],
+            ("attr", "value"),
+            "",
+            {"trimOwner": 0},
+            "ATTR VALUE\na:   1    \nb:   two  \n",
+        ),
+        (
+            ONE_MACHINE[:1],
+            VM_HEADER,
+            "output-header=no",
+            {},
+            "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n",
+        ),
+        (
+            ONE_MACHINE,
+            VM_HEADER,
+            "output-col=mac,SLICE output-header=no",
+            {},
+            "0     76:77:6e:80:00:00\n----- 76:77:6e:80:00:01\n",
+        ),
+        (ONE_MACHINE[:1], VM_HEADER, "output-col=vm-host", {}, "VM-HOST\nweb-a: \n"),
+        ([("web-a", ("a  line", None)), ("web-a", ("", "x"))], None, "", {"padChar": ""}, "a  line \n x\n"),
+        ([("a", "x"), ("b", "y")], None, "", {"padChar": ""}, "a: x\nb: y\n"),
+        ([("a", "x")], None, "output-col=attr", {"padChar": ""}, "x\n"),
+        (
+            [("a", "x\ny"), ("b", "z")],
+            None,
+            "",
+            {"padChar": "", "linesep": "\r\n"},
+            "a: x\ny\r\nb: z\r\n",
+        ),
+    ],
+    ids=[
+        *("a scalar is a row of one cell", "without header", "chosen columns in the table's order"),
+        *("a chosen owner is not left out", "a report has raw cells", "a report of two"),
+        *("columns of a report cannot be chosen", "another end of line"),
+    ],
+)
+def test_parts_of_tables_and_reports(
+    rows: list[tuple[object, object]],
+    header: tuple[str, ...] | None,
+    parameters: str,
+    options: dict[str, Any],
+    printed: str,
+) -> None:
+    assert table(rows, header, parameters=parameters, **options) == printed
 
 
 def test_no_rows_print_nothing_but_an_empty_array_as_json() -> None:
@@ -176,39 +182,9 @@ def test_no_rows_print_nothing_but_an_empty_array_as_json() -> None:
     assert json.loads(table([], VM_HEADER, parameters="json=yes")) == []
 
 
-def test_a_report_has_raw_cells() -> None:
-    rows = [("web-a", ("a  line", None)), ("web-a", ("", "x"))]
-    assert table(rows, None, padChar="") == "a  line \n x\n"
-    assert table([("a", "x"), ("b", "y")], None, padChar="") == "a: x\nb: y\n"
-
-
-def test_another_end_of_line() -> None:
-    assert table([("a", "x\ny"), ("b", "z")], None, padChar="", linesep="\r\n") == "a: x\ny\r\nb: z\r\n"
-
-
-def test_a_line_without_header() -> None:
-    assert table(ONE_MACHINE[:1], VM_HEADER, parameters="output-header=no") == (
-        "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
-    )
-
-
-def test_chosen_columns_keep_the_tables_order() -> None:
-    assert table(ONE_MACHINE, VM_HEADER, parameters="output-col=mac,SLICE output-header=no") == (
-        "0     76:77:6e:80:00:00\n----- 76:77:6e:80:00:01\n"
-    )
-
-
-def test_a_chosen_owner_is_not_left_out() -> None:
-    assert table(ONE_MACHINE[:1], VM_HEADER, parameters="output-col=vm-host") == "VM-HOST\nweb-a: \n"
-
-
 def test_a_column_that_is_none_is_an_error_that_names_those_that_are() -> None:
     with pytest.raises(UserError, match='there is no column "memory", only vm-host, slice, mem'):
         table(ONE_MACHINE, VM_HEADER, parameters="output-col=mac,memory")
-
-
-def test_columns_of_a_report_cannot_be_chosen() -> None:
-    assert table([("a", "x")], None, padChar="", parameters="output-col=attr") == "x\n"
 
 
 def test_a_row_may_be_shorter_than_the_header() -> None:
@@ -216,38 +192,36 @@ def test_a_row_may_be_shorter_than_the_header() -> None:
     assert table([("a", ("x",))], ("h", "one", "two")) == "ONE TWO\nx  \n"
 
 
-def test_json_has_an_object_for_each_run_of_one_owner() -> None:
-    rows = [("a", (1, None)), ("a", (2, True)), ("b", (3, "x")), ("a", (4, "y"))]
-    assert json.loads(table(rows, ("vm-host", "slice", "host"), parameters="json=true")) == [
-        {"vm-host": "a", "vm": [{"slice": 1, "host": None}, {"slice": 2, "host": True}]},
-        {"vm-host": "b", "vm": [{"slice": 3, "host": "x"}]},
-        {"vm-host": "a", "vm": [{"slice": 4, "host": "y"}]},
-    ]
-
-
-def test_json_is_indented_by_four() -> None:
-    assert table([("a", "x")], ("vm-host", "slice"), parameters="json=1") == (
-        '[\n    {\n        "vm-host": "a",\n        "vm": [\n            {\n                "slice": "x"\n'
-        "            }\n        ]\n    }\n]\n"
-    )
-
-
-def test_json_takes_the_word_before_when_the_last_is_the_owners_header() -> None:
-    assert json.loads(table([("a", 1)], ("vm", "slice"), parameters="json=y")) == [
-        {"vm": "a", "host": [{"slice": 1}]}
-    ]
-
-
-def test_json_of_chosen_columns_keeps_the_owner() -> None:
-    assert json.loads(table(ONE_MACHINE[:1], VM_HEADER, parameters="json=y output-col=mem")) == [
-        {"vm-host": "web-a", "vm": [{"mem": 2048}]}
-    ]
-
-
-def test_json_of_a_report_holds_its_lines() -> None:
-    assert json.loads(table([("a", "x:1"), ("a", "y:2")], None, padChar="", parameters="json=y")) == [
-        {"owner": "a", "vm": [{"text": "x:1"}, {"text": "y:2"}]}
-    ]
+@pytest.mark.parametrize(
+    ("rows", "header", "parameters", "expected"),
+    [
+        (
+            [("a", (1, None)), ("a", (2, True)), ("b", (3, "x")), ("a", (4, "y"))],
+            ("vm-host", "slice", "host"),
+            "json=true",
+            [
+                {"vm-host": "a", "vm": [{"slice": 1, "host": None}, {"slice": 2, "host": True}]},
+                {"vm-host": "b", "vm": [{"slice": 3, "host": "x"}]},
+                {"vm-host": "a", "vm": [{"slice": 4, "host": "y"}]},
+            ],
+        ),
+        ([("a", 1)], ("vm", "slice"), "json=y", [{"vm": "a", "host": [{"slice": 1}]}]),
+        (ONE_MACHINE[:1], VM_HEADER, "json=y output-col=mem", [{"vm-host": "web-a", "vm": [{"mem": 2048}]}]),
+        (
+            [("a", "x:1"), ("a", "y:2")],
+            None,
+            "json=1",
+            [{"owner": "a", "vm": [{"text": "x:1"}, {"text": "y:2"}]}],
+        ),
+    ],
+    ids=["runs of one owner", "the owner's header is the last word", "chosen columns", "a report"],
+)
+def test_json(
+    rows: list[tuple[object, object]], header: tuple[str, ...] | None, parameters: str, expected: object
+) -> None:
+    printed = table(rows, header, parameters=parameters, padChar="-" if header else "")
+    assert json.loads(printed) == expected
+    assert printed == json.dumps(expected, indent=4) + "\n"
 
 
 cells = st.one_of(st.none(), st.integers(), st.text(alphabet="abc -é", max_size=12))

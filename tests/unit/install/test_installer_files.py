@@ -64,7 +64,7 @@ def test_every_appliance_has_a_valid_preseed_file(name: str, tmp_path: Path) -> 
 def test_the_script_in_the_file_is_that_for_a_running_machine() -> None:
     from rocks.install.profiles import write_profile
 
-    site = CASES["vm_host_of_rpm_without_images"]
+    site = CASES["rpm_vm_host_without_images"]
     text = installer_file(profile_of_document(document_of(site, "rpm")), "kickstart")
     script = write_profile(on_private_network(site), Library()).replace(
         "report host profile;", "list host profile;"

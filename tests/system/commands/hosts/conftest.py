@@ -35,6 +35,8 @@ SILENT = "127.0.0.99"
 """A loopback address at which nothing listens."""
 ANY_KEY = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
 """A host's public key without its private key."""
+Sshd = tuple[sshd.SshServer, Path]
+"""A server, and the folder of the key that it accepts."""
 FAR_MAC = "52:54:00:00:00:03"
 
 
@@ -83,6 +85,23 @@ class Service:
                     raise
             finally:
                 connection.close()
+
+
+@pytest.fixture
+def three(site: Site) -> Site:
+    """A frontend and two computes."""
+    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1 cpus=2")
+    return site
+
+
+@pytest.fixture
+def pair(site: Site) -> Site:
+    """A frontend `fe` and a compute."""
+    site.done("add host fe membership=Frontend rack=0 rank=0")
+    site.done("add host compute-0-0")
+    return site
 
 
 @pytest.fixture
@@ -174,7 +193,7 @@ def served(vm_site: Site, pki: Path, folders: tuple[Path, Path], network: None) 
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[sshd.SshServer, Path]]:
+def server() -> Iterator[Sshd]:
     """A real sshd on loopback, and the folder of the key that it accepts."""
     if os.geteuid() != 0:
         pytest.skip("sshd is started by root")
@@ -194,9 +213,7 @@ def server() -> Iterator[tuple[sshd.SshServer, Path]]:
 
 
 @pytest.fixture
-def settings(
-    server: tuple[sshd.SshServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> FleetSettings:
+def settings(server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FleetSettings:
     """Settings of connections to hosts: the accepted key, and no known host."""
     chosen = FleetSettings(
         key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
@@ -207,7 +224,7 @@ def settings(
 
 
 @pytest.fixture
-def reached(site: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
+def reached(site: Site, settings: FleetSettings, server: Sshd) -> Site:
     """head is this machine, compute-0-0 is reached by SSH, compute-0-1 is not there."""
     site.done("add host head membership=frontend rack=0 rank=0")
     site.done("add host compute-0-0")
@@ -222,7 +239,7 @@ def reached(site: Site, settings: FleetSettings, server: tuple[sshd.SshServer, P
 
 
 @pytest.fixture
-def known(reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
+def known(reached: Site, settings: FleetSettings, server: Sshd) -> Site:
     """As `reached`, and the hosts' keys are recorded, as they are for every host that ever was there."""
     reached.done("sync host sharedkey compute-0-0", confirmed(server))
     for name, address in (("compute-0-1", SILENT), ("no-such-machine", "no-such-machine")):
@@ -230,6 +247,6 @@ def known(reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, 
     return reached
 
 
-def confirmed(server: tuple[sshd.SshServer, Path]) -> str:
+def confirmed(server: Sshd) -> str:
     """The parameter with the fingerprint that the operator has read on the host's console."""
     return f"fingerprint={parse_host_key(server[0].host_key).fingerprint}"

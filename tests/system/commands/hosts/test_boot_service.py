@@ -130,10 +130,10 @@ def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
 
 @pytest.mark.parametrize("value", ["", "no", "maybe"])
 def test_nothing_starts_dhcp_before_the_operator_stated_that_there_is_no_other(
-    served: Site, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, value: str
+    served: Site, folders: tuple[Path, Path], value: str
 ) -> None:
     """With all else that it needs; each command and check that can lead to it names the statement first."""
-    monkeypatch.setattr(
+    served.patch.setattr(
         boot_service, "replace_this_process", lambda arguments: pytest.fail(f"started {arguments}")
     )
     if value:
@@ -144,9 +144,9 @@ def test_nothing_starts_dhcp_before_the_operator_stated_that_there_is_no_other(
 
 
 def test_a_frontend_without_a_certificate_begins_no_service(
-    vm_site: Site, folders: tuple[Path, Path], network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, folders: tuple[Path, Path], network: None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
+    vm_site.patch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
     vm_site.done("set attr Kickstart_PrivateHostname head")
     vm_site.done("set host attr head boot_service yes")
     refused = vm_site.refused("start service boot")

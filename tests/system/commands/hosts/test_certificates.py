@@ -44,13 +44,11 @@ def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
     assert vm_site.done("list host certificate") == ""
 
 
-def test_deployment_to_this_machine(
-    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deployment_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path) -> None:
     """A host that does not answer does not delay the other, and its old certificate stays."""
     vm_site.done("set attr Kickstart_PrivateHostname head")
     vm_site.done("add host certificate head")
-    monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
+    vm_site.patch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
 
     def deploy_result() -> dict[str, object]:
         return dict(certificates.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
@@ -69,14 +67,12 @@ def test_deployment_to_this_machine(
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
-def test_the_revocation_list_is_deployed_to_all_nodes(
-    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_revocation_list_is_deployed_to_all_nodes(vm_site: Site, pki: Path, tmp_path: Path) -> None:
     """To nodes with a certificate; an unreachable one is a warning. Their other files do not change."""
     vm_site.done("set attr Kickstart_PrivateHostname head")
     vm_site.done("add host certificate head vmc-0-0 vmc-0-1")
     there = tmp_path / "there"
-    monkeypatch.setattr(certificates, "NODE_FOLDER", str(there))
+    vm_site.patch.setattr(certificates, "NODE_FOLDER", str(there))
     dict(certificates.deploy_certificates(vm_site.database, ["head"]))
     message_broker.node_authority().settle("vmc-0-1")
     before = {file.name: file.read_bytes() for file in there.iterdir()}
@@ -146,13 +142,13 @@ def test_a_node_whose_new_certificate_is_not_deployed_gets_the_list(
 
 
 def test_the_list_is_deployed_even_if_the_broker_does_not_answer(
-    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path
 ) -> None:
     broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
     vm_site.done("add host certificate head vmc-0-0")
     vm_site.done("sync host certificate head vmc-0-0")
     removed = message_broker.node_authority().certificates()["vmc-0-0"]
-    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: broken)
     assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
         "remove host certificate vmc-0-0"
     )
@@ -245,23 +241,23 @@ def test_existing_certificates_of_virtual_machines_are_listed_and_removed(
 
 
 def test_remove_host_checks_the_broker_before_it_changes_anything(
-    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, pki: Path, tmp_path: Path
 ) -> None:
     broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
     vm_site.done("add host certificate vmc-0-1")
-    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: broken)
     assert "start it, then repeat this command" in vm_site.refused("remove host vmc-0-1 vmc-0-0")
     assert "vmc-0-1" in vm_site.done("list host certificate")
     assert message_broker.node_authority().bundle("vmc-0-1").pair
     vm_site.done("remove host vmc-0-0")  # has no certificate: the broker is not asked
-    monkeypatch.setattr(
+    vm_site.patch.setattr(
         message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
     )
     assert vm_site.rocks("remove host vmc-0-1").status == 0
 
 
 def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(
-    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, pki: Path, tmp_path: Path
 ) -> None:
     """It answers the check and fails then: the hosts are removed, their certificates are revoked."""
     program = tmp_path / "rabbitmqctl"
@@ -269,7 +265,7 @@ def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(
     program.chmod(0o755)
     settings = BrokerSettings(str(program), str(tmp_path / "broker"), str(os.getgid()))
     vm_site.done("add host certificate vmc-0-1")
-    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: settings)
     ended = vm_site.rocks("remove host vmc-0-1")
     assert ended.status == 0 and "then run `rocks sync broker`" in ended.err
     assert vm_site.done("list host certificate") == ""

@@ -137,7 +137,7 @@ def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
     assert len((folders[1] / "hosts").read_text().splitlines()) == count + 3
 
 
-def test_an_interrupt_after_the_commit_loses_no_line(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_after_the_commit_loses_no_line(served: Site) -> None:
     """Ctrl-C between the commit and the output: the host is printed, and no further one is added."""
     commit, added = Database.commit, []
 
@@ -148,8 +148,8 @@ def test_an_interrupt_after_the_commit_loses_no_line(served: Site, monkeypatch: 
             signal.raise_signal(signal.SIGINT)
 
     machines = (_mac(number).hex(":") for number in range(1, 9))
-    monkeypatch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
-    monkeypatch.setattr(Database, "commit", commit_and_interrupt)
+    served.patch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    served.patch.setattr(Database, "commit", commit_and_interrupt)
     ended = served.rocks("discover host timeout=60")
     assert (ended.status, ended.out) == (
         0,
@@ -201,10 +201,8 @@ def test_what_keeps_new_machines_from_being_installed_is_a_warning(
     assert status == 0 and "Warning: no host can be installed yet: " in err and fault in err
 
 
-def test_what_is_invalid_is_refused_before_anything_is_waited_for(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path / "none"))
+def test_what_is_invalid_is_refused_before_anything_is_waited_for(vm_site: Site, tmp_path: Path) -> None:
+    vm_site.patch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path / "none"))
     for arguments, message in (
         ([], "rocks set host attr head boot_service yes"),
         (["appliance=toaster"], 'there is no appliance "toaster"'),

@@ -69,10 +69,10 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
 
 
 def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
-    hosts: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: Site, tmp_path: Path
 ) -> None:
     """With the site's authority; not before both are there, and never the frontend itself."""
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    hosts.patch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
     hosts.done("set attr Kickstart_DistroDir", str(tmp_path))
     release = tmp_path / "install/rocks-dist/x86_64/Debian/dists/rocks-dist/Release"
     assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0")))
@@ -212,9 +212,9 @@ def test_without_a_host_the_graph_is_that_of_all_hosts_with_a_profile(hosts: Sit
 
 
 def test_a_picture_without_graphviz_is_an_error_that_says_what_to_install(
-    hosts: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    hosts: Site, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    hosts.patch.setenv("PATH", str(tmp_path))
     message = hosts.refused("list host graph nas-0-0 format=svg")
     assert message == (
         "cannot start dot: No such file or directory; format=svg needs graphviz: apt-get install graphviz, or print "
@@ -241,10 +241,8 @@ def test_a_host_without_a_private_address_is_not_installed(hosts: Site) -> None:
     assert "host vmc-0-0 has no address on the network private" in hosts.refused("list host xml vmc-0-0")
 
 
-def test_a_nodes_document_needs_no_database(
-    hosts: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("ROCKS_STATE", str(tmp_path))
+def test_a_nodes_document_needs_no_database(hosts: Site, tmp_path: Path) -> None:
+    hosts.patch.setenv("ROCKS_STATE", str(tmp_path))
     found = nodes_in(hosts.rocks("list node xml client", "attrs={'kvm': 'yes'}").out)
     assert found == ["base", "client", "kvm-base"]
     lines = tmp_path / "attrs"

@@ -269,11 +269,7 @@ def test_an_invalid_port_is_that_hosts_error(machines: Site, play: Play) -> None
     assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("running",)]
 
 
-def test_a_terminal_gets_no_control_character_of_any_output(
-    machines: Site,
-    play: Play,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_terminal_gets_no_control_character_of_any_output(machines: Site, play: Play) -> None:
     """`run host` prints what the hosts print: unchanged into a file, escaped on a terminal."""
     play({})
     command = ("run", "host", "vmc-0-0", "command=true")
@@ -282,12 +278,12 @@ def test_a_terminal_gets_no_control_character_of_any_output(
     leader, follower = pty.openpty()
     try:
         with os.fdopen(os.dup(follower), "w") as terminal:
-            monkeypatch.setattr(output.sys, "stdout", terminal)
-            monkeypatch.setattr(output.sys, "stderr", terminal)
+            machines.patch.setattr(output.sys, "stdout", terminal)
+            machines.patch.setattr(output.sys, "stderr", terminal)
             machines.rocks(*command)
         printed = os.read(leader, 65536).decode().replace("\r\n", "\n")
     finally:
-        monkeypatch.undo()
+        machines.patch.undo()
         os.close(leader)
         os.close(follower)
     assert "\\x1b[2J\\x9b31m\\u202e\\x7f\\r" in printed

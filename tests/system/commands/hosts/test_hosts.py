@@ -2,18 +2,7 @@
 
 import json
 
-import pytest
-
 from tests.system.commands.conftest import Site
-
-
-@pytest.fixture
-def three(site: Site) -> Site:
-    """A frontend and two computes."""
-    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1 cpus=2")
-    return site
 
 
 def test_list_host_is_the_table_of_the_specification(three: Site) -> None:
@@ -49,21 +38,18 @@ def test_a_new_host_has_the_attribute_os_and_neither_interface_nor_boot(site: Si
     assert site.database.rows("SELECT ID FROM networks UNION SELECT ID FROM boot") == []
 
 
-_ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (
-        ["Compute", "membership=compute", "rack=0", "rank=0"],
-        "Hostname Compute can not be equal to an appliance name.",
-    ),
-    (["HEAD", "membership=compute", "rack=0", "rank=0"], "Node HEAD already exists."),
-    (["front", "membership=compute", "rack=0", "rank=0"], "Node front already exists"),
-    (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
-    ([], "must supply one host"),
-)
-
-
 def test_add_host_refuses(three: Site) -> None:
     three.done("add host alias head front")
-    for arguments, message in _ADD_HOST_REFUSES:
+    for arguments, message in (
+        (
+            ["Compute", "membership=compute", "rack=0", "rank=0"],
+            "Hostname Compute can not be equal to an appliance name.",
+        ),
+        (["HEAD", "membership=compute", "rack=0", "rank=0"], "Node HEAD already exists."),
+        (["front", "membership=compute", "rack=0", "rank=0"], "Node front already exists"),
+        (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
+        ([], "must supply one host"),
+    ):
         assert message in three.refused("add host", *arguments), arguments
 
 
@@ -90,24 +76,21 @@ def test_set_host_columns(three: Site) -> None:
     )
 
 
-_SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1 to 4096'),
-    (["cpus", "compute-0-0", "4097"], 'cpus "4097" must be an integer from 1 to 4096'),
-    (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
-    (["cpus"], "must supply cpus"),
-    (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
-    (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
-    (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
-    (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
-    (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
-    (["name", "compute", "new"], "must supply only one host"),
-    (["name", "new"], "must supply one host"),
-    (["name"], "must supply name"),
-)
-
-
 def test_set_host_refuses(three: Site) -> None:
-    for arguments, message in _SET_HOST_REFUSES:
+    for arguments, message in (
+        (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1 to 4096'),
+        (["cpus", "compute-0-0", "4097"], 'cpus "4097" must be an integer from 1 to 4096'),
+        (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
+        (["cpus"], "must supply cpus"),
+        (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
+        (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
+        (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
+        (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
+        (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
+        (["name", "compute", "new"], "must supply only one host"),
+        (["name", "new"], "must supply one host"),
+        (["name"], "must supply name"),
+    ):
         assert message in three.refused("set host", *arguments), arguments
 
 
@@ -147,8 +130,8 @@ def test_a_virtual_machine_that_may_run_cannot_be_renamed(three: Site) -> None:
     assert three.database.rows("SELECT Host FROM vm_leases") == [("neck",)]
 
 
-def test_dump_host_replays(three: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+def test_dump_host_replays(three: Site) -> None:
+    three.patch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
     three.done("set host runaction compute-0-1 none")
     three.done("set host membership compute-0-1 'VM Container'")
     assert three.done("dump host compute-0-0 compute-0-1") == (

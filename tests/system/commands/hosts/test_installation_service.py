@@ -156,7 +156,7 @@ def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
 
 
 def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
-    hosts: Site, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: Site, service: Service, tmp_path: Path
 ) -> None:
     with pytest.raises(
         HostError, match=f"cannot listen on 127.0.0.1, port {service.port}: Address already in use"
@@ -166,7 +166,7 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
     assert "cannot listen on nowhere.invalid" in hosts.refused(
         "start service kickstart address=nowhere.invalid"
     )
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
+    hosts.patch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
     with pytest.raises(
         StateError, match="head has no certificate: run `rocks add host certificate head` first"
     ):

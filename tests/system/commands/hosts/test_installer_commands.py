@@ -21,12 +21,12 @@ def hosts(vm_site: Site) -> Site:
 
 
 @pytest.fixture
-def piped(hosts: Site, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def piped(hosts: Site):  # type: ignore[no-untyped-def]
     """`piped(text, "list", "host", "profile")`: a command with the text as its standard input."""
 
     def run_with(text: str | bytes, *arguments: str) -> Ended:
         data = text if isinstance(text, bytes) else text.encode()
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        hosts.patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
         return hosts.rocks(*arguments)
 
     return run_with
@@ -113,10 +113,10 @@ def test_other_input_is_an_error_of_one_line(piped) -> None:
         assert ended.err.startswith("Error: ") and line in ended.err.splitlines()[0], (text, arguments)
 
 
-def test_a_terminal_is_not_read(hosts: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_is_not_read(hosts: Site) -> None:
     controller, terminal = os.openpty()
     with os.fdopen(terminal, "r") as stdin:
-        monkeypatch.setattr("sys.stdin", stdin)
+        hosts.patch.setattr("sys.stdin", stdin)
         assert "the standard input is a terminal: pipe a text" in hosts.refused("report script")
         assert "is a terminal" in hosts.refused("list host installfile section=kickstart")
     os.close(controller)

@@ -9,12 +9,10 @@ INFINIBAND = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
 
 
 @pytest.fixture
-def two(site: Site) -> Site:
+def two(computes: Site) -> Site:
     """compute-0-0 with one interface on private, and compute-0-1 with none."""
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    site.done("add host interface compute-0-0 eth0 ip=10.1.0.10 subnet=private", f"mac={MAC}")
-    return site
+    computes.done("add host interface compute-0-0 eth0 ip=10.1.0.10 subnet=private", f"mac={MAC}")
+    return computes
 
 
 def test_list_host_interface_is_a_table(two: Site) -> None:
@@ -51,70 +49,64 @@ def test_infiniband_addresses_are_preserved(two: Site) -> None:
     )
 
 
-_ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["compute-0-0", "eth0"], 'interface "eth0" exists'),
-    (["compute-0-0", "ETH0"], 'interface "ETH0" exists'),
-    (["compute-0-0", MAC], f'interface "{MAC}" exists'),
-    (["compute-0-1", MAC], f"The mac address {MAC} is in use by host compute-0-0"),
-    (["compute-0-1", "eth0", "mac=00:11:22:33:44:5a"], "is in use by host compute-0-0"),
-    (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
-    (["compute-0-1", "eth0", "mac=01:11:22:33:44:56"], "a multicast address belongs to no interface"),
-    (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),
-    (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
-    (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
-    (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
-    (["compute-0-1", "eth0", "ip=10.1.0.10"], "The ip address 10.1.0.10 is in use by host compute-0-0"),
-    (
-        ["compute-0-1", "eth0", "ip=10.2.0.1", "subnet=private"],
-        'not in the network "private", which is 10.1.0.0/16',
-    ),
-    (["compute-0-1", "eth0", "subnet=nowhere"], 'unknown network "nowhere"'),
-    (["compute-0-1", "eth0", "vlan=4095"], 'vlan "4095" must be an integer from 0 to 4094'),
-    (["compute-0-1", "eth0", "name=a.b"], "must not be a fully qualified domain name"),
-    (["compute-0-1", "eth0", "name=a b"], 'interface name "a b" is not valid'),
-    (["compute-0-1", "eth0", "module=e1000; reboot"], 'module "e1000; reboot" is not valid'),
-    (["compute-0-1", "eth/0"], 'interface "eth/0" is not valid'),
-    (["compute-0-1"], 'must supply one host, besides iface "compute-0-1"'),
-    ([], "must supply iface"),
-    (["compute", "eth1"], "must supply only one host, not 2"),
-)
-
-
 def test_add_host_interface_refuses(two: Site) -> None:
-    for arguments, message in _ADD_HOST_INTERFACE_REFUSES:
+    for arguments, message in (
+        (["compute-0-0", "eth0"], 'interface "eth0" exists'),
+        (["compute-0-0", "ETH0"], 'interface "ETH0" exists'),
+        (["compute-0-0", MAC], f'interface "{MAC}" exists'),
+        (["compute-0-1", MAC], f"The mac address {MAC} is in use by host compute-0-0"),
+        (["compute-0-1", "eth0", "mac=00:11:22:33:44:5a"], "is in use by host compute-0-0"),
+        (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
+        (["compute-0-1", "eth0", "mac=01:11:22:33:44:56"], "a multicast address belongs to no interface"),
+        (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),
+        (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
+        (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
+        (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
+        (["compute-0-1", "eth0", "ip=10.1.0.10"], "The ip address 10.1.0.10 is in use by host compute-0-0"),
+        (
+            ["compute-0-1", "eth0", "ip=10.2.0.1", "subnet=private"],
+            'not in the network "private", which is 10.1.0.0/16',
+        ),
+        (["compute-0-1", "eth0", "subnet=nowhere"], 'unknown network "nowhere"'),
+        (["compute-0-1", "eth0", "vlan=4095"], 'vlan "4095" must be an integer from 0 to 4094'),
+        (["compute-0-1", "eth0", "name=a.b"], "must not be a fully qualified domain name"),
+        (["compute-0-1", "eth0", "name=a b"], 'interface name "a b" is not valid'),
+        (["compute-0-1", "eth0", "module=e1000; reboot"], 'module "e1000; reboot" is not valid'),
+        (["compute-0-1", "eth/0"], 'interface "eth/0" is not valid'),
+        (["compute-0-1"], 'must supply one host, besides iface "compute-0-1"'),
+        ([], "must supply iface"),
+        (["compute", "eth1"], "must supply only one host, not 2"),
+    ):
         assert message in two.refused("add host interface", *arguments), arguments
-
-
-_SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["ip", "compute-0-0", "eth9", "10.1.0.11"], 'host compute-0-0 has no interface "eth9"'),
-    (["ip", "compute-0-1", "eth0", "10.1.0.10"], "is in use by host compute-0-0"),
-    (["ip", "compute-0-0", "eth0", "10.2.0.1"], "not in the network"),
-    (["ip", "compute-0-0", "eth0", "ten"], "The ip address ten is invalid"),
-    (["ip", "compute", "eth0", "10.1.0.11"], "must supply only one host"),
-    (["ip", "compute-0-0", "eth0"], 'must supply one host, besides iface "compute-0-0" and ip "eth0"'),
-    (["ip"], "must supply iface"),
-    (["mac", "compute-0-1", "eth0", MAC.upper()], "is in use by host compute-0-0"),
-    (["mac", "compute-0-0", "eth0", "nonsense"], "The mac address nonsense is invalid"),
-    (["iface", "compute-0-0", MAC, "eth1"], 'interface "eth1" exists'),
-    (["iface", "compute-0-0", "eth0", "eth/1"], 'interface "eth/1" is not valid'),
-    (["iface", "compute-0-1", "eth0", "NULL"], "neither device nor MAC address"),
-    (["name", "compute-0-0", "eth0", "a.b"], "fully qualified domain name"),
-    (["subnet", "compute", "eth0", "nowhere"], 'unknown network "nowhere"'),
-    (["subnet", "compute", "eth0", "public"], 'The ip address 10.1.0.10 is not in the network "public"'),
-    (["subnet", "compute", "eth1", "private"], 'host compute-0-1 has no interface "eth1"'),
-    (["vlan", "compute", "eth0", "4095"], 'vlan "4095" must be an integer'),
-    (["module", "compute", "eth0", "$(reboot)"], 'module "$(reboot)" is not valid'),
-    (["channel", "compute", "eth0", "bond 0"], 'channel "bond 0" is not valid'),
-    (["options", "compute", "eth0", "a\nb"], "not a printable character"),
-    (["options", "compute", "eth0", "x" * 129], "too long: 129 characters, at most 128"),
-    (["options", "compute", "a:b:c:d:e:zz", "x"], "The mac address a:b:c:d:e:zz is invalid"),
-)
 
 
 def test_set_host_interface_refuses(two: Site) -> None:
     two.done("add host interface compute-0-1 eth0")
     two.done("add host interface compute-0-0 eth1")
-    for arguments, message in _SET_HOST_INTERFACE_REFUSES:
+    for arguments, message in (
+        (["ip", "compute-0-0", "eth9", "10.1.0.11"], 'host compute-0-0 has no interface "eth9"'),
+        (["ip", "compute-0-1", "eth0", "10.1.0.10"], "is in use by host compute-0-0"),
+        (["ip", "compute-0-0", "eth0", "10.2.0.1"], "not in the network"),
+        (["ip", "compute-0-0", "eth0", "ten"], "The ip address ten is invalid"),
+        (["ip", "compute", "eth0", "10.1.0.11"], "must supply only one host"),
+        (["ip", "compute-0-0", "eth0"], 'must supply one host, besides iface "compute-0-0" and ip "eth0"'),
+        (["ip"], "must supply iface"),
+        (["mac", "compute-0-1", "eth0", MAC.upper()], "is in use by host compute-0-0"),
+        (["mac", "compute-0-0", "eth0", "nonsense"], "The mac address nonsense is invalid"),
+        (["iface", "compute-0-0", MAC, "eth1"], 'interface "eth1" exists'),
+        (["iface", "compute-0-0", "eth0", "eth/1"], 'interface "eth/1" is not valid'),
+        (["iface", "compute-0-1", "eth0", "NULL"], "neither device nor MAC address"),
+        (["name", "compute-0-0", "eth0", "a.b"], "fully qualified domain name"),
+        (["subnet", "compute", "eth0", "nowhere"], 'unknown network "nowhere"'),
+        (["subnet", "compute", "eth0", "public"], 'The ip address 10.1.0.10 is not in the network "public"'),
+        (["subnet", "compute", "eth1", "private"], 'host compute-0-1 has no interface "eth1"'),
+        (["vlan", "compute", "eth0", "4095"], 'vlan "4095" must be an integer'),
+        (["module", "compute", "eth0", "$(reboot)"], 'module "$(reboot)" is not valid'),
+        (["channel", "compute", "eth0", "bond 0"], 'channel "bond 0" is not valid'),
+        (["options", "compute", "eth0", "a\nb"], "not a printable character"),
+        (["options", "compute", "eth0", "x" * 129], "too long: 129 characters, at most 128"),
+        (["options", "compute", "a:b:c:d:e:zz", "x"], "The mac address a:b:c:d:e:zz is invalid"),
+    ):
         assert message in two.refused("set host interface", *arguments), arguments
 
 
@@ -169,8 +161,8 @@ def test_remove_host_interface(two: Site) -> None:
     assert two.done("list host interface") == ""
 
 
-def test_dump_host_interface(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_LAUNCHER", "rocks")
+def test_dump_host_interface(two: Site) -> None:
+    two.patch.setenv("ROCKS_LAUNCHER", "rocks")
     two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")
     two.done("set host interface options compute-0-0 eth0", "options=mode=4 <&'\"$(x)`%")
     two.done("set host interface name compute-0-1", INFINIBAND, "c1")
@@ -193,19 +185,16 @@ def test_report_nextip(two: Site) -> None:
     assert two.done("report nextip private increment=-2 baseip=10.1.255.254") == "10.1.255.252\n"
 
 
-_REPORT_NEXTIP_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["nowhere"], "subnet nowhere is not valid"),
-    ([], "must supply a subnet"),
-    (["private", "increment=0"], 'increment "0" must be a step'),
-    (["private", "baseip=x"], "The ip address x is invalid"),
-    (["private", "baseip=10.2.0.1"], 'not in the network "private"'),
-    (
-        ["private", "increment=1", "baseip=10.1.255.255"],
-        "has only 0 of 1 free addresses left from 10.1.255.255 on",
-    ),
-)
-
-
 def test_report_nextip_refuses(two: Site) -> None:
-    for arguments, message in _REPORT_NEXTIP_REFUSES:
+    for arguments, message in (
+        (["nowhere"], "subnet nowhere is not valid"),
+        ([], "must supply a subnet"),
+        (["private", "increment=0"], 'increment "0" must be a step'),
+        (["private", "baseip=x"], "The ip address x is invalid"),
+        (["private", "baseip=10.2.0.1"], 'not in the network "private"'),
+        (
+            ["private", "increment=1", "baseip=10.1.255.255"],
+            "has only 0 of 1 free addresses left from 10.1.255.255 on",
+        ),
+    ):
         assert message in two.refused("report nextip", *arguments), arguments

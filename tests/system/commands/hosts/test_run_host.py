@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lab import sshd
 from rocks.commands._framework.base import Command
 from rocks.fleet import keys
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Site
-from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, confirmed
+from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, Sshd, confirmed
 
 
-def test_sync_host_sharedkey_prints_the_fingerprint_once(
-    reached: Site, server: tuple[sshd.SshServer, Path]
-) -> None:
+def test_sync_host_sharedkey_prints_the_fingerprint_once(reached: Site, server: Sshd) -> None:
     key = parse_host_key(server[0].host_key)
     assert reached.done("sync host sharedkey compute-0-0", confirmed(server)) == (
         f"compute-0-0: host key recorded: ssh-ed25519 {key.fingerprint}\n"
@@ -71,13 +68,10 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
-    reached: Site,
-    settings: FleetSettings,
-    server: tuple[sshd.SshServer, Path],
-    monkeypatch: pytest.MonkeyPatch,
+    reached: Site, settings: FleetSettings, server: Sshd
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
-    monkeypatch.setattr(
+    reached.patch.setattr(
         keys, "run_interactively", lambda *arguments, **more: pytest.fail("ssh asks for the password")
     )
     listener = Listener((server[0].address, server[0].port))
@@ -105,15 +99,11 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
     ("answer", "is_yes"), [("yes\n", True), ("y\n", False), ("no\n", False), ("\n", False), ("", False)]
 )
 def test_a_person_confirms_the_key_at_the_terminal(
-    reached: Site,
-    server: tuple[sshd.SshServer, Path],
-    monkeypatch: pytest.MonkeyPatch,
-    answer: str,
-    is_yes: bool,
+    reached: Site, server: Sshd, answer: str, is_yes: bool
 ) -> None:
     """The fingerprint is shown first; only the whole word counts."""
-    monkeypatch.setattr(Command, "asks", True)
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    reached.patch.setattr(Command, "asks", True)
+    reached.patch.setattr("sys.stdin", io.StringIO(answer))
     ended = reached.rocks("sync host sharedkey compute-0-0")
     fingerprint = parse_host_key(server[0].host_key).fingerprint
     assert ended.err.startswith(f"compute-0-0 presents the key ssh-ed25519 {fingerprint}\n")
@@ -121,7 +111,7 @@ def test_a_person_confirms_the_key_at_the_terminal(
     assert ("host key recorded" in ended.out) is is_yes
 
 
-def test_a_fingerprint_is_that_of_one_host(reached: Site, server: tuple[sshd.SshServer, Path]) -> None:
+def test_a_fingerprint_is_that_of_one_host(reached: Site, server: Sshd) -> None:
     assert "of one host, not of 2" in reached.refused("sync host sharedkey compute", confirmed(server))
     assert "must be one that ssh-keygen -l prints" in reached.refused(
         "sync host sharedkey compute-0-0 fingerprint=aa:bb"
@@ -129,7 +119,7 @@ def test_a_fingerprint_is_that_of_one_host(reached: Site, server: tuple[sshd.Ssh
 
 
 def test_sync_host_sharedkey_rejects_another_key_without_replace(
-    reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]
+    reached: Site, settings: FleetSettings, server: Sshd
 ) -> None:
     host = HostAddress("compute-0-0", "127.0.0.1")
     record_host_keys(settings.known_hosts_file, host, (ANY_KEY,))
@@ -143,11 +133,9 @@ def test_sync_host_sharedkey_rejects_another_key_without_replace(
     assert reached.done("run host compute-0-0 'echo in'") == "in\n"
 
 
-def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(
-    reached: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Command, "asks", True)
-    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:
+    reached.patch.setattr(Command, "asks", True)
+    reached.patch.setattr("sys.stdin", io.StringIO("yes\n"))
     ended = reached.rocks("sync host sharedkey compute")
     assert ended.status == 3
     assert "compute-0-0: host key recorded" in ended.out
@@ -179,11 +167,6 @@ def test_run_host_distinguishes_failures(known: Site) -> None:
         "head: bad",
         "head: exit status 1",
     ]
-
-
-def test_run_host_down_alone(known: Site) -> None:
-    ended = known.rocks("run host compute-0-1 true")
-    assert (ended.status, ended.out, ended.err) == (1, "compute-0-1: down\n", "")
 
 
 def test_run_host_kills_at_the_timeout(known: Site) -> None:
@@ -236,6 +219,7 @@ def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
 def test_run_host_refuses(known: Site) -> None:
     for arguments, message in (
         ([], "must supply a command"),
+        (["compute-0-0"], 'must supply a command: "compute-0-0" is the name of a host'),
         (["head", "tr\0ue"], "is not valid text"),
     ):
         assert message in known.refused("run host", *arguments)

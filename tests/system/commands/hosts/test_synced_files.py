@@ -12,9 +12,9 @@ HOST = "compute-0-0"
 
 
 @pytest.fixture
-def hosts(known: Site, settings: FleetSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def hosts(known: Site, settings: FleetSettings, tmp_path: Path) -> Site:
     """The site, and a frontend with the accounts of alice and of the system."""
-    monkeypatch.setattr("rocks.inventory.host_files.FleetSettings", lambda: settings)
+    known.patch.setattr("rocks.inventory.host_files.FleetSettings", lambda: settings)
     folder = tmp_path / "etc"
     folder.mkdir()
     (folder / "passwd").write_text(
@@ -22,7 +22,7 @@ def hosts(known: Site, settings: FleetSettings, tmp_path: Path, monkeypatch: pyt
     )
     (folder / "shadow").write_text("root:$y$FRONTEND:1::::::\nalice:$y$ALICE:1::::::\nsys:$y$SYS:1::::::\n")
     (folder / "group").write_text("root:x:0:\nalice:x:7200:\n")
-    monkeypatch.setenv("ROCKS_ACCOUNTS_FOLDER", str(folder))
+    known.patch.setenv("ROCKS_ACCOUNTS_FOLDER", str(folder))
     known.done("set attr managed true")
     return known
 

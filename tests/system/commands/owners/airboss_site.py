@@ -16,6 +16,7 @@ import pytest
 from rocks.fleet.https.server import HttpsServer
 from rocks.site.airboss import client
 from rocks.site.airboss.audit import OwnerCall
+from rocks.site.airboss.service import OwnerService
 from rocks.site.airboss.wire import SIGNED_PREFIX
 from tests.system.commands.conftest import Site
 
@@ -75,6 +76,10 @@ class Service:
             text=True,
             timeout=120,
         )
+
+    def another(self) -> OwnerService:
+        """A service of the same site that no socket leads to, as after a new start."""
+        return OwnerService(self.site.database.settings, "head", "/bin/true", self.log.append)
 
     def raw(self, data: bytes) -> tuple[int, str]:
         """Status and text of the answer to any bytes; 0 without one."""

@@ -22,11 +22,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def service(
-    vm_site: Site, authority: Path, tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Service]:
+def service(vm_site: Site, authority: Path, tmp_path: Path, keys: dict[str, str]) -> Iterator[Service]:
     """The service on a port of its own, with two clusters."""
-    monkeypatch.setenv("HOME", str(tmp_path))
+    vm_site.patch.setenv("HOME", str(tmp_path))
     vm_site.done("add host certificate head")
     add_clusters(vm_site, tmp_path, keys)
     launcher = tmp_path / "rocks"
@@ -37,7 +35,7 @@ def service(
         found = Service(server, tmp_path, vm_site)
         found.log = log
         for module in ("service", "machines", "consoles"):
-            monkeypatch.setattr(
+            vm_site.patch.setattr(
                 f"rocks.site.airboss.{module}.log_call",
                 lambda call, outcome: found.calls.append((call, outcome)),
             )

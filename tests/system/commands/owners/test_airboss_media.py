@@ -8,8 +8,6 @@ from rocks.database.connection import Database
 from rocks.site.airboss import client
 from tests.system.commands.owners.airboss_site import Service, refused
 
-ISOS = ("debian-netinst", "rescue", "of-another-cluster")
-
 
 @pytest.fixture(autouse=True)
 def library(service: Service) -> Path:
@@ -20,7 +18,7 @@ def library(service: Service) -> Path:
     iso, disk = service.folder / "cd.iso", service.folder / "disk.img"
     iso.write_bytes(bytes(0x8001) + b"CD001")
     disk.write_bytes(b"\1" * 1024)
-    for name in ISOS:
+    for name in ("debian-netinst", "rescue", "of-another-cluster"):
         service.site.done("add image", name, f"file={iso}")
     service.site.done("add image a-disk", f"file={disk}", "format=raw")
     service.site.done("set host attr one airboss_images 'debian-netinst, rescue,a-disk,removed'")

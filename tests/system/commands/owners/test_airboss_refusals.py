@@ -6,12 +6,12 @@ import hashlib
 import json
 import socket
 import ssl
-import subprocess  # noqa: TID251 - the owner's program runs as a process
 import threading
 import time
 
 import pytest
 
+from rocks.core.process import run_checked
 from rocks.site.airboss import audit as airboss_audit
 from rocks.site.airboss import client
 from rocks.site.airboss import service as airboss_service
@@ -26,11 +26,8 @@ def test_a_request_is_accepted_once(service: Service) -> None:
     for _ in range(2):
         status, text = service.post(body)
         assert status == 403 and "accepted before" in text
-    again = airboss_service.OwnerService(
-        service.site.database.settings, "head", "/bin/true", service.log.append
-    )
-    answer = again.answer(airboss_service.Request("127.0.0.1", "/airboss", [], 0, "POST", body))
-    assert answer.status == 403 and b"accepted before" in answer.body
+    status, text = answer_to(service.another(), body)
+    assert status == 403 and "accepted before" in text
     assert (service.folder / "switched").read_text().count("\n") == 1
 
 
@@ -58,9 +55,7 @@ def test_a_clock_that_is_set_forward_and_back_lets_no_request_pass_twice(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocks = Clocks(monkeypatch)
-    own = airboss_service.OwnerService(
-        service.site.database.settings, "head", "/bin/true", service.log.append
-    )
+    own = service.another()
     body = service.signed(service.document())
     assert answer_to(own, body)[0] == 200
     for seconds in (86400.0, -86400.0, 30 * 86400.0):
@@ -82,9 +77,7 @@ def test_of_an_hour_that_is_forgotten_nothing_is_accepted_any_more(
 ) -> None:
     """Hours later the accepted requests of that hour are gone; a clock that is set back to it lets none pass."""
     clocks = Clocks(monkeypatch)
-    own = airboss_service.OwnerService(
-        service.site.database.settings, "head", "/bin/true", service.log.append
-    )
+    own = service.another()
     body = service.signed(service.document())
     assert answer_to(own, body)[0] == 200
     for seconds in (7200, 14400):
@@ -95,9 +88,7 @@ def test_of_an_hour_that_is_forgotten_nothing_is_accepted_any_more(
     clocks.day = 0.0
     status, text = answer_to(own, body)
     assert status == 403 and "was set back" in text
-    again = airboss_service.OwnerService(
-        service.site.database.settings, "head", "/bin/true", service.log.append
-    )
+    again = service.another()
     assert answer_to(again, body)[0] == 403
 
 
@@ -143,43 +134,37 @@ def test_the_same_request_many_times_at_once(service: Service) -> None:
     assert found.count(200) == 1 and set(found) == {200, 403}
 
 
-NO_DOCUMENTS = [
-    b"\xff\xfe",
-    b"[" * 20000,
-    b'{"time": ' + b"9" * 20000 + b"}",
-    b'{"service": "head", "service": "head"}',
-    b'{"time": NaN}',
-    b"null",
-    b'{"cluster": "\\ud800"}',
-]
-
-
-SIGNED_BUT_REFUSED = [
-    ({"time": int(time.time()) - 100_000}, "seconds slow"),
-    ({"time": int(time.time()) + 100_000}, "seconds fast"),
-    ({"service": "other"}, "another service"),
-    ({"operation": "reboot"}, "request.operation"),
-    ({"nonce": "1"}, "request.nonce"),
-    ({"time": "now"}, "request.time"),
-    ({"time": 1e300}, "request.time"),
-    ({"more": 1}, "more"),
-    ({"hosts": ["x"] * 257}, "request.hosts"),
-    ({"hosts": [""]}, "name"),
-    ({"hosts": "vm-one-0"}, "request.hosts"),
-    ({"cluster": "x" * 300}, "name"),
-    ({"operation": "power", "action": "on"}, "request.hosts"),
-    ({"operation": "power", "hosts": ["vm-one-0"], "action": "on; reboot"}, "request.action"),
-    ({"operation": "console", "hosts": ["vm-one-0", "vm-one-1"]}, "request.hosts"),
-    ({"operation": "console", "hosts": ["vm-one-0"]}, "does not run"),
-]
-
-
 def test_signed_but_refused(service: Service) -> None:
-    for fields, reason in SIGNED_BUT_REFUSED:
+    for fields, reason in [
+        ({"time": int(time.time()) - 100_000}, "seconds slow"),
+        ({"time": int(time.time()) + 100_000}, "seconds fast"),
+        ({"service": "other"}, "another service"),
+        ({"operation": "reboot"}, "request.operation"),
+        ({"nonce": "1"}, "request.nonce"),
+        ({"time": "now"}, "request.time"),
+        ({"time": 1e300}, "request.time"),
+        ({"more": 1}, "more"),
+        ({"hosts": ["x"] * 257}, "request.hosts"),
+        ({"hosts": [""]}, "name"),
+        ({"hosts": "vm-one-0"}, "request.hosts"),
+        ({"cluster": "x" * 300}, "name"),
+        ({"operation": "power", "action": "on"}, "request.hosts"),
+        ({"operation": "power", "hosts": ["vm-one-0"], "action": "on; reboot"}, "request.action"),
+        ({"operation": "console", "hosts": ["vm-one-0", "vm-one-1"]}, "request.hosts"),
+        ({"operation": "console", "hosts": ["vm-one-0"]}, "does not run"),
+    ]:
         status, text = service.post(service.signed(service.document(**fields)))
         assert status in (400, 403, 409) and reason in json.loads(text)["error"], text
         assert service.outcomes[-1].startswith("refused: ")
-    for data in NO_DOCUMENTS:
+    for data in [
+        b"\xff\xfe",
+        b"[" * 20000,
+        b'{"time": ' + b"9" * 20000 + b"}",
+        b'{"service": "head", "service": "head"}',
+        b'{"time": NaN}',
+        b"null",
+        b'{"cluster": "\\ud800"}',
+    ]:
         status, text = service.post(service.signed(data))
         assert status == 400 and "not valid" in text
 
@@ -258,8 +243,7 @@ def test_who_asks_too_often_waits(service: Service, monkeypatch: pytest.MonkeyPa
     """Of an address, nothing more is read; of a cluster, it does not matter from where it asks."""
 
     def statuses(bodies: list[bytes], addresses: list[str]) -> list[int]:
-        settings = service.site.database.settings
-        own = airboss_service.OwnerService(settings, "head", "/bin/true", service.log.append)
+        own = service.another()
         requests = [
             airboss_service.Request(address, "/airboss", [], 0, "POST", body)
             for body, address in zip(bodies, addresses, strict=True)
@@ -274,21 +258,19 @@ def test_who_asks_too_often_waits(service: Service, monkeypatch: pytest.MonkeyPa
     assert statuses([good[4], good[5], other], ["a", "b", "c"]) == [200, 503, 200]
 
 
-def test_a_key_counts_until_it_is_removed(service: Service, keys: dict[str, str]) -> None:
-    public = next(iter(keys.values()))
+def openssl(*arguments: str, standard_input: bytes = b"") -> bytes:
+    """What the program prints."""
+    return run_checked(["openssl", *arguments], deadline_seconds=60, standard_input=standard_input).output
+
+
+def test_a_key_counts_until_it_is_removed(service: Service) -> None:
     site = service.site
     (number,) = site.database.rows(
         "SELECT k.ID FROM public_keys k JOIN nodes n ON n.ID = k.Node WHERE n.Name = 'one'"
     )[0]
     site.done("remove host key one", f"id={number}")
     assert "no valid signature" in refused(lambda: service.ask("list macs"))
-    public = (
-        subprocess.run(
-            ["openssl", "pkey", "-in", str(service.folder / "one.key"), "-pubout"],
-            capture_output=True,
-            check=True,
-        )
-    ).stdout.decode()
+    public = openssl("pkey", "-in", str(service.folder / "one.key"), "-pubout").decode()
     site.done("add host key vm-one-0", f"key={public}")
     assert "no valid signature" in refused(lambda: service.ask("list macs")), "not a frontend of a cluster"
 
@@ -296,10 +278,8 @@ def test_a_key_counts_until_it_is_removed(service: Service, keys: dict[str, str]
 def test_short_rsa_keys_need_the_sites_consent(service: Service) -> None:
     """And signatures of PKCS#1 v1.5 are never accepted."""
     old = service.folder / "old.key"
-    subprocess.run(["openssl", "genrsa", "-out", str(old), "1024"], check=True, capture_output=True)
-    public = subprocess.run(
-        ["openssl", "rsa", "-in", str(old), "-pubout"], check=True, capture_output=True
-    ).stdout.decode()
+    openssl("genrsa", "-out", str(old), "1024")
+    public = openssl("rsa", "-in", str(old), "-pubout").decode()
     add = ("add", "host", "key", "one", f"key={public}")
     error = service.site.refused(*add)
     assert "1024 bits, at least 2048 are needed" in error and "rocks create keys" in error
@@ -312,12 +292,7 @@ def test_short_rsa_keys_need_the_sites_consent(service: Service) -> None:
     assert len(service.ask("list macs", key="old.key")["machines"]) == 3
     data = json.dumps(service.document()).encode()
     for digest in ("-sha1", "-sha256"):
-        signature = subprocess.run(
-            ["openssl", "dgst", digest, "-sign", str(old)],
-            input=SIGNED_PREFIX + data,
-            check=True,
-            capture_output=True,
-        ).stdout
+        signature = openssl("dgst", digest, "-sign", str(old), standard_input=SIGNED_PREFIX + data)
         fingerprint = client.open_key(str(old)).fingerprint.encode()
         body = b" ".join((b"rocks-airboss-1", fingerprint, base64.b64encode(signature))) + b"\n" + data
         assert service.post(body)[0] == 403

@@ -34,17 +34,30 @@ def test_an_unknown_appliance_is_an_error(site: Site) -> None:
 
 
 def test_list_membership(site: Site) -> None:
-    lines = site.done("list membership").splitlines()
-    assert lines[0] == "MEMBERSHIP               APPLIANCE    DISTRIBUTION PUBLIC"
-    assert lines[7] == "VM Container:            vm-container rocks-dist   yes   "
+    assert site.done("list membership") == (
+        "MEMBERSHIP               APPLIANCE    DISTRIBUTION PUBLIC\n"
+        "Frontend:                frontend     rocks-dist   no    \n"
+        "Compute:                 compute      rocks-dist   yes   \n"
+        "Login:                   login        rocks-dist   yes   \n"
+        "NAS Appliance:           nas          rocks-dist   yes   \n"
+        "Ethernet Switch:         network      rocks-dist   yes   \n"
+        "Power Distribution Unit: power        rocks-dist   yes   \n"
+        "VM Container:            vm-container rocks-dist   yes   \n"
+        "Hosted VM:               hosted-vm    rocks-dist   no    \n"
+    )
     assert site.done("list membership 'hosted vm'") == (
         "APPLIANCE DISTRIBUTION PUBLIC\nhosted-vm rocks-dist   no    \n"
     )
     assert site.refused("list membership nothing").startswith('unknown membership "nothing"')
 
 
-def test_list_distribution(site: Site) -> None:
-    assert site.done("list distribution") == "NAME       \nrocks-dist:\n"
+def test_a_distribution_is_added_listed_and_removed(site: Site) -> None:
+    site.done("add distribution testing")
+    assert site.done("list distribution") == "NAME       \nrocks-dist:\ntesting:   \n"
+    assert 'distribution "Testing" already exists' in site.refused("add distribution Testing")
+    assert "is not valid" in site.refused("add distribution ../x")
+    site.done("remove distribution testing")
+    assert "cannot remove" in site.refused("remove distribution rocks-dist")
     assert site.refused("list distribution nothing").startswith('unknown distribution "nothing"')
 
 

@@ -16,14 +16,6 @@ SCOPES = {
 }
 
 
-@pytest.fixture
-def two(site: Site) -> Site:
-    """Two hosts of appliance compute."""
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    return site
-
-
 def stored(site: Site, name: str) -> list[tuple[str, str, str]]:
     """(scope, member, value) of the attribute, wherever it is."""
     site.database.rollback()
@@ -38,37 +30,37 @@ def stored(site: Site, name: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_add_set_remove_in_every_scope(two: Site, scope: str) -> None:
+def test_add_set_remove_in_every_scope(computes: Site, scope: str) -> None:
     arguments, members = SCOPES[scope]
     member = members[0] if members else "global"
-    two.done("add", *arguments, "attr", *members, "colour", "red")
-    assert stored(two, "colour") == [(scope, member, "red")]
-    two.done("set", *arguments, "attr", *members, "colour", "blue")
-    assert stored(two, "colour") == [(scope, member, "blue")]
-    assert stored(two, "colour_old") == [(scope, member, "red")]
-    two.done("set", *arguments, "attr", *members, "Colour", "green")
-    assert stored(two, "colour") == [(scope, member, "green")]
-    assert stored(two, "colour_old") == [(scope, member, "blue")]
-    two.done("remove", *arguments, "attr", *members, "colour")
-    assert stored(two, "colour") == stored(two, "colour_old") == []
-    two.done("remove", *arguments, "attr", *members, "colour")
+    computes.done("add", *arguments, "attr", *members, "colour", "red")
+    assert stored(computes, "colour") == [(scope, member, "red")]
+    computes.done("set", *arguments, "attr", *members, "colour", "blue")
+    assert stored(computes, "colour") == [(scope, member, "blue")]
+    assert stored(computes, "colour_old") == [(scope, member, "red")]
+    computes.done("set", *arguments, "attr", *members, "Colour", "green")
+    assert stored(computes, "colour") == [(scope, member, "green")]
+    assert stored(computes, "colour_old") == [(scope, member, "blue")]
+    computes.done("remove", *arguments, "attr", *members, "colour")
+    assert stored(computes, "colour") == stored(computes, "colour_old") == []
+    computes.done("remove", *arguments, "attr", *members, "colour")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_adding_an_existing_attribute_is_an_error(two: Site, scope: str) -> None:
+def test_adding_an_existing_attribute_is_an_error(computes: Site, scope: str) -> None:
     arguments, members = SCOPES[scope]
-    two.done("add", *arguments, "attr", *members, "colour", "red")
-    assert two.refused("add", *arguments, "attr", *members, "colour", "blue").startswith(
+    computes.done("add", *arguments, "attr", *members, "colour", "red")
+    assert computes.refused("add", *arguments, "attr", *members, "colour", "blue").startswith(
         'attribute "colour" exists'
     )
-    assert two.refused("add", *arguments, "attr", *members, "COLOUR", "blue").startswith(
+    assert computes.refused("add", *arguments, "attr", *members, "COLOUR", "blue").startswith(
         'attribute "COLOUR" exists'
     )
 
 
-def test_a_missing_argument_is_named(two: Site) -> None:
+def test_a_missing_argument_is_named(computes: Site) -> None:
     for scope, members in SCOPES.values():
-        assert two.refused("remove", *scope, "attr") == "missing attribute name"
+        assert computes.refused("remove", *scope, "attr") == "missing attribute name"
         for verb in ("add", "set"):
             for given, message in (
                 ([], "missing attribute name"),
@@ -78,94 +70,88 @@ def test_a_missing_argument_is_named(two: Site) -> None:
                 (["attr=colour"], "missing value of attribute"),
                 ([*members, "colour", ""], "missing value of attribute"),
             ):
-                assert two.refused(verb, *scope, "attr", *given) == message, given
+                assert computes.refused(verb, *scope, "attr", *given) == message, given
 
 
-def test_name_and_value_may_be_given_by_name(two: Site) -> None:
-    two.done("add host attr compute-0-0 attr=a value=x=y")
-    two.done("add host attr compute-0-0 compute-0-1 b value=2")
-    two.done("set attr value=3 c")
-    assert stored(two, "a") == [("host", "compute-0-0", "x=y")]
-    assert stored(two, "b") == [("host", "compute-0-0", "2"), ("host", "compute-0-1", "2")]
-    assert stored(two, "c") == [("global", "global", "3")]
+def test_name_and_value_may_be_given_by_name(computes: Site) -> None:
+    computes.done("add host attr compute-0-0 attr=a value=x=y")
+    computes.done("add host attr compute-0-0 compute-0-1 b value=2")
+    computes.done("set attr value=3 c")
+    assert stored(computes, "a") == [("host", "compute-0-0", "x=y")]
+    assert stored(computes, "b") == [("host", "compute-0-0", "2"), ("host", "compute-0-1", "2")]
+    assert stored(computes, "c") == [("global", "global", "3")]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("verb", ["add", "set"])
-def test_a_name_that_is_nearly_a_known_one_is_refused_unless_forced(two: Site, scope: str, verb: str) -> None:
+def test_a_name_that_is_nearly_a_known_one_is_refused_unless_forced(
+    computes: Site, scope: str, verb: str
+) -> None:
     arguments, members = SCOPES[scope]
     command = (verb, *arguments, "attr", *members, "vm_fliter", "off")
-    assert two.refused(*command) == (
+    assert computes.refused(*command) == (
         '"vm_fliter" is no attribute that the system reads; did you mean vm_filter? For an attribute of the '
         "site's own by that name, give force=yes too"
     )
-    assert stored(two, "vm_fliter") == stored(two, "vm_filter") == []
-    two.done(*command, "force=yes")
-    assert stored(two, "vm_fliter") == [(scope, members[0] if members else "global", "off")]
-    assert "vm_fliter off force=yes\n" in two.done("dump", *arguments, "attr")
-    two.done("set", *arguments, "attr", *members, "vm_fliter", "on")  # it is the site's own now
-    assert stored(two, "vm_fliter") == [(scope, members[0] if members else "global", "on")]
+    assert stored(computes, "vm_fliter") == stored(computes, "vm_filter") == []
+    computes.done(*command, "force=yes")
+    assert stored(computes, "vm_fliter") == [(scope, members[0] if members else "global", "off")]
+    assert "vm_fliter off force=yes\n" in computes.done("dump", *arguments, "attr")
+    computes.done("set", *arguments, "attr", *members, "vm_fliter", "on")  # it is the site's own now
+    assert stored(computes, "vm_fliter") == [(scope, members[0] if members else "global", "on")]
 
 
-def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site) -> None:
+def test_a_value_that_looks_like_a_parameter_must_be_named(computes: Site) -> None:
     """Otherwise `set host attr h1 args console=ttyS0` would set the attribute h1 of all hosts."""
     for scope, members in SCOPES.values():
         for verb in ("add", "set"):
-            assert two.refused(verb, *scope, "attr", *members, "args", "console=ttyS0").endswith(
+            assert computes.refused(verb, *scope, "attr", *members, "args", "console=ttyS0").endswith(
                 'knows no parameter "console"; an argument that looks like one is given by its name, '
                 "as in value=console=…"
             )
 
 
-def test_all_members_are_named_by_a_pattern(two: Site) -> None:
-    two.done("add os attr % a 1")
-    two.done("add host attr % b 1")
-    assert stored(two, "a") == [("os", "linux", "1"), ("os", "sunos", "1")]
-    assert stored(two, "b") == [("host", "compute-0-0", "1"), ("host", "compute-0-1", "1")]
-    two.done("add appliance attr % c 1")
-    assert len(stored(two, "c")) == 8
-    two.done("remove os attr % a")
-    two.done("remove host attr % b")
-    two.done("remove appliance attr % c")
-    assert stored(two, "a") == stored(two, "b") == stored(two, "c") == []
+def test_all_members_are_named_by_a_pattern(computes: Site) -> None:
+    computes.done("add os attr % a 1")
+    computes.done("add host attr % b 1")
+    assert stored(computes, "a") == [("os", "linux", "1"), ("os", "sunos", "1")]
+    assert stored(computes, "b") == [("host", "compute-0-0", "1"), ("host", "compute-0-1", "1")]
+    computes.done("add appliance attr % c 1")
+    assert len(stored(computes, "c")) == 8
+    computes.done("remove os attr % a")
+    computes.done("remove host attr % b")
+    computes.done("remove appliance attr % c")
+    assert stored(computes, "a") == stored(computes, "b") == stored(computes, "c") == []
 
 
-def test_nothing_is_added_when_one_member_has_the_attribute(two: Site) -> None:
-    two.done("add host attr compute-0-1 a 1")
-    assert two.refused("add host attr % a 2") == (
+def test_nothing_is_added_when_one_member_has_the_attribute(computes: Site) -> None:
+    computes.done("add host attr compute-0-1 a 1")
+    assert computes.refused("add host attr % a 2") == (
         'attribute "a" exists for host compute-0-1; rocks set host attr changes its value'
     )
 
 
-def test_removing_from_one_leaves_the_others(two: Site) -> None:
-    two.done("add host attr % a 1")
-    two.done("add attr a 0")
-    two.done("remove host attr compute-0-0 a")
-    assert stored(two, "a") == [("global", "global", "0"), ("host", "compute-0-1", "1")]
+def test_changes_of_one_leave_the_others(computes: Site) -> None:
+    computes.done("add host attr compute-0-0 a 1")
+    computes.done("set host attr % a 2")
+    assert stored(computes, "a_old") == [("host", "compute-0-0", "1")]
+    computes.done("add attr a 0")
+    computes.done("remove host attr compute-0-0 a")
+    assert stored(computes, "a") == [("global", "global", "0"), ("host", "compute-0-1", "2")]
+    computes.done("set attr a_old 1")
+    computes.done("set attr a_old 2")
+    assert stored(computes, "a_old") == [("global", "global", "2")] and stored(computes, "a_old_old") == []
 
 
-def test_unknown_members(two: Site) -> None:
+def test_unknown_members(computes: Site) -> None:
     for kind, member, message in (
         ("os", "beos", 'unknown os "beos"'),
         ("host", "compute-9-9", 'cannot resolve host "compute-9-9"'),
         ("appliance", "nothing", 'unknown appliance "nothing"; rocks list appliance lists the known ones'),
     ):
         for verb in ("add", "set"):
-            assert two.refused(verb, kind, "attr", member, "a", "1").startswith(message)
-        assert two.refused("list", kind, "attr", member).startswith(message)
-
-
-def test_old_values_have_no_old_values(site: Site) -> None:
-    site.done("set attr a_old 1")
-    site.done("set attr a_old 2")
-    assert stored(site, "a_old") == [("global", "global", "2")]
-    assert stored(site, "a_old_old") == []
-
-
-def test_a_previous_value_is_stored_with_the_suffix_old(two: Site) -> None:
-    two.done("add host attr compute-0-0 a 1")
-    two.done("set host attr % a 2")
-    assert stored(two, "a_old") == [("host", "compute-0-0", "1")]
+            assert computes.refused(verb, kind, "attr", member, "a", "1").startswith(message)
+        assert computes.refused("list", kind, "attr", member).startswith(message)
 
 
 def test_list_attr_has_the_attribute_as_owner(site: Site) -> None:
@@ -230,42 +216,44 @@ def test_list_host_attr_is_resolved_with_sources(site: Site) -> None:
     assert {name: found[name] for name in expected} == expected
 
 
-def test_report_host_attr(two: Site) -> None:
-    two.done("add host attr compute-0-0 text", "a b:'\"<&>\\")
-    lines = two.done("report host attr compute-0-0").splitlines()
+def test_report_host_attr(computes: Site) -> None:
+    computes.done("add host attr compute-0-0 text", "a b:'\"<&>\\")
+    lines = computes.done("report host attr compute-0-0").splitlines()
     assert lines == sorted(lines, key=lambda line: line.partition(":")[0])
     assert "text:a b:'\"<&>\\" in lines
     assert "hostname:compute-0-0" in lines
-    assert two.done("report host attr compute-0-0 attr=text") == "a b:'\"<&>\\\n"
-    assert two.done("report host attr compute-0-0 attr=TEXT") == "a b:'\"<&>\\\n"
-    assert two.refused("report host attr compute-0-1 attr=text").startswith("Attribute text does not exist")
-    assert two.refused("report host attr attr=text").startswith("Attribute text does not exist")
-    assert two.done("report host attr attr=rank") == "compute-0-0: 0\ncompute-0-1: 1\n"
+    assert computes.done("report host attr compute-0-0 attr=text") == "a b:'\"<&>\\\n"
+    assert computes.done("report host attr compute-0-0 attr=TEXT") == "a b:'\"<&>\\\n"
+    assert computes.refused("report host attr compute-0-1 attr=text").startswith(
+        "Attribute text does not exist"
+    )
+    assert computes.refused("report host attr attr=text").startswith("Attribute text does not exist")
+    assert computes.done("report host attr attr=rank") == "compute-0-0: 0\ncompute-0-1: 1\n"
 
 
-def test_report_host_attr_as_a_dictionary(two: Site) -> None:
-    two.done("add host attr compute-0-0 text", "a\nb'\"é")
-    text = two.done("report host attr compute-0-0 pydict=true")
+def test_report_host_attr_as_a_dictionary(computes: Site) -> None:
+    computes.done("add host attr compute-0-0 text", "a\nb'\"é")
+    text = computes.done("report host attr compute-0-0 pydict=true")
     attributes = ast.literal_eval(text)
     assert attributes["text"] == "a\nb'\"é"
     assert attributes["hostname"] == "compute-0-0"
-    every = two.done("report host attr pydict=yes").splitlines()
+    every = computes.done("report host attr pydict=yes").splitlines()
     assert [ast.literal_eval(line)["hostname"] for line in every] == ["compute-0-0", "compute-0-1"]
 
 
-def test_dump_prints_commands(two: Site) -> None:
-    two.done("set attr cpu_mode host-model")
-    two.done("add host attr compute-0-1 args", "value=console=ttyS0 $x 'y' *")
-    two.done("add host attr compute-0-1 plain value=a=b")
-    two.change("UPDATE attributes SET Value = '' WHERE Attr = 'cpu_mode_old'")
+def test_dump_prints_commands(computes: Site) -> None:
+    computes.done("set attr cpu_mode host-model")
+    computes.done("add host attr compute-0-1 args", "value=console=ttyS0 $x 'y' *")
+    computes.done("add host attr compute-0-1 plain value=a=b")
+    computes.change("UPDATE attributes SET Value = '' WHERE Attr = 'cpu_mode_old'")
     rocks = "/opt/rocks/bin/rocks"
-    assert two.done("dump attr") == f"{rocks} add attr cpu_mode host-model\n"
-    assert two.done("dump host attr") == (
+    assert computes.done("dump attr") == f"{rocks} add attr cpu_mode host-model\n"
+    assert computes.done("dump host attr") == (
         f"{rocks} add host attr compute-0-1 args value=console=ttyS0\\ \\$x\\ \\'y\\'\\ \\*\n"
         f"{rocks} add host attr compute-0-1 plain value=a=b\n"
     )
-    assert f"{rocks} add os attr linux RootDir /root\n" in two.done("dump os attr")
-    assert two.done("dump appliance attr power") == (
+    assert f"{rocks} add os attr linux RootDir /root\n" in computes.done("dump os attr")
+    assert computes.done("dump appliance attr power") == (
         f"{rocks} add appliance attr power kickstartable no\n{rocks} add appliance attr power managed false\n"
     )
 

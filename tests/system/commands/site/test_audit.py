@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from rocks.trust.audit import Event, audited
 from rocks.trust.audit_log import LONGEST_ACTION
 from tests.patience import patience
 from tests.system.commands.conftest import Site
-from tests.system.commands.test_at_once import ends, start
+from tests.system.commands.test_commands_at_once import ends, start
 
 SECONDS = 120.0
 (MIGRATION,) = Path(MIGRATIONS_FOLDER).glob("*_audit.sql")
@@ -88,11 +87,9 @@ def faults(site: Site) -> str:
     return ended.out
 
 
-def test_a_change_has_one_entry_with_its_person_place_and_outcome(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SUDO_USER", "alice")
-    monkeypatch.setenv("SSH_CLIENT", "198.51.100.7 50000 22")
+def test_a_change_has_one_entry_with_its_person_place_and_outcome(site: Site) -> None:
+    site.patch.setenv("SUDO_USER", "alice")
+    site.patch.setenv("SSH_CLIENT", "198.51.100.7 50000 22")
     site.done("add host compute-0-0")
     site.done("list host")
     site.rocks("add host compute-0-0")
@@ -119,9 +116,9 @@ def test_secrets_are_not_in_the_log(site: Site) -> None:
     assert "geheim" not in str(site.database.rows("SELECT * FROM sec_audit"))
 
 
-def test_an_entry_costs_one_statement(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_costs_one_statement(site: Site) -> None:
     with_entry = site.rocks("add host compute-0-0").statements
-    monkeypatch.setattr(run_command, "is_audited", lambda command: False)
+    site.patch.setattr(run_command, "is_audited", lambda command: False)
     assert site.rocks("add host compute-0-1").statements == with_entry - 1
 
 
@@ -233,27 +230,15 @@ def test_the_journal_has_the_digest_of_each_entry(site: Site, journal: Journal) 
     assert (fields["ROCKS_ACTION"], fields["ROCKS_EXIT_STATUS"]) == ("add host compute-0-0", "0")
 
 
-def test_the_journal_has_what_the_log_cannot_take(
-    site: Site, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_journal_has_what_the_log_cannot_take(site: Site, journal: Journal) -> None:
     """The database is gone: the command reports it as ever, and the journal has who tried."""
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
+    site.patch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
     ended = site.rocks("add host compute-0-0")
     assert ended.status == 1 and ended.err.startswith("Error: cannot reach the cluster database")
     assert len(ended.err.splitlines()) == 1
     fields = journal.next()
     assert fields["ROCKS_AUDIT_MISSING"] == "1" and fields["ROCKS_ACTION"] == "add host compute-0-0"
     assert fields["ROCKS_ERROR"] == "host" and "cannot reach" in fields["ROCKS_AUDIT_WHY"]
-
-
-def own_environment(cluster_environment: Mapping[str, str]) -> dict[str, str]:
-    """For a `rocks` in a process of its own."""
-    return {
-        **os.environ,
-        **cluster_environment,
-        "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
-        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
-    }
 
 
 def writer_of_fifo(path: Path) -> int:
@@ -268,12 +253,12 @@ def writer_of_fifo(path: Path) -> int:
 
 
 def test_a_killed_command_has_an_entry_without_outcome(
-    site: Site, cluster_environment: dict[str, str], tmp_path: Path
+    site: Site, processes: dict[str, str], tmp_path: Path
 ) -> None:
     site.done("add host compute-0-0")
     os.mkfifo(tmp_path / "fifo")
     waiting = f"cat {tmp_path}/fifo"
-    process = start(own_environment(cluster_environment), "iterate", "host", "compute-0-0", waiting)
+    process = start(processes, "iterate", "host", "compute-0-0", waiting)
     writer = writer_of_fifo(tmp_path / "fifo")
     process.kill()
     os.close(writer)
@@ -284,9 +269,8 @@ def test_a_killed_command_has_an_entry_without_outcome(
     assert site.done("check audit").startswith("2 entries, complete")
 
 
-def test_many_commands_at_once_keep_one_chain(site: Site, cluster_environment: dict[str, str]) -> None:
-    environment = own_environment(cluster_environment)
-    outcomes = ends([start(environment, "add", "host", f"compute-0-{n}") for n in range(6)])
+def test_many_commands_at_once_keep_one_chain(site: Site, processes: dict[str, str]) -> None:
+    outcomes = ends([start(processes, "add", "host", f"compute-0-{n}") for n in range(6)])
     assert [status for status, _ in outcomes] == [0] * 6, outcomes
     assert site.done("check audit").startswith("6 entries, complete")
     assert sorted(str(one["command"]) for one in events(site)) == [

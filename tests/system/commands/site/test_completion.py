@@ -82,10 +82,9 @@ def test_the_shell_s_completion(vm_site: Site) -> None:
 def test_the_program_prints_names(
     vm_site: Site,
     cluster_environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name, value in cluster_environment.items():
-        monkeypatch.setenv(name, value)
+        vm_site.patch.setenv(name, value)
     assert main(["words", "list", "host", "v"]) == 0
     assert capsys.readouterr().out.split() == ["vm", "vmc-0-0", "vmc-0-1"]

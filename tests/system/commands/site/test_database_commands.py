@@ -75,8 +75,8 @@ def test_report_database(site: Site, cluster_database: Settings) -> None:
     ]
 
 
-def test_report_database_without_a_server(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
+def test_report_database_without_a_server(site: Site) -> None:
+    site.patch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
     ended = site.rocks("report database")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("Error: cannot reach the cluster database at /nowhere/mysql.sock: ")
@@ -93,8 +93,8 @@ def test_report_distro(site: Site) -> None:
     assert site.done("report distro") == "/state/partition1/rocks/install\n"
 
 
-def test_report_dbhost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_dbhost(site: Site) -> None:
     assert site.done("report dbhost") == "localhost\n"
-    monkeypatch.setenv("ROCKS_DATABASE_HOST", "db.example.org")
-    monkeypatch.delenv("ROCKS_DATABASE_SOCKET")
+    site.patch.setenv("ROCKS_DATABASE_HOST", "db.example.org")
+    site.patch.delenv("ROCKS_DATABASE_SOCKET")
     assert site.done("report dbhost") == "db.example.org\n"

@@ -62,9 +62,7 @@ def test_a_dump_is_all_parts_in_order(vm_site: Site) -> None:
     assert lines[-1].endswith("rocks run reconfigure clear=1")
 
 
-def test_commands_of_other_trees_are_parts(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_other_trees_are_parts(vm_site: Site, tmp_path: Path) -> None:
     """A roll adds a command below `dump`, or a plugin with constraints, and nothing else."""
     folder = tmp_path / "dump" / "host" / "shelf"
     folder.mkdir(parents=True)
@@ -79,7 +77,7 @@ def test_commands_of_other_trees_are_parts(
         "    def precedes(self):\n        return ['interface']\n"
         "    def run(self):\n        self.owner.addText('early\\n')\n"
     )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    vm_site.patch.setenv("ROCKS_TREES", str(tmp_path))
     lines = vm_site.done("dump").splitlines()
     places = [
         next(place for place, line in enumerate(lines) if text in line)
@@ -241,7 +239,12 @@ def make_clusters(site: Site) -> None:
         done("add", "host", "partition", name, "mountpoint=/state/partition1", "size=100GB")
     done("add cluster 203.0.113.9 3 fe-name=blue cluster-naming=yes fe-container=vm-container-0-0")
     done("add", "host", "vm", "vm-container-0-0", "compute", "name=web", "num-macs=2", "vlan=none,9")
-    done("set", "host", "vm", "cdrom", "web", "cdrom=/images/a disk's.iso")
+    odd = 'file:/a b/it\'s "<x>";$(reboot)&,vda,virtio phy:/dev/disk/by-path/ip-1:3260,vdb,scsi'
+    done("set", "host", "vm", "web", f"disk={odd}", "disksize=7 8")
+    done("set", "host", "vm", "nas", "web", "nas=nas-0-0", "zpool=x-1.y", "index=1")
+    done("add host cdrom membership=compute rack=1 rank=1")
+    done("'set host vm' cdrom physnode=vm-container-0-1 mem=77")
+    done("set", "host", "vm", "cdrom", "web", 'cdrom=/it\'s "<x>";$(reboot)&\\.iso')
     done("set", "host", "interface", "disablekvm", "web", "eth1", "yes")
     done("set", "host", "vm", "nas", "vm-blue-0", "nas=nas-0-0", "zpool=tank")
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"

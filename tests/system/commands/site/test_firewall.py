@@ -28,6 +28,8 @@ def hosts(vm_site: Site) -> Site:
 
 def test_add_in_each_scope_and_list(hosts: Site) -> None:
     hosts.done("add firewall rulename=A50-NTP", *NTP)
+    again = hosts.refused("add firewall rulename=a50-ntp", *NTP)
+    assert again.startswith('firewall rule "a50-ntp" exists; to change it')
     hosts.done("add firewall global rulename=A51", *NTP)
     hosts.done("add firewall global=global rulename=A52", *NTP, "rulesrc=system")
     hosts.done("add firewall os=linux rulename=A50-NTP", *NTP)
@@ -98,13 +100,6 @@ def test_what_is_refused(vm_site: Site) -> None:
         assert message in vm_site.refused("add firewall", *arguments), arguments
 
 
-def test_a_second_rule_of_the_name_is_refused(site: Site) -> None:
-    site.done("add firewall rulename=A1", *NTP)
-    assert site.refused("add firewall rulename=a1", *NTP).startswith(
-        'firewall rule "a1" exists; to change it'
-    )
-
-
 def test_remove(hosts: Site) -> None:
     hosts.done("add firewall rulename=A1", *NTP)
     hosts.done("add firewall host=head rulename=A1", *NTP)
@@ -144,9 +139,7 @@ def test_report(hosts: Site) -> None:
     assert "10.1.0.1" not in hosts.done("report host firewall head")
 
 
-def test_the_report_becomes_a_file_that_nft_reads(
-    hosts: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_becomes_a_file_that_nft_reads(hosts: Site, tmp_path: Path) -> None:
     if shutil.which("nft") is None:
         pytest.skip("nft is not installed")
     hosts.done("add firewall rulename=A50]]>&lt;", *NTP, f"comment={ODD}")
@@ -158,7 +151,7 @@ def test_the_report_becomes_a_file_that_nft_reads(
     with (tmp_path / "report").open("w+", encoding="utf-8") as given:
         given.write(report)
         given.seek(0)
-        monkeypatch.setattr("sys.stdin", given)
+        hosts.patch.setattr("sys.stdin", given)
         script = hosts.done("report script")
     script = script.replace("/etc/rocks/firewall.nft", str(tmp_path / "firewall.nft"))
     run_checked(["bash", "-c", script], deadline_seconds=30)

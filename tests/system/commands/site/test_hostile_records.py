@@ -14,7 +14,7 @@ from lxml import etree
 
 from rocks.core.process import run, run_checked
 from tests.system.commands.conftest import Site
-from tests.system.commands.site.test_names import blocks
+from tests.system.commands.site.test_dns import blocks
 
 MARK = "made-by-an-attack"
 ATTACKS = (

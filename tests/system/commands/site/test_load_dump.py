@@ -28,10 +28,10 @@ AUDIT_ENTRIES = "SELECT COUNT(*) FROM sec_audit"
 
 
 @pytest.fixture
-def frontend(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def frontend(site: Site, tmp_path: Path) -> Site:
     """A new frontend: its answers are entered, nothing else."""
     settings = FleetSettings(str(tmp_path / "ssh/id_ed25519"), str(tmp_path / "ssh/known_hosts"))
-    monkeypatch.setattr(site_creation, "FleetSettings", lambda: settings)
+    site.patch.setattr(site_creation, "FleetSettings", lambda: settings)
     empty(site)
     (tmp_path / "answers").write_text(ANSWERS)
     ended = site.rocks("create site", f"answers={tmp_path / 'answers'}")
@@ -219,12 +219,10 @@ def printed(site: Site, line: str, folder: str) -> str:
     )
 
 
-def test_the_page_prints_what_it_shows(
-    frontend: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_hosts: None
-) -> None:
-    monkeypatch.setenv("ROCKS_SITE_FOLDER", str(tmp_path / "etc"))
-    monkeypatch.setenv("ROCKS_BACKUP_FOLDER", str(tmp_path / "backup"))
-    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+def test_the_page_prints_what_it_shows(frontend: Site, tmp_path: Path, silent_hosts: None) -> None:
+    frontend.patch.setenv("ROCKS_SITE_FOLDER", str(tmp_path / "etc"))
+    frontend.patch.setenv("ROCKS_BACKUP_FOLDER", str(tmp_path / "backup"))
+    frontend.patch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
     (tmp_path / "etc").mkdir()
     other_rolls = unusual("/nowhere")[4:6]
     (tmp_path / "site.dump").write_text(rocks_dump(6, 2, 1) + "\n".join(other_rolls) + "\n")

@@ -27,17 +27,12 @@ def test_list_network(site: Site) -> None:
     assert site.refused("list network nothing").startswith('unknown network "nothing"')
 
 
-def test_add_network_with_defaults(site: Site) -> None:
+def test_add_network(site: Site) -> None:
     site.done("add network ib 192.168.0.0 255.255.255.0")
-    assert (
-        site.done("list network ib output-header=no") == "192.168.0.0 255.255.255.0 1500 ib      False   \n"
-    )
-
-
-def test_add_network_with_everything(site: Site) -> None:
-    site.done("add network netmask=255.255.255.0 ib 192.168.0.0 mtu=9216 dnszone=ib.local servedns=y")
-    assert (
-        site.done("list network ib output-header=no") == "192.168.0.0 255.255.255.0 9216 ib.local True    \n"
+    site.done("add network netmask=255.255.254.0 fast 192.168.2.0 mtu=9216 dnszone=ib.local servedns=y")
+    assert site.done("list network fast ib output-header=no") == (
+        "ib:   192.168.0.0 255.255.255.0 1500 ib       False   \n"
+        "fast: 192.168.2.0 255.255.254.0 9216 ib.local True    \n"
     )
 
 
@@ -136,6 +131,7 @@ def test_a_used_network_is_not_removed_and_neither_are_the_others(used: Site) ->
     assert used.refused("remove network public private").startswith(
         'cannot remove "private" network. There are nodes still associated with it.'
     )
+    assert used.refused("remove network public nothing").startswith('unknown network "nothing"')
     used.done("remove network public")
     assert used.done("list network output-col=network output-header=no").split() == ["private:"]
 
@@ -147,10 +143,6 @@ def test_remove_network_takes_its_routes_along(site: Site) -> None:
     )
     site.done("remove network private")
     assert site.database.rows("SELECT * FROM global_routes") == []
-
-
-def test_remove_network_needs_networks(site: Site) -> None:
-    assert site.refused("remove network public nothing").startswith('unknown network "nothing"')
 
 
 def test_dump_network(site: Site) -> None:

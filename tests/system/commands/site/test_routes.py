@@ -18,12 +18,10 @@ TABLES = ("global_routes", "os_routes", "appliance_routes", "node_routes")
 
 
 @pytest.fixture
-def two(site: Site) -> Site:
+def two(computes: Site) -> Site:
     """Two hosts of appliance compute, the first of them on the network private."""
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    site.done("add host interface compute-0-0 eth0 ip=10.1.0.7 subnet=private")
-    return site
+    computes.done("add host interface compute-0-0 eth0 ip=10.1.0.7 subnet=private")
+    return computes
 
 
 def stored(site: Site) -> list[tuple[object, ...]]:

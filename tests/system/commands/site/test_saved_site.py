@@ -100,14 +100,14 @@ def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def old(site: Site, cluster_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def old(site: Site, cluster_database: Settings, tmp_path: Path) -> Machine:
     """A frontend with a host, a secret, a lease and files."""
     site.done("add host head membership=Frontend rack=0 rank=0")
     site.done("set attr Kickstart_PrivateHostname head")
     site.done("add host compute-0-0")
     site.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('root_pw', '$6$it''s\n\"odd\"')")
     site.change("INSERT INTO vm_leases (Name, Token) VALUES ('web', 4294967301)")
-    machine = Machine(cluster_database, tmp_path / "old", monkeypatch)
+    machine = Machine(cluster_database, tmp_path / "old", site.patch)
     for name, (mode, content) in FILES.items():
         path = machine.etc / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,12 +222,12 @@ def test_a_site_is_restored_on_another_machine(
 
 @pytest.mark.slow
 def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
-    saved: Path, old: Machine, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+    saved: Path, old: Machine, new: Machine, site: Site, secret: str
 ) -> None:
     """Each time a copy of it is kept, also of two within a second."""
     new.use()
     moment = site_restore.utc_now()
-    monkeypatch.setattr(site_restore, "utc_now", lambda: moment)
+    site.patch.setattr(site_restore, "utc_now", lambda: moment)
     assert site.rocks("restore site", str(saved), secret).status == 0
     with Database(new.settings) as database:
         database.execute("INSERT INTO aliases (Node, Name) SELECT ID, 'newer' FROM nodes LIMIT 1")
@@ -289,7 +289,7 @@ def test_an_altered_audit_log_is_as_altered_after_the_restore(
 
 @pytest.mark.slow
 def test_without_space_for_a_copy_nothing_is_replaced(
-    saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+    saved: Path, new: Machine, site: Site, secret: str
 ) -> None:
     new.use()
     site.change(f"INSERT INTO {new.settings.database}.nodes (Name) VALUES ('newer')")
@@ -298,7 +298,7 @@ def test_without_space_for_a_copy_nothing_is_replaced(
     def full(*given: object, **named: object) -> None:
         raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
 
-    monkeypatch.setattr(shutil, "copytree", full)
+    site.patch.setattr(shutil, "copytree", full)
     refused = site.rocks("restore site", str(saved), secret, "overwrite=yes")
     assert refused.status == 1 and "No space left" in refused.err and "fault" not in refused.err, refused
     assert (new.rows(), new.files()) == before and not list(new.backup.iterdir())

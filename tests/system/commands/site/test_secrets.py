@@ -16,9 +16,9 @@ from rocks.machine.leases import fence_command
 from tests.system.commands.conftest import Site
 
 
-def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def give(site: Site, text: str) -> None:
     """The next command finds this on its standard input."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    site.patch.setattr("sys.stdin", io.StringIO(text))
 
 
 def listed(site: Site, *command: str) -> list[dict[str, str]]:
@@ -27,8 +27,8 @@ def listed(site: Site, *command: str) -> list[dict[str, str]]:
     return [cells for row in rows for key, group in row.items() if isinstance(group, list) for cells in group]
 
 
-def test_set_list_and_remove(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    give(monkeypatch, "for all\n")
+def test_set_list_and_remove(vm_site: Site, tmp_path: Path) -> None:
+    give(vm_site, "for all\n")
     assert vm_site.done("set sec_attr ipmi_password") == ""
     file = tmp_path / "secret"
     file.touch(mode=0o600)
@@ -44,17 +44,18 @@ def test_set_list_and_remove(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp
     assert vm_site.done("list sec_attr") == ""
 
 
-def test_refusals(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_refusals(vm_site: Site, tmp_path: Path) -> None:
     readable = tmp_path / "readable"
     readable.write_text("x")
     readable.chmod(0o640)
     os.mkfifo(tmp_path / "fifo", 0o600)
-    give(monkeypatch, "")
+    give(vm_site, "")
     for arguments, message in (
         (("sec_attr",), "must supply attr"),
         (("sec_attr", "x"), "the value is empty"),
         (("sec_attr", "a b", f"file={readable}"), "others may read"),
         (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),
+        (("sec_attr", "x", "file=/"), "/ is not a file"),
         (("sec_attr", "x", f"file={tmp_path / 'none'}"), "No such file"),
         (
             ("host", "sec_attr", "vmc-0-0", "vm_fence_command", "x"),
@@ -65,11 +66,9 @@ def test_refusals(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert message in vm_site.refused("set", *arguments), arguments
 
 
-def test_a_value_on_the_command_line_is_refused_and_not_logged(
-    vm_site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_value_on_the_command_line_is_refused_and_not_logged(vm_site: Site) -> None:
     lines: list[str] = []
-    monkeypatch.setattr("rocks.commands._framework.run_command.log", lines.append)
+    vm_site.patch.setattr("rocks.commands._framework.run_command.log", lines.append)
     for arguments in (("sec_attr", "x", "geheim"), ("host", "sec_attr", "vmc-0-0", "x", "geheim")):
         vm_site.refused("set", *arguments)
     assert lines and not [line for line in lines if "geheim" in line]
@@ -113,13 +112,13 @@ def _lines_of(text: str) -> list[str]:
 
 
 @pytest.fixture
-def fenced_by(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+def fenced_by(vm_site: Site) -> Callable[[], list[str]]:
     """The machine `web` runs on vmc-0-0, and is stopped by force: the program that fences its host."""
     executed: list[list[str]] = []
-    monkeypatch.setattr(
+    vm_site.patch.setattr(
         fence_command.process, "run_checked", lambda arguments, **more: executed.append(arguments)
     )
-    monkeypatch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    vm_site.patch.setattr(converge, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")
 
     def stop() -> list[str]:
@@ -143,7 +142,7 @@ def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
 
 
 def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrade(
-    vm_site: Site, fenced_by: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, fenced_by: Callable[[], list[str]]
 ) -> None:
     """An appliance has no table of secrets: its command stays an attribute, is reported, and beats the global one."""
     vm_site.set_as_before("vm_fence_command", "GLOBAL")
@@ -156,10 +155,6 @@ def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrad
     assert fenced_by() == ["APPLIANCE"]
     vm_site.done("remove appliance attr vm-container vm_fence_command")
     assert fenced_by() == ["GLOBAL"]
-    give(monkeypatch, "HOST")
+    give(vm_site, "HOST")
     vm_site.done("set host sec_attr vmc-0-0 vm_fence_command")
     assert fenced_by() == ["HOST"]
-
-
-def test_a_folder_is_no_file_with_a_value(site: Site) -> None:
-    assert site.refused("set sec_attr token file=/") == "/ is not a file"

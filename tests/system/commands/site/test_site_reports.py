@@ -2,14 +2,7 @@
 
 import json
 import os
-import pty
-import select
-import signal
-import subprocess  # noqa: TID251 - a process with a terminal of its own
 import sys
-import sysconfig
-import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +13,11 @@ from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
-from tests.patience import patience
 from tests.system.commands.conftest import Site
-from tests.system.commands.test_at_once import LAUNCHER
+from tests.system.commands.test_commands_at_once import LAUNCHER
 from tests.system.conftest import record_leases
 from tests.system.fresh_databases import FreshDatabases
+from tests.terminals import on_terminal
 
 _COLUMNS = (
     "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_KEY FROM information_schema.COLUMNS"
@@ -69,9 +62,9 @@ def test_lists_of_hosts(vm_site: Site) -> None:
     assert "group vm-container ()\n  +vmc-0-0\n  +vmc-0-1\n" in vm_site.done("report tentakel")
 
 
-def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     """A real Slurm runs with such a text in tests/system/nucleus."""
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     assert "rocks set host attr head slurm_server" in vm_site.refused("report slurm")
     vm_site.done("set host attr head slurm_server 10.1.0.1")
     assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
@@ -91,7 +84,7 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: 
     for program, text in (("systemctl", '[ "$1" != is-active ]'), ("scontrol", "echo slurmctld is UP")):
         (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / program).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    vm_site.patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for expected in (f"{tmp_path}/slurm.conf: nodes: 2\n", ""):  # hosts that did not answer are asked again
         ended = vm_site.rocks("sync slurm")
         assert ended.out == expected
@@ -153,9 +146,6 @@ def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path
     assert "named: " in vm_site.rocks("check services").out
 
 
-SECONDS = 120.0
-
-
 def test_silent_hosts_are_in_the_list_as_such(vm_site: Site) -> None:
     vm_site.done("add cluster 203.0.113.10 2")
     found = json.loads(vm_site.done("list site json=yes"))
@@ -184,46 +174,16 @@ def test_bad_parameters_are_refused(vm_site: Site) -> None:
 
 
 def test_a_watch_ends_by_ctrl_c_and_leaves_the_terminal_as_it_was(
-    site: Site, cluster_environment: dict[str, str]
+    site: Site, processes: dict[str, str]
 ) -> None:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
-    environment = {
-        **os.environ,
-        **cluster_environment,
-        "ROCKS_LAUNCHER": "rocks",
-        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-E", "-S", str(LAUNCHER), "list", "site", "watch=yes", "interval=1"],
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    printed = b""
-    deadline = time.monotonic() + patience(SECONDS)
-    while b"hosts answer" not in printed and time.monotonic() < deadline:
-        if select.select([ours], [], [], 1)[0]:
-            printed += os.read(ours, 65536)
-    process.send_signal(signal.SIGINT)
-    while process.poll() is None and time.monotonic() < deadline:
-        if select.select([ours], [], [], 1)[0]:
-            try:
-                printed += os.read(ours, 65536)
-            except OSError:  # EIO: the other end is closed
-                break
-    assert process.wait(timeout=SECONDS) == 0, printed
-    while select.select([ours], [], [], 0)[0]:
-        try:
-            rest = os.read(ours, 65536)
-        except OSError:
-            break
-        printed += rest
-    os.close(ours)
-    assert b"\x1b[?1049h" in printed and printed.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
-    assert b"Traceback" not in printed
+    command = [sys.executable, "-E", "-S", str(LAUNCHER), "list", "site", "watch=yes", "interval=1"]
+    with on_terminal(command, processes, columns=100) as terminal:
+        begun = terminal.read_until("hosts answer")
+        terminal.type("\x03")
+        status, rest = terminal.rest()
+    assert status == 0, rest
+    assert "\x1b[?1049h" in begun and rest.rstrip().endswith("\x1b[?25h\x1b[?1049l")
+    assert "Traceback" not in rest
 
 
 def test_the_metrics_of_a_silent_site(vm_site: Site) -> None:

@@ -18,9 +18,9 @@ def samples(vm_site: Site) -> Site:
 
 
 @pytest.fixture
-def moving(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def moving(vm_site: Site) -> Site:
     """`web` was moving when its command was killed; no host answers."""
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     vm_site.done("add host vm", OLD, "membership=Hosted VM", "name=web")
     vm_site.change(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent, Target) VALUES ('web', 7, %s, 'moving', 'move', %s)",
@@ -45,4 +45,12 @@ def images(vm_site: Site) -> Site:
         "DELETE d FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
         " WHERE n.Name = 'bare'"
     )
+    return vm_site
+
+
+@pytest.fixture
+def clusters(vm_site: Site) -> Site:
+    """The clusters of the specification's sample (§5.10)."""
+    vm_site.done("add host compute-0-0")
+    vm_site.done("add cluster 203.0.113.9 2 fe-name=fe-a cluster-naming=yes")
     return vm_site

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pytest
-
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
@@ -36,16 +34,14 @@ def lease(site: Site) -> tuple[object, ...]:
     return site.database.rows("SELECT State, Host, Target FROM vm_leases WHERE Name = 'web'")[0]
 
 
-def answers(
-    site: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, there: HostFacts | RocksError
-) -> None:
+def answers(site: Site, here: HostFacts | RocksError, there: HostFacts | RocksError) -> None:
     """What the hosts report to the command that gives the move up; afterwards they are silent."""
     copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
     disk_copies.put_copies(site.database, "web", copies)
     site.database.commit()
-    monkeypatch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
-    monkeypatch.setattr(takeover, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
-    monkeypatch.setattr(converge, "perform_operations", unanswered(SILENT))
+    site.patch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
+    site.patch.setattr(takeover, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+    site.patch.setattr(converge, "perform_operations", unanswered(SILENT))
 
 
 def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:

@@ -28,14 +28,14 @@ def names_of(machines: Sequence[VirtualMachine]) -> list[str]:
 
 
 @pytest.fixture
-def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def stops(vm_site: Site) -> list[list[str]]:
     """The machine `web` runs on `vmc-0-0`, and `vmc-0-1` has memory for it; the machines that are to be stopped."""
     vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
     vm_site.take_lease("web", "vmc-0-0")
     stopped: list[list[str]] = []
-    monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
-    monkeypatch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 100_000)])
-    monkeypatch.setattr(
+    vm_site.patch.setattr(host_drains, "ensure_epoch", lambda *_: None)
+    vm_site.patch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 100_000)])
+    vm_site.patch.setattr(
         host_drains, "stop_machines", lambda _, machines, *__, **___: stopped.append(names_of(machines))
     )
     return stopped
@@ -51,22 +51,20 @@ def test_a_machine_that_cannot_be_moved_is_not_stopped(vm_site: Site, stops: lis
 
 
 def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
-    vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, stops: list[list[str]]
 ) -> None:
-    monkeypatch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 1)])
+    vm_site.patch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 1)])
     ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
     assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
 
 
 @pytest.mark.usefixtures("stops")
-def test_the_sites_slurm_gives_the_host_to_no_job(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sites_slurm_gives_the_host_to_no_job(vm_site: Site, tmp_path: Path) -> None:
     program, calls = tmp_path / "scontrol", tmp_path / "calls"
     program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n', "ascii")
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("SLURM_CONF", str(program))
+    vm_site.patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    vm_site.patch.setenv("SLURM_CONF", str(program))
     line = "until `scontrol update nodename={} state=resume`"
     for number in (8, 9):
         vm_site.done(f"add host compute-0-{number} membership=compute rack=0 rank={number}")
@@ -80,7 +78,7 @@ def test_the_sites_slurm_gives_the_host_to_no_job(
         "nodename=vmc-0-1",
     ]
     program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nexec sleep 600\n', "ascii")
-    monkeypatch.setattr(slurm_nodes, "_SECONDS", 0.2)
+    vm_site.patch.setattr(slurm_nodes, "_SECONDS", 0.2)
     silent = vm_site.rocks("remove host compute-0-8 compute-0-9")
     assert silent.status == 0 and "compute-0-9" not in vm_site.rocks("list host").out
     for number in (8, 9):
@@ -93,11 +91,11 @@ REFUSAL = RefusedError("web does not move while it runs: it has a device of its 
 
 
 @pytest.fixture
-def moved(vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Moved:
+def moved(vm_site: Site, stops: list[list[str]]) -> Moved:
     """The live moves that are tried, and what each of them comes to."""
     found = Moved()
-    monkeypatch.setattr(live_drains, "move_running_vm", found.move)
-    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
+    vm_site.patch.setattr(live_drains, "move_running_vm", found.move)
+    vm_site.patch.setattr(host_drains, "_can_leave", lambda *_: True)
     return found
 
 
@@ -128,16 +126,16 @@ def test_a_machine_that_can_is_moved_while_it_runs(
 
 
 def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
-    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, stops: list[list[str]], moved: Moved
 ) -> None:
     moved.error = REFUSAL
-    monkeypatch.setattr(
+    vm_site.patch.setattr(
         host_drains,
         "stop_machines",
         lambda _, machines, *__, **___: stops.append(names_of(machines)) or Outcomes(),
     )
-    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
-    monkeypatch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
+    vm_site.patch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
+    vm_site.patch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
     ended = vm_site.rocks(*LIVE)
     assert ended.status == 0 and stops == [["web"]]
     assert f"web is stopped for its move: {REFUSAL}" in ended.err
@@ -172,7 +170,7 @@ PLACE = (
 
 @pytest.mark.parametrize("host", ["head", "vmc-0-0"])
 def test_an_interrupted_move_is_ended_but_not_repeated(
-    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, host: str
+    vm_site: Site, stops: list[list[str]], moved: Moved, host: str
 ) -> None:
     """The host where it was going is none of the targets: what is still on its old host goes to one of those."""
 
@@ -185,7 +183,7 @@ def test_an_interrupted_move_is_ended_but_not_repeated(
         return [f"web is on {host} after its move"]
 
     vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
-    monkeypatch.setattr(live_drains, "settle", settle)
+    vm_site.patch.setattr(live_drains, "settle", settle)
     ended = vm_site.rocks(*LIVE)
     assert ended.status == 0 and stops == []
     if host == "head":
@@ -197,14 +195,14 @@ def test_an_interrupted_move_is_ended_but_not_repeated(
 
 @pytest.mark.parametrize("live", ["no", "yes"])
 def test_nothing_is_stopped_while_nothing_could_start_again(
-    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+    vm_site: Site, stops: list[list[str]], moved: Moved, live: str
 ) -> None:
     """After a restore of the database, while a host is silent."""
 
     def refuse(*_: object) -> None:
         raise StateError("nothing is started yet: the database was restored")
 
-    monkeypatch.setattr(host_drains, "ensure_epoch", refuse)
+    vm_site.patch.setattr(host_drains, "ensure_epoch", refuse)
     assert "nothing is started yet" in vm_site.refused(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
 
@@ -249,7 +247,6 @@ def test_a_machine_that_was_stopped_meanwhile_is_not_started(
     vm_site: Site,
     started: list[str],
     stops: list[list[str]],
-    monkeypatch: pytest.MonkeyPatch,
     live: str,
     state: str,
     text: str,
@@ -261,7 +258,7 @@ def test_a_machine_that_was_stopped_meanwhile_is_not_started(
         vm_site.change("UPDATE vm_leases SET State = %s, Host = %s", [state, host])
         return [Capacity("vmc-0-1", 100_000)]
 
-    monkeypatch.setattr(host_drains, "capacities_of", stop)
+    vm_site.patch.setattr(host_drains, "capacities_of", stop)
     ended = vm_site.rocks(*LIVE[:4], f"live={live}")
     assert text in ended.out + ended.err and (stops, started) == ([], [])
     assert ("moved to vmc-0-1" in ended.out) == (state == "released")
@@ -269,7 +266,7 @@ def test_a_machine_that_was_stopped_meanwhile_is_not_started(
 
 @pytest.mark.parametrize("live", ["no", "yes"])
 def test_a_machine_that_has_left_meanwhile_is_left_alone(
-    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+    vm_site: Site, stops: list[list[str]], moved: Moved, live: str
 ) -> None:
     """Between the list of the machines and its turn another command has moved it."""
 
@@ -280,16 +277,16 @@ def test_a_machine_that_has_left_meanwhile_is_left_alone(
         )
         return [Capacity("vmc-0-1", 100_000)]
 
-    monkeypatch.setattr(host_drains, "capacities_of", move_away)
+    vm_site.patch.setattr(host_drains, "capacities_of", move_away)
     assert "web is on vmc-0-1 by now" in vm_site.done(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
 
 
 @pytest.mark.parametrize("live", ["no", "yes"])
 def test_a_machine_that_another_command_changes_is_left_to_it(
-    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+    vm_site: Site, stops: list[list[str]], moved: Moved, live: str
 ) -> None:
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     vm_site.database.lock("vm web", 0)
     assert "another command is changing web" in vm_site.refused(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
@@ -298,19 +295,19 @@ def test_a_machine_that_another_command_changes_is_left_to_it(
 
 @pytest.mark.parametrize("state", ["released", "stopping", "running"])
 def test_a_machine_that_another_command_stops_is_waited_for(
-    vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch, state: str
+    vm_site: Site, stops: list[list[str]], state: str
 ) -> None:
     """The other command holds its lock until it has emptied the host; `running`: it is not stopping the machine."""
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     end = "UPDATE vm_leases SET State = 'released', Host = NULL"
-    monkeypatch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
+    vm_site.patch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
     lock_vms = live_drains.lock_vms
 
     def lock(*arguments: Any, **options: Any) -> dict[str, RocksError]:
         vm_site.change(end if state == "released" else f"UPDATE vm_leases SET State = '{state}'")
         return lock_vms(*arguments, **options)
 
-    monkeypatch.setattr(live_drains, "lock_vms", lock)
+    vm_site.patch.setattr(live_drains, "lock_vms", lock)
     vm_site.database.lock("vm web", 0)
     ended = vm_site.rocks("drain host vmc-0-0")
     vm_site.database.unlock("vm web")

@@ -71,7 +71,7 @@ def guests(vm_site: Site, authority: Path, tmp_path: Path) -> Iterator[Guests]:
         yield found
 
 
-def answer(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+def answer(guests: Guests) -> None:
     """Have vmc-0-0 answer: these leases end there. What a real host answers is in tests/system/vms."""
 
     def ask(database: Database, fleet: object, hosts: list[str], **more: object) -> dict[str, HostFacts]:
@@ -80,13 +80,11 @@ def answer(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
         facts = HostFacts(*machine, True, True, "tcg", (), (), (), ended=guests.ended)
         return {"vmc-0-0": facts}
 
-    monkeypatch.setattr(ended_machines, "ask_facts", ask)
+    guests.site.patch.setattr(ended_machines, "ask_facts", ask)
 
 
-def test_the_lease_of_a_guest_that_has_ended_is_released(
-    guests: Guests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer(guests, monkeypatch)
+def test_the_lease_of_a_guest_that_has_ended_is_released(guests: Guests) -> None:
+    answer(guests)
     guests.ended = ("web",)
     note = guests.note("web")
     assert guests.report() == ["web has ended, and its lease is released"]
@@ -95,9 +93,9 @@ def test_the_lease_of_a_guest_that_has_ended_is_released(
     assert guests.report() == []
 
 
-def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests) -> None:
     """Also when the note is forged: the frontend believes the host's answer only."""
-    answer(guests, monkeypatch)
+    answer(guests)
     note = guests.note("web")
     assert guests.report() == []
     assert (guests.lease(), guests.terminated, note.exists()) == ("running", [], False)
@@ -110,7 +108,7 @@ def test_a_start_decides_about_the_guest_itself(guests: Guests) -> None:
     assert guests.lease() == "starting"
 
 
-def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests) -> None:
     """Asked of the host only when the stop is over; it keeps the reason of a stop by force, and the image."""
     guests.site.change("UPDATE vm_leases SET State = 'stopping', Reason = 'burnt'")
     note = guests.note("web")
@@ -119,17 +117,15 @@ def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests, monkeypatch
         with pytest.raises(HostError, match="takes no report of ended machines"):
             guests.report()
         assert note.exists() and guests.lease() == "stopping"
-    answer(guests, monkeypatch)
+    answer(guests)
     guests.ended = ("web",)
     assert guests.report() == ["web has ended, and its lease is released"]
     assert (guests.lease(), guests.terminated, note.exists()) == ("released", [], False)
     assert guests.site.database.rows("SELECT Reason FROM vm_leases") == [("burnt",)]
 
 
-def test_a_stop_at_work_holds_up_no_report_of_another_guest(
-    guests: Guests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer(guests, monkeypatch)
+def test_a_stop_at_work_holds_up_no_report_of_another_guest(guests: Guests) -> None:
+    answer(guests)
     guests.ended = ("web",)
     guests.site.take_lease("db", "vmc-0-0", "stopping", token=8)
     for name in ("web", "db"):

@@ -107,9 +107,7 @@ def test_the_disk_of_a_machine_that_cannot_be_read_makes_no_image(vm_site: Site,
     assert [image["name"] for image in listed(vm_site)] == ["debian", "medium"]
 
 
-def test_a_comment_is_for_the_image_that_is_there_now(
-    vm_site: Site, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_comment_is_for_the_image_that_is_there_now(vm_site: Site, library: Path, tmp_path: Path) -> None:
     """Another command has replaced the image while this one waited for its lock."""
     lock = image_library._lock
 
@@ -118,20 +116,20 @@ def test_a_comment_is_for_the_image_that_is_there_now(
         record = library / f"{name}.json"
         record.write_text(json.dumps(json.loads(record.read_text()) | {"digest": "0" * 64}))
 
-    monkeypatch.setattr(image_library, "_lock", replaced)
+    vm_site.patch.setattr(image_library, "_lock", replaced)
     vm_site.done("set image debian comment=new")
     record = json.loads((library / "debian.json").read_text())
     assert (record["comment"], record["digest"]) == ("new", "0" * 64)
 
 
 def test_an_import_in_parts_that_was_interrupted_is_listed_and_continued(
-    vm_site: Site, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, library: Path, tmp_path: Path
 ) -> None:
     parts, write, written = tmp_path / "parts", os.pwrite, []
     parts.mkdir()
     for name in ("aa", "ab", "ac"):
         (parts / name).write_bytes(name.encode() * 500_000)
-    monkeypatch.setattr(unfinished, "_RECORD_EVERY_BYTES", 1)
+    vm_site.patch.setattr(unfinished, "_RECORD_EVERY_BYTES", 1)
 
     def interrupt(descriptor: int, data: bytes, offset: int) -> int:
         written.append(offset)
@@ -139,7 +137,7 @@ def test_an_import_in_parts_that_was_interrupted_is_listed_and_continued(
             raise KeyboardInterrupt
         return write(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", interrupt)
+    vm_site.patch.setattr(os, "pwrite", interrupt)
     assert vm_site.rocks("add image joined", f"file={parts}").status != 0
     row = listed(vm_site)[-1]
     assert (row["name"], row["format"], row["digest"]) == ("joined", "unfinished", None)

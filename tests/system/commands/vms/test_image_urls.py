@@ -18,10 +18,10 @@ PARTS = (PACKED[:PART], PACKED[PART : 2 * PART], PACKED[2 * PART :])
 
 
 @pytest.fixture
-def server(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+def server(vm_site: Site, tmp_path: Path) -> Iterator[RangeServer]:
     """A web server with a disk, and with the same disk packed and in parts; the library of the site is empty."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+        vm_site.patch.delenv(name, raising=False)
     vm_site.done("set attr image_library", str(tmp_path / "library"))
     with RangeServer() as found:
         found.files = {"/vc/disk.img": Served(DISK, etag='"1"')}

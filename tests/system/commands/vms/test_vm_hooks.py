@@ -100,9 +100,7 @@ def test_a_hook_finds_what_the_one_before_it_has_changed(
     assert loads == [2, 2], "once for the command, and once because the first hook may have changed the rows"
 
 
-def test_a_removal_loads_its_machines_under_their_locks(
-    machines: Site, tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_removal_loads_its_machines_under_their_locks(machines: Site, tree: Path, tmp_path: Path) -> None:
     """The command that had them locked has changed them, as a live move changes their host."""
 
     def lock(database: Database, names: Sequence[str]) -> Any:
@@ -111,7 +109,7 @@ def test_a_removal_loads_its_machines_under_their_locks(
 
     log = tmp_path / "log"
     write_hook(tree, "remove/host/vm", "reading", READING_HOOK.format(log=str(log)))
-    monkeypatch.setattr(vm_removal, "lock_vms", lock)
+    machines.patch.setattr(vm_removal, "lock_vms", lock)
     assert machines.rocks("remove host vm", *MACHINES).status == 0
     assert log.read_text() == "compute-0-0-0:77 compute-0-1-0:77\n"
 

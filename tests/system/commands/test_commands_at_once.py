@@ -1,0 +1,242 @@
+"""Commands that run at the same moment, as processes of their own."""
+
+import subprocess  # noqa: TID251 - starts several at once, as operators do
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rocks
+from rocks.cluster import clusters
+from rocks.cluster.images import ClusterImages
+from tests.system.commands.conftest import Site
+from tests.waiting import wait_until
+
+LAUNCHER = Path(rocks.__file__).parent / "cli" / "launch.py"
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """`rocks WORDS…` in a process, its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-E", "-S", str(LAUNCHER), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ends(started: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    """(exit status, standard error) of each, when all have ended."""
+    outcomes = []
+    for process in started:
+        _, error_output = process.communicate(timeout=60)
+        outcomes.append((process.returncode, error_output))
+    return outcomes
+
+
+def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[str, str]) -> None:
+    for number in range(3):
+        outcomes = ends([start(processes, "add", "host", f"compute-0-{number}") for _ in range(2)])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        (message,) = [error for status, error in outcomes if status]
+        assert message.startswith("Error: ") and "Traceback" not in message
+    assert len(site.done("list host").splitlines()) == 4
+
+
+def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: dict[str, str]) -> None:
+    for number in range(4):
+        site.done("add host", f"compute-0-{number}")
+    arguments = ("add", "host", "interface")
+    outcomes = ends(
+        [
+            start(processes, *arguments, f"compute-0-{n}", "eth0", "ip=10.1.0.9", "subnet=private")
+            for n in range(4)
+        ]
+    )
+    assert sorted(status for status, _ in outcomes) == [0, 1, 1, 1], outcomes
+    assert all("Traceback" not in error for _, error in outcomes)
+
+
+def test_of_eight_that_take_the_same_address_on_different_networks_one_succeeds(
+    site: Site, processes: dict[str, str]
+) -> None:
+    """The unique key of the table is (network, address): without a network, or with another one, it does not help."""
+    for number in range(8):
+        site.done("add host", f"compute-0-{number}")
+        site.done("add host interface", f"compute-0-{number}", "eth0")
+    adding = ("add", "host", "interface")
+    setting = ("set", "host", "interface", "ip")
+    outcomes = ends(
+        [start(processes, *adding, f"compute-0-{n}", "eth1", "ip=198.51.100.9") for n in range(4)]
+        + [start(processes, *setting, f"compute-0-{n}", "eth0", "198.51.100.9") for n in range(4, 8)]
+    )
+    assert sorted(status for status, _ in outcomes) == [0] + [1] * 7, outcomes
+    assert all("is in use by host" in error for status, error in outcomes if status)
+    assert site.database.rows("SELECT COUNT(*) FROM networks WHERE IP = '198.51.100.9'") == [(1,)]
+
+
+@pytest.mark.slow
+def test_different_hosts_do_not_hinder_each_other(site: Site, processes: dict[str, str]) -> None:
+    outcomes = ends([start(processes, "add", "host", f"compute-0-{number}") for number in range(8)])
+    assert outcomes == [(0, "")] * 8
+    outcomes = ends([start(processes, "remove", "host", f"compute-0-{number}") for number in range(8)])
+    assert outcomes == [(0, "")] * 8
+    assert site.done("list host") == ""
+
+
+def test_words_reach_the_database_as_they_were_typed(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    site.done("add host interface compute-0-0 eth0")
+    options = "a='b' \"c\" <d>&amp; $(e) `f` \\ é日本"
+    arguments = ("set", "host", "interface", "options", "compute-0-0", "eth0", f"options={options}")
+    assert ends([start(processes, *arguments)]) == [(0, "")]
+    assert site.database.rows("SELECT Options FROM networks") == [(options,)]
+    listed, _ = start(processes, "list", "host", "interface", "output-col=options").communicate(timeout=60)
+    assert listed == f"OPTIONS{' ' * (len(options) - 7)}\n{options}\n"
+
+
+def test_bytes_that_are_not_utf8_are_rejected(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    process = subprocess.run(
+        [sys.executable, "-E", "-S", str(LAUNCHER), "set", "host", "name", "compute-0-0", b"\xff\xfe"],
+        env=processes,
+        capture_output=True,
+    )
+    assert process.returncode == 1
+    assert process.stderr.count(b"\n") == 1 and process.stderr.startswith(b"Error: ")
+
+
+def test_of_two_that_add_the_same_route_one_succeeds(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    for kind in (["route"], ["host", "route", "compute-0-0"]):
+        for number in range(3):
+            line = ["add", *kind, f"10.{number + 2}.0.0", "private", "netmask=255.255.0.0"]
+            outcomes = ends([start(processes, *line) for _ in range(2)])
+            assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+            (message,) = [error for status, error in outcomes if status]
+            assert message.startswith("Error: route exists") and "Traceback" not in message
+
+
+def test_two_swaps_at_once_are_two_swaps(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    for number in range(2):
+        site.done("add host interface compute-0-0", f"eth{number}", f"mac=52:54:00:00:00:0{number}")
+    before = site.done("list host interface")
+    line = ["swap", "host", "interface", "compute-0-0", "ifaces=eth0,eth1", "sync-config=no"]
+    outcomes = ends([start(processes, *line) for _ in range(2)])
+    assert [status for status, _ in outcomes] == [0, 0], outcomes
+    assert site.done("list host interface") == before
+
+
+def test_clusters_that_are_added_at_once_share_nothing(vm_site: Site, processes: dict[str, str]) -> None:
+    started = [start(processes, "add", "cluster", f"203.0.113.{20 + number}", "20") for number in range(4)]
+    assert ends(started) == [(0, "")] * 4
+    vm_site.database.rollback()
+    of_machines = "FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
+    for column, count in (("MAC", 4 * 22), ("IP", 4 * 2)):
+        found = vm_site.database.rows(f"SELECT COUNT(i.{column}), COUNT(DISTINCT i.{column}) {of_machines}")
+        assert found == [(count, count)], column
+    places = vm_site.database.rows("SELECT COUNT(DISTINCT PhysNode, Slice), COUNT(*) FROM vm_nodes")
+    assert places == [(84, 84)]
+    assert vm_site.database.rows("SELECT VlanID FROM cluster_vlans ORDER BY 1") == [(2,), (3,), (4,), (5,)]
+    clusters = vm_site.database.rows("SELECT cluster_name, COUNT(*) FROM clusters GROUP BY 1")
+    assert [count for _, count in clusters] == [21] * 4
+
+
+def test_of_two_that_add_the_same_cluster_one_succeeds(vm_site: Site, processes: dict[str, str]) -> None:
+    line = ("add", "cluster", "203.0.113.9", "3", "fe-name=blue")
+    good, bad = sorted(ends([start(processes, *line) for _ in range(2)]))
+    assert (good[0], bad[0]) == (0, 1) and bad[1].startswith("Error: ") and "Traceback" not in bad[1]
+    vm_site.database.rollback()
+    assert vm_site.database.rows("SELECT COUNT(*) FROM vm_nodes") == [(4,)]
+
+
+CLUSTER = ("fe-container=vmc-0-0", "container-hosts=vmc-0-1")
+ROUNDS = 6
+
+
+@pytest.fixture
+def disk(vm_site: Site, tmp_path: Path) -> Path:
+    """A file that can be an image, on a site with an empty library."""
+    vm_site.done("set attr image_library", str(tmp_path / "library"))
+    file = tmp_path / "disk"
+    file.write_bytes(b"boot".ljust(512, b"\0"))
+    return file
+
+
+def missing_images(site: Site) -> set[str]:
+    """Images that machines are to be made from, and that the library does not have."""
+    site.database.end_reading()
+    used = {
+        str(value) for (value,) in site.database.rows("SELECT Value FROM attributes WHERE Attr = 'vm_image'")
+    }
+    return used - {line.partition(":")[0] for line in site.done("list image").splitlines()}
+
+
+@pytest.mark.slow
+def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
+    vm_site: Site, disk: Path, processes: dict[str, str]
+) -> None:
+    """The removal begins when the images of the cluster were read, and before anything of it is stored."""
+    vm_site.done("add image debian", f"file={disk}")
+    removals: list[tuple[int, str]] = []
+    read = clusters.read_images
+
+    def read_then_remove(*given: Any) -> ClusterImages:
+        found = read(*given)
+        given[0].end_reading()  # this wait is the test's, not the command's
+        removals.extend(ends([start(processes, "remove", "image", "debian")]))
+        return found
+
+    vm_site.patch.setattr(clusters, "read_images", read_then_remove)
+    added = vm_site.rocks("add cluster 203.0.113.30 1", *CLUSTER, "fe-name=one", "image=debian")
+    assert added.status == 0, added.err
+    ((status, error),) = removals
+    assert status == 1 and "another command is at work on library image debian" in error
+    assert missing_images(vm_site) == set()
+    assert "one" in vm_site.refused("remove image debian")
+
+
+@pytest.mark.slow
+def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
+    vm_site: Site, disk: Path, processes: dict[str, str]
+) -> None:
+    """Both at the same moment, as processes, several times."""
+    for number in range(ROUNDS):
+        image, name = f"debian-{number}", f"fe-{number}"
+        vm_site.done("add image", image, f"file={disk}")
+        addition = (
+            "add",
+            "cluster",
+            f"203.0.113.{40 + number}",
+            "1",
+            *CLUSTER,
+            f"fe-name={name}",
+            f"image={image}",
+        )
+        both = [addition, ("remove", "image", image)]
+        outcomes = ends([start(processes, *line) for line in (both if number % 2 else reversed(both))])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        assert all("Traceback" not in error for _, error in outcomes)
+        assert missing_images(vm_site) == set()
+        is_added = f"{name}:" in vm_site.done("list host")
+        assert is_added == (f"{image}:" in vm_site.done("list image")), outcomes
+
+
+def test_a_command_that_is_killed_in_its_transaction_leaves_nothing(
+    vm_site: Site, processes: dict[str, str]
+) -> None:
+    """It waits for a table that it writes last; then the same command adds the cluster."""
+    database, line = vm_site.database, ("add", "cluster", "203.0.113.30", "2", *CLUSTER, "fe-name=one")
+    before = vm_site.contents()
+    database.execute("LOCK TABLES boot WRITE")
+    process = start(processes, *line)
+    waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%%'"
+    wait_until(lambda: database.rows(waiting), lambda: process.poll() and process.communicate())
+    process.kill()
+    process.communicate()
+    database.execute("UNLOCK TABLES")
+    wait_until(lambda: vm_site.contents() == before, "its transaction is undone")
+    vm_site.done(*line)
