@@ -75,13 +75,14 @@ _HERE = {
     "R30",
     "R31",
     "R32",
+    "R33",
 }
 _PARTS = (
     Part(
         (),
         "the cluster database",
         BenchSite.describe,
-        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32"}),
+        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32", "R33"}),
     ),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
@@ -95,6 +96,7 @@ _PARTS = (
     Part(("R18",), "from an image to an answer by SSH", image_to_ssh.measure),
     Part(("R21",), "a running machine moves", live_moves.measure),
     Part(("R26", "R28"), "computesets in Slurm", computesets.measure_starts),
+    Part(("R33",), "reservations in Slurm", computesets.measure_begins),
     Part(("R27",), f"computesets in a Slurm of {computesets.HOST_COUNT} hosts", computesets.measure_rounds),
 )
 _BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"

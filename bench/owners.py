@@ -17,6 +17,7 @@ from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
 from bench.timing import in_turns, run_seconds, typical
 from nucleus.api.access.authentication import store_token
+from nucleus.api.cached_clusters import store_texts
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import SocketExecutor
 from nucleus.backends.rocks import Rocks, Source
@@ -77,7 +78,7 @@ def _polls(site: BenchSite, place: Place) -> list[Row]:
         rows.append(at_most("R22", f"poll of 20,000 virtual machines: {what}", seconds, limit, "s", how))
 
     try:
-        poller = Poller(configuration, Rocks(executor, 60), guard)
+        poller = Poller(configuration, Rocks(executor, 60), guard, store_texts)
         poll(poller, "the first one, into an empty mirror", 2.0)
         poller.poll()  # reads what the first one has written
         poll(poller, "all of it, nothing has changed", 1.0)
@@ -88,7 +89,7 @@ def _polls(site: BenchSite, place: Place) -> list[Row]:
             executor.run(["set", "host", "vm", name, "physnode=compute-0-0", "json=yes"], 60)
             executor.run(["start", "host", "vm", name, "json=yes"], 60)
         poll(poller, f"power and images, {CHANGED} machines were started", 2.0, power)
-        again = Poller(configuration, Rocks(executor, 60), guard)
+        again = Poller(configuration, Rocks(executor, 60), guard, store_texts)
         poll(again, "the first one after the start of the service", 2.0)
     finally:
         guard.release()

@@ -29,13 +29,13 @@ from paramiko.common import (  # noqa: TID251
 
 from rocks.core.errors import BugError
 from rocks.fleet.wire.envelope import read_reply, read_request, write_reply
-from rocks.fleet.wire.facts import DiskPlace, FactsRequest, HostFacts
+from rocks.fleet.wire.facts import FactsRequest, HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 READY = "playing"
-RECORDED = FactsRequest(disks=(DiskPlace("/var/lib/rocks-images/none.vda"),))
+RECORDED = FactsRequest(disks=("/var/lib/rocks-images/none.vda",))
 """The request whose reply from a real host is recorded: facts of one disk that does not exist."""
 _AGENT = "rocks-agent"
 _CHUNK_BYTES = 65536
@@ -72,7 +72,7 @@ class Player:
         like = self._recorded.disks[0]
         return dataclasses.replace(
             self._recorded,
-            disks=tuple(dataclasses.replace(like, path=place.path) for place in request.disks),
+            disks=tuple(dataclasses.replace(like, path=path) for path in request.disks),
             fenced=tuple(fence.name for fence in request.fences),
         )
 

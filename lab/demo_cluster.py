@@ -33,6 +33,13 @@ _PAUSE_SECONDS = 0.5
 class ImageDemo:
     """One run on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
 
+    images = "debian"
+    """The folder of images below `.state/guest`."""
+
+    def run(self) -> None:
+        """Build what is missing, and show it. RocksError when a step fails; another run continues from there."""
+        raise NotImplementedError
+
     def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
         self._site = site
         self._demo = demo
@@ -145,7 +152,7 @@ def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
     common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
     common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
     config.write_text(
-        f"Host {cluster}\n  HostName {address}\n{common}"
+        f"Host {cluster} {address}\n  HostName {address}\n{common}"
         f"Host vm-{cluster}-* compute-*\n"
         f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {cluster}\n{common}"
     )

@@ -95,6 +95,14 @@ case $1 in
 esac
 """
 
+_KILL = """
+for process in /proc/[0-9]*; do
+  variables=$(tr '\\0' '\\n' 2>/dev/null <$process/environ) || continue
+  case "$variables" in *SLURM_SCRIPT_CONTEXT=$1*) ;; *) continue ;; esac
+  case "$variables" in *SLURMD_NODENAME=$2*) kill -9 ${process#/proc/} && echo killed ;; esac
+done
+"""
+
 _NODE = """
 <node><cpu><mhz>1</mhz><model>i686</model><active>1</active><nodes>1</nodes><sockets>1</sockets><cores>1</cores>
 <threads>1</threads></cpu><memory>8192000</memory>{domain}</node>
@@ -179,6 +187,12 @@ class SlurmSite:
         """Start the slurmd of a host."""
         stepd = f"{self.folder}/sbin/slurmstepd"
         self.run_inside(f"{self.folder}/sbin/slurmd", "-d", stepd, "-N", host, *options)
+
+    def kill_hook(self, host: str, context: str) -> None:
+        """Kill the hook of that SLURM_SCRIPT_CONTEXT on a host, once it runs."""
+        wait_until(
+            lambda: self.run_inside("sh", "-c", _KILL, "sh", context, host, is_checked=False).text, context
+        )
 
     def signal(self, daemon: str, name: str) -> None:
         """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after one that ends it wait for its end."""
@@ -341,7 +355,7 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create_site(hosts: Sequence[str]) -> Path:
+def create_site(hosts: Sequence[str]) -> Path:
     folder = create_folder()
     values = {
         "folder": folder, "port": _PORT, "database_port": _PORT + 1,
@@ -362,7 +376,7 @@ def _create_site(hosts: Sequence[str]) -> Path:
 @contextmanager
 def slurm_site(mysql_socket: str, hosts: Sequence[str] = HOSTS) -> Iterator[SlurmSite]:
     """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
-    folder = _create_site(hosts)
+    folder = create_site(hosts)
     with namespaces(folder) as init:
         site = SlurmSite(folder, init, mysql_socket, hosts)
         site.start_database()

@@ -42,6 +42,11 @@ def measure_starts(site: BenchSite) -> list[Row]:
     return _measured(site, FIRST_HOSTS, _AS_AT_SITES, "bench.computesets.starts")
 
 
+def measure_begins(site: BenchSite) -> list[Row]:
+    """R33, with the same hooks."""
+    return _measured(site, FIRST_HOSTS, _AS_AT_SITES, "bench.computesets.begins")
+
+
 def measure_rounds(site: BenchSite) -> list[Row]:
     """R27, and the invariants of many sets among batch jobs."""
     hosts = tuple(f"compute-{number // 40}-{number % 40}" for number in range(HOST_COUNT))

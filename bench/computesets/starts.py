@@ -51,9 +51,13 @@ class Owner:
         """A computeset of so many nodes; its number."""
         body = {"cluster": cluster, "count": count, "walltime_mins": 60}
         before = {one.id for one in self._sets()}
-        ask(self._service, "POST", "/v1/computeset", json.dumps(body).encode())
+        self.request("POST", "/v1/computeset", json.dumps(body).encode())
         (new,) = {one.id for one in self._sets()} - before
         return new
+
+    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """The body of the answer."""
+        return ask(self._service, method, path, body)
 
     def end(self, number: int) -> None:
         """Have it powered off."""
@@ -75,7 +79,7 @@ class Owner:
             return computesets.list_computesets(session, SYSTEM)
 
 
-def _soon(condition: Callable[[], object]) -> float:
+def soon(condition: Callable[[], object]) -> float:
     """The moment at which the condition holds, looked at each 10 ms, by the clock that only counts."""
     found: list[float] = []
 
@@ -95,13 +99,15 @@ def _ask(*arguments: str) -> str:
     return run_checked(arguments, deadline_seconds=_SECONDS).text.strip()
 
 
-def _wait_until_idle() -> None:
+def wait_until_idle() -> None:
+    """Until Slurm has no job on any host."""
     count = ("sinfo", "--noheader", f"--partition={PARTITION}", "--states=idle", "--format=%D")
     wait(lambda: _ask(*count) == str(len(FIRST_HOSTS)), "idle hosts")
 
 
 @contextlib.contextmanager
-def _nucleus(folder: Path) -> Iterator[Owner]:
+def nucleus(folder: Path) -> Iterator[Owner]:
+    """Nucleus with its owner, over played clusters and the machine's Slurm."""
     settings = DatabaseSettings(database.SOCKET, "bench_nucleus", "root")
     set_up(settings)
     place = Place(settings, folder / "executor.sock", folder)
@@ -154,11 +160,11 @@ def _measure_starts(owner: Owner) -> list[Row]:
     """From requests at moments by chance to the first node that is on; all hosts are idle."""
     chance, took = random.Random(0), []  # noqa: S311 - no secret
     for _ in range(STARTS):
-        _wait_until_idle()
+        wait_until_idle()
         time.sleep(chance.random())
         begin = time.monotonic()
         number = owner.start("vc1", 2)
-        took.append(_soon(functools.partial(owner.on, number)) - begin)
+        took.append(soon(functools.partial(owner.on, number)) - begin)
         _ended(owner, number)
     how = (
         f"median of {STARTS}, longest {max(took):.2f} s; two nodes; REST, sbatch, prologs of two hosts, squeue, and"
@@ -178,7 +184,7 @@ def _measure_starts(owner: Owner) -> list[Row]:
 
 def _follow(owner: Owner, is_slurmd_killed: bool) -> float:
     """Seconds from the moment when all nodes of a set are off to the first node of the one that waits for its hosts."""
-    _wait_until_idle()
+    wait_until_idle()
     first = owner.start("vc1", len(FIRST_HOSTS))
     wait(lambda: owner.on(first) == len(FIRST_HOSTS), "the nodes of the first computeset")
     second = owner.start("vc2", len(FIRST_HOSTS))
@@ -186,13 +192,13 @@ def _follow(owner: Owner, is_slurmd_killed: bool) -> float:
     if is_slurmd_killed:
         _ask("kill", "-KILL", (_RUN_FOLDER / f"run/slurmd.{FIRST_HOSTS[0]}.pid").read_text("ascii").strip())
     owner.end(first)
-    begin = _soon(lambda: not owner.on(first) and owner.look(first).state != RUNNING)
+    begin = soon(lambda: not owner.on(first) and owner.look(first).state != RUNNING)
     if is_slurmd_killed:
         time.sleep(_RESTART_SECONDS)
         slurmd, stepd = (str(_RUN_FOLDER / "sbin" / name) for name in ("slurmd", "slurmstepd"))
         settings = f"SLURM_CONF={_RUN_FOLDER}/etc/slurm.conf"
         _ask("env", settings, slurmd, "-d", stepd, "-N", FIRST_HOSTS[0])
-    took = _soon(lambda: owner.on(second)) - begin
+    took = soon(lambda: owner.on(second)) - begin
     _ended(owner, second)
     return took
 
@@ -212,7 +218,7 @@ def _measure_following(owner: Owner) -> list[Row]:
 
 def main(folder: Path) -> None:
     """Print the rows."""
-    with _nucleus(folder) as owner:
+    with nucleus(folder) as owner:
         rows = [*_measure_starts(owner), *_measure_following(owner)]
     print(json.dumps(rows))
 

@@ -78,7 +78,6 @@ class Node(NamedTuple):
     iso_active: str | None
     admin_disabled: bool
     last_command_at: datetime | None
-    created: datetime
     gone_at: datetime | None
     set_id: int | None
     set_state: str | None

@@ -68,7 +68,7 @@ def _signals() -> Iterator[None]:
 
 
 def _planned(context: Context, group: Group, folder: Path, count: Optional[int]) -> Launch:
-    """A new launch, after all checks that need no computeset; its folder on the frontend is there."""
+    """A new launch, after all checks that need neither a computeset nor SSH."""
     launcher = read_launcher(folder, count)
     target = Path.cwd() / f"{group.name}-results"
     if os.path.lexists(target):
@@ -90,15 +90,7 @@ def _planned(context: Context, group: Group, folder: Path, count: Optional[int])
     allocation = context.option("allocation") or only_allocation(context, cluster.name)
     endpoint = context.client.endpoint
     asked = (endpoint.url, endpoint.username, launcher, cluster.name, allocation)
-    found = Launch(*asked, front.pub_ip or front.name, str(target))
-    frontend = _frontend_of(group, found)
-    try:
-        frontend.prepare()
-    except UnreachableError as error:
-        raise UnreachableError(
-            f"{error}. {front.name} is on: does ssh {frontend.login} reach it from here, and ask nothing?"
-        ) from error
-    return found
+    return Launch(*asked, front.pub_ip or front.name, str(target))
 
 
 def _cluster(context: Context) -> ClusterRecord:
@@ -135,7 +127,7 @@ class _Run:
     def __init__(self, context: Context, group: Group, it: Launch) -> None:
         self.context, self.client, self.group, self.launch = context, context.client, group, it
         self.frontend = _frontend_of(group, it)
-        self.is_new = not group.path.exists()
+        self.is_new = it.step == "prepare"
         self.client.connection.report = self._say
         self._off: set[str] = set()
 
@@ -148,6 +140,8 @@ class _Run:
                 f"{self.group.path}"
             )
             return it.status
+        if it.step == "prepare":
+            self._prepare()
         if it.step == "work":
             try:
                 self._work()
@@ -167,6 +161,22 @@ class _Run:
         elif it.step == "fetch":
             self._fetch()
         return it.status
+
+    def _prepare(self) -> None:
+        """Make the folder on the frontend. No computeset was asked for: what fails here leaves nothing."""
+        self._save()
+        try:
+            self.frontend.prepare()
+        except UnreachableError as error:
+            self.group.path.unlink()
+            raise UnreachableError(
+                f"{error}. {self.launch.cluster} is on: does ssh {self.frontend.login} reach it from here, and ask "
+                "nothing?"
+            ) from error
+        except BaseException:
+            self._forget()
+            raise
+        self.launch.step = "work"
 
     def _work(self) -> None:
         """From the request for a computeset to the end of the command."""

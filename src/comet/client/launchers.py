@@ -33,8 +33,9 @@ from comet.client.files import replace_file, toml_document
 FILE = "launcher.toml"
 NODES, OUTPUT = "nodes", "output"
 """What a launch itself puts beside the copies: the names of nodes, and what the command printed."""
-STEPS = ("work", "end", "fetch", "ended")
-"""`work`: the computeset may have been asked for. `fetch`: its end was seen, and the results are not here yet."""
+STEPS = ("prepare", "work", "end", "fetch", "ended")
+"""`prepare`: no computeset was asked for. `work`: one may have been asked for. `fetch`: its end was seen, and the
+results are not here yet."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -72,7 +73,7 @@ class Launch:
     allocation: Optional[str]
     address: str
     results: str
-    step: str = "work"
+    step: str = "prepare"
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked_at: float = field(default_factory=time.time)
     computeset: Optional[int] = None

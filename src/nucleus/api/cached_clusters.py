@@ -1,35 +1,34 @@
-"""The text of each cluster as JSON, kept until the cluster changes, and made before it is asked for."""
+"""The text of each cluster as JSON, kept until the cluster changes; the poller writes it before it is asked for."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import threading
-import time
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus import states
+from nucleus.api import models, representations
 from nucleus.api.conditional import dumps
 from nucleus.api.representations import Freshness, cluster_json, text_of
 from nucleus.mirror import clusters
-from nucleus.mirror.events import NEWS
 from nucleus.records import SYSTEM
-from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nucleus.mirror.pool import Pool, Session
+    from nucleus.mirror.pool import Guard, Session
     from nucleus.records import Cluster, Scope
 
 _OBSERVED, _STALE = "\x01observed\x01", "\x01stale\x01"
 _MARK = f'{json.dumps(_OBSERVED)},"stale":{json.dumps(_STALE)}'.encode("ascii")
 _MAX_BYTES = 64 << 20
 _AT_ONCE = 20
-_PREPARE_SECONDS = 0.5
-_PAUSE_SECONDS = 0.002
-_LOOK_SECONDS = 15.0
-"""After so long it looks without news: another process may be the poller."""
+_SOURCES = [Path(str(one.__file__)).read_bytes() for one in (models, representations, states)]
+_WRITTEN_BY = hashlib.sha256(b"".join(_SOURCES)).hexdigest()[:16]
+"""Which sources a stored text is of: those of another version give other fields."""
 
 
 class _Text(NamedTuple):
@@ -58,31 +57,13 @@ class CachedClusters:
         found = self.ready(cluster for cluster, _ in asked)
         missing = [cluster for cluster, _ in asked if cluster.id not in found]
         for begin in range(0, len(missing), _AT_ONCE):  # all nodes of a large site would take 100 MB
-            found |= self._render(session, scope, missing[begin : begin + _AT_ONCE])
+            part = missing[begin : begin + _AT_ONCE]
+            read = clusters.read_texts(session, part, _WRITTEN_BY)
+            read |= _written(session, scope, [one for one in part if one.id not in read])
+            for one in part:
+                found[one.id] = text = _Text(one.generation, read[one.id].split(_MARK), len(read[one.id]))
+                self._keep(one.id, text)
         return [_stamp(freshness).join(found[cluster.id].parts) for cluster, freshness in asked]
-
-    def prepare(self, pool: Pool, stop: threading.Event) -> None:
-        """Have the texts ready before they are asked for, until `stop` is set: those of a large site take a second."""
-        seen, due = -1, 0.0
-        while not stop.is_set():
-            if NEWS.number != seen or time.monotonic() >= due:
-                seen, due = NEWS.number, time.monotonic() + _LOOK_SECONDS
-                with contextlib.suppress(RocksError):  # the database is away: requests say so
-                    self._prepare_all(pool, stop)
-            stop.wait(_PREPARE_SECONDS)
-
-    def _prepare_all(self, pool: Pool, stop: threading.Event) -> None:
-        with pool.reading() as session:
-            all_clusters = clusters.list_clusters(session, SYSTEM)
-        found = self.ready(all_clusters)
-        for cluster in all_clusters:
-            if self._size > _MAX_BYTES // 2:  # more than are kept: those that are asked for shall stay
-                return
-            if cluster.id not in found:
-                with pool.reading() as session:
-                    self._render(session, SYSTEM, [cluster])
-                if stop.wait(_PAUSE_SECONDS):  # requests come first
-                    return
 
     def ready(self, asked: Iterable[Cluster]) -> dict[int, _Text]:
         """Number of the cluster → its text, of those that have one of their generation."""
@@ -93,19 +74,6 @@ class CachedClusters:
                 if (text := self._texts.get(cluster.id)) is not None and text.generation == cluster.generation
             }
 
-    def _render(self, session: Session, scope: Scope, missing: Sequence[Cluster]) -> dict[int, _Text]:
-        numbers = [cluster.id for cluster in missing]
-        nodes = clusters.nodes_of(session, scope, numbers)
-        interfaces = clusters.interfaces_of(session, scope, numbers)
-        allocations = clusters.allocations_of(session, scope, numbers)
-        texts = {}
-        for cluster in missing:
-            content = cluster_json(cluster, nodes[cluster.id], interfaces, allocations[cluster.id], _UNFILLED)
-            written = dumps(content).encode("utf-8")
-            texts[cluster.id] = text = _Text(cluster.generation, written.split(_MARK), len(written))
-            self._keep(cluster.id, text)
-        return texts
-
     def _keep(self, number: int, text: _Text) -> None:
         with self._lock:
             old = self._texts.pop(number, None)
@@ -113,6 +81,30 @@ class CachedClusters:
             self._texts[number] = text
             while self._size > _MAX_BYTES:
                 self._size -= self._texts.popitem(last=False)[1].size
+
+
+def store_texts(guard: Guard) -> None:
+    """Write the texts of what has changed, for the poller: those of a large site take a second."""
+    with guard.transaction() as session:
+        missing = clusters.list_without_text(session, _WRITTEN_BY)
+    for begin in range(0, len(missing), _AT_ONCE):
+        part = missing[begin : begin + _AT_ONCE]
+        with guard.transaction() as session:
+            clusters.store_texts(session, part, _WRITTEN_BY, _written(session, SYSTEM, part))
+
+
+def _written(session: Session, scope: Scope, missing: Sequence[Cluster]) -> dict[int, bytes]:
+    """Number of the cluster → its text, with the mark."""
+    if not missing:
+        return {}
+    numbers = [cluster.id for cluster in missing]
+    nodes = clusters.nodes_of(session, scope, numbers)
+    interfaces = clusters.interfaces_of(session, scope, numbers)
+    allocations = clusters.allocations_of(session, scope, numbers)
+    return {
+        one.id: dumps(cluster_json(one, nodes[one.id], interfaces, allocations[one.id], _UNFILLED)).encode()
+        for one in missing
+    }
 
 
 class _Unfilled(Freshness):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +22,7 @@ from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.types import Receive, Send
     from starlette.types import Scope as ConnectionScope
@@ -92,7 +92,6 @@ class Hub:
         self._watches: dict[str, list[Callable[[], None]]] = {}
         self._watch_lock = threading.Lock()  # never held while the database is asked: the loop takes it
         self._thread: threading.Thread | None = None
-        self._names: dict[tuple[str, int], str] = {}
 
     def add(self, stream: Stream) -> int:
         """Begin to fill the stream; the number of the last event before, as `missed` takes it."""
@@ -135,7 +134,7 @@ class Hub:
         """The next events of the stream between both numbers; none: that was all."""
         with self._pool.transaction() as session:
             found = events.events_after(session, stream.scope, after, stream.cluster_id, stream.types)
-            return [(one.id, self._text(session, one)) for one in found if one.id <= last]
+            return [(one.id, text) for one, text in _texts(session, found) if one.id <= last]
 
     def remove(self, stream: Stream) -> None:
         """Fill it no more. Without the lock: the event loop calls this, and `add` holds it over a question."""
@@ -157,7 +156,7 @@ class Hub:
     def _read(self, last: int) -> int:
         with self._pool.transaction() as session:
             found = events.events_after(session, SYSTEM, last)
-            texts = [(event, self._text(session, event)) for event in found] if self._by_id else []
+            texts = _texts(session, found) if found and self._by_id else []
         self._wake({event.target for event in found if event.new in ENDED_OPERATIONS})
         with self._lock:
             streams = list(self._by_id.values())
@@ -174,33 +173,25 @@ class Hub:
         for wake in waking:
             wake()
 
-    def _text(self, session: Session, event: Event) -> str:
+
+def _texts(session: Session, found: Sequence[Event]) -> list[tuple[Event, str]]:
+    """Each event as a stream has it."""
+    projects = {one.id: one.name for one in identity.list_projects(session)}
+    known = clusters.clusters_by_id(session, SYSTEM, {one.cluster_id for one in found if one.cluster_id})
+    texts = []
+    for event in found:
+        cluster = known.get(event.cluster_id or 0)
         data = {
             "at": text_of(event.at),
-            "project": self._name(session, "project", event.project_id),
-            "cluster": self._name(session, "cluster", event.cluster_id),
+            "project": projects.get(event.project_id or 0),
+            "cluster": cluster.name if cluster else None,
             "target": event.target,
             "old": event.old,
             "new": event.new,
             "operation": event.operation,
         }
-        return f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"
-
-    def _name(self, session: Session, kind: str, number: int | None) -> str | None:
-        if number is None:
-            return None
-        name = self._names.get((kind, number))
-        if name is None:
-            found: Any = (
-                clusters.find_cluster_by_id(session, SYSTEM, number)
-                if kind == "cluster"
-                else identity.project_by_id(session, number)
-            )
-            name = found.name if found else ""
-            if len(self._names) > 10_000:
-                self._names.clear()
-            self._names[(kind, number)] = name
-        return name or None
+        texts.append((event, f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"))
+    return texts
 
 
 @route(

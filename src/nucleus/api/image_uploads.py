@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,15 +27,12 @@ from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from nucleus.mirror.images import Image, Upload
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
-
-_AHEAD_BYTES = 64 << 20
-"""Of an image whose size is not known: so much more than has come counts as used, as far as the quota has it."""
 
 _NAME = re.compile(models.IMAGE_NAME)
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -58,7 +55,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         raise Problem("too-large", f"an image may have {most} bytes here, and this one has {size}")
     _forget_old(change)
     project_id = _project_of(call, project)
-    demand_image_quota(change.session, project_id, size, more_images=1)
+    demand_image_quota(change.session, project_id, size)
     try:
         upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
@@ -130,22 +127,24 @@ async def upload_image(
     md5: Annotated[str | None, Header(description="hexadecimal; or Content-Digest")] = None,
     content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
 ) -> Response:
-    """A form with the part `file`; a part `project` before it names the project."""
+    """A form of a stated length with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
+    length = call.request.headers.get("content-length", "")
+    if not length.isdigit():
+        raise invalid(
+            "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
+        )
 
     async def receive() -> Response:
-        most = call.service.configuration.images.most_gb * 10**9
-        length = call.request.headers.get("content-length", "")
-        size = min(int(length), most + 1) if length.isdigit() and len(length) < 16 else 1
         begun: list[tuple[Upload, Receiver]] = []
         async with AsyncExitStack() as stack:
 
             async def take(data: bytes) -> None:
                 if not begun:
                     project = form.fields.get("project") or None
-                    upload = await run_in_threadpool(_reserve, call, form.filename, project, max(1, size))
+                    upload = await run_in_threadpool(_reserve, call, form.filename, project, int(length))
                     stack.push_async_callback(run_in_threadpool, _discard, call, upload)
-                    begun.append((upload, await stack.enter_async_context(_receiver(call, upload, most))))
+                    begun.append((upload, await stack.enter_async_context(_receiver(call, upload))))
                 await begun[0][1].write(data)
 
             form = ImageForm(call.request, stream_of(call.request, "send the form again"), take)
@@ -169,17 +168,17 @@ async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> R
 
 
 @asynccontextmanager
-async def _receiver(call: Call, upload: Upload, most: int) -> AsyncGenerator[Receiver]:
-    """The file of an upload, which may have `most` bytes; what came is on the disk at the end of the block."""
+async def _receiver(call: Call, upload: Upload) -> AsyncGenerator[Receiver]:
+    """The file of an upload; what came is on the disk at the end of the block."""
 
     def note(offset: int) -> None:
-        with _locked_image(call, upload) as (session, _):
-            session.update("upload", {"offset_bytes": offset}, "touched = UTC_TIMESTAMP(3)", id=upload.id)
+        with call.service.pool.transaction() as session:
+            columns = {"offset_bytes": offset}
+            if not session.update("upload", columns, "touched = UTC_TIMESTAMP(3)", id=upload.id):
+                raise Problem("unknown-upload", "this upload was removed; begin again")
 
-    receiver = Receiver(
-        part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes, note,
-        lambda needed: _reserve_more(call, upload, needed, most),
-    )  # fmt: skip
+    path = part_path(_folder(call), upload.id)
+    receiver = Receiver(path, upload.offset_bytes, upload.size_bytes, note)
     try:
         await run_in_threadpool(receiver.open)
         yield receiver
@@ -202,26 +201,6 @@ def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
     return changing(
         call, "image", "upload_image", lambda change: _begin(change, name, project, size), has_key=False
     )
-
-
-@contextmanager
-def _locked_image(call: Call, upload: Upload) -> Iterator[tuple[Session, Image]]:
-    with call.service.pool.transaction() as session:
-        image = images.image_by_id(session, upload.image_id, lock=True)
-        if image is None:
-            raise Problem("unknown-upload", "this upload was removed; begin again")
-        yield session, image
-
-
-def _reserve_more(call: Call, upload: Upload, needed: int, most: int) -> int:
-    """Have the quota grant what an upload needs, and some more at once; how many bytes it may have now."""
-    if needed > most:
-        raise Problem("too-large", f"more came than the {most} bytes that are allowed here")
-    with _locked_image(call, upload) as (session, image):
-        left = demand_image_quota(session, image.project_id, needed - image.size_bytes)
-        reserved = needed + min(_AHEAD_BYTES, most - needed, _AHEAD_BYTES if left is None else left)
-        images.set_size(session, upload, reserved)
-    return reserved
 
 
 def _discard(call: Call, upload: Upload) -> None:
@@ -362,7 +341,7 @@ async def continue_upload(
 
     async def receive() -> Response:
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
-        async with _receiver(call, upload, upload.size_bytes) as receiver:
+        async with _receiver(call, upload) as receiver:
             async for chunk in stream_of(call.request, "continue the upload at its offset"):
                 await receiver.write(chunk)
             await run_in_threadpool(receiver.flush)

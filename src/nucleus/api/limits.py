@@ -106,20 +106,10 @@ def demand_console_quota(session: Session, project_id: int | None, open_now: int
         _demand(project, "consoles", open_now + 1)
 
 
-def demand_image_quota(
-    session: Session, project_id: int | None, more_bytes: int, more_images: int = 0
-) -> int | None:
-    """The bytes that the project may have besides these; None where nothing limits them. Locks the project's row.
-
-    Problem when its images would be more, or take more, than its limits.
-    """
-    if project_id is None:
-        return None
-    project = identity.project_by_id(session, project_id, is_locked=True)
-    if project is None:
-        return None
-    count, size = status.image_usage(session, project_id)
-    _demand(project, "images", count + more_images)
-    _demand(project, "image_bytes", size + more_bytes)
-    limit = project.limits.get("image_bytes")
-    return None if limit is None else limit - size - more_bytes
+def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
+    """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
+    project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
+    if project is not None:
+        count, size = status.image_usage(session, project.id)
+        _demand(project, "images", count + 1)
+        _demand(project, "image_bytes", size + more_bytes)

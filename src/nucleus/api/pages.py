@@ -18,6 +18,7 @@ from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of
+from nucleus.configuration import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.reservations import records
@@ -150,7 +151,7 @@ def readyz(request: Request) -> Response:
             age = status.oldest_poll_seconds(session, datetime.now(UTC))
         checks["database"] = "ok"
         poll = service.configuration.poll
-        limit = 3 * max(poll.power_seconds, poll.topology_seconds)
+        limit = STALE_INTERVALS * max(poll.power_seconds, poll.topology_seconds)
         if age is None:
             checks["poll"] = "the site was never polled; is `nucleus poll` or `nucleus serve` running?"
         else:

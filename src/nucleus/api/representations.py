@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.api import models
+from nucleus.configuration import STALE_INTERVALS
 from nucleus.states import RUNNING, disk_state, power_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from nucleus.records import Cluster, Computeset, Interface, Node, Operation
 
 Json = dict[str, Any]
-
-STALE_INTERVALS = 3
-"""After so many intervals without an answer, what the mirror has is called stale."""
 
 
 def text_of(moment: datetime | None) -> str | None:

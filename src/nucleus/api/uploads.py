@@ -115,24 +115,16 @@ def is_name_of_ours(name: str) -> bool:
 
 
 class Receiver:
-    """Appends what comes to a file that only one request at a time may have open.
+    """Appends what comes to a file of at most `max_bytes`, which only one request at a time may have open.
 
-    `note` gets the offset now and then, when it is on the disk. `reserve` gets the bytes that are needed, when they are
-    more than are reserved, and returns how many are then.
+    `note` gets the offset now and then, when it is on the disk.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        offset: int,
-        reserved_bytes: int,
-        note: Callable[[int], None],
-        reserve: Callable[[int], int],
-    ) -> None:
+    def __init__(self, path: Path, offset: int, max_bytes: int, note: Callable[[int], None]) -> None:
         self.path = path
         self.offset = self._noted = offset
-        self._reserved_bytes = reserved_bytes
-        self._note, self._reserve = note, reserve
+        self._max_bytes = max_bytes
+        self._note = note
         self._waiting = bytearray()
         self._is_from_start = offset == 0
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
@@ -168,20 +160,18 @@ class Receiver:
                 self._descriptor = -1
 
     async def write(self, chunk: bytes) -> None:
-        """Take what comes next. Problem when the disk is full, and that of `reserve`."""
+        """Take what comes next. Problem when it is too much, or the disk is full."""
+        if self.offset + len(self._waiting) + len(chunk) > self._max_bytes:
+            raise Problem("too-large", f"more came than the {self._max_bytes} bytes that were announced")
         self._waiting += chunk
-        needed = self.offset + len(self._waiting)
-        if needed > self._reserved_bytes:
-            self._reserved_bytes = await run_in_threadpool(self._reserve, needed)
         if len(self._waiting) >= _BLOCK_BYTES:
             await run_in_threadpool(self._write_waiting)
             if self.offset - self._noted >= 64 * _BLOCK_BYTES:
                 await run_in_threadpool(self.flush)
 
     def flush(self) -> None:
-        """Put what came on the disk, as far as it is reserved, then note how much it is."""
-        if self.offset + len(self._waiting) <= self._reserved_bytes:
-            self._write_waiting()
+        """Put what came on the disk, then note how much it is."""
+        self._write_waiting()
         if self.offset != self._noted:
             os.fdatasync(self._descriptor)
             self._note(self.offset)

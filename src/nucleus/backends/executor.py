@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core.errors import HostError, ToolError
 from rocks.core.process import finish, run, start_on_socket
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nucleus.configuration import ExecutorSettings
 
 LARGEST_ANSWER = 256 * 1024 * 1024
+_LARGEST_LINE = 16 * 1024 * 1024
 _ANSWER_SECONDS = 10.0
 
 
@@ -55,7 +56,10 @@ class LocalExecutor:
 
 
 class SocketExecutor:
-    """Asks the executor behind a socket: one line of JSON there, one back, a connection for each command."""
+    """Asks the executor behind a socket: a line of JSON there, one back with the output behind it.
+
+    Each command has a connection of its own.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -68,10 +72,9 @@ class SocketExecutor:
                 contextlib.closing(self._ask(request, deadline_seconds + _ANSWER_SECONDS)) as connection,
                 connection.makefile("rb") as stream,
             ):
-                line = stream.readline(LARGEST_ANSWER)
+                return _read_answer(stream, self._path)
         except OSError as error:
             raise self._silent(error) from None
-        return _read_answer(line, self._path)
 
     def open(self, arguments: Sequence[str]) -> Stream:
         """See `Executor`: the connection is the console."""
@@ -98,12 +101,16 @@ class SocketExecutor:
         )
 
 
-def _read_answer(line: bytes, path: str) -> Answer:
+def _read_answer(stream: IO[bytes], path: str) -> Answer:
     try:
-        answer = json.loads(line)
+        answer = json.loads(stream.readline(_LARGEST_LINE))
         if "error" in answer:
             raise ToolError(str(answer["error"]))
-        return Answer(int(answer["status"]), str(answer["out"]), str(answer["err"]))
+        size = int(answer["bytes"])
+        out = stream.read(min(size, LARGEST_ANSWER))
+        if len(out) < size:
+            raise ValueError
+        return Answer(int(answer["status"]), out.decode(), str(answer["err"]))
     except (ValueError, KeyError, TypeError):
         raise HostError(
             f"the executor at {path} ended in the middle of its answer; repeat the request"

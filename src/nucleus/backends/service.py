@@ -1,7 +1,8 @@
 """The executor: a root service that runs the few commands of `rocks` which Nucleus needs, and no others.
 
 So the process that talks to the network runs without root's rights. A line of JSON comes in, `{"arguments": […],
-"seconds": 60}`, and one goes back, `{"status": 0, "out": "…", "err": "…"}` or `{"error": "…"}`.
+"seconds": 60}`, and one goes back, `{"status": 0, "bytes": 7, "err": "…"}` or `{"error": "…"}`. So many bytes of output
+follow: those of a large site, as JSON within JSON, would keep the reader's other threads waiting for 20 ms.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ class _Handler(socketserver.StreamRequestHandler):
     def _run(self, arguments: Sequence[str], seconds: float) -> None:
         try:
             answer = self.server.executor.run(arguments, seconds)
-            self._answer({"status": answer.status, "out": answer.out, "err": answer.err})
+            out = answer.out.encode()
+            self._answer({"status": answer.status, "bytes": len(out), "err": answer.err}, out)
         except RocksError as error:
             self._answer({"error": str(error)})
 
@@ -141,9 +143,9 @@ class _Handler(socketserver.StreamRequestHandler):
         back.join()
         stream.close()
 
-    def _answer(self, answer: dict[str, object]) -> None:
+    def _answer(self, answer: dict[str, object], out: bytes = b"") -> None:
         with contextlib.suppress(OSError):  # the asker may have ended
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
+            self.wfile.write(json.dumps(answer).encode() + b"\n" + out)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

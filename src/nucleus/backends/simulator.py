@@ -68,7 +68,6 @@ class Simulator:
         computes: int = 4,
         clock: Callable[[], float] = time.monotonic,
         copy_seconds: float = 0.0,
-        shutdown_seconds: float = 0.0,
     ) -> None:
         self.guests: dict[str, Guest] = {}
         self.commands: list[tuple[str, ...]] = []
@@ -77,7 +76,6 @@ class Simulator:
         self.faults: list[tuple[tuple[str, ...], Callable[[], Answer]]] = []
         """The next command that begins with these arguments is answered so; each counts once."""
         self.copy_seconds = copy_seconds
-        self.shutdown_seconds = shutdown_seconds
         self._clock = clock
         self._lock = threading.RLock()
         for number in range(1, clusters + 1):
@@ -219,10 +217,9 @@ class Simulator:
         ):
             return Answer(0, "", "")
         now, later = self._clock(), self.copy_seconds if guest.name != guest.cluster else 0.0
-        off = now + (self.shutdown_seconds if action == "shutdown" else 0.0)
-        guest.next_states = [(off, "state", "nostate")]
+        guest.next_states = [(now, "state", "nostate")]
         if guest.name != guest.cluster:
-            guest.next_states += [(off, "image", "NAS<-VM"), (off + later, "image", "unmapped")]
+            guest.next_states += [(now, "image", "NAS<-VM"), (now + later, "image", "unmapped")]
         self._let_time_pass()
         return Answer(0, "", "")
 

@@ -174,7 +174,7 @@ class Slurm:
 
     def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
-        return parse_charges(self._accounted(sorted(names), "State,ElapsedRaw,AllocNodes,JobName"))
+        return parse_charges(self._accounted(sorted(names), "State,End,ElapsedRaw,AllocNodes,JobName"))
 
     def accounts(self, names: Collection[str]) -> dict[str, Account]:
         """As `Batch.accounts`: what slurmctld enforces; the accounts above those are asked for, too."""
@@ -305,11 +305,14 @@ def parse_ends(text: str) -> dict[str, Job]:
 
 
 def parse_charges(text: str) -> dict[str, Charge]:
-    """Name → charge, of the lines STATE|SECONDS|NODES|NAME of sacct; pure."""
+    """Name → charge, of the lines STATE|END|SECONDS|NODES|NAME of sacct; pure.
+
+    After slurmdbd was away, a row has the state of its end before the end itself, and its seconds grow (22.05.8).
+    """
     charges: dict[str, Charge] = {}
     for line in text.splitlines():
-        state, seconds, nodes, name = line.split("|", 3)
-        has_ended = state.split(" ")[0] in (*_REASONS, "REQUEUED", "RESIZING")
+        state, end, seconds, nodes, name = line.split("|", 4)
+        has_ended = state.split(" ")[0] in (*_REASONS, "REQUEUED", "RESIZING") and end != "Unknown"
         before = charges.get(name, Charge(0, True))
         charges[name] = Charge(before.seconds + int(seconds) * int(nodes), before.is_final and has_ended)
     return charges

@@ -21,6 +21,7 @@ _MARGIN_SECONDS = 60
 _LINE = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
 _FIELD = re.compile(r"(\w+)=(\S*)")
 _HOOKS = ("Prolog", "Epilog", "HealthCheckProgram")
+_ACCOUNTING = ("AccountingStorageType", "accounting_storage/slurmdbd")
 _PROGRAM = "/opt/rocks/libexec/rocks-host-free"
 
 
@@ -40,11 +41,10 @@ def read_settings(batch: BatchSettings) -> SlurmSettings:
     """Ask slurmctld and slurmdbd. HostError when one does not answer."""
     user = batch.user
     try:
-        configuration = _ask("scontrol", "show", "config")
+        configuration = dict(_LINE.findall(_ask("scontrol", "show", "config")))
         partitions = _ask("scontrol", "--oneliner", "show", "partition")
-        accounts = _ask(
-            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=Account"
-        )  # fmt: skip
+        # without slurmdbd, sacctmgr only says that there is none
+        accounts = _accounts(user) if _has(configuration, *_ACCOUNTING) else ""
         users = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
     except ToolError as error:
         raise HostError(f"{error}; run `scontrol ping` and `sacctmgr show cluster`") from None
@@ -52,10 +52,16 @@ def read_settings(batch: BatchSettings) -> SlurmSettings:
     named = [one for one in fields if one.get("PartitionName") == batch.partition]
     known = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", users, re.MULTILINE)
     return SlurmSettings(
-        dict(_LINE.findall(configuration)),
+        configuration,
         named[0] if named else {},
         frozenset(accounts.split()),
         (_own_number(user), int(known[1]) if known else None),
+    )
+
+
+def _accounts(user: str) -> str:
+    return _ask(
+        "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=Account"
     )
 
 
@@ -130,7 +136,7 @@ def _host_needs(have: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
 
 def _account_needs(have: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
     yield (
-        _has(have, "AccountingStorageType", "accounting_storage/slurmdbd"),
+        _has(have, *_ACCOUNTING),
         "AccountingStorageType=accounting_storage/slurmdbd, else the end of a job is not known for long",
     )
     yield (

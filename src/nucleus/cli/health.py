@@ -28,26 +28,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The name of the server's administrator, for `setup`; what `check` checks."""
+    """What `check` checks."""
     if parser.prog.endswith(" check"):
         parser.add_argument("what", choices=("slurm",), help="the configuration of Slurm")
-    if parser.prog.endswith(" setup"):
-        parser.add_argument(
-            "--administrator", default="root", metavar="USER", help="the server's user that makes it (root)"
-        )
 
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Do it, and print how it went; 1 when a poll has failed or is late, or something needs an operator."""
-    if arguments.command == "setup":
-        return _set_up(configuration, arguments.administrator)
-    acts = {"poll": _poll, "status": _print_status, "check": _check_slurm}
+    acts = {"setup": _set_up, "poll": _poll, "status": _print_status, "check": _check_slurm}
     return acts[arguments.command](configuration)
 
 
-def _set_up(configuration: Configuration, administrator: str) -> int:
+def _set_up(configuration: Configuration) -> int:
     settings = configuration.database
-    before, after = set_up(settings, administrator)
+    before, after = set_up(settings)
     what = "has version" if before == after else f"was brought from version {before} to version"
     print(
         f"schema {settings.name} at {settings.socket} {what} {after}; its user is {settings.user}@localhost"

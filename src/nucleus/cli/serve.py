@@ -106,13 +106,19 @@ def _parts(
     worker.VERBS.update(work.VERBS)
     worker.VERBS[mail.MAIL] = partial(mail.send, configuration.mail)
     return {
-        "poller": Poller(configuration, reading, Guard(configuration.database, "poller")).run,
+        "poller": Poller(configuration, reading, Guard(configuration.database, "poller"), _store_texts).run,
         "workers": Workers(configuration, pool, changing).run,
         "computesets": Driver(
             configuration, Guard(configuration.database, "computesets"), _batch(configuration, pool)
         ).run,
         "reservations": Controller(configuration, Guard(configuration.database, "reservations")).run,
     }
+
+
+def _store_texts(guard: Guard) -> None:
+    from nucleus.api.cached_clusters import store_texts  # slow to import
+
+    store_texts(guard)
 
 
 def _batch(configuration: Configuration, pool: Pool) -> Batch:
@@ -141,11 +147,6 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
     from nucleus.api.listening import Connection
 
     application = create_application(configuration, pool, executor)
-    stop = threading.Event()
-    preparing = threading.Thread(
-        target=application.state.cached_clusters.prepare, args=(pool, stop), name="prepare"
-    )
-    preparing.start()
     listen = configuration.listen
     certificate: dict[str, Any] = (
         {"ssl_certfile": listen.certificate, "ssl_keyfile": listen.key} if listen.certificate else {}
@@ -162,11 +163,7 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         server_header=False,
     )
-    try:
-        uvicorn.Server(settings).run([listener])
-    finally:
-        stop.set()
-        preparing.join()
+    uvicorn.Server(settings).run([listener])
 
 
 def _catch_signals() -> threading.Event:

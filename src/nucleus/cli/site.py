@@ -228,17 +228,12 @@ def _retire_site(given: Any, session: Session) -> None:
 
 
 def _list_audit(given: Any, session: Session) -> None:
-    rows = audit.newest(session, max(1, min(given.last, 100_000)))
-    if given.json:
-        for row in rows:
-            print(json.dumps({"seq": row.seq, "at": row.at.isoformat(), **row.entry._asdict()}))
-        return
-    cells = [
+    rows = [
         (row.seq, row.at.isoformat(" ", "seconds"), row.entry.actor, row.entry.source_ip, row.entry.action,
          row.entry.target, row.entry.outcome)
-        for row in rows
+        for row in audit.newest(session, max(1, min(given.last, 100_000)))
     ]  # fmt: skip
-    print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME"), cells)
+    print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME"), rows)
 
 
 def _verify_audit(_: Any, session: Session) -> None:
@@ -338,10 +333,7 @@ _COMMANDS = {
         "list": Action(
             "print the newest rows",
             _list_audit,
-            (
-                ("--last", {"type": int, "default": 50, "metavar": "ROWS", "help": "how many (50)"}),
-                ("--json", {"action": "store_true", "help": "one JSON object a line"}),
-            ),
+            (("--last", {"type": int, "default": 50, "metavar": "ROWS", "help": "how many (50)"}),),
         ),
         "verify": Action(
             "check that no row was changed, removed or put in between; note the number and hash that it prints: rows"

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
-from nucleus.computesets import machine
+from nucleus.computesets import lifecycle
 from nucleus.computesets.checks import Alarms, store_charges
-from nucleus.computesets.machine import Action, Event
+from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
-"""Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
+"""Keys beside the timers: failed starts and the request to power off that the lifecycle knows of already."""
 
 _SOON_SECONDS = 0.25
 _END_AGAIN_SECONDS, _CANCEL_SECONDS = 1.0, 20.0
@@ -91,7 +91,7 @@ def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, 
     return [
         Seen(
             one,
-            machine.from_json_object(one.context, one.node_ids),
+            lifecycle.from_json_object(one.context, one.node_ids),
             timers.get(one.id, {}),
             by_id.get(one.cluster_id),
             nodes,
@@ -116,7 +116,7 @@ def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[
         one = sets.get(name)
         if one is not None and not (one.context.get("is_released") or one.context.get("is_cancelled")):
             continue
-        context = None if one is None else machine.from_json_object(one.context, one.node_ids)
+        context = None if one is None else lifecycle.from_json_object(one.context, one.node_ids)
         if context is None or context.is_released or (context.is_cancelled and not context.hosts):
             found.append((job, context is not None and context.is_released and bool(context.hosts)))
     return found
@@ -218,7 +218,7 @@ class Driver:
 
     def _submit(self, one: Computeset) -> None:
         """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""
-        context = machine.from_json_object(one.context, one.node_ids)
+        context = lifecycle.from_json_object(one.context, one.node_ids)
         if one.cancel_requested and not context.is_issued:
             return
         name = one.name or f"VC-JOB-{one.id}-{new_ulid().lower()}"
@@ -227,7 +227,7 @@ class Driver:
             cluster = clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id)
             excluded = tuple(nodes_without_host(session))
             if not context.is_issued:
-                issued = machine.to_json_object(context._replace(is_issued=True))
+                issued = lifecycle.to_json_object(context._replace(is_issued=True))
                 changed = {"name": name, "context": {"requested": hosts, **one.context, **issued}}
                 if not computesets.store_computeset(session, one.id, one.version, changed):
                     return
@@ -271,13 +271,13 @@ class Driver:
         """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""
         timers, job = dict(seen.timers), seen.job
         if is_absent(seen):
-            timers.setdefault(machine.ABSENT, self._clock.timer(_ABSENT_SECONDS))
+            timers.setdefault(lifecycle.ABSENT, self._clock.timer(_ABSENT_SECONDS))
         elif job is None or job.state != UNKNOWN:
-            timers.pop(machine.ABSENT, None)
+            timers.pop(lifecycle.ABSENT, None)
         ends_at = job.ends_at if job is not None and job.state == RUNNING else None
-        known = timers.get(machine.WALLTIME)
+        known = timers.get(lifecycle.WALLTIME)
         if ends_at is not None and seen.one.state == RUNNING and known and known["at"] != ends_at:
-            timers[machine.WALLTIME] = self._clock.timer_at(ends_at)
+            timers[lifecycle.WALLTIME] = self._clock.timer_at(ends_at)
         return timers
 
     def _events(self, seen: Seen, timers: JsonObject) -> list[Event]:
@@ -294,7 +294,7 @@ class Driver:
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += node_events(member, seen)
-        names = (machine.ABSENT, machine.WALLTIME, machine.GRACE, machine.SYNC)
+        names = (lifecycle.ABSENT, lifecycle.WALLTIME, lifecycle.GRACE, lifecycle.SYNC)
         return found + [Event(name) for name in names if name in timers and self._clock.is_due(timers[name])]
 
     def _apply(self, session: Session, seen: Seen, events: list[Event], timers: JsonObject) -> bool:
@@ -304,11 +304,11 @@ class Driver:
         for event in events:
             if event.kind in timers:
                 del timers[event.kind]
-            if event.kind == machine.GRACE and state == ENDING:
-                timers[machine.GRACE] = self._clock.timer(max(self._settings.grace_seconds, 1.0))
+            if event.kind == lifecycle.GRACE and state == ENDING:
+                timers[lifecycle.GRACE] = self._clock.timer(max(self._settings.grace_seconds, 1.0))
             if event.how == "poweroff":
                 timers[_POWERED_OFF] = True
-            state, context, more = machine.step(state, context, event)
+            state, context, more = lifecycle.step(state, context, event)
             actions += more
         if any(event.kind == "start_failed" for event in events):
             timers[_FAILED_STARTS] = [name for name, _ in seen.failed]
@@ -316,7 +316,7 @@ class Driver:
         facts = facts_of_job(seen, state, timers)
         if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions and not facts:
             return False
-        stored = {**one.context, **machine.to_json_object(context)}
+        stored = {**one.context, **lifecycle.to_json_object(context)}
         changed: dict[str, Any] = {
             "state": state,
             "context": stored,
@@ -335,9 +335,9 @@ class Driver:
 
     def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
         seconds = {
-            machine.GRACE: self._settings.grace_seconds,
-            machine.SYNC: self._settings.image_seconds,
-            machine.WALLTIME: one.walltime_minutes * 60.0,
+            lifecycle.GRACE: self._settings.grace_seconds,
+            lifecycle.SYNC: self._settings.image_seconds,
+            lifecycle.WALLTIME: one.walltime_minutes * 60.0,
         }
         for action in actions:
             if action.kind == "timer":

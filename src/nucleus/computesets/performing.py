@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from nucleus.computesets import machine
+from nucleus.computesets import lifecycle
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.events import append_events
 from nucleus.records import JsonObject, NewEvent, NewOperation
@@ -15,7 +15,7 @@ from nucleus.states import CANCELLED, ENDED_SETS, QUEUED, RUNNING, outcome_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.computesets.machine import Action, Context
+    from nucleus.computesets.lifecycle import Action, Context
     from nucleus.computesets.seen import Seen
     from nucleus.mirror.pool import Session
 
@@ -46,7 +46,7 @@ def perform_actions(
         detail = f"{given_up} of {len(context.members)} nodes did not start"
         events += _end(session, seen, "start_set", {"code": "host", "detail": detail})
     if state in ENDED_SETS:
-        if context.reason == machine.USER:
+        if context.reason == lifecycle.USER:
             problem = {"code": CANCELLED, "detail": f"the computeset {one.id} was ended by its owner"}
         else:
             problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}

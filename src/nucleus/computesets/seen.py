@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.computesets import machine
-from nucleus.computesets.machine import Context, Event
+from nucleus.computesets import lifecycle
+from nucleus.computesets.lifecycle import Context, Event
 from nucleus.records import NewEvent
 from nucleus.states import (
     ACTIVE,
@@ -104,11 +104,11 @@ def job_events(seen: Seen) -> list[Event]:
                 (number, seen.nodes[number].physical_host if number in seen.nodes else None)
                 for number in one.node_ids
             ]
-            found.append(Event("allocated", jobid=job.id, hosts=machine.placed(members, list(job.hosts))))
+            found.append(Event("allocated", jobid=job.id, hosts=lifecycle.placed(members, list(job.hosts))))
     elif job.state == PENDING and one.state == RUNNING:
         found.append(Event("allocated", jobid=job.id))  # it was requeued: its hosts may be others' by now
     elif job.state == ENDED and not context.job_gone:
-        found.append(Event("job_gone", how=job.reason or machine.LOST))
+        found.append(Event("job_gone", how=job.reason or lifecycle.LOST))
     return found
 
 
@@ -123,8 +123,8 @@ def facts_of_job(seen: Seen, state: str, timers: JsonObject) -> dict[str, Any]:
             "place": job.place,
             "estimated_start": _moment(job.starts_at),
         }
-    if state == RUNNING and machine.WALLTIME in timers:
-        found["walltime_end"] = _moment(timers[machine.WALLTIME]["at"])
+    if state == RUNNING and lifecycle.WALLTIME in timers:
+        found["walltime_end"] = _moment(timers[lifecycle.WALLTIME]["at"])
     return {name: value for name, value in found.items() if getattr(seen.one, name) != value}
 
 
@@ -132,7 +132,7 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(round(seconds), UTC)
 
 
-def node_events(member: machine.Member, seen: Seen) -> list[Event]:
+def node_events(member: lifecycle.Member, seen: Seen) -> list[Event]:
     """What has happened to a node of the set."""
     node = seen.nodes.get(member.id)
     if node is None or node.gone_at is not None:  # removed from the site: it neither runs nor has an image

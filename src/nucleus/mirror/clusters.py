@@ -10,7 +10,7 @@ from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, pla
 from nucleus.records import Cluster, Interface, Node, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from nucleus.mirror.pool import Session
@@ -164,6 +164,36 @@ def allocations_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -
     for cluster_id, name in rows:
         found[cluster_id].append(name)
     return found
+
+
+def list_without_text(session: Session, written_by: str) -> list[Cluster]:
+    """The living clusters of whose generation no text is stored; those that are gone lose theirs."""
+    session.execute(
+        "DELETE t FROM cluster_text t JOIN cluster c ON c.id = t.cluster_id AND c.gone_at IS NOT NULL"
+    )
+    rows = session.rows(
+        f"{_CLUSTER} LEFT JOIN cluster_text t ON t.cluster_id = c.id AND t.generation = c.generation"
+        " AND t.written_by = %s WHERE c.gone_at IS NULL AND t.cluster_id IS NULL",
+        (written_by,),
+    )
+    return [Cluster(*row) for row in rows]
+
+
+def read_texts(session: Session, wanted: Iterable[Cluster], written_by: str) -> dict[int, bytes]:
+    """Number of the cluster → the text that is stored of its generation."""
+    generations = {one.id: one.generation for one in wanted}
+    rows = session.rows(
+        "SELECT cluster_id, text, generation FROM cluster_text"
+        f" WHERE written_by = %s AND cluster_id IN ({placeholders(generations)})",
+        [written_by, *generations],
+    )
+    return {number: text for number, text, generation in rows if generation == generations[number]}
+
+
+def store_texts(session: Session, of: Iterable[Cluster], written_by: str, texts: Mapping[int, bytes]) -> None:
+    """Store the text of each, in place of that of an older generation."""
+    rows = [(one.id, one.generation, written_by, texts[one.id]) for one in of]
+    session.insert_many("REPLACE INTO cluster_text (cluster_id, generation, written_by, text) VALUES", rows)
 
 
 def bump_generation(session: Session, cluster_ids: Iterable[int]) -> None:

@@ -68,9 +68,8 @@ def events_after(
     after: int,
     cluster_id: int | None = None,
     types: Sequence[str] = (),
-    limit: int = 1000,
 ) -> list[Event]:
-    """Events with greater numbers that the asker may see, in their order. poll.* are everybody's."""
+    """At most 1,000 events with greater numbers that the asker may see, in their order. poll.* are everybody's."""
     condition, values = visible(scope, "project_id")
     sql = f"SELECT {_COLUMNS} FROM event WHERE id > %s AND ({condition} OR type IN ('poll.stale', 'poll.fresh'))"
     values = [after, *values]
@@ -78,7 +77,7 @@ def events_after(
         sql, values = f"{sql} AND cluster_id = %s", [*values, cluster_id]
     if types:
         sql, values = f"{sql} AND type IN ({placeholders(types)})", [*values, *types]
-    return [Event(*row) for row in session.rows(f"{sql} ORDER BY id LIMIT %s", [*values, limit])]
+    return [Event(*row) for row in session.rows(f"{sql} ORDER BY id LIMIT 1000", values)]
 
 
 def last_event(session: Session) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.clusters import bump_generation
-from nucleus.mirror.columns import columns_of, new_ulid, placeholders, same_name, visible
+from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
@@ -81,13 +81,12 @@ def _visible(scope: Scope) -> tuple[str, list[Any]]:
     return f"(i.project_id IS NULL OR {condition})", values
 
 
-def list_images(session: Session, scope: Scope, states: tuple[str, ...] = ("ready",)) -> list[Image]:
+def list_images(session: Session, scope: Scope) -> list[Image]:
     """Images that the asker may use: the public ones, then those of projects, by name."""
     condition, values = _visible(scope)
     rows = session.rows(
-        f"{_IMAGE} WHERE i.state IN ({placeholders(states)}) AND {condition}"
-        " ORDER BY p.name IS NOT NULL, p.name, i.name",
-        [*states, *values],
+        f"{_IMAGE} WHERE i.state = 'ready' AND {condition} ORDER BY p.name IS NOT NULL, p.name, i.name",
+        values,
     )
     return [Image(*row) for row in rows]
 
@@ -140,12 +139,6 @@ def find_upload(session: Session, identifier: str, user_id: int) -> Upload | Non
     """The user's own upload."""
     row = session.row(f"{_UPLOAD} WHERE id = %s AND user_id = %s", (identifier, user_id))
     return Upload(*row) if row else None
-
-
-def set_size(session: Session, upload: Upload, size_bytes: int) -> None:
-    """Replace the size that was announced, by a client that could not know it exactly."""
-    session.update("upload", {"size_bytes": size_bytes}, id=upload.id)
-    session.update("image", {"size_bytes": size_bytes}, id=upload.image_id)
 
 
 def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:

@@ -33,10 +33,10 @@ def load_migrations() -> list[tuple[int, list[str]]]:
     return sorted(found)
 
 
-def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int, int]:
-    """Make the schema, its user and its tables where missing; returns the versions before and after.
+def set_up(settings: DatabaseSettings) -> tuple[int, int]:
+    """Make the schema, its user and its tables where missing, as root; returns the versions before and after.
 
-    `administrator` is the server's user for this; the schema's own user gets all rights on it and none elsewhere.
+    The schema's user gets all rights on it, and none elsewhere.
     HostError when the server cannot be reached, StateError for a schema of newer programs or of another system.
     """
     if not _NAME.fullmatch(settings.name) or not _NAME.fullmatch(settings.user):
@@ -45,9 +45,7 @@ def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int
             " small letters, digits and _ are allowed; correct [database] in the settings"
         )
     with explained(settings):
-        connection = connect(
-            settings, None, administrator, silence_seconds=SETUP_SECONDS, commits_itself=True
-        )
+        connection = connect(settings, None, "root", silence_seconds=SETUP_SECONDS, commits_itself=True)
     with contextlib.closing(connection):
         session = Session(connection, settings)
         if not session.value("SELECT GET_LOCK(%s, %s)", (lock_name(settings, "setup"), _OTHER_RUN_SECONDS)):
@@ -57,7 +55,7 @@ def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int
         )
         session.execute(f"USE {settings.name}")
         before, after = _migrate(session, settings, load_migrations())
-        if settings.user != administrator:
+        if settings.user != "root":
             session.execute(f"CREATE USER IF NOT EXISTS {settings.user}@localhost IDENTIFIED VIA unix_socket")
             session.execute(f"GRANT ALL PRIVILEGES ON {settings.name}.* TO {settings.user}@localhost")
         return before, after

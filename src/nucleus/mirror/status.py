@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import placeholders, visible
-from nucleus.mirror.computesets import late_sets, nodes_without_job
+from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
 from nucleus.records import Account, Scope
@@ -53,6 +53,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
             ("vm-on-without-job",): float(len(nodes_without_job(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
             ("node-without-host",): float(len(nodes_without_host(session))),
+            ("computeset-without-charge",): float(len(late_charges(session))),
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None

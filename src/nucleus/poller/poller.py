@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
+from nucleus.configuration import STALE_INTERVALS
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.hosts import LISTED, record_hosts
@@ -22,7 +23,7 @@ from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from nucleus.backends.rocks import Rocks, Rows, Source
     from nucleus.configuration import Configuration, PollSettings
@@ -42,9 +43,6 @@ _KINDS = {
 }
 
 
-_STALE_INTERVALS = 3
-
-
 def interval_seconds(source: Source, settings: PollSettings) -> float:
     """How often a command is run that does not fail."""
     is_slow = source.is_topology or source is commands.LIBRARY
@@ -53,7 +51,7 @@ def interval_seconds(source: Source, settings: PollSettings) -> float:
 
 def late_seconds(source: Source, settings: PollSettings) -> float:
     """The age from which its last answer is stale."""
-    return _STALE_INTERVALS * interval_seconds(source, settings)
+    return STALE_INTERVALS * interval_seconds(source, settings)
 
 
 class Read(NamedTuple):
@@ -66,9 +64,19 @@ class Read(NamedTuple):
 
 
 class Poller:
-    """The poller of a process. `poll` once, or `run` until it is stopped; it changes nothing without the lease."""
+    """The poller of a process. `poll` once, or `run` until it is stopped; it changes nothing without the lease.
 
-    def __init__(self, configuration: Configuration, rocks: Rocks, guard: Guard) -> None:
+    `store_texts` writes what the interface answers, after each poll and with its lease.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        rocks: Rocks,
+        guard: Guard,
+        store_texts: Callable[[Guard], None] = lambda _: None,
+    ) -> None:
+        self._store_texts = store_texts
         self._settings = configuration.poll
         self._site = configuration.site
         self._rocks = rocks
@@ -130,6 +138,7 @@ class Poller:
             append_events(session, events)
         self._known = after
         self._note(reads, changes)
+        self._store_texts(self._guard)
         return changes
 
     def _load(self, session: Session, is_topology: bool) -> Known:

@@ -13,8 +13,8 @@ from nucleus.computesets.timers import Clock
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.records import NewOperation, Operation
-from nucleus.reservations import machine, mail, records
-from nucleus.reservations.machine import NOT_STARTED, TOO_LATE
+from nucleus.reservations import lifecycle, mail, records
+from nucleus.reservations.lifecycle import NOT_STARTED, TOO_LATE
 from nucleus.reservations.records import RUNNING
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
     from nucleus.records import JsonObject
-    from nucleus.reservations.machine import Step
+    from nucleus.reservations.lifecycle import Step
     from nucleus.reservations.records import Living
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Controller:
             if _OPERATION in timers:
                 last = operations.get_operation(session, timers[_OPERATION])
             steps = (
-                machine.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
+                lifecycle.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
             )
             step = next((it for it in steps if it is not None), None)
             if step is not None and step.action == "stop" and not _has_ended(session, last):
@@ -143,8 +143,8 @@ class Controller:
             return dict(one.timers)
         begin, end = one.begins_at.timestamp(), one.ends_at.timestamp()
         return {
-            machine.BEGIN: self._clock.timer_at(begin),
-            machine.STOP: self._clock.timer_at(end - STOP_SECONDS),
+            lifecycle.BEGIN: self._clock.timer_at(begin),
+            lifecycle.STOP: self._clock.timer_at(end - STOP_SECONDS),
         }
 
     def _events(
@@ -160,7 +160,7 @@ class Controller:
             if last.kind == STOP and timers.get(_HAS_FAILED):
                 done = "cleaned_after_failure"
             yield done if last.state == SUCCEEDED else failed
-        for name in (machine.STOP, machine.BEGIN):
+        for name in (lifecycle.STOP, lifecycle.BEGIN):
             if self._clock.is_due(timers[name]):
                 yield name
 

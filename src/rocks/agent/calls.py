@@ -34,7 +34,7 @@ def answer(host: Host, request: Request[Any]) -> Any:
 
 def read_probe(host: Host, request: ProbeRequest) -> ProbeFact:
     """Whether guests run under KVM on this host."""
-    return probe_accelerator(host.state_folder, request.again)
+    return probe_accelerator(host.state_folder)
 
 
 HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {

@@ -28,6 +28,7 @@ from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.machine.snapshots.snapshots import list_snapshots
+from rocks.storage.volumes.machine_locks import wait_for_removals
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
 from rocks.storage.volumes.place_records import disk_locations
@@ -166,6 +167,8 @@ def _check_volumes(
 
     known: dict[str, ImageRow] = {}
     removed = {volume_name(vm.name, 0) for vm in chosen}
+    sources = {vm.name: volume_of(vm.host.attribute(IMAGE_ATTRIBUTE)) for vm in chosen}
+    wait_for_removals(database, [(volumes[name].nas, source) for name, source in sources.items() if source])
     with open_storage(database) as storage:
         nases = sorted({volumes[vm.name].nas for vm in chosen})
         answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})

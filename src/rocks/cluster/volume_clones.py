@@ -116,7 +116,7 @@ def _clone(
 
     sources = sorted({volume_name(one.original, 0) for one in clones})
     try:
-        snapshots = storage.ask(questions.freeze_images(nas, zpool, sources), MAP_SECONDS)
+        snapshots = storage.ask(questions.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
     except RocksError as error:
         if is_unsupported(error):
             raise older_nas(nas, "clones no clusters") from None

@@ -10,7 +10,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.errors import as_agent_error, as_exception, at_host
-from rocks.fleet.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd
+from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
 from rocks.fleet.wire.requests import OperationOutcome, PerformRequest
 from rocks.inventory.address_records import host_addresses
 from rocks.machine.leases import records as leases
@@ -82,7 +82,7 @@ def ask_facts(
     epoch = present_epoch(database) if epoch is None else epoch
     requests = {
         host: FactsRequest(
-            disks=tuple(DiskPlace(path) for path in sorted((files or {}).get(host, ()))),
+            disks=tuple(sorted((files or {}).get(host, ()))),
             fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
             lease_ends=tuple(LeaseEnd(name, token) for name, token in (lease_ends or {}).get(host, ())),
             epoch=epoch,

@@ -10,7 +10,7 @@ from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
-from rocks.inventory.attributes.records import members_with_value
+from rocks.inventory.attributes.records import members_with_values
 from rocks.library.exports import EXPORT_FORMATS, export_image
 from rocks.library.folder import library_folder, lock_images
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
@@ -188,8 +188,8 @@ def remove_image(database: Database, name: str) -> str | None:
         remove_leftover(library, name)
         remove_image_files(library, name)
         return None
-    check_no_users(name, members_with_value(database, IMAGE_ATTRIBUTE, name))
-    drives = members_with_value(database, CD_ATTRIBUTE, name)
+    check_no_users(name, [user for user, _ in members_with_values(database, IMAGE_ATTRIBUTE, [name])])
+    drives = [drive for drive, _ in members_with_values(database, CD_ATTRIBUTE, [name])]
     if drives:
         raise StateError(
             f"the image {name} is not removed: it is in the CD drive of {', '.join(drives[:5])}"

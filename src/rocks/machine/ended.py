@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.core import process
@@ -127,9 +126,9 @@ class Termination:
     def _work(self) -> None:
         while True:
             names = self._waiting.get()
-            run = partial(process.run_checked, deadline_seconds=_TERMINATION_SECONDS)
+            command = [self._launcher, "stop", "host", "vm", *names, "terminate=yes"]
             try:
-                run([self._launcher, "stop", "host", "vm", *names, "terminate=yes"])
+                process.run_checked(command, deadline_seconds=_TERMINATION_SECONDS)
             except RocksError as error:
                 self._log(
                     f"the resources of {', '.join(names)} are not released: {error}; "

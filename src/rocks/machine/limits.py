@@ -1,7 +1,6 @@
 """Defaults and limits of a virtual machine. Pure.
 
-Elsewhere, since lower rooms need them: `inventory.cpu_limits`, the deadline of a stop `fleet.wire.requests`, the size
-of a volume on a NAS `storage.volumes.plan`.
+Elsewhere, since lower rooms need them: `inventory.cpu_limits`, the size of a volume on a NAS `storage.volumes.plan`.
 """
 
 DEFAULT_MEMORY_MB = 2048
@@ -13,3 +12,6 @@ DEFAULT_DISK_GB = 36
 LARGEST_DISK_GB = 1_000_000
 
 MAX_INTERFACES = 26
+
+SHUTDOWN_SECONDS = 60
+"""How long a guest has to shut down, where the operator gives no other time."""

@@ -237,7 +237,7 @@ def plan_growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
             raise StateError(f"{name} is saved on this host, with {disk.path} as it is; restore it first")
         return OperationPlan(() if disk.is_block else (step,))
     check_changeable(name, domain, _leased(name, operation.token))
-    if disk.path not in (domain.disks or ()):
+    if disk.path not in domain.disks:
         return OperationPlan(notes=(f"{name} runs without {disk.path} until its next start",))
     return OperationPlan((step,))
 
@@ -253,7 +253,7 @@ def plan_snapshot(operation: MakeSnapshot, observed: Observed) -> OperationPlan:
         check_disk(name, disk, files[disk.path], "gets no snapshot")
         if is_active_domain(domain):
             check_changeable(name, domain, _leased(name, operation.token))
-            if disk.path not in (domain and domain.disks or ()):
+            if domain is not None and disk.path not in domain.disks:
                 raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
         elif not files[disk.path].exists:
             raise StateError(f"the disk {disk.path} does not exist yet: its machine was never started")

@@ -230,7 +230,7 @@ def _check_saved(spec: StartDomain, domain: DomainFact | None) -> None:
             f"cut, {discard}, then rocks start host vm {name}"
         )
     recorded = {disk.path for disk in spec.disks if not disk.is_cdrom}
-    if domain.disks is not None and not recorded <= set(domain.disks):
+    if not recorded <= set(domain.disks):
         raise StateError(
             f"{name} was saved with other disks than it has in the database now: {', '.join(domain.disks)}; undo "
             f"that change, or {discard}"

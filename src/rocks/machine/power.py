@@ -12,7 +12,6 @@ from rocks.core.names import printable
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.requests import (
     ENDING_ACTIONS,
-    SHUTDOWN_SECONDS,
     PauseDomain,
     ResumeDomain,
     StopAction,
@@ -29,6 +28,7 @@ from rocks.machine.leases.epoch import try_epoch
 from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine.leases.takeover import abort_moves, take_over_vms
+from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
+from rocks.database.sets import placeholders
+from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, RemoveConsoleLogsRequest
 from rocks.fleet.wire.disk_moves import moving_path
+from rocks.inventory.host_requests import ask_each
 from rocks.machine.change_records import delete_vms
-from rocks.machine.consoles.logs import remove_console_logs
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import (
     check_erase,
@@ -22,6 +24,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED, place_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
+from rocks.storage.volumes.machine_locks import lock_for_removal
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import volume_name
@@ -56,15 +59,18 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
 
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
-    image of one is being moved; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
-    UUIDs are removed too, on hosts and NASes, with their snapshots and what moves have left on other hosts. A
-    command that was killed while it removed disks has deleted no row, and can be repeated.
+    image of one is being moved, or with `with_disks` others get their disks from it; no row is deleted then.
+    `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and NASes, with their
+    snapshots and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
+    row, and can be repeated.
     """
     names = [vm.name for vm in machines]
     on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
     if with_disks:
         check_erase(machines)
         check_no_moves(database, on_nas)
+        volumes_of = [(disk.nas, disk.zpool, volume_name(disk.vm, disk.number)) for disk in on_nas]
+        lock_for_removal(database, volumes_of, names)
     held = leases.read_leases(database, names)
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
     outcomes = _stop(database, machines, places)
@@ -84,7 +90,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         snapshots, lines = remove_snapshots(database, stopped, stay)
         removed += snapshots
         errors += lines
-    errors += remove_console_logs(database, stopped, places)
+    errors += _remove_console_logs(database, stopped, places)
     delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
@@ -177,6 +183,45 @@ def _remove_copies(
                 f"{host} '{path}'"
             )
     return lines
+
+
+def _remove_console_logs(
+    database: Database, machines: Sequence[VirtualMachine], places: Mapping[str, str | None]
+) -> list[str]:
+    """Remove the logs of their serial consoles on present and former containers, and on the hosts that had the leases.
+
+    Returns a warning for each host where they stay.
+    """
+    found: dict[str, dict[str, None]] = {}
+    former = _former_hosts(database, [vm.name for vm in machines])
+    for vm in machines:
+        container = vm.container.name if vm.container is not None else None
+        for host in (container, places.get(vm.name), *former.get(vm.name, ())):
+            if host is not None and vm.uuid:
+                found.setdefault(host, {})[vm.uuid] = None
+    if not found:
+        return []
+    database.commit()
+    requests = {host: RemoveConsoleLogsRequest(tuple(uuids)) for host, uuids in found.items()}
+    return [
+        f"logs of consoles in {CONSOLE_LOG_FOLDER} of {host} stay: {answer}"
+        for host, answer in ask_each(database, requests)
+        if isinstance(answer, RocksError)
+    ]
+
+
+def _former_hosts(database: Database, names: Sequence[str]) -> dict[str, list[str]]:
+    """Machine → the hosts on which it was placed before."""
+    found: dict[str, list[str]] = {}
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, h.Name FROM vm_former_hosts f JOIN nodes h ON h.ID = f.Host JOIN vm_nodes v"
+            f" ON v.ID = f.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+            names,
+        )
+        for machine, host in rows:
+            found.setdefault(str(machine), []).append(str(host))
+    return found
 
 
 def _warning(name: str, error: RocksError) -> str:

@@ -4,49 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Callable, Collection, Optional, Sequence
+from typing import Callable, Dict
 
 from rocks.core.errors import BusyError, RocksError
-from rocks.storage.bus import Bus, Kind, Message, send_waiting
+from rocks.storage.bus import Bus, Kind, Message, NotYetThereError, QueueFullError
 from rocks.storage.store.file import OutboxMessage, StoreFile
 
 _log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 5.0
+_AT_ONCE = 100
 BROKER_SECONDS = 15.0
 """How long a daemon's start waits for the broker."""
 
 Lost = Callable[[OutboxMessage, RocksError], None]
-"""Called for a message that cannot be delivered."""
-
-
-class StoredOutbox:
-    """The messages of the store in the form that the bus expects."""
-
-    def __init__(self, store: StoreFile, lost: Lost) -> None:
-        self._store = store
-        self._lost = lost
-
-    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
-        """The oldest messages that are not yet sent, but for those to some queues."""
-        return [
-            Message(
-                one.destination, one.body, Kind(one.kind), one.message_id, one.correlation_id, one.reply_to
-            )
-            for one in self._store.waiting(most, passing_over)
-        ]
-
-    def sent(self, message_id: str) -> None:
-        """The broker has it."""
-        self._store.sent(message_id)
-
-    def failed(self, message_id: str, why: RocksError) -> None:
-        """It cannot be delivered."""
-        message: Optional[OutboxMessage] = self._store.unsent(message_id)
-        self._store.sent(message_id)
-        if message is not None:
-            _log.warning("a message to %s is lost: %s", message.destination, why)
-            self._lost(message, why)
+"""Called for a message that can never be delivered: its queue does not exist, or this node may not write to it."""
 
 
 class OutboxSender:
@@ -54,7 +26,8 @@ class OutboxSender:
 
     def __init__(self, bus: Bus, store: StoreFile, lost: Lost, posted: threading.Event) -> None:
         self._bus = bus
-        self._outbox = StoredOutbox(store, lost)
+        self._store = store
+        self._lost = lost
         self._posted = posted
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -69,12 +42,51 @@ class OutboxSender:
         self._posted.set()
         self._thread.join()
 
+    def send_waiting(self) -> int:
+        """Send the waiting messages in order; returns the number sent. BusyError when not all could be sent.
+
+        That is while the broker is unreachable, or when a queue is full or does not exist yet: messages to other queues
+        are sent all the same. A message is sent twice when the broker's confirmation was lost.
+        """
+        count = 0
+        late: Dict[str, BusyError] = {}
+        while True:
+            messages = self._store.waiting(_AT_ONCE, tuple(late))
+            if not messages:
+                break
+            count += sum(self._send(message, late) for message in messages)
+        if late:
+            raise next(iter(late.values()))
+        return count
+
+    def _send(self, one: OutboxMessage, late: Dict[str, BusyError]) -> bool:
+        """Whether it was sent. `late` gets a queue that takes no messages yet, whose messages stay in order."""
+        to = one.destination
+        if to in late:
+            return False
+        try:
+            self._bus.publish(
+                Message(to, one.body, Kind(one.kind), one.message_id, one.correlation_id, one.reply_to)
+            )
+        except (NotYetThereError, QueueFullError) as error:
+            late[to] = error
+            return False
+        except BusyError:
+            raise
+        except RocksError as error:
+            self._store.sent(one.message_id)
+            _log.warning("a message to %s is lost: %s", to, error)
+            self._lost(one, error)
+            return False
+        self._store.sent(one.message_id)
+        return True
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._posted.wait(_AGAIN_SECONDS)
             self._posted.clear()
             try:
-                send_waiting(self._bus, self._outbox)
+                self.send_waiting()
             except BusyError:
                 self._stopping.wait(0.5)
                 self._posted.set()

@@ -13,7 +13,7 @@ from rocks.core.errors import RocksError, ToolError
 from rocks.core.process import start_with_pipes
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.wire.envelope import AGENT_PROGRAM, write_request
-from rocks.fleet.wire.facts import ConsoleRequest, DiskPlace, DomainState, FactsRequest, Fence
+from rocks.fleet.wire.facts import ConsoleRequest, DomainState, FactsRequest, Fence
 from rocks.fleet.wire.request import Reply, Request
 from rocks.fleet.wire.requests import (
     DiskSpec,
@@ -99,7 +99,7 @@ def start(token: int) -> StartDomain:
 
 def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
     """Facts, start, the same again, console, pause, resume, stop; each with its documented result."""
-    facts = far.ask(FactsRequest((DiskPlace(IMAGE),), (Fence(NAME, 1),)))
+    facts = far.ask(FactsRequest((IMAGE,), (Fence(NAME, 1),)))
     assert facts.fenced == (NAME,) and not facts.disks[0].exists
     (first,) = far.perform(start(1))
     assert (first.error, first.changed) == (None, True)
@@ -114,7 +114,7 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
     assert (stopped.error, stopped.changed, stopped.notes) == (None, True, ())
     assert far.state() is None
     assert LINK.device not in machine.run(["/usr/sbin/ip", "-brief", "link"], 10).text
-    assert far.ask(FactsRequest((DiskPlace(IMAGE),))).disks[0].exists
+    assert far.ask(FactsRequest((IMAGE,))).disks[0].exists
 
 
 @pytest.mark.slow

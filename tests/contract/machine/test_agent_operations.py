@@ -9,7 +9,7 @@ import pytest
 
 from rocks.agent.calls import prefetch
 from rocks.core.errors import RocksError
-from rocks.fleet.wire.facts import ConsoleRequest, DiskPlace, DocumentsRequest, FactsRequest, Fence
+from rocks.fleet.wire.facts import ConsoleRequest, DocumentsRequest, FactsRequest, Fence
 from rocks.fleet.wire.requests import (
     DiskSpec,
     LinkSpec,
@@ -91,7 +91,7 @@ def test_facts_are_those_of_the_host(agent: Agent) -> None:
     agent.perform(start("a"))
     image = agent.folder / "x.img"
     image.write_bytes(b"abc")
-    facts = agent.ask(FactsRequest(disks=(DiskPlace(str(image)), DiskPlace("/no/such/disk"))))
+    facts = agent.ask(FactsRequest(disks=(str(image), "/no/such/disk")))
     assert facts.kernel == os.uname().release and facts.cpus == os.cpu_count()
     assert facts.accelerator == "tcg" and facts.has_8021q
     assert [(disk.exists, disk.size_bytes) for disk in facts.disks] == [(True, 3), (False, 0)]

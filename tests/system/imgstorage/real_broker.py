@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.storage.bus import Bus, BusSettings
+from rocks.storage.bus import Bus, BusSettings, Delivery, Kind, Message
 from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
@@ -27,6 +27,12 @@ NODES = {
     # one NAS for each test that needs a queue of its own
     **{f"nas-1-{number}": queues.NAS for number in range(40)},
 }
+
+
+def answer_to(delivery: Delivery, body: bytes) -> Message:
+    """A daemon's answer to a request."""
+    assert delivery.reply_to is not None
+    return Message(delivery.reply_to, body, Kind.REPLY, correlation_id=delivery.message_id)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 import queue
 import signal
 import threading
-import time
+from pathlib import Path
 
 import pytest
 
@@ -19,22 +19,23 @@ from rocks.storage.bus import (
     Message,
     Question,
     QueueFullError,
-    send_waiting,
 )
 from rocks.storage.wire import queues
-from tests.system.imgstorage.real_broker import RealBroker, Started
-from tests.unit.storage.bus.test_outbox import MemoryOutbox
+from tests.system.imgstorage.real_broker import RealBroker, Started, answer_to
+from tests.unit.storage.bus.test_outbox import Outbox
 from tests.waiting import wait_until
 
 
-def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, started: Started) -> None:
+def test_a_killed_broker_restarts_with_all_messages(
+    real_broker: RealBroker, started: Started, tmp_path: Path
+) -> None:
     """Messages wait in it, an outbox waits for it, and a waiting command gets its answer."""
     sleeper, nas = real_broker.fresh_nas(), real_broker.fresh_nas()
     come: queue.Queue[Delivery] = queue.Queue()
     started(sleeper, queues.nas_queue(sleeper), come.put).close()
 
-    outbox = MemoryOutbox()
     host = started("vmc-0-0", limits=Limits(return_seconds=8))
+    outbox = Outbox(tmp_path / "store", host)
     asked: queue.Queue[Delivery] = queue.Queue()
     daemon = started(nas, queues.nas_queue(nas), asked.put)
     for number in range(5):
@@ -53,27 +54,16 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, sta
 
     broker.kill(real_broker.place)
     wait_until(lambda: not host.is_connected and not daemon.is_connected, "a connection has not ended")
-    outbox.messages = [Message(queues.nas_queue(sleeper), b"meanwhile %d" % number) for number in range(3)]
-    outbox.messages.append(Message(queues.nas_queue("nas-9-9"), b"to nobody"))
-    nobody = outbox.messages[-1].message_id
+    outbox.post(queues.nas_queue(sleeper), *(b"meanwhile %d" % number for number in range(3)))
+    outbox.post(queues.nas_queue("nas-9-9"), b"to nobody")
     with pytest.raises(BrokerAwayError):
-        send_waiting(host, outbox)
-    assert len(outbox.messages) == 4
-
-    def send() -> None:
-        while outbox.messages:
-            try:
-                send_waiting(host, outbox)
-            except BusyError:
-                time.sleep(0.1)
-
-    outbox_sender = threading.Thread(target=send)
-    outbox_sender.start()
+        outbox.sender.send_waiting()
+    assert len(outbox.bodies) == 4
+    outbox.sender.start()
     broker.start(real_broker.place, ends_with_starter=True)
     again = asked.get(timeout=120)
     assert again.message_id == question.message_id, "asked again, as the same question"
-    reply = again.reply(b"mapped")
-    assert reply is not None
+    reply = answer_to(again, b"mapped")
 
     def is_published() -> bool:
         """The last one to ask is the one that waits; an older queue for replies is gone."""
@@ -84,7 +74,7 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, sta
         except BrokerAwayError:
             return False
         except RocksError:
-            reply = asked.get(timeout=120).reply(b"mapped")
+            reply = answer_to(asked.get(timeout=120), b"mapped")
             return False
 
     wait_until(is_published, "the broker does not take the reply")
@@ -94,9 +84,9 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, sta
     started(sleeper, queues.nas_queue(sleeper), come.put)
     bodies = [come.get(timeout=120).body for _ in range(8)]
     assert bodies == [b"before %d" % n for n in range(5)] + [b"meanwhile %d" % n for n in range(3)]
-    outbox_sender.join(120)
-    assert outbox.messages == []
-    assert "Message could not be delivered" in str(outbox.why[nobody])
+    wait_until(lambda: not outbox.bodies, "messages wait in the outbox")
+    outbox.sender.close()
+    assert "Message could not be delivered" in outbox.why["to nobody"]
 
 
 def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started) -> None:

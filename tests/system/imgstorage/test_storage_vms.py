@@ -21,7 +21,7 @@ from rocks.machine import start as vm_start
 from rocks.storage.client import asking, questions
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import HOST, OTHER, REMOVE, PlayedHosts, Storage

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.volumes import machine_locks
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, library, start
@@ -102,3 +103,40 @@ def test_a_volume_that_machines_need_is_not_removed(storage: Storage) -> None:
     assert f"the image volume:needed is not removed: {name} get their disks from it" in message
     storage.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=other")
     storage.done(*remove)
+
+
+def test_a_machine_whose_disk_others_need_is_not_removed_with_its_disk(storage: Storage) -> None:
+    """Neither alone nor with one of two; with all that need it, or without its disk, it is."""
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    storage.add_vm("golden-1")
+    assert storage.rocks(*START, "golden-1").status == 0
+    storage.stop("golden-1")
+    names = [add_machine(storage, f"user-{number}", "volume:golden-1-vol") for number in (1, 2)]
+    before = storage.cluster.contents()
+    for machines in (["golden-1"], ["golden-1", names[0]]):
+        message = storage.refused("remove", "host", "vm", *machines, "disks=remove")
+        assert f"the image volume:golden-1-vol is not removed: {names[-1]}" in message.replace(
+            f"{names[0]}, ", ""
+        )
+    assert storage.cluster.contents() == before
+    assert storage.images.nas.pools.read_volume("tank/golden-1-vol") is not None
+    assert storage.rocks("remove", "host", "vm", "golden-1", *names, "disks=remove").status == 0
+    assert storage.images.nas.pools.read_volume("tank/golden-1-vol") is None
+
+
+def test_a_fresh_disk_waits_for_the_removal_of_its_volume(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another command destroys the volume that it is to be a clone of, the old disk stays."""
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    storage.done("add", "host", "storageimg", NAS, "tank", "going", "size=1")
+    name = add_machine(storage, "last-1", "volume:going")
+    start(storage, name)
+    storage.stop(name)
+    storage.images.nas.pools.write(f"tank/{name}-vol", b"homework")
+    monkeypatch.setattr(machine_locks, "WAIT_SECONDS", 0.0)
+    storage.cluster.database.lock(f"volume {NAS}:going", 0)
+    assert f"volume {NAS}:going" in storage.refused("reinstall", "host", "vm", name)
+    storage.cluster.database.unlock(f"volume {NAS}:going")
+    assert read(storage, f"{name}-vol")[:8] == b"homework"
+    storage.succeeded("reinstall", "host", "vm", name)

@@ -2,6 +2,7 @@
 
 `nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
 `pool`               connections to it
+`lease`              the poller's lease, held
 `slurm`              a real Slurm of four hosts, once per worker
 `rounds`             the driver of computesets on it, round by round
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
@@ -126,6 +127,15 @@ def add_cluster(session: Session, name: str, computes: int, project: str | None 
 
 
 @pytest.fixture
+def lease(pool: Pool) -> Iterator[Guard]:
+    """The poller's, held by the test."""
+    guard = Guard(pool.settings, "poller")
+    assert guard.take()
+    yield guard
+    guard.release()
+
+
+@pytest.fixture
 def cluster_number(pool: Pool) -> int:
     """The number of the cluster vc2 of project alpha, with computes vm-vc2-0 to vm-vc2-3."""
     with pool.transaction() as session:
@@ -149,16 +159,22 @@ def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
 
 
 @pytest.fixture
+def guard(pool: Pool) -> Iterator[Guard]:
+    """The lease of the driver of computesets."""
+    taken = Guard(pool.settings, "computesets")
+    assert taken.take()
+    yield taken
+    taken.release()
+
+
+@pytest.fixture
 def rounds(
-    pool: Pool, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, guard: Guard, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Rounds]:
     """The driver, with the programs of the test's Slurm; no job is left."""
     from tests.system.nucleus.slurm_rounds import Rounds  # which imports this module
 
     monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
-    guard = Guard(pool.settings, "computesets")
-    assert guard.take()
     batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
     yield Rounds(pool, guard, batch, cluster_number)
-    guard.release()
     slurm.clear()

@@ -5,7 +5,8 @@ from nucleus.backends.batch import Batch
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration
-from nucleus.mirror import computesets, identity
+from nucleus.mirror import computesets, events, identity, status
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, Computeset
 from tests.slurm_site import ACCOUNT, SlurmSite
@@ -98,6 +99,14 @@ class Rounds:
         """A round that looks at all nodes and charges, too."""
         self.hands.ahead_seconds += 31
         self.turn()
+
+    def alarms(self, target: str, kind: str) -> tuple[list[tuple[str | None, str | None]], float]:
+        """After a further look at the site: what has begun and ended at the target, and the metric of this kind."""
+        self.reconcile()
+        with self._pool.transaction() as session:
+            found = events.events_after(session, SYSTEM, 0, types=["alarm"])
+            count = status.gauges(session, database_now(session))["alarms"][kind,]
+        return [(one.old, one.new) for one in found if one.target == target], count
 
     def until(self, number: int, state: str, reason: str | None = None) -> Computeset:
         """Rounds until the set has the state."""

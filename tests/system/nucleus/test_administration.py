@@ -1,6 +1,5 @@
 """The words of administrators: users, projects, allocations, clusters, tokens, audit."""
 
-import json
 import os
 import pwd
 import re
@@ -187,8 +186,6 @@ def test_the_log_is_listed_and_checked(nucleus: Nucleus, pool: Pool) -> None:
         ["add_project", name, "accepted"] for name in ("beta", "gamma")
     ]
     assert len(rows(nucleus.done("audit list --last 0"))) == 2, "one at least"
-    first = json.loads(nucleus.done("audit list --json").splitlines()[0])
-    assert (first["action"], first["target"]) == ("add_project", "alpha")
     verified = nucleus.done("audit verify")
     with pool.transaction() as session:
         ((number, digest),) = session.rows("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")

@@ -1,6 +1,7 @@
 """Which operation a worker claims: the order within a node, hosts, and no project that keeps others waiting."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +16,15 @@ from tests.system.nucleus.conftest import add_cluster, compute_numbers
 def claimant(name: str = "w1", threads: int = 16, per_host: int = 8) -> Claimant:
     """A worker as it claims."""
     return Claimant(name, threads, per_host, ["poweron", "poweroff"])
+
+
+@pytest.fixture
+def lock(pool: Pool) -> Iterator[Guard]:
+    """That of the worker w1, which lives as long as it is held."""
+    guard = Guard(pool.settings, "worker.w1")
+    assert guard.take()
+    yield guard
+    guard.release()
 
 
 def claim(pool: Pool, worker: Claimant) -> Operation | None:
@@ -38,15 +48,16 @@ def ask(pool: Pool, cluster: int, nodes: list[int], project: str | None = None) 
         ]
 
 
-def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cluster_number: int) -> None:
+def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(
+    pool: Pool, cluster_number: int, lock: Guard
+) -> None:
     with pool.transaction() as session:
         a, b, *_ = compute_numbers(session, cluster_number)
         asked = [
             operations.insert_operation(session, NewOperation(kind, "ann", cluster_number, node))
             for kind, node in (("poweron", a), ("poweroff", a), ("poweron", b))
         ]
-    guard, one, other = Guard(pool.settings, "worker.w1"), claimant(), claimant("w2")
-    assert guard.take()
+    one, other = claimant(), claimant("w2")
     first, second = claim(pool, one), claim(pool, one)
     assert first and second and [first.id, second.id] == [asked[0].id, asked[2].id]
     assert claim(pool, one) is None and claim(pool, other) is None, "the node is busy"
@@ -57,7 +68,7 @@ def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cl
         assert not operations.end_operation(session, first, None, None), "it has ended"
         assert operations.cancel_operation(session, SYSTEM, asked[1].id)
     assert claim(pool, one) is None
-    guard.release()
+    lock.release()
     taken = claim(pool, other)
     assert taken and taken.id == second.id and taken.attempts == 2, "its worker has ended"
     with pool.transaction() as session:
@@ -82,6 +93,7 @@ def test_parts_come_before_their_operation_which_is_not_cancelled_any_more(
     assert [found and found.id for found in claimed] == [child.id, first.id]
 
 
+@pytest.mark.usefixtures("lock")
 def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
     pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,11 +107,9 @@ def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
         second = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
     assert first.id < second.id
     monkeypatch.undo()
-    guard, one = Guard(pool.settings, "worker.w1"), claimant()
-    assert guard.take()
+    one = claimant()
     claimed = claim(pool, one)
     assert claimed and claimed.id == first.id and claim(pool, one) is None
-    guard.release()
 
 
 def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
@@ -118,6 +128,7 @@ def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
         guard.release()
 
 
+@pytest.mark.usefixtures("lock")
 def test_projects_have_their_turns(pool: Pool) -> None:
     """Of two projects that have asked for much, and one that asks for little afterwards, none waits for the others."""
     with pool.transaction() as session:
@@ -128,31 +139,29 @@ def test_projects_have_their_turns(pool: Pool) -> None:
         one: ask(pool, one, nodes[one][:count], f"p{n}")
         for n, (one, count) in enumerate(((greedy, 8), (second, 8), (little, 1)))
     }
-    guard, one = Guard(pool.settings, "worker.w1"), claimant()
-    assert guard.take()
+    one = claimant()
     order = [found.id for found in (claim(pool, one) for _ in range(5)) if found]
     first, other = asked[greedy], asked[second]
     assert order == [first[0], other[0], asked[little][0], first[1], other[1]]
-    guard.release()
 
 
+@pytest.mark.usefixtures("lock")
 def test_one_thread_serves_projects_in_turn(pool: Pool) -> None:
     """None has an operation that runs when the next is claimed."""
     with pool.transaction() as session:
         numbers = [add_cluster(session, f"vc{n}", 3, f"p{n}") for n in range(2)]
         nodes = [list(compute_numbers(session, one)) for one in numbers]
     asked = [ask(pool, one, of, f"p{n}") for n, (one, of) in enumerate(zip(numbers, nodes, strict=True))]
-    guard, worker, order = Guard(pool.settings, "worker.w1"), claimant(threads=1), []
-    assert guard.take()
+    worker, order = claimant(threads=1), []
     while found := claim(pool, worker):
         order.append(found.id)
         with pool.transaction() as session:
             assert operations.end_operation(session, found, {}, None)
         worker.end(found)
     assert order == [one for pair in zip(*asked, strict=True) for one in pair]
-    guard.release()
 
 
+@pytest.mark.usefixtures("lock")
 @pytest.mark.parametrize("few", [{"threads": 8, "per_host": 99}, {"threads": 99, "per_host": 8}])
 def test_busy_projects_leave_room_to_others_however_many_they_are(pool: Pool, few: dict[str, int]) -> None:
     """Of eight the last two are for projects of which nothing runs."""
@@ -161,24 +170,22 @@ def test_busy_projects_leave_room_to_others_however_many_they_are(pool: Pool, fe
         little = add_cluster(session, "vc9", 2, "p9")
         session.execute("UPDATE node SET physical_host = 'host-0'")
         nodes = {one: list(compute_numbers(session, one)) for one in (*busy, little)}
-    guard, worker = Guard(pool.settings, "worker.w1"), claimant(**few)
-    assert guard.take()
+    worker = claimant(**few)
     for n, one in enumerate(busy):
         ask(pool, one, nodes[one], f"p{n}")
     assert len([found for found in (claim(pool, worker) for _ in range(8)) if found]) == 6
     first, second = ask(pool, little, nodes[little], "p9")
     found = [claim(pool, worker) for _ in range(2)]
     assert [one and one.id for one in found] == [first, None], f"{second} waits: one of its project runs"
-    guard.release()
 
 
+@pytest.mark.usefixtures("lock")
 def test_a_repeated_step_of_an_attempt_does_not_meet_the_next_one(pool: Pool, cluster_number: int) -> None:
     """The server has stored that it is queued again, and its answer was lost."""
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
     ask(pool, cluster_number, [node])
-    guard, worker = Guard(pool.settings, "worker.w1"), claimant()
-    assert guard.take()
+    worker = claimant()
     first = claim(pool, worker)
     assert first
     with pool.transaction() as session:
@@ -191,19 +198,17 @@ def test_a_repeated_step_of_an_attempt_does_not_meet_the_next_one(pool: Pool, cl
         assert not operations.store_step(session, first, {"step": "start"})
         assert not operations.end_operation(session, first, None, None)
         assert operations.end_operation(session, second, None, None)
-    guard.release()
 
 
+@pytest.mark.usefixtures("lock")
 def test_a_claim_whose_commit_was_not_answered_is_found_again(pool: Pool, cluster_number: int) -> None:
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
     (asked,) = ask(pool, cluster_number, [node])
-    guard, worker = Guard(pool.settings, "worker.w1"), claimant()
-    assert guard.take()
+    worker = claimant()
     with pool.transaction() as session:
         assert worker.claim(session)  # it is committed, and the worker does not learn of it
     found = claim(pool, worker)
     assert found and found.id == asked and found.attempts == 2
     assert claim(pool, worker) is None, "it is in hand"
     worker.end(found)
-    guard.release()

@@ -6,21 +6,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nucleus.backends.executor import SocketExecutor, Stream
-from nucleus.backends.rocks import LIBRARY, Rocks
+from nucleus.backends.rocks import Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
-from nucleus.configuration import Configuration
-from nucleus.mirror import clusters, images
-from nucleus.mirror.pool import Guard, Pool
-from nucleus.poller.poller import Poller
-from nucleus.records import SYSTEM
 from rocks.core.errors import HostError, ToolError
-from tests.system.nucleus.test_operations import ask, ended, working
 
 SHA256 = "0" * 64
 
@@ -100,33 +95,11 @@ def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> 
         == 0
     )
     assert executor.run(["list", "image", "json=yes"], 60).out == "[]"
-    assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
-
-
-def test_an_iso_of_the_operators_is_offered_and_attached(
-    service: ExecutorService, tmp_path: Path, pool: Pool
-) -> None:
+    drive = ["set", "host", "vm", "cdrom", "vc1", "image=debian-12.iso", "json=yes"]
+    assert executor.run(drive, 60).status == 0
     assert isinstance(service.executor, Simulator)
-    service.executor.library["debian-12.iso"] = 700
-    executor, guard = SocketExecutor(str(tmp_path / "executor.sock")), Guard(pool.settings, "poller")
-    assert guard.take()
-    poller = Poller(Configuration(), Rocks(executor, 60), guard)
-    poller.poll()
-    poller.poll([LIBRARY])
-    with pool.transaction() as session:
-        (image,) = images.list_images(session, SYSTEM)
-        cluster = clusters.find_cluster(session, SYSTEM, "vc1")
-        node = clusters.find_node(session, SYSTEM, cluster.id, None)
-        assert node is not None
-    with working(pool, executor):
-        arguments = {"image": image.id, "iso": image.text}
-        assert ended(pool, ask(pool, "attach_iso", node, arguments=arguments)).state == "succeeded"
     assert service.executor.guests["vc1"].iso == "image=debian-12.iso"
-    poller.poll()
-    guard.release()
-    with pool.transaction() as session:
-        (image,) = images.list_images(session, SYSTEM)
-        assert (image.text, image.in_use) == ("public/debian-12.iso", 1)
+    assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
 
 
 def test_a_request_that_is_none_is_answered(service: ExecutorService, tmp_path: Path) -> None:
@@ -140,6 +113,23 @@ def test_a_request_that_is_none_is_answered(service: ExecutorService, tmp_path: 
 def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="systemctl status"):
         SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{", b'{"status": 0, "err": ""}\n', b'{"status": 0, "bytes": 3, "err": ""}\n[]']
+)
+def test_an_answer_that_is_cut_off_is_none(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as threads:
+        listener.bind(str(tmp_path / "cut.sock"))
+        listener.listen()
+        asked = threads.submit(
+            SocketExecutor(str(tmp_path / "cut.sock")).run, ["list", "image", "json=yes"], 60
+        )
+        with listener.accept()[0] as connection:
+            connection.recv(1000)
+            connection.sendall(answer)
+        with pytest.raises(HostError, match="ended in the middle of its answer"):
+            asked.result(60)
 
 
 def test_a_console_is_relayed(service: ExecutorService, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """In which order rows are locked: the poller and workers wait for an owner's change, and none is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,15 +22,6 @@ _WAITING = (
 )
 
 
-@pytest.fixture
-def guard(pool: Pool) -> Iterator[Guard]:
-    """The poller's lease."""
-    one = Guard(pool.settings, "poller")
-    assert one.take()
-    yield one
-    one.release()
-
-
 def _poll_again(poller: Poller, _: Pool) -> None:
     """The poll finds that the frontend was started."""
     poller.poll()
@@ -49,10 +40,10 @@ def _record_state(_: Poller, pool: Pool) -> None:
 
 @pytest.mark.parametrize("store", [_poll_again, _record_state])
 def test_an_owners_change_that_has_begun_comes_to_its_end(
-    pool: Pool, guard: Guard, store: Callable[[Poller, Pool], None]
+    pool: Pool, lease: Guard, store: Callable[[Poller, Pool], None]
 ) -> None:
     simulator = Simulator()
-    poller = Poller(Configuration(), Rocks(simulator, 60), guard)
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease)
     poller.poll()
     simulator.run(["start", "host", "vm", "vc1"], 60)
     with ThreadPoolExecutor(1) as threads:

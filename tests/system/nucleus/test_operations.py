@@ -339,10 +339,11 @@ def test_images_reach_the_library_and_drives(
         removed = ended(pool, ask_image("remove_image", library_name=f"nucleus-{number}.iso"))
         assert removed.state == "succeeded"
     assert not file.exists()
-    assert [command[:3] for command in simulator.commands] == [
-        ("add", "image", f"nucleus-{number}.iso"),
-        ("set", "host", "vm"),
-        ("remove", "image", f"nucleus-{number}.iso"),
+    name = f"nucleus-{number}.iso"
+    assert simulator.commands == [
+        ("add", "image", name, f"file={file}", f"checksum={'0' * 64}", "format=iso", "json=yes"),
+        ("set", "host", "vm", "cdrom", "vc1", f"image={name}", "json=yes"),
+        ("remove", "image", name, "json=yes"),
     ]
     with pool.transaction() as session:
         assert session.row("SELECT iso FROM node WHERE name = 'vc1'") == ("public/a.iso",)

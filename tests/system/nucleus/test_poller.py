@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -29,14 +29,10 @@ def simulator() -> Simulator:
 
 
 @pytest.fixture
-def poller(nucleus_settings: DatabaseSettings, simulator: Simulator) -> Iterator[Poller]:
+def poller(lease: Guard, simulator: Simulator) -> Poller:
     """A poller that has the lease."""
-    guard = Guard(nucleus_settings, "poller")
-    assert guard.take()
-    yield Poller(
-        Configuration(site=SiteSettings("9.9.9.9", "", "ntp.example.org")), Rocks(simulator, 60), guard
-    )
-    guard.release()
+    settings = Configuration(site=SiteSettings("9.9.9.9", "", "ntp.example.org"))
+    return Poller(settings, Rocks(simulator, 60), lease)
 
 
 def _read(pool: Pool) -> tuple[dict[str, Cluster], dict[str, Node]]:
@@ -267,9 +263,7 @@ def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simul
     assert _read(pool)[1]["vc1"].state == "active"
 
 
-def test_what_a_poll_knows_is_what_the_mirror_has(
-    poller: Poller, pool: Pool, simulator: Simulator, nucleus_settings: DatabaseSettings
-) -> None:
+def test_what_a_poll_knows_is_what_the_mirror_has(poller: Poller, pool: Pool, simulator: Simulator) -> None:
     """It reads all of the mirror once only: another poller, which reads it all, finds the same and changes nothing."""
     poller.poll()
     simulator._add("vm-vc1-4", "vc1", None)

@@ -4,10 +4,8 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.hostlists import expand
-from nucleus.mirror import events, hosts, identity, status
-from nucleus.mirror.observations import database_now
+from nucleus.mirror import hosts, identity, status
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM
 from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
@@ -169,18 +167,12 @@ def test_the_check_finds_nothing_missing_in_our_own_configuration_and_names_what
 def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     rounds: Rounds, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def alarms() -> tuple[list[tuple[str | None, str | None]], float]:
-        rounds.reconcile()
-        with pool.transaction() as session:
-            found = events.events_after(session, SYSTEM, 0, types=["alarm"])
-            count = status.gauges(session, database_now(session))["alarms"]["node-without-host",]
-        return [(one.old, one.new) for one in found if one.target == HOSTS[0]], count
-
-    assert alarms() == ([], 0), "rocks has listed no hosts yet"
+    kind = "node-without-host"
+    assert rounds.alarms(HOSTS[0], kind) == ([], 0), "rocks has listed no hosts yet"
     with pool.transaction() as session:
         hosts.record_hosts(session, hosts.LISTED, [*HOSTS[1:], "nas-0-0"])
-    begun = (None, "node-without-host")
-    assert alarms() == ([begun], 1)
+    begun = (None, kind)
+    assert rounds.alarms(HOSTS[0], kind) == ([begun], 1)
     assert main(["status"]) == 1
     assert f"no hosts of the cluster, and computesets leave them out: {HOSTS[0]};" in capsys.readouterr().out
     three = rounds.start(0, 3)
@@ -191,7 +183,7 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     rounds.until(rounds.start(0, 4), "failed", "this site has no such hosts for computesets")
     with pool.transaction() as session:
         hosts.record_hosts(session, hosts.LISTED, HOSTS)
-    assert alarms() == ([begun, ("node-without-host", None)], 0)
+    assert rounds.alarms(HOSTS[0], kind) == ([begun, (kind, None)], 0)
 
 
 def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
@@ -316,8 +308,11 @@ def test_a_set_whose_job_slurm_ends_has_the_reason(
 def test_sets_run_and_end_while_the_accounting_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
     slurm.signal("slurmdbd", "KILL")
     try:
-        number = rounds.start(0, 2)
+        number = rounds.start(0, 2, minutes=180)
         one = rounds.until(number, "running")
+        rounds.hands.ahead_seconds += 3600
+        rounds.turn()
+        assert rounds.look(number).state == "running", "after an hour, too"
         rounds.end(number)
         rounds.until(number, "cancelled", "user")
     finally:

@@ -85,11 +85,15 @@ def test_a_running_job_that_the_controller_has_forgotten_is_not_charged_for_ever
     one = rounds.look(number)
     assert (one.charged_seconds, one.charged_so_far_seconds) == (None, before)
     sql(pool, "UPDATE computeset SET ended_at = ended_at - INTERVAL 2 HOUR, charged_so_far_seconds = 1")
+    kind = "computeset-without-charge"
+    begun = (None, kind)
+    assert rounds.alarms(str(number), kind) == ([begun], 1)
     main(["status"])
     assert f"no end of the computesets {number}: sacctmgr show runawayjobs" in capsys.readouterr().out
     slurm.ask("sacctmgr", "--immediate", "show", "runawayjobs")
     rounds.reconcile()
     assert rounds.look(number).charged_seconds == sum(charges(slurm, name))
+    assert rounds.alarms(str(number), kind) == ([begun, (kind, None)], 0)
 
 
 def test_a_controller_that_hangs_during_a_submission_gets_one_job(rounds: Rounds, slurm: SlurmSite) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.core.process import run
 from rocks.inventory.slurm_nodes import drain_nodes
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, SlurmSite
 from tests.waiting import wait_until
@@ -13,6 +14,10 @@ pytestmark = pytest.mark.slow
 
 FIRST, OTHERS = HOSTS[0], HOSTS[1:]
 REASON = "vm-without-job"
+_SLOW_IN_PROLOG = """#!/bin/sh
+[ "$SLURM_SCRIPT_CONTEXT" != prolog_slurmd ] || exec sleep 600
+exec /usr/bin/scontrol "$@"
+"""
 
 
 @pytest.fixture
@@ -122,6 +127,46 @@ def test_a_host_that_comes_back_with_a_machine_gets_no_job(hosts: SlurmSite) -> 
     assert (_state(hosts, number), _state(hosts, batch)) == ("RUNNING", "PENDING")
     hosts.set_machine(lost, None)
     wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, lost)))
+
+
+def test_a_host_whose_hook_is_killed_gets_no_job_while_its_machine_runs(
+    hosts: SlurmSite, request: pytest.FixtureRequest
+) -> None:
+    def resume() -> None:
+        """As an operator does where no health check may."""
+        program = str(hosts.root_bin / "scontrol")
+        run((program, "update", f"nodename={FIRST}", "state=resume"), deadline_seconds=60)
+
+    def is_drained() -> bool:
+        return _node(hosts, FIRST)[0] == "drained"
+
+    request.addfinalizer(resume)
+    request.addfinalizer(lambda: hosts.set_machine(FIRST, None))
+    slow = hosts.folder / "hosts" / FIRST / "bin/scontrol"
+    slow.parent.mkdir(parents=True)
+    slow.write_text(_SLOW_IN_PROLOG, "ascii")
+    slow.chmod(0o755)
+    hosts.set_machine(FIRST, "vm-other-0")
+    number = _computeset(hosts, "VC-JOB-5-a", "-N1", "-w", FIRST)
+    hosts.kill_hook(FIRST, "prolog_slurmd")
+    wait_until(lambda: _node(hosts, FIRST)[0].startswith("drain"), lambda: str(_node(hosts, FIRST)))
+    assert _state(hosts, number) in ("COMPLETING", "PENDING")
+    slow.unlink()
+    hosts.set_machine(FIRST, None)
+    wait_until(lambda: _state(hosts, number) == "PENDING", lambda: str(_node(hosts, FIRST)))
+    resume()
+    wait_until(lambda: _is_admitted(hosts, number), lambda: str(_node(hosts, FIRST)))
+
+    hosts.set_machine(FIRST, "vm-vc2-0")
+    hosts.ask("scancel", number)
+    hosts.kill_hook(FIRST, "epilog_slurmd")
+    batch = hosts.ask("sbatch", "--parsable", "-p", "batch", "-A", ACCOUNT, "-N1", "-w", FIRST, "-D", "/",
+                      "-o", "/dev/null", "--wrap", "exec sleep 600")  # fmt: skip
+    wait_until(is_drained, lambda: str(_node(hosts, FIRST)))
+    assert _state(hosts, batch) == "PENDING"
+    hosts.set_machine(FIRST, None)
+    resume()
+    wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, FIRST)))
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_after_an_interrupt_at_any_moment_the_same_command_leaves_no_computeset(
 ) -> None:
     moment = 1
     while run_killed(it, moment, is_before, KeyboardInterrupt):
+        is_continued = (it.folder / ".local" / "state" / "comet" / "launch" / "dock.json").exists()
+        assert is_continued or it.left_on_frontend() == [], moment
         found = it.run()
         assert found.status in (0, 130) and set(it.states()) == {"cancelled"}, (moment, found)
         assert (it.folder / "dock-results").exists() or it.run().status == 0, (moment, found)
@@ -90,6 +92,23 @@ def test_after_an_interrupt_at_any_moment_the_same_command_leaves_no_computeset(
         it.server.sets.clear()
         moment += 1
     assert moment > 20
+
+
+def test_an_interrupt_before_a_computeset_is_asked_for_leaves_nothing(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Frontend.prepare
+
+    def interrupted(frontend: Frontend) -> None:
+        prepare(frontend)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frontend, "prepare", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            it.run()
+    assert (it.left_on_frontend(), it.states()) == ([], [])
+    assert it.run().status == 0 and it.states() == ["cancelled"]
 
 
 def test_a_program_that_is_killed_is_continued(it: Launching) -> None:

@@ -30,7 +30,6 @@ from rocks.core.errors import BugError, UserError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
-from rocks.fleet.wire.requests import SHUTDOWN_SECONDS
 from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.cpu_limits import MAX_VM_CPUS
 from rocks.inventory.host_commands import LONGEST_SECONDS
@@ -40,6 +39,7 @@ from rocks.machine.limits import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
+    SHUTDOWN_SECONDS,
 )
 from rocks.storage.client.asking import WRITE_BACK_SECONDS
 

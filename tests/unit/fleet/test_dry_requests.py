@@ -15,7 +15,6 @@ from rocks.fleet.wire.facts import (
     AdapterSpec,
     AdaptersRequest,
     DiskFact,
-    DiskPlace,
     DomainFact,
     FactsRequest,
     Fence,
@@ -63,9 +62,7 @@ class Host:
                 )
             )
         assert isinstance(request, FactsRequest)
-        disks = tuple(
-            DiskFact(one.path, one.path in self.disks, False, 0, 10**12, 10**12) for one in request.disks
-        )
+        disks = tuple(DiskFact(path, path in self.disks, False, 0, 10**12, 10**12) for path in request.disks)
         return HostFacts(
             "vmh1", "6.1", "x86_64", 4096, 4, True, True, "tcg", self.domains, disks, (), epoch=3
         )
@@ -78,13 +75,13 @@ def test_every_call_of_an_agent_has_its_answer() -> None:
 def test_facts_are_asked_without_fences_leases_and_epoch(lines: list[str]) -> None:
     host = Host(domain("old", token=4), domain("foreign", token=None), domain("runs"))
     request = FactsRequest(
-        (DiskPlace("/vm/a"),),
+        ("/vm/a",),
         (Fence("old", 5), Fence("foreign", 5), Fence("absent", 5)),
         (LeaseEnd("runs", 5), LeaseEnd("gone", 7)),
         epoch=4,
     )
     found = ask_in_dry_run("vmh1", request, host.ask)
-    assert host.asked == [FactsRequest((DiskPlace("/vm/a"),))]
+    assert host.asked == [FactsRequest(("/vm/a",))]
     assert (found.fenced, found.ended, found.epoch) == (("old", "absent"), ("gone",), 4)
     assert [one.name for one in found.domains] == ["foreign", "runs"]
     assert "vmh1: would destroy old, whose lease another host has taken over" in lines
@@ -129,6 +126,6 @@ def test_what_follows_missing_virtual_functions_is_not_known(lines: list[str]) -
 
 def test_a_device_that_is_taken_as_mapped_exists(lines: list[str]) -> None:
     dry_run.assume_device("vmh1", "/dev/mapper/a-vol")
-    request = FactsRequest((DiskPlace("/dev/mapper/a-vol"), DiskPlace("/dev/mapper/b-vol")))
+    request = FactsRequest(("/dev/mapper/a-vol", "/dev/mapper/b-vol"))
     found = ask_in_dry_run("vmh1", request, Host().ask)
     assert [(disk.exists, disk.is_block) for disk in found.disks] == [(True, True), (False, False)]

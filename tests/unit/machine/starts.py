@@ -17,7 +17,7 @@ IMAGE = "/images/web.vda"
 
 def domain(name: str = "web", state: Any = "shutoff", **values: Any) -> DomainFact:
     """A domain of another lease, 1024 MB."""
-    fact = DomainFact(name, "u", state, 3, 1024, 1, autostart=False, persistent=True, has_managed_save=False)
+    fact = DomainFact(name, "u", state, 3, 1024, 1, False, True, has_managed_save=False, disks=(IMAGE,))
     return replace(fact, **values)
 
 

@@ -10,7 +10,7 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.records import VirtualMachine
-from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active, plan_start
+from rocks.machine.plan import ACTIVE_STATES, LEAST_FREE_BYTES, StartPlan, Way, is_active, plan_start
 from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
@@ -27,9 +27,27 @@ def test_a_machine_of_which_nothing_is_there_yet() -> None:
     assert plan(facts(disks=(disk(exists=True),))).steps == ("start web",)
 
 
-def test_what_crashed_under_this_lease_is_started_anew() -> None:
-    assert plan(facts(domain(state="crashed", token=7))).way is Way.START
-    assert plan(facts(domain(state="shutoff", token=3))).way is Way.START
+@pytest.mark.parametrize(
+    ("found", "way"),
+    [
+        # a crashed guest of this lease does not stand in its own way, by its memory neither
+        ([domain(state="crashed", token=7, memory_mb=6000)], Way.START),
+        ([domain(state="shutoff", token=3)], Way.START),
+        ([domain("db", "running"), domain("web2", "running")], Way.START),
+        ([domain(state="running", token=7)], Way.RUNS),
+        ([domain(state="blocked", token=7)], Way.RUNS),
+    ],
+)
+def test_what_is_there_decides_on_the_way(found: list[DomainFact], way: Way) -> None:
+    planned = plan(facts(*found), machine(memory_mb=5000))
+    assert planned.way is way and (planned.steps == ()) is (way is Way.RUNS)
+
+
+def test_which_states_hold_memory_and_disks() -> None:
+    reported = facts(*(domain(state, state) for state in (*ACTIVE_STATES, "shutoff")))
+    held = [one.name for one in reported.domains if is_active(reported, one.name)]
+    assert held == ["running", "blocked", "paused", "shutdown", "crashed"]
+    assert not is_active(reported, "absent")
 
 
 @pytest.mark.parametrize(
@@ -38,11 +56,6 @@ def test_what_crashed_under_this_lease_is_started_anew() -> None:
 def test_autostart_is_exactly_true(value: str, autostart: bool) -> None:
     vm = machine(attributes={"kvm_autostart": value})
     assert started(facts(), vm).request.autostart is autostart
-
-
-@pytest.mark.parametrize("state", ["running", "blocked"])
-def test_what_runs_under_this_lease_needs_nothing(state: str) -> None:
-    assert plan(facts(domain(state=state, token=7), disks=())) == StartPlan(Way.RUNS, ())
 
 
 @pytest.mark.parametrize("state", ["running", "crashed"])
@@ -83,27 +96,6 @@ def test_errors_of_other_states_name_the_remedy(
         plan(facts(found))
 
 
-def test_other_domains_do_not_matter_but_for_their_memory() -> None:
-    assert plan(facts(domain("db", "running"), domain("web2", "running"))).way is Way.START
-
-
-@pytest.mark.parametrize(
-    ("state", "active"),
-    [
-        ("running", True),
-        ("blocked", True),
-        ("paused", True),
-        ("shutdown", True),
-        ("crashed", True),
-        ("shutoff", False),
-    ],
-)
-def test_which_states_hold_memory_and_disks(state: str, active: bool) -> None:
-    reported = facts(domain("db", state), domain("off"))
-    assert is_active(reported, "db") is active
-    assert not is_active(reported, "absent")
-
-
 def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
     others = (domain("db", "running", memory_mb=3000), domain("off", memory_mb=9999))
     fits = machine(memory_mb=8192 - 256 - 3000)
@@ -120,11 +112,6 @@ def test_starts_in_progress_count_as_well_until_their_domains_are_active() -> No
     active = facts(domain("db", "paused", memory_mb=6000))
     with pytest.raises(StateError, match=taken.format(1000)):
         plan(active, machine(memory_mb=1000), promised={"db": 6000, "mail": 1000})
-
-
-def test_a_crashed_guest_does_not_stand_in_its_own_way() -> None:
-    vm = machine(memory_mb=6000)
-    assert plan(facts(domain(state="crashed", token=7, memory_mb=6000)), vm).way is Way.START
 
 
 def test_never_less_than_nothing_is_left() -> None:

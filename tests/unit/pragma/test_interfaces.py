@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from pragma._shared.interfaces import choose_addresses
+from pragma._shared.interfaces import choose_addresses, read_interfaces
 from rocks.core.errors import StateError
 from rocks.library.guest_seed import plan_addresses
 
@@ -33,6 +33,22 @@ def test_after_a_given_address_follow_the_next_free_ones():
     of = IPv4Network("10.1.0.0/29")
     found = choose_addresses(of, IPv4Interface("10.1.0.3/29"), [IPv4Address("10.1.0.4")], 2)
     assert list(map(str, found)) == ["10.1.0.3", "10.1.0.5"]
+
+
+def test_sites_that_share_a_network_choose_from_their_own_parts():
+    of = IPv4Network("10.102.0.0/24")
+    (one,) = read_interfaces("ent", "ent:eth2:10.102.0.0/29 other:eth3")
+    assert (one.device, one.part) == ("eth2", IPv4Network("10.102.0.0/29"))
+    used = [IPv4Address("10.102.0.6"), IPv4Address("10.102.0.254")]
+    assert list(map(str, choose_addresses(of, None, used, 2, one.part))) == ["10.102.0.7", "10.102.0.5"]
+    upper = IPv4Network("10.102.0.248/29")
+    assert list(map(str, choose_addresses(of, None, used, 1, upper))) == ["10.102.0.253"]
+    with pytest.raises(StateError, match="the network 10.102.0.0/29 has no 7 addresses"):
+        choose_addresses(of, None, used, 7, one.part)
+    given = IPv4Interface("10.102.0.200/24")
+    assert choose_addresses(of, given, used, 1, one.part) == [given.ip]
+    with pytest.raises(StateError, match=r"'10.102.0.9/29', which is no part of a network"):
+        read_interfaces("ent", "ent:eth2:10.102.0.9/29")
 
 
 @pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])

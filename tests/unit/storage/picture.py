@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rocks.storage.host.sequences import sequence_for
 from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.events import REQUESTS, TABLE_EVENTS, Restarted
+from rocks.storage.life.events import CopyFound, Request, Restarted
 from rocks.storage.life.facts import Facts, Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image, Rejection, Step
@@ -94,11 +94,10 @@ def rejections_table() -> str:
     """The rejection of each request that has no row in a state, or none whose guard holds."""
     entries = entries_by_pair()
     rows = []
-    for event in TABLE_EVENTS:
+    for event in (*Request.__subclasses__(), CopyFound):
         for state in STATES:
             known = entries.get((state, event), [])
-            is_total = any(entry.guard is None for entry in known)
-            if event in REQUESTS and not is_total:
+            if all(entry.guard is not None for entry in known):
                 rows.append((state, event.__name__, _placeholders(rejection_text(state, event))))
     return _table(("state", "request", "rejected with"), rows)
 

@@ -1,6 +1,6 @@
 // The page of a cluster: its nodes, what is being done with each, and where their disks are.
 
-import { element, fillList, follow, put, say, soon, start, time } from './page.js';
+import { byId, element, fillList, follow, put, say, soon, start, time } from './page.js';
 import { ask, path, Refusal, SignedOut } from './requests.js';
 import { Actions } from './actions.js';
 import { fillNode, unchanged } from './nodes.js';
@@ -8,7 +8,6 @@ import { doneText, foldOperations, isLiving, operationText, targetText } from '.
 import { question } from './question.js';
 import { describe, nodesOf, picture, setsText } from './picture.js';
 
-const byId = (id) => document.getElementById(id);
 const name = new URLSearchParams(location.search).get('name') ?? '';
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const MANY = 24; // from here on, a list of its own height, and a field that finds nodes in it

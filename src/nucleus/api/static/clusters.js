@@ -1,10 +1,9 @@
 // The page of clusters: the state of each, live.
 
-import { attempt, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
 import { ask, path, Refusal, SignedOut } from './requests.js';
 import { nodesOf, setsText } from './picture.js';
 
-const byId = (id) => document.getElementById(id);
 const PER_PAGE = 25;
 const SCOPES = [['power', 'power'], ['computeset', 'computesets'], ['image', 'CD drives'], ['console', 'consoles']];
 const TYPES = ['node.power', 'set.state', 'poll.stale', 'poll.fresh'];

@@ -1,12 +1,11 @@
 // The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
-import { element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './page.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { durationText, hoursText as hours, walltimeText } from './durations.js';
 import { line } from './lines.js';
 import { question } from './question.js';
 
-const byId = (id) => document.getElementById(id);
 const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;
 const AGAIN = 5000; // no event says that it is known why a set waits

@@ -1,10 +1,9 @@
 // The page of history: what was asked for and what became of it, a page at a time.
 
-import { attempt, element, fillList, fillTexts, follow, put, say, soon, start } from './page.js';
+import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './page.js';
 import { ask, path } from './requests.js';
 import { foldOperations, operationTexts, targetText } from './operations.js';
 
-const byId = (id) => document.getElementById(id);
 const PER_PAGE = 50;
 const target = new URLSearchParams(location.search).get('target'); // CLUSTER or CLUSTER/NODE; null: everything
 let rights = [];

@@ -1,11 +1,10 @@
 // The page of images: the list, one that is uploaded here, and deleting.
 
-import { attemptForm, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { question } from './question.js';
 import { Upload } from './uploads.js';
 
-const byId = (id) => document.getElementById(id);
 const UNITS = [['GiB', 2 ** 30], ['MiB', 2 ** 20], ['KiB', 2 ** 10]];
 let mayChange = false;
 let upload = null;

@@ -1,25 +1,20 @@
 // A line whose parts are as long as what they stand for: the life of a set, the hours of an allocation.
 
-const SVG = 'http://www.w3.org/2000/svg';
+import { drawn } from './picture.js';
+
 const LENGTH = 1000;
 const SHORTEST = 20; // a part that is there is visible
-
-function part(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
 
 // `parts`: [class, amount] each; `text` says the same to who does not see it.
 export function line(parts, text) {
   const present = parts.filter(([, amount]) => amount > 0);
   const sum = present.reduce((total, [, amount]) => total + amount, 0);
   const free = LENGTH - SHORTEST * present.length;
-  const made = part('svg', { class: 'line', viewBox: `0 0 ${LENGTH} 20`, preserveAspectRatio: 'none', role: 'img', 'aria-label': text });
+  const made = drawn('svg', { class: 'line', viewBox: `0 0 ${LENGTH} 20`, preserveAspectRatio: 'none', role: 'img', 'aria-label': text });
   let begin = 0;
   for (const [name, amount] of present) {
     const length = SHORTEST + (free * amount) / sum;
-    made.append(part('rect', { class: name, x: begin, y: 0, width: length, height: 20 }));
+    made.append(drawn('rect', { class: name, x: begin, y: 0, width: length, height: 20 }));
     begin += length;
   }
   return made;

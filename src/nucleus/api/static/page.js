@@ -4,7 +4,7 @@
 import { ask, AWAY, base, onSignedOut, path, Refusal, SignedOut } from './requests.js';
 
 const PAGES = [['clusters', 'Clusters'], ['computesets', 'Computesets'], ['reservations', 'Reservations'], ['images', 'Images'], ['history', 'History'], ['tokens', 'Tokens'], ['site', 'Site']];
-const byId = (id) => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

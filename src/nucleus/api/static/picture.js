@@ -25,7 +25,8 @@ export function setsText(cluster) {
   return [...sets].map(([number, state]) => setText(number, state)).join(', ');
 }
 
-function drawn(name, attributes, text = '') {
+// An element of a picture.
+export function drawn(name, attributes, text = '') {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(text);

@@ -38,13 +38,10 @@ export function onSignedOut(act) {
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 // The answer as {content, next, etag}; a Refusal with the text of the service for anything but success.
-// `etag`: of the state that a change is meant for; the service refuses it with 412 in any other.
-export async function ask(method, path, body, etag) {
-  const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json' };
+export async function send(method, path, body, more = {}) {
+  const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json', ...more };
   if (method !== 'GET') headers.Prefer = 'respond-async';
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
-  if (etag) headers['If-Match'] = etag;
-  const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
+  const answer = await fetch(new URL(path, base), { method, headers, body }).catch(() => {
     throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
   });
   const content = await answer.json().catch(() => null);
@@ -64,6 +61,13 @@ export async function ask(method, path, body, etag) {
   }
   const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
   return { content, next, etag: answer.headers.get('ETag') };
+}
+
+// As send, of what becomes JSON. `etag`: of the state that a change is meant for; the service refuses it with 412 in any other.
+export async function ask(method, path, body, etag) {
+  const headers = etag ? { 'If-Match': etag } : {};
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  return send(method, path, body && JSON.stringify(body), headers);
 }
 
 // As ask, of many changes in a row: waits when the service has had too many in a second.

@@ -1,10 +1,9 @@
 // The page of reservations: those of the visitor, and what a week has left of each site.
 
-import { element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { question } from './question.js';
 
-const byId = (id) => document.getElementById(id);
 const DAY = 86_400_000;
 const MINUTE = 60_000;
 const HOURS = 24;

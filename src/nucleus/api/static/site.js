@@ -1,11 +1,10 @@
 // The page of operators: how fresh the mirror is, all clusters, what failed, hosts, users and the audit log.
 
-import { fillList, fillTexts, follow, put, soon, start, time } from './page.js';
+import { byId, fillList, fillTexts, follow, put, soon, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { describe, nodesOf } from './picture.js';
 import { operationTexts } from './operations.js';
 
-const byId = (id) => document.getElementById(id);
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'poll.stale', 'poll.fresh'];
 
 const list = (id, entries, keyOf, textsOf, nothing) =>

@@ -1,10 +1,9 @@
 // The page of tokens: create one, whose secret is visible once; revoke those that nothing uses.
 
-import { attemptForm, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { question } from './question.js';
 
-const byId = (id) => document.getElementById(id);
 const SCOPES = {
   power: 'power of nodes', computeset: 'computesets', console: 'consoles', image: 'images and CD drives', rename: 'rename nodes',
   'cluster:destroy': 'remove clusters and nodes', admin: 'everything of an operator',

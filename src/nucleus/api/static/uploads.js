@@ -1,6 +1,6 @@
 // An image on its way to the service, in parts; after a break it goes on where it was.
 
-import { base, path, Refusal } from './requests.js';
+import { ask, path, Refusal, send } from './requests.js';
 
 const PART = 8 * 2 ** 20;
 const AGAIN = 3000;
@@ -20,18 +20,6 @@ async function check(file) {
 
 // The name under which this browser remembers an upload of the file.
 const memory = (file, project) => `upload ${project} ${file.name} ${file.size} ${file.lastModified}`;
-
-async function send(method, place, headers = {}, body = undefined) {
-  const answer = await fetch(new URL(place, base), {
-    method, body, headers: { Accept: 'application/json, application/problem+json', ...headers },
-  }).catch(() => null);
-  if (answer?.ok) return answer;
-  const content = await answer?.json().catch(() => null);
-  const isPassing = !answer || answer.status >= 500 || answer.status === 429;
-  const refusal = new Refusal(content?.detail ?? 'The service does not answer.', 'Refused', isPassing, content?.errors);
-  refusal.status = answer?.status;
-  throw refusal;
-}
 
 export class Upload {
   // `moved(bytes)` is called when so many have arrived, `waits(text)` when the service does not answer.
@@ -59,16 +47,16 @@ export class Upload {
   }
 
   async offset() {
-    return Number((await send('GET', path('image', 'upload', this.id))).headers.get('Upload-Offset'));
+    return (await ask('GET', path('image', 'upload', this.id))).content.offset;
   }
 
   async create() {
     const body = { name: this.file.name, size: this.file.size, ...(this.project && { project: this.project }) };
-    const answer = await send('POST', path('image', 'upload'), { 'Content-Type': 'application/json' }, JSON.stringify(body)).catch((error) => {
+    const { content } = await ask('POST', path('image', 'upload'), body).catch((error) => {
       if (!error.isPassing && !error.errors.length) error.errors = [{ pointer: '#/name', detail: error.message }]; // its name is taken, or it is too much
       throw error;
     });
-    this.id = (await answer.json()).id;
+    this.id = content.id;
     localStorage.setItem(memory(this.file, this.project), this.id);
     return 0;
   }
@@ -79,7 +67,7 @@ export class Upload {
       this.moved(offset);
       const end = Math.min(offset + PART, this.file.size);
       try {
-        await send('PATCH', path('image', 'upload', this.id), { 'Upload-Offset': offset, Prefer: 'respond-async' }, this.file.slice(offset, end));
+        await send('PATCH', path('image', 'upload', this.id), this.file.slice(offset, end), { 'Upload-Offset': offset });
         [offset, failures, isWhole] = [end, 0, end === this.file.size];
       } catch (error) {
         failures += 1;
@@ -98,7 +86,7 @@ export class Upload {
 
   async cancel() {
     this.isCancelled = true;
-    if (this.id) await send('DELETE', path('image', 'upload', this.id));
+    if (this.id) await ask('DELETE', path('image', 'upload', this.id));
     localStorage.removeItem(memory(this.file, this.project));
   }
 }

@@ -39,12 +39,11 @@ def read_text_record(path: Path, kind: RecordKind) -> Optional[str]:
 
 def read_json_record(path: Path, kind: RecordKind) -> Any:
     """The JSON value of a record, None when there is no file. IncoherentError for a damaged record; never waits."""
-    try:
-        value = parse_json(_read(path))
-    except FileNotFoundError:
+    text = read_text_record(path, kind)
+    if text is None:
         return None
-    except OSError as error:
-        raise damaged(path, kind, explain(error, path)) from None
+    try:
+        value = parse_json(text)
     except ValueError as error:
         raise damaged(path, kind, str(error)) from None
     if value is None:

@@ -4,8 +4,8 @@
 stored or sent: an undeclared field is ignored, a missing one has its default.
 
 A shape is a frozen dataclass. Its fields may be bool, int, float, str, a Literal of texts, an Optional, a tuple of any
-length, another shape, or a Union of shapes; the JSON object of a Union's member has its class name under the key
-`shape`.
+length, another shape, or one of several: of a Union, or of the tagged classes that inherit from the field's class. The
+JSON object then has its class name under the key `shape`.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def _reader(kind: Any, is_lenient: bool) -> Reader:
 def _create_reader(kind: Any, is_lenient: bool) -> Reader:
     if kind in _KINDS:
         return _plain_reader(kind)
+    heirs = tuple(heir for heir in _union_members if isinstance(kind, type) and issubclass(heir, kind))
+    if heirs and kind not in heirs:
+        return _union_reader(heirs, is_lenient)
     if dataclasses.is_dataclass(kind):
         return _shape_reader(kind, is_lenient)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -16,13 +16,6 @@ Accelerator = Literal["kvm", "tcg", "unknown"]
 
 
 @dataclass(frozen=True)
-class DiskPlace:
-    """A disk of a virtual machine as the frontend knows it: an absolute path on the host."""
-
-    path: str
-
-
-@dataclass(frozen=True)
 class Fence:
     """No domain `name` with a lease below `below_token` may remain on the host."""
 
@@ -50,8 +43,8 @@ class LeaseFact:
 class DomainFact:
     """A domain as libvirt reports it. `token` is None for a domain that this system did not start.
 
-    `disks` are the files and devices of its disks, None where an older agent does not report them. `listeners` are its
-    screens and lines that listen on the network, where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
+    `disks` are the files and devices of its disks. `listeners` are its screens and lines that listen on the network,
+    where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
     """
 
     name: str
@@ -63,7 +56,7 @@ class DomainFact:
     autostart: bool
     persistent: bool
     has_managed_save: bool
-    disks: Optional[Tuple[str, ...]] = None
+    disks: Tuple[str, ...] = ()
     listeners: Tuple[str, ...] = ()
 
 
@@ -89,8 +82,8 @@ class HostFacts:
 
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
-    `leases` is empty unless the request asks for them. `load` is the load average of the last minute, None where an
-    older agent does not report it. `shape` is None unless the request asks for it.
+    `leases` is empty unless the request asks for them. `load` is the load average of the last minute. `shape` is None
+    unless the request asks for it.
     """
 
     hostname: str
@@ -107,7 +100,7 @@ class HostFacts:
     ended: Tuple[str, ...] = ()
     epoch: int = 0
     leases: Tuple[LeaseFact, ...] = ()
-    load: Optional[float] = None
+    load: float = 0.0
     shape: Optional[ShapeFact] = None
 
 
@@ -115,10 +108,10 @@ class HostFacts:
 class FactsRequest(Request[HostFacts]):
     """Put the host's fences up, end leases whose domains are not active, then read the host's facts.
 
-    Before that, starts under leases of epochs before `epoch` are refused for good.
+    Before that, starts under leases of epochs before `epoch` are refused for good. `disks` are absolute paths.
     """
 
-    disks: Tuple[DiskPlace, ...] = ()
+    disks: Tuple[str, ...] = ()
     fences: Tuple[Fence, ...] = ()
     lease_ends: Tuple[LeaseEnd, ...] = ()
     epoch: int = 0
@@ -177,9 +170,7 @@ class ProbeFact:
 
 @dataclass(frozen=True)
 class ProbeRequest(Request[ProbeFact]):
-    """Read the result of the KVM probe; `again` boots the probe guest even when the result is known."""
-
-    again: bool = False
+    """Read the result of the KVM probe; the probe guest boots when it is not known."""
 
 
 VfUse = Literal["free", "guest", "host"]

@@ -92,7 +92,7 @@ def check_reply(request: Request[Any], reply: Any) -> None:
     for place, value in _fields("reply.result", reply):
         _check_field(place, place.rpartition(".")[2].partition("[")[0], value)
     if isinstance(request, FactsRequest) and isinstance(reply, HostFacts):
-        _check_same("disks", [disk.path for disk in request.disks], [disk.path for disk in reply.disks])
+        _check_same("disks", request.disks, [disk.path for disk in reply.disks])
         _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
         _check_unique("domains", [domain.name for domain in reply.domains])
     elif isinstance(request, PerformRequest) and isinstance(reply, PerformReply):

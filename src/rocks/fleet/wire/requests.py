@@ -19,9 +19,6 @@ StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 ENDING_ACTIONS: Tuple[StopAction, ...] = ("poweroff", "shutdown")
 """After these the domain and its lease are gone, unlike after a restart in place."""
 
-SHUTDOWN_SECONDS = 60
-"""How long a guest has to shut down, where the operator gives no other time."""
-
 RELEASE_SECONDS = 20.0
 """How long a guest has to release a device that is detached."""
 
@@ -144,7 +141,7 @@ class StopDomain:
     name: str
     token: Optional[int] = None
     action: StopAction = "poweroff"
-    deadline_seconds: int = SHUTDOWN_SECONDS
+    deadline_seconds: int = 0
     links: Tuple[LinkSpec, ...] = ()
     discards_save: bool = False
 

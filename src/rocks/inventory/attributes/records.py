@@ -124,13 +124,16 @@ def stored_names(database: Database) -> list[str]:
     return [str(row[0]) for row in database.rows("SELECT DISTINCT Attr FROM attributes ORDER BY Attr")]
 
 
-def members_with_value(database: Database, attribute: str, value: str) -> list[str]:
-    """The members of every scope whose attribute has this value, by name; a global one as `global`."""
+def members_with_values(database: Database, attribute: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """(member, value) of every scope whose attribute has one of these values, by name; a global one as `global`."""
+    if not values:
+        return []
     rows = database.rows(
-        f"SELECT DISTINCT i.Name {_OF_SCOPE} WHERE t.Attr = %s AND t.Value = %s ORDER BY i.Name",
-        [attribute, value],
+        f"SELECT DISTINCT i.Name, t.Value {_OF_SCOPE} WHERE t.Attr = %s AND t.Value IN ({placeholders(values)})"
+        " ORDER BY i.Name",
+        [attribute, *values],
     )
-    return [str(row[0]) for row in rows]
+    return [(str(name), str(value)) for name, value in rows]
 
 
 def insert_attribute(

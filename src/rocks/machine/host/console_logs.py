@@ -84,16 +84,16 @@ def _tail(path: Path, max_bytes: int) -> bytes:
     """The last bytes of the file; none when there is no such file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StateError(
+                    f"{path} is not the log of a console, but no plain file; remove it on its host"
+                )
+            return os.pread(descriptor, max_bytes, max(0, status.st_size - max_bytes))
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise HostError(f"the log {path} of the console cannot be read: {explain(error, path)}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StateError(f"{path} is not the log of a console, but no plain file; remove it on its host")
-        return os.pread(descriptor, max_bytes, max(0, status.st_size - max_bytes))
-    except OSError as error:
-        raise HostError(f"the log {path} of the console cannot be read: {explain(error, path)}") from None
-    finally:
-        os.close(descriptor)

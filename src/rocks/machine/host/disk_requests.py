@@ -23,7 +23,7 @@ from rocks.fleet.wire.disk_files import (
     RemoveImageRequest,
 )
 from rocks.fleet.wire.snapshot_names import read_copy
-from rocks.machine.host.disks import give_file
+from rocks.machine.host.disks import device_bytes, give_file
 from rocks.machine.host.files.block import BlockDevice, check_device, check_identity
 from rocks.machine.host.files.owners import is_uuid
 from rocks.machine.host.files.paths import check_closed, check_path, open_file, opened_folder
@@ -175,15 +175,11 @@ def _file(host: Host, path: Path, users: "Dict[ImageKey, str]") -> Optional[Imag
 def _device(record: "Dict[str, str]", users: "Dict[ImageKey, str]") -> ImageFact:
     path = record.get("path", "")
     try:
-        status = Path(path).stat()
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        user = users.get(key_of(Path(path).stat()), "")
     except OSError:
-        return ImageFact(path, record["machine"], 0, 0, True)
-    try:
-        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-    finally:
-        os.close(descriptor)
-    return ImageFact(path, record["machine"], size_bytes, size_bytes, True, users.get(key_of(status), ""))
+        user = ""
+    size_bytes = device_bytes(path)
+    return ImageFact(path, record["machine"], size_bytes, size_bytes, True, user)
 
 
 def send_disk(

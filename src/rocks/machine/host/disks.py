@@ -44,7 +44,7 @@ def read_disk(path: str) -> DiskFact:
         path=path,
         exists=status is not None,
         is_block=is_block,
-        size_bytes=_device_bytes(path) if is_block else 0 if status is None else status.st_size,
+        size_bytes=device_bytes(path) if is_block else 0 if status is None else status.st_size,
         filesystem_bytes=filesystem_bytes,
         free_bytes=free_bytes,
     )
@@ -115,13 +115,14 @@ def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:
     """Whether the path still leads to the same file or device."""
     try:
         status = Path(disk.path).stat()
-        is_marked = not disk.machine or disk.machine == _mark_at(disk.path, owners)
+        is_marked = not disk.machine or disk.machine == mark_at(disk.path, owners)
     except (OSError, HostError):
         return False
     return is_marked and _identity(disk.path, status) == disk._replace(machine="")
 
 
-def _mark_at(path: str, owners: ImageOwners) -> Optional[str]:
+def mark_at(path: str, owners: ImageOwners) -> Optional[str]:
+    """The UUID of the machine that the file at the path belongs to, as `ImageOwners.of_file`. OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return owners.of_file(descriptor, path)
@@ -254,7 +255,8 @@ def _filesystem_bytes(path: Path) -> "tuple[int, int]":
     return 0, 0
 
 
-def _device_bytes(path: str) -> int:
+def device_bytes(path: str) -> int:
+    """The size of a device; 0 when it cannot be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

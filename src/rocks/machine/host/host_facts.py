@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from rocks.core.units import KIB_PER_MB
 
@@ -17,7 +17,7 @@ class MachineFact(NamedTuple):
     machine: str
     memory_mb: int
     cpus: int
-    load: Optional[float] = None
+    load: float = 0.0
 
 
 def read_machine() -> MachineFact:

@@ -47,7 +47,7 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
     fenced = keep_out(host, request.epoch, request.fences)
     ended = tuple(end.name for end in request.lease_ends if _end(host, end))
     return replace(
-        observe(host, (disk.path for disk in request.disks)),
+        observe(host, request.disks),
         fenced=fenced,
         ended=ended,
         leases=host.leases.facts() if request.asks_leases else (),

@@ -23,7 +23,14 @@ from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
-from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
+from rocks.machine.host.disks import (
+    check_path,
+    ensure_disk,
+    give_file,
+    mark_at,
+    opened_disk_folder,
+    read_disk,
+)
 from rocks.machine.host.files.paths import open_file
 from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
@@ -264,15 +271,9 @@ def _give(host: Host, path: str, machine: str, moment: Moment) -> None:
 def _owner(host: Host, path: Path) -> str:
     """The UUID of the machine that the file belongs to; empty for nobody's, and one that cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        return mark_at(str(path), host.image_owners) or ""
+    except (OSError, RocksError):
         return ""
-    try:
-        return host.image_owners.of_file(descriptor, str(path)) or ""
-    except RocksError:
-        return ""
-    finally:
-        os.close(descriptor)
 
 
 def _remove(copy: str) -> None:

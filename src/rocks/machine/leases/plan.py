@@ -39,10 +39,6 @@ DiskKey = tuple[str, str]
 class TakeLease:
     """No host may be running the machine: take the lease under a new token."""
 
-    name: str
-    host: str
-    disks: tuple[DiskKey, ...]
-
 
 @dataclass(frozen=True)
 class KeepLease:
@@ -57,7 +53,6 @@ class AskHolder:
 
     lease: Lease
     host: str
-    disks: tuple[DiskKey, ...]
 
 
 LeaseStep = TakeLease | KeepLease | AskHolder
@@ -81,8 +76,7 @@ def plan_lease(vm: VirtualMachine, lease: Lease | None, holders: Mapping[DiskKey
     `holders` maps a disk to the machine whose lease covers it. StateError when that is another machine.
     """
     assert vm.container is not None
-    keys = disk_keys(vm)
-    for host, path in keys:
+    for host, path in disk_keys(vm):
         other = holders.get((host, path))
         if other is not None and other.lower() != vm.name.lower():
             raise StateError(
@@ -90,10 +84,10 @@ def plan_lease(vm: VirtualMachine, lease: Lease | None, holders: Mapping[DiskKey
                 f"stop it first (rocks stop host vm {other})"
             )
     if lease is None or not lease.is_held or lease.host is None:
-        return TakeLease(vm.name, vm.container.name, keys)
+        return TakeLease()
     if lease.host.lower() == vm.container.name.lower():
         return KeepLease(lease)
-    return AskHolder(lease, vm.container.name, keys)
+    return AskHolder(lease, vm.container.name)
 
 
 def holder_is_silent(lease: Lease, reason: str) -> StateError:

@@ -237,7 +237,7 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
 
     Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
     """
-    _release(database, names)
+    release_keeping_reasons(database, names)
     if names:
         database.execute(
             f"UPDATE vm_leases SET Reason = %s WHERE Name IN ({placeholders(names)})", [reason, *names]
@@ -246,7 +246,14 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
 
 def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
     """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
-    _release(database, names)
+    if names:
+        database.execute(
+            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL"
+            f" WHERE Name IN ({placeholders(names)})",
+            names,
+        )
+        _drop_disks(database, names)
+        _free_parts(database, names)
 
 
 def forget_reasons(database: Database, names: Sequence[str]) -> None:
@@ -256,17 +263,6 @@ def forget_reasons(database: Database, names: Sequence[str]) -> None:
             f"UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN ({placeholders(names)})",
             names,
         )
-
-
-def _release(database: Database, names: Sequence[str]) -> None:
-    if names:
-        database.execute(
-            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL"
-            f" WHERE Name IN ({placeholders(names)})",
-            names,
-        )
-        _drop_disks(database, names)
-        _free_parts(database, names)
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:

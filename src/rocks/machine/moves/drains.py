@@ -91,43 +91,55 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     for name in names:
         if name in outcomes.failed or name in outcomes.done:
             continue
-        was_running = name.lower() in running
-        if not (was_running or drain.targets) or not is_there(database, name, drain.host, outcomes):
-            continue
-        # others may have stopped it, or started it, meanwhile
-        lease = lease_there(database, name, drain.host)
-        if lease is not None and lease.state == SAVED:
-            _leave_saved(drain, [name], outcomes)
-            continue
-        is_running = lease is not None
-        if was_running and not is_running:
-            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
-        why = ""
-        if is_running and drain.live:
-            capacities, why = move_live(
-                database, name, drain.host, capacities, outcomes, means.reporter, means.filters_of
-            )
-            failed = outcomes.failed.get(name)
-            if failed is not None and failed.code is Code.IMAGES_FOLLOW:
-                means.reporter.notify("No other machine is moved: its images could not follow it either")
-                return outcomes
-            if not why:
-                continue
-        if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
-            continue
-        if why:
-            means.reporter.notify(f"{name} is stopped for its move: {why}")
-        if is_running and not _stop(database, [name], drain, outcomes):
-            continue
-        if is_running and dry_run.is_on():
-            capacities = _would_move(database, name, drain.host, capacities, outcomes)
-        elif drain.targets:
-            capacities = _move(database, name, capacities, outcomes, means.reporter)
-            if is_running:
-                _start_again(database, name, drain.host, means.start, outcomes)
+        capacities = _drain_one(database, name, name.lower() in running, drain, means, capacities, outcomes)
+        failed = outcomes.failed.get(name)
+        if drain.live and failed is not None and failed.code is Code.IMAGES_FOLLOW:
+            means.reporter.notify("No other machine is moved: its images could not follow it either")
+            return outcomes
     if not drain.targets:
         _count_stopped_by_others(database, drain, outcomes)
     return outcomes
+
+
+def _drain_one(
+    database: Database,
+    name: str,
+    was_running: bool,
+    drain: Drain,
+    means: Means,
+    capacities: list[Capacity],
+    outcomes: Outcomes,
+) -> list[Capacity]:
+    """Stop or move a machine, which others may have stopped, started or moved meanwhile; the capacities afterwards."""
+    if not (was_running or drain.targets) or not is_there(database, name, drain.host, outcomes):
+        return capacities
+    lease = lease_there(database, name, drain.host)
+    if lease is None:
+        if was_running:
+            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
+        return _move(database, name, capacities, outcomes, means.reporter) if drain.targets else capacities
+    if lease.state == SAVED:
+        _leave_saved(drain, [name], outcomes)
+        return capacities
+    why = ""
+    if drain.live:
+        capacities, why = move_live(
+            database, name, drain.host, capacities, outcomes, means.reporter, means.filters_of
+        )
+        if not why:
+            return capacities
+    if drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
+        return capacities
+    if why:
+        means.reporter.notify(f"{name} is stopped for its move: {why}")
+    if not _stop(database, [name], drain, outcomes):
+        return capacities
+    if dry_run.is_on():
+        return _would_move(database, name, drain.host, capacities, outcomes)
+    if drain.targets:
+        capacities = _move(database, name, capacities, outcomes, means.reporter)
+        _start_again(database, name, drain.host, means.start, outcomes)
+    return capacities
 
 
 def _count_stopped_by_others(database: Database, drain: Drain, outcomes: Outcomes) -> None:

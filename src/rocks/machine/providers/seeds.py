@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import SeedSpec
 from rocks.inventory.cluster_records import members
 from rocks.inventory.disks.places import directory_of
-from rocks.library.guest_images import seed_path
+from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, seed_path
 from rocks.library.guest_seed import VOLUME, GuestCluster, seed_documents
 from rocks.machine import records as table
-from rocks.machine.cluster_keys import ensure_cluster_keys
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.providers.provider import Provider
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
 from rocks.network.route_records import default_gateways
+from rocks.trust import secret_records as secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.leases.leases import Attempt
+    from rocks.trust.cluster_key_files import ClusterKey
 
 _SEED_TIME = 1_700_000_000
 """The time of the files of a seed: the same documents give the same disk."""
@@ -80,7 +81,7 @@ def _clusters_of(
     records = {vm.name: vm for vm in table.load_vms(database, everyone)}
     gateways = default_gateways(database, [cluster.frontend for cluster in clusters])
     found: dict[str, GuestCluster | RocksError] = {}
-    keys = ensure_cluster_keys(
+    keys = _ensure_cluster_keys(
         database, [cluster.frontend for cluster in clusters if seed_path(records[cluster.frontend])]
     )
     for cluster in clusters:
@@ -96,6 +97,42 @@ def _clusters_of(
         )
         found.update(dict.fromkeys(cluster.names, guest))
     return found
+
+
+def _ensure_cluster_keys(database: Database, frontends: Sequence[str]) -> dict[str, ClusterKey | StateError]:
+    """Frontend → the key by which it reaches its computes, made when it has none; or why not.
+
+    Commits: what a guest has been given stays known.
+    """
+    if not frontends:
+        return {}
+    # late: its library takes longer than a start's other modules
+    from rocks.trust.cluster_key_files import new_key, read_key
+
+    missing = set(frontends) - set(_stored_keys(database, frontends))
+    for frontend in sorted(missing):
+        secrets.add(database, frontend, CLUSTER_KEY_ATTRIBUTE, new_key())
+    if missing:
+        database.commit()  # of two starts at once, the first key holds for both
+    found: dict[str, ClusterKey | StateError] = {}
+    for frontend, text in _stored_keys(database, frontends).items():
+        try:
+            found[frontend] = read_key(text, f"root@{frontend}")
+        except IncoherentError as error:
+            found[frontend] = StateError(
+                f"the key of the cluster {frontend} cannot be used: {error}; rocks remove host sec_attr {frontend} "
+                f"{CLUSTER_KEY_ATTRIBUTE} has the next start make another, for machines that are set up after that"
+            )
+    return found
+
+
+def _stored_keys(database: Database, frontends: Sequence[str]) -> dict[str, str]:
+    spelled = {frontend.lower(): frontend for frontend in frontends}
+    return {
+        spelled[host.lower()]: value
+        for host, name, value, _ in secrets.read_of_hosts(database, frontends)
+        if name.lower() == CLUSTER_KEY_ATTRIBUTE
+    }
 
 
 def _seed(vm: VirtualMachine, cluster: GuestCluster) -> SeedSpec:

@@ -17,6 +17,7 @@ from rocks.storage.volumes.bases import older_nas
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import volume_name
 from rocks.storage.wire.held_snapshots import read_tag
+from rocks.storage.wire.requests import ListSnapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +90,7 @@ def _read(
 ) -> dict[tuple[str, str], DiskLocation]:
     """Add what the NASes have of these volumes to `found`; the volumes with the contents that were before theirs."""
     questions_of = {
-        f"{nas}:{volume}": questions.snapshots_of_machine(nas, *volume.split("/", 1))
+        f"{nas}:{volume}": questions.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
         for nas, volume in volumes
     }
     answers = storage.ask_each(questions_of, _LIST_SECONDS)

@@ -2,7 +2,6 @@
 
 `Bus`     a daemon's end: reads one durable queue and sends, until it is closed
 `Asker`   a command's end: sends requests, waits for the answers with a deadline, repeats them after an outage
-`Outbox`  the messages of a daemon that are not yet sent
 
 Promises: a message that `publish` accepted without an error is on the broker's disk, in its queue. A handler gets a
 message at least once; the message leaves the queue after the handler has returned, so the handler's effect must be on
@@ -19,7 +18,6 @@ from rocks.storage.bus.link import (
     UndeliveredError,
 )
 from rocks.storage.bus.messages import Delivery, Kind, Message, new_message_id
-from rocks.storage.bus.outbox import Outbox, send_waiting
 from rocks.storage.bus.service import Bus, Limits
 from rocks.storage.bus.settings import BusSettings
 
@@ -34,11 +32,9 @@ __all__ = [
     "Message",
     "NoAnswerError",
     "NotYetThereError",
-    "Outbox",
     "Question",
     "QueueFullError",
     "RefusedError",
     "UndeliveredError",
     "new_message_id",
-    "send_waiting",
 ]

@@ -7,7 +7,7 @@ import secrets
 from collections import deque
 from dataclasses import field
 from types import TracebackType
-from typing import Any, Callable, Deque, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Deque, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
 
 from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
@@ -32,7 +32,6 @@ _PREFETCH = 64
 _LONGEST_READ_SECONDS = 1.0
 
 Answer = Union[Delivery, RocksError]
-Listener = Callable[[str, Delivery], None]
 
 
 class NoAnswerError(BusyError):
@@ -80,29 +79,20 @@ class Asker:
         if link is not None:
             link.close()
 
-    def ask(
-        self,
-        question: Question,
-        deadline_seconds: float,
-        on_event: Optional[Callable[[Delivery], None]] = None,
-    ) -> Delivery:
-        """The answer to one request; `on_event` is called for each event before it.
+    def ask(self, question: Question, deadline_seconds: float) -> Delivery:
+        """The answer to one request.
 
         BrokerAwayError when the broker cannot be reached at first, UndeliveredError when the queue does not exist,
         NoAnswerError at the deadline.
         """
-        listener = None if on_event is None else lambda _key, event: on_event(event)
-        for _, answer in self.ask_all({"": question}, deadline_seconds, listener):
+        for _, answer in self.ask_all({"": question}, deadline_seconds):
             if isinstance(answer, RocksError):
                 raise answer
             return answer
         raise NoAnswerError("nothing was asked")
 
     def ask_all(
-        self,
-        questions: Mapping[str, Question],
-        deadline_seconds: float,
-        on_event: Optional[Listener] = None,
+        self, questions: Mapping[str, Question], deadline_seconds: float
     ) -> Iterator[Tuple[str, Answer]]:
         """(key, answer or error) for each request, in the order in which the answers arrive.
 
@@ -118,7 +108,7 @@ class Asker:
         backoff = Backoff()
         while open_ones and not deadline.passed():
             try:
-                yield from self._listen(open_ones, deadline, on_event)
+                yield from self._listen(open_ones, deadline)
             except BrokerAwayError as error:
                 _log.warning("%s; the request is repeated when the broker is back", error)
                 self.close()
@@ -179,9 +169,7 @@ class Asker:
             except BrokerAwayError:
                 wait_seconds(min(backoff.next_seconds(), deadline.remaining_seconds() or 0.0))
 
-    def _listen(
-        self, open_ones: Dict[str, Question], deadline: Deadline, on_event: Optional[Listener]
-    ) -> Iterator[Tuple[str, Answer]]:
+    def _listen(self, open_ones: Dict[str, Question], deadline: Deadline) -> Iterator[Tuple[str, Answer]]:
         link = self._link
         if link is None:
             raise BrokerAwayError("the connection to the message broker is gone")
@@ -191,14 +179,9 @@ class Asker:
             message = self._received.popleft()
             link.acknowledge(message.delivery_tag)
             found = _answered(message, open_ones)
-            if found is None:
-                continue
-            key, delivery = found
-            if delivery.kind is Kind.REPLY:
-                del open_ones[key]
-                yield key, delivery
-            elif on_event is not None:
-                on_event(key, delivery)
+            if found is not None and found[1].kind is Kind.REPLY:
+                del open_ones[found[0]]
+                yield found
         if self._unrouted and clock.monotonic_seconds() - self._tried_at > _LONGEST_READ_SECONDS:
             self._tried_at = clock.monotonic_seconds()
             late = {key: question for key, question in self._unrouted.items() if key in open_ones}

@@ -19,7 +19,6 @@ class Kind(enum.Enum):
 
     REQUEST = "request"
     REPLY = "reply"
-    EVENT = "event"
 
 
 def new_message_id() -> str:
@@ -53,13 +52,6 @@ class Delivery:
     correlation_id: Optional[str]
     reply_to: Optional[str]
     kind: Kind
-    is_redelivered: bool
-
-    def reply(self, body: bytes, kind: Kind = Kind.REPLY) -> Optional[Message]:
-        """An answer to this message; None when its sender expects none."""
-        if self.reply_to is None:
-            return None
-        return Message(self.reply_to, body, kind, correlation_id=self.message_id)
 
 
 class InvalidMessageError(Exception):
@@ -91,5 +83,4 @@ def read_delivery(message: Any) -> Delivery:
             f"{sender} sent {len(body)} bytes; at most {LARGEST_BODY_BYTES} are allowed"
         )
     correlation_id = properties.get("correlation_id") or None
-    is_redelivered = bool(message.delivery_info.get("redelivered"))
-    return Delivery(sender, body, message_id, correlation_id, reply_to, kind, is_redelivered)
+    return Delivery(sender, body, message_id, correlation_id, reply_to, kind)

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 from rocks.core import dry_run
 from rocks.core.errors import BugError, Code, StateError
 from rocks.core.units import size_text
-from rocks.storage.client.questions import Query, bases_of, images_of
+from rocks.storage.client.questions import Query, images_of, question
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import is_base
 from rocks.storage.wire.replies import (
@@ -85,7 +85,7 @@ def dry_answer(query: Query[Any], ask: Ask) -> Any:
     if step is None:
         raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
     if isinstance(request, wire.DelZvol) and is_base(request.zvol):
-        _check_base(query.node, request, ask(bases_of(query.node)))
+        _check_base(query.node, request, ask(question(query.node, wire.ListBases())))
     elif not isinstance(request, _NEEDS_NO_IMAGE):
         _check_image(query.zvol, request, ask(images_of(query.node)))
     dry_run.would(query.node, step(request))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generic, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, Optional, Tuple, TypeVar
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import action_of
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.wire.replies import (
-    BaseRow,
-    CopyRow,
     DeviceRow,
     Fields,
-    ImageAttributes,
     ImageRow,
     MadeVolume,
     OperationRow,
     Relatives,
     SnapshotRow,
-    SnapshotsOfImage,
     read_relatives,
     read_rows,
     read_snapshots,
@@ -93,11 +89,6 @@ def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
     return Query(nas, wire.ListSnapshots(zvol), lambda fields: read_snapshots(fields).rows)
 
 
-def snapshots_of_machine(nas: str, zpool: str, zvol: str) -> Query[SnapshotsOfImage]:
-    """Snapshots of an image, and whose it is; also of a volume that has no record yet."""
-    return question(nas, wire.ListSnapshots(zvol, zpool))
-
-
 def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
     """What an image is a clone of, and the clones of it, by one request."""
     return Query(nas, wire.ListSnapshots(zvol), read_relatives)
@@ -106,23 +97,6 @@ def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
 def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:
     """The attributes of the whole NAS."""
     return question(nas, wire.GetAttrs())
-
-
-def set_attributes(nas: str, values: Mapping[str, Optional[str]]) -> Query[Dict[str, Optional[str]]]:
-    """Set some of them; the answer has all."""
-    return question(nas, wire.SetAttrs(tuple(values.items())))
-
-
-def image_attributes_of(nas: str, zvol: str) -> Query[ImageAttributes]:
-    """The attributes of an image."""
-    return question(nas, wire.GetZvolAttrs(zvol))
-
-
-def set_image_attributes(
-    nas: str, zvol: str, values: Mapping[str, Optional[str]], machine: str = ""
-) -> Query[ImageAttributes]:
-    """Set some of them, None clears one; the answer has all. With `machine`, a UUID, not those of another's image."""
-    return question(nas, wire.SetZvolAttrs(zvol, tuple(values.items()), machine))
 
 
 def unmap_image(nas: str, zvol: str) -> Query[None]:
@@ -143,16 +117,6 @@ def add_image(
     return question(nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing))
 
 
-def bases_of(nas: str) -> Query[Tuple[BaseRow, ...]]:
-    """All base volumes."""
-    return question(nas, wire.ListBases())
-
-
-def freeze_images(nas: str, zpool: str, zvols: Sequence[str]) -> Query[Mapping[str, str]]:
-    """Volume → a snapshot of its present content."""
-    return question(nas, wire.FreezeZvols(zpool, tuple(zvols)))
-
-
 def cancel_image(nas: str, zvol: str) -> Query[None]:
     """Undo a map or a move in progress, or cancel a waiting unmap."""
     return question(nas, wire.CancelZvol(zvol))
@@ -164,11 +128,6 @@ def cancel_image(nas: str, zvol: str) -> Query[None]:
 def devices_of(host: str) -> Query[Dict[str, DeviceRow]]:
     """The host's parts of images, by volume."""
     return question(host, wire.ListDevices())
-
-
-def copies_of(host: str) -> Query[Tuple[CopyRow, ...]]:
-    """Copies of images on the host that no guest uses."""
-    return question(host, wire.ListCopies())
 
 
 def initiator_of(host: str) -> Query[str]:

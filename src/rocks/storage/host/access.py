@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional, Protocol
+from typing import Mapping, NamedTuple, Optional
 
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.host_image import HostImage
@@ -25,13 +25,3 @@ class Access(NamedTuple):
     stream_port: int
     chap: Optional[ChapSecrets]
     evictable: Mapping[str, str] = {}
-
-
-class Transfers(Protocol):
-    """Transfers snapshots between this host and an image's NAS: `rocks.storage.host.transfers`."""
-
-    def receive(self, access: Access, volume: str, base_guid: str) -> None:
-        """Receive the snapshot of that guid into `volume`, from the newest common snapshot."""
-
-    def send(self, access: Access, volume: str, name: str) -> str:
-        """Send the snapshot of the local volume to the NAS, which holds and confirms it; returns its guid."""

@@ -7,12 +7,12 @@ from typing import Callable, Dict, Optional, Type
 from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
-from rocks.storage.host.access import Access, Transfers
+from rocks.storage.host.access import Access
 from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import reserve_bytes
-from rocks.storage.life.temp_write import temp_write_bytes
+from rocks.storage.life.space import reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
@@ -32,7 +32,7 @@ class CopyHandlers:
     def __init__(
         self,
         pools: PoolDriver,
-        transfers: Transfers,
+        transfers: HostTransfers,
         host: str,
         is_idle: Callable[[str], bool] = lambda zvol: False,
         is_on_nas: IsOnNas = lambda copy: False,
@@ -64,7 +64,7 @@ class CopyHandlers:
         if effect.pool is None:
             return Facts(copy=CopyFact(known.stage, known.epoch))
         pool = self._pools.read_pool(effect.pool)
-        volume = self._pools.read_volume(_volume(effect))
+        volume = self._pools.read_volume(f"{effect.pool}/{effect.zvol}")
         newest = None if volume is None else self._pools.read_history(volume.name).newest
         written = 0
         if volume is not None:
@@ -281,9 +281,9 @@ class CopyHandlers:
         return newest
 
 
-def _volume(effect: effects.HostEffect) -> str:
-    return f"{effect.pool}/{effect.zvol}"  # type: ignore[union-attr] # of the effects above, all have both
+def _volume(effect: effects.PoolEffect) -> str:
+    return f"{effect.pool}/{effect.zvol}"
 
 
-def _seed(effect: effects.HostEffect) -> str:
-    return names.seed_volume(effect.pool, effect.zvol)  # type: ignore[union-attr,arg-type] # as above
+def _seed(effect: effects.PoolEffect) -> str:
+    return names.seed_volume(effect.pool, effect.zvol)

@@ -6,7 +6,6 @@ A host that was installed anew over its pool has the records from the properties
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Collection, Dict, FrozenSet, Optional
 
 from rocks.core.errors import RocksError
@@ -14,10 +13,7 @@ from rocks.storage.host.copies import PROPERTY_PREFIX, RetainedCopy, checked_cop
 from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 
@@ -48,18 +44,13 @@ def report_copies(
             for copy in found:
                 # unless a NAS has sent a request for it meanwhile
                 if copy.zvol in recovered or store.copy(copy.zvol) is None:
-                    store.post(_news(copy))
+                    report_copy(store, copy, copy.kind, copy.guid)
 
 
-def _news(copy: RetainedCopy) -> OutboxMessage:
-    found: Dict[str, object] = {
-        "pool": copy.pool,
-        "copy_epoch": copy.epoch,
-        "kind": copy.kind,
-        "guid": copy.guid,
-    }
-    body = write_message(HOST_NEWS, {"copy": found}, image_id=copy.image_id, epoch=copy.epoch)
-    return OutboxMessage(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)
+def report_copy(store: HostStore, copy: RetainedCopy, kind: str, guid: Optional[str]) -> None:
+    """Report to the NAS of a copy what it is; `kind` none when it is gone."""
+    found = {"pool": copy.pool, "copy_epoch": copy.epoch, "kind": kind, "guid": guid}
+    store.report(copy.nas, {"copy": found}, copy.image_id, copy.epoch)
 
 
 def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet[str]:

@@ -300,16 +300,14 @@ class DeviceHandlers:
 
     # --- helpers
 
-    def _local(self, effect: "effects.EnsureLocalOrigin | effects.EnsureLinearDevice") -> str:
+    def _local(self, effect: effects.PoolEffect) -> str:
         return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(_DEVICE_SECONDS))
 
-    def _temp_write(self, effect: "effects.HostEffect") -> str:
-        name = names.temp_write_volume(effect.pool, effect.zvol)  # type: ignore[union-attr,arg-type] # all users have both
+    def _temp_write(self, effect: effects.PoolEffect) -> str:
+        name = names.temp_write_volume(effect.pool, effect.zvol)
         return self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS))
 
-    def _overlay(
-        self, effect: "effects.EnsureOverlayDevice | effects.EnsureMergeDevice"
-    ) -> "tuple[str, str]":
+    def _overlay(self, effect: effects.PoolEffect) -> "tuple[str, str]":
         return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.dataclasses import dataclass
@@ -32,7 +32,6 @@ from rocks.storage.host.effects import (
     EnsureSessionGone,
     EnsureUnused,
     HostEffect,
-    HostEffects,
     ReceiveSeed,
     RecordStage,
 )
@@ -49,15 +48,8 @@ from rocks.storage.wire.queues import nas_queue
 
 _log = logging.getLogger(__name__)
 
-Sequences = Callable[[HostRequest, HostImage, int], Union[HostEffects, Rejection]]
-"""The effects of a request, from the record of its image and the request's epoch: `host.sequences.sequence_for`."""
-
-
-class EffectHandlers(Protocol):
-    """Performs effects: `rocks.storage.host.service.HostHandlers`."""
-
-    def do(self, effect: HostEffect, access: Access) -> Facts:
-        """Perform the effect and return the facts it found. RocksError when it fails."""
+Perform = Callable[[HostEffect, Access], Facts]
+"""Performs an effect and returns the facts it found. RocksError when it fails."""
 
 
 @dataclass
@@ -77,15 +69,13 @@ class HostEngine:
     def __init__(
         self,
         store: HostStore,
-        handlers: EffectHandlers,
-        sequences: Sequences = sequence_for,
+        perform: Perform,
         publish: Callable[[CopyRecord], None] = lambda copy: None,
     ) -> None:
         """`publish` gets each record whose stage changes, before it is stored."""
         self._store = store
         self._publish = publish
-        self._handlers = handlers
-        self._sequences = sequences
+        self._perform = perform
         self._jobs: Dict[str, _Job] = {}
         self._to_rebuild: Set[str] = {copy.known.zvol for copy in store.copies()}
         self._rebuilds: Dict[str, List[HostEffect]] = {}
@@ -179,7 +169,7 @@ class HostEngine:
         copy = self._store.copy(record.zvol)
         assert copy is not None
         try:
-            found = self._sequences(request, copy.known, message.epoch)
+            found = sequence_for(request, copy.known, message.epoch)
         except Exception as error:  # noqa: BLE001 - reported to the NAS, instead of ending the worker
             self._report_fault(record, request, error)
             return None
@@ -254,7 +244,7 @@ class HostEngine:
         size = getattr(request, "size_bytes", 0)
         if size and known.size_bytes != size:
             known = replace(known, size_bytes=size)
-        return self._handlers.do(effect, _access(copy, known, epoch))
+        return self._perform(effect, _access(copy, known, epoch))
 
     def _forget_secrets(self, zvol: str) -> None:
         """Delete the passwords of an image that no longer uses its NAS."""
@@ -319,7 +309,7 @@ class HostEngine:
         effects = self._rebuilds[zvol]
         try:
             if effects:
-                self._handlers.do(effects[0], _access(copy, copy.known, copy.known.epoch))
+                self._perform(effects[0], _access(copy, copy.known, copy.known.epoch))
                 effects.pop(0)
         except IncoherentError as error:
             _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
@@ -349,7 +339,7 @@ def image_of(message: Message) -> str:
 
 def _request(message: Message) -> Any:
     request = current_fields(message.fields.get("request"))
-    return decode_lenient(HostRequest, request, "message.request")  # type: ignore[arg-type] # a Union
+    return decode_lenient(HostRequest, request, "message.request")
 
 
 def _digest(message: Message) -> str:

@@ -6,15 +6,11 @@ The message is sent through the broker like every other, so a NAS that receives 
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Dict
 
 from rocks.core.periodic import PeriodicThread
 from rocks.storage.life.presence import BEAT_SECONDS
-from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import HostStore
-from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
 
 
 class Heartbeats(PeriodicThread):
@@ -41,9 +37,7 @@ class Heartbeats(PeriodicThread):
         }
         for nas in sorted(users):
             if self._store.unsent(self._last.get(nas, "")) is None:
-                self._last[nas] = f"alive-{uuid.uuid4()}"
-                body = write_message(HOST_NEWS, {"alive": True})
-                self._store.post(OutboxMessage(self._last[nas], nas_queue(nas), "request", None, None, body))
+                self._last[nas] = self._store.report(nas, {"alive": True})
         if users:
             self._posted.set()
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import uuid
 from pathlib import Path
 from typing import Callable, Dict, Optional, Set
 
@@ -22,10 +21,7 @@ from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.fleet.host.state_folder import ensure_folder
 from rocks.storage.host.guests import GuestState
-from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +84,8 @@ class ReleaseWatch(PeriodicThread):
             token = _lease_of(note)
             with self._store.transaction():
                 for copy in images:
-                    self._report(copy, token)
+                    fields = {"released": copy.known.zvol, "token": token}
+                    self._store.report(str(copy.details["nas"]), fields, copy.image_id, copy.known.epoch)
             self._posted.set()
             _log.info("%s has ended: its images are written back", name)
         remove_record(note)
@@ -96,13 +93,6 @@ class ReleaseWatch(PeriodicThread):
     def _is_of(self, copy: CopyRecord, machine: str) -> bool:
         return copy.known.stage != "none" and bool(
             re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
-        )
-
-    def _report(self, copy: CopyRecord, token: Optional[int]) -> None:
-        fields = {"released": copy.known.zvol, "token": token}
-        body = write_message(HOST_NEWS, fields, image_id=copy.image_id, epoch=copy.known.epoch)
-        self._store.post(
-            OutboxMessage(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
         )
 
 

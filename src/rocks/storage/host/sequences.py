@@ -7,37 +7,8 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Type, Union
 
-from rocks.storage.host.effects import (
-    AdvanceBase,
-    EnsureDeviceGone,
-    EnsureLinearDevice,
-    EnsureLocalOrigin,
-    EnsureMergeDevice,
-    EnsureOriginGone,
-    EnsureOverlayDevice,
-    EnsureQuarantined,
-    EnsureRemoteOrigin,
-    EnsureSeedNamed,
-    EnsureSeedPlace,
-    EnsureSeedSettled,
-    EnsureSession,
-    EnsureSessionGone,
-    EnsureTempWrite,
-    EnsureTempWriteGone,
-    EnsureUnused,
-    HostEffects,
-    MarkCopy,
-    ReadCopy,
-    ReceiveSeed,
-    RecordStage,
-    RequireCopyAt,
-    RequireTempWrite,
-    RequireTempWriteEmpty,
-    RollBack,
-    SendSnapshot,
-    SnapshotCopy,
-    WaitMerged,
-)
+from rocks.storage.host import effects
+from rocks.storage.host.effects import HostEffects
 from rocks.storage.life import requests
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage, impossible
@@ -48,7 +19,7 @@ from rocks.storage.life.requests import HostRequest
 def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[HostEffects, Rejection]:
     """The effects, in order, of a request of `epoch`; a Rejection when the stage does not allow it."""
     if isinstance(request, requests.LookAtCopy):
-        return (ReadCopy(request.zvol, request.pool),)
+        return (effects.ReadCopy(request.zvol, request.pool),)
     if isinstance(request, requests.DropMap) and known.stage != "none" and known.epoch < epoch:
         return ()  # the stage is of an older grant, not of the map that failed
     if getattr(request, "quarantines", False) and known.epoch < epoch:
@@ -83,18 +54,22 @@ def rebuild_effects(known: HostImage, open_request: Optional[HostRequest]) -> Ho
     if known.stage == "overlay":
         assert known.target is not None and known.serial is not None
         return (
-            EnsureSession(known.target, known.serial, known.size_bytes, read_only=True),
-            RequireTempWrite(zvol, pool),
-            EnsureRemoteOrigin(zvol, known.target),
-            EnsureOverlayDevice(zvol, pool),
+            effects.EnsureSession(known.target, known.serial, known.size_bytes, read_only=True),
+            effects.RequireTempWrite(zvol, pool),
+            effects.EnsureRemoteOrigin(zvol, known.target),
+            effects.EnsureOverlayDevice(zvol, pool),
         )
     if known.stage == "merging":
-        return (RequireTempWrite(zvol, pool), EnsureLocalOrigin(zvol, pool), EnsureMergeDevice(zvol, pool))
+        return (
+            effects.RequireTempWrite(zvol, pool),
+            effects.EnsureLocalOrigin(zvol, pool),
+            effects.EnsureMergeDevice(zvol, pool),
+        )
     if known.stage == "linear":
-        return (EnsureLinearDevice(zvol, pool),)
+        return (effects.EnsureLinearDevice(zvol, pool),)
     if known.stage == "remote":
         assert known.target is not None and known.serial is not None
-        return (EnsureSession(known.target, known.serial, known.size_bytes, read_only=False),)
+        return (effects.EnsureSession(known.target, known.serial, known.size_bytes, read_only=False),)
     return ()
 
 
@@ -105,139 +80,146 @@ def _clear(request: HostRequest, known: HostImage) -> HostEffects:
     assert isinstance(request, (requests.MapOverlay, requests.MapRemote))
     pool = request.pool or known.pool
     devices: HostEffects = (
-        EnsureDeviceGone(request.zvol),
-        EnsureOriginGone(request.zvol),
-        EnsureSessionGone(request.zvol, None),
+        effects.EnsureDeviceGone(request.zvol),
+        effects.EnsureOriginGone(request.zvol),
+        effects.EnsureSessionGone(request.zvol, None),
     )
-    quarantine: HostEffects = () if pool is None else (EnsureQuarantined(request.zvol, pool),)
-    return (*devices, *quarantine, RecordStage("none"))
+    quarantine: HostEffects = () if pool is None else (effects.EnsureQuarantined(request.zvol, pool),)
+    return (*devices, *quarantine, effects.RecordStage("none"))
 
 
 def _map_overlay(request: requests.MapOverlay) -> HostEffects:
     # the stage comes first, so that a crash leaves no unrecorded devices
     return (
-        RecordStage("overlay", request.target, request.serial),
-        EnsureSession(request.target, request.serial, request.size_bytes, read_only=True),
-        EnsureTempWrite(request.zvol, request.pool, request.size_bytes, request.needed_bytes),
-        EnsureRemoteOrigin(request.zvol, request.target),
-        EnsureOverlayDevice(request.zvol, request.pool),
+        effects.RecordStage("overlay", request.target, request.serial),
+        effects.EnsureSession(request.target, request.serial, request.size_bytes, read_only=True),
+        effects.EnsureTempWrite(request.zvol, request.pool, request.size_bytes, request.needed_bytes),
+        effects.EnsureRemoteOrigin(request.zvol, request.target),
+        effects.EnsureOverlayDevice(request.zvol, request.pool),
     )
 
 
 def _map_linear(request: requests.MapLinear) -> HostEffects:
     return (
-        RequireCopyAt(request.zvol, request.pool, request.base_guid),
-        MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
-        RecordStage("linear"),
-        EnsureLinearDevice(request.zvol, request.pool),
+        effects.RequireCopyAt(request.zvol, request.pool, request.base_guid),
+        effects.MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
+        effects.RecordStage("linear"),
+        effects.EnsureLinearDevice(request.zvol, request.pool),
     )
 
 
 def _map_linear_again(request: requests.MapLinear) -> HostEffects:
-    return (EnsureLinearDevice(request.zvol, request.pool),)
+    return (effects.EnsureLinearDevice(request.zvol, request.pool),)
 
 
 def _map_remote(request: requests.MapRemote) -> HostEffects:
     return (
-        RecordStage("remote", request.target, request.serial),
-        EnsureSession(request.target, request.serial, request.size_bytes, read_only=False),
+        effects.RecordStage("remote", request.target, request.serial),
+        effects.EnsureSession(request.target, request.serial, request.size_bytes, read_only=False),
     )
 
 
 def _drop_nothing(request: requests.DropMap) -> HostEffects:
     session: HostEffects = (
-        () if request.target is None else (EnsureSessionGone(request.zvol, request.target),)
+        () if request.target is None else (effects.EnsureSessionGone(request.zvol, request.target),)
     )
     if request.pool is None:
         return session
     # a missing record does not prove that nothing was written: it may have been lost
-    checked: HostEffects = () if request.discards else (RequireTempWriteEmpty(request.zvol, request.pool),)
-    return (EnsureDeviceGone(request.zvol), *checked, EnsureOriginGone(request.zvol), *session)
+    checked: HostEffects = (
+        () if request.discards else (effects.RequireTempWriteEmpty(request.zvol, request.pool),)
+    )
+    return (
+        effects.EnsureDeviceGone(request.zvol),
+        *checked,
+        effects.EnsureOriginGone(request.zvol),
+        *session,
+    )
 
 
 def _drop_overlay(request: requests.DropMap) -> HostEffects:
     pool = request.pool or ""
-    checked: HostEffects = () if request.discards else (RequireTempWriteEmpty(request.zvol, pool),)
+    checked: HostEffects = () if request.discards else (effects.RequireTempWriteEmpty(request.zvol, pool),)
     return (
         # the device is removed before the check: a guest could have written in between
-        EnsureDeviceGone(request.zvol),
+        effects.EnsureDeviceGone(request.zvol),
         *checked,
-        EnsureOriginGone(request.zvol),
-        EnsureSessionGone(request.zvol, request.target),
-        EnsureTempWriteGone(request.zvol, pool),
-        EnsureSeedSettled(request.zvol, pool),
-        RecordStage("none"),
+        effects.EnsureOriginGone(request.zvol),
+        effects.EnsureSessionGone(request.zvol, request.target),
+        effects.EnsureTempWriteGone(request.zvol, pool),
+        effects.EnsureSeedSettled(request.zvol, pool),
+        effects.RecordStage("none"),
     )
 
 
 def _drop_linear(request: requests.DropMap) -> HostEffects:
-    return (EnsureDeviceGone(request.zvol), RecordStage("none"))
+    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"))
 
 
 def _drop_remote(request: requests.DropMap) -> HostEffects:
     return (
-        EnsureUnused(request.zvol),
-        EnsureSessionGone(request.zvol, request.target),
-        RecordStage("none"),
+        effects.EnsureUnused(request.zvol),
+        effects.EnsureSessionGone(request.zvol, request.target),
+        effects.RecordStage("none"),
     )
 
 
 def _seed(request: requests.SeedCopy) -> HostEffects:
     return (
-        EnsureSeedPlace(request.zvol, request.pool, request.base_guid),
-        ReceiveSeed(request.zvol, request.pool, request.base_name, request.base_guid),
-        EnsureSeedNamed(request.zvol, request.pool, request.base_name, request.base_guid),
+        effects.EnsureSeedPlace(request.zvol, request.pool, request.base_guid),
+        effects.ReceiveSeed(request.zvol, request.pool, request.base_name, request.base_guid),
+        effects.EnsureSeedNamed(request.zvol, request.pool, request.base_name, request.base_guid),
     )
 
 
 def _switch(request: requests.SwitchOrigin) -> HostEffects:
     return (
-        RequireCopyAt(request.zvol, request.pool, request.base_guid),
-        MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
+        effects.RequireCopyAt(request.zvol, request.pool, request.base_guid),
+        effects.MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
         # a restart must not read from the NAS again once a merge may have begun
-        RecordStage("merging"),
-        EnsureLocalOrigin(request.zvol, request.pool),
-        EnsureSessionGone(request.zvol, request.target),
+        effects.RecordStage("merging"),
+        effects.EnsureLocalOrigin(request.zvol, request.pool),
+        effects.EnsureSessionGone(request.zvol, request.target),
     )
 
 
 def _switch_again(request: requests.SwitchOrigin) -> HostEffects:
     return (
-        EnsureLocalOrigin(request.zvol, request.pool),
-        EnsureSessionGone(request.zvol, request.target),
+        effects.EnsureLocalOrigin(request.zvol, request.pool),
+        effects.EnsureSessionGone(request.zvol, request.target),
     )
 
 
 def _merge(request: requests.MergeOverlay) -> HostEffects:
     return (
-        EnsureMergeDevice(request.zvol, request.pool),
-        WaitMerged(request.zvol),
-        RecordStage("linear"),
+        effects.EnsureMergeDevice(request.zvol, request.pool),
+        effects.WaitMerged(request.zvol),
+        effects.RecordStage("linear"),
         *_merge_tail(request),
     )
 
 
 def _merge_tail(request: requests.MergeOverlay) -> HostEffects:
     return (
-        EnsureLinearDevice(request.zvol, request.pool),
-        EnsureOriginGone(request.zvol),
-        EnsureTempWriteGone(request.zvol, request.pool),
+        effects.EnsureLinearDevice(request.zvol, request.pool),
+        effects.EnsureOriginGone(request.zvol),
+        effects.EnsureTempWriteGone(request.zvol, request.pool),
     )
 
 
 def _pull(request: requests.PullCopy) -> HostEffects:
     return (
-        SnapshotCopy(request.zvol, request.pool, request.name),
-        SendSnapshot(request.zvol, request.pool, request.name),
+        effects.SnapshotCopy(request.zvol, request.pool, request.name),
+        effects.SendSnapshot(request.zvol, request.pool, request.name),
     )
 
 
 def _settle(request: requests.SettleBase) -> HostEffects:
-    return (AdvanceBase(request.zvol, request.pool, request.name),)
+    return (effects.AdvanceBase(request.zvol, request.pool, request.name),)
 
 
 def _detach(request: requests.DetachDevice) -> HostEffects:
-    return (EnsureDeviceGone(request.zvol), RecordStage("none"))
+    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"))
 
 
 def _nothing(request: HostRequest) -> HostEffects:
@@ -246,27 +228,27 @@ def _nothing(request: HostRequest) -> HostEffects:
 
 def _return(request: requests.ReturnCopy) -> HostEffects:
     return (
-        SnapshotCopy(request.zvol, request.pool, request.name),
-        SendSnapshot(request.zvol, request.pool, request.name),
-        AdvanceBase(request.zvol, request.pool, request.name),
-        MarkCopy(request.zvol, request.pool, "clean", None),
+        effects.SnapshotCopy(request.zvol, request.pool, request.name),
+        effects.SendSnapshot(request.zvol, request.pool, request.name),
+        effects.AdvanceBase(request.zvol, request.pool, request.name),
+        effects.MarkCopy(request.zvol, request.pool, "clean", None),
     )
 
 
 def _return_detached(request: requests.ReturnCopy) -> HostEffects:
     """The host has lost its record after the device was removed, and has made it again."""
-    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_return(request))
+    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"), *_return(request))
 
 
 def _discard_detached(request: requests.DiscardChanges) -> HostEffects:
     """The same."""
-    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_discard(request))
+    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"), *_discard(request))
 
 
 def _discard(request: requests.DiscardChanges) -> HostEffects:
     return (
-        RollBack(request.zvol, request.pool, request.base_guid),
-        MarkCopy(request.zvol, request.pool, "clean", request.base_guid),
+        effects.RollBack(request.zvol, request.pool, request.base_guid),
+        effects.MarkCopy(request.zvol, request.pool, "clean", request.base_guid),
     )
 
 

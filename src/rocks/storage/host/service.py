@@ -108,7 +108,7 @@ class HostService:
             ),
         )
         self._mapped = MappedRecords(store_path.parent / "mapped")
-        self._workers = HostWorkers(self._store, operations, self._mapped.write)
+        self._workers = HostWorkers(self._store, operations.do, self._mapped.write)
         self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._state_of)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from rocks.core.errors import BusyError, RocksError, StateError
@@ -17,11 +16,9 @@ from rocks.storage.host.copies import (
     quarantined_copies,
     retained_copies,
 )
+from rocks.storage.host.copy_reports import report_copy
 from rocks.storage.host.transfers import HostTransfers, Place
-from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import HostStore
-from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
 from rocks.storage.wire.replies import CopyRow
 from rocks.storage.zfs.driver import PoolDriver
 
@@ -88,7 +85,8 @@ class StoredCopies:
             )
         forget_copy(self._pools, copy.pool, copy.zvol, None if force else 0)
         if copy.kind != "quarantined" and self._store.copy(copy.zvol) is not None:
-            self._report_gone(copy)
+            # the NAS need not wait for changes that are no more
+            report_copy(self._store, copy, "none", None)
         _log.warning("%s was destroyed by a command%s", volume, " (forced)" if force else "")
 
     def is_on_nas(self, copy: RetainedCopy) -> bool:
@@ -118,11 +116,3 @@ class StoredCopies:
             if nas and details.get("nas") == nas and details.get("address") and details.get("stream_port"):
                 return Place(nas, str(details["address"]), int(details["stream_port"]))
         return None
-
-    def _report_gone(self, copy: RetainedCopy) -> None:
-        """The NAS need not wait for changes that are no more."""
-        gone = {"pool": copy.pool, "copy_epoch": copy.epoch, "kind": "none", "guid": None}
-        body = write_message(HOST_NEWS, {"copy": gone}, image_id=copy.image_id, epoch=copy.epoch)
-        self._store.post(
-            OutboxMessage(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)
-        )

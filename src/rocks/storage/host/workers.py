@@ -9,7 +9,7 @@ from typing import Callable, Dict, Optional, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
-from rocks.storage.host.engine import EffectHandlers, HostEngine, image_of
+from rocks.storage.host.engine import HostEngine, Perform, image_of
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import Message
 
@@ -30,12 +30,12 @@ class HostWorkers:
     def __init__(
         self,
         store: HostStore,
-        handlers: EffectHandlers,
+        perform: Perform,
         publish: Callable[[CopyRecord], None] = lambda copy: None,
     ) -> None:
         """`publish` as of `HostEngine`."""
         self._store = store
-        self._engine = HostEngine(store, handlers, publish=publish)
+        self._engine = HostEngine(store, perform, publish)
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._lock = threading.Lock()

@@ -6,30 +6,40 @@ Objects are identified by guid and epoch: the same name with another identity ra
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Optional
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import tagged, tagged_as
 from rocks.storage.life.requests import HostRequest
 
 
+class Effect:
+    """The base class."""
+
+
+@dataclass(frozen=True)
+class VolumeEffect(Effect):
+    """The base class of an effect on a volume, which is `<pool>/<zvol>`."""
+
+    volume: str
+
+
 @tagged
 @dataclass(frozen=True)
-class EnsureVolume:
+class EnsureVolume(VolumeEffect):
     """The volume exists. On first use a missing one is created with this size; an existing one keeps its size.
 
     With the guid of an image in use nothing is created: StateError when the volume is missing,
     IncoherentError when another has its name. Facts: size_bytes, volume_guid, free_bytes and pool_bytes of the pool.
     """
 
-    volume: str
     size_bytes: int
     guid: Optional[str] = None
 
 
 @tagged_as("EnsureLease")
 @dataclass(frozen=True)
-class EnsureGrant:
+class EnsureGrant(VolumeEffect):
     """The grant is set in the volume's properties, with all that a lost record can be made of again.
 
     IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
@@ -37,7 +47,6 @@ class EnsureGrant:
     foreign volumes are not changed. `image_id` is empty in journals of earlier releases.
     """
 
-    volume: str
     epoch: int
     owner: Optional[str]
     state: str
@@ -56,26 +65,24 @@ class EnsureGrant:
 
 @tagged
 @dataclass(frozen=True)
-class EnsureBase:
+class EnsureBase(VolumeEffect):
     """A held snapshot equals the volume's content: the newest, if nothing was written since (after the pool has been
     synced), else a new one of this name.
 
     Facts: base_name, base_guid, seed_bytes, history.
     """
 
-    volume: str
     name: str
 
 
 @tagged
 @dataclass(frozen=True)
-class EnsureOnlyHold:
+class EnsureOnlyHold(VolumeEffect):
     """The snapshot has our hold and no other of the volume has: the new hold is set before an old one is released.
 
     Without a snapshot, none has. A missing volume is no error then. `only_on` as in EnsureGrant.
     """
 
-    volume: str
     name: Optional[str]
     guid: Optional[str]
     only_on: Optional[str] = None
@@ -83,10 +90,9 @@ class EnsureOnlyHold:
 
 @tagged
 @dataclass(frozen=True)
-class EnsureExport:
+class EnsureExport(VolumeEffect):
     """One target for one initiator, its gate opened last: a snapshot, read only; without one the volume, writable."""
 
-    volume: str
     snapshot: Optional[str]
     target: str
     serial: str
@@ -95,7 +101,7 @@ class EnsureExport:
 
 @tagged
 @dataclass(frozen=True)
-class EnsureExportGone:
+class EnsureExportGone(Effect):
     """No target, no session, no backstore of that target."""
 
     target: str
@@ -103,65 +109,52 @@ class EnsureExportGone:
 
 @tagged
 @dataclass(frozen=True)
-class VerifyReceived:
+class VerifyReceived(VolumeEffect):
     """The newest snapshot on the NAS has this guid. IncoherentError otherwise. Facts: guid."""
 
-    volume: str
     guid: str
 
 
 @tagged
-@dataclass(frozen=True)
-class ReadHistory:
+class ReadHistory(VolumeEffect):
     """Find the snapshots of the volume. Facts: history."""
 
-    volume: str
-
 
 @tagged
-@dataclass(frozen=True)
-class EnsurePartialGone:
+class EnsurePartialGone(VolumeEffect):
     """The volume has no partial receive."""
 
-    volume: str
-
 
 @tagged
-@dataclass(frozen=True)
-class ReadObstacles:
+class ReadObstacles(VolumeEffect):
     """Find the obstacles to the destruction of the volume: clones and foreign holds. Facts: obstacles, volume_guid."""
 
-    volume: str
-
 
 @tagged
 @dataclass(frozen=True)
-class EnsureVolumeGone:
+class EnsureVolumeGone(VolumeEffect):
     """The volume of that guid, its snapshots and our holds are destroyed; never with clones or foreign holds."""
 
-    volume: str
     guid: str
 
 
 @tagged
 @dataclass(frozen=True)
-class EnsureSnapshot:
+class EnsureSnapshot(VolumeEffect):
     """A snapshot of the present content under that name, of the volume of that guid if it is known.
 
     Facts: volume_guid.
     """
 
-    volume: str
     name: str
     guid: Optional[str] = None
 
 
 @tagged
 @dataclass(frozen=True)
-class EnsureClone:
+class EnsureClone(VolumeEffect):
     """A clone of the volume's snapshot of that guid lies beside it, and nothing else has that name."""
 
-    volume: str
     snapshot: str
     guid: str
     beside: str
@@ -169,14 +162,13 @@ class EnsureClone:
 
 @tagged
 @dataclass(frozen=True)
-class EnsureRestored:
+class EnsureRestored(VolumeEffect):
     """The snapshot of that guid is the volume's present content, and nothing was destroyed.
 
     The clone of it at `beside` is promoted, the volume, whose guid was `original_guid`, is renamed to `former`, the
     clone takes its name; each of these is skipped when it is already so. Facts: volume_guid, which is the clone's.
     """
 
-    volume: str
     snapshot: str
     guid: str
     former: str
@@ -186,7 +178,7 @@ class EnsureRestored:
 
 @tagged
 @dataclass(frozen=True)
-class EnsureSize:
+class EnsureSize(VolumeEffect):
     """The volume has this size, in bytes, rounded up to whole blocks; one that is larger is an error.
 
     IncoherentError while the volume says that a host has it. StateError without the volume of that guid, and when the
@@ -194,41 +186,38 @@ class EnsureSize:
     volume_guid.
     """
 
-    volume: str
     size_bytes: int
     guid: Optional[str] = None
 
 
 @tagged
 @dataclass(frozen=True)
-class SendToNas:
+class SendToNas(VolumeEffect):
     """The other NAS has all snapshots of the volume, up to the base that an earlier effect found, and has compared the
     content with the volume's.
 
     Performed beside the others, since it may take hours. Facts: guid.
     """
 
-    volume: str
     nas: str
     pool: str
 
 
 @tagged
 @dataclass(frozen=True)
-class HandOver:
+class HandOver(VolumeEffect):
     """The other NAS has the image: from now on hosts get it from there. `guid` is that of the snapshot it ends with.
 
     Performed as SendToNas. Repeating it after the other NAS has given the image to a host changes nothing.
     """
 
-    volume: str
     nas: str
     guid: str
 
 
 @tagged
 @dataclass(frozen=True)
-class AskHost:
+class AskHost(Effect):
     """Send a request to a host. Always the last effect of a step: the step is done when the answer arrives.
 
     It is sent under the work's id and the image's epoch, and again under the same after a restart.
@@ -237,27 +226,6 @@ class AskHost:
     host: str
     request: HostRequest
 
-
-Effect = Union[
-    EnsureVolume,
-    EnsureGrant,
-    EnsureBase,
-    EnsureOnlyHold,
-    EnsureExport,
-    EnsureExportGone,
-    VerifyReceived,
-    ReadHistory,
-    EnsurePartialGone,
-    ReadObstacles,
-    EnsureVolumeGone,
-    EnsureSnapshot,
-    EnsureClone,
-    EnsureRestored,
-    EnsureSize,
-    SendToNas,
-    HandOver,
-    AskHost,
-]
 
 BETWEEN_NASES = (SendToNas, HandOver)
 """Effects that are performed beside the others."""

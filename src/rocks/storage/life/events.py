@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple, Type
+from typing import Optional
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.life.facts import NOTHING, Facts
@@ -14,18 +14,24 @@ class Event:
     """The base class: an event that `Machine.decide` accepts."""
 
 
+@dataclass(frozen=True)
+class Request(Event):
+    """The base class of what a command or an operator asks."""
+
+    op_id: str
+
+
 # --- requests: of a command, or of an operator ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Map(Event):
+class Map(Request):
     """Give the image to a host. `size_bytes` counts only when there is no volume yet.
 
     `lease_token` is the token of the virtual machine's lease, None for a use without a virtual machine, and `machine`
     its UUID, empty without one; the host's `initiator` is the only one that may log in.
     """
 
-    op_id: str
     host: str
     remote_pool: Optional[str]
     sync: bool
@@ -35,98 +41,79 @@ class Map(Event):
     machine: str = ""
 
 
-@dataclass(frozen=True)
-class Unmap(Event):
+class Unmap(Request):
     """Take the image back from its host, with its changes."""
 
-    op_id: str
 
-
-@dataclass(frozen=True)
-class PullNow(Event):
+class PullNow(Request):
     """Write the changes of a running guest back to the NAS now."""
 
-    op_id: str
-
 
 @dataclass(frozen=True)
-class Delete(Event):
+class Delete(Request):
     """Destroy the image after the grace period; `force` discards changes that only a host has."""
 
-    op_id: str
     grace_seconds: int = 86400
     force: bool = False
 
 
-@dataclass(frozen=True)
-class Undelete(Event):
+class Undelete(Request):
     """Revoke a Delete whose grace period has not ended."""
 
-    op_id: str
-
 
 @dataclass(frozen=True)
-class Restore(Event):
+class Restore(Request):
     """Make an earlier snapshot the present content."""
 
-    op_id: str
     snapshot_name: str
     snapshot_guid: str
 
 
 @dataclass(frozen=True)
-class Move(Event):
+class Move(Request):
     """Move the image to the pool `pool` of the NAS `nas`; the volume here is destroyed after the grace period."""
 
-    op_id: str
     nas: str
     pool: str
     grace_seconds: int = 86400
 
 
 @dataclass(frozen=True)
-class Grow(Event):
+class Grow(Request):
     """Give the volume this size; it never shrinks."""
 
-    op_id: str
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Cancel(Event):
+class Cancel(Request):
     """Undo a map or a move that is under way, or forget an unmap that is still waiting."""
 
-    op_id: str
-
 
 @dataclass(frozen=True)
-class Configure(Event):
+class Configure(Request):
     """Set whether changes persist when the image is unmapped."""
 
-    op_id: str
     persistent: bool
 
 
 @dataclass(frozen=True)
-class Retry(Event):
+class Retry(Request):
     """An operator has fixed the cause that blocked the image: go on where it stopped.
 
     `standing` is the grant on the volume at this moment, None without a volume: it counts where the record disagrees.
     """
 
-    op_id: str
     standing: Optional[Grant] = None
 
 
 @dataclass(frozen=True)
-class Abandon(Event):
+class Abandon(Request):
     """An operator abandons the changes that only the owner host has.
 
     The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed. `standing` as in
     Retry: the new epoch exceeds that of the volume too.
     """
 
-    op_id: str
     reason: str
     is_fenced: bool = False
     force: bool = False
@@ -147,27 +134,22 @@ class CopyFound(Event):
 # --- of the scheduler -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class StartSeed(Event):
     """A transfer slot is free for the copy to the host."""
 
 
-@dataclass(frozen=True)
 class StartPull(Event):
     """A transfer slot is free for writing changes back."""
 
 
-@dataclass(frozen=True)
 class RetryDue(Event):
     """The pause after a failed step has passed."""
 
 
-@dataclass(frozen=True)
 class GraceOver(Event):
     """The grace period of a Delete has passed."""
 
 
-@dataclass(frozen=True)
 class Restarted(Event):
     """The NAS daemon has started: open effects must be performed again."""
 
@@ -182,7 +164,7 @@ class Contradicted(Event):
     by_host: bool = False
 
 
-# --- results, as they arrive--------------------------------------------------------------------------------------
+# --- results, as they arrive -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -246,24 +228,3 @@ class StepFailed(Event):
     family: str
     message: str
     code: str = ""
-
-
-REQUESTS: Tuple[Type[Event], ...] = (
-    Map,
-    Unmap,
-    PullNow,
-    Delete,
-    Undelete,
-    Restore,
-    Move,
-    Grow,
-    Cancel,
-    Configure,
-    Retry,
-    Abandon,
-    CopyFound,
-)
-SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted, Contradicted)
-
-TABLE_EVENTS: Tuple[Type[Event], ...] = (*REQUESTS, *SCHEDULED, StepDone, StepFailed)
-"""The columns of the machine's table; a result becomes a StepDone or a StepFailed, or only advances the work."""

@@ -6,12 +6,13 @@ record behind it was restored from a copy, or a disk lost a write.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Dict, Mapping, Optional
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.image import Image
-from rocks.storage.life.states import BLOCKED, MAPPING
+from rocks.storage.life.states import BLOCKED, DELETING, MAPPING, UNMAPPED
 
 _NOTHING = ("", "none")
 _LARGEST_EPOCH_DIGITS = 15
@@ -112,6 +113,37 @@ def disagreement(image: Image, standing: Grant) -> Optional[str]:
     if is_newer or is_other or is_older:
         return _contradiction(image.epoch, image.owner, standing)
     return None
+
+
+def adopted(
+    nas: str, pool: str, zvol: str, standing: Grant, new_id: str, volume_guid: Optional[str] = None
+) -> Image:
+    """The record of an image that a NAS does not know: unmapped, of the volume's epoch, under the id that hosts know.
+
+    The volume is new, was made by other software, or the NAS was reinstalled over its pools. With the guid of its
+    volume, no other volume is ever taken for it, and none is made in the place of a lost one. When a host has it, the
+    record is blocked, and of no epoch yet: a Retry with the grant asks that host what it has, which may exist nowhere
+    else, before anybody gets the image.
+    """
+    image_id = standing.image_id or new_id
+    image = Image(image_id, nas, pool, zvol, machine=standing.machine, volume_guid=volume_guid)
+    if standing.owner is not None:
+        reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
+        return replace(image, state=BLOCKED, blocked_from=UNMAPPED, disagrees="volume", reason=reason)
+    is_removed = standing.state == DELETING
+    if standing.epoch == 0 and not is_removed:
+        return image
+    image = replace(
+        image,
+        epoch=standing.epoch,
+        sequence=standing.sequence + SEQUENCE_GAP,
+        base_name=standing.base_name,
+        base_guid=standing.base_guid,
+    )
+    if is_removed:
+        # the end of its grace period is not known, so it waits for an operator
+        return replace(image, state=DELETING, reason="it was removed before the NAS lost its records")
+    return image
 
 
 def is_recovering(image: Image) -> bool:

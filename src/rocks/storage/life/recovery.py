@@ -6,13 +6,13 @@ The record was lost, or is older than the volume. While it is made, the image is
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Tuple
+from typing import Any
 
 from rocks.storage.life import names
 from rocks.storage.life.grants import SEQUENCE_GAP, Grant
-from rocks.storage.life.image import Decision, Image, Outcome
+from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
-from rocks.storage.life.transitions.records import exported
+from rocks.storage.life.transitions.records import enter, exported, fresh, outcomes_of
 
 
 def take_unmapped(image: Image, event: Any, now: int) -> Decision:
@@ -22,7 +22,7 @@ def take_unmapped(image: Image, event: Any, now: int) -> Decision:
     if standing.epoch >= image.epoch and image.owner is not None:
         # the newer grant has ended after the host's changes were written back or abandoned
         taken = taken.with_copy(image.owner, "", "none")
-    return Decision(taken, _done(event))
+    return Decision(taken, outcomes_of((event.op_id,)))
 
 
 def take_removed(image: Image, event: Any, now: int) -> Decision:
@@ -34,7 +34,9 @@ def take_removed(image: Image, event: Any, now: int) -> Decision:
     taken = replace(
         _with_grant(image, standing, DELETING), reason="it was removed after the time of the NAS's records"
     )
-    return Decision(replace(taken, image_id=standing.image_id or image.image_id, copies=()), _done(event))
+    return Decision(
+        replace(taken, image_id=standing.image_id or image.image_id, copies=()), outcomes_of((event.op_id,))
+    )
 
 
 def begin_look(image: Image, event: Any, now: int) -> Decision:
@@ -47,12 +49,12 @@ def begin_look(image: Image, event: Any, now: int) -> Decision:
     taken = replace(taken, copies=image.copies).with_copy(
         standing.owner, standing.remote_pool or "", "dirty", standing.base_guid
     )
-    return Decision(taken, _done(event))
+    return Decision(taken, outcomes_of((event.op_id,)))
 
 
 def look_again(image: Image, event: Any, now: int) -> Decision:
     """The same question under a new number."""
-    return Decision(replace(_entered(image, BLOCKED), reason=image.reason), _done(event))
+    return Decision(replace(fresh(enter(image, BLOCKED)), reason=image.reason), outcomes_of((event.op_id,)))
 
 
 def found_merging(image: Image, event: Any, now: int) -> Decision:
@@ -91,25 +93,9 @@ def found_contradiction(image: Image, event: Any, now: int) -> Decision:
     return Decision(replace(blocked, reason=text, failure_family="incoherent", disagrees="host"))
 
 
-def _entered(image: Image, state: State) -> Image:
-    return replace(
-        image,
-        state=state,
-        sequence=image.sequence + 1,
-        work=None,
-        tries=0,
-        faults=0,
-        retry_at=None,
-        failure_family="",
-        reason="",
-        blocked_from=None,
-        disagrees="",
-    )
-
-
 def _with_grant(image: Image, standing: Grant, state: State) -> Image:
     return replace(
-        _entered(image, state),
+        fresh(enter(image, state)),
         epoch=max(image.epoch, standing.epoch),
         sequence=max(image.sequence, standing.sequence) + SEQUENCE_GAP,
         owner=standing.owner,
@@ -132,11 +118,7 @@ def _with_grant(image: Image, standing: Grant, state: State) -> Image:
 def _found(image: Image, event: Any, state: State) -> Image:
     facts = event.facts
     return replace(
-        _entered(image, state),
+        fresh(enter(image, state)),
         size_bytes=facts.size_bytes or image.size_bytes,
         volume_guid=image.volume_guid or facts.volume_guid,
     )
-
-
-def _done(event: Any) -> Tuple[Outcome, ...]:
-    return (Outcome(event.op_id),) if event.op_id else ()

@@ -8,26 +8,8 @@ from __future__ import annotations
 from typing import Any, Dict, Tuple, Type
 
 from rocks.core.errors import Code
-from rocks.storage.life.events import (
-    Abandon,
-    Cancel,
-    Delete,
-    Event,
-    GraceOver,
-    Grow,
-    Map,
-    Move,
-    PullNow,
-    Restore,
-    Retry,
-    RetryDue,
-    StartPull,
-    StartSeed,
-    StepDone,
-    StepFailed,
-    Undelete,
-    Unmap,
-)
+from rocks.storage.life import events
+from rocks.storage.life.events import Event
 from rocks.storage.life.image import Image, Rejection
 from rocks.storage.life.states import (
     BLOCKED,
@@ -92,26 +74,29 @@ _NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
 _BLOCKED = "ZVol {image.zvol} is blocked and needs operator action: {image.reason}"
 
 _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
-    Map: ("busy", _BUSY),
-    Unmap: ("state", _NOT_MAPPED),
-    PullNow: ("state", _NO_PULL),
-    Delete: ("state", _IS_MAPPED),
-    Undelete: (
+    events.Map: ("busy", _BUSY),
+    events.Unmap: ("state", _NOT_MAPPED),
+    events.PullNow: ("state", _NO_PULL),
+    events.Delete: ("state", _IS_MAPPED),
+    events.Undelete: (
         "state",
         "ZVol {image.zvol} is not marked for destruction: {doing}; snap=NAME restores an earlier snapshot",
     ),
-    Restore: ("state", _NOT_UNMAPPED),
-    Move: ("state", "ZVol {image.zvol} cannot be moved: {doing}"),
-    Grow: ("state", "ZVol {image.zvol} does not grow: {doing}"),
-    Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
-    Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),
-    Abandon: ("state", "ZVol {image.zvol}: no host has changes of it to give up: {doing}"),
-    StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
-    StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
-    RetryDue: ("state", "ZVol {image.zvol} waits for no pause: {doing}"),
-    GraceOver: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
-    StepDone: ("bug", "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this"),
-    StepFailed: (
+    events.Restore: ("state", _NOT_UNMAPPED),
+    events.Move: ("state", "ZVol {image.zvol} cannot be moved: {doing}"),
+    events.Grow: ("state", "ZVol {image.zvol} does not grow: {doing}"),
+    events.Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
+    events.Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),
+    events.Abandon: ("state", "ZVol {image.zvol}: no host has changes of it to give up: {doing}"),
+    events.StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
+    events.StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
+    events.RetryDue: ("state", "ZVol {image.zvol} waits for no pause: {doing}"),
+    events.GraceOver: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
+    events.StepDone: (
+        "bug",
+        "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this",
+    ),
+    events.StepFailed: (
         "bug",
         "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this",
     ),
@@ -119,30 +104,30 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
 
 _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
     **{
-        (state, Map): ("state", _MAPPED_ELSEWHERE)
+        (state, events.Map): ("state", _MAPPED_ELSEWHERE)
         for state in (MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING)
     },
-    (BLOCKED, Map): ("state", _BLOCKED),
-    (BLOCKED, Unmap): ("state", _BLOCKED),
-    (BLOCKED, PullNow): ("state", _BLOCKED),
-    (BLOCKED, Retry): ("state", _BLOCKED),
-    (MAPPING, Delete): ("busy", _BUSY),
-    (RESTORING, Delete): ("busy", _BUSY),
-    (DELETING, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
-    (BLOCKED, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
-    (DELETING, Undelete): ("busy", _BUSY),
-    (DELETING, Restore): ("state", "ZVol {image.zvol} cannot be restored: {doing}"),
-    (RESTORING, Restore): ("busy", _BUSY),
-    (MOVING, Restore): ("busy", _BUSY),
-    (MOVING, Delete): ("busy", _BUSY),
-    **{(GROWING, event): ("busy", _BUSY) for event in (Delete, Restore, Move)},
-    **{(state, Move): ("state", _UNMAP_TO_MOVE) for state in GUEST_MAY_RUN},
-    **{(state, Grow): ("state", _UNMAP_TO_GROW) for state in GUEST_MAY_RUN},
-    **{(state, Grow): ("busy", _BUSY) for state in (MAPPING, RETURNING, RESTORING, MOVING, GROWING)},
-    (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
+    (BLOCKED, events.Map): ("state", _BLOCKED),
+    (BLOCKED, events.Unmap): ("state", _BLOCKED),
+    (BLOCKED, events.PullNow): ("state", _BLOCKED),
+    (BLOCKED, events.Retry): ("state", _BLOCKED),
+    (MAPPING, events.Delete): ("busy", _BUSY),
+    (RESTORING, events.Delete): ("busy", _BUSY),
+    (DELETING, events.Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (BLOCKED, events.Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (DELETING, events.Undelete): ("busy", _BUSY),
+    (DELETING, events.Restore): ("state", "ZVol {image.zvol} cannot be restored: {doing}"),
+    (RESTORING, events.Restore): ("busy", _BUSY),
+    (MOVING, events.Restore): ("busy", _BUSY),
+    (MOVING, events.Delete): ("busy", _BUSY),
+    **{(GROWING, event): ("busy", _BUSY) for event in (events.Delete, events.Restore, events.Move)},
+    **{(state, events.Move): ("state", _UNMAP_TO_MOVE) for state in GUEST_MAY_RUN},
+    **{(state, events.Grow): ("state", _UNMAP_TO_GROW) for state in GUEST_MAY_RUN},
+    **{(state, events.Grow): ("busy", _BUSY) for state in (MAPPING, RETURNING, RESTORING, MOVING, GROWING)},
+    (RETURNING, events.Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
 }
 
-OVERTAKEN: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver)
+OVERTAKEN: Tuple[Type[Event], ...] = (events.StartSeed, events.StartPull, events.RetryDue, events.GraceOver)
 """Events of the scheduler that arrive too late are dropped silently."""
 
 

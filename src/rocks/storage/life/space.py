@@ -1,12 +1,13 @@
-"""Whether there is free space for a map, and when a temp-write volume must grow before it is full; pure."""
+"""Whether there is free space for a map, the size of a temp-write volume, and when it must grow; pure."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, Optional
 
 from rocks.core.units import BYTES_PER_GIB, size_text
-from rocks.storage.life.temp_write import temp_write_bytes
 
+CHUNK_BYTES = 8192
+EXCEPTION_BYTES = 16
 SEED_PERCENT = 110
 LEAST_RESERVE_BYTES = 2 * BYTES_PER_GIB
 
@@ -25,6 +26,18 @@ _CHARGE_KNOWN_BYTES = BYTES_PER_GIB // 16
 _PAUSE_PERCENT = 85
 _PAUSE_SECONDS = 5.0
 """Two and a half polls: a guest that would fill its volume within that time is paused at any fill level."""
+
+
+def temp_write_bytes(volume_bytes: int) -> int:
+    """The size of a temp-write volume: every chunk of the image, 16 bytes of metadata for each and a margin of 1 %, in
+    whole chunks of 8 KiB.
+    """
+    chunks = -(-volume_bytes // CHUNK_BYTES)
+    metadata = chunks * EXCEPTION_BYTES
+    return (
+        -(-(chunks * CHUNK_BYTES + max(metadata, volume_bytes // 100) + 16 * CHUNK_BYTES) // CHUNK_BYTES)
+        * CHUNK_BYTES
+    )
 
 
 class FillFact(NamedTuple):

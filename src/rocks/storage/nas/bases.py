@@ -18,7 +18,7 @@ from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.nas import move_lines
 from rocks.storage.nas.handlers import AUTOMATIC, BLOCK_BYTES
-from rocks.storage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, pieces, put_on_disk, rounded
+from rocks.storage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.bases import SNAPSHOT, base_volume, is_base
@@ -34,28 +34,12 @@ BASE = "base"
 
 _DIGEST, _SIZE, _IMAGE = "imgstore:basedigest", "imgstore:basesize", "imgstore:baseimage"
 _LISTED_CLONES = 5
-_FLUSH_BYTES = 2**30
 
 
 def base_of(history: History) -> Optional[SnapshotFact]:
     """The snapshot of a complete base in the history of its volume, else None."""
     found = history.snapshot(SNAPSHOT)
     return found if found is not None and found.is_automatic else None
-
-
-def _write(connection: Connection, device: IO[bytes], volume: VolumeFact) -> None:
-    """Write the content to the disk, a part at a time: the last of it must not take long, when nothing is sent."""
-    unflushed_bytes = 0
-    for offset, data in pieces(connection.reader):
-        if offset + len(data) > volume.size_bytes:
-            raise IncoherentError(f"the image goes beyond the end of {volume.name}")
-        device.seek(offset)
-        device.write(data)
-        unflushed_bytes += len(data)
-        if unflushed_bytes >= _FLUSH_BYTES:
-            put_on_disk(device)
-            unflushed_bytes = 0
-    put_on_disk(device)
 
 
 def _reading(connection: Connection, device: IO[bytes]) -> Callable[[int], bytes]:
@@ -137,7 +121,7 @@ class Bases:
         path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
         with self._imports.open_device(path) as device:
             send_line(connection.writer, {"ready": True})
-            _write(connection, device, volume)
+            write_pieces(connection, device, volume)
             device.seek(0)
             found = send_blocks(int(size), blocks_read(_reading(connection, device), int(size)))
         if found.digest != digest:

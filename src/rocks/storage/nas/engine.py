@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Optional, Protocol, Set, Tuple
+from typing import Callable, Dict, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import BugError, RocksError, code_of
@@ -24,13 +24,8 @@ _AGAIN_SECONDS = 10.0
 WORKERS = 8
 """Images with effects under way at the same time; transfers have threads of their own."""
 
-
-class EffectHandlers(Protocol):
-    """Performs effects: `rocks.storage.nas.handlers.NasHandlers`."""
-
-    def do(self, effect: Effect) -> Facts:
-        """Perform the effect and return its facts. RocksError when it fails."""
-
+Perform = Callable[[Effect], Facts]
+"""Performs an effect and returns its facts. RocksError when it fails."""
 
 SendRequest = Callable[[Image, Work, AskHost], None]
 """Records the request to a host; within the transaction of its caller."""
@@ -56,7 +51,7 @@ class Engine:
     def __init__(
         self,
         store: NasStore,
-        handlers: EffectHandlers,
+        perform: Perform,
         send_request: SendRequest,
         publish: PublishOutcome,
         on_change: OnChange,
@@ -64,7 +59,7 @@ class Engine:
     ) -> None:
         self._begin_transfer = begin_transfer
         self._store = store
-        self._handlers = handlers
+        self._perform = perform
         self._send_request = send_request
         self._publish = publish
         self._on_change = on_change
@@ -196,15 +191,20 @@ class Engine:
 
     def _do(self, image: Image, work: Work, effect: Effect) -> Event:
         try:
-            return EffectDone(work.work_id, work.position, self._handlers.do(effect))
-        except RocksError as error:
-            _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
-            return EffectFailed(work.work_id, work.position, error.family, str(error), code_of(error))
+            return EffectDone(work.work_id, work.position, self._perform(effect))
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
-            known = file_error(error) if isinstance(error, OSError) else None
-            if known is not None:
-                _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, known)
-                return EffectFailed(work.work_id, work.position, known.family, str(known))
-            _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
-            bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
-            return EffectFailed(work.work_id, work.position, bug.family, str(bug))
+            return failed_effect(image, work, effect, error)
+
+
+def failed_effect(image: Image, work: Work, effect: Effect, error: Exception) -> EffectFailed:
+    """The event of an effect that has failed, which is logged."""
+    kind = type(effect).__name__
+    known = error if isinstance(error, RocksError) else None
+    if isinstance(error, OSError):
+        known = file_error(error)
+    if known is None:
+        _log.exception("a fault in %s of %s", kind, image.zvol)
+        known = BugError(f"{type(error).__name__} in {kind}: {error}; please report this")
+    else:
+        _log.warning("%s %s: %s: %s", image.zvol, work.step, kind, known)
+    return EffectFailed(work.work_id, work.position, known.family, str(known), code_of(known))

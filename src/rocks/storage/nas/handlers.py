@@ -287,12 +287,17 @@ class NasHandlers:
         return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
 
     def _volume(self, name: str) -> VolumeFact:
-        volume = self._pools.read_volume(name)
-        if volume is None:
-            raise StateError(
-                f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
-            )
-        return volume
+        return needed_volume(self._pools, name)
+
+
+def needed_volume(pools: PoolDriver, name: str) -> VolumeFact:
+    """The volume. StateError when it does not exist."""
+    volume = pools.read_volume(name)
+    if volume is None:
+        raise StateError(
+            f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
+        )
+    return volume
 
 
 def _check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:

@@ -9,13 +9,13 @@ import struct
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Callable, Iterator, Mapping, Set, Tuple, cast
+from typing import IO, Any, Callable, Iterator, Mapping, Set, Tuple, cast
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.storage.life.states import DELETING
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import BLOCK_BYTES
+from rocks.storage.nas.handlers import BLOCK_BYTES, needed_volume
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, receive_line, send_line
 from rocks.storage.stream.transport import Connection
@@ -31,6 +31,7 @@ IMPORTING = "imgstore:importing"
 _OFFSET = struct.Struct(">Q")
 DEVICE_SECONDS = 30.0
 _PIECE_BYTES = 4 * 1024 * 1024
+_FLUSH_BYTES = 2**30
 
 OpenDevice = Callable[[str], IO[bytes]]
 
@@ -85,7 +86,7 @@ class Imports:
             self._pools.ensure_volume(name, rounded(request.size_bytes), BLOCK_BYTES)
         else:
             raise UserError(f"ZVol {request.zvol} needs a size, an origin or a file")
-        made = self._fact(name)
+        made = needed_volume(self._pools, name)
         if request.importing:
             self._pools.ensure_properties(name, made.guid, {IMPORTING: "yes"})
         return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
@@ -112,19 +113,14 @@ class Imports:
         """Write the content, read it back, send the digest; when the other end agrees, the volume is complete."""
         if connection.peer != self._frontend:
             raise UserError(f"{connection.peer} may not import images; only {self._frontend} may")
-        volume = self._fact(opening.image_id)
+        volume = needed_volume(self._pools, opening.image_id)
         if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
             raise IncoherentError(f"{opening.image_id} is not the volume of this import")
         path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
         with self.alone(volume.name):
             with self.open_device(path) as device:
                 send_line(connection.writer, {"ready": True})
-                for offset, data in pieces(connection.reader):
-                    if offset + len(data) > volume.size_bytes:
-                        raise IncoherentError(f"the import goes beyond the end of {volume.name}")
-                    device.seek(offset)
-                    device.write(data)
-                put_on_disk(device)
+                write_pieces(connection, device, volume)
                 device.seek(0)
                 send_line(connection.writer, {"digest": read_digest(device, volume.size_bytes)})
             if receive_line(connection.reader).get("agreed") is True:
@@ -159,7 +155,7 @@ class Imports:
         parent = f"{request.zpool}/{origin}"
         self.check_not_removed(origin)
         self.check_complete(parent)
-        fact = self._fact(parent)
+        fact = needed_volume(self._pools, parent)
         snapshot = self._snapshot(parent, fact, name_of_snapshot, request.zvol)
         self._pools.ensure_clone(name, f"{parent}@{snapshot.name}", snapshot.guid)
 
@@ -177,24 +173,25 @@ class Imports:
         # the name by which image tools have always known snapshots that a clone hangs on
         return self._pools.ensure_snapshot(parent, fact.guid, f"tmpclone-{zvol}-{secrets.token_hex(4)}", {})
 
-    def _fact(self, name: str) -> VolumeFact:
-        found = self._pools.read_volume(name)
-        if found is None:
-            raise StateError(
-                f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
-            )
-        return found
-
 
 def rounded(size_bytes: int) -> int:
     """Whole blocks, as a volume has them."""
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def pieces(reader: BinaryIO) -> Iterator[Tuple[int, bytes]]:
-    """The parts of a file that is transferred, each with its offset."""
-    for payload in read_frames(reader):
-        yield _offset_of(payload)
+def write_pieces(connection: Connection, device: IO[bytes], volume: VolumeFact) -> None:
+    """Write the content to the disk, a part at a time: the last of it must not take long, when nothing is sent."""
+    unflushed_bytes = 0
+    for offset, data in map(_offset_of, read_frames(connection.reader)):
+        if offset + len(data) > volume.size_bytes:
+            raise IncoherentError(f"the content goes beyond the end of {volume.name}")
+        device.seek(offset)
+        device.write(data)
+        unflushed_bytes += len(data)
+        if unflushed_bytes >= _FLUSH_BYTES:
+            put_on_disk(device)
+            unflushed_bytes = 0
+    put_on_disk(device)
 
 
 def _offset_of(payload: bytes) -> Tuple[int, bytes]:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple, Union
 
 from rocks.core.clock import Deadline, monotonic_seconds
-from rocks.core.errors import BugError, HostError, IncoherentError, RocksError, StateError, code_of
+from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.exchange import HAND_OVER, MOVE, send_all
 from rocks.storage.life.effects import Effect, HandOver, SendToNas
@@ -20,7 +19,7 @@ from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.nas.attributes import bytes_per_second
-from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.engine import Engine, failed_effect, now_seconds
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import check_content
 from rocks.storage.nas.progress import ProgressBoard
@@ -30,8 +29,6 @@ from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
-
-_log = logging.getLogger(__name__)
 
 MOVES_AT_ONCE = 2
 _DEVICE_SECONDS = 30.0
@@ -120,19 +117,16 @@ class Moves:
         self._workers.shutdown(wait=True)
 
     def _run(self, key: _Key, running: _Running, image: Image, effect: Effect) -> None:
+        assert image.work is not None
         result: Union[EffectDone, EffectFailed, None] = None
         try:
             if self._is_open(key):
                 result = EffectDone(key[1], key[2], self._perform(running, image, effect))
-        except RocksError as error:
-            _log.warning("%s: %s: %s", image.zvol, type(effect).__name__, error)
-            result = EffectFailed(key[1], key[2], error.family, str(error), code_of(error))
         except OSError as error:
-            result = EffectFailed(key[1], key[2], HostError.family, f"the transfer was cut off: {error}")
+            cut = HostError(f"the transfer was cut off: {error}")
+            result = failed_effect(image, image.work, effect, cut)
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
-            _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
-            bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
-            result = EffectFailed(key[1], key[2], bug.family, str(bug))
+            result = failed_effect(image, image.work, effect, error)
         finally:
             with self._lock:
                 del self._running[key]

@@ -113,7 +113,7 @@ class NasService:
         )
         self._engine = Engine(
             self._store,
-            handlers,
+            handlers.do,
             self._ask_host,
             lambda image, outcome: self._commands.publish(image, outcome),
             self._changed,

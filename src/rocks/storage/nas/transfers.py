@@ -65,9 +65,12 @@ class NasTransfers:
         bases: Bases,
         arrivals: Arrivals,
     ) -> None:
-        self._arrivals = arrivals
-        self._imports = imports
-        self._bases = bases
+        self._others: Dict[str, Callable[[Connection, Opening], None]] = {
+            IMPORT: imports.receive,
+            BASE: bases.receive,
+            MOVE: arrivals.receive,
+            HAND_OVER: arrivals.take_over,
+        }
         self._pools = pools
         self._engine = engine
         self._store = store
@@ -96,17 +99,9 @@ class NasTransfers:
                 )
 
     def _serve(self, connection: Connection, opening: Opening) -> None:
-        if opening.purpose == IMPORT:
-            self._imports.receive(connection, opening)
-            return
-        if opening.purpose == BASE:
-            self._bases.receive(connection, opening)
-            return
-        if opening.purpose == MOVE:
-            self._arrivals.receive(connection, opening)
-            return
-        if opening.purpose == HAND_OVER:
-            self._arrivals.take_over(connection, opening)
+        serve = self._others.get(opening.purpose)
+        if serve is not None:
+            serve(connection, opening)
             return
         if opening.purpose == CHECK:
             send_line(connection.writer, {"has": self._has(opening)})

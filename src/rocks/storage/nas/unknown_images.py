@@ -7,8 +7,8 @@ import uuid
 from dataclasses import replace
 from typing import Optional
 
-from rocks.storage.life.adoption import adopted
 from rocks.storage.life.events import Retry
+from rocks.storage.life.grants import adopted
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
@@ -10,6 +11,8 @@ from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.stored_names import numbered, unnumbered
 from rocks.storage.store.file import LaterColumn, OutboxMessage, StoreFile
+from rocks.storage.wire.messages import HOST_NEWS, write_message
+from rocks.storage.wire.queues import nas_queue
 
 _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);
@@ -121,6 +124,13 @@ class HostStore(StoreFile):
     def send_answer(self, op_id: str, destination: str, body: bytes) -> None:
         """Send an answer, also repeatedly."""
         self.post(OutboxMessage(f"answer-{op_id}", destination, "request", None, None, body))
+
+    def report(self, nas: str, fields: Mapping[str, Any], image_id: str = "", epoch: int = 0) -> str:
+        """Send a report to a NAS that has not asked for it; returns the message's id."""
+        number = str(uuid.uuid4())
+        body = write_message(HOST_NEWS, fields, image_id=image_id or None, epoch=epoch or None)
+        self.post(OutboxMessage(number, nas_queue(nas), "request", None, None, body))
+        return number
 
 
 _COPY = "image_id, zvol, record, details"

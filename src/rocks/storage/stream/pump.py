@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, BinaryIO, Protocol
+from typing import BinaryIO
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
 from rocks.storage.stream.frames import FRAME_BYTES, FrameWriter, read_frames
 from rocks.storage.stream.pace import Bucket
+from rocks.storage.zfs.commands import Transfer
 
 Count = Callable[[int], None]
 """Called with the bytes of each part; may raise to end the transfer, which is resumable."""
-
-
-class Program(Protocol):
-    """A running `zfs send` or `zfs receive`; `rocks.storage.zfs.driver.Transfer` is one."""
-
-    @property
-    def stream(self) -> IO[bytes]:
-        """Its output, or its input."""
-
-    def finish(self, deadline: Deadline) -> None:
-        """Wait for its end; ToolError with its message unless it succeeded."""
-
-    def kill(self) -> None:
-        """End it; repeating that is harmless."""
-
 
 _FINISH_SECONDS = 300.0
 _PRESERVE_SECONDS = 30.0
 
 
-def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Count) -> int:
+def send_program(program: Transfer, writer: BinaryIO, bucket: Bucket, count: Count) -> int:
     """Send the program's output, and the end only when the program has succeeded; returns the bytes of its stream.
 
     A failure of the program is sent to the far end, and raised here.
@@ -56,7 +42,7 @@ def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Coun
     return frames.bytes_done
 
 
-def receive_program(reader: BinaryIO, program: Program, count: Count) -> int:
+def receive_program(reader: BinaryIO, program: Transfer, count: Count) -> int:
     """Write the received stream into the program; returns the bytes of the stream. The program has succeeded then.
 
     After any failure the program's input ends early, and it preserves the received part for a later attempt.
@@ -81,7 +67,7 @@ def receive_program(reader: BinaryIO, program: Program, count: Count) -> int:
     return done
 
 
-def _preserve_part(program: Program) -> None:
+def _preserve_part(program: Transfer) -> None:
     """End the input: `zfs receive -s` then preserves the received part."""
     try:
         program.stream.close()

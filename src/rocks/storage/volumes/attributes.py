@@ -11,7 +11,7 @@ from rocks.storage.client import questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_machine_of
 from rocks.storage.volumes.plan import check_image_attribute, check_volume_name
-from rocks.storage.wire.requests import DelAttrs
+from rocks.storage.wire.requests import DelAttrs, SetAttrs, SetZvolAttrs
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -25,7 +25,7 @@ def set_storage_attribute(database: Database, nas: str, name: str, value: str) -
     _check_name(name)
     check_text("value", value, LONGEST_VALUE)
     with open_storage(database) as storage:
-        storage.ask(questions.set_attributes(nas, {name: _value(value)}))
+        storage.ask(questions.question(nas, SetAttrs(((name, _value(value)),))))
 
 
 def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
@@ -47,7 +47,7 @@ def set_image_attribute(database: Database, nas: str, volume: str, name: str, va
     if name == "persistent":
         lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.ask(questions.set_image_attributes(nas, volume, {name: _value(value)}))
+        storage.ask(questions.question(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
 
 
 def _value(text: str) -> str | None:

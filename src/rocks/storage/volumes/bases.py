@@ -145,7 +145,9 @@ def _with_origins(
         volume = "" if isinstance(one.source, RocksError) else volume_of(one.source.name)
         if volume and volume not in origins:
             try:
-                snapshots = storage.ask(questions.freeze_images(nas, zpool, [volume]), MAP_SECONDS)
+                snapshots = storage.ask(
+                    questions.question(nas, wire.FreezeZvols(zpool, (volume,))), MAP_SECONDS
+                )
                 origins[volume] = f"{volume}@{snapshots[volume]}"
             except RocksError as error:
                 origins[volume] = error

@@ -12,6 +12,7 @@ from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.volumes.plan import removal_command
 from rocks.storage.wire.queues import NAS
+from rocks.storage.wire.requests import ListBases
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -75,7 +76,7 @@ def _ask(database: Database) -> tuple[_Bases, dict[str, RocksError]]:
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:
-        answers = storage.ask_each({nas: questions.bases_of(nas) for nas in nases})
+        answers = storage.ask_each({nas: questions.question(nas, ListBases()) for nas in nases})
     found: _Bases = []
     failures: dict[str, RocksError] = {}
     for nas in nases:

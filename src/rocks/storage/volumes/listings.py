@@ -11,6 +11,7 @@ from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.wire import queues
+from rocks.storage.wire.requests import GetZvolAttrs, ListCopies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,7 +63,7 @@ def list_copies(database: Database, hosts: Sequence[str]) -> Listed:
     return _list(
         database,
         listing.COPIES,
-        {host: questions.copies_of(host) for host in hosts},
+        {host: questions.question(host, ListCopies()) for host in hosts},
         lambda rows: (listing.copy_cells(row, now) for row in rows),
     )
 
@@ -83,7 +84,7 @@ def list_image_attributes(database: Database, nas: str, zvol: str) -> Listed:
     return _list(
         database,
         listing.IMAGE_ATTRIBUTES,
-        {nas: questions.image_attributes_of(nas, zvol)},
+        {nas: questions.question(nas, GetZvolAttrs(zvol))},
         lambda found: [listing.image_attribute_cells(found)],
     )
 

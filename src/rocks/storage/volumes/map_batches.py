@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rocks.core.errors import Code, RocksError, StateError
 from rocks.storage.client import questions
 from rocks.storage.volumes.map_waits import is_busy_image, map_when_written_back
-from rocks.storage.wire.requests import MapZvol
+from rocks.storage.wire.requests import GetZvolAttrs, MapZvol, SetZvolAttrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     for image in images:
         asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
         if image.is_persistent is None or _cannot_forget(image):
-            asked[_key(image)] = questions.image_attributes_of(image.nas, image.volume)
+            asked[_key(image)] = questions.question(image.nas, GetZvolAttrs(image.volume))
         else:
             asked[_key(image)] = _persistence(image)
         asked[f"images {image.nas}"] = questions.images_of(image.nas)
@@ -117,7 +117,7 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
 
 def _persistence(image: ImageSpec) -> Query[Any]:
     values = {"persistent": "yes" if image.is_persistent else "no"}
-    return questions.set_image_attributes(image.nas, image.volume, values, image.machine)
+    return questions.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:

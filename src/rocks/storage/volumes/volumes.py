@@ -14,14 +14,12 @@ from rocks.core.errors import BusyError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.known.storage import LONGEST_GRACE_HOURS
-from rocks.inventory.attributes.records import members_with_value, resolve_attributes
+from rocks.inventory.attributes.records import resolve_attributes
 from rocks.library.conversion import write_raw
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, VOLUME_PREFIX, check_no_users
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.machine_locks import lock_machine_of
-from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.wire.bases import is_base
@@ -215,7 +213,7 @@ def remove_image(
     # the base of an image has no content of its own, and no grace period
     hours = 0 if now or is_base(volume) else grace_hours(database, nas)
     lock_machine_of(database, nas, volume)
-    _check_no_users(database, nas, zpool, volume)
+    lock_for_removal(database, [(nas, zpool, volume)])
     with open_storage(database) as storage:
         request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
         storage.ask(questions.question(nas, request), MAP_SECONDS)
@@ -234,14 +232,6 @@ def remove_image(
     raise BusyError(
         f"ZVol {volume} is still being destroyed: rocks list host storagemap {nas} shows when it is gone"
     )
-
-
-def _check_no_users(database: Database, nas: str, zpool: str, volume: str) -> None:
-    name = f"{VOLUME_PREFIX}{volume}"
-    users = members_with_value(database, IMAGE_ATTRIBUTE, name)
-    disks = disk_locations(database, users)
-    elsewhere = {disk.vm for disk in disks if disk.number == 0 and (disk.nas, disk.zpool) != (nas, zpool)}
-    check_no_users(name, [user for user in users if user not in elsewhere])
 
 
 def undelete_image(database: Database, nas: str, volume: str) -> None:

@@ -8,19 +8,7 @@ from __future__ import annotations
 from typing import Dict, Generic, Optional, Tuple, TypeVar
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.wire.replies import (
-    BaseRow,
-    CopyRow,
-    DeviceRow,
-    HeldRow,
-    ImageAttributes,
-    ImageRow,
-    MadeBase,
-    MadeClones,
-    MadeVolume,
-    OperationRow,
-    SnapshotsOfImage,
-)
+from rocks.storage.wire import replies
 
 Reply_co = TypeVar("Reply_co", covariant=True)
 
@@ -52,7 +40,7 @@ class MapZvol(Asks[str]):
 
 
 @dataclass(frozen=True)
-class AddZvol(Asks[MadeVolume]):
+class AddZvol(Asks[replies.MadeVolume]):
     """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
 
     With `importing` it cannot be mapped before its content has been transferred.
@@ -66,7 +54,7 @@ class AddZvol(Asks[MadeVolume]):
 
 
 @dataclass(frozen=True)
-class AddBase(Asks[MadeBase]):
+class AddBase(Asks[replies.MadeBase]):
     """Make the base volume of an image of the library, unless it is complete: its content is transferred next.
 
     `digest` is that of the content (`rocks.core.image_blocks`), `size_bytes` the size of the disk, `used_bytes` what
@@ -81,7 +69,7 @@ class AddBase(Asks[MadeBase]):
 
 
 @dataclass(frozen=True)
-class ListBases(Asks[Tuple[BaseRow, ...]]):
+class ListBases(Asks[Tuple[replies.BaseRow, ...]]):
     """The base volumes of all pools of the NAS that have images, also unfinished ones."""
 
 
@@ -98,7 +86,7 @@ class NewClone:
 
 
 @dataclass(frozen=True)
-class CloneZvols(Asks[MadeClones]):
+class CloneZvols(Asks[replies.MadeClones]):
     """Make those clones that are missing; a volume that exists stays as it is.
 
     With `replaces`, an existing volume must be such a clone; one of another snapshot of the same volume that was never
@@ -175,7 +163,7 @@ class MoveZvol(Asks[None]):
 
 
 @dataclass(frozen=True)
-class ListZvols(Asks[Tuple[ImageRow, ...]]):
+class ListZvols(Asks[Tuple[replies.ImageRow, ...]]):
     """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
     states that there are others."""
 
@@ -193,14 +181,14 @@ class GrowZvol(Asks[None]):
 
 
 @dataclass(frozen=True)
-class GetZvolAttrs(Asks[ImageAttributes]):
+class GetZvolAttrs(Asks[replies.ImageAttributes]):
     """The attributes of one image."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class SetZvolAttrs(Asks[ImageAttributes]):
+class SetZvolAttrs(Asks[replies.ImageAttributes]):
     """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap.
 
     With `machine`, a UUID, another machine's image stays as it is. A NAS of an earlier release ignores the UUID.
@@ -262,7 +250,7 @@ class AbandonZvol(Asks[None]):
 
 
 @dataclass(frozen=True)
-class ListSnapshots(Asks[SnapshotsOfImage]):
+class ListSnapshots(Asks[replies.SnapshotsOfImage]):
     """Snapshots of an image; with `zpool`, also of a volume there that has no record yet."""
 
     zvol: str
@@ -283,7 +271,7 @@ class RestoreZvol(Asks[None]):
 
 
 @dataclass(frozen=True)
-class HoldSnapshot(Asks[HeldRow]):
+class HoldSnapshot(Asks[replies.HeldRow]):
     """Hold a snapshot of an image with these tags (`rocks.storage.wire.held_snapshots`), in their order.
 
     It is that of `guid`; without one, that which has the first tag already, or else, of an unmapped image, one of its
@@ -314,7 +302,7 @@ class ReleaseSnapshot(Asks[None]):
 
 
 @dataclass(frozen=True)
-class ListOperations(Asks[Tuple[OperationRow, ...]]):
+class ListOperations(Asks[Tuple[replies.OperationRow, ...]]):
     """The operations in progress on the NAS."""
 
 
@@ -329,7 +317,7 @@ class OperationStatus(Asks[None]):
 
 
 @dataclass(frozen=True)
-class ListDevices(Asks[Dict[str, DeviceRow]]):
+class ListDevices(Asks[Dict[str, replies.DeviceRow]]):
     """The host's parts of images."""
 
 
@@ -339,7 +327,7 @@ class ListInitiator(Asks[str]):
 
 
 @dataclass(frozen=True)
-class ListCopies(Asks[Tuple[CopyRow, ...]]):
+class ListCopies(Asks[Tuple[replies.CopyRow, ...]]):
     """Copies of images on the host that no guest uses, also quarantined ones."""
 
 

@@ -8,7 +8,7 @@ from typing import IO, Any, Callable, Optional, cast
 from rocks.core.clock import Deadline
 from rocks.core.errors import RocksError
 from rocks.storage.zfs.begin_record import BEGIN_BYTES
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 
 
 class CheckedReceive:

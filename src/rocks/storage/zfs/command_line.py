@@ -13,7 +13,7 @@ from typing import List, Mapping, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, StateError, ToolError
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
 from rocks.storage.zfs.listing import (
     HISTORY_COLUMNS,

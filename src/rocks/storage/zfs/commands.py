@@ -6,11 +6,31 @@ missing or full.
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Protocol, Sequence, Tuple
+from typing import IO, Mapping, Optional, Protocol, Sequence, Tuple
 
 from rocks.core.clock import Deadline
-from rocks.storage.zfs.driver import Transfer
 from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
+
+
+class Transfer(Protocol):
+    """One end of a running stream."""
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """The pipe to read from (send) or write to (receive). BrokenPipeError when the receiver has ended."""
+
+    def finish(self, deadline: Deadline) -> None:
+        """Close the stream and wait for the process. ToolError with the message of `zfs` when it failed.
+
+        A receive of an incomplete stream fails; a resumable one keeps the received part.
+        """
+
+    def kill(self) -> None:
+        """Kill the process and wait for its end. No effect when it has ended.
+
+        A resumable receive keeps the part that it has read, which may be empty: the pipe holds up to 1 MiB.
+        HostError when the process cannot be killed.
+        """
 
 
 class ZfsCommands(Protocol):

@@ -18,31 +18,34 @@ class PoolReading:
         self._commands = commands
 
     def read_pool(self, pool: str) -> PoolFact:
-        """As `PoolDriver.read_pool`."""
+        """A pool, or the part of one below the file system of that name."""
         check_dataset(pool)
         return self._commands.read_pool(pool)
 
     def list_pools(self) -> Tuple[str, ...]:
-        """As `PoolDriver.list_pools`."""
+        """The names of the imported pools."""
         return self._commands.list_pools()
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
-        """As `PoolDriver.read_volume`."""
+        """A volume, or None. StateError when a file system has that name."""
         check_volume(volume)
         return self._commands.read_volume(volume)
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
-        """As `PoolDriver.list_volumes`."""
+        """All volumes below a pool or file system by name, including partially received ones."""
         check_dataset(pool)
         return self._commands.list_volumes(pool)
 
     def read_history(self, volume: str) -> History:
-        """As `PoolDriver.read_history`."""
+        """Snapshots and bookmarks; empty without such a volume."""
         check_volume(volume)
         return self._commands.read_history(volume)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        """As `PoolDriver.wait_for_device`."""
+        """The path of the block device of a volume, or of `volume@snapshot` (with `snapdev=visible`).
+
+        HostError at the deadline.
+        """
         check_snapshot(name) if "@" in name else check_volume(name)
         return self._commands.wait_for_device(name, deadline)
 

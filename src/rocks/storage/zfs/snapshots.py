@@ -23,7 +23,7 @@ class SnapshotOperations(PoolReading):
     """The methods of `PoolDriver` on snapshots, holds and bookmarks, by `ZfsCommands`."""
 
     def written_since(self, volume: str, snapshot_name: str, snapshot_guid: str) -> int:
-        """As `PoolDriver.written_since`."""
+        """Bytes written to the volume since that snapshot, including all writes flushed before the call."""
         self._commands.flush(volume)
         needed_snapshot(self._history(volume, snapshot_name), volume, snapshot_name, snapshot_guid)
         return self._commands.read_written(volume, snapshot_name)
@@ -31,7 +31,7 @@ class SnapshotOperations(PoolReading):
     def ensure_snapshot(
         self, volume: str, volume_guid: str, name: str, properties: Mapping[str, str]
     ) -> SnapshotFact:
-        """As `PoolDriver.ensure_snapshot`."""
+        """Create a snapshot with these properties. IncoherentError when it exists with others."""
         check_properties(properties, of_snapshot=True)
         history = self._history(volume, name)
         self._known(volume, volume_guid)
@@ -54,7 +54,7 @@ class SnapshotOperations(PoolReading):
         return made
 
     def ensure_snapshot_gone(self, volume: str, name: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_snapshot_gone`."""
+        """Destroy a snapshot. StateError when it is held or has clones."""
         snapshot = known_snapshot(self._history(volume, name), volume, name, guid)
         if snapshot is None:
             return UNCHANGED
@@ -65,7 +65,7 @@ class SnapshotOperations(PoolReading):
         )
 
     def ensure_hold(self, volume: str, name: str, guid: str, tag: str) -> Change:
-        """As `PoolDriver.ensure_hold`."""
+        """Hold the snapshot with a tag. StateError without the snapshot."""
         check_part(tag)
 
         def is_so() -> bool:
@@ -74,7 +74,7 @@ class SnapshotOperations(PoolReading):
         return UNCHANGED if is_so() else settle(lambda: self._commands.hold(f"{volume}@{name}", tag), is_so)
 
     def ensure_released(self, volume: str, name: str, guid: str, tag: str) -> Change:
-        """As `PoolDriver.ensure_released`."""
+        """Release the hold with that tag."""
         check_part(tag)
 
         def is_so() -> bool:
@@ -86,7 +86,7 @@ class SnapshotOperations(PoolReading):
         )
 
     def ensure_bookmark(self, volume: str, name: str, guid: str, bookmark: str) -> Change:
-        """As `PoolDriver.ensure_bookmark`."""
+        """Create a bookmark of the snapshot. StateError when both are missing."""
         check_part(bookmark)
 
         def is_so() -> bool:
@@ -98,7 +98,7 @@ class SnapshotOperations(PoolReading):
         return settle(lambda: self._commands.bookmark(f"{volume}@{name}", f"{volume}#{bookmark}"), is_so)
 
     def ensure_bookmark_gone(self, volume: str, bookmark: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_bookmark_gone`."""
+        """Destroy a bookmark."""
 
         def is_so() -> bool:
             return known_bookmark(self._history(volume, bookmark), volume, bookmark, guid) is None
@@ -106,7 +106,7 @@ class SnapshotOperations(PoolReading):
         return UNCHANGED if is_so() else settle(lambda: self._commands.destroy(f"{volume}#{bookmark}"), is_so)
 
     def ensure_rolled_back(self, volume: str, guid: str, snapshot_name: str, snapshot_guid: str) -> Change:
-        """As `PoolDriver.ensure_rolled_back`."""
+        """Roll back to the newest snapshot. StateError when that snapshot is not the newest."""
         self._commands.flush(volume)
         history = self._history(volume, snapshot_name)
         fact = self._known(volume, guid)

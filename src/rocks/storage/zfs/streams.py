@@ -8,7 +8,7 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.storage.zfs.begin_record import check_begin
 from rocks.storage.zfs.checked_receive import CheckedReceive
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec, TokenFact
 from rocks.storage.zfs.names import check_part, check_snapshot, check_token, check_volume
 from rocks.storage.zfs.reading import PoolReading
@@ -20,22 +20,32 @@ class StreamOperations(PoolReading):
     """The methods of `PoolDriver` on streams, by `ZfsCommands`."""
 
     def decode_token(self, token: str) -> TokenFact:
-        """As `PoolDriver.decode_token`."""
+        """The contents of a resume token. StateError when it is invalid."""
         check_token(token)
         return self._commands.decode_token(token)
 
     def estimate_send(self, spec: SendSpec) -> int:
-        """As `PoolDriver.estimate_send`."""
+        """Estimated size of the stream in bytes."""
         self._check_send(spec)
         return self._commands.estimate(spec)
 
     def start_send(self, spec: SendSpec) -> Transfer:
-        """As `PoolDriver.start_send`."""
+        """Start a send. StateError when its source or incremental source is missing.
+
+        A resumed send looks for its source by guid, first below the volume and then beside it. There OpenZFS 2.1 may
+        find a snapshot of another volume with the same guid, and `finish` fails with "Invalid cross-device link": then
+        discard the partial receive and send again.
+        """
         self._check_send(spec)
         return self._commands.send(spec)
 
     def start_receive(self, spec: ReceiveSpec) -> Transfer:
-        """As `PoolDriver.start_receive`."""
+        """Start a receive. IncoherentError when the newest snapshot of the volume is not the incremental source.
+
+        StateError when the volume exists and must not, is missing, or has a partial receive. A receive never rolls the
+        volume back. The write that completes the stream's first record (312 bytes) raises IncoherentError unless the
+        stream is of one snapshot of a volume and has the specified source; nothing is received then.
+        """
         check_volume(spec.volume)
         if spec.origin is not None:
             check_snapshot(spec.origin)
@@ -50,7 +60,7 @@ class StreamOperations(PoolReading):
         return CheckedReceive(self._commands.receive(spec), lambda begin: check_begin(begin, spec))
 
     def ensure_partial_gone(self, volume: str) -> Change:
-        """As `PoolDriver.ensure_partial_gone`."""
+        """Discard a partial receive; a volume without a complete stream is destroyed."""
         check_volume(volume)
 
         def is_so() -> bool:

@@ -28,7 +28,7 @@ class VolumeOperations(PoolReading):
     """The methods of `PoolDriver` on volumes, by `ZfsCommands`."""
 
     def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
-        """As `PoolDriver.ensure_volume`."""
+        """Create a sparse volume. IncoherentError when it exists with another size or block size."""
         check_volume(volume)
         check_size(volume, size_bytes, block_bytes)
 
@@ -46,7 +46,7 @@ class VolumeOperations(PoolReading):
         return settle(lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
 
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
-        """As `PoolDriver.ensure_clone`."""
+        """Create the volume as a clone of a snapshot (full name)."""
         check_volume(volume)
         check_snapshot(origin_snapshot)
 
@@ -70,7 +70,10 @@ class VolumeOperations(PoolReading):
     def ensure_clones(
         self, volumes: Sequence[str], origin_snapshot: str, origin_guid: str
     ) -> Tuple[str, ...]:
-        """As `PoolDriver.ensure_clones`. The volumes are listed once before and, after a failure, once behind."""
+        """Create the volumes as clones of one snapshot, several at a time; returns those that were missing.
+
+        After an error some of them may exist. The volumes are listed once before and, after a failure, once behind.
+        """
         check_snapshot(origin_snapshot)
         for volume in volumes:
             check_volume(volume)
@@ -96,7 +99,7 @@ class VolumeOperations(PoolReading):
         return made
 
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
-        """As `PoolDriver.ensure_size`."""
+        """Grow a volume, also while it is in use. StateError when it is larger."""
         fact = self._known(volume, guid)
         if fact.size_bytes == size_bytes:
             return UNCHANGED
@@ -106,40 +109,40 @@ class VolumeOperations(PoolReading):
         return self._set(volume, {"volsize": str(size_bytes)})
 
     def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
-        """As `PoolDriver.ensure_reserved`."""
+        """Set `refreservation`. PoolFullError when the pool is too full."""
         if self._known(volume, guid).reserved_bytes == reserve_bytes:
             return UNCHANGED
         return self._set(volume, {"refreservation": str(reserve_bytes) if reserve_bytes else "none"})
 
     def ensure_properties(self, volume: str, guid: str, properties: Mapping[str, str]) -> Change:
-        """As `PoolDriver.ensure_properties`."""
+        """Set user properties (`imgstore:…`) in one operation."""
         check_properties(properties)
         existing = dict(self._known(volume, guid).properties)
         changed = {key: value for key, value in properties.items() if existing.get(key) != value}
         return self._set(volume, changed) if changed else UNCHANGED
 
     def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_snapshots_visible`."""
+        """Create block devices of the volume's snapshots (`snapdev=visible`)."""
         self._known(volume, guid)
         return UNCHANGED if self._commands.shows_snapshots(volume) else self._set_snapdev(volume, "visible")
 
     def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_snapshots_hidden`."""
+        """Remove block devices of the volume's snapshots (`snapdev=hidden`)."""
         self._known(volume, guid)
         return self._set_snapdev(volume, "hidden") if self._commands.shows_snapshots(volume) else UNCHANGED
 
     def ensure_synchronous(self, volume: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_synchronous`."""
+        """Set `sync=always`."""
         return (
             UNCHANGED if self._known(volume, guid).is_synchronous else self._set(volume, {"sync": "always"})
         )
 
     def ensure_read_only(self, volume: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_read_only`."""
+        """Set `readonly=on`: the volume's device takes no writes. Its clones do."""
         return UNCHANGED if self._known(volume, guid).is_read_only else self._set(volume, {"readonly": "on"})
 
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
-        """As `PoolDriver.ensure_renamed`."""
+        """Rename the volume within its pool; a missing parent file system is created."""
         check_volume(volume)
         check_volume(new_name)
         if volume.split("/")[0] != new_name.split("/")[0]:
@@ -157,7 +160,7 @@ class VolumeOperations(PoolReading):
         return settle(lambda: self._commands.rename(volume, new_name), is_so)
 
     def ensure_promoted(self, volume: str, guid: str) -> Change:
-        """As `PoolDriver.ensure_promoted`."""
+        """Promote a clone: it owns the shared snapshots, and its origin becomes the clone."""
 
         def is_so() -> bool:
             return self._known(volume, guid).origin is None
@@ -171,7 +174,10 @@ class VolumeOperations(PoolReading):
         with_snapshots: Sequence[Tuple[str, str]] = (),
         may_lose_bytes: Optional[int] = 0,
     ) -> Change:
-        """As `PoolDriver.ensure_volume_gone`.
+        """Destroy a volume with its bookmarks and the listed snapshots (name, guid).
+
+        StateError when it has other snapshots, a hold, a clone, or more than `may_lose_bytes` written since the newest
+        snapshot (since its creation without one); None allows any amount. BusyError while its device is open.
 
         Snapshots and volume are destroyed by two commands. The property `DOOMED` is set first, so that after a crash
         between them the repeated call knows that the volume has no unsaved data.

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from rocks.core.clock import Deadline
 from rocks.core.process import run, run_checked
-from rocks.storage.zfs.driver import PoolDriver, Transfer
+from rocks.storage.zfs.commands import Transfer
+from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
 from rocks.storage.zfs.fake.pools import FakePools
 from rocks.storage.zfs.fake.streams import encode_begin

@@ -91,6 +91,15 @@ class Client:
             assert terms == own, f"{method} {path} for {who}: {answer.text}"
         return answer
 
+    @contextlib.contextmanager
+    def connected(self, sent: bytes = b"") -> Iterator[socket.socket]:
+        """A connection on which this was sent."""
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(SECONDS)
+            raw.connect(str(self.path))
+            raw.sendall(sent)
+            yield raw
+
     def get(self, who: str, path: str, **options: Any) -> Answer:
         """GET."""
         return self.ask(who, "GET", path, **options)

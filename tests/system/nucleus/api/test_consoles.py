@@ -160,12 +160,6 @@ def test_a_node_whose_host_did_not_answer_is_not_called_off(consoles: Client, po
     )
 
 
-def test_another_kind_of_console_is_refused(consoles: Client) -> None:
-    refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "spice"}, headers=PROBLEMS)
-    assert refused.status_code == 400
-    assert refused.json()["errors"][0]["pointer"] == "#/type"
-
-
 @pytest.mark.parametrize("path", [FRONTEND, COMPUTE])
 def test_the_published_row_leads_to_a_page(consoles: Client, path: str) -> None:
     answer = consoles.get("ann", path)

@@ -218,36 +218,41 @@ def test_a_person_has_a_limit_of_waits(service: Client) -> None:
     wait_until(lambda: waits.count == 0, "the end of both")
 
 
-def test_an_upload_above_the_quota_is_refused_with_the_first_byte_too_many(
+def test_an_upload_above_the_quota_is_refused_with_its_first_byte(
     service: Client, pool: Pool, configuration: Configuration
 ) -> None:
-    """Its size is not stated; a client that sends all of it before it reads gets the answer, too."""
-    quota, block = 100_000, 1 << 20
-    sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {quota}}}' WHERE name = 'alpha'")
+    """A client that sends all of it before it reads gets the answer, too; one that does not state its length, none."""
+    block = 1 << 20
+    sql(pool, "UPDATE project SET limits = '{\"image_bytes\": 100000}' WHERE name = 'alpha'")
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.iso"\r\n\r\n'
     headers = {
         "Authorization": f"Bearer {service.tokens['ann']}",
         "Content-Type": "multipart/form-data; boundary=x",
-        "Transfer-Encoding": "chunked",
-        "Connection": "close",
         "md5": hashlib.md5(ISO).hexdigest(),
         **PROBLEMS,
     }
-    for reads_at_once in (False, True):
+    chunked = {"Transfer-Encoding": "chunked"}
+    for reads_at_once, length, expected in (
+        (False, {"Content-Length": str(100 * block)}, (403, "quota-exceeded")),
+        (True, {"Content-Length": str(100 * block)}, (403, "quota-exceeded")),
+        (True, chunked, (400, "invalid-request")),
+    ):
         with closing(Connection(service.path)) as connection:
             connection.putrequest("POST", "/v1/image")
-            for name, value in headers.items():
+            for name, value in (headers | length).items():
                 connection.putheader(name, value)
             connection.endheaders()
-            connection.send(b"%x\r\n%s\r\n" % (len(head), head))
+            connection.send(b"%x\r\n%s\r\n" % (len(head), head) if length is chunked else head)
             sent = 0
-            while sent < 100 * block and not (
+            while sent < 99 * block and not (
                 reads_at_once and select.select([connection.sock], [], [], 0.05)[0]
             ):
-                connection.send(b"%x\r\n%s\r\n" % (block, bytes(block)))
+                connection.send(
+                    b"%x\r\n%s\r\n" % (block, bytes(block)) if length is chunked else bytes(block)
+                )
                 sent += block
             answer = connection.getresponse()
-            assert (answer.status, json.loads(answer.read())["code"]) == (403, "quota-exceeded")
+            assert (answer.status, json.loads(answer.read())["code"]) == expected
         assert sent < 32 * block or not reads_at_once, "the answer does not wait for the rest"
         assert not list(Path(configuration.images.folder).glob("*"))
         assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]

@@ -21,14 +21,10 @@ SETS = "/v1/computeset"
 JSON = {"Content-Type": "application/json", **PROBLEMS}
 
 
-def raw(service: Client, head: str, body: bytes = b"") -> socket.socket:
+def raw(service: Client, head: str, body: bytes = b"") -> contextlib.AbstractContextManager[socket.socket]:
     """A connection on which this was sent, with the token of ann."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(SECONDS)
-    connection.connect(str(service.path))
     authorization = f"Authorization: Bearer {service.tokens['ann']}"
-    connection.sendall(f"{head}\r\n{authorization}\r\n\r\n".encode("latin-1") + body)
-    return connection
+    return service.connected(f"{head}\r\n{authorization}\r\n\r\n".encode("latin-1") + body)
 
 
 def status_of(connection: socket.socket) -> int:
@@ -117,6 +113,7 @@ def test_no_log_has_what_proves_who_somebody_is(
     service.get("ann", f"/v1/cluster/{token}")
     with pool.transaction() as session:
         rows = [str(row.entry) for row in audit.rows(session)]
+    assert any(f"target='/v1/token/{token[:12]}_…'" in row for row in rows), "which token it was"
     logged = [one.getMessage() for one in caplog.records if not one.name.startswith("uvicorn")]
     assert len(rows) >= 5 and len(logged) >= 8
     for text in (*rows, *logged):

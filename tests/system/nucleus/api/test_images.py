@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import socket
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -182,11 +181,10 @@ def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
 def test_a_connection_that_ends_leaves_what_came(service: Client) -> None:
     """A client that is killed: the next one goes on at the offset that the service states."""
     place = begin(service, "cut.iso")
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.connect(str(service.path))
-        head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
-        head += f"Upload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
-        raw.sendall(head.encode() + ISO[:10_000])
+    head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
+    head += f"Upload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
+    with service.connected(head.encode() + ISO[:10_000]):
+        pass
     for _ in range(600):
         done = go_on(service, place, service.get("ann", place).json()["offset"])
         if done.status_code == 202:

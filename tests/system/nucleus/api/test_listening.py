@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import changed, started
-from tests.system.nucleus.api.http_client import SECONDS, Client, answering
+from tests.system.nucleus.api.http_client import Client, answering
 from tests.system.nucleus.api.test_events import emit
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
@@ -74,29 +73,13 @@ def test_a_socket_is_open_to_its_group_and_served_once(tmp_path: Path) -> None:
 def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "HEADER_SECONDS", 0.5)
     for begin in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "):
-        with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(SECONDS)
-            raw.connect(str(service.path))
-            raw.sendall(begin)
-            with contextlib.suppress(ConnectionResetError):
-                assert raw.recv(1000) == b"", begin
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(SECONDS)
-        raw.connect(str(service.path))
-        raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
-        with raw.makefile("rb") as answers:
-            assert answers.readline().startswith(b"HTTP/1.1 200")
-            with contextlib.suppress(ConnectionResetError):
-                answers.read()  # ends, although half a second request has come
-
-
-@contextlib.contextmanager
-def connected(service: Client) -> Iterator[socket.socket]:
-    """A connection that has sent nothing yet."""
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(SECONDS)
-        raw.connect(str(service.path))
-        yield raw
+        with service.connected(begin) as raw, contextlib.suppress(ConnectionResetError):
+            assert raw.recv(1000) == b"", begin
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"
+    with service.connected(request) as raw, raw.makefile("rb") as answers:
+        assert answers.readline().startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionResetError):
+            answers.read()  # ends, although half a second request has come
 
 
 CHUNKED = b"POST /v1/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -117,7 +100,7 @@ ENDLESS = {
 def test_what_is_no_body_has_an_end(service: Client) -> None:
     """Headers without end on four connections took 2.5 GB. 100 MiB are far more than the buffers of a socket."""
     for kind, (begin, endless) in ENDLESS.items():
-        with connected(service) as raw:
+        with service.connected() as raw:
             with pytest.raises((BrokenPipeError, ConnectionResetError)):
                 for part in (begin, *[endless] * 1600):
                     raw.sendall(part)
@@ -128,22 +111,21 @@ def test_requests_of_usual_size_are_answered(service: Client) -> None:
     many = {f"X-{number}": "a" * 500 for number in range(90)}
     assert service.get("ann", "/v1/user", headers=many).status_code == 200
     body = b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in b'{"scopes": ["read"]}') + b"0\r\nA: b\r\n\r\n"
-    with connected(service) as raw:
-        authorization = f"Authorization: Bearer {service.tokens['ann']}\r\nContent-Type: application/json\r\n"
-        raw.sendall(CHUNKED.removesuffix(b"\r\n") + authorization.encode() + b"\r\n" + body)
+    authorization = f"Authorization: Bearer {service.tokens['ann']}\r\nContent-Type: application/json\r\n"
+    sent = CHUNKED.removesuffix(b"\r\n") + authorization.encode() + b"\r\n" + body
+    with service.connected(sent) as raw:
         assert raw.recv(100).startswith(b"HTTP/1.1 201 ")
 
 
 def test_requests_that_wait_for_each_other_are_few(service: Client, caplog: pytest.LogCaptureFixture) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connected(service) as raw:
-        raw.sendall(request * 50)
+    with service.connected(request * 50) as raw:
         answered = b""
         while answered.count(b"HTTP/1.1 200") < 50:
             piece = raw.recv(65536)
             assert piece, f"the connection has ended after {answered!r}"
             answered += piece
-    with connected(service) as raw, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with service.connected() as raw, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         raw.sendall(request * 2000)
         assert raw.recv(100) == b"", "none of them was answered"
     assert "Traceback" not in caplog.text
@@ -151,8 +133,8 @@ def test_requests_that_wait_for_each_other_are_few(service: Client, caplog: pyte
 
 def test_who_is_refused_cannot_stay_connected(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "REST_SECONDS", 0.5)
-    with connected(service) as raw, raw.makefile("rb") as answers:
-        raw.sendall(b"POST /v1/token HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    request = b"POST /v1/token HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+    with service.connected(request) as raw, raw.makefile("rb") as answers:
         assert answers.readline().split()[1] in (b"400", b"413")
         raw.sendall(b"a")  # this ended the time for another request; the body has 99999998 bytes more
         with contextlib.suppress(ConnectionResetError):

@@ -1,16 +1,13 @@
 """Tokens of users: what they allow, when they end, how many there are, and that nothing keeps them."""
 
-import logging
-
 import pytest
 
 from nucleus.api import limits
-from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
-from tests.waiting import at_once, wait_until
+from tests.waiting import at_once
 
 
 def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool: Pool) -> None:
@@ -69,24 +66,6 @@ def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> N
         assert answer.status_code == status, answer.text
     assert "new key" in answer.json()["detail"]
     assert sql(pool, "SELECT body FROM idempotency") == [(b"",)]
-
-
-def test_a_token_in_a_path_is_in_no_log(
-    service: Client, pool: Pool, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    token = service.tokens["ann"]
-    assert service.ask("ann", "DELETE", f"/v1/token/{token}").status_code == 404
-
-    def logged() -> str:
-        """Without uvicorn's own log, which `nucleus serve` has off."""
-        return "\n".join(one.getMessage() for one in caplog.records if one.name == "nucleus.access")
-
-    wait_until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
-    with pool.transaction() as session:
-        targets = [row.entry.target for row in audit.newest(session, 5)]
-    assert f"/v1/token/{token[:12]}_…" in targets
-    assert token not in logged()
 
 
 def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from rocks.fleet.wire.facts import (
     ConsoleFact,
     ConsoleRequest,
     DiskFact,
-    DiskPlace,
     DocumentsFact,
     DocumentsRequest,
     DomainFact,
@@ -48,7 +47,7 @@ from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformReq
 MAC = "52:54:00:00:00:01"
 PAIRS: dict[str, tuple[Request[Any], Any]] = {
     "facts": (
-        FactsRequest((DiskPlace("/d/vm-a.vda"),), (Fence("vm-b", 3),)),
+        FactsRequest(("/d/vm-a.vda",), (Fence("vm-b", 3),)),
         HostFacts(
             *("h", "6.1", "x86_64", 2048, 4, True, True, "tcg"),
             domains=(DomainFact("vm-a", "u", "running", 7, 1024, 2, False, True, False),),

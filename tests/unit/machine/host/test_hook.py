@@ -69,39 +69,28 @@ def test_invalid_input_prevents_the_start(tmp_path: Path) -> None:
         check_start(BEFORE, DOMAIN.format(9), tmp_path)
 
 
-def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: Path) -> None:
-    """Only the end, never outside the folder, with the lease of the machine."""
-    end = ["a", "release", "end", "-"]
-    note_end(end, DOMAIN.format(7), tmp_path)
-    folder = Place.RELEASED.below(tmp_path)
+@pytest.mark.parametrize(
+    ("place", "noted"), [(Place.RELEASED, {"a": "7", "b": "", "c": ""}), (Place.ENDED, {"a": "7"})]
+)
+def test_the_end_of_a_machine_is_noted_where_somebody_reads_it(
+    tmp_path: Path, place: Place, noted: dict[str, str]
+) -> None:
+    """Only the end, never outside the folder; of a machine without a lease, also by invalid XML, for images alone."""
+    end = ["release", "end", "-"]
+    folder = place.below(tmp_path)
+    note_end(["a", *end], DOMAIN.format(7), tmp_path)
     assert not folder.exists()
     folder.mkdir(parents=True)
-    for arguments in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
+    for arguments in (["d", "stopped", "end", "-"], ["../e", *end], ["f"], []):
         note_end(arguments, DOMAIN.format(7), tmp_path)
     assert list(folder.iterdir()) == []
-    note_end(end, DOMAIN.format(7), tmp_path)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
-
-
-def test_the_end_of_a_machine_with_a_lease_is_noted_for_the_frontend(tmp_path: Path) -> None:
-    """Where `rocks-ended.path` has made the folder; machines of others are none of its business."""
-    folder = Place.ENDED.below(tmp_path)
-    note_end(["a", "release", "end", "-"], DOMAIN.format(7), tmp_path)
-    assert not folder.exists()
-    folder.mkdir()
-    note_end(["a", "release", "end", "-"], DOMAIN.format(7), tmp_path)
-    note_end(["b", "release", "end", "-"], "<domain><name>b</name></domain>", tmp_path)
-    note_end(["c", "stopped", "end", "-"], DOMAIN.format(7), tmp_path)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
-
-
-@pytest.mark.parametrize("text", ["no XML at all", "<domain><name>a</name></domain>"])
-def test_the_end_of_a_machine_without_a_lease_is_recorded(tmp_path: Path, text: str) -> None:
-    """Also with invalid XML."""
-    folder = Place.RELEASED.below(tmp_path)
-    folder.mkdir(parents=True)
-    note_end(["a", "release", "end", "-"], text, tmp_path)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": ""}
+    for name, xml in (
+        ("a", DOMAIN.format(7)),
+        ("b", "<domain><name>b</name></domain>"),
+        ("c", "no XML at all"),
+    ):
+        note_end([name, *end], xml, tmp_path)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == noted
 
 
 def test_vfs_of_a_guest_that_libvirt_starts_are_configured(

@@ -22,7 +22,7 @@ SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
 FRESH = Freshness(NOW, False, 0)
 FRONTEND = Node(
     1, 5, "frontend", "vc1", "vc1", "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
-    "VM", None, None, False, None, NOW, None, None, None,
+    "VM", None, None, False, None, None, None, None,
 )  # fmt: skip
 COMPUTE = FRONTEND._replace(id=2, kind="compute", name="n0", state="nostate", set_id=9, set_state="running")
 PRIVATE = Interface("eth0", "52:54:00:00:00:01", "10.1.0.1", "255.255.0.0", "private", 3)

@@ -77,8 +77,16 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
 
 
 def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
-    text = "REQUEUED|0|2|a\nRESIZING|33|2|a\nCANCELLED by 0|47|1|a\nCOMPLETED|9|1|b\nRUNNING|5|1|b\nTIMEOUT|191|1|c\n"
-    assert parse_charges(text) == {"a": Charge(113, True), "b": Charge(14, False), "c": Charge(191, True)}
+    rows = (
+        "REQUEUED|7|0|2|a", "RESIZING|40|33|2|a", "CANCELLED by 0|87|47|1|a", "COMPLETED|9|9|1|b",
+        "RUNNING|Unknown|5|1|b", "TIMEOUT|200|191|1|c", "CANCELLED|Unknown|15|1|d",
+    )  # fmt: skip
+    assert parse_charges("\n".join(rows)) == {
+        "a": Charge(113, True),
+        "b": Charge(14, False),
+        "c": Charge(191, True),
+        "d": Charge(15, False),
+    }
 
 
 def test_what_an_account_may_use_and_has_used() -> None:

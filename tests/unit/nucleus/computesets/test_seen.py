@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nucleus.backends.batch import Job
-from nucleus.computesets import machine
-from nucleus.computesets.machine import Context, Event, Member
+from nucleus.computesets import lifecycle
+from nucleus.computesets.lifecycle import Context, Event, Member
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, node_events
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -91,7 +91,7 @@ _KNOWN = Context((), jobid=7, hosts=("h1", "h2"))
         ),
         (seen(job=_RUNS, state="ending"), []),
         (seen(job=_WAITS), [Event("allocated", jobid=7)]),
-        (seen(job=_ENDED), [Event("job_gone", how=machine.LOST)]),
+        (seen(job=_ENDED), [Event("job_gone", how=lifecycle.LOST)]),
         (seen(job=_ENDED._replace(reason="timeout")), [Event("job_gone", how="timeout")]),
         (seen(job=_ENDED, context=Context((), job_gone=True)), []),
     ],
@@ -123,6 +123,6 @@ def test_owners_see_why_a_job_waits_until_it_runs() -> None:
     assert facts_of_job(seen(job=job, state="submitted"), "submitted", {}) == waits
     later = seen(job=job._replace(place=1), state="submitted", **waits)
     assert facts_of_job(later, "submitted", {}) == {"place": 1}
-    timers = {machine.WALLTIME: {"at": 1}}
+    timers = {lifecycle.WALLTIME: {"at": 1}}
     assert facts_of_job(later, "running", timers) == {**dict.fromkeys(waits), "walltime_end": first}
     assert facts_of_job(seen(job=_RUNS), "submitted", timers) == {}

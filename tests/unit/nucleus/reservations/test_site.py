@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nucleus.backends.service import is_allowed
-from nucleus.reservations.machine import BEGIN, STOP, TABLE
+from nucleus.reservations.lifecycle import BEGIN, STOP, TABLE
 from nucleus.reservations.records import LIVING
 from nucleus.reservations.site import Seen, read_cluster
 from rocks.core.errors import ToolError

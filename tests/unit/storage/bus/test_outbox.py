@@ -1,7 +1,8 @@
 """The bus without a broker: invalid messages, sending of the outbox, waits between attempts."""
 
 import socket
-from collections.abc import Collection, Sequence
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,11 @@ from rocks.storage.bus import (
     NotYetThereError,
     UndeliveredError,
     secure,
-    send_waiting,
 )
 from rocks.storage.bus.backoff import Backoff
 from rocks.storage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
+from rocks.storage.outgoing import OutboxSender
+from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire import queues
 
 HOST = queues.host_queue("vmc-0-0")
@@ -29,16 +31,15 @@ def received(body: bytes | str = b"{}", **properties: Any) -> Any:
     """A received message of the library."""
     given = {"user_id": "vmc-0-0", "message_id": "1", "type": "request", **properties}
     known = {name: value for name, value in given.items() if value is not None}
-    return SimpleNamespace(body=body, properties=known, delivery_info={"redelivered": False})
+    return SimpleNamespace(body=body, properties=known)
 
 
 def test_a_valid_message_is_read() -> None:
     delivery = read_delivery(received('{"a":"\u00fc"}', reply_to=HOST, correlation_id="7"))
-    assert (delivery.sender, delivery.kind, delivery.is_redelivered) == ("vmc-0-0", Kind.REQUEST, False)
+    assert (delivery.sender, delivery.kind) == ("vmc-0-0", Kind.REQUEST)
+    assert (delivery.reply_to, delivery.correlation_id) == (HOST, "7")
     assert delivery.body == '{"a":"\u00fc"}'.encode()
-    reply = delivery.reply(b"done")
-    assert (reply.to, reply.correlation_id, reply.kind) == (HOST, "1", Kind.REPLY)
-    assert read_delivery(received()).reply(b"done") is None
+    assert read_delivery(received()).reply_to is None
 
 
 @pytest.mark.parametrize(
@@ -58,24 +59,8 @@ def test_an_invalid_message_is_rejected(properties: dict[str, Any], why: str) ->
         read_delivery(received(**properties))
 
 
-class MemoryOutbox:
-    def __init__(self, *bodies: bytes) -> None:
-        self.messages = [Message(HOST, body, message_id=body.decode()) for body in bodies]
-        self.why: dict[str, RocksError] = {}
-
-    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
-        return [message for message in self.messages if message.to not in passing_over][:most]
-
-    def sent(self, message_id: str) -> None:
-        self.messages = [message for message in self.messages if message.message_id != message_id]
-
-    def failed(self, message_id: str, why: RocksError) -> None:
-        self.why[message_id] = why
-        self.sent(message_id)
-
-
 class FakeBus:
-    """Accepts all messages except those with the given bodies."""
+    """Accepts all messages except those with the given ids."""
 
     def __init__(self, **refusals: RocksError) -> None:
         self.refusals = refusals
@@ -87,29 +72,53 @@ class FakeBus:
         self.taken.append(message.body)
 
 
-def test_the_outbox_is_sent_in_order_and_undeliverable_messages_do_not_block_it() -> None:
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=UndeliveredError("no queue"))
-    assert send_waiting(bus, outbox) == 2
-    assert (bus.taken, outbox.messages, str(outbox.why["b"])) == ([b"a", b"c"], [], "no queue")
+class Outbox:
+    """A store with these messages, and why some were lost."""
+
+    def __init__(self, path: Path, bus: Any, *bodies: bytes) -> None:
+        self.store = StoreFile(path, "")
+        self.why: dict[str, str] = {}
+        self.sender = OutboxSender(bus, self.store, self._lost, threading.Event())
+        self.post(HOST, *bodies)
+
+    def post(self, to: str, *bodies: bytes) -> None:
+        for body in bodies:
+            self.store.post(OutboxMessage(body.decode(), to, "request", None, None, body))
+
+    def _lost(self, message: OutboxMessage, why: RocksError) -> None:
+        self.why[message.message_id] = str(why)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message.body for message in self.store.waiting(9)]
 
 
-def test_an_outage_leaves_the_unsent_messages_in_the_outbox() -> None:
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=BrokerAwayError("away"))
+def test_the_outbox_is_sent_in_order_and_undeliverable_messages_do_not_block_it(tmp_path: Path) -> None:
+    bus = FakeBus(b=UndeliveredError("no queue"))
+    outbox = Outbox(tmp_path / "store", bus, b"a", b"b", b"c")
+    assert outbox.sender.send_waiting() == 2
+    assert (bus.taken, outbox.bodies, outbox.why) == ([b"a", b"c"], [], {"b": "no queue"})
+
+
+def test_an_outage_leaves_the_unsent_messages_in_the_outbox(tmp_path: Path) -> None:
+    bus = FakeBus(b=BrokerAwayError("away"))
+    outbox = Outbox(tmp_path / "store", bus, b"a", b"b", b"c")
     with pytest.raises(BusyError):
-        send_waiting(bus, outbox)
-    assert (bus.taken, [message.body for message in outbox.messages]) == ([b"a"], [b"b", b"c"])
-    assert outbox.why == {}
+        outbox.sender.send_waiting()
+    assert (bus.taken, outbox.bodies, outbox.why) == ([b"a"], [b"b", b"c"], {})
 
 
-def test_a_queue_that_does_not_exist_yet_blocks_no_other_queue() -> None:
+def test_a_queue_that_does_not_exist_yet_blocks_no_other_queue(tmp_path: Path) -> None:
     """Its own messages stay in order."""
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(a=NotYetThereError("not yet"))
-    outbox.messages.insert(2, Message(queues.nas_queue("nas-0-0"), b"d", message_id="d"))
+    bus = FakeBus(a=NotYetThereError("not yet"))
+    outbox = Outbox(tmp_path / "store", bus, b"a", b"b")
+    outbox.post(queues.nas_queue("nas-0-0"), b"d")
+    outbox.post(HOST, b"c")
     with pytest.raises(BusyError):
-        send_waiting(bus, outbox)
-    assert (bus.taken, [message.body for message in outbox.messages]) == ([b"d"], [b"a", b"b", b"c"])
+        outbox.sender.send_waiting()
+    assert (bus.taken, outbox.bodies) == ([b"d"], [b"a", b"b", b"c"])
     bus.refusals.clear()
-    assert send_waiting(bus, outbox) == 3
+    assert outbox.sender.send_waiting() == 3
     assert bus.taken == [b"d", b"a", b"b", b"c"]
 
 

@@ -31,7 +31,7 @@ class ManyImages:
             answer = write_success(asked.action, {"body": rows, "more": has_more})
             if key == "full":
                 answer = write_error(asked.action, StateError("the pool is full"))
-            yield key, Delivery(key, answer, "1", "1", None, Kind.REPLY, False)
+            yield key, Delivery(key, answer, "1", "1", None, Kind.REPLY)
 
 
 def test_all_messages_of_each_nas_make_one_list(monkeypatch: pytest.MonkeyPatch) -> None:

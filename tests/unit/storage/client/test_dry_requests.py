@@ -11,7 +11,7 @@ from rocks.storage.client import Query, questions
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
 from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.replies import ImageRow, MadeVolume
-from rocks.storage.wire.requests import DelZvol, MapZvol
+from rocks.storage.wire.requests import DelZvol, MapZvol, SetZvolAttrs
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
 MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")
@@ -68,7 +68,7 @@ def test_an_image_that_is_not_as_needed_is_refused_as_by_its_nas(
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
     assert dry_answer(questions.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
     assert dry_answer(questions.unmap_image("nas", "mapped"), ask) is None
-    found = dry_answer(questions.set_image_attributes("nas", "free", {"persistent": "no"}), ask)
+    found = dry_answer(questions.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
     assert found.persistent is False
     made = dry_answer(questions.add_image("nas", "tank", "new", size_bytes=7), ask)
     assert isinstance(made, MadeVolume)

@@ -149,9 +149,7 @@ class DrivenSite:
         while queue:
             sender, one = queue[0]
             kind = Kind(one.kind)
-            delivery = Delivery(
-                sender, one.body, one.message_id, one.correlation_id, one.reply_to, kind, False
-            )
+            delivery = Delivery(sender, one.body, one.message_id, one.correlation_id, one.reply_to, kind)
             try:
                 node.service._received(delivery)
             except BusyError:
@@ -198,14 +196,26 @@ class DrivenSite:
         """Perform turns until the image is in that state."""
         self.wait_for(lambda: self.state(zvol, nas) == state, f"{zvol} {state}")
 
-    def map(self, zvol: str, host: str = HOST, *, sync: bool = True, nas: str = NAS) -> str:
+    def map(
+        self,
+        zvol: str,
+        host: str = HOST,
+        *,
+        sync: bool = True,
+        nas: str = NAS,
+        token: int | None = None,
+        machine: str = "",
+    ) -> str:
         """Map an image, and create it with 1 GiB if it is new; returns its device."""
         initiator = self.hosts[host].sessions.read_initiator()
-        return str(self.ask(wire.MapZvol("tank", zvol, host, "tank", 1, sync, initiator), nas)["bdev"])
+        request = wire.MapZvol("tank", zvol, host, "tank", 1, sync, initiator, token, machine)
+        return str(self.ask(request, nas)["bdev"])
 
-    def map_local(self, zvol: str, host: str = HOST) -> HostNode:
+    def map_local(
+        self, zvol: str, host: str = HOST, *, token: int | None = None, machine: str = ""
+    ) -> HostNode:
         """Map an image and wait until it is local; returns its host."""
-        self.map(zvol, host)
+        self.map(zvol, host, token=token, machine=machine)
         self.wait_for_state(zvol, "local")
         return self.hosts[host]
 

@@ -6,7 +6,7 @@ import pytest
 
 from rocks.storage.life import stream_bounds
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from rocks.storage.zfs.fake.streams import encode_begin
 from rocks.storage.zfs.fake.transfers import FakeSend

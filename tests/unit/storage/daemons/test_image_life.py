@@ -76,10 +76,8 @@ def test_image_of_an_ended_machine_is_written_back(site: DrivenSite) -> None:
 
 def test_old_news_does_not_take_a_started_machine_its_image(site: DrivenSite) -> None:
     """Stopped and started at once: the host reports the end of the earlier lease when the newer one has the image."""
-    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
     for token in (7, 8):
-        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token))
-        site.wait_for_state(ZVOL, "local")
+        site.map_local(ZVOL, token=token)
     folder = site.hosts[HOST].store.parent / "released"
     xml = '<domain><name>vm-vc1-0</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
     note_end(["vm-vc1-0", "release", "end", "-"], xml.format(7), folder.parents[1])
@@ -94,36 +92,28 @@ def test_old_news_does_not_take_a_started_machine_its_image(site: DrivenSite) ->
 
 def test_a_machine_never_gets_the_image_of_a_former_one_of_its_name(site: DrivenSite) -> None:
     """Also when the NAS has lost its records; an operator, or a frontend of an earlier release, sends no UUID."""
-    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
-
-    def map_for(machine: str, token: int) -> None:
-        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token, machine))
-        site.wait_for_state(ZVOL, "local")
-
-    map_for("", 7)
+    site.map_local(ZVOL, token=7)
     site.unmap(ZVOL)
-    map_for(MINE, 8)
-    map_for(MINE, 9)
+    site.map_local(ZVOL, token=8, machine=MINE)
+    site.map_local(ZVOL, token=9, machine=MINE)
     site.unmap(ZVOL)
     for _ in range(2):
         with pytest.raises(StateError, match="belongs to another machine") as raised:
-            map_for(THEIRS, 10)
+            site.map(ZVOL, token=10, machine=THEIRS)
         assert raised.value.code is Code.IMAGE_FOREIGN
         assert f"rocks remove host storageimg {NAS} tank {ZVOL}" in str(raised.value)
         assert f"rocks set host vm HOST uuid={MINE}" in str(raised.value)
         assert site.row(ZVOL)["state"] == "unmapped" and site.leftovers() == []
         site.lose_records()
-    map_for("", 11)
+    site.map_local(ZVOL, token=11)
     site.unmap(ZVOL)
-    map_for(MINE, 12)
+    site.map_local(ZVOL, token=12, machine=MINE)
     site.unmap(ZVOL)
 
 
 def test_a_refused_start_does_not_discard_the_changes_of_the_former_machine(site: DrivenSite) -> None:
     """The start of a machine made anew, with img_persistent no: it sets the attribute before it maps."""
-    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
-    site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, 7, MINE))
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, token=7, machine=MINE)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"of the former", 4096)
     with pytest.raises(StateError, match="belongs to another machine") as raised:
         site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),), THEIRS))

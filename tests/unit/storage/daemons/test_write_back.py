@@ -4,7 +4,7 @@ import pytest
 
 from rocks.core.errors import BusyError, IncoherentError, ToolError
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, OTHER_HOST, Node

@@ -38,35 +38,41 @@ class _Sessions(FakeSessions):
         return (SessionFact(TARGET, "10.0.0.1", 3260, LOGGED_IN, DISK, "sda", "a-vol", GIB, False),)
 
 
+class Host:
+    """A host with the volumes of one image, and no devices."""
+
+    def __init__(self) -> None:
+        self.pools = FakePools({"tank": 20 * GIB})
+        self.pools.ensure_volume("tank/a-vol", GIB, 16384)
+        self.pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
+        self.dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+        sessions = _Sessions(FakeTargets(""), "i")
+        self._handlers = DeviceHandlers(self.pools, sessions, self.dm_devices).handlers
+
+    def do(self, *effects: HostEffect) -> None:
+        known = HostImage(ZVOL, "tank", size_bytes=GIB)
+        access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
+        for effect in effects:
+            self._handlers[type(effect)](effect, access)
+
+
 def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> None:
     """Before that it is waited for, as a busy machine is: the image is not held."""
-    pools = FakePools({"tank": 20 * GIB})
-    pools.ensure_volume("tank/a-vol", GIB, 16384)
-    pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
-    dm_devices.ensure("a-vol-origin", Linear(SECTORS, "/dev/zvol/tank/a-vol"))
-    snapshot = Snapshot(SECTORS, "/dev/mapper/a-vol-origin", COW)
-    dm_devices.ensure(SNAP, snapshot)
-    live = dm_devices.read(SNAP)
-    assert live is not None and isinstance(live.table, Snapshot)
-    dm_devices.switch(SNAP, SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", COW), live.table)
-    dm_devices.devices[SNAP].state = "merge_failed"
-    handlers = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), dm_devices).handlers
-    known = HostImage(ZVOL, "tank", stage="merging", size_bytes=GIB)
-    access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
-
-    def merge() -> None:
-        handlers[EnsureMergeDevice](EnsureMergeDevice(ZVOL, "tank"), access)
-        handlers[WaitMerged](WaitMerged(ZVOL), access)
-
-    pools.leave_free("tank", GIB // 1000)
+    host = Host()
+    host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
+    snapshot = Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)
+    host.dm_devices.ensure(SNAP, snapshot)
+    host.dm_devices.switch(SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW), snapshot)
+    host.dm_devices.devices[SNAP].state = "merge_failed"
+    merge = EnsureMergeDevice(ZVOL, "tank"), WaitMerged(ZVOL)
+    host.pools.leave_free("tank", GIB // 1000)
     with pytest.raises(BusyError, match="free space there, then the merge continues"):
-        merge()
-    pools.leave_free("tank", GIB)
-    merge()
+        host.do(*merge)
+    host.pools.leave_free("tank", GIB)
+    host.do(*merge)
     with pytest.raises(BusyError, match="has stopped: the kernel reports merge failed; it is tried again"):
-        dm_devices.devices[SNAP].state = "merge_failed"
-        handlers[WaitMerged](WaitMerged(ZVOL), access)
+        host.dm_devices.devices[SNAP].state = "merge_failed"
+        host.do(WaitMerged(ZVOL))
 
 
 @pytest.mark.parametrize("is_loaded", [False, True], ids=["created", "loaded"])
@@ -85,19 +91,14 @@ def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_rep
     effect: HostEffect, name: str, table: Table, is_loaded: bool
 ) -> None:
     """The daemon or the host died between the creation of the device and the activation of its table."""
-    pools = FakePools({"tank": 20 * GIB})
-    pools.ensure_volume("tank/a-vol", GIB, 16384)
-    pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+    host = Host()
     if name == SNAP:
-        dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
-    dm_devices.add(name, UUID_PREFIX + name)
+        host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
+    host.dm_devices.add(name, UUID_PREFIX + name)
     if is_loaded:
-        dm_devices.load(name, Linear(SECTORS, "/dev/zvol/tank/other"))
-    handlers = DeviceHandlers(pools, _Sessions(FakeTargets(""), "i"), dm_devices).handlers
-    known = HostImage(ZVOL, "tank", stage="mapped", size_bytes=GIB)
-    handlers[type(effect)](effect, Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None))
-    assert dm_devices.is_live(name, table)
+        host.dm_devices.load(name, Linear(SECTORS, "/dev/zvol/tank/other"))
+    host.do(effect)
+    assert host.dm_devices.is_live(name, table)
 
 
 @pytest.mark.parametrize(
@@ -110,23 +111,15 @@ def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_rep
 )
 def test_placeholder_of_an_arriving_guest_gets_the_image(effect: HostEffect, table: Table) -> None:
     """While the guest has it open; a map that is undone before leaves it to the next one."""
-    pools = FakePools({"tank": 20 * GIB})
-    pools.ensure_volume("tank/a-vol", GIB, 16384)
-    pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
-    dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
-    dm_devices.ensure(SNAP, Placeholder(SECTORS))
-    dm_devices.devices[SNAP].holders = 1
-    handlers = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), dm_devices).handlers
-    access = Access(
-        "id", 1, HostImage(ZVOL, "tank", size_bytes=GIB), "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None
-    )
-    handlers[EnsureDeviceGone](EnsureDeviceGone(ZVOL), access)
-    left = dm_devices.read(SNAP)
+    host = Host()
+    host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
+    host.dm_devices.ensure(SNAP, Placeholder(SECTORS))
+    host.dm_devices.devices[SNAP].holders = 1
+    host.do(EnsureDeviceGone(ZVOL))
+    left = host.dm_devices.read(SNAP)
     assert left is not None and left.table == Placeholder(SECTORS)
-    handlers[type(effect)](effect, access)
-    handlers[type(effect)](effect, access)
-    assert dm_devices.is_live(SNAP, table)
-    dm_devices.devices[SNAP].table, dm_devices.devices[SNAP].holders = Placeholder(SECTORS), 0
-    handlers[EnsureDeviceGone](EnsureDeviceGone(ZVOL), access)
-    assert dm_devices.read(SNAP) is None, "nobody waits for it"
+    host.do(effect, effect)
+    assert host.dm_devices.is_live(SNAP, table)
+    host.dm_devices.devices[SNAP].table, host.dm_devices.devices[SNAP].holders = Placeholder(SECTORS), 0
+    host.do(EnsureDeviceGone(ZVOL))
+    assert host.dm_devices.read(SNAP) is None, "nobody waits for it"

@@ -33,7 +33,7 @@ class Host:
 
     def start(self) -> None:
         """The daemon, which was killed, starts."""
-        self.engine = HostEngine(self.store, self)
+        self.engine = HostEngine(self.store, self.do)
 
     def do(self, effect: HostEffect, access: Access) -> Facts:
         if self.is_away and isinstance(effect, EnsureSession):

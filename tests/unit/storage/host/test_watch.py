@@ -12,6 +12,7 @@ from rocks.storage.host.listing import PAUSED, device_rows
 from rocks.storage.host.watch import TempWriteWatch
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.fake.pools import FakePools
@@ -75,13 +76,11 @@ def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
     watch = host.watch()
     host.fill(GIB // 4)
     watch.look()
-    fact = host.pools.read_volume(COW)
-    assert fact.reserved_bytes == GIB
+    assert host.pools.read_volume(COW).reserved_bytes == GIB
     host.pools.leave_free("tank", 2 * GIB // 5)
     host.fill(GIB)
     watch.look()
-    fact = host.pools.read_volume(COW)
-    assert fact.reserved_bytes > GIB
+    assert host.pools.read_volume(COW).reserved_bytes > GIB
     assert host.guest == "running"
 
 
@@ -118,13 +117,14 @@ def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str)
     )
 
 
-def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
-    """There is no temp-write volume any more that could fill."""
+@pytest.mark.parametrize(("stage", "state"), [("linear", "running"), ("merging", "paused")])
+def test_paused_guest_goes_on_when_its_image_is_local(host: Host, stage: Stage, state: str) -> None:
+    """Then no temp-write volume can fill. Until the merge has begun, writes still come into it."""
     host.pools.leave_free("tank", 0)
     host.fill(GIB)
     assert host.look() == "paused"
-    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
-    assert host.look() == "running"
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage=stage), {}))
+    assert host.look() == state
 
 
 def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
@@ -152,17 +152,10 @@ def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
     assert host.look() == "running"
 
 
-def test_guest_stays_paused_until_its_merge_begins(host: Host) -> None:
-    """Its origin is local, and the host's record says so; what it writes still comes into the temp-write volume."""
-    host.pools.leave_free("tank", 0)
-    host.fill(GIB)
-    host.watch().look()
-    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
-    assert host.look() == "paused"
-
-
-def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:
-    """It is not ours to let go."""
+@pytest.mark.parametrize("stage", ["overlay", "linear"])
+def test_guest_that_a_person_has_paused_stays_so(host: Host, stage: Stage) -> None:
+    """Whatever its pool does: it is not ours to let go."""
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage=stage), {}))
     host.domains.suspend("a")
     host.pools.leave_free("tank", 0)
     host.fill(GIB)
@@ -226,13 +219,3 @@ def test_guest_of_an_image_that_is_not_copied_goes_on(host: Host) -> None:
     host.store.keep(CopyRecord("id", HostImage(ZVOL, None, stage="remote"), {}))
     host.domains.fail_disk("a")
     assert host.look() == "running"
-
-
-def test_guest_of_a_local_image_that_a_person_has_paused_stays_so(host: Host) -> None:
-    """Whatever its pool does."""
-    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
-    host.domains.suspend("a")
-    host.pools.leave_free("tank", GIB // 100)
-    host.watch().look()
-    host.pools.leave_free("tank", 10 * GIB)
-    assert host.look() == "paused"

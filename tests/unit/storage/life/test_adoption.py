@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.storage.life.adoption import adopted
 from rocks.storage.life.events import Retry
-from rocks.storage.life.grants import SEQUENCE_GAP, Grant, read_grant
+from rocks.storage.life.grants import SEQUENCE_GAP, Grant, adopted, read_grant
 from rocks.storage.life.image import Image
 from tests.unit.storage.records import HOST, MAP, after, decided, refused
 

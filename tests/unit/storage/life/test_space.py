@@ -99,3 +99,11 @@ def test_free_space_on_a_host() -> None:
     assert text is not None and "20.0 GiB are needed" in text
     assert space.nas_shortage(2 * GIB, 0, 8 * GIB) is None and space.nas_shortage(2 * GIB, GIB, 8 * GIB)
     assert space.poll_seconds(UNFILLED) == 2.0 and space.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
+
+
+def test_a_temp_write_volume_takes_all_of_the_image() -> None:
+    """Every chunk, its metadata, and 1 %; in whole chunks."""
+    size = space.temp_write_bytes(8 * GIB)
+    assert size > 8 * GIB * 1.01 and size % space.CHUNK_BYTES == 0
+    assert space.temp_write_bytes(1) >= 2 * space.CHUNK_BYTES
+    assert space.reserve_bytes(64 * 2**20) == space.temp_write_bytes(64 * 2**20) < 66 * 2**20

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import FAMILIES, Code
 from rocks.storage.life import events, machine, rejections
-from rocks.storage.life.events import TABLE_EVENTS, Event
+from rocks.storage.life.events import Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Rejection, Step
 from rocks.storage.life.states import STATES, State
@@ -16,7 +16,6 @@ from rocks.storage.life.table.rows import RejectionRow, Row
 from rocks.storage.nas.sequences import MACHINE
 from tests.unit.storage.records import GIB, HOST, MAP, NOW, record
 
-PAIRS = [(state, event) for state in STATES for event in TABLE_EVENTS]
 STEPS = typing.get_args(Step)
 
 SAMPLES: dict[type[Event], Event] = {
@@ -40,6 +39,8 @@ SAMPLES: dict[type[Event], Event] = {
     events.Restarted: events.Restarted(),
     events.Contradicted: events.Contradicted("the records and the volume contradict each other"),
 }
+EVENTS = (*SAMPLES, events.StepDone, events.StepFailed)
+PAIRS = [(state, event) for state in STATES for event in EVENTS]
 
 
 def samples(event: type[Event]) -> list[Event]:
@@ -53,6 +54,9 @@ def samples(event: type[Event]) -> list[Event]:
 
 def test_every_pair_has_an_answer() -> None:
     """The record in that state has a row or a rejection for the event."""
+    results = {events.EffectDone, events.EffectFailed, events.HostDone, events.HostFailed}
+    kinds = {*Event.__subclasses__(), *events.Request.__subclasses__()} - {events.Request}
+    assert kinds - results == set(EVENTS)
     assert [
         (state, event.__name__)
         for state, event in PAIRS

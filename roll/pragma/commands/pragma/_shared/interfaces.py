@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 
 class AddedInterface(NamedTuple):
-    """An interface that each machine gets: `device` in the guest, and the address of the frontend, if it is given."""
+    """An interface that each machine gets: `device` in the guest, and the address of the frontend, if it is given.
+
+    `part` has the addresses that this site chooses from, where a network is shared with other sites.
+    """
 
     network: str
     device: str
     address: IPv4Interface | None
+    part: IPv4Network | None = None
 
 
 def read_interfaces(text: str, allowed: str) -> tuple[AddedInterface, ...]:
-    """What a user asks for. `allowed` is `NETWORK:DEVICE …` of the site. Pure. UserError for what is not valid."""
+    """What a user asks for. `allowed` is `NETWORK:DEVICE[:PART] …` of the site. Pure.
+
+    UserError for what is not valid, StateError for a part that is no network.
+    """
     devices = dict(entry.partition(":")[::2] for entry in allowed.split())
     found: dict[str, AddedInterface] = {}
     for entry in text.split(",") if text else []:
@@ -41,16 +48,32 @@ def read_interfaces(text: str, allowed: str) -> tuple[AddedInterface, ...]:
                 raise ValueError(address)
         except ValueError:
             raise UserError(f"add-iface has {one_line(entry)[:80]!r}; give NETWORK:ADDRESS/PREFIX") from None
-        found[network] = AddedInterface(network, devices[network], own)
+        device, _, part = devices[network].partition(":")
+        found[network] = AddedInterface(network, device, own, _part(part) if part else None)
     return tuple(found.values())
 
 
+def _part(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError:
+        raise StateError(
+            f"the attribute {INTERFACES} has {one_line(text)[:80]!r}, which is no part of a network; "
+            f"rocks set attr {INTERFACES} 'NETWORK:DEVICE NETWORK:DEVICE:ADDRESS/PREFIX …'"
+        ) from None
+
+
 def choose_addresses(
-    network: IPv4Network, first: IPv4Interface | None, used: Sequence[IPv4Address], count: int
+    network: IPv4Network,
+    first: IPv4Interface | None,
+    used: Sequence[IPv4Address],
+    count: int,
+    part: IPv4Network | None = None,
 ) -> list[IPv4Address]:
     """Addresses of that many machines: those from the given one upwards, else the free ones from the top. Pure.
 
-    UserError when the given one is not of the network, StateError when the network has too few.
+    With a part of the network, the free ones are of that. UserError when the given one is not of the network,
+    StateError when the network, or the part, has too few.
     """
     if first is not None and first.network != network:
         raise UserError(f"add-iface has {first}, and the network is {network}; give an address in it")
@@ -58,11 +81,16 @@ def choose_addresses(
     # the command itself refuses a given one that is in use
     taken = {int(one) for one in used} - ({int(first.ip)} if first else set())
     numbers = range(top - 1, bottom - 1, -1) if first is None else range(int(first.ip), top)
+    if part is not None and first is None:
+        numbers = range(
+            min(top - 1, int(part.broadcast_address)), max(bottom, int(part.network_address)) - 1, -1
+        )
     found = list(islice((IPv4Address(one) for one in numbers if one not in taken), count))
     if len(found) == count:
         return found
+    place = part if part and first is None else network
     raise StateError(
-        f"the network {network} has no {count} addresses that are free; give another one in add-iface"
+        f"the network {place} has no {count} addresses that are free; give another one in add-iface"
     )
 
 
@@ -79,7 +107,7 @@ def add_interfaces(command: Command, machines: Sequence[str], added: Sequence[Ad
         listed = rows(command, "list.host.interface")
         used = [IPv4Address(str(own["ip"])) for own in listed if own["ip"]]
         for machine, address in zip(
-            machines, choose_addresses(network, one.address, used, len(machines)), strict=True
+            machines, choose_addresses(network, one.address, used, len(machines), one.part), strict=True
         ):
             mac = command.command("report.vm.nextmac").strip()
             command.command(

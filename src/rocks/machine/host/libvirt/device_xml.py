@@ -39,16 +39,15 @@ def interface_of(document: DomainDocument, mac: str) -> Element:
     raise IncoherentError(f"the XML of {document.name} has no interface {mac}; please report this")
 
 
-def target_of(disk: Element) -> str:
-    """The name of a disk in the domain, as vdb."""
+def target_of(disk: Element, attribute: str = "dev") -> str:
+    """The name of a disk in the domain, as vdb; or its bus."""
     target = disk.find("target")
-    return "" if target is None else target.get("dev", "")
+    return "" if target is None else target.get(attribute, "")
 
 
 def check_hot_bus(disk: Element, name: str, path: str) -> None:
     """StateError when the bus of a disk takes no change while the guest runs."""
-    target = disk.find("target")
-    bus = "" if target is None else target.get("bus", "")
+    bus = target_of(disk, "bus")
     if bus not in _HOT_BUSES:
         raise StateError(
             f"the disk {path} is on the bus {bus}, which cannot change while {name} runs: stop {name} first, or give "
@@ -89,8 +88,7 @@ def _check_order(live: DomainDocument, disk: Element, name: str, path: str) -> N
 
 
 def _is_virtio(disk: Element) -> bool:
-    target = disk.find("target")
-    return target is not None and target.get("bus") == "virtio"
+    return target_of(disk, "bus") == "virtio"
 
 
 def _suffix(device: str) -> str:

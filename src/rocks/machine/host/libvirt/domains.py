@@ -285,7 +285,8 @@ class Domains:
     def backup_runs(self, name: str) -> bool:
         """As `DomainDriver.backup_runs`."""
         with libvirt_errors(f"report the copies of the disks of {name}"):
-            return self._job(name, 0) == _BACKUP_JOB
+            statistics = self._existing(name).jobStats()
+            return bool(statistics.get("type") and statistics.get("operation") == _BACKUP_JOB)
         return False
 
     def backup_succeeded(self, name: str) -> bool:
@@ -302,11 +303,6 @@ class Domains:
             with contextlib.suppress(libvirt.libvirtError):
                 self._existing(name).abortJob()
             wait_seconds(_POLL_SECONDS)
-
-    def _job(self, name: str, flags: int) -> int:
-        """libvirt's number of the operation that runs; -1 for none."""
-        statistics = self._existing(name).jobStats(flags)
-        return int(statistics.get("operation", -1)) if statistics.get("type") else -1
 
     def moving_document(self, name: str) -> DomainDocument:
         """As `DomainDriver.moving_document`."""

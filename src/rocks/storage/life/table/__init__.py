@@ -10,10 +10,9 @@ from typing import Tuple, Union
 
 from rocks.storage.life.table.blocked import BLOCK
 from rocks.storage.life.table.everywhere import EVERYWHERE
-from rocks.storage.life.table.growth import GROWTH
 from rocks.storage.life.table.mapping import LOCALISE, MAP
 from rocks.storage.life.table.moves import MOVE
-from rocks.storage.life.table.removal import DELETE_AND_RESTORE
+from rocks.storage.life.table.removal import DELETE_AND_RESTORE, GROWTH
 from rocks.storage.life.table.rows import RejectionRow, Row
 from rocks.storage.life.table.write_back import PULL, RETURN
 

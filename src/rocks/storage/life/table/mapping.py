@@ -21,6 +21,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import blocked, mapping, write_back
+from rocks.storage.life.transitions.records import into
 
 
 def _attached(step: Step, state: State, back: Step) -> Tuple[Row, ...]:
@@ -166,7 +167,7 @@ LOCALISE: Tuple[Entry, ...] = (
     done(SEEDING, "seed", BLOCKED, "the received snapshot is another one", blocked.block_other_guid),
     failed(SEEDING, "seed", BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES),
     failed(SEEDING, "seed", MAPPED, "go on after a pause", mapping.seed_failed),
-    done(SWITCHING, "switch", SWITCHING, "drop the export, merge", mapping.begin_merge, starts="merge"),
+    done(SWITCHING, "switch", SWITCHING, "drop the export, merge", into(SWITCHING), starts="merge"),
     done(
         SWITCHING,
         "merge",
@@ -176,6 +177,6 @@ LOCALISE: Tuple[Entry, ...] = (
         guards.UNMAP_WAITS,
         "detach",
     ),
-    done(SWITCHING, "merge", LOCAL, "the image is independent of the NAS", mapping.became_local),
+    done(SWITCHING, "merge", LOCAL, "the image is independent of the NAS", into(LOCAL)),
     *retried(SWITCHING, "switch", "merge"),
 )

@@ -1,14 +1,15 @@
-"""Rows of a removal, its grace period, and a restore."""
+"""Rows of a removal, its grace period, a restore, and the growth of a volume."""
 
 from __future__ import annotations
 
 from typing import Tuple
 
 from rocks.storage.life import guards
-from rocks.storage.life.events import Delete, GraceOver, Map, Restore, Undelete
-from rocks.storage.life.states import DELETING, RESTORING, UNMAPPED
+from rocks.storage.life.events import Delete, GraceOver, Grow, Map, Restore, Undelete
+from rocks.storage.life.states import DELETING, GROWING, RESTORING, UNMAPPED
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import removal
+from rocks.storage.life.transitions.records import into
 
 DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     RejectionRow(
@@ -73,7 +74,7 @@ DELETE_AND_RESTORE: Tuple[Entry, ...] = (
         "{image.zvol} now=yes",
         guards.NOTHING_OPEN,
     ),
-    Row(DELETING, GraceOver, DELETING, "destroy it", removal.begin_destroy, guards.DUE, starts="destroy"),
+    Row(DELETING, GraceOver, DELETING, "destroy it", into(DELETING), guards.DUE, starts="destroy"),
     done(DELETING, "destroy", None, "the image no longer exists", removal.forget),
     *retried(DELETING, "mark", "unmark", "destroy"),
     Row(UNMAPPED, Restore, RESTORING, "safety snapshot first", removal.begin_restore, starts="restore"),
@@ -95,4 +96,18 @@ DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     ),
     done(RESTORING, "exchange", UNMAPPED, "the snapshot is the image", removal.restored),
     *retried(RESTORING, "restore", "exchange"),
+)
+
+GROWTH: Tuple[Entry, ...] = (
+    RejectionRow(
+        UNMAPPED,
+        Grow,
+        "ZVol {image.zvol} does not grow: changes that the NAS does not have are on {dirty}, of its present size; map "
+        "it there and unmap it, or give them up by rocks clean host storagemap {image.nas} {image.zvol} force=yes "
+        'reason="…"',
+        guards.HAS_DIRTY,
+    ),
+    Row(UNMAPPED, Grow, GROWING, "set the size of the volume", removal.begin_growth, starts="grow"),
+    done(GROWING, "grow", UNMAPPED, "the next map has the new size", removal.grown),
+    failed(GROWING, "grow", UNMAPPED, "the volume is as it is; repeat the command", removal.operation_failed),
 )

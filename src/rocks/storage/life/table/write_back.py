@@ -20,6 +20,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import blocked, write_back
+from rocks.storage.life.transitions.records import into
 
 PULL: Tuple[Entry, ...] = (
     RejectionRow(
@@ -48,7 +49,7 @@ PULL: Tuple[Entry, ...] = (
         guards.UNMAP_WAITS,
         "detach",
     ),
-    done(PULLING, "settle", LOCAL, "both sides have the snapshot", write_back.settled),
+    done(PULLING, "settle", LOCAL, "both sides have the snapshot", into(LOCAL)),
     failed(
         PULLING,
         "settle",
@@ -58,7 +59,7 @@ PULL: Tuple[Entry, ...] = (
         guards.UNMAP_WAITS,
         "detach",
     ),
-    failed(PULLING, "settle", LOCAL, "the next pull settles it", write_back.settled),
+    failed(PULLING, "settle", LOCAL, "the next pull settles it", into(LOCAL)),
     failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES),
     failed(
         PULLING,
@@ -109,7 +110,7 @@ RETURN: Tuple[Entry, ...] = (
         "drop",
         MAPPED,
         "the guest has written: copy first",
-        write_back.copy_first,
+        into(MAPPED),
         guards.HAS_CHANGES,
     ),
     done(RETURNING, "drop", RETURNING, "drop the export", write_back.begin_leave, starts="leave"),
@@ -128,7 +129,7 @@ RETURN: Tuple[Entry, ...] = (
         "detach",
         RETURNING,
         "back to the base",
-        write_back.begin_discard,
+        into(RETURNING),
         guards.NOT_PERSISTENT,
         "discard",
     ),

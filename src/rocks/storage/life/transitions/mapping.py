@@ -177,14 +177,3 @@ def begin_switch(image: Image, event: Any, now: int) -> Decision:
     switching = fresh(enter(image, SWITCHING))
     switching = switching.with_copy(image.owner or "", pool_of(image), "dirty", image.base_guid)
     return Decision(switching)
-
-
-def begin_merge(image: Image, event: Any, now: int) -> Decision:
-    """The export is no longer needed."""
-    merging = fresh(enter(image, SWITCHING))
-    return Decision(merging)
-
-
-def became_local(image: Image, event: Any, now: int) -> Decision:
-    """The image is independent of the NAS."""
-    return Decision(fresh(enter(image, LOCAL)))

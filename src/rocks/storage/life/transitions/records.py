@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 from rocks.core.errors import FAMILIES
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING
-from rocks.storage.life.image import Image, Outcome, Work
+from rocks.storage.life.image import Decision, Image, Outcome, Work
 from rocks.storage.life.schedule import retry_delay
 from rocks.storage.life.states import UNMAPPED, State
 
@@ -32,6 +32,11 @@ def enter(image: Image, state: State) -> Image:
 def fresh(image: Image) -> Image:
     """The record without its counts of failures."""
     return replace(image, tries=0, faults=0, retry_at=None, failure_family="", reason="")
+
+
+def into(state: State) -> Callable[[Image, Any, int], Decision]:
+    """The transition into a state, and no more; of a step that has succeeded."""
+    return lambda image, event, now: Decision(fresh(enter(image, state)))
 
 
 def reopened(image: Image, work: Work) -> Image:

@@ -1,4 +1,4 @@
-"""Transitions of a removal, of the end of its grace period, and of a restore; pure."""
+"""Transitions of a removal, of the end of its grace period, of a restore, and of the growth of a volume; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.states import DELETING, RESTORING
+from rocks.storage.life.states import DELETING, GROWING, RESTORING
 from rocks.storage.life.transitions.records import enter, fresh, outcomes_of, unmapped
 
 
@@ -62,12 +62,6 @@ def operation_done(image: Image, event: Any, now: int) -> Decision:
     return Decision(unmapped(image), outcomes_of((image.operation_id,)))
 
 
-def begin_destroy(image: Image, event: Any, now: int) -> Decision:
-    """The grace period has ended."""
-    destroying = fresh(enter(image, DELETING))
-    return Decision(destroying)
-
-
 def forget(image: Image, event: Any, now: int) -> Decision:
     """The image no longer exists."""
     return Decision(None, outcomes_of((image.operation_id,)))
@@ -97,3 +91,18 @@ def restored(image: Image, event: Any, now: int) -> Decision:
         volume_guid=event.facts.volume_guid or image.volume_guid,
     )
     return Decision(unmapped(based), outcomes_of((image.operation_id,)))
+
+
+def begin_growth(image: Image, event: Any, now: int) -> Decision:
+    """No host gets the image before the volume has its size."""
+    return Decision(replace(fresh(enter(image, GROWING)), operation_id=event.op_id))
+
+
+def grown(image: Image, event: Any, now: int) -> Decision:
+    """The size is that of the volume. Copies on hosts are smaller: the next map finds that by their size."""
+    sized = replace(
+        image,
+        size_bytes=event.facts.size_bytes or image.size_bytes,
+        volume_guid=image.volume_guid or event.facts.volume_guid,
+    )
+    return Decision(unmapped(sized), outcomes_of((image.operation_id,)))

@@ -59,11 +59,6 @@ def pulled(image: Image, event: Any, now: int) -> Decision:
     return Decision(based, outcomes_of(image.covered_ids))
 
 
-def settled(image: Image, event: Any, now: int) -> Decision:
-    """The host releases the older base now, or at the next pull."""
-    return Decision(fresh(enter(image, LOCAL)))
-
-
 def pull_failed(image: Image, event: Any, now: int) -> Decision:
     """Wait for the next slot, after a pause; then the same snapshot is sent."""
     return Decision(retried_later(enter(image, LOCAL), image, event, now))
@@ -89,11 +84,6 @@ def take_back(image: Image, event: Any, now: int) -> Decision:
     return Decision(replace(fresh(enter(image, RETURNING)), unmap_ids=ids))
 
 
-def copy_first(image: Image, event: Any, now: int) -> Decision:
-    """The guest has written: the image is copied and merged, then written back."""
-    return Decision(fresh(enter(image, MAPPED)))
-
-
 def abort_unmap(image: Image, event: Any, now: int) -> Decision:
     """A guest has the device open: nothing was changed, and the unmaps that waited fail."""
     state = LOCAL
@@ -108,12 +98,6 @@ def begin_return(image: Image, event: Any, now: int) -> Decision:
     """The device is gone; no more writes can come."""
     back = fresh(enter(image, RETURNING))
     back = replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now))
-    return Decision(back)
-
-
-def begin_discard(image: Image, event: Any, now: int) -> Decision:
-    """The image is not persistent."""
-    back = fresh(enter(image, RETURNING))
     return Decision(back)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, List, Mapping, Optional, Tuple
 
 from rocks.core.errors import BusyError, ToolError
-from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec, TokenFact
 from rocks.storage.zfs.fake.contents import Bookmark, Snapshot, Volume, new_guid
 from rocks.storage.zfs.fake.streams import Header, Record, decode_token, encode_stream

@@ -9,16 +9,14 @@ from typing import Callable, Dict, Mapping, Optional
 
 from rocks.core.errors import BusyError
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.fake.commands import FakeZfsCommands
 from rocks.storage.zfs.fake.contents import Pool, Volume
-from rocks.storage.zfs.snapshots import SnapshotOperations
-from rocks.storage.zfs.streams import StreamOperations
-from rocks.storage.zfs.volumes import VolumeOperations
 
 _DEFAULT_BYTES = 100 * BYTES_PER_GIB
 
 
-class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
+class FakePools(PoolDriver):
     """Pools of these names and sizes. `now` returns the creation time of snapshots in seconds since 1970."""
 
     def __init__(

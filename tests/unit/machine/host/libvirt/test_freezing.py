@@ -73,12 +73,43 @@ def frozen(guest: Guest, mark: Path | None = None) -> Frozen:
     return Frozen(guest, NAME, guest.thawer, mark, "7")  # type: ignore[arg-type]
 
 
-def test_the_other_process_is_there_before_the_freeze() -> None:
-    guest = Guest()
-    with frozen(guest) as freeze:
+DISABLED = NothingFrozenError("the command is disabled")
+HALF = StateError("failed to freeze /data: Input/output error")
+UNCONFIRMED = "the guest agent has not reported that it thawed them"
+
+
+@pytest.mark.parametrize(
+    ("guest", "steps", "problem", "may_be_frozen"),
+    [
+        (Guest(), "begin freeze copy thaw dismiss", None, (True, False)),
+        (Guest(agent=False), "copy", "its guest agent is not connected", (False, False)),
+        # an agent that did not answer may freeze later, one that failed may have frozen some: thawed before the copy
+        (Guest("no answer", [0]), "begin freeze thaw dismiss copy", "no answer", (False, False)),
+        (Guest("no answer", [None]), "begin freeze thaw leave copy", "no answer", (True, True)),
+        (Guest(HALF, [None]), "begin freeze thaw leave copy", str(HALF), (True, True)),
+        (Guest(DISABLED, [None]), "begin freeze thaw dismiss copy", str(DISABLED), (False, False)),
+        # not confirmed, or another has thawed them: they were not frozen all the time
+        (Guest(thaws=[None]), "begin freeze copy thaw leave", UNCONFIRMED, (True, True)),
+        (
+            Guest(thaws=[0]),
+            "begin freeze copy thaw dismiss",
+            "they were thawed before the copy began",
+            (True, False),
+        ),
+    ],
+    ids=["frozen", "no agent", "late", "silent", "half", "disabled", "unconfirmed", "thawed"],
+)
+def test_a_copy_of_a_guest(
+    tmp_path: Path, guest: Guest, steps: str, problem: str | None, may_be_frozen: tuple[bool, bool]
+) -> None:
+    """The mark is there while the guest may be frozen: at the copy, and afterwards, when the other process goes on."""
+    mark = tmp_path / NAME
+    with frozen(guest, mark) as freeze:
+        at_copy = mark.exists() and mark.read_text() == "7"
         guest.steps.append("copy")
-    assert guest.steps == ["begin", "freeze", "copy", "thaw", "dismiss"]
-    assert (freeze.problem, freeze.warning) == (None, "")
+    assert (guest.steps, freeze.problem) == (steps.split(), problem)
+    assert (at_copy, mark.exists()) == may_be_frozen
+    assert ("virsh domfsthaw g" in freeze.warning) is may_be_frozen[1] is bool(freeze.warning)
 
 
 def test_a_held_freeze_lasts_beyond_the_call() -> None:
@@ -95,13 +126,6 @@ def test_an_error_of_the_copy_thaws_too() -> None:
     assert guest.steps == ["begin", "freeze", "thaw", "dismiss"]
 
 
-def test_without_an_agent_nothing_is_asked() -> None:
-    guest = Guest(agent=False)
-    with frozen(guest) as freeze:
-        guest.steps.append("copy")
-    assert guest.steps == ["copy"] and freeze.problem == "its guest agent is not connected"
-
-
 def test_without_the_other_process_nothing_is_frozen() -> None:
     guest = Guest()
 
@@ -111,32 +135,6 @@ def test_without_the_other_process_nothing_is_frozen() -> None:
     with Frozen(guest, NAME, fails) as freeze:  # type: ignore[arg-type]
         guest.steps.append("copy")
     assert guest.steps == ["copy"] and freeze.problem == "no process"
-
-
-def test_an_agent_that_did_not_answer_may_freeze_later() -> None:
-    """So it is thawed before the copy; if it does not answer that either, the other process goes on."""
-    guest = Guest(freeze="no answer", thaws=[0])
-    with frozen(guest) as freeze:
-        guest.steps.append("copy")
-    assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
-    assert (freeze.problem, freeze.warning) == ("no answer", "")
-    guest = Guest(freeze="no answer", thaws=[None])
-    with frozen(guest) as freeze:
-        guest.steps.append("copy")
-    assert guest.steps == ["begin", "freeze", "thaw", "leave", "copy"]
-    assert freeze.problem == "no answer" and "virsh domfsthaw g" in freeze.warning
-
-
-def test_a_thaw_that_is_not_confirmed_is_no_frozen_copy() -> None:
-    """Nor is one after which nothing was frozen any more: another had thawed it."""
-    guest = Guest(thaws=[None])
-    with frozen(guest) as freeze:
-        pass
-    assert guest.steps[-1] == "leave" and freeze.problem and freeze.warning
-    guest = Guest(thaws=[0])
-    with frozen(guest) as freeze:
-        pass
-    assert guest.steps[-1] == "dismiss" and freeze.problem == "they were thawed before the copy began"
 
 
 @pytest.mark.parametrize(
@@ -226,24 +224,6 @@ def test_it_connects_anew_after_libvirtd_was_restarted(monkeypatch: pytest.Monke
 
     assert thawer.thaw(connect, NAME, 60)
     assert guest.steps == ["thaw"]
-
-
-def test_a_refused_freeze_leaves_no_process_that_thaws_and_no_mark(tmp_path: Path) -> None:
-    guest = Guest(NothingFrozenError("the command is disabled"), thaws=[None])
-    with frozen(guest, tmp_path / NAME) as freeze:
-        assert not (tmp_path / NAME).exists()
-        guest.steps.append("copy")
-    assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
-    assert (freeze.problem, freeze.warning) == ("the command is disabled", "")
-
-
-def test_a_freeze_that_failed_half_is_thawed_until_that_is_confirmed(tmp_path: Path) -> None:
-    guest = Guest(StateError("failed to freeze /data: Input/output error"), thaws=[None])
-    with frozen(guest, tmp_path / NAME) as freeze:
-        guest.steps.append("copy")
-    assert guest.steps == ["begin", "freeze", "thaw", "leave", "copy"]
-    assert "Input/output error" in str(freeze.problem) and "virsh domfsthaw g" in freeze.warning
-    assert (tmp_path / NAME).exists()
 
 
 class PlayedThawer(Thawer):
@@ -345,16 +325,6 @@ def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
 
 def test_a_thaw_without_libvirt_is_not_confirmed() -> None:
     assert domains_with(None).thaw(NAME) is None
-
-
-@pytest.mark.parametrize(("thaws", "stays"), [((1,), False), ((None,), True)])
-def test_a_mark_stays_while_the_file_systems_may_be_frozen(
-    tmp_path: Path, thaws: tuple[int | None], stays: bool
-) -> None:
-    guest, mark = Guest(thaws=thaws), tmp_path / NAME
-    with frozen(guest, mark):
-        assert mark.read_text() == "7"
-    assert mark.exists() is stays
 
 
 @pytest.mark.parametrize("is_thawed", [True, False])

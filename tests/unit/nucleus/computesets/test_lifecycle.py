@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 
-from nucleus.computesets.machine import (
+from nucleus.computesets.lifecycle import (
     TABLE,
     Action,
     Context,
