@@ -15,9 +15,8 @@ def check_golden(path: Path, text: str, base: tuple[str, str] = ("", "")) -> Non
     """
     if base[0]:
         path = path.with_name(f"{path.name}.diff")
-        text = "".join(
-            unified_diff(*(one.splitlines(True) for one in (base[1], text)), *base[:1], path.stem, n=1)
-        )
+        before, after = base[1].splitlines(True), text.splitlines(True)
+        text = "".join(unified_diff(before, after, base[0], path.stem, n=1))
     if os.environ.get("ROCKS_REGENERATE_GOLDEN"):
         path.write_text(text)
     assert path.exists(), f"{path} is missing; ROCKS_REGENERATE_GOLDEN=1 writes it"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.commands.conftest import Site
-from tests.system.commands.test_commands_at_once import processes, start
+from tests.system.commands.conftest import Site, processes
+from tests.system.commands.test_commands_at_once import start
 from tests.system.pragma.conftest import DOCK6, KEY, TREE
 from tests.unit.pragma.samples import PHASE_4, TALK_VOLUMES, document, domain, file_disk
 from tests.unit.pragma.strict_readers import generation_one, generation_two

@@ -31,8 +31,8 @@ def test_add_network(site: Site) -> None:
     site.done("add network ib 192.168.0.0 255.255.255.0")
     site.done("add network netmask=255.255.254.0 fast 192.168.2.0 mtu=9216 dnszone=ib.local servedns=y")
     assert site.done("list network fast ib output-header=no") == (
-        "ib:   192.168.0.0 255.255.255.0 1500 ib       False   \n"
-        "fast: 192.168.2.0 255.255.254.0 9216 ib.local True    \n"
+        "ib:     192.168.0.0 255.255.255.0 1500 ib       False   \n"
+        "fast:   192.168.2.0 255.255.254.0 9216 ib.local True    \n"
     )
 
 
