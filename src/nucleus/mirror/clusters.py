@@ -179,9 +179,9 @@ def list_without_text(session: Session, written_by: str) -> list[Cluster]:
     return [Cluster(*row) for row in rows]
 
 
-def read_texts(session: Session, wanted: Iterable[Cluster], written_by: str) -> dict[int, bytes]:
+def read_texts(session: Session, listed: Iterable[Cluster], written_by: str) -> dict[int, bytes]:
     """Number of the cluster → the text that is stored of its generation."""
-    generations = {one.id: one.generation for one in wanted}
+    generations = {one.id: one.generation for one in listed}
     rows = session.rows(
         "SELECT cluster_id, text, generation FROM cluster_text"
         f" WHERE written_by = %s AND cluster_id IN ({placeholders(generations)})",

@@ -73,10 +73,12 @@ class SecondFrontend:
         assert finished.exit_status == 0, f"rocks {arguments}: {finished.error_text}{finished.text}"
         return finished.text
 
-    def kill(self, words: Sequence[str]) -> int:
-        """End the programs with these words in their command lines by SIGKILL; returns their number."""
+    def kill(self, arguments: Sequence[str]) -> int:
+        """End the programs with these arguments in their command lines by SIGKILL; returns their number."""
         found = [
-            process for process in self._namespace.members() if set(words) <= set(_words(process.process_id))
+            process
+            for process in self._namespace.members()
+            if set(arguments) <= set(_arguments(process.process_id))
         ]
         end(found, 0)
         return len(found)
@@ -86,7 +88,7 @@ class SecondFrontend:
         return {**os.environ, "ROCKS_STATE": str(self.folder), "PYTHONPATH": python_path}
 
 
-def _words(process_id: int) -> list[str]:
+def _arguments(process_id: int) -> list[str]:
     try:
         return Path(f"/proc/{process_id}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:

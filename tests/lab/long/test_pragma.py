@@ -81,13 +81,13 @@ def sites(lab: Lab, frontend: Frontend, tmp_path: Path) -> Iterator[Sites]:
 
 
 def _couple(sites: Sites, lab: Lab, frontend: Frontend, folder: Path) -> None:
-    """What the guide tells operators to do, at each site."""
+    """What the guide has operators do, at each site."""
     keys = {one.name: pragma_site.wireguard_keys(folder, one.name) for one in (VMH1, VMH2)}
     hosts = " ".join(f"{one.address}={keys[one.name][1]}" for one in (VMH1, VMH2))
     for number, (done, host) in enumerate(((sites.here.done, VMH1), (sites.other.done, VMH2))):
         pragma_site.add_roll(done, folder / f"roll-{number}")
-        for words in _lines(number, host, keys[host.name][0], hosts):
-            done(*words)
+        for arguments in _lines(number, host, keys[host.name][0], hosts):
+            done(*arguments)
         pragma_site.copy_nft(lab[host.name])
     print(run_profile(lab["vmh1"], frontend))
     print(lab["vmh2"].run_script(sites.other.done("report", "host", "profile", "vmh2"), 300))
@@ -180,8 +180,8 @@ def test_two_sites_in_one_network(sites: Sites, nucleus: NucleusSite, lab: Lab, 
     before = _sent(lab)
     for (name, machine), address in zip(machines.items(), reversed(addresses), strict=True):
         type_line(machine, name, f"ping -c 3 -s 1300 {address}; echo pinged-$((1+1))")
-        said = console(machine, name, "pinged-2", 120)
-        assert "3 packets received" in said, said[-1000:]
+        printed = console(machine, name, "pinged-2", 120)
+        assert "3 packets received" in printed, printed[-1000:]
     assert _sent(lab) - before >= 6 * 1300, "it went another way"
 
     _until_states(nucleus, {"here": "stopped", "away": "stopped"})

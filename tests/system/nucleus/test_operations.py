@@ -212,9 +212,7 @@ def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes
 
     with working(pool, simulator):
         done, refused = ended(pool, ask_many(numbers[:2])), ended(pool, ask_many(numbers))
-    assert done.state == "succeeded" and set((done.result or {})["nodes"]) == {
-        str(one) for one in numbers[:2]
-    }
+    assert done.state == "succeeded" and set((done.result or {})["nodes"]) == set(map(str, numbers[:2]))
     assert refused.state == "failed" and "1 of 3 nodes" in (refused.error or {})["detail"]
     resets = [command[3] for command in simulator.commands if "action=reset" in command]
     assert sorted(resets) == sorted(["vm-vc1-0", "vm-vc1-1"] * 2)

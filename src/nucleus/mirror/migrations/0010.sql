@@ -1,5 +1,5 @@
 -- Each cluster as JSON, in the generation that it had then, and by which sources it was written: others write it otherwise.
--- No foreign key: whoever changes a cluster has its row locked, and its text need not wait for that.
+-- No foreign key: a session that changes a cluster has its row locked, and its text need not wait for that.
 
 CREATE TABLE IF NOT EXISTS cluster_text (
   cluster_id INT UNSIGNED NOT NULL PRIMARY KEY,

@@ -108,13 +108,13 @@ def checked(site: Site) -> list[dict[str, Any]]:
 @example(line="set host vm cdrom web cdrom=TEXT", value=ODD)
 @example(line="set host vm web disk=TEXT", value="file:/a b,vda,virtio phy:/c d,vda,scsi")
 def test_any_text_in_a_parameter(vm_site: Site, line: str, value: str) -> None:
-    words = LINES[line]
-    if words[0] == "set":
+    arguments = LINES[line]
+    if arguments[0] == "set":
         vm_site.done("add host vm vmc-0-0 compute name=web")
-    if run(vm_site, *(word.replace("TEXT", value) for word in words)) is not None:
+    if run(vm_site, *(word.replace("TEXT", value) for word in arguments)) is not None:
         rows = checked(vm_site)
-        place = next(word for word in words if "TEXT" in word).partition("=")[0]
-        if words[:2] != ("add", "cluster") and place in COLUMNS and value:
+        place = next(word for word in arguments if "TEXT" in word).partition("=")[0]
+        if arguments[:2] != ("add", "cluster") and place in COLUMNS and value:
             expected = value if place in TEXTS else int(value)
             if place == "cdrom" and value.lower() == "none":
                 expected = None
