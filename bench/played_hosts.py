@@ -72,7 +72,7 @@ class Player:
         like = self._recorded.disks[0]
         return dataclasses.replace(
             self._recorded,
-            disks=tuple(dataclasses.replace(like, path=place.path) for place in request.disks),
+            disks=tuple(dataclasses.replace(like, path=path) for path in request.disks),
             fenced=tuple(fence.name for fence in request.fences),
         )
 
