@@ -11,7 +11,7 @@ SMOKE_TESTS: dict[str, tuple[str, ...]] = {
         "test_lease.py::test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain",
         "test_lease.py::test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact",
         "test_start_stop.py::test_an_agent_that_dies_leaves_a_start_that_can_be_finished",
-        "test_moves.py::test_a_machine_moves_with_its_disk",
+        "test_drains.py::test_machines_leave_while_they_run_and_the_others_by_a_stop",
         "test_consoles.py::test_a_program_gets_the_serial_line",
         "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",
         "test_snapshots.py::test_a_running_machine_is_copied_and_restored",

@@ -54,7 +54,7 @@ def honest(line: bytes) -> bytes:
     """The reply of an idle host on which every operation succeeds."""
     request = read_request(line)
     if isinstance(request, FactsRequest):
-        disks = tuple(DiskFact(place.path, False, False, 0, 500 * GB, 400 * GB) for place in request.disks)
+        disks = tuple(DiskFact(path, False, False, 0, 500 * GB, 400 * GB) for path in request.disks)
         fenced = tuple(fence.name for fence in request.fences)
         return write_reply(HostFacts("h", "6.1", "x86_64", 65536, 16, True, True, "kvm", (), disks, fenced))
     if isinstance(request, PerformRequest):
