@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rocks.database.sets import in_order, placeholders
@@ -37,10 +36,7 @@ def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
     rows = in_order(rows, names)
     attributes = resolve_members(database, [_member(row) for row in rows])
     return [
-        replace(
-            host_of_row(row[:10]),
-            attributes={key: found.value for key, found in attributes[str(row[0])].items()},
-        )
+        host_of_row(row[:10], {key: found.value for key, found in attributes[str(row[0])].items()})
         for row in rows
     ]
 
@@ -116,8 +112,8 @@ def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[st
     return {name: tuple(mounts) for name, mounts in found.items()}
 
 
-def host_of_row(row: Sequence[Any]) -> Host:
-    """The host of a row that begins with `HOST_COLUMNS`."""
+def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None) -> Host:
+    """The host of a row of `HOST_COLUMNS`."""
     name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
     return Host(
         name,
@@ -129,6 +125,7 @@ def host_of_row(row: Sequence[Any]) -> Host:
         run_action,
         install_action,
         boot,
+        attributes=attributes or {},
         is_virtual=bool(is_virtual),
     )
 

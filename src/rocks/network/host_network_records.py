@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.inventory.host_loading import load_hosts, load_interfaces
+from rocks.inventory.records import Host
 from rocks.network.route_records import routes_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.inventory.records import Host
 
 
 def load_host_networks(database: Database, names: Sequence[str]) -> list[Host]:
@@ -20,4 +19,8 @@ def load_host_networks(database: Database, names: Sequence[str]) -> list[Host]:
     hosts = load_hosts(database, names)
     interfaces = load_interfaces(database, [host.name for host in hosts])
     routes = routes_of_hosts(database, [host.name for host in hosts])
-    return [replace(host, interfaces=interfaces[host.name], routes=routes[host.name]) for host in hosts]
+    # `replace` asks each host for its fields, which takes a tenth of a second for tens of thousands
+    return [
+        Host(**{**vars(host), "interfaces": interfaces[host.name], "routes": routes[host.name]})
+        for host in hosts
+    ]
