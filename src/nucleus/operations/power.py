@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.records import SYSTEM, JsonObject
-from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off
+from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
@@ -93,9 +93,12 @@ def stop_once(job: Job, action: str) -> JsonObject:
             f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
             f" look at the node, and repeat the {action} if it was not"
         )
-    is_on = job.target.state == ACTIVE or job.read_state() == ACTIVE
-    state = _stop(job, _BEGUN, action) if is_on else None
-    if not is_on or is_off(state):
+    if job.target.state != ACTIVE:
+        job.read_state()
+    # where the host did not say, it decides: an unknown state is no refusal
+    may_run = power_of(job.target.state, has_host=job.target.physical_host is not None) in ("on", "unknown")
+    state = _stop(job, _BEGUN, action) if may_run else None
+    if not may_run or is_off(state):
         raise RefusedError(f"{job.target.name} is not running; power it on instead")
     job.store(_DONE)
     return {"state": state}

@@ -141,11 +141,14 @@ def test_a_power_operation_is_one_process_of_rocks(
     with working(pool, simulator):
         for verb in ("poweron", "reset", "poweroff", "poweroff"):
             assert ended(pool, ask(pool, verb, nodes["vm-vc1-0"])).state == "succeeded"
+        simulator.guests["vm-vc1-0"].state = "nostate-error"
+        assert ended(pool, ask(pool, "reset", nodes["vm-vc1-0"])).state == "succeeded", "the host decides"
     assert lines == [
         "start host vm vm-vc1-0 json=yes",
         "stop host vm vm-vc1-0 action=reset json=yes",
         "stop host vm vm-vc1-0 action=poweroff json=yes",
-        "list host vm vm-vc1-0 status=yes json=yes",
+        *["list host vm vm-vc1-0 status=yes json=yes"] * 2,
+        "stop host vm vm-vc1-0 action=reset json=yes",
     ]
 
 
@@ -157,9 +160,7 @@ def test_a_failure_is_tried_again_and_then_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     node = nodes["vm-vc1-1"]
-    simulator.faults.append(
-        (("start",), lambda: Answer(1, "", "Error: another command is at work on vm-vc1-1"))
-    )
+    simulator.faults.append((("start",), lambda: Answer(1, "", "Error: another command is at work on it")))
     with working(pool, simulator):
         assert ended(pool, ask(pool, "poweron", node)).state == "succeeded"
         simulator.guests["vm-vc1-2"].image = "mapped"
