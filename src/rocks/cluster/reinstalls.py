@@ -18,7 +18,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.folder import find_source
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, volume_of
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, volume_of
 from rocks.machine import records as table
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
@@ -220,7 +220,7 @@ def _check_sizes(
             if isinstance(answer, RocksError):
                 raise answer
             if answer is not None:
-                reinstall_plan.check_volume_size(vm, answer.size_bytes)
+                check_disk_size(vm.name, vm.disks[0], vm.host.attribute(IMAGE_ATTRIBUTE), answer.size_bytes)
         except RocksError as error:
             failed[vm.name] = error
 

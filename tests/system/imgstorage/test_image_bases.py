@@ -172,9 +172,8 @@ def test_a_disk_smaller_than_its_image_is_not_made(storage: Storage, library: Pa
         image.write(b"boot")
     storage.done("add", "image", "large", f"file={file}")
     vm = add_machine(storage, "small", "large")
-    assert (
-        "the disk of small has 1 GB, and the image large is a disk of 3.0 GB" in storage.rocks(*START, vm).err
-    )
+    message = "the disk of small has 1 GiB, and the image large is a disk of 2.8 GiB"
+    assert message in storage.rocks(*START, vm).err
     assert storage.images.nas.pools.read_volume("tank/small-vol") is None
 
 

@@ -80,7 +80,7 @@ def test_a_disk_stays_when_its_volume_makes_no_other(storage: Storage, library: 
             ("nosuch", f"{NAS} has no image of that name in tank"),
             (f"{name}-vol", "which this command removes"),
             ("used", f"which is local on {HOST}"),
-            ("wide", "has 1 GB; give it at least 5 GB"),
+            ("wide", "has 1 GiB, and the image volume:wide is a disk of 5.0 GiB; give it at least 5 GiB"),
         ):
             storage.done("set", "host", "attr", name, "vm_image", f"volume:{volume}")
             assert message in storage.refused("reinstall", "host", "vm", name, "force=yes")

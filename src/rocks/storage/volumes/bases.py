@@ -86,7 +86,7 @@ def create_disks(
 def _source(database: Database, vm: VirtualMachine, disk: ImageSpec) -> Source | RocksError:
     try:
         source = find_source(database, vm.host.attribute(IMAGE_ATTRIBUTE))
-        check_disk_size(vm.name, vm.disks[disk.number].size_gb, source)
+        check_disk_size(vm.name, vm.disks[disk.number], source.name, source.size_bytes)
     except RocksError as error:
         return error
     return source
