@@ -118,7 +118,9 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
     if code == _TOO_SLOW:
         if in_selector:
             return UserError("the cluster database aborted the selector: it took too long; simplify it")
-        return BusyError("the cluster database aborted a statement that took too long; repeat the command later")
+        return BusyError(
+            "the cluster database aborted a statement that took too long; repeat the command later"
+        )
     if code in _BAD_VALUE:
         return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError
