@@ -41,11 +41,11 @@ class Command(FirewallCommand):
     values='ACCEPT,REJECT,DROP,RETURN,LOG,MASQUERADE,SNAT,DNAT,REDIRECT'>
     Action: ACCEPT, REJECT, DROP, RETURN, LOG, MASQUERADE, SNAT, DNAT or REDIRECT.
     </param>
-    <param type='string' name='network' default='all'>
+    <param type='string' name='network'>
     Network from which packets come, or all. A host without a device on it leaves the rule out. Required unless
     output-network is given.
     </param>
-    <param type='string' name='output-network' default='all'>
+    <param type='string' name='output-network'>
     Network to which packets go, or all. Required unless network is given.
     </param>
     <param type='string' name='flags' default='none'>
