@@ -168,7 +168,7 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Problem("timeout", "the client went away before its request was whole")
+                    raise Problem("request-timeout", "the client went away before its request was whole")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > MAX_BODY_BYTES:
@@ -180,7 +180,9 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
                     return b"".join(parts)
     except TimeoutError:
         raise Problem(
-            "timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s", headers={"Connection": "close"}
+            "request-timeout",
+            f"the body did not arrive within {BODY_SECONDS:.0f} s",
+            headers={"Connection": "close"},
         ) from None
     finally:
         space.give_back(taken)
