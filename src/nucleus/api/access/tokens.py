@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
@@ -13,14 +14,31 @@ from nucleus.api import models
 from nucleus.api.access import credentials
 from nucleus.api.access.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.mirror import identity
 
+if TYPE_CHECKING:
+    from nucleus.mirror.pool import Session
+
 router = APIRouter()
+
+MAX_TOKENS = 100
+"""Usable tokens of a user."""
+
+
+def demand_few_tokens(session: Session, user_id: int) -> None:
+    """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
+    usable = identity.usable_tokens(session, user_id)
+    if len(usable) >= MAX_TOKENS:
+        raise Problem(
+            "quota-exceeded",
+            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses: for the longest"
+            f" time nothing has used {', '.join(usable[:3])}",
+            remedy=Remedy("list-tokens"),
+        )
 
 
 @route(router, "GET /v1/token", "list_tokens", "Your tokens", list[models.Token])
