@@ -50,7 +50,7 @@ demo-cluster: ## the demo's site, and on it a cluster of Debian machines that an
 	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-cluster
 
 .PHONY: demo-slurm
-demo-slurm: ## the demo's site, and on it a Slurm: a computeset waits behind a batch job, runs, ends, and is charged; Slurm ends (root; 3 minutes)
+demo-slurm: ## the demo's site, and on it a Slurm: a computeset waits behind a batch job, runs, ends, and is charged; Slurm ends (root; 5 minutes)
 	@$(ALONE) && tools/setup slurm && $(MAKE) --no-print-directory demo && $(LAB) demo-slurm
 
 .PHONY: demo-pragma

@@ -42,11 +42,11 @@ class Command(FirewallCommand):
     Action: ACCEPT, REJECT, DROP, RETURN, LOG, MASQUERADE, SNAT, DNAT or REDIRECT.
     </param>
     <param type='string' name='network' default='all'>
-    Network from which packets come, or all. A host without a device on it leaves the rule out. Required unless
-    output-network is given.
+    Network from which packets come, or all. A host without a device on it leaves the rule out. Of network and
+    output-network, one must be given.
     </param>
     <param type='string' name='output-network' default='all'>
-    Network to which packets go, or all. Required unless network is given.
+    Network to which packets go, or all.
     </param>
     <param type='string' name='flags' default='none'>
     Further conditions, as options of iptables: -s, -d, -i, -o, --sport, --dport, --state, --syn, --icmp-type, --limit,
