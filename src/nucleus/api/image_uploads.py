@@ -52,7 +52,10 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         )
     most = call.service.configuration.images.most_gb * 10**9
     if size > most:
-        raise Problem("too-large", f"an image may have {most} bytes here, and this one has {size}")
+        raise Problem(
+            "too-large",
+            f"an image may have {most} bytes here, and {size} are announced; a form counts with all its parts",
+        )
     _forget_old(change)
     project_id = _project_of(call, project)
     demand_image_quota(change.session, project_id, size)
@@ -130,7 +133,7 @@ async def upload_image(
     """A form of a stated length with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
     length = call.request.headers.get("content-length", "")
-    if not length.isdigit():
+    if not re.fullmatch(r"[0-9]{1,18}", length):
         raise invalid(
             "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
         )
