@@ -109,8 +109,9 @@ until_is() { for try in $(seq 300); do if eval "$1"; then return; fi; sleep 0.2;
   until_is '[ "$(sinfo --noheader --partition=virt --format=%T)" = idle ]'
   sacctmgr --immediate add account alp1
   sacctmgr --immediate add user root account=alp1
-  sbatch --account=alp1 --partition=virt --exclusive --mem=0 --chdir=/ --output=/dev/null --wrap 'exec sleep 8'
+  sbatch --account=alp1 --partition=virt --exclusive --mem=0 --chdir=/ --output=/dev/null --wrap 'exec sleep 20'
   until_is 'squeue --noheader --format=%T | grep -q RUNNING'
+  sleep 6  # until it is in the state that slurmctld saves: one that is killed before forgets the job
   kill -9 $(systemctl show --property=MainPID --value slurmctld.service)
   until_is '[ "$(systemctl show --property=NRestarts --value slurmctld.service)" -ge 1 ]'
   until_is 'sacct --noheader --allocations --format=State | grep -q COMPLETED'
