@@ -18,8 +18,8 @@ PART = 8 * 1024 * 1024
 _BLOCK = 1 << 20
 _TRIES = 5
 _BUSY = ("state-conflict", "request-in-progress")
-_PASSING = (None, 429, 502, 503, 504)
-"""Statuses of a server that is busy or starts anew, also behind a proxy; None: no answer."""
+_PASSING = (None, 408, 429, 502, 503, 504)
+"""Statuses of a slow network, or of a server that is busy or starts anew, also behind a proxy; None: no answer."""
 
 
 def upload(

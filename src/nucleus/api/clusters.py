@@ -255,7 +255,9 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
         clusters.bump_generation(change.session, [cluster.id])
         names = {before[number]: new for number, new in changed.items()}
         change.note(cluster.name, before=dumps(names), after=None)
-        change.done("rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None)
+        change.record_done(
+            "rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None
+        )
     return no_content()
 
 

@@ -216,17 +216,17 @@ async def follow(
         int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
     )
     user = call.caller.user.id
-    service.streams.take(user)
+    service.stream_limit.take(user)
     stream = Stream(call.scope, cluster_id, tuple(types or ()), asyncio.get_running_loop())
     try:
         last = await run_in_threadpool(hub.add, stream)
     except BaseException:
-        service.streams.give_back(user)
+        service.stream_limit.give_back(user)
         raise
 
     def end() -> None:
         hub.remove(stream)
-        service.streams.give_back(user)
+        service.stream_limit.give_back(user)
 
     return _Answer(_lines(call, service, hub, stream, (last if after is None else after, last)), end)
 

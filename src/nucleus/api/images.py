@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from nucleus.api import models
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from nucleus.records import Cluster
 
 router = APIRouter()
-
-ImageName = Annotated[str, Path(max_length=200)]
 
 MEDIA_TYPE = "application/vnd.nucleus.v1+json"
 
@@ -87,7 +85,7 @@ def find_image(change: Change, text: str, cluster: Cluster) -> Image:
     router, "DELETE /v1/image/public/{name}", "delete_public_image", "Delete a public image", status_code=204
 )
 @changes("image", "delete_image")
-def delete_public_image(change: Change, name: ImageName) -> Response:
+def delete_public_image(change: Change, name: str) -> Response:
     """By operators, and by who has uploaded it. Refused while a node has it in its drive."""
     return _delete(change, None, name)
 
@@ -97,9 +95,7 @@ def delete_public_image(change: Change, name: ImageName) -> Response:
     status_code=204,
 )  # fmt: skip
 @changes("image", "delete_image")
-def delete_project_image(
-    change: Change, project: Annotated[str, Path(max_length=64)], name: ImageName
-) -> Response:
+def delete_project_image(change: Change, project: str, name: str) -> Response:
     """Refused while a node has it in its drive."""
     return _delete(change, project, name)
 

@@ -1,4 +1,4 @@
-"""Limits of projects and users, and the refusals of what would exceed them."""
+"""Limits of projects, and the refusals of what would exceed them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ LIMITS = {
 
 MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""
-
-MAX_TOKENS = 100
-"""Usable tokens of a user."""
 
 
 def demand_quota(
@@ -84,18 +81,6 @@ def demand_short_queue(session: Session, project_id: int, added: int) -> None:
             f"{MAX_UNFINISHED} changes of the project {project.name} are not done yet; wait until some of them are",
             headers={"Retry-After": "10"},
             remedy=Remedy("list-operations"),
-        )
-
-
-def demand_few_tokens(session: Session, user_id: int) -> None:
-    """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
-    usable = identity.usable_tokens(session, user_id)
-    if len(usable) >= MAX_TOKENS:
-        raise Problem(
-            "quota-exceeded",
-            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses: for the longest"
-            f" time nothing has used {', '.join(usable[:3])}",
-            remedy=Remedy("list-tokens"),
         )
 
 

@@ -95,16 +95,14 @@ class Middleware:
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, headers: Headers) -> None:
         path = scope["path"]
-        is_upload = scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(path) is not None
-        if not is_upload:
-            body = await read_body(receive, headers, self._space)
-            scope["state"]["body"] = body
-            receive = _replay(body, receive)
-        if is_upload:
+        if scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(path):
             upload = _Upload(receive, exchange.send)
             await self._application(scope, upload.receive, upload.send)
             return
-        if path in _ENDLESS or path.startswith("/ws/"):
+        body = await read_body(receive, headers, self._space)
+        scope["state"]["body"] = body
+        receive = _replay(body, receive)
+        if path in _ENDLESS:
             await self._application(scope, receive, exchange.send)
             return
         try:
@@ -168,7 +166,7 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Problem("timeout", "the client went away before its request was whole")
+                    raise Problem("request-timeout", "the client went away before its request was whole")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > MAX_BODY_BYTES:
@@ -180,7 +178,9 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
                     return b"".join(parts)
     except TimeoutError:
         raise Problem(
-            "timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s", headers={"Connection": "close"}
+            "request-timeout",
+            f"the body did not arrive within {BODY_SECONDS:.0f} s",
+            headers={"Connection": "close"},
         ) from None
     finally:
         space.give_back(taken)
@@ -262,7 +262,7 @@ class _Exchange:
         if not self.is_begun:
             response = answer_of(problem, Request(self._scope))
             with contextlib.suppress(OSError):
-                await response(self._scope, _nothing, self.send)
+                await response(self._scope, _disconnected, self.send)
 
     def log(self, now: float) -> None:
         """One JSON object a line, without what may be secret: tickets of consoles, queries, headers."""
@@ -281,5 +281,5 @@ class _Exchange:
         _log.info("%s", json.dumps(record))
 
 
-async def _nothing() -> Message:
+async def _disconnected() -> Message:
     return {"type": "http.disconnect"}

@@ -22,7 +22,7 @@ from nucleus.api.conditional import (
 from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
 from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
-from nucleus.api.routes import changes, reads, route, until_ended
+from nucleus.api.routes import LONGEST_WAIT_SECONDS, changes, reads, route, until_ended
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.columns import same_name
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-LONGEST_WAIT_SECONDS = 55
+_WAIT = f"seconds to wait for its end; more than {LONGEST_WAIT_SECONDS} are {LONGEST_WAIT_SECONDS}"
 
 OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
@@ -93,7 +93,7 @@ def _target(question: Reading, target: str) -> tuple[int, int | None]:
 async def get_operation(
     call: Known,
     id: OperationId,
-    wait: Annotated[int, Query(ge=0, le=60, description="seconds to wait for its end")] = 0,
+    wait: Annotated[int, Query(ge=0, le=60, description=_WAIT)] = 0,
 ) -> Response:
     """With `wait` the answer comes when it has ended, or after so many seconds."""
     if wait == 0:

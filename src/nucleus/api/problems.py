@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     @property
     def legacy_status(self) -> int:
         """Its status for clients of the published service, which know no others."""
-        return 400 if self.status in (409, 412, 413, 415, 422, 423, 429) else self.status
+        return 400 if self.status in (408, 409, 412, 413, 415, 422, 423, 429) else self.status
 
 
 PROBLEMS = {
@@ -66,6 +66,7 @@ PROBLEMS = {
     "unknown-upload": Kind(404, "There is no such upload", "Begin again: POST /v1/image/upload."),
     "method-not-allowed": Kind(405, "This cannot be done here", "The header Allow has what can."),
     "not-acceptable": Kind(406, "No such form of the answer", "Accept application/json."),
+    "request-timeout": Kind(408, "The request did not arrive in time", "Send it again."),
     "node-busy": Kind(409, "The node is in a computeset or at work", "Wait for it, or choose another."),
     "node-syncing": Kind(423, "The node's disk is on its way", "Wait until its image is unmapped."),
     "node-disabled": Kind(409, "The site has disabled this node", "Ask the site's operators."),
@@ -84,7 +85,7 @@ PROBLEMS = {
     "rate-limited": Kind(429, "Too many requests", "Wait as long as Retry-After states."),
     "internal-error": Kind(500, "The service has a defect", "Report it with the request's id."),
     "backend-unavailable": Kind(503, "The site does not answer now", "Send the request again later."),
-    "timeout": Kind(503, "The request took too long", "Send it again later."),
+    "timeout": Kind(503, "The answer took too long", "Send it again later."),
 }
 """Slug → consequences. The slug is the `code` of a problem, and the last part of its `type`."""
 

@@ -20,10 +20,10 @@ ABOUT = (
     " takes time is an operation: with `Prefer: respond-async` the answer is 202 and the operation; without it, it is"
     " that of the published service, with `Operation-Location`. Every POST, PUT, PATCH and DELETE takes an"
     " `Idempotency-Key`. Clients that neither send this preference nor accept application/problem+json get the"
-    " refusals of the published service: a JSON string, and 400 for 409, 412, 413, 415, 422, 423 and 429."
+    " refusals of the published service: a JSON string, and 400 for 408, 409, 412, 413, 415, 422, 423 and 429."
 )
 _ALWAYS = ("400", "401", "403", "404", "429", "500", "503")
-_OF_CHANGES = ("409", "412", "413", "415", "422", "423")
+_OF_CHANGES = ("408", "409", "412", "413", "415", "422", "423")
 _CHANGES = ("post", "put", "patch", "delete")
 _IF_MATCH = (
     "the change is done only in the state that this ETag is of, else 412. For a cluster and its nodes: an ETag of the"

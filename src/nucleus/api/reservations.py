@@ -147,7 +147,7 @@ def _site_json(question: Reading, site: Site, span: Span) -> Json:
     router, "PATCH /v1/reservation/site/{name}", "change_reservation_site", "Change a site", status_code=204
 )
 @changes("computeset", "change_site")
-def change_site(change: Change, name: Annotated[str, Path(max_length=64)], body: ChangedSite) -> Response:
+def change_site(change: Change, name: str, body: ChangedSite) -> Response:
     """For the administrators of the site: what is reserved already stays so."""
     site = _find_site(change, name)
     if not change.scope.is_operator and site.project_id not in change.scope.projects:

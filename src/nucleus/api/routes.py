@@ -105,8 +105,8 @@ def _signature(handler: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(handler, eval_str=True).parameters.values())
 
 
-DONE_SECONDS = 50.0
-"""How long a change is waited for, for a client that cannot follow it; proxies end a request after 60."""
+LONGEST_WAIT_SECONDS = 50
+"""How long a request waits for the end of an operation; proxies end a request after 60."""
 
 
 async def until_ended(
@@ -149,7 +149,7 @@ async def done(call: Call, answer: Response) -> Response:
             found = operations.find_operation(session, call.scope, identifier)
         return found, found is None or found.state in ENDED_OPERATIONS
 
-    found = await until_ended(call, identifier, DONE_SECONDS, look)
+    found = await until_ended(call, identifier, LONGEST_WAIT_SECONDS, look)
     if found is not None and found.state == FAILED:
         raise conflict((found.error or {}).get("detail", "the operation failed"), operation=identifier)
     return answer

@@ -56,12 +56,12 @@ class Service:
     metrics: Metrics
     rocks: Rocks
     verifier: Verifier | None = None
-    changes: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
-    requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
-    unknown: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
+    change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
+    request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
+    unknown_rate: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
     """Each is recorded in the audit log."""
 
-    streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
+    stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
@@ -127,7 +127,7 @@ def identify(request: Request) -> Call:
     """The request of a caller who is known. Problem 401 for others, and 429 for too many of one."""
     service = service_of(request)
     caller = service.authenticator.identify(request)
-    service.requests.take(caller)
+    service.request_rate.take(caller)
     return Call(request, service, caller)
 
 
@@ -151,7 +151,7 @@ def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
             return read(Reading(session, call, call.scope))
     except Problem as problem:
         if problem.code.startswith("unknown-"):
-            call.service.unknown.take(call.caller)
+            call.service.unknown_rate.take(call.caller)
             _record_refusal(call, "read", problem)
         raise
 
@@ -206,7 +206,9 @@ class Change:
         )  # fmt: skip
         return self.enqueue(new, target or (f"{cluster.name}/{node.name}" if node else cluster.name))
 
-    def done(self, kind: str, cluster: Cluster, result: dict[str, Any], node_id: int | None = None) -> None:
+    def record_done(
+        self, kind: str, cluster: Cluster, result: dict[str, Any], node_id: int | None = None
+    ) -> None:
         """Have the history say that the caller has done this to a cluster, or to a node of it."""
         new = NewOperation(
             kind, self.caller.actor, cluster.id, node_id, None, self.caller.token_id, cluster.project_id
@@ -230,7 +232,7 @@ def changing(
     """
     try:
         require(call.caller, scope)
-        call.service.changes.take(call.caller)
+        call.service.change_rate.take(call.caller)
         found: Found = _repeated(call, action, act, _key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":

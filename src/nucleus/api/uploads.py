@@ -42,7 +42,7 @@ async def stream_of(request: Request, remedy: str) -> AsyncGenerator[bytes]:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     chunk = await anext(stream)
             except TimeoutError:
-                raise Problem("timeout", f"nothing came for a minute; {remedy}") from None
+                raise Problem("request-timeout", f"nothing came for a minute; {remedy}") from None
             yield chunk
 
 

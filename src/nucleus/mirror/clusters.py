@@ -192,8 +192,11 @@ def read_texts(session: Session, listed: Iterable[Cluster], written_by: str) -> 
 
 def store_texts(session: Session, of: Iterable[Cluster], written_by: str, texts: Mapping[int, bytes]) -> None:
     """Store the text of each, in place of that of an older generation."""
-    rows = [(one.id, one.generation, written_by, texts[one.id]) for one in of]
-    session.insert_many("REPLACE INTO cluster_text (cluster_id, generation, written_by, text) VALUES", rows)
+    for one in of:  # a statement each: together they may exceed max_allowed_packet
+        session.execute(
+            "REPLACE INTO cluster_text (cluster_id, generation, written_by, text) VALUES (%s, %s, %s, %s)",
+            [one.id, one.generation, written_by, texts[one.id]],
+        )
 
 
 def bump_generation(session: Session, cluster_ids: Iterable[int]) -> None:

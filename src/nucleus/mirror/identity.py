@@ -283,6 +283,8 @@ def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:
     """End a token (of this user, if not None); False when there is none that is still usable."""
     own = {} if user_id is None else {"user_id": user_id}
     ended = "revoked_at = UTC_TIMESTAMP(3)"
+    if not token_id.isascii():  # the database compares the column with ASCII only
+        return False
     return bool(session.update("token", {}, ended, id=token_id, revoked_at=None, **own))
 
 

@@ -137,6 +137,8 @@ def add_upload(session: Session, project_id: int | None, name: str, size_bytes: 
 
 def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:
     """The user's own upload."""
+    if not identifier.isascii():  # the database compares the column with ASCII only
+        return None
     row = session.row(f"{_UPLOAD} WHERE id = %s AND user_id = %s", (identifier, user_id))
     return Upload(*row) if row else None
 

@@ -138,7 +138,10 @@ class Poller:
             append_events(session, events)
         self._known = after
         self._note(reads, changes)
-        self._store_texts(self._guard)
+        try:
+            self._store_texts(self._guard)
+        except RocksError as error:  # the interface writes itself what is not stored
+            _LOG.warning("poll: the texts of the clusters are not stored: %s", error)
         return changes
 
     def _load(self, session: Session, is_topology: bool) -> Known:

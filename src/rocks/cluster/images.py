@@ -73,7 +73,7 @@ def read_images(
 def check_sizes(images: ClusterImages, new: Sequence[NewVm]) -> None:
     """StateError when a machine's disk is too small for its image."""
     for vm, source in _with_images(images, new):
-        check_disk_size(vm.name, vm.disks[0].size_gb, source)
+        check_disk_size(vm.name, vm.disks[0], source.name, source.size_bytes)
 
 
 def record_images(database: Database, images: ClusterImages, new: Sequence[NewVm], private: Subnet) -> None:

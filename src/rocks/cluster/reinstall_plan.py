@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
@@ -70,7 +69,7 @@ def check_is_off(vm: VirtualMachine, lease: Lease | None, force: bool) -> None:
 def check_source(vm: VirtualMachine, source: Source) -> None:
     """StateError when the image is larger than the disk, or on a NAS when that is not: none would be made."""
     check_source_place(vm)
-    check_disk_size(vm.name, vm.disks[0].size_gb, source)
+    check_disk_size(vm.name, vm.disks[0], source.name, source.size_bytes)
 
 
 def check_source_volume(
@@ -95,15 +94,6 @@ def check_source_volume(
         raise StateError(
             f"{begin}, which is {row.state}{where}, and only an image at rest is cloned: rocks list host storagemap "
             f"{disk.nas}"
-        )
-
-
-def check_volume_size(vm: VirtualMachine, size_bytes: int) -> None:
-    """StateError when the volume that the disk is to be a clone of is larger; that of a NAS is counted in GiB."""
-    if size_bytes > vm.disks[0].size_gb * BYTES_PER_GIB:
-        raise StateError(
-            f"{vm.name} would get no disk: its image {vm.host.attribute(IMAGE_ATTRIBUTE)} has {size_text(size_bytes)}, "
-            f"and its disk has {vm.disks[0].size_gb} GB; give it at least {-(-size_bytes // BYTES_PER_GIB)} GB"
         )
 
 

@@ -18,7 +18,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.folder import find_source
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, volume_of
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, volume_of
 from rocks.machine import records as table
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
@@ -159,7 +159,8 @@ def _check_volumes(
     failed: dict[str, RocksError],
 ) -> set[str]:
     """The machines whose image a host has."""
-    chosen = [vm for vm in machines if vm.name in volumes]
+    _wait_for_sources(database, machines, volumes, failed)
+    chosen = [vm for vm in machines if vm.name in volumes and vm.name not in failed]
     if not chosen:
         return set()
     from rocks.storage.client import questions
@@ -167,8 +168,6 @@ def _check_volumes(
 
     known: dict[str, ImageRow] = {}
     removed = {volume_name(vm.name, 0) for vm in chosen}
-    sources = {vm.name: volume_of(vm.host.attribute(IMAGE_ATTRIBUTE)) for vm in chosen}
-    wait_for_removals(database, [(volumes[name].nas, source) for name, source in sources.items() if source])
     with open_storage(database) as storage:
         nases = sorted({volumes[vm.name].nas for vm in chosen})
         answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
@@ -197,6 +196,25 @@ def _check_volumes(
     return {name for name, row in known.items() if row.remotehost is not None}
 
 
+def _wait_for_sources(
+    database: Database,
+    machines: Sequence[VirtualMachine],
+    volumes: dict[str, DiskLocation],
+    failed: dict[str, RocksError],
+) -> None:
+    """Until no command destroys the volumes that disks are to be clones of; each is waited for once."""
+    waiting: dict[tuple[str, str], list[str]] = {}
+    for vm in machines:
+        source = volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
+        if source and vm.name in volumes:
+            waiting.setdefault((volumes[vm.name].nas, source), []).append(vm.name)
+    for volume, names in waiting.items():
+        try:
+            wait_for_removals(database, [volume])
+        except BusyError as error:
+            failed.update({name: BusyError(f"{name}: {error}") for name in names})
+
+
 def _check_sizes(
     storage: StorageClient,
     machines: Sequence[VirtualMachine],
@@ -220,7 +238,7 @@ def _check_sizes(
             if isinstance(answer, RocksError):
                 raise answer
             if answer is not None:
-                reinstall_plan.check_volume_size(vm, answer.size_bytes)
+                check_disk_size(vm.name, vm.disks[0], vm.host.attribute(IMAGE_ATTRIBUTE), answer.size_bytes)
         except RocksError as error:
             failed[vm.name] = error
 

@@ -181,11 +181,11 @@ class Database:
         connection = self._connection
         try:
             if connection is not None and connection.open:
-                connection.rollback()
-                self._has_changes = self._is_begun = False
+                self._end_transaction("ROLLBACK")
+                self._has_changes = False
                 self._locks.close()
                 return
-        except driver.driver_errors():
+        except RocksError:
             pass
         self.close()
 
@@ -202,7 +202,7 @@ class Database:
     def close(self) -> None:
         """End the connection; uncommitted changes are undone, named locks released."""
         connection, self._connection = self._connection, None
-        self._has_changes = False
+        self._has_changes = self._is_begun = False
         self._after_commit = []
         try:
             if connection is not None and connection.open:
@@ -227,7 +227,8 @@ class Database:
         finally:
             self._in_selector = False
             if self._connection is not None and self._connection.open:
-                self.rollback()
+                self._end_transaction("ROLLBACK")  # `rollback` would forget what waits for a commit
+                self._has_changes = False
                 self._run("SET SESSION max_statement_time = 0")
 
     def lock(self, name: str, wait_seconds: float) -> None:
@@ -350,6 +351,10 @@ class UnconfiguredDatabase(Database):
     @settings.setter
     def settings(self, settings: Settings) -> None:
         pass
+
+    def lock_all(self, names: Iterable[str], wait_seconds: float) -> NoReturn:
+        """Raises the error of the settings."""
+        raise self._why
 
     def _connect(self) -> NoReturn:
         raise self._why

@@ -113,10 +113,14 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
         return UserError(
             f"the cluster database refused this to user {settings.user}: {message}; run it as root"
         )
-    if code == _READ_ONLY:
+    if code == _READ_ONLY and in_selector:
         return UserError("the cluster database refused the selector: a selector may only read")
     if code == _TOO_SLOW:
-        return UserError("the cluster database aborted the selector: it took too long; simplify it")
+        if in_selector:
+            return UserError("the cluster database aborted the selector: it took too long; simplify it")
+        return BusyError(
+            "the cluster database aborted a statement that took too long; repeat the command later"
+        )
     if code in _BAD_VALUE:
         return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError

@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
+from rocks.core.units import UNITS
 from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Disk:
-    """A row of `vm_disks`: `type:path,device,bus`, size in GB of 1000³ bytes. `is_mapped`: image storage maps it."""
+    """A row of `vm_disks`: `type:path,device,bus`, its size in `unit`. `is_mapped`: image storage maps it."""
 
     type: str
     prefix: str
@@ -81,6 +82,16 @@ class Disk:
     def path(self) -> str:
         """The absolute path on the container; `name` is the whole path of some block devices."""
         return f"{self.prefix.rstrip('/')}/{self.name}" if self.prefix else self.name
+
+    @property
+    def unit(self) -> str:
+        """GB of 1000³ bytes; GiB for a volume of a NAS."""
+        return "GiB" if self.is_mapped else "GB"
+
+    @property
+    def size_bytes(self) -> int:
+        """The size that the disk gets when it is made."""
+        return self.size_gb * UNITS[self.unit][0]
 
     @property
     def is_block(self) -> bool:

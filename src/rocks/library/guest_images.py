@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
+from rocks.core.units import UNITS, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
 from rocks.inventory.disks.places import directory_of, image_directories
 
@@ -144,13 +144,13 @@ def is_copy(path: str) -> bool:
     return _COPY.search(path) is not None
 
 
-def check_disk_size(name: str, size_gb: int, source: Source) -> None:
-    """StateError unless a disk of this size can be made from the image."""
-    if size_gb * BYTES_PER_GB < source.size_bytes:
-        least_gb = -(-source.size_bytes // BYTES_PER_GB)
+def check_disk_size(name: str, disk: Disk, image: str, size_bytes: int) -> None:
+    """StateError unless this disk of the machine can be made from the image, which has that size."""
+    if disk.size_bytes < size_bytes:
+        unit_bytes, _ = UNITS[disk.unit]
         raise StateError(
-            f"the disk of {name} has {size_gb} GB, and the image {source.name} is a disk of "
-            f"{gigabytes(source.size_bytes)}; give it at least {least_gb} GB"
+            f"the disk of {name} has {disk.size_gb} {disk.unit}, and the image {image} is a disk of "
+            f"{size_bytes / unit_bytes:.1f} {disk.unit}; give it at least {-(-size_bytes // unit_bytes)} {disk.unit}"
         )
 
 
@@ -176,7 +176,7 @@ def base_on(vm: VirtualMachine, container: Host, source: Source) -> BaseImage:
     directory = None if disk is None else directory_of(container, disk.path)
     if disk is None or directory is None:
         raise StateError(f"{vm.name} is not started: its disk is not in an image directory of its host")
-    check_disk_size(vm.name, disk.size_gb, source)
+    check_disk_size(vm.name, disk, source.name, source.size_bytes)
     return BaseImage(directory, source.digest, source.size_bytes, source.used_bytes)
 
 

@@ -314,9 +314,9 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
     if not isinstance(error, ToolError) or not boots_installer(vm):
         return error
     return ToolError(
-        f"{error}. {vm.name} did not boot its installer: give the boot action a kernel that its host has "
-        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, if its disk has a system, "
-        f"rocks set host boot {vm.name} action=os"
+        f"{error}. {vm.name} did not boot its installer: if its disk has a system, or its drive an ISO, "
+        f"rocks set host boot {vm.name} action=os; else give the boot action a kernel that its host has "
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…)"
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab.mariadb import MariadbPlace, start, stop
 from rocks.core.errors import BugError, BusyError, HostError, ToolError, UserError
 from rocks.database.backup import copy_database
-from rocks.database.connection import Database, TracedDatabase
+from rocks.database.connection import Database, TracedDatabase, UnconfiguredDatabase
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.trust import secret_records
@@ -77,6 +77,16 @@ def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> 
     assert len(done) == 1
 
 
+def test_work_after_the_commit_outlives_a_selector(database: Database) -> None:
+    done: list[str] = []
+    database.after_commit(lambda: done.append("done"))
+    with pytest.raises(UserError), database.read_only():
+        database.execute("DELETE FROM nodes")
+    assert (done, database.has_changes) == ([], False)
+    database.commit()
+    assert done == ["done"]
+
+
 def insert(database: Database, name: str) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES (%s)", (name,))
 
@@ -124,6 +134,26 @@ def test_a_trace_shows_no_bound_value(cluster_database: Settings, capfd: pytest.
         traced.commit()
     printed = capfd.readouterr().err
     assert "VALUES (%s, %s) (2 values)" in printed and "hunter2" not in printed
+
+
+def test_a_trace_shows_the_rollbacks_that_are_sent(
+    cluster_database: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with TracedDatabase(cluster_database) as traced:
+        for end, expected in ((traced.end_command, 1), (traced.rollback, 1), (traced.close, 0)):
+            names(traced)
+            end()
+            traced.rollback()
+            assert capfd.readouterr().err.count("SQL: ROLLBACK") == expected, end
+
+
+def test_without_settings_every_use_is_their_error() -> None:
+    unconfigured = UnconfiguredDatabase(UserError("no settings"))
+    uses = (lambda: names(unconfigured), lambda: unconfigured.lock("vm a", 0), lambda: unconfigured.settings)
+    for use in uses:
+        with pytest.raises(UserError, match="no settings"):
+            use()
+    unconfigured.close()
 
 
 def test_the_next_statement_reopens_a_closed_connection(database: Database) -> None:

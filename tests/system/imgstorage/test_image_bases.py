@@ -14,7 +14,7 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
 from rocks.storage import configuration
-from rocks.storage.nas import bases, move_lines
+from rocks.storage.nas import bases, imports, move_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
@@ -172,9 +172,8 @@ def test_a_disk_smaller_than_its_image_is_not_made(storage: Storage, library: Pa
         image.write(b"boot")
     storage.done("add", "image", "large", f"file={file}")
     vm = add_machine(storage, "small", "large")
-    assert (
-        "the disk of small has 1 GB, and the image large is a disk of 3.0 GB" in storage.rocks(*START, vm).err
-    )
+    message = "the disk of small has 1 GiB, and the image large is a disk of 2.8 GiB"
+    assert message in storage.rocks(*START, vm).err
     assert storage.images.nas.pools.read_volume("tank/small-vol") is None
 
 
@@ -311,7 +310,7 @@ def test_the_nas_says_that_it_still_reads(
         send_line(writer, fields)
 
     monkeypatch.setattr(bases, "send_line", counted)
-    monkeypatch.setattr(bases, "_FLUSH_BYTES", 2**20)
+    monkeypatch.setattr(imports, "_FLUSH_BYTES", 2**20)
     monkeypatch.setattr(move_lines, "ALIVE_SECONDS", -1.0)
     start(storage, vm)
     assert len(lines) > 600 and lines[0] == {"ready": True} and lines[-1] == {"complete": True}

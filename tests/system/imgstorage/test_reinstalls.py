@@ -152,7 +152,7 @@ def test_an_image_larger_than_the_disk_refuses(storage: Storage, library: Path) 
         image.write(b"boot")
     storage.done("add", "image", "huge", f"file={file}")
     storage.done("set", "host", "attr", "narrow", "vm_image", "huge")
-    assert "the disk of narrow has 1 GB, and the image huge is a disk of" in storage.refused(
+    assert "the disk of narrow has 1 GiB, and the image huge is a disk of" in storage.refused(
         *REINSTALL, "narrow"
     )
     assert has(storage, "narrow-vol")

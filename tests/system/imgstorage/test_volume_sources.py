@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
+from rocks.database.connection import Database
 from rocks.storage.volumes import machine_locks
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage
@@ -63,6 +64,23 @@ def test_a_fresh_disk_is_a_clone_again(storage: Storage) -> None:
     assert read(storage, f"{name}-vol") == CONTENT
 
 
+def test_a_volume_that_is_being_destroyed_fails_its_machine_only(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_locks, "WAIT_SECONDS", 0.0)
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    for name, volume in (("held-1", "leaving"), ("free-1", "staying")):
+        storage.done("add", "host", "storageimg", NAS, "tank", volume, "size=1")
+        start(storage, add_machine(storage, name, f"volume:{volume}"))
+        storage.stop(name)
+    lock = machine_locks._lock_name(NAS, "leaving")
+    with Database(storage.cluster.database.settings) as other:
+        other.lock_all([lock], 0)
+        message = storage.rocks("reinstall", "host", "vm", "held-1", "free-1").err
+    assert f"held-1: another command is at work on {lock}" in message and "free-1: " not in message
+    storage.succeeded("reinstall", "host", "vm", "held-1", "free-1")
+
+
 def test_a_disk_stays_when_its_volume_makes_no_other(storage: Storage, library: Path) -> None:
     """Neither a clone of a volume nor one of an image of the library is destroyed, for force neither."""
     pools = storage.images.nas.pools
@@ -80,7 +98,7 @@ def test_a_disk_stays_when_its_volume_makes_no_other(storage: Storage, library: 
             ("nosuch", f"{NAS} has no image of that name in tank"),
             (f"{name}-vol", "which this command removes"),
             ("used", f"which is local on {HOST}"),
-            ("wide", "has 1 GB; give it at least 5 GB"),
+            ("wide", "has 1 GiB, and the image volume:wide is a disk of 5.0 GiB; give it at least 5 GiB"),
         ):
             storage.done("set", "host", "attr", name, "vm_image", f"volume:{volume}")
             assert message in storage.refused("reinstall", "host", "vm", name, "force=yes")

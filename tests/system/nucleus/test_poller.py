@@ -332,3 +332,22 @@ def test_answers_that_are_older_than_a_day_are_forgotten(poller: Poller, pool: P
         )
     poller.poll()
     assert sql(pool, "SELECT key_text FROM idempotency") == [("new",)]
+
+
+def test_texts_that_cannot_be_stored_stop_no_poll(lease: Guard, simulator: Simulator, pool: Pool) -> None:
+    def refuse(_: Guard) -> None:
+        raise HostError("the disk of the database is full")
+
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease, refuse)
+    assert poller.poll() is not None
+    assert list(_read(pool)[0]) == ["vc1", "vc2"]
+
+
+def test_large_texts_are_stored_one_by_one(poller: Poller, pool: Pool) -> None:
+    """Together they are more than the database takes at once."""
+    poller.poll()
+    found = list(_read(pool)[0].values())
+    texts = {one.id: b"x" * 7_500_000 for one in found}
+    with pool.transaction() as session:
+        clusters.store_texts(session, found, "0" * 16, texts)
+        assert clusters.read_texts(session, found[:1], "0" * 16) == {found[0].id: texts[found[0].id]}

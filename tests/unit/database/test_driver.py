@@ -55,6 +55,16 @@ Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityErro
             "refused a statement: You have an error",
         ),
         (Integrity(1451, "Cannot delete a parent row"), ToolError, "Cannot delete a parent row"),
+        (
+            Operational(1969, "max_statement_time exceeded"),
+            BusyError,
+            "aborted a statement that took too long; repeat the command later",
+        ),
+        (
+            Operational(1792, "Cannot execute statement in a READ ONLY transaction"),
+            ToolError,
+            "refused a statement: Cannot execute",
+        ),
     ],
 )
 def test_errors_have_the_family_of_the_actor_that_can_fix_them(

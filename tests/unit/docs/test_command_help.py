@@ -171,6 +171,7 @@ def test_defaults_in_help_are_those_of_the_code() -> None:
 RANGES = {
     ("add host vm", "cpus"): (1, MAX_VM_CPUS),
     ("set host vm", "cpus"): (1, MAX_VM_CPUS),
+    ("add cluster", "cpus-per-compute"): (1, MAX_VM_CPUS),
     ("add host vm", "mem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("add host vm", "disksize"): (1, LARGEST_DISK_GB),
     ("add cluster", "mem-per-compute"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),

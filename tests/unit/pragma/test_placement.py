@@ -4,6 +4,7 @@ import pytest
 
 from pragma._shared.placement import FreeHost, plan_computes
 from rocks.core.errors import StateError
+from rocks.inventory.cpu_limits import MAX_VM_CPUS
 
 HOSTS = [FreeHost("a", 6, 0, 0), FreeHost("b", 14, 0, 1), FreeHost("c", 0, 0, 2)]
 
@@ -36,7 +37,8 @@ def test_more_than_is_free_is_refused(cpus):
 
 def test_a_compute_has_no_more_cpus_than_a_machine_can_have():
     hosts = [FreeHost("a", 512), FreeHost("b", 300), FreeHost("c", 4)]
-    assert plan_computes(hosts, 512) == [("a", 255), ("b", 255), ("c", 2)]
+    most = MAX_VM_CPUS
+    assert plan_computes(hosts, 2 * most + 2) == [("a", most), ("b", most), ("c", 2)]
     with pytest.raises(StateError, match="have 514 free"):
         plan_computes(hosts, 515)
 

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.access.credentials import Sent, SentAssertion, SentPassword, read_token
+from nucleus.api.access.tokens import demand_few_tokens
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
@@ -65,7 +65,7 @@ def sign_in(request: Request, body: SignIn) -> Response:
 def start_session(request: Request, caller: Caller, token: str) -> Response:
     """204 with the cookie of a caller who has just proved to be one; `token` counts if that was the proof."""
     service = service_of(request)
-    service.changes.take(caller)
+    service.change_rate.take(caller)
     call = Call(request, service, caller)
     with service.pool.transaction() as session:
         if caller.token_id is None:

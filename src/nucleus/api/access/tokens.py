@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
@@ -14,14 +14,31 @@ from nucleus.api import models
 from nucleus.api.access import credentials
 from nucleus.api.access.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.limits import demand_few_tokens
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.mirror import identity
 
+if TYPE_CHECKING:
+    from nucleus.mirror.pool import Session
+
 router = APIRouter()
+
+MAX_TOKENS = 100
+"""Usable tokens of a user."""
+
+
+def demand_few_tokens(session: Session, user_id: int) -> None:
+    """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
+    usable = identity.usable_tokens(session, user_id)
+    if len(usable) >= MAX_TOKENS:
+        raise Problem(
+            "quota-exceeded",
+            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses: for the longest"
+            f" time nothing has used {', '.join(usable[:3])}",
+            remedy=Remedy("list-tokens"),
+        )
 
 
 @route(router, "GET /v1/token", "list_tokens", "Your tokens", list[models.Token])
@@ -81,10 +98,10 @@ def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
 
 @route(router, "DELETE /v1/token/{id}", "revoke_token", "Revoke a token", status_code=204)
 @changes("read", "revoke_token")
-def revoke_token(change: Change, id: Annotated[str, Path(max_length=64)]) -> Response:
+def revoke_token(change: Change, id: str) -> Response:
     """At once, for every request that comes from now on."""
     if not identity.revoke_token(change.session, id, change.caller.user.id):
-        detail = f"there is no usable token {id!r} of yours"
+        detail = f"there is no usable token {id[:64]!r} of yours"
         raise Problem("unknown-token", detail, remedy=Remedy("list-tokens"))
     change.note(id)
     return no_content()

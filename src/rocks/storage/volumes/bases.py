@@ -86,7 +86,7 @@ def create_disks(
 def _source(database: Database, vm: VirtualMachine, disk: ImageSpec) -> Source | RocksError:
     try:
         source = find_source(database, vm.host.attribute(IMAGE_ATTRIBUTE))
-        check_disk_size(vm.name, vm.disks[disk.number].size_gb, source)
+        check_disk_size(vm.name, vm.disks[disk.number], source.name, source.size_bytes)
     except RocksError as error:
         return error
     return source
@@ -177,7 +177,7 @@ def _clone(
 def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
     nas, zpool = place
     clones = tuple(
-        wire.NewClone(one.disk.volume, one.origin, one.disk.size_gb * BYTES_PER_GIB if one.origin else 0)
+        wire.NewClone(one.disk.volume, one.origin, one.disk.size_gib * BYTES_PER_GIB if one.origin else 0)
         for one in requested
     )
     try:

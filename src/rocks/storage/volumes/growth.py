@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def grow_volume(
-    database: Database, vm: VirtualMachine, lease: Lease | None, location: DiskLocation, size_gb: int
+    database: Database, vm: VirtualMachine, lease: Lease | None, location: DiskLocation, size_gib: int
 ) -> tuple[str, ...]:
     """Have the NAS grow the volume of a disk of the machine, which is locked; returns notes.
 
@@ -40,7 +40,7 @@ def grow_volume(
     _check_is_off(vm, lease, location)
     check_no_moves(database, [location])
     volume = volume_name(location.vm, location.number)
-    request = GrowZvol(location.zpool, volume, size_gb * BYTES_PER_GIB, vm.uuid)
+    request = GrowZvol(location.zpool, volume, size_gib * BYTES_PER_GIB, vm.uuid)
     try:
         with open_storage(database) as storage:
             storage.ask(questions.question(location.nas, request), MAP_SECONDS)

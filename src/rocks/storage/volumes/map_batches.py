@@ -153,7 +153,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         image.volume,
         image.host,
         image.pool,
-        image.size_gb,
+        image.size_gib,
         image.sync,
         str(known[f"initiator {image.host}"]),
         tokens.get(image.vm.lower()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
-from rocks.core.values import check_text, read_number
+from rocks.core.values import check_text
 from rocks.inventory.host_loading import load_hosts
 from rocks.machine.leases.plan import SAVED, saved_with_images
 from rocks.machine.leases.records import read_leases
@@ -18,7 +18,8 @@ from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.plan import LARGEST_SIZE_GB, check_volume_name
+from rocks.storage.volumes.plan import check_volume_name
+from rocks.storage.volumes.sizes import read_size_gib
 from rocks.storage.wire.requests import AbandonZvol, MapZvol, PullZvol, RetryZvol
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
     """
     check_pool_name(parameters.zpool)
     check_volume_name(parameters.volume)
-    size_gb = read_number("size", parameters.size, 1, LARGEST_SIZE_GB, "GiB")
+    size_gib = read_size_gib(parameters.size)
     if parameters.pool:
         check_pool_name(parameters.pool)
     (host,) = load_hosts(database, [parameters.host])
@@ -61,7 +62,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
     with open_storage(database) as storage:
         initiator = storage.ask(questions.initiator_of(host.name))
         request = MapZvol(
-            parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gb, sync, initiator
+            parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gib, sync, initiator
         )
         return storage.wait(questions.question(parameters.nas, request), MAP_SECONDS, watcher)
 

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
 IMAGE_ATTRIBUTES = ("frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
-LARGEST_SIZE_GB = 16 * 1024**2
-"""16 PiB, below the limit of ZFS."""
 
 _TRUE = ("on", "yes", "y", "true", "1")
 _FALSE = ("off", "no", "n", "false", "0")
 
 
 class ImageSpec(NamedTuple):
-    """Disk `number` of a machine, to be mapped to its container; `size_gb` applies only to a volume that is created.
+    """Disk `number` of a machine, to be mapped to its container; `size_gib` applies only to a volume that is created.
 
     `is_persistent` is the machine's attribute img_persistent, None when it is not set; `machine` is its UUID.
     """
@@ -38,7 +36,7 @@ class ImageSpec(NamedTuple):
     nas: str
     zpool: str
     volume: str
-    size_gb: int
+    size_gib: int
     host: str
     pool: str | None
     sync: bool

@@ -46,7 +46,7 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done here: who does not follow an operation gets the answer at once."""
-    monkeypatch.setattr(routes, "DONE_SECONDS", 0.0)
+    monkeypatch.setattr(routes, "LONGEST_WAIT_SECONDS", 0)
 
 
 @pytest.fixture

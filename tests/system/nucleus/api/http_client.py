@@ -106,7 +106,7 @@ class Client:
 
     def forget_rates(self) -> None:
         """As if no request had come for a while."""
-        for rate in ("changes", "requests", "unknown"):
+        for rate in ("change_rate", "request_rate", "unknown_rate"):
             setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
 
 

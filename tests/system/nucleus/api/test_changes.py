@@ -247,10 +247,10 @@ def test_everything_is_in_the_audit_log_and_the_chain_holds(service: Client, poo
 
 
 def test_changes_are_limited_in_number_and_size(service: Client) -> None:
-    service.application.state.service.changes = Rate("changes", 1 / 3600, 2)
+    service.application.state.service.change_rate = Rate("changes", 1 / 3600, 2)
     codes = [service.ask("ann", "PATCH", "/v1/user", json={}, headers=MODERN).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
-    service.application.state.service.changes = Rate("changes", 20, 20)
+    service.application.state.service.change_rate = Rate("changes", 20, 20)
     large = service.ask("ann", "POST", SETS, body=b" " * ((1 << 20) + 1), headers=PROBLEMS)
     assert large.status_code == 413
     deep = service.ask("bob", "POST", SETS, body=b"[" * 100_000, headers={"Content-Type": "application/json"})

@@ -50,7 +50,7 @@ def test_a_project_has_a_limit_of_unfinished_changes(
     assert power("ann", "vc2", "poweron")[0] == 202
 
 
-@pytest.mark.parametrize(("rate", "method"), [("changes", "PATCH"), ("requests", "GET")])
+@pytest.mark.parametrize(("rate", "method"), [("change_rate", "PATCH"), ("request_rate", "GET")])
 def test_rates_are_those_of_the_person(service: Client, rate: str, method: str) -> None:
     made = [service.ask("ann", "POST", "/v1/token", json={}).json()["token"] for _ in range(3)]
     service.tokens.update({f"ann{number}": text for number, text in enumerate(made)})
@@ -62,14 +62,14 @@ def test_rates_are_those_of_the_person(service: Client, rate: str, method: str) 
 
 
 def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> None:
-    service.application.state.service.requests = Rate("requests", 1 / 3600, 1)
+    service.application.state.service.request_rate = Rate("requests", 1 / 3600, 1)
     answers = [service.get("ann", "/v1/cluster/vc2", headers=PROBLEMS) for _ in range(2)]
     assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
 
 
 def test_what_is_not_there_has_a_rate_of_its_own(service: Client) -> None:
-    service.application.state.service.changes = Rate("changes", 1 / 3600, 1)
-    service.application.state.service.unknown = Rate("requests for what is not there", 1 / 3600, 2)
+    service.application.state.service.change_rate = Rate("changes", 1 / 3600, 1)
+    service.application.state.service.unknown_rate = Rate("requests for what is not there", 1 / 3600, 2)
     assert service.ask("ann", "PATCH", "/v1/user", json={}).status_code == 200
     answers = [service.get("ann", "/v1/cluster/none", headers=PROBLEMS) for _ in range(3)]
     assert [one.status_code for one in answers] == [404, 404, 429], "changes do not count"

@@ -156,7 +156,7 @@ def test_a_stream_that_is_never_read_ends(
         raw.connect(listener.getsockname())
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {people['ann']}\r\n"
         raw.sendall(head.encode() + b"Last-Event-ID: 0\r\n\r\n")
-        streams = application.state.service.streams
+        streams = application.state.service.stream_limit
         wait_until(lambda: bool(streams.count), "the stream")
         wait_until(lambda: not streams.count, "the end of the stream")
         assert not application.state.hub._by_id

@@ -264,6 +264,23 @@ def test_a_foreign_object_is_one_that_does_not_exist(
         service.forget_rates()
 
 
+def test_a_name_of_any_length_that_names_nothing_gets_one_answer(service: Client) -> None:
+    offset = {"Upload-Offset": "0"}
+    for method, path, code in (
+        ("DELETE", "/v1/token/", "unknown-token"),
+        ("DELETE", "/v1/image/public/", "unknown-image"),
+        ("DELETE", "/v1/image/project/", "unknown-image"),
+        ("GET", "/v1/image/upload/", "unknown-upload"),
+        ("PATCH", "/v1/image/upload/", "unknown-upload"),
+        ("PATCH", "/v1/reservation/site/", "unknown-site"),
+    ):
+        for name in ("x", "x" * 300, "%C3%A9" * 70):
+            named = f"{path}{name}/{name}" if path.endswith("project/") else path + name
+            options = {"json": {}} if "site" in path else {}
+            answer = service.ask("ann", method, named, headers={**PROBLEMS, **offset}, **options)
+            assert (answer.status_code, answer.json()["code"]) == (404, code), named
+
+
 def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> None:
     for path in ("/v1/cluster", "/v1/computeset/1", "/v1/events", "/v1/image", "/getkey"):
         assert service.get("", path).status_code == 401

@@ -83,7 +83,7 @@ def test_no_answer_that_is_not_described(
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
     configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
     application = create_application(configuration, pool)
-    for rate in ("changes", "requests", "unknown"):
+    for rate in ("change_rate", "request_rate", "unknown_rate"):
         setattr(application.state.service, rate, throttles.Rate(rate, 1_000_000, 1_000_000))
     for methods in application.openapi()["paths"].values():
         for operation in methods.values():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nucleus.api import limits
+from nucleus.api.access import tokens
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client
@@ -69,7 +69,7 @@ def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> N
 
 
 def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_TOKENS", 3)
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 3)
 
     def make(_: int = 0) -> int:
         return service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS).status_code

@@ -1,5 +1,6 @@
 """Texts of clusters that are stored: of the newest generation, at most so many bytes, the oldest go first."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -53,3 +54,8 @@ def test_a_text_that_is_replaced_counts_once_and_is_the_newest(texts: CachedClus
     assert stored(texts, 1) == [], "a text of another generation is none"
     keep(texts, 3, 10)
     assert stored(texts, 2, 3) == [3], "the one that was replaced is newer"
+
+
+def test_a_text_belongs_to_all_modules_that_make_it() -> None:
+    names = {"/".join(Path(one).parts[-2:]) for one in cached_clusters._SOURCES}
+    assert names >= {"mirror/clusters.py", "nucleus/records.py", "api/conditional.py", "api/cached_clusters.py"}

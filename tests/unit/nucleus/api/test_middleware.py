@@ -7,8 +7,9 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
+from nucleus.api import middleware
 from nucleus.api.middleware import MAX_BODY_BYTES, MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
-from nucleus.api.problems import Problem
+from nucleus.api.problems import PROBLEMS, Problem
 
 
 def receiver(parts: Sequence[bytes], goes_on: asyncio.Event | None = None) -> Receive:
@@ -61,3 +62,20 @@ def test_a_body_that_is_too_large_gives_its_memory_back() -> None:
                 await read_body(receiver([b"x" * MAX_BODY_BYTES, b"x", b""]), Headers(), space)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_body_that_does_not_come_is_the_client_s_fault(
+    is_gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alarms of the site are on 5xx."""
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.0)
+
+    async def receive() -> Message:
+        if not is_gone:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(Problem) as refused:
+        asyncio.run(read_body(receive, Headers(), Space()))
+    assert PROBLEMS[refused.value.code].status == 408

@@ -86,10 +86,10 @@ def take_back(image: Image, event: Any, now: int) -> Decision:
 
 def abort_unmap(image: Image, event: Any, now: int) -> Decision:
     """A guest has the device open: nothing was changed, and the unmaps that waited fail."""
-    state = LOCAL
+    state, text = LOCAL, f"ZVol {image.zvol} stays on {image.owner}: {event.message}"
     if image.work is not None and image.work.step == "drop":
         state = MAPPED if image.sync else REMOTE
-    text = f"Error detaching iSCSI target from compute node: {event.message}"
+        text = f"Error detaching iSCSI target from compute node: {event.message}"
     stays = replace(fresh(enter(image, state)), unmap_ids=())
     return Decision(stays, outcomes_of(image.unmap_ids, "state", text))
 

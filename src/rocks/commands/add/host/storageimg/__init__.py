@@ -5,8 +5,7 @@ from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.core.errors import UserError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.core.values import read_number
-from rocks.storage.volumes.plan import LARGEST_SIZE_GB
+from rocks.storage.volumes.sizes import read_size_gib
 from rocks.storage.volumes.volumes import add_clone, add_empty_image, import_image, read_image_file
 
 RollName = "img-storage"
@@ -73,7 +72,6 @@ class Command(rocks.commands.Command):
         elif origin:
             add_clone(self.db, nas, zpool, volume, origin)
         else:
-            size_gb = read_number("size", size, 1, LARGEST_SIZE_GB, "GiB")
-            add_empty_image(self.db, nas, zpool, volume, size_gb * BYTES_PER_GIB)
+            add_empty_image(self.db, nas, zpool, volume, read_size_gib(size) * BYTES_PER_GIB)
         self.addLine(f"{nas}:{zpool}/{volume} made{digest_text}")
         self.addText("Success\n")

@@ -50,7 +50,7 @@ class Command(rocks.commands.Command):
     Disk as TYPE:PATH,DEVICE,BUS; TYPE is file, qcow2 or phy.
     </param>
     <param type='int' name='disksize' default='36' range='1..1000000' unit='GB'>
-    Size of the disk.
+    Size of the disk; of one on a NAS the number is GiB.
     </param>
     <param type='string' name='vlan' default='none'>
     VLAN ids of the interfaces, separated by commas; none for an untagged interface.

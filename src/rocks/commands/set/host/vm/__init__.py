@@ -27,7 +27,7 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='disksize' default='unchanged' unit='GB'>
     Sizes of the disks, separated by blanks, in order; 0 leaves a size unchanged. A disk with a new path has the size
-    of the disk that it replaces as the same device, else 36.
+    of the disk that it replaces as the same device, else 36. Of a disk on a NAS the number is GiB.
     </param>
     <param type='int' name='mem' default='unchanged' unit='MB'>
     Memory.
