@@ -176,7 +176,7 @@ class _Run:
         except BaseException:
             self._forget()
             raise
-        self.launch.step = "work"
+        self.launch.step, self.launch.asked_at = "work", time.time()
 
     def _work(self) -> None:
         """From the request for a computeset to the end of the command."""

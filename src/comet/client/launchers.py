@@ -19,7 +19,6 @@ import fcntl
 import json
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -75,7 +74,7 @@ class Launch:
     results: str
     step: str = "prepare"
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    asked_at: float = field(default_factory=time.time)
+    asked_at: float = 0.0
     computeset: Optional[int] = None
     created: Optional[str] = None
     nodes: list[str] = field(default_factory=list)

@@ -1,5 +1,6 @@
 """`comet launch` that is killed at any moment, and given again."""
 
+import json
 import os
 import shutil
 import subprocess  # noqa: TID251 - the program is killed
@@ -127,3 +128,20 @@ def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
     found = it.run()
     assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
     assert "say hello" in found.out
+
+
+def test_a_launch_that_was_killed_before_its_request_is_continued_days_later(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(frontend: Frontend) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frontend, "prepare", killed)
+        patch.setattr(launch._Run, "_forget", lambda run: None)
+        with pytest.raises(KilledError):
+            it.run()
+    state = it.folder / ".local" / "state" / "comet" / "launch" / "dock.json"
+    document = json.loads(state.read_text())
+    state.write_text(json.dumps({**document, "asked_at": 1.0}))
+    assert it.run().status == 0 and it.states() == ["cancelled"]

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from pragma._shared.interfaces import choose_addresses, read_interfaces
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, UserError
 from rocks.library.guest_seed import plan_addresses
 
 
@@ -45,8 +45,14 @@ def test_sites_that_share_a_network_choose_from_their_own_parts():
     assert list(map(str, choose_addresses(of, None, used, 1, upper))) == ["10.102.0.253"]
     with pytest.raises(StateError, match="the network 10.102.0.0/29 has no 7 addresses"):
         choose_addresses(of, None, used, 7, one.part)
-    given = IPv4Interface("10.102.0.200/24")
-    assert choose_addresses(of, given, used, 1, one.part) == [given.ip]
+    given = IPv4Interface("10.102.0.5/24")
+    assert list(map(str, choose_addresses(of, given, used, 2, one.part))) == ["10.102.0.5", "10.102.0.7"]
+    with pytest.raises(StateError, match="the network 10.102.0.0/29 has no 3 addresses"):
+        choose_addresses(of, given, used, 3, one.part)
+    with pytest.raises(UserError, match="10.102.0.200/24, and this site's part is 10.102.0.0/29"):
+        choose_addresses(of, IPv4Interface("10.102.0.200/24"), used, 1, one.part)
+    with pytest.raises(UserError, match="is no network of the attribute"):
+        read_interfaces("ent", "ent::10.102.0.0/29")
     with pytest.raises(StateError, match=r"'10.102.0.9/29', which is no part of a network"):
         read_interfaces("ent", "ent:eth2:10.102.0.9/29")
 

@@ -37,7 +37,8 @@ def read_interfaces(text: str, allowed: str) -> tuple[AddedInterface, ...]:
     found: dict[str, AddedInterface] = {}
     for entry in text.split(",") if text else []:
         network, colon, address = entry.partition(":")
-        if not devices.get(network) or network in found:
+        device, _, part = devices.get(network, "").partition(":")
+        if not device or network in found:
             raise UserError(
                 f"add-iface has {one_line(entry)[:80]!r}, which is no network of the attribute {INTERFACES} "
                 f"({' '.join(devices) or 'it has none'}), or is there twice"
@@ -48,7 +49,6 @@ def read_interfaces(text: str, allowed: str) -> tuple[AddedInterface, ...]:
                 raise ValueError(address)
         except ValueError:
             raise UserError(f"add-iface has {one_line(entry)[:80]!r}; give NETWORK:ADDRESS/PREFIX") from None
-        device, _, part = devices[network].partition(":")
         found[network] = AddedInterface(network, device, own, _part(part) if part else None)
     return tuple(found.values())
 
@@ -72,23 +72,23 @@ def choose_addresses(
 ) -> list[IPv4Address]:
     """Addresses of that many machines: those from the given one upwards, else the free ones from the top. Pure.
 
-    With a part of the network, the free ones are of that. UserError when the given one is not of the network,
-    StateError when the network, or the part, has too few.
+    With a part of the network, all are of that. UserError when the given one is not of the network, or of the part,
+    StateError when these have too few.
     """
     if first is not None and first.network != network:
         raise UserError(f"add-iface has {first}, and the network is {network}; give an address in it")
+    if part is not None and first is not None and first.ip not in part:
+        raise UserError(f"add-iface has {first}, and this site's part is {part}; give an address in it")
     bottom, top = int(network.network_address) + 1, int(network.broadcast_address)
     # the command itself refuses a given one that is in use
     taken = {int(one) for one in used} - ({int(first.ip)} if first else set())
+    if part is not None:
+        bottom, top = max(bottom, int(part.network_address)), min(top, int(part.broadcast_address) + 1)
     numbers = range(top - 1, bottom - 1, -1) if first is None else range(int(first.ip), top)
-    if part is not None and first is None:
-        numbers = range(
-            min(top - 1, int(part.broadcast_address)), max(bottom, int(part.network_address)) - 1, -1
-        )
     found = list(islice((IPv4Address(one) for one in numbers if one not in taken), count))
     if len(found) == count:
         return found
-    place = part if part and first is None else network
+    place = part or network
     raise StateError(
         f"the network {place} has no {count} addresses that are free; give another one in add-iface"
     )
