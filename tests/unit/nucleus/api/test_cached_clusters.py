@@ -58,4 +58,9 @@ def test_a_text_that_is_replaced_counts_once_and_is_the_newest(texts: CachedClus
 
 def test_a_text_belongs_to_all_modules_that_make_it() -> None:
     names = {"/".join(Path(one).parts[-2:]) for one in cached_clusters._SOURCES}
-    assert names >= {"mirror/clusters.py", "nucleus/records.py", "api/conditional.py", "api/cached_clusters.py"}
+    assert names >= {
+        "mirror/clusters.py",
+        "nucleus/records.py",
+        "api/conditional.py",
+        "api/cached_clusters.py",
+    }
