@@ -14,7 +14,7 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
 from rocks.storage import configuration
-from rocks.storage.nas import bases, move_lines
+from rocks.storage.nas import bases, imports, move_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
@@ -310,7 +310,7 @@ def test_the_nas_says_that_it_still_reads(
         send_line(writer, fields)
 
     monkeypatch.setattr(bases, "send_line", counted)
-    monkeypatch.setattr(bases, "_FLUSH_BYTES", 2**20)
+    monkeypatch.setattr(imports, "_FLUSH_BYTES", 2**20)
     monkeypatch.setattr(move_lines, "ALIVE_SECONDS", -1.0)
     start(storage, vm)
     assert len(lines) > 600 and lines[0] == {"ready": True} and lines[-1] == {"complete": True}

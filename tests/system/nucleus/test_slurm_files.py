@@ -12,7 +12,7 @@ from rocks.database.settings import Settings
 from rocks.install.graph_files import Library
 from rocks.install.profiles import write_profile
 from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
-from tests.golden.profile.cases import CASES
+from tests.golden.profile.cases import CASES, on_site, vm_host
 from tests.profiles import written_files
 
 pytestmark = pytest.mark.slow
@@ -151,8 +151,8 @@ def _accounting(socket: str) -> Iterator[None]:
 
 def _write_files(folder: Path) -> None:
     frontend, host = (
-        written_files(write_profile(CASES[name], Library()))
-        for name in ("frontend_with_slurm", "vm_host_with_slurm")
+        written_files(write_profile(case, Library()))
+        for case in (CASES["frontend_with_slurm"], on_site(vm_host(slurm_server=_ADDRESS), "client"))
     )
     folder.chmod(0o755)
     (folder / "hosts").write_text(f"127.0.0.1 localhost\n{_ADDRESS} slurm\n", "ascii")
