@@ -275,8 +275,15 @@ class SlurmSite:
         finally:
             mark.unlink()
 
+    def drained(self) -> set[str]:
+        """Hosts that are drained, or will be when their jobs have ended."""
+        rows = self.ask("sinfo", "-h", "-N", "-o", "%N %T").splitlines()
+        return {host for host, state in map(str.split, rows) if state.startswith("drain")}
+
     def clear(self) -> None:
-        """End all jobs, and wait for the hosts."""
+        """End all jobs, and wait for the hosts, also those that a case has left drained."""
+        for host in self.drained():
+            self.ask("scontrol", "update", f"nodename={host}", "state=resume")
         self.ask("scancel", "--state=PENDING", "-u", "root")
         self.ask("scancel", "--state=PENDING", "-u", USER)
         self.ask("scancel", "--signal=KILL", "--full", "-u", "root")

@@ -9,6 +9,7 @@ from nucleus.mirror import computesets, events, identity, status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, Computeset
+from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
@@ -41,6 +42,11 @@ def charges(slurm: SlurmSite, name: str | None) -> list[int]:
     return [
         int(seconds) * int(nodes) for seconds, nodes in accounted(slurm, name, "ElapsedRaw", "AllocNodes")
     ]
+
+
+def kill_script(slurm: SlurmSite, job: int | None) -> None:
+    """Kill the script of a job, if its host has started it; where it may not have, do so until the job has failed."""
+    run((str(slurm.root_bin / "scancel"), "--batch", "--signal=KILL", str(job)), deadline_seconds=60)
 
 
 class Rounds:

@@ -6,9 +6,8 @@ from nucleus.cli.main import main
 from nucleus.hostlists import expand
 from nucleus.mirror import hosts, identity, status
 from nucleus.mirror.pool import Pool
-from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
-from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
+from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
 
 
@@ -197,12 +196,9 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
         for one in map(rounds.look, numbers):
             state = ("squeue", "-h", "--states=all", "-j", str(one.jobid), "-o", "%T")
             wait_until(lambda state=state: slurm.ask(*state) == "RUNNING")  # type: ignore[misc]
-            wait_until(  # the host may not have started the script yet
+            wait_until(
                 lambda one=one, state=state: (  # type: ignore[misc]
-                    run(
-                        (str(slurm.root_bin / "scancel"), "--batch", "--signal=KILL", str(one.jobid)),
-                        deadline_seconds=60,
-                    ),
+                    kill_script(slurm, one.jobid),
                     slurm.ask(*state) == "FAILED",
                 )[1]
             )

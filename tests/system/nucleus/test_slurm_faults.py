@@ -11,7 +11,7 @@ from nucleus.mirror.pool import Guard, Pool
 from rocks.core.process import Finished, run
 from tests.slurm_site import HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
+from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -89,7 +89,9 @@ def test_a_set_whose_script_is_killed_ends_and_is_started_nowhere_else(
     number = rounds.start(0, 2)
     one = rounds.until(number, "running")
     wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 2)[1], "both nodes are on")
-    slurm.ask("scancel", "--batch", "--signal=KILL", str(one.jobid))
+    wait_until(
+        lambda: (kill_script(slurm, one.jobid), rounds.turn(), rounds.look(number).state != "running")[2]
+    )
     rounds.until(number, "failed", "lost")
     assert rounds.nodes_on() == [] and rounds.doubles == []
     _is_charged(rounds, slurm, number)
@@ -101,9 +103,14 @@ def test_a_set_waits_while_a_host_refuses_its_job(rounds: Rounds, slurm: SlurmSi
         slurm.set_machine(HOSTS[0], "vm-other-0")
         number = rounds.start(0, len(HOSTS))
         one = rounds.until(number, "submitted")
-        count = ("squeue", "-h", f"--name={one.name}", "-o", "%T")
-        wait_until(lambda: (rounds.turn(), "REQUEUED" in str(accounted(slurm, one.name, "State")))[1])
-        wait_until(lambda: slurm.ask(*count) == "PENDING")
+
+        def is_refused() -> bool:
+            """By the prolog, which requeues the job, or by the health check before it has hosts."""
+            rounds.turn()
+            state = slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T")
+            return state == "PENDING" and HOSTS[0] in slurm.drained()
+
+        wait_until(is_refused)
         rounds.turn()
         waiting = rounds.look(number)
         assert waiting.state == "submitted" and waiting.waiting and rounds.nodes_on() == []
