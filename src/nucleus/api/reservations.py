@@ -210,7 +210,7 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(f"{site.name} has no network to other sites; leave out ent, or choose another site")
     if records.living_of(change.session, change.caller.user.id) + len(spans) > MAX_INTERVALS:
         raise conflict(
-            f"you would have more than {MAX_INTERVALS} times reserved that have not ended; cancel some of them"
+            f"you would have more than {MAX_INTERVALS} intervals that have not ended; cancel a reservation"
         )
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,

@@ -166,7 +166,7 @@ def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
     assert reserve(service, cpus=1, repeat="daily", until=at(99 * 24)).status_code == 201
     assert reserve(service, cpus=1).status_code == 201
     refused = reserve(service, cpus=1)
-    assert refused.status_code == 409 and "more than 100 times reserved" in refused.json()["detail"]
+    assert refused.status_code == 409 and "more than 100 intervals" in refused.json()["detail"]
     assert reserve(service, "bob", cpus=1).status_code == 201
 
 
