@@ -12,7 +12,7 @@ from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, ev
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import reserve_bytes, temp_write_bytes
+from rocks.storage.life.temp_write import reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
