@@ -89,9 +89,7 @@ def delete_routes(
     return database.execute(f"DELETE r FROM {source} WHERE {conditions}", values)
 
 
-def routes_of_hosts(
-    database: Database, names: Sequence[str] | None
-) -> dict[str, tuple[ResolvedRoute, ...]]:
+def routes_of_hosts(database: Database, names: Sequence[str] | None) -> dict[str, tuple[ResolvedRoute, ...]]:
     """Host → the routes that apply to it, in the order of the names; two statements for any number of hosts.
 
     None: all hosts, in the database's order.

@@ -98,7 +98,11 @@ class Clones:
         if made:
             zpool = request.zpool
             self._pools.ensure_clones(
-                {f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}" for clone in absent if clone.zvol in made},
+                {
+                    f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}"
+                    for clone in absent
+                    if clone.zvol in made
+                },
                 {f"{zpool}/{origin}": snapshot.guid for origin, snapshot in origins.items()},
             )
             facts = self._facts(zpool)
@@ -178,7 +182,9 @@ class Clones:
                 found[origin] = snapshot
         return found
 
-    def _settle(self, clones: Sequence[NewClone], facts: Mapping[str, VolumeFact], made: Sequence[str]) -> None:
+    def _settle(
+        self, clones: Sequence[NewClone], facts: Mapping[str, VolumeFact], made: Sequence[str]
+    ) -> None:
         """Grow clones that no host has had; a daemon that was killed may have left them small. List them as images."""
         # the map of a volume that is being imported is refused
         settled = [

@@ -89,7 +89,9 @@ class VolumeOperations(PoolReading):
         for snapshot in dict.fromkeys(origins[volume] for volume in made):
             found = self._commands.read_guid(snapshot)
             if found is None:
-                raise StateError(f"there is no snapshot {snapshot} to clone; it had the guid {guids[snapshot]}")
+                raise StateError(
+                    f"there is no snapshot {snapshot} to clone; it had the guid {guids[snapshot]}"
+                )
             check_guid(snapshot, found, guids[snapshot])
         if made:
             lacking = {volume: origins[volume] for volume in made}
