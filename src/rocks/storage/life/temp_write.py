@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from rocks.core.units import BYTES_PER_GIB
 
 CHUNK_BYTES = 8192
+"""A chunk of device-mapper, and a block of the volume."""
 EXCEPTION_BYTES = 16
 LEAST_RESERVE_BYTES = 2 * BYTES_PER_GIB
 
