@@ -199,7 +199,11 @@ class Clones:
                 self._pools.ensure_size(fact.name, fact.guid, rounded)
         with self._engine.together():
             for clone, fact in settled:
-                adopt_volume(self._engine, self._node, fact, clone.zvol in made)
+                if clone.zvol in made:
+                    adopt_volume(self._engine, self._node, fact, is_new=True)
+        for clone, fact in settled:
+            if clone.zvol not in made:
+                adopt_volume(self._engine, self._node, fact)
 
     def _remove_unused(self, request: CloneZvols, facts: Dict[str, VolumeFact]) -> None:
         """Remove clones of an earlier snapshot that an interrupted command left.

@@ -102,7 +102,10 @@ class Engine:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All changes within are recorded at once, or none is: each by itself waits for the disk."""
+        """All images that are added within are recorded at once, or none is: each by itself waits for the disk.
+
+        No event is taken within: what it wakes must not wait for the records.
+        """
         with self._lock:
             before = dict(self._images)
             try:
