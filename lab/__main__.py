@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lab import system_calls
 from lab.demo import Demo
-from lab.demo_cluster import DemoCluster
+from lab.demo_cluster import DemoCluster, ImageDemo
+from lab.demo_launch import DemoLaunch
 from lab.demo_pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -20,7 +21,7 @@ from lab.slurm.demo import DemoSlurm
 from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-slurm|demo-stop"
+_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-launch|demo-pragma|demo-slurm|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     actions: dict[str, Callable[[Site], None]] = {
         "demo": _demo,
         "demo-cluster": partial(_image_demo, DemoCluster),
+        "demo-launch": partial(_image_demo, DemoLaunch),
         "demo-pragma": partial(_image_demo, DemoPragma),
         "demo-slurm": _demo_slurm,
         "demo-stop": _demo_stop,
@@ -76,10 +78,10 @@ def _demo_slurm(site: Site) -> None:
     DemoSlurm(site, demo, progress).run()
 
 
-def _image_demo(kind: type[DemoCluster | DemoPragma], site: Site) -> None:
+def _image_demo(kind: type[ImageDemo], site: Site) -> None:
     progress = Progress()
     demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
-    kind(site, demo, _STATE / "guest" / "debian", progress).run()
+    kind(site, demo, _STATE / "guest" / kind.images, progress).run()
 
 
 def _demo_stop(site: Site) -> None:
