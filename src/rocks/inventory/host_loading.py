@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 HOST_COLUMNS = (
     "n.Name, m.Name, a.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction,"
-    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID)"
+    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID),"
+    " (SELECT h.MB FROM host_memory h WHERE h.Host = n.ID)"
 )
 HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
 
@@ -37,7 +38,7 @@ def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
         rows = in_order(rows, names)
     attributes = resolve_members(database, [_member(row) for row in rows], are_all=names is None)
     return [
-        host_of_row(row[:10], {key: found.value for key, found in attributes[str(row[0])].items()})
+        host_of_row(row[:11], {key: found.value for key, found in attributes[str(row[0])].items()})
         for row in rows
     ]
 
@@ -119,7 +120,7 @@ def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[st
 
 def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None) -> Host:
     """The host of a row of `HOST_COLUMNS`."""
-    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
+    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual, memory = row
     return Host(
         name,
         membership or "",
@@ -132,6 +133,7 @@ def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None)
         boot,
         attributes=attributes or {},
         is_virtual=bool(is_virtual),
+        memory_mb=memory,
     )
 
 
