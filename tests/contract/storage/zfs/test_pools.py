@@ -267,20 +267,26 @@ def test_many_clones_of_a_read_only_volume(world: World) -> None:
     refused(OSError, "", world.write, base, b"x" * BLOCK)
     snapshot = take_snapshot(world, base, "base")
     names = tuple(f"{world.here}/vm-{number}-vol" for number in range(5))
-    assert pools.ensure_clones(names[:2], f"{base}@base", snapshot.guid) == names[:2]
+    later = take_snapshot(world, base, "later")
+    guids = {f"{base}@base": snapshot.guid, f"{base}@later": later.guid}
+    origins = dict.fromkeys(names, f"{base}@base")
+    assert pools.ensure_clones(dict.fromkeys(names[:2], f"{base}@base"), guids) == names[:2]
     world.write(names[0], b"c" * BLOCK)
-    assert pools.ensure_clones(names, f"{base}@base", snapshot.guid) == names[2:]
-    assert pools.ensure_clones(names, f"{base}@base", snapshot.guid) == ()
+    of_later = f"{world.here}/vm-of-later-vol"
+    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids) == (*names[2:], of_later)
+    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids) == ()
+    assert pools.read_volume(of_later).origin == f"{base}@later"
     assert [world.read(name, BLOCK) for name in names] == [b"c" * BLOCK, *[b"g" * BLOCK] * 4]
     assert pools.read_history(base).snapshots[0].clones == names
     clone = pools.read_volume(names[1])
     assert not clone.is_read_only and clone.used_bytes < MAX_METADATA_BYTES
     assert pools.ensure_size(clone.name, clone.guid, 2 * SIZE).changed
     other = f"{world.here}/other-vol"
-    refused(IncoherentError, "has the guid", pools.ensure_clones, (other,), f"{base}@base", OTHER_GUID)
-    refused(StateError, "no snapshot", pools.ensure_clones, (other,), f"{base}@nothing", OTHER_GUID)
+    base_of_other, nothing = {other: f"{base}@base"}, f"{base}@nothing"
+    refused(IncoherentError, "has the guid", pools.ensure_clones, base_of_other, {f"{base}@base": OTHER_GUID})
+    refused(StateError, "no snapshot", pools.ensure_clones, {other: nothing}, {nothing: OTHER_GUID})
     with pytest.raises(IncoherentError, match="is not a clone of"):
-        pools.ensure_clones((other, base), f"{base}@base", snapshot.guid)
+        pools.ensure_clones({**base_of_other, base: f"{base}@base"}, guids)
     assert pools.read_volume(other) is None
 
 
