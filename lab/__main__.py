@@ -60,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _after_failure(target: str) -> str:
-    is_running = Site(_STATE / "demo", _STATE / "cache").state() is SiteState.RUNNING
+    site = Site(_STATE / "demo", _STATE / "cache")
+    is_running = site.state() is SiteState.RUNNING and site.machine.is_released()
     left = "The site runs" if is_running else "The incomplete demo has ended; its files stay"
     return (
         f"{left}. `make {target}` begins again, `make demo-stop` removes it. "
