@@ -33,6 +33,7 @@ _FIRST_MB, _BASE_MB, _WRITTEN_MB = 20, 12, 8
 _SLOWLY = "400K"
 _DEADLINE_SECONDS = 300.0
 _POLL_SECONDS = 0.5
+_PAUSE_SECONDS = 5.0
 _MAX_REPEATS = 6
 _RUNNING = tuple(state for state in STATES if state not in ("returning", "removing"))
 _DEVICE = f"/dev/mapper/{VOLUME}-snap"
@@ -79,7 +80,7 @@ class Campaign:
         if command is not None and command.returncode:
             self._by_hand.append("command repeated")
         for rate in ("uploadspeed", "downloadspeed"):
-            self.site.done("set", "host", "storageattr", NAS, rate, "none")
+            self._repeat("set", "host", "storageattr", NAS, rate, "none")
         if plan.state in _RUNNING:
             self._settle_running(plan.state, counted)
             seconds = time.monotonic() - ended_at
@@ -177,7 +178,7 @@ class Campaign:
         if state == "mapping":
             self._write()
         if state == "pulling":
-            self.site.done("sync", "host", "storagemap", NAS, VOLUME)
+            self._repeat("sync", "host", "storagemap", NAS, VOLUME)
         assert self.site.domain_state("vmh2", GUEST) == "absent"
         log = host.run(["cat", f"/var/log/libvirt/qemu/{GUEST}.console.log"]).text
         assert "lost " not in log, "the guest read something else than it had written"
@@ -204,16 +205,15 @@ class Campaign:
         try:
             _wait(lambda: self.images.state() != "mapped", "the image is mapped", 30)
         except AssertionError:
-            self.site.done("stop", "host", "vm", GUEST, "terminate=yes")
+            self._repeat("stop", "host", "vm", GUEST, "terminate=yes")
             self._by_hand.append("written back by command")
         self._wait_for_state("unmapped")
 
     def _remove_and_restore(self) -> None:
         """The image is removed, by the command again if need be, and restored within its grace period."""
-        place = (NAS, "tank", VOLUME)
         if self.images.state() == "unmapped":
-            self.site.done("remove", "host", "storageimg", *place)
-        self.site.done("restore", "host", "storageimg", NAS, VOLUME)
+            self._repeat("remove", "host", "storageimg", NAS, "tank", VOLUME)
+        self._repeat("restore", "host", "storageimg", NAS, VOLUME)
         self._wait_for_state("unmapped")
 
     def _judge(self, counted: int) -> None:
@@ -228,6 +228,15 @@ class Campaign:
             assert machine.run_any(["systemctl", "is-active", unit]).text.strip() == "active"
             errors = machine.run_any(["journalctl", "-u", unit, "-b", "-q", "--grep", "Traceback"]).text
             assert errors == "", errors
+
+    def _repeat(self, *arguments: str) -> None:
+        """A command that must succeed in the end; daemons may still be on their way back to the broker."""
+        for _ in range(_MAX_REPEATS - 1):
+            if self.site.rocks(*arguments).exit_status == 0:
+                return
+            self._by_hand.append("command repeated")
+            time.sleep(patience(_PAUSE_SECONDS))
+        self.site.done(*arguments)
 
     def _wait_for_state(self, state: str) -> None:
         """Until the image is in the state; one that is blocked meanwhile goes on by its command."""
