@@ -68,7 +68,7 @@ class Campaign:
         print(f"\n{line_of(result)}", flush=True)
 
     def _live(self, plan: Plan) -> float:
-        self._prepare()
+        self._prepare(plan.state)
         command = self._reach(plan.state)
         time.sleep(plan.delay_seconds)
         counted = self._counted if plan.state == "mapping" else self.site.count("vmh1", GUEST)
@@ -94,7 +94,7 @@ class Campaign:
         self._judge(counted)
         return seconds
 
-    def _prepare(self) -> None:
+    def _prepare(self, state: str) -> None:
         if not self._is_set_up:
             self.site.frontend.start()
             self.site.set_up()
@@ -103,7 +103,8 @@ class Campaign:
             self.images.copy_slowly(_FIRST_MB, _BASE_MB, _SLOWLY)
             self._digest = self._digest_of("nas", f"/dev/zvol/tank/{VOLUME}")
         self.images.forget_copy("vmh1")
-        self.site.done("set", "host", "storageattr", NAS, "uploadspeed", _SLOWLY)
+        speed = _SLOWLY if state in ("mapping", "copying", "merging") else "none"
+        self.site.done("set", "host", "storageattr", NAS, "uploadspeed", speed)
 
     def _reach(self, state: str) -> subprocess.Popen[bytes] | None:
         """Have the image in the state; returns the command that is under way in it, if any."""
@@ -111,11 +112,12 @@ class Campaign:
             return self.site.frontend.begin("start", "host", "vm", GUEST)
         self.site.done("start", "host", "vm", GUEST)
         self.site.wait_for_count("vmh1", GUEST, beyond=self._counted)
-        self._write()
+        if state in ("copying", "merging"):
+            self._write()
         if state == "copying":
             return None
-        self.site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
         if state == "merging":
+            self.site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
             host = self.site.lab["vmh1"]
             _wait(lambda: self.images.device_status(host) != "snapshot", "the device is a snapshot")
             return None
