@@ -54,15 +54,20 @@ demo-slurm: ## the demo's site, and on it a Slurm: a computeset waits behind a b
 	@$(ALONE) && tools/setup slurm && $(MAKE) --no-print-directory demo && $(LAB) demo-slurm
 
 .PHONY: demo-pragma
-demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a web server, booted, used by SSH, removed (root; minutes)
-	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-pragma
+demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a web server, booted, used by SSH and MPI, removed (root; minutes)
+	@$(ALONE) && $(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS) && $(LAB) demo-pragma
 
+# What the examples of launchers need in their machines.
+FOR_LAUNCHERS = GUEST=launchers PACKAGES=openmpi-bin,libopenmpi-dev,gcc,libc6-dev,autodock-vina
+
+GUEST = debian
+PACKAGES =
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
 	@tools/setup guest
 	@mkdir -p .state/guest
 	@tools/debian-sources >.state/guest/sources.list
-	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
-	@tools/guest-image .state/guest/sources.list .state/guest/debian
+	@echo "  an image of Debian 12 from packages, in .state/guest/$(GUEST) (the first time about a minute) ..."
+	@tools/guest-image .state/guest/sources.list .state/guest/$(GUEST) $(PACKAGES)
 
 .PHONY: guest-iso
 guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)

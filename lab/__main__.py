@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab import system_calls
 from lab.demo import Demo
-from lab.demo_cluster import DemoCluster
+from lab.demo_cluster import DemoCluster, ImageDemo
 from lab.demo_pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -76,10 +76,10 @@ def _demo_slurm(site: Site) -> None:
     DemoSlurm(site, demo, progress).run()
 
 
-def _image_demo(kind: type[DemoCluster | DemoPragma], site: Site) -> None:
+def _image_demo(kind: type[ImageDemo], site: Site) -> None:
     progress = Progress()
     demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
-    kind(site, demo, _STATE / "guest" / "debian", progress).run()
+    kind(site, demo, _STATE / "guest" / kind.images, progress).run()
 
 
 def _demo_stop(site: Site) -> None:

@@ -24,6 +24,8 @@ ADDRESS = "203.0.113.20"
 GATEWAY = "203.0.113.1"
 GATEWAY_DEVICE = "rockspub0"
 LIBRARY = "/var/opt/rocks/images"
+FOR_LAUNCHERS = "launchers"
+"""The folder of the image that has MPI, a compiler and AutoDock Vina, too."""
 _DISK_GB = "4"
 _ANSWER_SECONDS = 900.0
 _SSH_SECONDS = 180.0
@@ -32,6 +34,13 @@ _PAUSE_SECONDS = 0.5
 
 class ImageDemo:
     """One run on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
+
+    images = "debian"
+    """The folder of images below `.state/guest`."""
+
+    def run(self) -> None:
+        """Build what is missing, and show it. RocksError when a step fails; another run continues from there."""
+        raise NotImplementedError
 
     def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
         self._site = site
@@ -145,16 +154,21 @@ def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
     common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
     common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
     config.write_text(
-        f"Host {cluster}\n  HostName {address}\n{common}"
+        f"Host {cluster} {address}\n  HostName {address}\n{common}"
         f"Host vm-{cluster}-* compute-*\n"
         f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {cluster}\n{common}"
     )
     return config
 
 
+def ssh_line(config: Path, name: str, command: str) -> list[str]:
+    """What runs a command on a machine."""
+    return ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, command]
+
+
 def answer_of(site: Site, config: Path, name: str, command: str) -> str:
     """The output of the command on the machine, which may still be starting. ToolError when it does not answer."""
-    line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, command]
+    line = ssh_line(config, name, command)
     end = time.monotonic() + _ANSWER_SECONDS
     while True:
         try:

@@ -1,6 +1,6 @@
 """`make demo-pragma`: on the demo's site, a cluster in PRAGMA's form, from a web server to its removal.
 
-The repository is a folder behind Python's web server on the site's machine; its image is that of `make demo-cluster`.
+The repository is a folder behind Python's web server on the site's machine; its image is that of `make demo-launch`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demo_cluster import LIBRARY, ImageDemo, answer_of
+from lab.demo_cluster import FOR_LAUNCHERS, LIBRARY, ImageDemo, answer_of, ssh_line
 from rocks.core.errors import IncoherentError, ToolError
 
 CHECKOUT = Path(__file__).absolute().parent.parent
@@ -22,6 +22,8 @@ MAX_CPUS = 4
 _PORT = 8081
 _ROLL = CHECKOUT / "roll" / "pragma"
 _COMMAND_SECONDS = 900.0
+# a process for each line; the image has root alone
+_MPIRUN = "mpirun --allow-run-as-root --hostfile /tmp/machinefile hostname"
 _DOMAIN = """<domain type='kvm'><name>template</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu><devices>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='debian.img'/>
 <target dev='vda' bus='virtio'/></disk>
@@ -33,8 +35,10 @@ _MEMORY_MB = 768
 class DemoPragma(ImageDemo):
     """One run of it."""
 
+    images = FOR_LAUNCHERS
+
     def run(self) -> None:
-        """Sync, boot, log in, list, shut down, clean. RocksError when a step fails, or something is left."""
+        """Sync, boot, log in, mpirun, list, shut down, clean. RocksError when a step fails, or something is left."""
         image, config = self.build_site(NAME, ADDRESS)
         self._progress.print("\nThe cluster gets the CPUs of the demo's machines:")
         stopped = self._demo.stop_machines()
@@ -53,6 +57,7 @@ class DemoPragma(ImageDemo):
         self._demo.show("pragma", "list", "repository")
         self._boot(config)
         self._log_in(config)
+        self._run_program(config)
         self._remove()
         self._site.machine.release()
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
@@ -130,6 +135,20 @@ class DemoPragma(ImageDemo):
             for text in answer_of(self._site, config, NAME, command).splitlines():
                 self._progress.print(f"  {text}")
         self._progress.record("guests: since the start, both have answered", time.monotonic() - begin)
+
+    def _run_program(self, config: Path) -> None:
+        """A process for each CPU of the machine file. IncoherentError where one did not run on its compute."""
+        listed = answer_of(self._site, config, NAME, "cat /tmp/machinefile").split()
+        expected = [name.replace("compute-", f"vm-{NAME}-") for name in listed]
+        begin = time.monotonic()
+        self._progress.print(f"  # ssh {NAME} {_MPIRUN}")
+        finished = self._site.machine.run_checked(ssh_line(config, NAME, _MPIRUN), _COMMAND_SECONDS)
+        answered = finished.text.split()
+        self._progress.record("mpirun over /tmp/machinefile", time.monotonic() - begin)
+        for name in answered:
+            self._progress.print(f"  {name}")
+        if not expected or sorted(answered) != sorted(expected):
+            raise IncoherentError(f"mpirun ran on {answered}, not on {expected}, as /tmp/machinefile has it")
 
     def _remove(self) -> None:
         self._progress.print("\nIts end:")
