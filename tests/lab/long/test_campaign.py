@@ -26,7 +26,7 @@ from tests.patience import patience
 SUBJECTS = ("src/rocks/storage", "src/rocks/agent")
 
 _SEED = int(os.environ.get("CAMPAIGN_SEED") or 1)
-_RUNS = int(os.environ.get("CAMPAIGN_RUNS") or 4)
+_RUNS = int(os.environ.get("CAMPAIGN_RUNS") or 3)
 _FIRST_MB, _BASE_MB, _WRITTEN_MB = 20, 12, 8
 """Where the guest, which counts on the first megabytes, does not write: data of the image, then that of the run."""
 
