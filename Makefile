@@ -60,6 +60,10 @@ demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a we
 # What the examples of launchers need in their machines.
 FOR_LAUNCHERS = GUEST=launchers PACKAGES=openmpi-bin,libopenmpi-dev,gcc,libc6-dev,autodock-vina
 
+.PHONY: demo-launch
+demo-launch: ## the demo's site, and on it `comet launch` of MPI and of docking, on a compute that answers by SSH (root; minutes)
+	@$(ALONE) && tools/setup test && $(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS) && $(LAB) demo-launch
+
 GUEST = debian
 PACKAGES =
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
@@ -73,9 +77,10 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-12-*.img dist
 
-test-guests: ## start, stop and remove the cluster of `make demo-cluster` (root; minutes)
+test-guests: ## start, stop and remove the cluster of `make demo-cluster`, and launch as `make demo-launch` (root; minutes)
 	@tools/setup test
 	@$(MAKE) --no-print-directory guest-image
+	@$(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS)
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
 demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)

@@ -150,7 +150,7 @@ def _add_clusters(
         for vm in all_new
         if vm.slice % 3
     }
-    take_leases(database, running, "start")
+    take_leases(database, running)
     set_state(database, list(running), "running", None)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lab import system_calls
 from lab.demo import Demo
 from lab.demo_cluster import DemoCluster, ImageDemo
+from lab.demo_launch import DemoLaunch
 from lab.demo_pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -20,7 +21,7 @@ from lab.slurm.demo import DemoSlurm
 from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-slurm|demo-stop"
+_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-launch|demo-pragma|demo-slurm|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     actions: dict[str, Callable[[Site], None]] = {
         "demo": _demo,
         "demo-cluster": partial(_image_demo, DemoCluster),
+        "demo-launch": partial(_image_demo, DemoLaunch),
         "demo-pragma": partial(_image_demo, DemoPragma),
         "demo-slurm": _demo_slurm,
         "demo-stop": _demo_stop,
@@ -58,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _after_failure(target: str) -> str:
-    is_running = Site(_STATE / "demo", _STATE / "cache").state() is SiteState.RUNNING
+    site = Site(_STATE / "demo", _STATE / "cache")
+    is_running = site.state() is SiteState.RUNNING and site.machine.is_released()
     left = "The site runs" if is_running else "The incomplete demo has ended; its files stay"
     return (
         f"{left}. `make {target}` begins again, `make demo-stop` removes it. "

@@ -33,7 +33,7 @@ USER_ID = 64781
 """Number of the account `nucleus`, which exists inside the machine only, in a range that Debian assigns to no user."""
 
 PORT = 8372
-_PROJECT, ALLOCATION = "demo", "demo-hours"
+PROJECT, ALLOCATION = "demo", "demo-hours"
 _LIBRARIES = CHECKOUT / ".state" / "browser"
 _SETTINGS = "/etc/rocks/nucleus.toml"
 _SOCKET = "/run/rocks-nucleus/executor.sock"
@@ -61,10 +61,10 @@ SLURM_SETTINGS = (
 OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("setup",),
     ("poll",),
-    ("project", "add", _PROJECT),
-    ("user", "add", OWNER, f"--email={OWNER}@example.org", f"--project={_PROJECT}"),
+    ("project", "add", PROJECT),
+    ("user", "add", OWNER, f"--email={OWNER}@example.org", f"--project={PROJECT}"),
     ("user", "acknowledge", OWNER),
-    ("cluster", "assign", CLUSTER, _PROJECT),
+    ("cluster", "assign", CLUSTER, PROJECT),
     ("cluster", "describe", CLUSTER, "the cluster of the demo"),
     ("allocation", "add", ALLOCATION),
     ("allocation", "permit", ALLOCATION, CLUSTER),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.demo import Demo
-from lab.demo_cluster import CLUSTER, COMPUTE, DemoCluster
+from lab.demo_cluster import CLUSTER, COMPUTE, DemoCluster, ImageDemo
 from lab.progress import Progress
 from lab.site import Site
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, machines_folder
@@ -28,11 +28,11 @@ def site(machines_folder: Path, tmp_path: Path) -> Iterator[Site]:
     assert_nothing_is_left(site.machine)
 
 
-def run_demo(site: Site, images: Path) -> list[str]:
+def run_demo(site: Site, images: Path, kind: type[ImageDemo] = DemoCluster) -> list[str]:
     """The lines that it prints."""
     output: list[str] = []
     progress = Progress(output.append)
-    DemoCluster(site, Demo(site, KERNEL, images, progress), IMAGES, progress).run()
+    kind(site, Demo(site, KERNEL, images, progress), IMAGES.with_name(kind.images), progress).run()
     return "\n".join(output).splitlines()
 
 

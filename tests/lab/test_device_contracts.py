@@ -16,6 +16,7 @@ MACHINES = {
         "storage/iscsi_target/test_targets.py",
         "storage/zfs/test_pools.py",
         "storage/zfs/test_received_streams.py",
+        "storage/zfs/test_streams.py",
     ),
     "vmh1": ("storage/iscsi_initiator/test_sessions.py",),
     "vmh2": (

@@ -24,6 +24,7 @@ from rocks.core.process import run_checked
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases.epoch_records import read_epoch, write_record
+from tests.patience import patience
 from tests.system.fresh_databases import FreshDatabases
 from tests.system.transaction_watch import Watch
 
@@ -73,7 +74,7 @@ def mariadb(initialised_data: Path) -> Iterator[Settings]:
     place = place_below(folder)
     try:
         copy_data(initialised_data, place)
-        start(place, ends_with_starter=True)
+        start(place, patience(60), ends_with_starter=True)
         yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent", str(folder / "state"))
     finally:
         stop(place)

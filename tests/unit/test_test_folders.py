@@ -7,7 +7,6 @@ MAX_LINES = 400
 MAX_FILES = 30
 
 LONG_FILES = {
-    "contract/storage/zfs/test_pools.py": 542,
     "system/imgstorage/test_nas_snapshots.py": 407,
     "system/imgstorage/test_storage_vms.py": 547,
     "system/imgstorage/test_transfer.py": 458,

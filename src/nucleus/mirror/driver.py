@@ -11,6 +11,20 @@ from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions, convert_datetime
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
+from rocks.core.mariadb_errors import (
+    ACCESS_DENIED,
+    BAD_VALUE,
+    CLOSED,
+    DUPLICATE,
+    LOCKED_OUT,
+    LOST,
+    NO_SUCH_DATABASE,
+    NO_SUCH_TABLE,
+    TOO_MANY_CONNECTIONS,
+    UNREACHABLE,
+    error_code,
+    error_text,
+)
 from rocks.core.mariadb_rows import read_rows_quickly
 
 if TYPE_CHECKING:
@@ -34,13 +48,8 @@ _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
     f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
 )
-_LOST = {0, 1053, 1927, 2006, 2013, 2014, 2055}
-_UNREACHABLE = {1040, 1044, 1045, 1203, 1698, 2002, 2003, 2005}
-_BUSY = {1205, 1213}
-_DUPLICATE = 1062
-_BAD_VALUE = {1264, 1265, 1292, 1366, 1406, 3140, 4025}
-NO_SUCH_DATABASE = 1049
-NO_SUCH_TABLE = 1146
+
+_UNREACHABLE = UNREACHABLE | ACCESS_DENIED | TOO_MANY_CONNECTIONS
 
 SILENT = "the database does not answer; try again in a moment"
 
@@ -112,14 +121,14 @@ def connect(
     )
 
 
-def error_code(error: Exception) -> int:
-    """The number of an error of the server or the driver; 0 when it has none."""
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+def _code(error: Exception) -> int:
+    """The error's number. One without is PyMySQL's own, whose connection is in no known state."""
+    return error_code(error) or CLOSED
 
 
 def is_lost(error: Exception) -> bool:
     """Whether the connection cannot be used any more."""
-    return isinstance(error, OSError) or error_code(error) in _LOST | _UNREACHABLE
+    return isinstance(error, OSError) or _code(error) in LOST | _UNREACHABLE
 
 
 def is_silent(error: Exception) -> bool:
@@ -138,23 +147,23 @@ def explained(settings: DatabaseSettings) -> Iterator[None]:
 
 def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
     """The error of this system for a failure of the driver."""
-    code = error_code(error)
-    message = " ".join(str(error.args[1] if len(error.args) > 1 else error).split())
+    code = _code(error)
+    message = error_text(error)
     place = f"the database {settings.name} at {settings.socket}"
     if is_silent(error):
         return SilentError(SILENT)
     if code in _UNREACHABLE or isinstance(error, OSError):
         return HostError(f"cannot reach {place}: {message}; run `systemctl status rocks-database.service`")
-    if code in _LOST:
+    if code in LOST:
         return HostError(
             f"lost {place}: {message or 'the connection is closed'}; nothing was changed, try again"
         )
-    if code in _BUSY:
+    if code in LOCKED_OUT:
         return BusyError("another request holds the same rows of the database; repeat this one")
-    if code == _DUPLICATE:
+    if code == DUPLICATE:
         return DuplicateError(f"it is there already: {message}", message.rpartition("for key ")[2].strip("'"))
     if code in (NO_SUCH_DATABASE, NO_SUCH_TABLE):
         return NoSchemaError(f"{place} is not set up; run `nucleus setup` as root")
-    if code in _BAD_VALUE:
+    if code in BAD_VALUE:
         return UserError(f"the database refused a value: {message}")
     return ToolError(f"the database refused a statement: {message}")

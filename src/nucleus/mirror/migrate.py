@@ -1,4 +1,4 @@
-"""Makes the schema and its user, and brings it to the version of these programs: `mirror/migrations/NNNN.sql`.
+"""Makes the schema and its user, and brings it to the version of these programs: `mirror/migrations/NNNN_title.sql`.
 
 The server commits each definition of a table at once. So each statement can be repeated, and `schema_version` records
 how many were done: the next run continues one that was killed.

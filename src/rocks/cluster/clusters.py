@@ -130,7 +130,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
     placed = [Placed(vm.name, vm.cpus, vm.memory_mb, containers[vm.container]) for vm in new]
-    sizes = warn_of_sizes(database, placed)
+    sizes = warn_of_sizes(placed)
     warnings = (*_warnings(containers, inventory, vlan_network, gateway), *sizes)
     lacks_keys = bool(images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE))
     return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey, lacks_keys)

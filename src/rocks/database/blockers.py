@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from rocks.core import mariadb_errors
 from rocks.database import driver
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def execute_past_readers(
             return cursor
         except driver.driver_errors() as error:
             # the timeout undoes the statement, not the transaction (innodb_rollback_on_timeout is off by default)
-            if driver.error_code(error) != driver.LOCK_TIMEOUT or attempt == ATTEMPTS:
+            if mariadb_errors.error_code(error) != mariadb_errors.LOCK_TIMEOUT or attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 

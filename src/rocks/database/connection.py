@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rocks.core import mariadb_errors
 from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
@@ -280,7 +281,7 @@ class Database:
         try:
             connection = driver.open_connection(self.settings, name)
         except driver.driver_errors() as error:
-            if driver.error_code(error) == driver.NO_SUCH_DATABASE:
+            if mariadb_errors.error_code(error) == mariadb_errors.NO_SUCH_DATABASE:
                 raise versions.wrong_version(name, 0, needed) from None
             raise
         found = _read_version(connection)
@@ -313,7 +314,7 @@ def _read_version(connection: Connection[Cursor]) -> int:
     try:
         cursor.execute(versions.READ_VERSION)
     except driver.driver_errors() as error:
-        if driver.error_code(error) == driver.NO_SUCH_TABLE:
+        if mariadb_errors.error_code(error) == mariadb_errors.NO_SUCH_TABLE:
             return 0
         raise
     return int(cursor.fetchall()[0][0])

@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rocks.core import mariadb_errors
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
 from rocks.core.mariadb_rows import read_rows_quickly
 from rocks.core.version import is_packaged
@@ -28,22 +29,6 @@ _DIGESTS = {"_md5", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2"}
 _STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _SESSION = "SET SESSION tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1"
 """Waits for locks are a second long: `blockers` repeats a statement that has waited."""
-
-_ACCESS_DENIED = {1044, 1045, 1698}
-_NO_PRIVILEGE = {1142, 1143, 1227, 1370}
-LOCK_TIMEOUT = 1205
-_LOCKED_OUT = {LOCK_TIMEOUT, 1213}
-_BAD_VALUE = {1264, 1265, 1292, 1366, 1367, 1406, 4025}
-_CLOSED = 0
-_LOST = {_CLOSED, 2006, 2013, 2014, 2055, 1053, 1927}
-_TOO_MANY_CONNECTIONS = {1040, 1203, 1226}
-_UNREACHABLE = {2002, 2003, 2005}
-_DUPLICATE = 1062
-_READ_ONLY = 1792
-_TOO_SLOW = 1969
-
-NO_SUCH_DATABASE = 1049
-NO_SUCH_TABLE = 1146
 
 
 def open_connection(
@@ -77,51 +62,46 @@ def driver_errors() -> tuple[type[Exception], ...]:
     return (sys.modules["pymysql"].err.Error,) if "pymysql" in sys.modules else ()
 
 
-def error_code(error: Exception) -> int | None:
-    """The number of an error of the server or the driver; None when it has none."""
-    return error.args[0] if error.args and isinstance(error.args[0], int) else None
-
-
 def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksError:
     """The error of this system for a failure.
 
     `in_selector`: the user of the command wrote the statement, so its faults are UserErrors.
     """
-    code, message = error_code(error), _message(error)
+    code, message = mariadb_errors.error_code(error), mariadb_errors.error_text(error)
     if code is None:
         return ToolError(f"the driver of the cluster database failed: {message}; repeat the command")
-    if code in _UNREACHABLE or code in _ACCESS_DENIED:
+    if code in mariadb_errors.UNREACHABLE or code in mariadb_errors.ACCESS_DENIED:
         return _explain_unreachable(error, settings)
-    if code in _LOST:
+    if code in mariadb_errors.LOST:
         return HostError(
             f"lost the cluster database at {settings.place}: {message or 'the connection is closed'};"
             " uncommitted changes are undone; repeat the command"
         )
-    if code in _TOO_MANY_CONNECTIONS:
+    if code in mariadb_errors.TOO_MANY_CONNECTIONS:
         return BusyError(
             f"the cluster database at {settings.place} has too many connections; try again later"
         )
-    if code in _LOCKED_OUT:
+    if code in mariadb_errors.LOCKED_OUT:
         return BusyError(
             f"another command holds the same rows of the cluster database ({message}); repeat this command"
         )
-    if code == _DUPLICATE:
+    if code == mariadb_errors.DUPLICATE:
         return BusyError(
             f"the cluster database has this entry already: {message}; another command may just have added it"
         )
-    if code in _NO_PRIVILEGE:
+    if code in mariadb_errors.NO_PRIVILEGE:
         return UserError(
             f"the cluster database refused this to user {settings.user}: {message}; run it as root"
         )
-    if code == _READ_ONLY and in_selector:
+    if code == mariadb_errors.READ_ONLY and in_selector:
         return UserError("the cluster database refused the selector: a selector may only read")
-    if code == _TOO_SLOW:
+    if code == mariadb_errors.TOO_SLOW:
         if in_selector:
             return UserError("the cluster database aborted the selector: it took too long; simplify it")
         return BusyError(
             "the cluster database aborted a statement that took too long; repeat the command later"
         )
-    if code in _BAD_VALUE:
+    if code in mariadb_errors.BAD_VALUE:
         return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError
     return family(
@@ -131,23 +111,17 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
 
 def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
     cause = getattr(error, "original_exception", None)
-    if error_code(error) in _ACCESS_DENIED:
-        why = _message(error)
+    if mariadb_errors.error_code(error) in mariadb_errors.ACCESS_DENIED:
+        why = mariadb_errors.error_text(error)
         what = "run this as root, or run `rocks update database` as root, which renews the privilege to read"
     elif isinstance(cause, FileNotFoundError):
         why = "the socket does not exist"
         start = " with `systemctl start rocks-database.service`" if is_packaged() else ""
         what = f"start the database{start}, or set its address in /etc/rocks/database.conf"
     else:
-        why = getattr(cause, "strerror", None) or str(cause or _message(error))
+        why = getattr(cause, "strerror", None) or str(cause or mariadb_errors.error_text(error))
         what = "check whether it runs, and its address in /etc/rocks/database.conf"
     return HostError(f"cannot reach the cluster database at {settings.place}: {why}; {what}")
-
-
-def _message(error: Exception) -> str:
-    """The error's own text on one line."""
-    text = error.args[1] if len(error.args) > 1 else error
-    return " ".join(str(text).split())
 
 
 def _import_driver(by_socket: bool) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rocks.core import dry_run
+from rocks.core import dry_run, mariadb_errors
 from rocks.core.errors import StateError
 from rocks.database import driver
 from rocks.database.blockers import ATTEMPTS
@@ -121,7 +121,7 @@ class DryDatabase(Database):
                 cursor.execute(sql, values)
                 return cursor
             except driver.driver_errors() as error:
-                if driver.error_code(error) != driver.LOCK_TIMEOUT or attempt == ATTEMPTS:
+                if mariadb_errors.error_code(error) != mariadb_errors.LOCK_TIMEOUT or attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 

@@ -1,4 +1,4 @@
-"""Sets of names in a statement: placeholders for an IN list, and rows sorted in the order of the names."""
+"""Sets of names in a statement: an IN list with its placeholders, and rows sorted in the order of the names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 def placeholders(values: Sequence[object]) -> str:
     """The placeholders of an IN list, one for each value."""
     return ", ".join(["%s"] * len(values))
+
+
+def among(column: str, names: Sequence[str] | None) -> tuple[str, Sequence[str]]:
+    """The condition that the column has one of the names, and its values; none of them for all rows (None).
+
+    A list of all names of a large site takes the server longer than the rows.
+    """
+    return ("", ()) if names is None else (f" WHERE {column} IN ({placeholders(names)})", names)
 
 
 def in_order(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> list[tuple[Any, ...]]:

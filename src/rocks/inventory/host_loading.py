@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order, placeholders
 from rocks.inventory.attributes.records import resolve_members
 from rocks.inventory.attributes.rules import Member
 from rocks.inventory.records import BootAction, Host, Interface
@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 
 HOST_COLUMNS = (
     "n.Name, m.Name, a.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction,"
-    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID)"
+    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID),"
+    " (SELECT h.MB FROM host_memory h WHERE h.Host = n.ID)"
 )
 HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
 
 
-def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
+def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
     """The named hosts, physical or virtual, with their attributes but without interfaces, in the order of the names.
 
-    Two statements for any number of hosts. Unknown names are omitted.
+    None: all, in the database's order. Two statements for any number of hosts. Unknown names are omitted.
     """
-    if not names:
+    if names is not None and not names:
         return []
+    condition, values = among("n.Name", names)
     rows = database.rows(
-        f"SELECT {HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{HOST_JOINS} WHERE n.Name IN ({placeholders(names)})",
-        names,
+        f"SELECT {HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{HOST_JOINS}{condition} ORDER BY n.ID", values
     )
-    rows = in_order(rows, names)
-    attributes = resolve_members(database, [_member(row) for row in rows])
+    if names is not None:
+        rows = in_order(rows, names)
+    attributes = resolve_members(database, [_member(row) for row in rows], are_all=names is None)
     return [
-        host_of_row(row[:10], {key: found.value for key, found in attributes[str(row[0])].items()})
+        host_of_row(row[:11], {key: found.value for key, found in attributes[str(row[0])].items()})
         for row in rows
     ]
 
@@ -71,19 +73,23 @@ def physical_hosts(database: Database) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
-    """Host → its interfaces in the database's order; an empty tuple for a host without interfaces."""
+def load_interfaces(database: Database, names: Sequence[str] | None) -> dict[str, tuple[Interface, ...]]:
+    """Host → its interfaces in the database's order; an empty tuple for a named host without interfaces.
+
+    None: of all hosts that have any.
+    """
     found: defaultdict[str, list[Interface]] = defaultdict(list)
-    if names:
+    if names is None or names:
+        condition, values = among("n.Name", names)
         rows = database.rows(
             "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
             " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
-            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
-            names,
+            f" LEFT JOIN subnets s ON s.ID = i.Subnet{condition} ORDER BY i.ID",
+            values,
         )
         for row in rows:
             found[str(row[0])].append(Interface(*row))
-    return {name: tuple(found[name]) for name in names}
+    return {name: tuple(found[name]) for name in (list(found) if names is None else names)}
 
 
 def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
@@ -114,7 +120,7 @@ def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[st
 
 def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None) -> Host:
     """The host of a row of `HOST_COLUMNS`."""
-    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
+    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual, memory = row
     return Host(
         name,
         membership or "",
@@ -127,6 +133,7 @@ def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None)
         boot,
         attributes=attributes or {},
         is_virtual=bool(is_virtual),
+        memory_mb=memory,
     )
 
 

@@ -106,7 +106,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Host:
-    """A row of `nodes` with its membership, appliance, next boot, resolved attributes and mounted partitions."""
+    """A row of `nodes` with its membership, appliance, next boot, resolved attributes and mounted partitions.
+
+    `memory_mb`: what the host reported last; None for one that was never asked, and for virtual machines.
+    """
 
     name: str
     membership: str
@@ -122,6 +125,7 @@ class Host:
     is_virtual: bool = False
     mounts: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...] = ()
+    memory_mb: int | None = None
 
     def attribute(self, name: str, default: str | None = None) -> str:
         """The resolved value of an attribute, else `default`, else that of its row (`attributes.known`).

@@ -29,7 +29,6 @@ from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.specification import read_disk, split_disks
 from rocks.machine.disks.unchanged_images import image_lines
-from rocks.machine.host_memory_records import host_memory_mb
 from rocks.machine.leases.records import read_leases
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
@@ -142,7 +141,7 @@ def size_warnings(database: Database, names: Sequence[str], running: Collection[
     """
     vms = [vm for vm in table.load_vms(database, names) if vm.container is not None]
     placed = [Placed(vm.name, vm.host.cpus, vm.memory_mb, vm.container) for vm in vms if vm.container]
-    available = _available_mb(database, placed)
+    available = _available_mb(placed)
     maxima = [
         too_high_memory_maximum(vm, available[vm.container.name])
         for vm in vms
@@ -155,9 +154,9 @@ def size_warnings(database: Database, names: Sequence[str], running: Collection[
     return [*found, *(line for line in maxima if line is not None)]
 
 
-def warn_of_sizes(database: Database, machines: Sequence[Placed]) -> list[str]:
-    """Warnings about machines with more CPUs, or together more memory, than their hosts have; one statement."""
-    return [*_cpu_warnings(machines), *_memory_warnings(machines, _available_mb(database, machines))]
+def warn_of_sizes(machines: Sequence[Placed]) -> list[str]:
+    """Warnings about machines with more CPUs, or together more memory, than their hosts have."""
+    return [*_cpu_warnings(machines), *_memory_warnings(machines, _available_mb(machines))]
 
 
 def _cpu_warnings(machines: Sequence[Placed]) -> list[str]:
@@ -173,11 +172,14 @@ def _memory_warnings(machines: Sequence[Placed], available_mb: Mapping[str, int]
     return [line for line in found if line is not None]
 
 
-def _available_mb(database: Database, machines: Sequence[Placed]) -> dict[str, int]:
+def _available_mb(machines: Sequence[Placed]) -> dict[str, int]:
     """Physical host → its memory for machines in MB; hosts that were never asked are omitted."""
-    containers = {vm.container.name: vm.container for vm in machines}
-    found = host_memory_mb(database, list(containers))
-    return {host: max(0, memory - memory_reserve_mb(containers[host])) for host, memory in found.items()}
+    hosts = {vm.container.name: vm.container for vm in machines}
+    return {
+        name: max(0, host.memory_mb - memory_reserve_mb(host))
+        for name, host in hosts.items()
+        if host.memory_mb is not None
+    }
 
 
 def _read_columns(changes: VmChanges) -> dict[str, object]:

@@ -42,7 +42,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         names,
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
-    containers = {str(row[11]) for row in rows if row[11] is not None}
+    containers = {str(row[12]) for row in rows if row[12] is not None}
     hosts = {host.name: host for host in bare_hosts(database, sorted(containers))}
     everyone = [*(str(row[0]) for row in rows), *hosts]
     interfaces = load_interfaces(database, everyone)
@@ -50,7 +50,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         name: {key: found.value for key, found in resolved.items()}
         for name, resolved in resolve_attributes(database, everyone).items()
     }
-    disks = _disks(database, [int(row[10]) for row in rows])
+    disks = _disks(database, [int(row[11]) for row in rows])
 
     def whole(host: Host) -> Host:
         return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])
@@ -59,17 +59,17 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
     return [
         VirtualMachine(
-            host=whole(host_of_row(row[:10])),
-            container=None if row[11] is None else hosts[str(row[11])],
-            memory_mb=int(row[13]),
-            slice=int(row[14]),
-            virt_type=row[15],
-            cdrom_path=row[16] or "",
-            disks=disks[int(row[10])],
-            uuid=str(row[17]),
-            adopts_images=bool(row[18]),
-            doubted_host=row[12],
-            restoring=row[19],
+            host=whole(host_of_row(row[:11])),
+            container=None if row[12] is None else hosts[str(row[12])],
+            memory_mb=int(row[14]),
+            slice=int(row[15]),
+            virt_type=row[16],
+            cdrom_path=row[17] or "",
+            disks=disks[int(row[11])],
+            uuid=str(row[18]),
+            adopts_images=bool(row[19]),
+            doubted_host=row[13],
+            restoring=row[20],
         )
         for row in in_order(rows, names)
     ]

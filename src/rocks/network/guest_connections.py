@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
+from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 LONGEST_DEVICE_NAME = 15
 """Characters of a network device's name in Linux (IFNAMSIZ less the closing zero)."""
-
-DEFAULT_MTU_BYTES = 1500
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from rocks.network.device_options import (
     is_unreported,
     uses_dhcp,
 )
-from rocks.network.guest_connections import DEFAULT_MTU_BYTES, LONGEST_DEVICE_NAME, kernel_device
+from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
+from rocks.network.network_rules import DEFAULT_MTU_BYTES
 from rocks.network.route_rules import ANYWHERE, Route, default_gateway, device_on
 
 if TYPE_CHECKING:

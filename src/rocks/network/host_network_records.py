@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
-def load_host_networks(database: Database, names: Sequence[str]) -> list[Host]:
-    """The named hosts with attributes, interfaces and routes, in their order; five statements for any number."""
+def load_host_networks(database: Database, names: Sequence[str] | None) -> list[Host]:
+    """The named hosts with attributes, interfaces and routes, in their order; five statements for any number.
+
+    None: all hosts, in the database's order.
+    """
     hosts = load_hosts(database, names)
-    interfaces = load_interfaces(database, [host.name for host in hosts])
-    routes = routes_of_hosts(database, [host.name for host in hosts])
+    found = None if names is None else [host.name for host in hosts]
+    interfaces = load_interfaces(database, found)
+    routes = routes_of_hosts(database, found)
     # `replace` asks each host for its fields, which takes a tenth of a second for tens of thousands
     return [
-        Host(**{**vars(host), "interfaces": interfaces[host.name], "routes": routes[host.name]})
+        Host(**{**vars(host), "interfaces": interfaces.get(host.name, ()), "routes": routes[host.name]})
         for host in hosts
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order, placeholders
 from rocks.network.route_rules import (
     Route,
     RouteOwner,
@@ -89,17 +89,21 @@ def delete_routes(
     return database.execute(f"DELETE r FROM {source} WHERE {conditions}", values)
 
 
-def routes_of_hosts(database: Database, names: Sequence[str]) -> dict[str, tuple[ResolvedRoute, ...]]:
-    """Host → the routes that apply to it, in the order of the names; two statements for any number of hosts."""
-    if not names:
+def routes_of_hosts(database: Database, names: Sequence[str] | None) -> dict[str, tuple[ResolvedRoute, ...]]:
+    """Host → the routes that apply to it, in the order of the names; two statements for any number of hosts.
+
+    None: all hosts, in the database's order.
+    """
+    if names is not None and not names:
         return {}
+    condition, values = among("n.Name", names)
     rows = database.rows(
         "SELECT n.Name, COALESCE(n.OS, ''), COALESCE(a.Name, '') FROM nodes n"
         " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
-        f" WHERE n.Name IN ({placeholders(names)})",
-        names,
+        f"{condition} ORDER BY n.ID",
+        values,
     )
-    owners = [RouteOwner(*map(str, row)) for row in in_order(rows, names)]
+    owners = [RouteOwner(*map(str, row)) for row in (rows if names is None else in_order(rows, names))]
     return resolve_routes(owners, _all_scopes(database, names))
 
 
@@ -109,16 +113,17 @@ def default_gateways(database: Database, names: Sequence[str]) -> dict[str, str]
     return {host: gateway for host, gateway in found.items() if gateway}
 
 
-def _all_scopes(database: Database, hosts: Sequence[str]) -> list[StoredRoute]:
+def _all_scopes(database: Database, hosts: Sequence[str] | None) -> list[StoredRoute]:
     parts = []
+    of_hosts, values = among("m.Name", hosts)
     for scope, place in _PLACES.items():
         name, source = _names(place)
-        condition = f" WHERE m.Name IN ({placeholders(hosts)})" if scope == "host" else ""
+        condition = of_hosts if scope == "host" else ""
         parts.append(
             f"SELECT '{scope}', {name}, r.Network, r.Netmask, r.Gateway, s.name FROM {source}"
             f" LEFT JOIN subnets s ON s.ID = r.Subnet{condition}"
         )
-    return [_stored(str(row[0]), row[1:]) for row in database.rows(" UNION ALL ".join(parts), hosts)]
+    return [_stored(str(row[0]), row[1:]) for row in database.rows(" UNION ALL ".join(parts), values)]
 
 
 def _names(place: _Place) -> tuple[str, str]:

@@ -100,13 +100,17 @@ def test_changing_many_hosts_takes_as_many_statements_as_one(vm_site: Site) -> N
     assert compared > 10, "most commands were run to their end"
 
 
+MAX_STATEMENTS = 19
+"""The server counts one more than the connection: figure R16 permits 20."""
+
+
 def test_a_cluster_takes_as_many_statements_for_many_computes_as_for_one(vm_site: Site) -> None:
     few = vm_site.rocks("add cluster 203.0.113.20 1 fe-name=few cluster-naming=yes")
     many = vm_site.rocks("add cluster 203.0.113.21 40 fe-name=many cluster-naming=yes")
     assert (few.status, many.status) == (0, 0)
-    assert many.statements <= few.statements <= 20
+    assert many.statements <= few.statements <= MAX_STATEMENTS
     placed = ("fe-container=head", "container-hosts=vmc-0-0 vmc-0-1", "gateway=203.0.113.1")
-    assert vm_site.rocks("add cluster 203.0.113.22 2", *placed).statements <= 20
+    assert vm_site.rocks("add cluster 203.0.113.22 2", *placed).statements <= MAX_STATEMENTS
     removed = [vm_site.rocks("remove cluster", name) for name in ("few", "many")]
     assert [ended.status for ended in removed] == [0, 0]
     assert removed[1].statements <= removed[0].statements

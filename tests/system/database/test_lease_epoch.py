@@ -20,7 +20,7 @@ REQUEST = {"web": ("vmc-0-0", ())}
 
 def grant(database: Database) -> int:
     """The token of a committed grant."""
-    token = take_leases(database, REQUEST, "start")["web"]
+    token = take_leases(database, REQUEST)["web"]
     database.commit()
     return token
 
@@ -32,7 +32,7 @@ def record_file(database: Database) -> Path:
 def test_each_committed_grant_is_recorded_and_one_that_was_undone_is_not(database: Database) -> None:
     before = read_epoch(database)
     assert read_record(database) == before
-    take_leases(database, REQUEST, "start")
+    take_leases(database, REQUEST)
     database.rollback()
     assert read_record(database) == before
     assert [grant(database), grant(database)] == [1, 2]
@@ -44,7 +44,7 @@ def test_a_command_that_is_killed_after_its_commit_leaves_a_record_that_is_follo
     database: Database, cluster_database: Settings
 ) -> None:
     with Database(cluster_database) as killed:
-        take_leases(killed, REQUEST, "start")
+        take_leases(killed, REQUEST)
         killed._after_commit.clear()
         killed.commit()
     assert read_epoch(database) != read_record(database)
@@ -72,7 +72,7 @@ def test_a_restored_database_grants_nothing(database: Database, restore: str, re
     database.commit()
     assert not read_epoch(database).follows(read_record(database))
     with pytest.raises(StateError, match=f"{reason}.* `rocks sync vm lease`"):
-        take_leases(database, REQUEST, "start")
+        take_leases(database, REQUEST)
     database.rollback()
     assert database.rows("SELECT Token FROM vm_leases") == [(1,)]
 
@@ -89,7 +89,7 @@ def test_a_record_that_is_lost_or_corrupt_is_as_none(database: Database, content
     record_file(database).write_text(content)
     assert read_record(database) is None
     with pytest.raises(StateError):
-        take_leases(database, REQUEST, "start")
+        take_leases(database, REQUEST)
     record_file(database).unlink()
     assert not read_epoch(database).follows(read_record(database))
 

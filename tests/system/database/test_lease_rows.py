@@ -41,8 +41,8 @@ def test_a_lease_s_life(ask: Ask) -> None:
     ask("set_state", [NAME], "running", None)
     ask("release_leases", [NAME])
     assert state(ask) is None
-    assert ask("take_leases", {}, "start") == {}
-    assert ask("take_leases", {NAME: ("a", ())}, "start") == {NAME: 1}
+    assert ask("take_leases", {}) == {}
+    assert ask("take_leases", {NAME: ("a", ())}) == {NAME: 1}
     assert state(ask) == (1, "a", "starting")
     ask("set_state", [NAME], "running", None)
     assert state(ask) == (1, "a", "running")
@@ -50,8 +50,8 @@ def test_a_lease_s_life(ask: Ask) -> None:
     assert state(ask) == (1, None, "released")
     ask("set_state", [NAME], "running", None)
     assert state(ask) == (1, None, "released"), "only held leases have a state of their host"
-    assert ask("take_leases", {NAME: ("b", ())}, "start") == {NAME: 2}
-    assert ask("take_leases", {NAME: ("a", ())}, "start") == {NAME: 3}
+    assert ask("take_leases", {NAME: ("b", ())}) == {NAME: 2}
+    assert ask("take_leases", {NAME: ("a", ())}) == {NAME: 3}
     assert state(ask) == (3, "a", "starting")
     for function in ("set_state", "release_leases"):
         ask(function, [], "stopping", None) if function == "set_state" else ask(function, [])
@@ -64,16 +64,16 @@ def reason(database: Database) -> str | None:
 
 def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Database) -> None:
     """A start that fails or is killed leaves it, so that what was taken from a host is not forgotten."""
-    leases.take_leases(database, {NAME: ("a", ())}, "start")
+    leases.take_leases(database, {NAME: ("a", ())})
     leases.release_leases(database, [NAME], "its host failed")
-    leases.take_leases(database, {NAME: ("b", ())}, "start")
+    leases.take_leases(database, {NAME: ("b", ())})
     assert reason(database) == "its host failed"
     leases.release_keeping_reasons(database, [NAME])
     assert (reason(database), leases.read_leases(database, [NAME])[NAME].state) == (
         "its host failed",
         "released",
     )
-    leases.take_leases(database, {NAME: ("b", ())}, "start")
+    leases.take_leases(database, {NAME: ("b", ())})
     leases.forget_reasons(database, [NAME])
     assert reason(database) == "its host failed", "only of a machine that is off"
     leases.set_state(database, [NAME], "running", None)
@@ -85,15 +85,15 @@ def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Da
 
 def test_a_lease_follows_the_spelling_of_the_name(database: Database) -> None:
     """A machine that is off can be renamed to its name in other case; the row cannot follow while others name it."""
-    leases.take_leases(database, {NAME: ("a", ())}, "start")
+    leases.take_leases(database, {NAME: ("a", ())})
     leases.release_leases(database, [NAME])
     other = NAME.upper()
-    assert other != NAME and leases.take_leases(database, {other: ("b", ())}, "start") == {NAME: 2}
+    assert other != NAME and leases.take_leases(database, {other: ("b", ())}) == {NAME: 2}
     assert leases.read_leases(database, [other])[NAME].name == other
 
 
 def test_fences(ask: Ask) -> None:
-    ask("take_leases", {NAME: ("a", ())}, "start")
+    ask("take_leases", {NAME: ("a", ())})
     assert ask("fences_of_hosts", ["a", "b"]) == {}
     ask("put_up_fences", [("a", NAME, 3)])
     ask("put_up_fences", [("a", NAME, 2), ("b", NAME, 5)])

@@ -17,6 +17,7 @@ from rocks.storage.bus import Bus, Limits
 from rocks.storage.bus.service import Handler
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
+from tests.patience import patience
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite, running_site
 from tests.system.imgstorage.real_broker import NODES, RealBroker, Started
@@ -45,7 +46,7 @@ def real_broker() -> Iterator[RealBroker]:
             CertificateSpec("broker", ["localhost"], [made.place.address], 30, is_service=True)
         )
         made.give_certificates()
-        broker.start(made.place, ends_with_starter=True)
+        broker.start(made.place, patience(90), ends_with_starter=True)
         document = folder / "definitions.json"
         document.write_text(definitions(BrokerNode(node, frozenset([role])) for node, role in NODES.items()))
         broker.control(made.place, "import_definitions", str(document))

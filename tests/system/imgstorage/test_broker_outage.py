@@ -21,6 +21,7 @@ from rocks.storage.bus import (
     QueueFullError,
 )
 from rocks.storage.wire import queues
+from tests.patience import patience
 from tests.system.imgstorage.real_broker import RealBroker, Started, answer_to
 from tests.unit.storage.bus.test_outbox import Outbox
 from tests.waiting import wait_until
@@ -60,7 +61,7 @@ def test_a_killed_broker_restarts_with_all_messages(
         outbox.sender.send_waiting()
     assert len(outbox.bodies) == 4
     outbox.sender.start()
-    broker.start(real_broker.place, ends_with_starter=True)
+    broker.start(real_broker.place, patience(90), ends_with_starter=True)
     again = asked.get(timeout=120)
     assert again.message_id == question.message_id, "asked again, as the same question"
     reply = answer_to(again, b"mapped")

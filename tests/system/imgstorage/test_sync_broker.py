@@ -23,6 +23,7 @@ from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.contract.ssh_hosts import free_port
+from tests.patience import patience
 from tests.waiting import wait_until
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -79,7 +80,7 @@ def started_broker() -> Iterator[StartedBroker]:
             CertificateSpec(message_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
         )
         message_broker.install_broker_certificates(authority, BrokerControl(settings))
-        broker.start(place, ends_with_starter=True)
+        broker.start(place, patience(90), ends_with_starter=True)
         yield StartedBroker(place, settings, folder / "authority")
     finally:
         processes = [broker.running_process(place)]
@@ -98,7 +99,7 @@ def empty_broker(
     monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
     monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
     message_broker.install_broker_certificates(message_broker.node_authority(), BrokerControl(settings))
-    broker.start(place, ends_with_starter=True)
+    broker.start(place, patience(90), ends_with_starter=True)
     broker.control(place, "eval", _EMPTY)
     database.execute(
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 1, 0, w.Rank FROM ("
@@ -166,7 +167,7 @@ def test_a_broker_that_does_not_run(
         "wrong: the message broker of this machine does not run: systemctl start rabbitmq-server.service; if it does "
         "not start, rocks report host profile head | bash"
     )
-    broker.start(empty_broker.place, ends_with_starter=True)
+    broker.start(empty_broker.place, patience(90), ends_with_starter=True)
     synced = message_broker.sync_broker(database)
     assert (synced.users, synced.removed) == (("head",), ("vmc-0-1",))
 

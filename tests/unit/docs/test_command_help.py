@@ -39,7 +39,6 @@ from rocks.machine.limits import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    SHUTDOWN_SECONDS,
 )
 from rocks.storage.client.asking import WRITE_BACK_SECONDS
 
@@ -192,9 +191,6 @@ DEFAULTS = {
     ("add cluster", "disk-per-frontend"): DEFAULT_DISK_GB,
     ("add host vm", "mem"): DEFAULT_MEMORY_MB,
     ("add host vm", "disksize"): DEFAULT_DISK_GB,
-    ("stop host vm", "timeout"): SHUTDOWN_SECONDS,
-    ("stop cluster", "timeout"): SHUTDOWN_SECONDS,
-    ("drain host", "timeout"): SHUTDOWN_SECONDS,
     ("sync host storagemap", "timeout"): WRITE_BACK_SECONDS,
     ("remove host storagemap", "timeout"): WRITE_BACK_SECONDS,
     ("reinstall host vm", "timeout"): REINSTALL_WAIT_SECONDS,

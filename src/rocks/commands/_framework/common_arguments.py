@@ -1,5 +1,7 @@
 """Arguments and parameters that many commands have, declared once: `<shared names='hosts,dry-run'/>` is two of them."""
 
+from rocks.machine.limits import SHUTDOWN_SECONDS
+
 COMMON = {
     "any-hosts": """<arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
 Hosts, by name or any other selector.
@@ -52,7 +54,7 @@ One virtual machine.
     "snapshot": """<arg type='string' name='snapshot'>
 Name of the snapshot.
 </arg>""",
-    "stop-timeout": """<param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
+    "stop-timeout": f"""<param type='int' name='timeout' default='{SHUTDOWN_SECONDS}' range='0..3600' unit='seconds'>
 Time that shutdown allows each guest.
 </param>""",
     "the-physical-host": """<arg type='string' name='host'>

@@ -13,6 +13,7 @@ from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, printable
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.inventory.records import TRUE_VALUES
+from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 KERNEL_ARGUMENTS = "install_kernel_arguments"
-DEFAULT_MTU_BYTES = 1500
 _MAX_INTERFACES = 16
 _MAX_NAME_SERVERS = 3
 _MAX_KEYS = 8

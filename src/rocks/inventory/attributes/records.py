@@ -56,11 +56,13 @@ def resolving_attributes(
     return resolving(_members(database, names), _stored(database, names, None), rocks_version_attributes())
 
 
-def resolve_members(database: Database, members: Sequence[Member]) -> dict[str, dict[str, Resolved]]:
-    """As `resolve_attributes`, for hosts whose rows the caller has read or is about to add; one statement."""
+def resolve_members(
+    database: Database, members: Sequence[Member], are_all: bool = False
+) -> dict[str, dict[str, Resolved]]:
+    """As `resolve_attributes`, for hosts whose rows the caller has read, or for all of them; one statement."""
     if not members:
         return {}
-    stored = _stored(database, [member.hostname for member in members], None)
+    stored = _stored(database, None if are_all else [member.hostname for member in members], None)
     return resolve(members, stored, rocks_version_attributes())
 
 

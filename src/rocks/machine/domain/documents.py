@@ -1,10 +1,11 @@
-"""The libvirt documents of virtual machines, from their records."""
+"""The libvirt documents of virtual machines: from their records, and as their hosts adapt them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError
+from rocks.core.errors import RocksError, StateError
+from rocks.fleet.wire.facts import DocumentsRequest
 from rocks.inventory.host_loading import load_boot_actions
 from rocks.machine.domain.domain import InstallBoot, domain_lines
 from rocks.network.guest_connections import connect
@@ -83,3 +84,30 @@ def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[st
             mac=(public and public.mac) or "",
         )
     return installs
+
+
+def adapt_documents(
+    database: Database, machines: Sequence[VirtualMachine], documents: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, RocksError]]:
+    """Name → document as libvirt on the machine's host would get it; and errors by host.
+
+    A document whose host does not answer, or which has none, is that of `documents`, as the database has it.
+    """
+    from rocks.inventory.host_requests import ask_each  # hosts are reached by heavy libraries
+
+    adapted = dict(documents)
+    failed: dict[str, RocksError] = {}
+    names: dict[str, list[str]] = {}
+    for vm in machines:
+        if vm.container is not None:
+            names.setdefault(vm.container.name, []).append(vm.name)
+    requests = {
+        host: DocumentsRequest(tuple(documents[name] for name in of_host)) for host, of_host in names.items()
+    }
+    database.commit()
+    for host, answer in ask_each(database, requests) if requests else ():
+        if isinstance(answer, RocksError):
+            failed[host] = answer
+        else:
+            adapted.update(zip(names[host], answer.documents, strict=True))
+    return adapted, failed

@@ -23,11 +23,12 @@ from rocks.machine.domain.cpus import VIRT_TYPE, cpu_and_memory
 from rocks.machine.domain.devices import other_devices
 from rocks.machine.domain.disks import disk_lines
 from rocks.machine.domain.elements import element, lines_of
+from rocks.machine.domain.interfaces import interface_lines
 from rocks.machine.domain.maxima import with_maxima
 from rocks.machine.placement.plan import Placement
 from rocks.machine.placement.requests import queues_of
 from rocks.network.filter_plan import FilterPlan
-from rocks.network.guest_connections import Bridged, Connection, Direct, Tap, VirtualFunction
+from rocks.network.guest_connections import Connection
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 """The emulator's path on Debian; other hosts replace it (`agent.operations`)."""
@@ -86,7 +87,7 @@ def domain_lines(
     devices = [
         "  <devices>",
         *lines_of(element("emulator", text=EMULATOR), 4),
-        *block("interface", _interfaces(connections, queues_of(vm))),
+        *block("interface", interface_lines(connections, queues_of(vm))),
         *block("disk", disk_lines(vm)),
         *other_devices(vm, placement),
         "  </devices>",
@@ -189,41 +190,3 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
     order += ["hd", *["cdrom"] * (has_cd and is_last)]
     boot = [element("boot", {"dev": device}) for device in order]
     return lines_of(element("os", {}, kind, *boot, element("bootmenu", {"enable": "yes"})), 2)
-
-
-def _interfaces(connections: Sequence[Connection], queues: int) -> list[str]:
-    lines: list[str] = []
-    driver = [] if queues == 1 else [{"queues": str(queues)}]
-    for connection in connections:
-        if isinstance(connection, Tap | Direct):
-            kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
-            model = element("model", {"type": "virtio"})
-        elif isinstance(connection, Bridged):
-            kind, source = "bridge", {"bridge": connection.bridge}
-            model = element("model", {"type": "virtio"})
-            if connection.is_open_vswitch:
-                model = element("virtualport", {"type": "openvswitch"})
-        elif isinstance(connection, VirtualFunction):
-            lines += lines_of(_function(connection), 4)
-            continue
-        else:
-            continue
-        mac = element("mac", {"address": full_mac(connection.mac)})
-        drivers = [element("driver", given) for given in driver if model.tag == "model"]
-        one = element("interface", {"type": kind}, element("source", source), mac, model, *drivers)
-        lines += lines_of(one, 4)
-    return lines
-
-
-def _function(connection: VirtualFunction) -> etree._Element:
-    """A placeholder, which the schema requires; the agent inserts the VF's PCI address, which only the host knows."""
-    address = {"type": "pci", **dict.fromkeys(("domain", "bus", "slot", "function"), "0x0")}
-    interface = element(
-        "interface",
-        {"type": "hostdev", "managed": "yes"},
-        element("source", {}, element("address", address)),
-        element("mac", {"address": full_mac(connection.mac)}),
-    )
-    if connection.vlan:
-        interface.append(element("vlan", {}, element("tag", {"id": str(connection.vlan)})))
-    return interface

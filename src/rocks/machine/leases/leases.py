@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from rocks.machine.spec import MachineSpec
 
 
-INTENT = "start"
-
-
 @dataclass
 class Attempt:
     """One machine of a start command. `notes` are set when it runs, `error` when it does not.
@@ -172,7 +169,7 @@ def release_unused(database: Database, attempts: Sequence[Attempt]) -> None:
 
 def _take(database: Database, attempts: Sequence[Attempt]) -> None:
     requested = {a.vm.name: (container_of(a.vm).name, disk_keys(a.vm)) for a in attempts}
-    tokens = leases.take_leases(database, requested, INTENT)
+    tokens = leases.take_leases(database, requested)
     for attempt in attempts:
         attempt.token = tokens[attempt.vm.name.lower()]
         attempt.lease_is_unused = True

@@ -145,10 +145,8 @@ def disks_of(database: Database, name: str) -> list[DiskKey]:
     return [(str(host), str(path)) for host, path in rows]
 
 
-def take_leases(
-    database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
-) -> dict[str, int]:
-    """Grant the lease of each named machine to its host under a new token; returns name in lower case → token.
+def take_leases(database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]]) -> dict[str, int]:
+    """Grant each named machine, which is to start, to its host under a new token; returns name in lower case → token.
 
     `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
     The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it.
@@ -160,7 +158,7 @@ def take_leases(
     first_token = count_grant(database).first_token
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, first_token, host, STARTING, intent) for name, (host, _) in requests.items()],
+        [(name, first_token, host, STARTING, "start") for name, (host, _) in requests.items()],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
         " Intent = VALUES(Intent)",
     )

@@ -11,8 +11,6 @@ from rocks.machine.domain.documents import connections_of
 from rocks.machine.providers.provider import Provider
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import VirtualFunction
-from rocks.network.sriov import records as table
-from rocks.network.sriov.plan import Claimant, plan_vfs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from rocks.core.errors import RocksError
     from rocks.fleet.wire.facts import HostFacts
     from rocks.machine.leases.leases import Attempt
-    from rocks.network.sriov.plan import AssignedVf
+    from rocks.network.sriov.plan import AssignedVf, Claimant
 
 
 class Functions(Provider):
@@ -28,10 +26,13 @@ class Functions(Provider):
 
     def claim(self, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]) -> None:
         """An attempt whose host has no free function fails alone."""
+        if not any(_functions(attempt) for attempt in attempts):
+            return
+        from rocks.network.sriov import records as table
+        from rocks.network.sriov.plan import plan_vfs
+
         claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
         hosts = sorted({claimant.host for claimant in claimants.values() if claimant.requested})
-        if not hosts:
-            return
         adapters = table.adapters_of(self.database, hosts, lock=True)
         given = table.assigned_on(self.database, hosts)
         claimed: list[AssignedVf] = []
@@ -48,9 +49,14 @@ class Functions(Provider):
         table.assign_vfs(self.database, claimed)
 
 
+def _functions(attempt: Attempt) -> list[VirtualFunction]:
+    return [one for one in connections_of(attempt.vm) if isinstance(one, VirtualFunction)]
+
+
 def _claimant(attempt: Attempt) -> Claimant:
-    vfs = [one for one in connections_of(attempt.vm) if isinstance(one, VirtualFunction)]
-    return Claimant(attempt.vm.name, container_of(attempt.vm).name, attempt.token, vfs)
+    from rocks.network.sriov.plan import Claimant
+
+    return Claimant(attempt.vm.name, container_of(attempt.vm).name, attempt.token, _functions(attempt))
 
 
 def _vf_spec(vf: VirtualFunction, row: AssignedVf, pool: Mapping[str, int]) -> VfSpec:

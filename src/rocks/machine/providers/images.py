@@ -1,4 +1,7 @@
-"""Copies of the library's images on hosts: disks of machines are made from them, and CDs are them."""
+"""Copies of the library's images on hosts: disks of machines are made from them, and CDs are them.
+
+The library's modules are imported where a machine has an image or a CD.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.requests import base_path
 from rocks.inventory.host_requests import fleet_addresses
-from rocks.library.folder import find_library_image, library_folder
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     base_on,
@@ -23,9 +25,6 @@ from rocks.library.guest_images import (
     with_base,
 )
 from rocks.library.guest_media import check_space, medium_name, medium_on, with_checked_medium, with_medium
-from rocks.library.records import image_file, source_of
-from rocks.library.streams import STALLED_SECONDS, STORE_SECONDS, send_image
-from rocks.machine.disks.cdrom import medium_source
 from rocks.machine.providers.provider import Provider
 from rocks.machine.spec import container_of
 
@@ -102,6 +101,8 @@ class Images(Provider):
     def _insert_medium(self, attempt: Attempt) -> None:
         vm, name = attempt.vm, medium_name(attempt.vm)
         if name:
+            from rocks.machine.disks.cdrom import medium_source
+
             base = medium_on(vm, container_of(vm), medium_source(self.database, vm))
             self._media[vm.name] = _Copy(base, name)
             attempt.vm = with_medium(vm, base)
@@ -131,6 +132,10 @@ class Images(Provider):
 
     def _send_missing(self) -> dict[tuple[str, str], RocksError]:
         """The errors, by host and file."""
+        from rocks.library.folder import library_folder
+        from rocks.library.records import image_file
+        from rocks.library.streams import STALLED_SECONDS, STORE_SECONDS
+
         library = library_folder(self.database)
         names = sorted({host for host, _ in self._missing})
         hosts = {host.name: host for host in fleet_addresses(self.database, names)}
@@ -160,10 +165,7 @@ def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict
             continue
         name = vm.host.attribute(IMAGE_ATTRIBUTE)
         if name not in sources:
-            try:
-                sources[name] = source_of(find_library_image(database, name))
-            except RocksError as error:
-                sources[name] = error
+            sources[name] = _find_source(database, name)
         source = sources[name]
         try:
             check_source_place(vm)
@@ -175,7 +177,19 @@ def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict
     return found
 
 
+def _find_source(database: Database, name: str) -> Source | RocksError:
+    from rocks.library.folder import find_library_image
+    from rocks.library.records import source_of
+
+    try:
+        return source_of(find_library_image(database, name))
+    except RocksError as error:
+        return error
+
+
 def _send(host: HostAddress, settings: FleetSettings, base: BaseImage, path: Path) -> None:
+    from rocks.library.streams import send_image
+
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:

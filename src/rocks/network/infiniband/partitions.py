@@ -20,14 +20,13 @@ from rocks.network.infiniband.partition_plan import (
     check_sm,
     check_unique_guids,
 )
-from rocks.network.infiniband.partitions_conf import generated_section, with_section
 from rocks.network.infiniband.pkeys import POOL_ATTRIBUTE, next_pkey, pkey_text, read_membership, read_pkey
-from rocks.network.infiniband.subnet_manager import ManagerSettings, SubnetManager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
+    from rocks.network.infiniband.subnet_manager import SubnetManager
 
 
 NO_PKEY = "none"
@@ -264,6 +263,8 @@ def _publish_if_changed(database: Database) -> tuple[str, ...]:
 
 
 def _merged(path: str, existing: str, partitions: PartitionTable) -> str:
+    from rocks.network.infiniband.partitions_conf import generated_section, with_section
+
     try:
         return with_section(existing, generated_section(partitions))
     except StateError as error:
@@ -288,6 +289,9 @@ def _attributes(database: Database) -> dict[str, str]:
 
 
 def _manager(attributes: Mapping[str, str]) -> SubnetManager:
+    # late, as the above: every start of a machine imports this module, and few sites have InfiniBand
+    from rocks.network.infiniband.subnet_manager import ManagerSettings, SubnetManager
+
     return SubnetManager(
         ManagerSettings(
             attributes["ib_partitions_file"],

@@ -12,13 +12,11 @@ from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, ev
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import reserve_bytes, temp_write_bytes
+from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 _AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
-_TEMP_WRITE_BLOCK_BYTES = 8192
-"""As large as a device-mapper chunk, so that writing one needs no read."""
 
 Handler = Callable[..., Facts]
 
@@ -120,7 +118,7 @@ class CopyHandlers:
         self._pools.ensure_volume(
             name,
             temp_write_bytes(effect.size_bytes),
-            _TEMP_WRITE_BLOCK_BYTES,
+            CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
             reserve_bytes(effect.size_bytes),
         )

@@ -25,7 +25,7 @@ from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.space import unreservable_bytes
+from rocks.storage.life.temp_write import unreservable_bytes
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapsho
 from rocks.storage.host.guests import machine_of
 from rocks.storage.host.stopped_guests import StoppedGuests
 from rocks.storage.life.names import guest_device, origin_device, temp_write_volume
-from rocks.storage.life.space import (
+from rocks.storage.life.temp_write import (
     FillFact,
     TempWriteFact,
     poll_seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import StateError, UserError
@@ -94,15 +94,19 @@ class Clones:
         absent = [clone for clone in lacking if request.replaces or not self._is_lost(clone)]
         origins = self._origins(request.zpool, absent)
         missing = [clone.zvol for clone in absent if clone.origin not in origins]
-        made: List[str] = []
-        for origin, snapshot in origins.items():
-            volumes = [f"{request.zpool}/{clone.zvol}" for clone in absent if clone.origin == origin]
-            self._pools.ensure_clones(volumes, f"{request.zpool}/{origin}", snapshot.guid)
-            made += [clone.zvol for clone in absent if clone.origin == origin]
-        facts = self._facts(request.zpool) if made else facts
-        for clone in request.clones:
-            if clone.zvol in facts and clone.zvol not in refused:
-                self._settle(clone, facts[clone.zvol], clone.zvol in made)
+        made = [clone.zvol for clone in absent if clone.origin in origins]
+        if made:
+            zpool = request.zpool
+            self._pools.ensure_clones(
+                {
+                    f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}"
+                    for clone in absent
+                    if clone.zvol in made
+                },
+                {f"{zpool}/{origin}": snapshot.guid for origin, snapshot in origins.items()},
+            )
+            facts = self._facts(zpool)
+        self._settle([clone for clone in request.clones if clone.zvol not in refused], facts, made)
         others = {*made, *missing, *refused}
         present = [clone.zvol for clone in request.clones if clone.zvol not in others]
         if made:
@@ -178,15 +182,28 @@ class Clones:
                 found[origin] = snapshot
         return found
 
-    def _settle(self, clone: NewClone, fact: VolumeFact, is_made: bool) -> None:
-        """Grow a clone that no host has had; a daemon that was killed may have left it small. List it as an image."""
-        if fact.property_value(IMPORTING) == "yes":
-            return  # its map is refused
-        is_new = fact.origin is not None and fact.origin.partition("/")[2] == clone.origin
-        if is_new and not standing_grant(fact).epoch and fact.size_bytes < clone.size_bytes:
-            rounded = -(-clone.size_bytes // fact.block_bytes) * fact.block_bytes
-            self._pools.ensure_size(fact.name, fact.guid, rounded)
-        adopt_volume(self._engine, self._node, fact, is_made)
+    def _settle(
+        self, clones: Sequence[NewClone], facts: Mapping[str, VolumeFact], made: Sequence[str]
+    ) -> None:
+        """Grow clones that no host has had; a daemon that was killed may have left them small. List them as images."""
+        # the map of a volume that is being imported is refused
+        settled = [
+            (clone, facts[clone.zvol])
+            for clone in clones
+            if clone.zvol in facts and facts[clone.zvol].property_value(IMPORTING) != "yes"
+        ]
+        for clone, fact in settled:
+            is_new = fact.origin is not None and fact.origin.partition("/")[2] == clone.origin
+            if is_new and not standing_grant(fact).epoch and fact.size_bytes < clone.size_bytes:
+                rounded = -(-clone.size_bytes // fact.block_bytes) * fact.block_bytes
+                self._pools.ensure_size(fact.name, fact.guid, rounded)
+        with self._engine.together():
+            for clone, fact in settled:
+                if clone.zvol in made:
+                    adopt_volume(self._engine, self._node, fact, is_new=True)
+        for clone, fact in settled:
+            if clone.zvol not in made:
+                adopt_volume(self._engine, self._node, fact)
 
     def _remove_unused(self, request: CloneZvols, facts: Dict[str, VolumeFact]) -> None:
         """Remove clones of an earlier snapshot that an interrupted command left.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Optional, Set, Tuple
+from contextlib import contextmanager
+from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import BugError, RocksError, code_of
@@ -98,6 +99,21 @@ class Engine:
         with self._lock, self._store.transaction():
             self._store.save(image)
             self._images[image.image_id] = image
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All images that are added within are recorded at once, or none is: each by itself waits for the disk.
+
+        No event is taken within: what it wakes must not wait for the records.
+        """
+        with self._lock:
+            before = dict(self._images)
+            try:
+                with self._store.transaction():
+                    yield
+            except BaseException:
+                self._images = before
+                raise
 
     def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Rejection]:
         """Decide, record and wake a worker; returns the rejection, if any. `now` is UNIX time."""

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, StateError, ToolError
@@ -131,10 +131,10 @@ class ZfsCommandLine:
         """As `ZfsCommands.clone`."""
         zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
 
-    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+    def clone_all(self, origins: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
         with ThreadPoolExecutor(_CLONES_AT_ONCE) as threads:
-            for _ in threads.map(lambda volume: self.clone(snapshot, volume), volumes):
+            for _ in threads.map(self.clone, origins.values(), origins):
                 pass
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:

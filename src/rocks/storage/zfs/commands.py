@@ -6,7 +6,7 @@ missing or full.
 
 from __future__ import annotations
 
-from typing import IO, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import IO, Mapping, Optional, Protocol, Tuple
 
 from rocks.core.clock import Deadline
 from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
@@ -72,8 +72,8 @@ class ZfsCommands(Protocol):
     def clone(self, snapshot: str, volume: str) -> None:
         """Clone a snapshot."""
 
-    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
-        """Clone a snapshot several times; after an error some of the volumes may exist."""
+    def clone_all(self, origins: Mapping[str, str]) -> None:
+        """Clone snapshots: volume → its snapshot. After an error some of the volumes may exist."""
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """Set properties of a volume in one command."""

@@ -67,35 +67,35 @@ class VolumeOperations(PoolReading):
             )
         return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
 
-    def ensure_clones(
-        self, volumes: Sequence[str], origin_snapshot: str, origin_guid: str
-    ) -> Tuple[str, ...]:
-        """Create the volumes as clones of one snapshot, several at a time; returns those that were missing.
+    def ensure_clones(self, origins: Mapping[str, str], guids: Mapping[str, str]) -> Tuple[str, ...]:
+        """Create volumes as clones of snapshots, several at a time; returns those that were missing.
 
-        After an error some of them may exist. The volumes are listed once before and, after a failure, once behind.
+        `origins`: volume → its snapshot; `guids`: snapshot → its guid; full names. After an error some of the volumes
+        may exist. They are listed once before and, after a failure, once behind.
         """
-        check_snapshot(origin_snapshot)
-        for volume in volumes:
+        for volume, snapshot in origins.items():
             check_volume(volume)
-        above = sorted({volume.rpartition("/")[0] for volume in volumes})
+            check_snapshot(snapshot)
+        above = sorted({volume.rpartition("/")[0] for volume in origins})
 
         def missing() -> Tuple[str, ...]:
             facts = {fact.name: fact for place in above for fact in self._commands.list_volumes(place)}
-            for volume in volumes:
-                if volume in facts and facts[volume].origin != origin_snapshot:
-                    raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
-            return tuple(volume for volume in volumes if volume not in facts)
+            for volume, snapshot in origins.items():
+                if volume in facts and facts[volume].origin != snapshot:
+                    raise IncoherentError(f"{volume} exists and is not a clone of {snapshot}")
+            return tuple(volume for volume in origins if volume not in facts)
 
         made = missing()
-        if not made:
-            return ()
-        found = self._commands.read_guid(origin_snapshot)
-        if found is None:
-            raise StateError(
-                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
-            )
-        check_guid(origin_snapshot, found, origin_guid)
-        settle(lambda: self._commands.clone_all(origin_snapshot, made), lambda: not missing())
+        for snapshot in dict.fromkeys(origins[volume] for volume in made):
+            found = self._commands.read_guid(snapshot)
+            if found is None:
+                raise StateError(
+                    f"there is no snapshot {snapshot} to clone; it had the guid {guids[snapshot]}"
+                )
+            check_guid(snapshot, found, guids[snapshot])
+        if made:
+            lacking = {volume: origins[volume] for volume in made}
+            settle(lambda: self._commands.clone_all(lacking), lambda: not missing())
         return made
 
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:

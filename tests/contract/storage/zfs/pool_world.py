@@ -17,6 +17,7 @@ from rocks.storage.zfs.tool import zfs_when_free
 BLOCK = 16384
 MIB = 1024 * 1024
 SIZE = 16 * MIB
+OTHER_GUID = "1234"
 _PIECE_BYTES = 65536
 _SECONDS = 60.0
 _ELSEWHERE_BYTES = 512 * MIB

@@ -215,6 +215,20 @@ def test_routes_of_a_debian_host_are_parts_of_its_devices_files(one: Site, tmp_p
     }
 
 
+@pytest.mark.parametrize("report", ["interface", "network", "route"])
+def test_without_names_each_host_has_what_it_has_by_its_name(rpm: Site, report: str) -> None:
+    """Also hosts without interfaces, and with routes of their own."""
+    rpm.done("add host compute-0-1")
+    rpm.done("add host interface compute-0-1 eth0", f"mac={C}", "ip=10.1.0.8", "subnet=private")
+    rpm.done("add host route compute-0-1 10.2.0.0 10.1.1.2 netmask=255.255.0.0")
+    rpm.done("add route 0.0.0.0 10.1.1.1 netmask=0.0.0.0")
+    rpm.done("add host compute-0-2")
+    names = [row[0] for row in rpm.database.rows("SELECT Name FROM nodes ORDER BY ID")]
+    everything = rpm.done(f"report host {report}")
+    assert len(names) == 3 and everything == rpm.done(f"report host {report} {' '.join(names)}")
+    assert "compute-0-0: " in everything and "compute-0-1: " in everything
+
+
 def test_one_host_with_an_invalid_record_does_not_hide_the_others(one: Site) -> None:
     one.done("add host compute-0-1")
     one.done("add host interface compute-0-1 eth0", f"mac={C}", "ip=10.1.0.8", "subnet=private")

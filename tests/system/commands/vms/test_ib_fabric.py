@@ -48,7 +48,7 @@ class Tenants:
         )
         places = {str(name): str(host) for name, host in rows if name in names}
         assert set(places) == set(names)
-        leases.take_leases(self.site.database, {name: (host, ()) for name, host in places.items()}, "start")
+        leases.take_leases(self.site.database, {name: (host, ()) for name, host in places.items()})
         self.site.database.commit()
         assert join_partitions(self.site.database, names) == ()
         self.placed.update({name: (pkey, host) for name, host in places.items()})

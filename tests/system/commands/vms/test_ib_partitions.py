@@ -167,7 +167,7 @@ def test_guids_of_machines_are_reported_where_the_manager_sees_them(ib_site: Sit
 def test_a_key_is_free_when_nothing_can_run_under_it(ib_site: Site) -> None:
     """A host that does not answer may still run a guest: the cluster can be removed, its key is given to no other."""
     add_cluster(ib_site, "red", 20)
-    leases.take_leases(ib_site.database, {"vm-red-0": ("vmc-0-0", ())}, "start")
+    leases.take_leases(ib_site.database, {"vm-red-0": ("vmc-0-0", ())})
     partitions.record_uses(ib_site.database, {"vm-red-0": 0x10})
     ib_site.database.commit()
     refusal = "the key 0x0010 is in use: vm-red-0 may run under it on vmc-0-0"

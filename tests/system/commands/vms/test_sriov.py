@@ -16,7 +16,7 @@ MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 
 def hold(site: Site, name: str, number: int, host: str = "vmc-0-0", mac: str = MAC) -> int:
     """The machine's lease is that host's, and function `number` of eth0 is under it; returns the token."""
-    token = leases.take_leases(site.database, {name: (host, ())}, "start")[name]
+    token = leases.take_leases(site.database, {name: (host, ())})[name]
     virtual_functions.assign_vfs(site.database, [AssignedVf(host, "eth0", number, name, mac, token)])
     site.database.commit()
     return token
@@ -105,7 +105,7 @@ def test_a_lease_that_ends_gives_its_functions_back(vm_site: Site) -> None:
     leases.release_leases(vm_site.database, ["web"])
     vm_site.database.commit()
     assert given(vm_site) == [("vmc-0-0", 1, "other")]
-    leases.take_leases(vm_site.database, {"other": ("vmc-0-1", ())}, "start")
+    leases.take_leases(vm_site.database, {"other": ("vmc-0-1", ())})
     vm_site.database.commit()
     assert given(vm_site) == []
 
@@ -132,7 +132,7 @@ def test_no_function_is_two_machines(vm_site: Site, cluster_database: Settings) 
     """A constraint of the table, independent of the commands."""
     hold(vm_site, "web", 0)
     with Database(cluster_database) as other, pytest.raises(Exception, match="Duplicate entry"):
-        leases.take_leases(other, {"thief": ("vmc-0-0", ())}, "start")
+        leases.take_leases(other, {"thief": ("vmc-0-0", ())})
         virtual_functions.assign_vfs(other, [AssignedVf("VMC-0-0", "ETH0", 0, "thief", OTHER_MAC, 1)])
 
 

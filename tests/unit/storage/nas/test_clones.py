@@ -1,5 +1,7 @@
 """Clones on a NAS, without a broker: what is made, what is left alone, and the snapshots that they are made of."""
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +12,7 @@ from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import AUTOMATIC
 from rocks.storage.nas.imports import IMPORTING, Imports
+from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.bases import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.fake.pools import FakePools
@@ -33,6 +36,10 @@ class Records:
     def add(self, image: Image) -> None:
         """A new one."""
         self.known[image.zvol] = image
+
+    def together(self) -> AbstractContextManager[None]:
+        """As of the engine."""
+        return nullcontext()
 
 
 class Nas:
@@ -84,6 +91,24 @@ def test_clones_are_made_once(nas: Nas) -> None:
     assert nas.clone("b-vol", origin=base_snapshot("b" * 64))["missing"] == ["b-vol"]
     with pytest.raises(UserError, match="base of an image"):
         nas.clone(base_volume("b" * 64))
+
+
+def test_records_of_one_request_are_all_stored_or_none(tmp_path: Path) -> None:
+    """In the file and in memory: a request that failed is repeated, and finds the volumes without a record."""
+    store = NasStore(tmp_path / "records")
+    unused = cast("Any", None)
+    engine = Engine(store, unused, unused, unused, unused, unused)
+    first, second = (Image(name, "nas-0-0", "tank", f"{name}-vol") for name in ("one", "two"))
+    with pytest.raises(StateError, match="the disk is full"), engine.together():
+        engine.add(first)
+        raise StateError("the disk is full")
+    assert engine.images() == () and list(store.images()) == []
+    with engine.together():
+        engine.add(first)
+        engine.add(second)
+    assert engine.images() == (first, second) and sorted(store.images(), key=str) == [first, second]
+    engine.close()
+    store.close()
 
 
 def test_a_disk_smaller_than_its_origin_is_refused(nas: Nas) -> None:

@@ -161,7 +161,7 @@ BLOCK: Tuple[Entry, ...] = (
         blocked.remember_unmap,
         guards.GRANTED,
     ),
-    Row(BLOCKED, Cancel, BLOCKED, "cancel the unmap", write_back.forget_unmap, guards.UNMAP_WAITS),
+    Row(BLOCKED, Cancel, BLOCKED, "cancel the unmap", write_back.cancel_unmap, guards.UNMAP_WAITS),
     *_RECOVER,
     *(
         Row(

@@ -173,7 +173,7 @@ LOCALISE: Tuple[Entry, ...] = (
         "merge",
         RETURNING,
         "an unmap waits for this",
-        write_back.take_back,
+        write_back.begin_unmap,
         guards.UNMAP_WAITS,
         "detach",
     ),

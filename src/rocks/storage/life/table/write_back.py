@@ -38,14 +38,14 @@ PULL: Tuple[Entry, ...] = (
         guards.NO_PAUSE,
         starts="pull",
     ),
-    done(PULLING, "pull", PULLING, "verify it on the NAS", write_back.accept_pull, starts="accept"),
-    done(PULLING, "accept", PULLING, "it is the new base", write_back.pulled, starts="settle"),
+    done(PULLING, "pull", PULLING, "verify it on the NAS", write_back.begin_accept, starts="accept"),
+    done(PULLING, "accept", PULLING, "it is the new base", write_back.begin_settle, starts="settle"),
     done(
         PULLING,
         "settle",
         RETURNING,
         "an unmap waits: it makes its own final snapshot",
-        write_back.take_back,
+        write_back.begin_unmap,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -55,7 +55,7 @@ PULL: Tuple[Entry, ...] = (
         "settle",
         RETURNING,
         "the final return settles it",
-        write_back.take_back,
+        write_back.begin_unmap,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -66,7 +66,7 @@ PULL: Tuple[Entry, ...] = (
         "pull",
         RETURNING,
         "the final return includes it",
-        write_back.take_back,
+        write_back.begin_unmap,
         guards.UNMAP_WAITS,
         "detach",
     ),
@@ -82,7 +82,7 @@ PULL: Tuple[Entry, ...] = (
                 "ZVol {image.zvol} is not persistent: its changes are not pulled",
                 guards.NOT_PERSISTENT,
             ),
-            Row(state, PullNow, state, "answered when a pull has ended", write_back.ask_pull),
+            Row(state, PullNow, state, "answered when a pull has ended", write_back.note_pull),
         )
     ),
 )
@@ -92,17 +92,17 @@ RETURN: Tuple[Entry, ...] = (
     Row(MAPPED, Unmap, MAPPED, "waits for the copy", write_back.wait_to_unmap, guards.UNMAP_WAITS),
     Row(SEEDING, Unmap, SEEDING, "waits for the copy", write_back.wait_to_unmap, guards.UNMAP_WAITS),
     *(
-        Row(state, Unmap, RETURNING, "try without the copy", write_back.take_back, starts="drop")
+        Row(state, Unmap, RETURNING, "try without the copy", write_back.begin_unmap, starts="drop")
         for state in (MAPPED, SEEDING)
     ),
-    Row(REMOTE, Unmap, RETURNING, "log out", write_back.take_back, starts="drop"),
-    Row(LOCAL, Unmap, RETURNING, "remove the device", write_back.take_back, starts="detach"),
+    Row(REMOTE, Unmap, RETURNING, "log out", write_back.begin_unmap, starts="drop"),
+    Row(LOCAL, Unmap, RETURNING, "remove the device", write_back.begin_unmap, starts="detach"),
     *(
         Row(state, Unmap, state, "waits for the present step", write_back.wait_to_unmap)
         for state in (MAPPING, SWITCHING, PULLING, RETURNING)
     ),
     *(
-        Row(state, Cancel, state, "cancel the unmap", write_back.forget_unmap, guards.UNMAP_WAITS)
+        Row(state, Cancel, state, "cancel the unmap", write_back.cancel_unmap, guards.UNMAP_WAITS)
         for state in (MAPPED, SEEDING, SWITCHING, PULLING)
     ),
     done(

@@ -18,7 +18,7 @@ from rocks.storage.life.transitions.records import (
     unmapped,
     with_found,
 )
-from rocks.storage.life.transitions.write_back import take_back
+from rocks.storage.life.transitions.write_back import begin_unmap
 
 # --- map -----------------------------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ def attached_then_unmap(image: Image, event: Any, now: int) -> Decision:
     """An unmap was requested meanwhile."""
     done = attached(image, event, now)
     assert done.image is not None
-    then = take_back(done.image, None, now)
+    then = begin_unmap(done.image, None, now)
     return replace(then, outcomes=(*done.outcomes, *then.outcomes))
 
 

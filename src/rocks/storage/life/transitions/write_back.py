@@ -35,18 +35,18 @@ def begin_pull(image: Image, event: Any, now: int) -> Decision:
     return Decision(pulling)
 
 
-def ask_pull(image: Image, event: Any, now: int) -> Decision:
+def note_pull(image: Image, event: Any, now: int) -> Decision:
     """A requested pull is noted; the scheduler starts it."""
     return Decision(replace(image, pull_ids=with_operation(image.pull_ids, event.op_id)))
 
 
-def accept_pull(image: Image, event: Any, now: int) -> Decision:
+def begin_accept(image: Image, event: Any, now: int) -> Decision:
     """The host reports that the NAS has the snapshot."""
     assert image.pending_name is not None
     return Decision(enter(image, PULLING))
 
 
-def pulled(image: Image, event: Any, now: int) -> Decision:
+def begin_settle(image: Image, event: Any, now: int) -> Decision:
     """The NAS has the snapshot: it is the new base."""
     based = replace(
         fresh(enter(image, PULLING)),
@@ -72,13 +72,13 @@ def wait_to_unmap(image: Image, event: Any, now: int) -> Decision:
     return Decision(replace(image, unmap_ids=with_operation(image.unmap_ids, event.op_id)))
 
 
-def forget_unmap(image: Image, event: Any, now: int) -> Decision:
+def cancel_unmap(image: Image, event: Any, now: int) -> Decision:
     """The image stays with its host; the unmaps that waited fail."""
     outcomes = outcomes_of(image.unmap_ids, "state", f"the unmapping of ZVol {image.zvol} was cancelled")
     return Decision(replace(image, unmap_ids=()), (*outcomes, *outcomes_of((event.op_id,))))
 
 
-def take_back(image: Image, event: Any, now: int) -> Decision:
+def begin_unmap(image: Image, event: Any, now: int) -> Decision:
     """Unmap from the host; unless the event is the Unmap itself, the waiting operations are in the record already."""
     ids = with_operation(image.unmap_ids, event.op_id) if isinstance(event, Unmap) else image.unmap_ids
     return Decision(replace(fresh(enter(image, RETURNING)), unmap_ids=ids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Mapping
 
 from rocks.core.errors import BusyError, PoolFullError, ToolError
 from rocks.storage.zfs.fake.contents import LOG_HEADER_BYTES, Pool, Volume, new_guid
@@ -30,9 +30,9 @@ class FakeVolumes(FakeReading):
         made.created_txg = pool.next_txg()
         pool.volumes[volume] = made
 
-    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+    def clone_all(self, origins: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`."""
-        for volume in volumes:
+        for volume, snapshot in origins.items():
             self.clone(snapshot, volume)
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:

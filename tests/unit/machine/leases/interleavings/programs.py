@@ -104,7 +104,7 @@ def _read_leases(rows: Rows, names: Sequence[str], lock: bool = False) -> dict[s
     return {} if found is None else {NAME: Lease(NAME, *found)}
 
 
-def _take_leases(rows: Rows, requests: Mapping[str, tuple[str, Any]], intent: str) -> dict[str, int]:
+def _take_leases(rows: Rows, requests: Mapping[str, tuple[str, Any]]) -> dict[str, int]:
     for host, _ in requests.values():
         token = 1 if rows.read().row is None else rows.row[0] + 1  # type: ignore[index]
         rows.change().row = (token, host, "starting")

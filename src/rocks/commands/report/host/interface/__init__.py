@@ -62,7 +62,7 @@ class Command(rocks.commands.Command):
         if requested and requested not in _FORMATS:
             raise UserError(f'format "{printable(requested)}" must be one of {", ".join(_FORMATS)}')
         plugins = self.loadPlugins()
-        hosts = load_host_networks(self.db, self.getHostnames(args))
+        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
         failures: dict[str, RocksError] = {}
         self.beginOutput()
         for host in hosts:

@@ -33,7 +33,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the files of each host."""
-        hosts = load_host_networks(self.db, self.getHostnames(args))
+        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
         networks = load_networks(self.db, network_names(self.db))
         zones = {network.name.lower(): network.dns_zone for network in networks}
         failures: dict[str, RocksError] = {}

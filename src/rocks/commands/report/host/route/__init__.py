@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the files of each host."""
-        hosts = load_host_networks(self.db, self.getHostnames(args))
+        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
         failures: dict[str, RocksError] = {}
         self.beginOutput()
         for host in hosts:

@@ -1,16 +1,30 @@
 """`rocks stop host vm`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands
+from rocks.commands._framework.plugins import load_plugins_of
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.commands._shared.vm_states import states_afterwards
-from rocks.commands._shared.vm_termination import terminate_with_hooks
 from rocks.core.names import printable
+from rocks.machine.hooks import load_changed
 from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.records import held_by_removed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
+from rocks.machine.records import load_vms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.core.errors import RocksError
 
 RollName = "kvm"
+
+_PATH = ("stop", "host", "vm")
 
 
 class Command(rocks.commands.Command):
@@ -86,7 +100,7 @@ class Command(rocks.commands.Command):
         selectors = [arg for arg in args if arg not in removed]
         names = self.getSomeHostnames(selectors) if selectors or not removed else []
         if self.fillFlag("terminate"):
-            terminate_with_hooks(self, names)
+            _release_ended(self, names)
             return
         with states_afterwards(self, names):
             outcomes = stop_machines(
@@ -102,3 +116,14 @@ class Command(rocks.commands.Command):
             for line in outcomes.joined_lines:
                 self.notify(line)
             self.endOutcomes(outcomes.failed, outcomes.tried)
+
+
+def _release_ended(command: Command, names: Sequence[str]) -> None:
+    """Run the hooks for machines that have ended. One whose hook fails is left out of the rest, and reported."""
+    machines = load_vms(command.db, names)
+    failed: dict[str, RocksError] = {}
+    for plugin in load_plugins_of(command, _PATH):
+        result = PluginHook(plugin, _PATH).run_all(machines)
+        failed.update(result.failed)
+        machines = load_changed(command.db, [vm for vm in machines if vm.name not in failed], result)
+    command.endOutcomes(failed, len(machines) + len(failed))

@@ -10,7 +10,7 @@ from rocks.commands._shared.vm_filters import filters_of
 from rocks.core.terminal import many_lines
 from rocks.inventory.host_loading import which_are_vms
 from rocks.machine.disks.cdrom import with_media
-from rocks.machine.domain.documents import describe_vms
+from rocks.machine.domain.documents import adapt_documents, describe_vms
 from rocks.machine.records import load_vms
 
 if TYPE_CHECKING:
@@ -70,10 +70,6 @@ class Command(rocks.commands.Command):
         if os.geteuid() != 0:
             self.notify(f"Warning: {_AS_RECORDED}, because only root can ask the hosts: run this as root")
             return dict(documents)
-        from rocks.machine.domain.host_documents import (
-            adapt_documents,  # hosts are reached by heavy libraries
-        )
-
         adapted, failed = adapt_documents(self.db, machines, documents)
         for host, error in failed.items():
             self.notify(f"Warning: {_AS_RECORDED}, for machines on {host}, which cannot be asked: {error}")

@@ -1,0 +1,3 @@
+-- Not read: a running operation is known by its worker.
+
+ALTER TABLE operation DROP COLUMN IF EXISTS lease_until;
