@@ -27,7 +27,7 @@ from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, status
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
-from nucleus.reservations import records
+from nucleus.reservations import mail, records
 from nucleus.states import PENDING
 from rocks.core.errors import IncoherentError, StateError, UserError
 
@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, configuration: Configuration) -> int:
         raise UserError(
             f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
         )
-    given.configured = batch.hosts
+    given.configured, given.mail = batch.hosts, configuration.mail
     return perform(given, configuration)
 
 
@@ -219,11 +219,13 @@ def _retire_site(given: Any, session: Session) -> None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
     if site.address is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
-    count = records.fail_all(session, site.id)
+    ended = records.fail_all(session, site.id)
+    for number, version in ended.items():
+        mail.store(session, given.mail, number, version, records.FAILED)
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
     print(
-        f"{count} times of reservations of {site.name} have ended as failed; what runs there was not removed"
+        f"{len(ended)} times of reservations of {site.name} have ended as failed; what runs there was not removed"
     )
 
 

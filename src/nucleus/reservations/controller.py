@@ -179,12 +179,7 @@ class Controller:
             timers[_HAS_FAILED] = True
         changed = {"state": step.state, "timers": timers, "reason": step.reason or one.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
-        if self._configuration.mail.server and step.state in mail.STATES:
-            new = NewOperation(
-                mail.MAIL, "nucleus", arguments={"interval": one.id, "state": step.state},
-                unique_key=f"mail/{one.id}/{one.version}",
-            )  # fmt: skip
-            operations.insert_operation(session, new)
+        mail.store(session, self._configuration.mail, one.id, one.version, step.state)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
 
 

@@ -199,16 +199,17 @@ def cancel(session: Session, number: int) -> list[int]:
     return waiting
 
 
-def fail_all(session: Session, site_id: int) -> int:
-    """End all intervals of a site that is gone, whatever runs there: how many."""
+def fail_all(session: Session, site_id: int) -> dict[int, int]:
+    """End all intervals of a site that is gone, whatever runs there: interval → the version that it had."""
     rows = session.rows(
-        "SELECT i.id FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
+        "SELECT i.id, i.version FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
         f" WHERE r.site_id = %s AND i.state IN ({placeholders(LIVING)}) FOR UPDATE",
         (site_id, *LIVING),
     )
+    versions = dict(rows)
     ended = {"state": FAILED, "reason": "the site is gone"}
-    session.update("reservation_interval", ended, "version = version + 1", id=[number for (number,) in rows])
-    return len(rows)
+    session.update("reservation_interval", ended, "version = version + 1", id=list(versions))
+    return versions
 
 
 _OF_SITE = (
