@@ -176,7 +176,7 @@ def _list_sites(_: Any, session: Session) -> None:
             one.cpus,
             one.memory_gb,
             "yes" if one.has_ent else "no",
-            one.address,
+            one.login,
             names.get(one.project_id or 0),
         )
         for one in records.list_sites(session)
@@ -202,7 +202,7 @@ def _remove_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
-    living = records.living_of_site(session, site.id)
+    living = records.living_reservations(session, site.id)
     if living:
         raise StateError(
             f"the site {site.name} has reservations that have not ended; as an operator:"
@@ -217,7 +217,7 @@ def _retire_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
-    if site.address is None:
+    if site.login is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
     ended = records.fail_all(session, site.id)
     for number, version in ended.items():

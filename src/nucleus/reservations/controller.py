@@ -19,7 +19,7 @@ from nucleus.reservations.records import RUNNING
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
 from nucleus.reservations.work import BOOT, STOP
-from nucleus.states import ENDED_OPERATIONS, QUEUED, SUCCEEDED
+from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED, SUCCEEDED
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Controller:
                 lifecycle.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
             )
             step = next((it for it in steps if it is not None), None)
-            if step is not None and step.action == "stop" and not _has_ended(session, last):
+            if step is not None and step.action == "stop" and not _end_if_queued(session, last):
                 step = None  # what boots now would be there after it was looked for
             if step is not None:
                 self._apply(session, one, _with_cause(step, one, last), timers)
@@ -193,9 +193,9 @@ def _with_cause(step: Step, one: Living, last: Operation | None) -> Step:
     return step._replace(reason=f"{NOT_STARTED}: {cause}"[:255]) if cause else step
 
 
-def _has_ended(session: Session, last: Operation | None) -> bool:
-    """Whether nobody works at the operation; one that is queued is ended."""
+def _end_if_queued(session: Session, last: Operation | None) -> bool:
+    """Cancel an operation that is queued; whether nobody works at it now."""
     if last is None or last.state in ENDED_OPERATIONS:
         return True
-    ended = {"state": "cancelled"}
+    ended = {"state": CANCELLED}
     return bool(session.update("operation", ended, "ended = UTC_TIMESTAMP(3)", id=last.id, state=QUEUED))

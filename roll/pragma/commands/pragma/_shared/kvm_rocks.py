@@ -16,7 +16,7 @@ from .contextualisation import vc_out_texts
 from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
-from .repository import Images, cluster_images, read_request
+from .repository import Images, library_images, read_request
 from .site import free_address, rows
 from .vc_in import VolumeDisk
 
@@ -70,7 +70,7 @@ class KvmRocks:
             raise StateError(
                 f"{address} has the name {name}, and there is a host {name} already; rocks list cluster"
             )
-        images = cluster_images(command, settings, request.vc, described, file)
+        images = library_images(command, settings, request.vc, described, file)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
         rows_of = {
