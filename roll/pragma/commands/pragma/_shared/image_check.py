@@ -46,7 +46,7 @@ class _Partition(NamedTuple):
 def check_interfaces(node: Node, is_frontend: bool) -> Finding:
     """A frontend has two interfaces, of which the first is private; a compute has one. Pure."""
     needed = 2 if is_frontend else 1
-    has = len(node.interfaces)
+    has = node.interface_count
     return Finding(
         "interfaces", MET if has == needed else BROKEN, f"vc-in.xml has {has}, and it needs {needed}"
     )

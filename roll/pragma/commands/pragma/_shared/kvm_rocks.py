@@ -111,7 +111,7 @@ class KvmRocks:
         return found
 
     def _requested(self, name: str) -> list[str]:
-        frontends = sorted({machine.cluster for machine in self.status()})
+        frontends = _virtual(rows(self._command, "list.cluster"))
         found = rows(self._command, "list.host.attr", frontends) if frontends else []
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
@@ -130,9 +130,7 @@ class KvmRocks:
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
         """The virtual machines; a physical frontend has those of no cluster."""
         found = rows(self._command, "list.cluster", [*names, "status=yes"])
-        virtual = sorted(
-            {str(row["owner"]) for row in found if row["type"] == "VM" and not row["client nodes"]}
-        )
+        virtual = _virtual(found)
         listed = rows(self._command, "list.host.interface", virtual) if virtual else []
         addresses = {str(row["owner"]): str(row["ip"]) for row in listed if row["subnet"] == "public"}
         return [
@@ -153,6 +151,11 @@ class KvmRocks:
     def clean(self, name: str) -> None:
         """Remove machines, disks, address and VLAN."""
         self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
+
+
+def _virtual(listed: Sequence[Row]) -> list[str]:
+    """The virtual frontends in rows of `list cluster`."""
+    return sorted({str(row["owner"]) for row in listed if row["type"] == "VM" and not row["client nodes"]})
 
 
 def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[FreeHost]:

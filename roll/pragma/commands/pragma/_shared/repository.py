@@ -205,10 +205,12 @@ def copied_image(command: Command, settings: Settings, image: str) -> Iterator[P
         for left in folder.iterdir():  # by a command that was killed
             left.unlink()
         copy = folder / image
-        command.command("save.image", [image, f"file={copy}", "format=raw"])
-        command.db.commit()
-        yield copy
-        copy.unlink()
+        try:
+            command.command("save.image", [image, f"file={copy}", "format=raw"])
+            command.db.commit()
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 @contextmanager
