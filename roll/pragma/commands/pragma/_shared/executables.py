@@ -26,7 +26,7 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine, check_taken, read_key
+from .drivers import Allocated, BootRequest, Machine, check_supported, read_key
 from .repository import library_images, locked, read_request
 from .vc_in import FileDisk
 
@@ -69,7 +69,7 @@ class Executables:
 
     def allocate(self, request: BootRequest) -> Allocated:
         """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
-        check_taken(request, "a driver of programs", request.frontend_memory_mb)
+        check_supported(request, "a driver of programs", request.frontend_memory_mb)
         read_key(request.key)
         described, file = read_request(self._settings, request)
         images = library_images(self._command, self._settings, request.vc, described, file)

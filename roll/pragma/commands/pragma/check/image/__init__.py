@@ -3,7 +3,7 @@
 import rocks.commands
 
 from ..._shared.image_check import MET, Finding, check_image, check_interfaces
-from ..._shared.repository import library_images, copied_image, read_description
+from ..._shared.repository import copied_image, library_images, read_description
 from ..._shared.site import read_settings
 
 RollName = "pragma"
