@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.requests import NewClone
 
 CLONES_AT_ONCE = 40
 """Clones in one request: the NAS answers other requests between two."""
@@ -130,5 +131,11 @@ def _clone(
         some = tuple(requests[first : first + CLONES_AT_ONCE])
         made = storage.ask(questions.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
-            raise StateError(f"{nas} has lost the snapshot of {some[0].origin}; repeat the command")
+            lost = lost_snapshots(some, made.missing)
+            raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")
         progress(f"{nas}:{zpool}: {first + len(some)} of {len(requests)} disks are cloned")
+
+
+def lost_snapshots(requested: Sequence[NewClone], missing: Sequence[str]) -> list[str]:
+    """The snapshots, VOLUME@NAME, of which the missing volumes were to be clones."""
+    return sorted({clone.origin for clone in requested if clone.zvol in missing})
