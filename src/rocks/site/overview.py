@@ -9,8 +9,8 @@ from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases

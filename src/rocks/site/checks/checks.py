@@ -22,9 +22,9 @@ from rocks.inventory import mac_pool
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.core.values import check_text
-from rocks.inventory.host_loading import load_hosts
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine.leases.plan import SAVED, saved_with_images
 from rocks.machine.leases.records import read_leases
 from rocks.storage.client import questions

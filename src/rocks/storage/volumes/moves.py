@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.inventory.host_loading import load_hosts
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.machine_locks import WAIT_SECONDS, ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
