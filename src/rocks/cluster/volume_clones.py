@@ -111,7 +111,7 @@ def _clone(
     storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
 ) -> None:
     from rocks.storage.client import questions
-    from rocks.storage.client.asking import MAP_SECONDS
+    from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.volumes.bases import is_unsupported, older_nas
     from rocks.storage.wire import requests as wire
 

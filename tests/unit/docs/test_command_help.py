@@ -40,7 +40,7 @@ from rocks.machine.limits import (
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
 )
-from rocks.storage.client.asking import WRITE_BACK_SECONDS
+from rocks.storage.limits import WRITE_BACK_SECONDS
 
 TREES = [OUR_TREE]
 COMMANDS = {
