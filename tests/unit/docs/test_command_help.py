@@ -31,8 +31,8 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
 from rocks.install.boot.discovery import LAST_RANK
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
 from rocks.inventory.host_commands import LONGEST_SECONDS
+from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.machine.limits import (
     DEFAULT_DISK_GB,
     DEFAULT_MEMORY_MB,
