@@ -15,6 +15,7 @@ from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
 from rocks.site.checks.checks import check_frontend
+from rocks.site.limits import HOST_SECONDS, NAS_SECONDS
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (
     SETTLED,
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.storage.wire.replies import ImageRow
-
-HOST_SECONDS = 5.0
-NAS_SECONDS = 5.0
-"""How long a host or a NAS is waited for; then it counts as silent."""
 
 
 def read_overview(database: Database) -> SiteOverview:

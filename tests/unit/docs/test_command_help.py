@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.cluster.clusters import COMPUTE_MEMORY_MB
-from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS
+from rocks.cluster.limits import COMPUTE_MEMORY_MB, REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON

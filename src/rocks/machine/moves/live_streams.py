@@ -28,7 +28,8 @@ from rocks.fleet.wire.live_moves import (
     Result,
     frame,
 )
-from rocks.library.streams import END_SECONDS, STALLED_SECONDS, end_of, start_agent
+from rocks.library.limits import STALLED_SECONDS
+from rocks.library.streams import END_SECONDS, end_of, start_agent
 from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_STILL_SECONDS, LIVE_TICK_SECONDS
 
 Watch = Callable[[Progress], None]
