@@ -12,7 +12,7 @@ from rocks.core.process import run
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import ClusterLine, Concern, HostLine, ImageLine, SiteOverview
 
-MONITORING = Path(__file__).parents[3] / "docs/guide/monitoring"
+MONITORING = Path(__file__).parents[3] / "packaging/monitoring"
 HOSTILE = 'h"2\\\n{} \u00fc'
 SITE = SiteOverview(
     "2026-11-22 04:30:12",
