@@ -1,4 +1,4 @@
-"""What people are told of defaults is what Nucleus does."""
+"""Defaults that help and pages name are those of the module of limits."""
 
 from pathlib import Path
 
