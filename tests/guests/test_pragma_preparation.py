@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pragma._shared.image_check import debugfs, names_in, root_of
+from pragma._shared.ext_files import debugfs, names_in, root_of
 from pragma._shared.preparation import prepare_image
 from tests.guests.test_demo_cluster import IMAGES
 from tests.patience import patience

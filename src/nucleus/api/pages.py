@@ -171,6 +171,7 @@ def metrics(request: Request) -> Response:
     service = service_of(request)
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
+        values["alarms"]["reservation",] = float(len(records.alarms(session)))
     values["streams"] = {(): float(service.stream_limit.count)}
     return Response(service.metrics.text(values), headers={"Content-Type": METRICS_TYPE})
 

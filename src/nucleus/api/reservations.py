@@ -21,7 +21,7 @@ from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
-from nucleus.reservations.site import LocalSite, cluster_images
+from nucleus.reservations.site import LocalSite, listed_images
 from rocks.core.errors import RocksError, StateError
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(f"{site.name} cannot be reserved at present; choose another site")
     if body.ent and not site.has_ent:
         raise conflict(f"{site.name} has no network to other sites; leave out ent, or choose another site")
-    if records.living_of(change.session, change.caller.user.id) + len(spans) > MAX_INTERVALS:
+    if records.count_living(change.session, change.caller.user.id) + len(spans) > MAX_INTERVALS:
         raise conflict(
             f"you would have more than {MAX_INTERVALS} intervals that have not ended; cancel a reservation"
         )
@@ -228,10 +228,10 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
 
 def _has_image(change: Change, site: Site, vc: str) -> bool:
     """Whether the cluster image is known to be there; another site is not asked. Problem when it is not there."""
-    if site.address is not None:
+    if site.login is not None:
         return False
     try:
-        known = cluster_images(LocalSite(change.call.service.rocks, ""))
+        known = listed_images(LocalSite(change.call.service.rocks, ""))
     except RocksError as error:
         _LOG.warning("the cluster images of %s are not known: %s", site.name, error)
         return False

@@ -27,7 +27,7 @@ from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, status
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
-from nucleus.reservations import records
+from nucleus.reservations import mail, records
 from nucleus.states import PENDING
 from rocks.core.errors import IncoherentError, StateError, UserError
 
@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, configuration: Configuration) -> int:
         raise UserError(
             f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
         )
-    given.configured = batch.hosts
+    given.configured, given.mail = batch.hosts, configuration.mail
     return perform(given, configuration)
 
 
@@ -176,7 +176,7 @@ def _list_sites(_: Any, session: Session) -> None:
             one.cpus,
             one.memory_gb,
             "yes" if one.has_ent else "no",
-            one.address,
+            one.login,
             names.get(one.project_id or 0),
         )
         for one in records.list_sites(session)
@@ -202,7 +202,7 @@ def _remove_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
-    living = records.living_of_site(session, site.id)
+    living = records.living_reservations(session, site.id)
     if living:
         raise StateError(
             f"the site {site.name} has reservations that have not ended; as an operator:"
@@ -217,13 +217,15 @@ def _retire_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
         raise UserError(f"there is no site {given.site!r}; nucleus site list")
-    if site.address is None:
+    if site.login is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
-    count = records.fail_all(session, site.id)
+    ended = records.fail_all(session, site.id)
+    for number, version in ended.items():
+        mail.store(session, given.mail, number, version, records.FAILED)
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
     print(
-        f"{count} times of reservations of {site.name} have ended as failed; what runs there was not removed"
+        f"{len(ended)} times of reservations of {site.name} have ended as failed; what runs there was not removed"
     )
 
 

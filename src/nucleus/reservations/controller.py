@@ -19,7 +19,7 @@ from nucleus.reservations.records import RUNNING
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.rules import STOP_SECONDS
 from nucleus.reservations.work import BOOT, STOP
-from nucleus.states import ENDED_OPERATIONS, QUEUED, SUCCEEDED
+from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED, SUCCEEDED
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Controller:
                 lifecycle.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
             )
             step = next((it for it in steps if it is not None), None)
-            if step is not None and step.action == "stop" and not _has_ended(session, last):
+            if step is not None and step.action == "stop" and not _end_if_queued(session, last):
                 step = None  # what boots now would be there after it was looked for
             if step is not None:
                 self._apply(session, one, _with_cause(step, one, last), timers)
@@ -179,12 +179,7 @@ class Controller:
             timers[_HAS_FAILED] = True
         changed = {"state": step.state, "timers": timers, "reason": step.reason or one.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
-        if self._configuration.mail.server and step.state in mail.STATES:
-            new = NewOperation(
-                mail.MAIL, "nucleus", arguments={"interval": one.id, "state": step.state},
-                unique_key=f"mail/{one.id}/{one.version}",
-            )  # fmt: skip
-            operations.insert_operation(session, new)
+        mail.store(session, self._configuration.mail, one.id, one.version, step.state)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
 
 
@@ -198,9 +193,9 @@ def _with_cause(step: Step, one: Living, last: Operation | None) -> Step:
     return step._replace(reason=f"{NOT_STARTED}: {cause}"[:255]) if cause else step
 
 
-def _has_ended(session: Session, last: Operation | None) -> bool:
-    """Whether nobody works at the operation; one that is queued is ended."""
+def _end_if_queued(session: Session, last: Operation | None) -> bool:
+    """Cancel an operation that is queued; whether nobody works at it now."""
     if last is None or last.state in ENDED_OPERATIONS:
         return True
-    ended = {"state": "cancelled"}
+    ended = {"state": CANCELLED}
     return bool(session.update("operation", ended, "ended = UTC_TIMESTAMP(3)", id=last.id, state=QUEUED))

@@ -1,4 +1,7 @@
-"""The life of an interval of a reservation. Pure: TABLE is all of it.
+"""The life of an interval of a reservation. Pure: TABLE has the rows of the controller.
+
+Two changes are made beside it: `records.cancel` ends what waits as `cancelled`, and `records.fail_all` ends all
+intervals of a site that is gone as `failed`.
 
 An event that has no row in a state changes nothing. `boot` and `stop` are stored operations that can be repeated; their
 ends are events.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import operations
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
+from nucleus.records import NewOperation
 from nucleus.reservations import records, smtp
 from nucleus.reservations.records import FAILED, RUNNING, STOPPED, Mailed
 from rocks.core.clock import utc_now
@@ -21,6 +22,7 @@ from rocks.core.process import run
 
 if TYPE_CHECKING:
     from nucleus.configuration import MailSettings
+    from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
 
@@ -55,6 +57,16 @@ def check_template(path: str) -> None:
         raise UserError(
             f"[mail] text_file {path}: {error}; the variables are {known}, and $$ is a $"
         ) from None
+
+
+def store(session: Session, settings: MailSettings, number: int, version: int, state: str) -> None:
+    """Store the mail of an interval that comes to this state from the version, if there is one."""
+    if settings.server and state in STATES:
+        new = NewOperation(
+            MAIL, "nucleus", arguments={"interval": number, "state": state},
+            unique_key=f"mail/{number}/{version}",
+        )  # fmt: skip
+        operations.insert_operation(session, new)
 
 
 def send(settings: MailSettings, job: Job) -> JsonObject:

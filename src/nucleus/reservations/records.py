@@ -22,7 +22,7 @@ LIVING = (WAITING, STARTING, RUNNING, STOPPING)
 
 
 class Site(NamedTuple):
-    """Something that can be reserved. `address`: USER@HOST, None: this site. Members of the project administer it."""
+    """Something that can be reserved. `login`: USER@HOST, None: this site. Members of the project administer it."""
 
     id: int
     name: str
@@ -30,7 +30,7 @@ class Site(NamedTuple):
     memory_gb: int
     has_ent: bool
     is_available: bool
-    address: str | None
+    login: str | None
     project_id: int | None
 
 
@@ -75,7 +75,7 @@ class Living(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """What is booted for an interval; `address`: that of its site; `seconds_left`: until its end.
+    """What is booted for an interval; `login`: that of its site; `seconds_left`: until its end.
 
     `request`: the name by which the site knows its cluster.
     """
@@ -85,7 +85,7 @@ class Requested(NamedTuple):
     vc: str
     cpus: int
     public_key: str
-    address: str | None
+    login: str | None
     has_ent: bool
     seconds_left: int
 
@@ -104,10 +104,16 @@ class Mailed(NamedTuple):
     email: str
 
 
-_SITE = f"SELECT {columns_of('s', Site._fields)} FROM reservation_site s"
-_OF_INTERVAL = columns_of("i", Interval._fields)
-
-
+_SITE = (
+    "SELECT s.id, s.name, s.cpus, s.memory_gb, s.has_ent, s.is_available, s.address, s.project_id"
+    " FROM reservation_site s"
+)
+_INTERVAL_COLUMNS = columns_of("i", Interval._fields)
+_FROM_INTERVALS = (
+    "FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
+    " JOIN reservation_site s ON s.id = r.site_id"
+)
+_IS_LIVING = f"i.state IN ({placeholders(LIVING)})"
 _ENDS = "IF(i.state = %s, i.ends_at, GREATEST(i.ends_at, UTC_TIMESTAMP(3) + INTERVAL 10 MINUTE))"
 """What runs beyond its end uses the site until it is gone."""
 
@@ -128,7 +134,7 @@ def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
     rows = session.rows(
         f"SELECT i.begins_at, {_ENDS} AS ends, SUM(r.cpus), SUM(r.memory_gb) FROM reservation_interval i"
         f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
-        f" AND i.state IN ({placeholders(LIVING)}) GROUP BY i.begins_at, ends",
+        f" AND {_IS_LIVING} GROUP BY i.begins_at, ends",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
     return [Share(Span(begin, end), int(cpus), int(memory_gb)) for begin, end, cpus, memory_gb in rows]
@@ -163,7 +169,7 @@ def list_reservations(session: Session, scope: Scope, number: int | None = None)
     numbers = [row[0] for row in rows]
     intervals = dict[int, list[Interval]]((one, []) for one in numbers)
     for owner, *values in session.rows(
-        f"SELECT i.reservation_id, {_OF_INTERVAL} FROM reservation_interval i"
+        f"SELECT i.reservation_id, {_INTERVAL_COLUMNS} FROM reservation_interval i"
         f" WHERE i.reservation_id IN ({placeholders(numbers)}) ORDER BY i.begins_at",
         numbers,
     ):
@@ -199,29 +205,22 @@ def cancel(session: Session, number: int) -> list[int]:
     return waiting
 
 
-def fail_all(session: Session, site_id: int) -> int:
-    """End all intervals of a site that is gone, whatever runs there: how many."""
+def fail_all(session: Session, site_id: int) -> dict[int, int]:
+    """End all intervals of a site that is gone, whatever runs there: interval → the version that it had."""
     rows = session.rows(
-        "SELECT i.id FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
-        f" WHERE r.site_id = %s AND i.state IN ({placeholders(LIVING)}) FOR UPDATE",
-        (site_id, *LIVING),
+        f"SELECT i.id, i.version {_FROM_INTERVALS} WHERE {_IS_LIVING} AND s.id = %s FOR UPDATE",
+        (*LIVING, site_id),
     )
+    versions = dict(rows)
     ended = {"state": FAILED, "reason": "the site is gone"}
-    session.update("reservation_interval", ended, "version = version + 1", id=[number for (number,) in rows])
-    return len(rows)
-
-
-_OF_SITE = (
-    " FROM reservation_interval i JOIN reservation r ON r.id = i.reservation_id"
-    " JOIN reservation_site s ON s.id = r.site_id WHERE"
-)
-_LIVING = f"i.state IN ({placeholders(LIVING)})"
+    session.update("reservation_interval", ended, "version = version + 1", id=list(versions))
+    return versions
 
 
 def living_intervals(session: Session) -> list[int]:
     """The intervals that have not ended, and begin within an hour."""
     rows = session.rows(
-        f"SELECT i.id{_OF_SITE} {_LIVING} AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)"
+        f"SELECT i.id {_FROM_INTERVALS} WHERE {_IS_LIVING} AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)"
         " ORDER BY i.begins_at",
         (*LIVING, WAITING),
     )
@@ -231,7 +230,11 @@ def living_intervals(session: Session) -> list[int]:
 def lock_living(session: Session) -> dict[int, str]:
     """Lock this site; its intervals that have not ended, with their states."""
     session.rows("SELECT id FROM reservation_site WHERE address IS NULL FOR UPDATE")
-    return dict(session.rows(f"SELECT i.id, i.state{_OF_SITE} {_LIVING} AND s.address IS NULL", LIVING))
+    return dict(
+        session.rows(
+            f"SELECT i.id, i.state {_FROM_INTERVALS} WHERE {_IS_LIVING} AND s.address IS NULL", LIVING
+        )
+    )
 
 
 def lock_interval(session: Session, number: int) -> Living | None:
@@ -244,7 +247,9 @@ def lock_interval(session: Session, number: int) -> Living | None:
         "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version,"
         " i.is_cancelled OR NOT (SELECT u.is_active FROM user u WHERE u.id = r.user_id), i.reason, i.timers"
     )
-    row = session.row(f"SELECT {columns}{_OF_SITE} {_LIVING} AND i.id = %s", (*LIVING, number))
+    row = session.row(
+        f"SELECT {columns} {_FROM_INTERVALS} WHERE {_IS_LIVING} AND i.id = %s", (*LIVING, number)
+    )
     values: list[Any] = [] if row is None else [*row[:-1], from_json(row[-1])]
     return Living(*values) if values else None
 
@@ -253,7 +258,7 @@ def requested_of(session: Session, number: int) -> Requested | None:
     """What an interval is for; None when there is none."""
     row = session.row(
         "SELECT i.id, i.request, r.vc, r.cpus, r.public_key, s.address, r.has_ent,"
-        f" TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), i.ends_at){_OF_SITE} i.id = %s",
+        f" TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), i.ends_at) {_FROM_INTERVALS} WHERE i.id = %s",
         (number,),
     )
     return None if row is None else Requested(*row)
@@ -263,7 +268,7 @@ def mailed_of(session: Session, number: int) -> Mailed | None:
     """What a mail about the interval says; None when there is none."""
     row = session.row(
         "SELECT r.id, s.name, r.vc, i.begins_at, i.ends_at, i.reason, i.cluster, i.address,"
-        f" (SELECT u.email FROM user u WHERE u.id = r.user_id){_OF_SITE} i.id = %s",
+        f" (SELECT u.email FROM user u WHERE u.id = r.user_id) {_FROM_INTERVALS} WHERE i.id = %s",
         (number,),
     )
     return None if row is None else Mailed(*row)
@@ -279,15 +284,20 @@ def running_operations(session: Session, operation: Operation) -> tuple[int, int
     return int(same), int(every)
 
 
-def living_of(session: Session, user_id: int) -> int:
+def count_living(session: Session, user_id: int) -> int:
     """How many intervals of a user have not ended."""
-    return int(session.value(f"SELECT COUNT(*){_OF_SITE} {_LIVING} AND r.user_id = %s", (*LIVING, user_id)))
+    return int(
+        session.value(
+            f"SELECT COUNT(*) {_FROM_INTERVALS} WHERE {_IS_LIVING} AND r.user_id = %s", (*LIVING, user_id)
+        )
+    )
 
 
-def living_of_site(session: Session, site_id: int) -> list[int]:
+def living_reservations(session: Session, site_id: int) -> list[int]:
     """The reservations of a site with an interval that has not ended."""
     rows = session.rows(
-        f"SELECT DISTINCT r.id{_OF_SITE} {_LIVING} AND s.id = %s ORDER BY r.id", (*LIVING, site_id)
+        f"SELECT DISTINCT r.id {_FROM_INTERVALS} WHERE {_IS_LIVING} AND s.id = %s ORDER BY r.id",
+        (*LIVING, site_id),
     )
     return [number for (number,) in rows]
 
@@ -309,7 +319,7 @@ class Alarm(NamedTuple):
 def alarms(session: Session) -> list[Alarm]:
     """Intervals of the last day that have failed, and those that are still `stopping` after their end."""
     rows = session.rows(
-        f"SELECT r.id, s.name, i.state, IFNULL(i.reason, ''){_OF_SITE}"
+        f"SELECT r.id, s.name, i.state, IFNULL(i.reason, '') {_FROM_INTERVALS} WHERE"
         " (i.state = %s AND i.ends_at > UTC_TIMESTAMP(3) - INTERVAL 1 DAY)"
         " OR (i.state = %s AND i.ends_at < UTC_TIMESTAMP(3)) ORDER BY i.id",
         (FAILED, STOPPING),

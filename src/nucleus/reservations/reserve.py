@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from nucleus.reservations.records import Reservation, Site
 
 
-def scheduler_of(site: str | None, batch: BatchSettings) -> SlurmReservations | None:
-    """What keeps the reservations of the site with this address; None where Nucleus alone does."""
-    return SlurmReservations(batch) if site is None and batch.kind == "slurm" else None
+def scheduler_of(login: str | None, batch: BatchSettings) -> SlurmReservations | None:
+    """What keeps the reservations of the site with this login; None where Nucleus alone does."""
+    return SlurmReservations(batch) if login is None and batch.kind == "slurm" else None
 
 
 def reserve(
@@ -41,7 +41,7 @@ def reserve(
             f" UTC, and {requested[0]} CPUs and {requested[1]} GB were asked for; choose another time, or less"
         )
     number, intervals = records.insert_reservation(session, {**columns, "site_id": site.id}, spans)
-    scheduler = scheduler_of(site.address, batch)
+    scheduler = scheduler_of(site.login, batch)
     if scheduler is not None:
         scheduler.create(
             intervals, requested[0]
@@ -51,6 +51,6 @@ def reserve(
 
 def cancel(session: Session, site: Site, one: Reservation, batch: BatchSettings) -> None:
     """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then."""
-    scheduler, waiting = scheduler_of(site.address, batch), records.cancel(session, one.id)
+    scheduler, waiting = scheduler_of(site.login, batch), records.cancel(session, one.id)
     if scheduler is not None:
         scheduler.delete(waiting)

@@ -100,8 +100,8 @@ class LocalSite:
 class RemoteSite:
     """A site that is reached by the program ssh with the key of this user, whose known_hosts has the site's key."""
 
-    def __init__(self, address: str, command_seconds: float) -> None:
-        self._address, self._seconds = address, command_seconds
+    def __init__(self, login: str, command_seconds: float) -> None:
+        self._login, self._seconds = login, command_seconds
 
     def store_key(self, requested: Requested) -> str:
         """As `SiteConnection.store_key`: in the home of the remote user."""
@@ -119,13 +119,13 @@ class RemoteSite:
 
     def _ask(self, arguments: Sequence[str], seconds: float, standard_input: bytes = b"") -> str:
         # the other end has a shell
-        command = ("ssh", *_OPTIONS, "--", self._address, shlex.join(arguments))
+        command = ("ssh", *_OPTIONS, "--", self._login, shlex.join(arguments))
         finished = run(
             command, deadline_seconds=seconds, standard_input=standard_input, max_bytes=_MAX_OUTPUT_BYTES
         )
         if finished.exit_status:
             reason = one_line(finished.error_text)[-300:] or f"exit status {finished.exit_status}"
-            raise HostError(f"{arguments[0]} failed at {self._address}: {reason}; try it by ssh as this user")
+            raise HostError(f"{arguments[0]} failed at {self._login}: {reason}; try it by ssh as this user")
         return finished.text
 
 
@@ -148,7 +148,7 @@ def boot(site: SiteConnection, requested: Requested, hosts: Sequence[str] = ()) 
 
 def look(site: SiteConnection, requested: Requested) -> Seen | None:
     """The cluster of an interval; None when there is none."""
-    return read_cluster(site.pragma(("list", "cluster", f"request={requested.request}", "json=yes")))
+    return seen_cluster(site.pragma(("list", "cluster", f"request={requested.request}", "json=yes")))
 
 
 def remove(site: SiteConnection, requested: Requested) -> None:
@@ -163,7 +163,7 @@ def remove(site: SiteConnection, requested: Requested) -> None:
         site.pragma(("clean", found.name), MAX_SECONDS)
 
 
-def cluster_images(site: SiteConnection) -> list[str]:
+def listed_images(site: SiteConnection) -> list[str]:
     """The names of the cluster images that a site has. ToolError or HostError when it does not state them."""
     text = site.pragma(("list", "repository", "json=yes"))
     try:
@@ -172,7 +172,7 @@ def cluster_images(site: SiteConnection) -> list[str]:
         raise ToolError(f"pragma list repository printed {text[:80]!r}, which is no list") from None
 
 
-def read_cluster(text: str) -> Seen | None:
+def seen_cluster(text: str) -> Seen | None:
     """The one cluster of `pragma list cluster … json=yes`. ToolError for anything else."""
     try:
         content = json.loads(text) if text.strip() else []

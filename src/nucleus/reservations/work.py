@@ -70,7 +70,7 @@ def _held_hosts(job: Job, requested: Requested) -> tuple[str, ...]:
 
     Meanwhile the interval has the reason why it waits, in words for owners.
     """
-    scheduler = scheduler_of(requested.address, job.tools.batch)
+    scheduler = scheduler_of(requested.login, job.tools.batch)
     if scheduler is None:
         return ()
     try:
@@ -114,9 +114,9 @@ def _begin(job: Job) -> tuple[Requested, SiteConnection]:
         raise RefusedError("the reservation was removed meanwhile")
     if of_site >= MAX_OF_SITE or of_all >= max(job.tools.settings.threads // 2, 1):
         raise LaterError(_LOOK_SECONDS)
-    if requested.address is None:
+    if requested.login is None:
         return requested, LocalSite(job.rocks, arguments["folder"])
-    return requested, RemoteSite(requested.address, job.tools.settings.command_seconds)
+    return requested, RemoteSite(requested.login, job.tools.settings.command_seconds)
 
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {BOOT: boot, STOP: stop}

@@ -18,6 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
+from nucleus.cli.main import main
 from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
@@ -124,6 +125,21 @@ def test_an_owner_gets_a_mail_when_a_reservation_has_failed(post: Post) -> None:
     assert "\nthe service did not run at its time" in text.replace("\r", "")
     post.miss()
     assert post.deliver() == [("succeeded", None)], "once"
+
+
+def test_an_owner_gets_a_mail_when_the_site_of_a_reservation_is_retired(
+    post: Post, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post.reserve("ann@site.example")
+    sql(post.pool, "UPDATE reservation_site SET address = 'root@192.0.2.1'")
+    for name, value in (("SERVER", "127.0.0.1"), ("SENDER", "nucleus@site.example")):
+        monkeypatch.setenv(f"NUCLEUS_MAIL_{name}", value)
+    for _ in range(2):
+        assert main(["site", "retire", "UCSD"]) == 0
+    assert post.deliver() == [("succeeded", None)], "once"
+    ((_, receivers, text),) = post.letters.taken
+    assert receivers == ["ann@site.example"]
+    assert "is failed: " in text and "\nthe site is gone" in text.replace("\r", "")
 
 
 def test_an_owner_without_an_address_gets_none(post: Post) -> None:

@@ -119,3 +119,4 @@ def test_a_folder_without_end_is_an_error(local: Site, tmp_path: Path) -> None:
     local.done("pragma check image alone")
     have_endless_folder(image)
     assert "debugfs prints a folder without end" in local.refused("pragma check image alone")
+    assert list((tmp_path / "repository/.check").iterdir()) == []

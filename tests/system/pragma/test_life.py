@@ -1,14 +1,17 @@
 """The life of a cluster on hosts in memory: boot, list, shutdown, clean; an allocation that dies at each effect."""
 
 import json
+import re
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
+from rocks.fleet.fleet import Fleet
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 ALL = {"dock": HEAD, "vm-dock-0": OLD, "vm-dock-1": NEW}
@@ -78,6 +81,27 @@ def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: Ma
     machines.run("pragma shutdown dock")
     assert {state for state, _ in states(machines).values()} == {"nostate"}
     machines.run("pragma clean dock")
+    nothing_is_left(machines)
+
+
+def test_no_host_is_asked_for_the_name_of_a_request(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.run("pragma boot dock6 0 request=nucleus-1")
+    monkeypatch.setattr(Fleet, "ask_each", Mock(side_effect=AssertionError))
+    assert machines.run("pragma list cluster request=nucleus-2") == ""
+
+
+def test_what_an_interrupted_boot_advises_removes_the_cluster(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.run("pragma list cluster")
+    starting = import_module("rocks.commands.pragma._shared.starting")
+    monkeypatch.setattr(starting, "_answers", Mock(side_effect=KeyboardInterrupt))
+    ended = machines.rocks("pragma boot dock6 1 wait=yes")
+    assert ended.status == 130 and set(states(machines)) == {"dock", "vm-dock-0"}
+    for line in re.findall("rocks (.*?) NAME", ended.err):
+        machines.run(f"{line} dock")
     nothing_is_left(machines)
 
 

@@ -198,7 +198,7 @@ def process(machines: MachineSite, pool: Pool, tmp_path: Path) -> Iterator[Proce
 def test_a_cluster_runs_from_begin_to_ten_minutes_before_the_end(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
-    assert "dock6" in site.cluster_images(site.LocalSite(Rocks(process.executor, 60.0), ""))
+    assert "dock6" in site.listed_images(site.LocalSite(Rocks(process.executor, 60.0), ""))
     process.executor.calls.clear()
     process.reserve(30)
     process.turn()

@@ -7,7 +7,7 @@ import pytest
 from nucleus.backends.service import is_allowed
 from nucleus.reservations.lifecycle import BEGIN, STOP, TABLE
 from nucleus.reservations.records import LIVING
-from nucleus.reservations.site import Seen, read_cluster
+from nucleus.reservations.site import Seen, seen_cluster
 from rocks.core.errors import ToolError
 
 
@@ -16,9 +16,9 @@ def printed(name: object = "dock", status: object = "active", address: object = 
 
 
 def test_a_cluster_is_read() -> None:
-    assert read_cluster("") is None and read_cluster("[]") is None
-    assert read_cluster(printed()) == Seen("dock", ("active",), "203.0.113.20")
-    off = read_cluster(printed(status="nostate", address=None))
+    assert seen_cluster("") is None and seen_cluster("[]") is None
+    assert seen_cluster(printed()) == Seen("dock", ("active",), "203.0.113.20")
+    off = seen_cluster(printed(status="nostate", address=None))
     assert off is not None and off.is_off and not off.answers
 
 
@@ -42,7 +42,7 @@ def test_a_cluster_is_read() -> None:
 )
 def test_what_is_no_cluster_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="which is no cluster"):
-        read_cluster(text)
+        seen_cluster(text)
 
 
 def test_each_state_that_lives_has_a_way_out() -> None:

@@ -22,7 +22,7 @@ from rocks.core.clock import monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.terminal import one_line
 
-from .drivers import DEFAULT_MEMORY_MB, Allocated, BootRequest, Machine, check_taken, read_key
+from .drivers import DEFAULT_MEMORY_MB, Allocated, BootRequest, Machine, check_supported, read_key
 from .repository import read_request
 from .site import DRIVER, attributes
 from .vc_in import FileDisk
@@ -92,7 +92,7 @@ class Cloud:
 
     def allocate(self, request: BootRequest) -> Allocated:
         """Create computes, then the frontend. After an error, none is left unless the cloud does not answer."""
-        check_taken(request, "the driver of clouds")
+        check_supported(request, "the driver of clouds")
         key = read_key(request.key)
         described, _ = read_request(self._settings, request)
         own, compute = described.frontend, described.compute

@@ -118,8 +118,8 @@ def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list
     return listed
 
 
-def check_taken(request: BootRequest, engine: str, memory_mb: int | None = None) -> None:
-    """UserError for what only the driver of this site takes; StateError in a dry run. `memory_mb` is refused, too."""
+def check_supported(request: BootRequest, engine: str, memory_mb: int | None = None) -> None:
+    """UserError for what only the driver of this site supports, and for `memory_mb`; StateError in a dry run."""
     if dry_run.is_on():
         raise StateError(f"a dry run cannot know what {engine} would do; boot without dry-run")
     found = {

@@ -26,8 +26,8 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine, check_taken, read_key
-from .repository import cluster_images, locked, read_request
+from .drivers import Allocated, BootRequest, Machine, check_supported, read_key
+from .repository import library_images, locked, read_request
 from .vc_in import FileDisk
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ class Executables:
 
     def allocate(self, request: BootRequest) -> Allocated:
         """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
-        check_taken(request, "a driver of programs", request.frontend_memory_mb)
+        check_supported(request, "a driver of programs", request.frontend_memory_mb)
         read_key(request.key)
         described, file = read_request(self._settings, request)
-        images = cluster_images(self._command, self._settings, request.vc, described, file)
+        images = library_images(self._command, self._settings, request.vc, described, file)
         nodes = [("frontend", described.frontend, images.frontend)]
         if request.cpus and described.compute is not None:
             nodes.append(("compute", described.compute, images.compute))

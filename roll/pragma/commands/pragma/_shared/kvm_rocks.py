@@ -16,7 +16,7 @@ from .contextualisation import vc_out_texts
 from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
-from .repository import Images, cluster_images, read_request
+from .repository import Images, library_images, read_request
 from .site import free_address, rows
 from .vc_in import VolumeDisk
 
@@ -70,7 +70,7 @@ class KvmRocks:
             raise StateError(
                 f"{address} has the name {name}, and there is a host {name} already; rocks list cluster"
             )
-        images = cluster_images(command, settings, request.vc, described, file)
+        images = library_images(command, settings, request.vc, described, file)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
         rows_of = {
@@ -111,7 +111,7 @@ class KvmRocks:
         return found
 
     def _requested(self, name: str) -> list[str]:
-        frontends = sorted({machine.cluster for machine in self.status()})
+        frontends = _virtual(rows(self._command, "list.cluster"))
         found = rows(self._command, "list.host.attr", frontends) if frontends else []
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
@@ -130,9 +130,7 @@ class KvmRocks:
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
         """The virtual machines; a physical frontend has those of no cluster."""
         found = rows(self._command, "list.cluster", [*names, "status=yes"])
-        virtual = sorted(
-            {str(row["owner"]) for row in found if row["type"] == "VM" and not row["client nodes"]}
-        )
+        virtual = _virtual(found)
         listed = rows(self._command, "list.host.interface", virtual) if virtual else []
         addresses = {str(row["owner"]): str(row["ip"]) for row in listed if row["subnet"] == "public"}
         return [
@@ -153,6 +151,11 @@ class KvmRocks:
     def clean(self, name: str) -> None:
         """Remove machines, disks, address and VLAN."""
         self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
+
+
+def _virtual(listed: Sequence[Row]) -> list[str]:
+    """The virtual frontends in rows of `list cluster`."""
+    return sorted({str(row["owner"]) for row in listed if row["type"] == "VM" and not row["client nodes"]})
 
 
 def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[FreeHost]:

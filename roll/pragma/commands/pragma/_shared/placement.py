@@ -35,7 +35,10 @@ def plan_computes(hosts: Sequence[FreeHost], cpus: int) -> list[tuple[str, int]]
             found.append((host.name, share))
             needed -= share
     if needed:
+        is_limited = any(host.free_cpus > MAX_COMPUTE_CPUS for host in hosts)
+        limit = f" (one compute on each, with {MAX_COMPUTE_CPUS} at most)" if is_limited else ""
         raise StateError(
-            f"{cpus} CPUs are not free: the VM containers have {cpus - needed} free; give fewer, or stop machines"
+            f"{cpus} CPUs are not free: the VM containers have {cpus - needed} free{limit}; give fewer, or stop "
+            "machines"
         )
     return found

@@ -14,7 +14,8 @@ from rocks.core.errors import HostError
 from rocks.core.process import run
 from rocks.core.terminal import one_line
 
-from .image_check import PROGRAM, debugfs, has_cloud_init, names_in, root_of
+from .ext_files import debugfs, names_in, root_of
+from .image_check import PROGRAM, has_cloud_init
 
 _PROGRAM = f"/etc/{PROGRAM}"
 _TEXT = """#!/bin/sh

@@ -93,7 +93,7 @@ def known_clusters(settings: Settings) -> dict[str, Path]:
     return {name: settings.repository / path for name, path in read_list(data, str(file)).items()}
 
 
-def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
+def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     """The description of a cluster of the repository, and its file. UserError for a name that is not listed."""
     known = known_clusters(settings)
     if name not in known:
@@ -108,14 +108,14 @@ def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
 
 
 def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
-    """`read_cluster` for a boot. UserError for computes of a cluster that has none."""
-    described, file = read_cluster(settings, request.vc)
+    """`read_description` for a boot. UserError for computes of a cluster that has none."""
+    described, file = read_description(settings, request.vc)
     if request.cpus and described.compute is None:
         raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
     return described, file
 
 
-def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
+def library_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
     """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
 
     StateError for one of a web server that was not fetched; the errors of `rocks add image`.
@@ -143,7 +143,7 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
             if settings.url:
                 images = _fetch_cluster(command, settings, name, str(path))
             else:
-                images = cluster_images(command, settings, name, *read_cluster(settings, name))
+                images = library_images(command, settings, name, *read_description(settings, name))
         except (UserError, StateError, HostError) as error:
             failures[name] = error
         else:
@@ -205,10 +205,12 @@ def copied_image(command: Command, settings: Settings, image: str) -> Iterator[P
         for left in folder.iterdir():  # by a command that was killed
             left.unlink()
         copy = folder / image
-        command.command("save.image", [image, f"file={copy}", "format=raw"])
-        command.db.commit()
-        yield copy
-        copy.unlink()
+        try:
+            command.command("save.image", [image, f"file={copy}", "format=raw"])
+            command.db.commit()
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 @contextmanager

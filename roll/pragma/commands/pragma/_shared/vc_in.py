@@ -56,15 +56,17 @@ class VolumeDisk:
 
 @dataclass(frozen=True)
 class Node:
-    """A frontend or compute. `device` and `bus` are those of its disk in the guest (vda on virtio)."""
+    """A frontend or compute. `device` and `bus` are those of its disk in the guest (vda on virtio).
+
+    `cpus` is what a frontend in a cloud has at least; on this site a frontend has one CPU.
+    """
 
     disk: FileDisk | VolumeDisk
     device: str = "vda"
     bus: str = "virtio"
     memory_mb: int | None = None
     cpus: int | None = None
-    interfaces: tuple[str, ...] = ()
-    """Models of its network interfaces (virtio); empty texts where none is stated."""
+    interface_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,15 +141,12 @@ def _node(root: etree._Element, node: etree._Element | None, frontend: Node | No
     domain = node.find("domain")
     assert domain is not None
     disks = [disk for disk in domain.findall("devices/disk") if disk.get("device", "disk") == "disk"]
-    interfaces = tuple(
-        "" if (model := one.find("model")) is None else model.get("type", "")
-        for one in domain.findall("devices/interface")
-    )
+    interface_count = len(domain.findall("devices/interface"))
     memory, cpus = _memory_mb(domain), _cpus(domain)
     if not disks or disks[0].find("source") is None:
         if frontend is None or disks:
             raise UserError(f"the domain of {node.tag} has no disk with a source (line {domain.sourceline})")
-        return Node(frontend.disk, frontend.device, frontend.bus, memory, cpus, interfaces)
+        return Node(frontend.disk, frontend.device, frontend.bus, memory, cpus, interface_count)
     disk = disks[0]
     target = disk.find("target")
     return Node(
@@ -156,7 +155,7 @@ def _node(root: etree._Element, node: etree._Element | None, frontend: Node | No
         "virtio" if target is None else target.get("bus", "virtio"),
         memory,
         cpus,
-        interfaces,
+        interface_count,
     )
 
 

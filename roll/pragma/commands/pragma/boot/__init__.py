@@ -7,14 +7,15 @@ from rocks.core.errors import RocksError
 from rocks.core.names import printable
 from rocks.core.units import in_unit
 
-from .._shared.boot import MAX_CPUS, start
 from .._shared.drivers import BootRequest, driver_of
 from .._shared.log import Log
 from .._shared.site import read_settings
+from .._shared.starting import start
 
 RollName = "pragma"
-_MAX_MEMORY_MB = 67108864
-_LEAST_MEMORY_MB = 32
+_MAX_CPUS = 100_000
+_LEAST_MEMORY_MB, _MAX_MEMORY_MB = 32, 64 * 1024**2
+"""Of a machine of the site (`rocks set host vm`)."""
 
 
 class Command(rocks.commands.Command):
@@ -68,7 +69,7 @@ class Command(rocks.commands.Command):
     """
 
     AdviceAfterInterrupt = (
-        "after the line Allocated cluster NAME: rocks start cluster NAME, or rocks pragma clean NAME"
+        "after the line Allocated cluster NAME: rocks pragma shutdown NAME, then rocks pragma clean NAME"
     )
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
@@ -102,8 +103,8 @@ class Command(rocks.commands.Command):
             self.showLine(f"Started cluster {cluster.name}")
 
     def _cpus(self, text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text[:9]) > MAX_CPUS:
-            self.abort(f"cpus must be 0 to {MAX_CPUS}, not {printable(text)}")
+        if not text.isascii() or not text.isdecimal() or int(text[:9]) > _MAX_CPUS:
+            self.abort(f"cpus must be 0 to {_MAX_CPUS}, not {printable(text)}")
         return int(text)
 
     def _memory_mb(self) -> tuple[int | None, int | None]:

@@ -3,7 +3,7 @@
 import rocks.commands
 
 from ..._shared.image_check import MET, Finding, check_image, check_interfaces
-from ..._shared.repository import cluster_images, copied_image, read_cluster
+from ..._shared.repository import copied_image, library_images, read_description
 from ..._shared.site import read_settings
 
 RollName = "pragma"
@@ -38,8 +38,8 @@ class Command(rocks.commands.Command):
         if len(args) != 1:
             self.abort("must supply the name of one cluster image (rocks pragma list repository)")
         settings = read_settings(self)
-        described, file = read_cluster(settings, args[0])
-        images = cluster_images(self, settings, args[0], described, file)
+        described, file = read_description(settings, args[0])
+        images = library_images(self, settings, args[0], described, file)
         findings: dict[str, list[Finding]] = {}
         nodes = [("frontend", described.frontend, images.frontend)]
         if described.compute is not None:

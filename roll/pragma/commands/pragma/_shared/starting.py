@@ -1,7 +1,4 @@
-"""Boots a cluster of the repository by the site's driver: allocates it, starts it, and waits as it wants.
-
-From the line "Allocated cluster" on, the cluster is whole, and a boot that died is continued or cleaned.
-"""
+"""Starts an allocated cluster by the site's driver, and waits as its vc-in.xml states."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
 
     from .drivers import Allocated, Driver
 
-MAX_CPUS = 100_000
 _SSH_PORT = 22
 _SSH_SECONDS = 1800
 _PAUSE_SECONDS = 1.0
