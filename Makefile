@@ -184,6 +184,13 @@ test-lab-long: ## run the lab's tests that take minutes each (root)
 	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab/long
 
+.PHONY: campaign
+campaign: ## RUNS=3 faults of image storage in the lab, drawn from SEED=1; RUN=17 has that one alone (root; two minutes each)
+	@tools/setup test
+	@$(START_LAB)
+	@CAMPAIGN_SEED=$(SEED) CAMPAIGN_RUNS=$(or $(RUN),$(RUNS)) $(MACHINES) run $(PYTEST) -s \
+	  'tests/lab/long/test_campaign.py$(if $(RUN),::test_run[$(RUN)])'
+
 bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the table; INTO=PAGE (root)
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")

@@ -35,9 +35,9 @@ class Found(NamedTuple):
 
 
 def at_most(number: str, what: str, value: float, limit: float, unit: str, how: str) -> Row:
-    """A row for a figure that must not exceed its limit; `unit` follows both numbers and may be empty."""
+    """A row for a figure that must not exceed its limit, both of two decimals; `unit` follows both and may be empty."""
     unit = f" {unit}" if unit else ""
-    return Row(number, what, f"{value:.2f}{unit}", f"<= {limit:g}{unit}", value <= limit, how)
+    return Row(number, what, f"{value:.2f}{unit}", f"<= {round(limit, 2):g}{unit}", value <= limit, how)
 
 
 def not_measured(number: str, what: str, why: str) -> Row:

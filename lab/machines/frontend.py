@@ -75,6 +75,10 @@ class Frontend:
         mariadb.ensure_initialised(self._place)
         mariadb.start(self._place)
 
+    def stop(self) -> None:
+        """End the database server; `start` has it again, with its data."""
+        mariadb.stop(self._place)
+
     def begin_anew(self) -> None:
         """As on the first day: no cluster database, no keys, no leases."""
         program = ["mariadb", self._socket, "-e", f"DROP DATABASE IF EXISTS {_DATABASE}"]

@@ -51,10 +51,6 @@ class PollSettings:
     longest_pause_seconds: float = 300.0
 
 
-STALE_INTERVALS = 3
-"""After so many intervals without an answer, what the mirror has is called stale."""
-
-
 @dataclass(frozen=True)
 class ExecutorSettings:
     """How `rocks` is started: `local` in this process, `socket` by the service `nucleus executor`, or `simulator`."""

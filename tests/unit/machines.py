@@ -61,7 +61,10 @@ def machine(
         interfaces=tuple(interfaces),
         attributes=attributes or {},
     )
-    of_node = {key: values.pop(key) for key in list(values) if key in Host.__dataclass_fields__}
+    of_both = Host.__dataclass_fields__.keys() & VirtualMachine.__dataclass_fields__.keys()
+    of_node = {
+        key: values.pop(key) for key in Host.__dataclass_fields__ if key in values and key not in of_both
+    }
     return VirtualMachine(
         host=replace(node, **of_node),
         container=place or container(),

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
-from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
+from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.routes import changes, reads, route, when_done
@@ -28,6 +28,7 @@ from nucleus.api.service import (
     unknown_node,
 )
 from nucleus.hostlists import natural_key
+from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters
 from nucleus.mirror.driver import DuplicateError
 from nucleus.states import is_image_free

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.limits import demand_quota
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
+from nucleus.api.quotas import demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route

@@ -20,8 +20,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import demand_console_quota
 from nucleus.api.problems import Problem, conflict, request_id, unavailable
+from nucleus.api.quotas import demand_console_quota
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.service import (
@@ -33,6 +33,7 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
+from nucleus.limits import MAX_PICTURES_OF_HOST, TICKET_SECONDS
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
 from nucleus.records import SYSTEM
@@ -53,8 +54,6 @@ router = APIRouter()
 _log = logging.getLogger("nucleus.console")
 
 STATIC = Path(__file__).parent / "static"
-MAX_PICTURES_OF_HOST = 3
-"""Of screens, at the same time."""
 
 CHECK_SECONDS = 5.0
 """How often an open console looks whether its owner may still have it."""
@@ -123,7 +122,7 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
         "ticket": ticket,
         "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
         "page_url": call.url(f"/console/{body.type}/{ticket}"),
-        "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
+        "expires_at": text_of(call.now + timedelta(seconds=TICKET_SECONDS)),
     }
     return json_answer(content, 201, {"Cache-Control": "no-store"})
 

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import require
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import demand_image_quota
 from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.quotas import demand_image_quota
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content

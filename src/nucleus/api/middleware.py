@@ -17,6 +17,7 @@ from starlette.requests import Request
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of, limited
+from nucleus.limits import BODY_SECONDS, MAX_BODY_BYTES, REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 BASE = "/nucleus"
 """Prefix of the published service; every path is answered with it and without."""
-
-MAX_BODY_BYTES = 1 << 20
-REQUEST_SECONDS = 60.0
-BODY_SECONDS = 30.0
-"""How long a client may take to send a body that is no upload."""
 
 UNREAD_SECONDS, UNREAD_SILENCE_SECONDS = 30.0, 2.0
 """How long the rest of a refused upload is read, and how long the next part of it is waited for."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
+
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
@@ -319,7 +321,7 @@ class NewToken(Request):
         default=["read", "power", "computeset", "console", "image", "rename"], max_length=8
     )
     projects: list[Text] | None = Field(None, max_length=100, description="only these of the user's projects")
-    days: int = Field(90, ge=1, le=3650)
+    days: int = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)
     note: Name = ""
 
 

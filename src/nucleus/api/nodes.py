@@ -10,8 +10,8 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
-from nucleus.api.limits import demand_quota
 from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node

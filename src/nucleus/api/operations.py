@@ -19,11 +19,12 @@ from nucleus.api.conditional import (
     not_modified,
     require_match,
 )
-from nucleus.api.paging import MAX_PER_PAGE, chosen, page_of, paged
+from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
-from nucleus.api.routes import LONGEST_WAIT_SECONDS, changes, reads, route, until_ended
+from nucleus.api.routes import changes, reads, route, until_ended
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
+from nucleus.limits import LONGEST_WAIT_SECONDS, MAX_PER_PAGE
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.columns import same_name
 from nucleus.records import NewEvent

@@ -18,7 +18,7 @@ from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of
-from nucleus.configuration import STALE_INTERVALS
+from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.reservations import records
@@ -171,6 +171,7 @@ def metrics(request: Request) -> Response:
     service = service_of(request)
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
+        values["alarms"]["reservation",] = float(len(records.alarms(session)))
     values["streams"] = {(): float(service.stream_limit.count)}
     return Response(service.metrics.text(values), headers={"Content-Type": METRICS_TYPE})
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-MAX_PER_PAGE = 1000
-
 
 class Page(NamedTuple):
     """A part of a list: at most `limit` entries after the one with the key `after`; None = the whole list."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.responses import Response
 
 from nucleus.api.models import FORMS
+from nucleus.limits import MAX_TOKEN_DAYS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def problem_of(error: RocksError, request: Request) -> Problem:
 _VALUES = {
     "walltime_mins": "it must be a whole number of minutes, at least 1; 90 is an hour and a half",
     "count": "it must be a whole number of nodes, from 1 to 100000",
-    "days": "it must be a whole number of days, from 1 to 3650",
+    "days": f"it must be a whole number of days, from 1 to {MAX_TOKEN_DAYS}",
     **dict.fromkeys(
         ("begin", "end", "until"), "it must be a moment with its zone, such as 2026-12-01T10:00:00Z"
     ),

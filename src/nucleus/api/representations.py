@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.api import models
-from nucleus.configuration import STALE_INTERVALS
+from nucleus.limits import STALE_INTERVALS
 from nucleus.states import RUNNING, disk_state, power_of
 
 if TYPE_CHECKING:

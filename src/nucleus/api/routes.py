@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from nucleus.api.problems import conflict, wants_operation
 from nucleus.api.service import Known, changing, reading
+from nucleus.limits import LONGEST_WAIT_SECONDS
 from nucleus.mirror import operations
 from nucleus.states import ENDED_OPERATIONS, FAILED
 
@@ -103,10 +104,6 @@ def _asked(
 
 def _signature(handler: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(handler, eval_str=True).parameters.values())
-
-
-LONGEST_WAIT_SECONDS = 50
-"""How long a request waits for the end of an operation; proxies end a request after 60."""
 
 
 async def until_ended(

@@ -15,8 +15,8 @@ from nucleus.api.access.authentication import require
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.api.conditional import json_answer
-from nucleus.api.limits import demand_short_queue
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
+from nucleus.api.quotas import demand_short_queue
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.driver import NoConnectionError

@@ -8,21 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
+from nucleus.limits import IMPORT_SECONDS, SLOW_SECONDS
 from rocks.core.errors import HostError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nucleus.backends.executor import Answer, Executor, Stream
-
-SLOW_SECONDS = 60
-"""How much longer than other commands one may take that waits for a guest, or removes machines.
-
-`rocks stop host vm action=shutdown` waits as long for a guest by default.
-"""
-
-IMPORT_SECONDS = 800
-"""How much longer the import of an image may take than other commands."""
 
 SOME_FAILED = 3
 """Exit status of a command that some hosts or NASes did not answer."""

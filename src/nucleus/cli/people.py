@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
 from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
-from nucleus.api.limits import LIMITS
 from nucleus.api.representations import text_of
 from nucleus.cli.administration import (
     Action,
@@ -20,6 +19,7 @@ from nucleus.cli.administration import (
     the_user,
     unique,
 )
+from nucleus.limits import DEFAULT_TOKEN_DAYS, LIMITS, MAX_TOKEN_DAYS
 from nucleus.mirror import identity
 from rocks.core.errors import UserError
 
@@ -128,8 +128,8 @@ def _list_tokens(given: Any, session: Session) -> None:
 
 def _create_token(given: Any, session: Session) -> None:
     user = the_user(session, given.user)
-    if not 1 <= given.days <= 3650:
-        raise UserError(f"a token lasts 1 to 3650 days, not {given.days}")
+    if not 1 <= given.days <= MAX_TOKEN_DAYS:
+        raise UserError(f"a token lasts 1 to {MAX_TOKEN_DAYS} days, not {given.days}")
     scopes = given.scope or (SCOPES if user.is_operator else OWNER_SCOPES)
     own = {name: number for number, name in user.projects.items()}
     absent = [name for name in given.project or () if name not in own]
@@ -161,10 +161,11 @@ _USER_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--project", {"action": "append", "default": [], "metavar": "PROJECT", "help": "repeated"}),
     ("--operator", {"action": "store_true", "help": "sees and may change everything"}),
 )
+_DAYS = f"how long it lasts ({DEFAULT_TOKEN_DAYS})"
 _TOKEN_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--scope", _SCOPE),
     ("--project", {"action": "append", "metavar": "PROJECT", "help": "only these of the user's; repeated"}),
-    ("--days", {"type": int, "default": 90, "metavar": "DAYS", "help": "how long it lasts (90)"}),
+    ("--days", {"type": int, "default": DEFAULT_TOKEN_DAYS, "metavar": "DAYS", "help": _DAYS}),
     ("--note", _TEXT),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from nucleus.limits import EVENT_HOURS
 from nucleus.mirror.columns import columns_of, placeholders, visible
 from nucleus.records import Event, NewEvent, Scope
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
 
-RETENTION_HOURS = 2
 _COLUMNS = columns_of("event", Event._fields)
 
 
@@ -86,7 +86,7 @@ def last_event(session: Session) -> int:
 
 
 def forget_old_events(session: Session) -> int:
-    """Remove events older than `RETENTION_HOURS`; how many."""
+    """Remove events older than `EVENT_HOURS`; how many."""
     return session.execute(
-        f"DELETE FROM event WHERE at < UTC_TIMESTAMP(3) - INTERVAL {RETENTION_HOURS} HOUR LIMIT 10000"
+        f"DELETE FROM event WHERE at < UTC_TIMESTAMP(3) - INTERVAL {EVENT_HOURS} HOUR LIMIT 10000"
     )

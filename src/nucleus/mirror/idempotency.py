@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nucleus.limits import IDEMPOTENCY_HOURS
 from nucleus.mirror.columns import from_json
 from nucleus.mirror.driver import DuplicateError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
-HOURS = 24
 _SOON = "SET STATEMENT innodb_lock_wait_timeout = 1 FOR"
 """A key that another request has claimed is waited for that long: both statements need its row."""
 
@@ -31,7 +31,7 @@ def claim(session: Session, actor: str, key: str, token_id: str | None, request_
     """
     session.execute(
         f"{_SOON} DELETE FROM idempotency WHERE actor = %s AND key_text = %s"
-        f" AND created < UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR",
+        f" AND created < UTC_TIMESTAMP(3) - INTERVAL {IDEMPOTENCY_HOURS} HOUR",
         (actor, key),
     )
     try:
@@ -48,7 +48,7 @@ def find(session: Session, actor: str, key: str) -> Stored | None:
     """The answer that is stored under the key."""
     row = session.row(
         "SELECT request_hash, status, headers, body FROM idempotency WHERE actor = %s AND key_text = %s"
-        f" AND created >= UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR",
+        f" AND created >= UTC_TIMESTAMP(3) - INTERVAL {IDEMPOTENCY_HOURS} HOUR",
         (actor, key),
     )
     return None if row is None else Stored(row[0], row[1], from_json(row[2]), row[3])
@@ -63,5 +63,5 @@ def store(session: Session, actor: str, key: str, answer: Stored) -> None:
 def forget_old_answers(session: Session) -> int:
     """Remove answers older than a day; how many."""
     return session.execute(
-        f"DELETE FROM idempotency WHERE created < UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR LIMIT 10000"
+        f"DELETE FROM idempotency WHERE created < UTC_TIMESTAMP(3) - INTERVAL {IDEMPOTENCY_HOURS} HOUR LIMIT 10000"
     )

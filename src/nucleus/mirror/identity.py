@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus.limits import FIRST_LIMITS
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of
 
 if TYPE_CHECKING:
@@ -141,10 +142,6 @@ def list_projects(session: Session) -> list[Project]:
         Project(number, name, json.loads(limits))
         for number, name, limits in session.rows(f"{_PROJECT} ORDER BY name")
     ]
-
-
-FIRST_LIMITS = {"images": 100, "image_bytes": 200 * 10**9}
-"""Of a new project: images are what an owner can fill the site's disk with."""
 
 
 def add_project(session: Session, name: str) -> int:

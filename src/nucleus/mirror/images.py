@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus.limits import UPLOAD_HOURS
 from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
     from nucleus.records import Node, Scope
-
-UPLOAD_HOURS = 24
-"""An upload that got nothing for so long is forgotten."""
 
 _UPLOADED = re.compile(r"nucleus-[0-9]+\.iso")
 """Names in the library of what was uploaded here."""

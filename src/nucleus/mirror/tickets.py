@@ -6,11 +6,10 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+from nucleus.limits import TICKET_SECONDS
+
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
-
-VALID_SECONDS = 30
-"""How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
 
 _RETENTION_DAYS = 1
 
@@ -30,7 +29,7 @@ def issue_ticket(session: Session, new: Ticket) -> str:
     session.execute(
         "INSERT INTO console_ticket (hash, node_id, kind, user_id, token_id, expires)"
         " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(3) + INTERVAL %s SECOND)",
-        (_hash(text), *new, VALID_SECONDS),
+        (_hash(text), *new, TICKET_SECONDS),
     )
     session.execute(
         "DELETE FROM console_ticket WHERE expires < UTC_TIMESTAMP(3) - INTERVAL %s DAY LIMIT 100",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.records import SYSTEM, JsonObject
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nucleus.operations.job import Job
 
 _BEGUN, _DONE = "begun", "done"
-_LONGEST_GRACE_SECONDS = 3600
 
 
 def power_on(job: Job) -> JsonObject:
@@ -62,7 +62,7 @@ def _check_set(job: Job) -> None:
 
 def ask_to_shut_down(job: Job) -> JsonObject:
     """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
-    seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), _LONGEST_GRACE_SECONDS)
+    seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), LONGEST_GRACE_SECONDS)
     return {"state": job.reached("stop", is_off) or _stop(job, "stop", "shutdown", seconds)}
 
 

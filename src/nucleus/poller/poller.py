@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
-from nucleus.configuration import STALE_INTERVALS
+from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.hosts import LISTED, record_hosts

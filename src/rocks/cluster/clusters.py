@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.cluster.images import check_sizes, read_images, record_images
+from rocks.cluster.limits import COMPUTE_MEMORY_MB, MAX_COMPUTES
 from rocks.cluster.placement import choose_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
     from rocks.machine.addition_plan import NewVm, SiteInventory
     from rocks.network.interface_rules import Subnet
 
-COMPUTE_MEMORY_MB = 1024
 GATEWAY_ATTRIBUTE = "Kickstart_PublicGateway"
-MAX_COMPUTES = 4000
 
 
 @dataclass(frozen=True)

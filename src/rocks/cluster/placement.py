@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine.machines import load_containers
 
 if TYPE_CHECKING:

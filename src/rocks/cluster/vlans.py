@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases

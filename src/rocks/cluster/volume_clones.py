@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.limits import CLONES_AT_ONCE
 from rocks.core.errors import CLASSES, RocksError, StateError
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import IMAGE_ATTRIBUTE
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.places import DiskLocation
-
-CLONES_AT_ONCE = 40
-"""Clones in one request: the NAS answers other requests between two."""
+    from rocks.storage.wire.requests import NewClone
 
 
 class NasClone(NamedTuple):
@@ -110,7 +109,7 @@ def _clone(
     storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
 ) -> None:
     from rocks.storage.client import questions
-    from rocks.storage.client.asking import MAP_SECONDS
+    from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.volumes.bases import is_unsupported, older_nas
     from rocks.storage.wire import requests as wire
 
@@ -130,5 +129,11 @@ def _clone(
         some = tuple(requests[first : first + CLONES_AT_ONCE])
         made = storage.ask(questions.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
-            raise StateError(f"{nas} has lost the snapshot of {some[0].origin}; repeat the command")
+            lost = lost_snapshots(some, made.missing)
+            raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")
         progress(f"{nas}:{zpool}: {first + len(some)} of {len(requests)} disks are cloned")
+
+
+def lost_snapshots(requested: Sequence[NewClone], missing: Sequence[str]) -> list[str]:
+    """The snapshots, VOLUME@NAME, of which the missing volumes were to be clones."""
+    return sorted({clone.origin for clone in requested if clone.zvol in missing})

@@ -15,8 +15,8 @@ from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library, shell_functions
 from rocks.install.profiles import host_profile, load_sites, write_profile
-from rocks.inventory.host_loading import load_hosts, which_are_vms
 from rocks.inventory.host_requests import open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.network.firewall.changes import sync_firewalls
 
 if TYPE_CHECKING:

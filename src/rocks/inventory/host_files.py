@@ -10,9 +10,9 @@ from rocks.core.errors import BusyError, StateError
 from rocks.fleet.host_files import DEADLINE_SECONDS, read_files, replace_files
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.loaded_host_records import which_are_vms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

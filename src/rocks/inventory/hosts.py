@@ -15,11 +15,11 @@ from rocks.inventory import alias_records as aliases
 from rocks.inventory import boot_records as boots
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
-from rocks.inventory.cpu_limits import MAX_CPUS, MAX_VM_CPUS
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.limits import MAX_CPUS, MAX_VM_CPUS
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases

@@ -18,8 +18,8 @@ from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.files import PUBLIC, draft, explain, remove_file, write_file
 from rocks.core.process import run, run_checked
 from rocks.inventory.addresses import choose_address
-from rocks.inventory.host_loading import load_hosts, load_interfaces, physical_hosts
 from rocks.inventory.host_records import local_host
+from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.inventory.slurm_configuration import (
     MARK,

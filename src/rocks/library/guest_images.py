@@ -11,6 +11,7 @@ from rocks.core.names import printable
 from rocks.core.units import UNITS, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
 from rocks.inventory.disks.places import directory_of, image_directories
+from rocks.library.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,6 @@ CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
 SEED_SUFFIX = ".seed"
 INSTANCE_ATTRIBUTE = "vm_instance"
 VC_OUT_ATTRIBUTE = "vm_vc_out"
-
-LEAST_FREE_BYTES = 1024**3
-"""What stays free in the file system of the disks."""
 
 VOLUME_PREFIX = "volume:"
 LONGEST_NAME = 64

@@ -14,7 +14,8 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.units import size_text
 from rocks.fleet.wire.requests import BaseImage, base_path
 from rocks.inventory.disks.places import directory_of, image_directories
-from rocks.library.guest_images import LEAST_FREE_BYTES, check_image_name
+from rocks.library.guest_images import check_image_name
+from rocks.library.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,6 +16,7 @@ from rocks.library.folder import library_folder, lock_images
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
 from rocks.library.guest_media import CD_ATTRIBUTE
 from rocks.library.imports import FORMATS, ImportRequest, import_image
+from rocks.library.limits import DEFAULT_MAX_GB, LARGEST_IMAGE_GB, LONGEST_COMMENT
 from rocks.library.progress import Meter
 from rocks.library.records import (
     check_new,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from rocks.library.records import LibraryImage
     from rocks.library.unfinished import Leftover
 
-DEFAULT_MAX_GB = 200
-LARGEST_GB = 65536
-LONGEST_COMMENT = 200
 _SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
@@ -64,7 +62,9 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     """
     check_image_name(added.name)
     max_gb = (
-        DEFAULT_MAX_GB if added.max_gb is None else read_number("size", added.max_gb, 1, LARGEST_GB, "GB")
+        DEFAULT_MAX_GB
+        if added.max_gb is None
+        else read_number("size", added.max_gb, 1, LARGEST_IMAGE_GB, "GB")
     )
     comment = _read_comment(added.comment or "")
     if added.vm:

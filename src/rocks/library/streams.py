@@ -17,15 +17,10 @@ from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import BaseImage
-
-STALLED_SECONDS = 120.0
-"""A host that takes nothing for this long has failed."""
+from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
 
 SLOW_SECONDS, LEAST_BYTES = 600.0, 10 * 1024**2
 """A host that sends less than that, again and again, has failed, too: 17 kB/s."""
-
-STORE_SECONDS = 900.0
-"""The time in which the host has the whole image on its disk, after it has taken it."""
 
 END_SECONDS = 10.0
 """In which an agent whose stream is wrong states why, and ends."""

@@ -21,7 +21,7 @@ from rocks.inventory.records import Disk, Host
 from rocks.machine.disks.specification import default_disk, path_fault, read_disk
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.network.address_plan import next_addresses
-from rocks.network.interface_rules import Subnet, check_ip, check_ip_in, check_mac
+from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
 
 VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"
@@ -106,9 +106,7 @@ class SiteInventory:
         check_ip(ip)
         check_ip_in(ip, subnet)
         if ip in self.ips:
-            raise UserError(
-                f"The ip address {ip} is in use; rocks report nextip {subnet.name} prints a free one"
-            )
+            raise address_in_use("ip", ip, remedy=f"rocks report nextip {subnet.name} prints a free one")
         self.ips.append(ip)
 
     def claim_mac(self, mac: str) -> None:
@@ -120,7 +118,7 @@ class SiteInventory:
                 f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets"
             )
         if number in map(mac_number, self.macs):
-            raise UserError(f"The mac address {mac} is in use; without mac= a free one is chosen")
+            raise address_in_use("mac", mac, remedy="without mac= a free one is chosen")
         self.macs.append(mac)
 
     def take_ips(self, subnet: Subnet, count: int) -> list[str]:

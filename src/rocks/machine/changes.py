@@ -19,7 +19,7 @@ from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes.changes import set_attribute
-from rocks.inventory.host_loading import load_hosts, which_are_vms
+from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
 from rocks.machine import change_records as vm_changes

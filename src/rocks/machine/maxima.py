@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.values import HIGHEST_NUMBER, read_number
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
+from rocks.inventory.limits import MAX_VM_CPUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

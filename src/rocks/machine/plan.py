@@ -11,7 +11,8 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
-from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes, size_text
+from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
+from rocks.machine.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,6 @@ GUEST_RUNS = ("running", "blocked")
 
 NOT_STARTED = "is not started"
 """What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""
-
-LEAST_FREE_BYTES = BYTES_PER_GIB
-"""The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
 
 class Way(enum.Enum):

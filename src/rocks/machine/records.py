@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
 from rocks.database.sets import in_order, placeholders
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.inventory.host_loading import (
+from rocks.inventory.loaded_host_records import (
     HOST_COLUMNS,
     HOST_JOINS,
+    HOST_WIDTH,
     bare_hosts,
     host_of_row,
     load_interfaces,
@@ -42,37 +43,59 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         names,
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
-    containers = {str(row[12]) for row in rows if row[12] is not None}
+    machines = {str(row[0]): _VmColumns(*row[HOST_WIDTH:]) for row in rows}
+    containers = {str(vm.container) for vm in machines.values() if vm.container is not None}
     hosts = {host.name: host for host in bare_hosts(database, sorted(containers))}
-    everyone = [*(str(row[0]) for row in rows), *hosts]
+    everyone = [*machines, *hosts]
     interfaces = load_interfaces(database, everyone)
     attributes = {
         name: {key: found.value for key, found in resolved.items()}
         for name, resolved in resolve_attributes(database, everyone).items()
     }
-    disks = _disks(database, [int(row[11]) for row in rows])
+    disks = _disks(database, [int(vm.id) for vm in machines.values()])
 
     def whole(host: Host) -> Host:
         return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])
 
     mounts = mounts_of(database, sorted(hosts))
     hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
-    return [
-        VirtualMachine(
-            host=whole(host_of_row(row[:11])),
-            container=None if row[12] is None else hosts[str(row[12])],
-            memory_mb=int(row[14]),
-            slice=int(row[15]),
-            virt_type=row[16],
-            cdrom_path=row[17] or "",
-            disks=disks[int(row[11])],
-            uuid=str(row[18]),
-            adopts_images=bool(row[19]),
-            doubted_host=row[13],
-            restoring=row[20],
-        )
-        for row in in_order(rows, names)
-    ]
+    found = []
+    for row in in_order(rows, names):
+        vm = machines[str(row[0])]
+        container = None if vm.container is None else hosts[str(vm.container)]
+        found.append(_machine(whole(host_of_row(row[:HOST_WIDTH])), container, vm, disks[int(vm.id)]))
+    return found
+
+
+class _VmColumns(NamedTuple):
+    """What the statement of `load_vms` selects after `HOST_COLUMNS`, as the database returns it."""
+
+    id: Any
+    container: Any
+    doubted_host: Any
+    memory_mb: Any
+    slice: Any
+    virt_type: Any
+    cdrom_path: Any
+    uuid: Any
+    adopts_images: Any
+    restoring: Any
+
+
+def _machine(host: Host, container: Host | None, vm: _VmColumns, disks: tuple[Disk, ...]) -> VirtualMachine:
+    return VirtualMachine(
+        host=host,
+        container=container,
+        memory_mb=int(vm.memory_mb),
+        slice=int(vm.slice),
+        virt_type=vm.virt_type,
+        cdrom_path=vm.cdrom_path or "",
+        disks=disks,
+        uuid=str(vm.uuid),
+        adopts_images=bool(vm.adopts_images),
+        doubted_host=vm.doubted_host,
+        restoring=vm.restoring,
+    )
 
 
 def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:

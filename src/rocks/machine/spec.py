@@ -10,8 +10,8 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
 from rocks.inventory.disks.places import medium_of, place_disk
+from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.library.guest_media import boots_from_network, medium_name
 from rocks.machine.plan import ACTIVE_STATES, NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note

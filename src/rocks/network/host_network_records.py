@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.inventory.host_loading import load_hosts, load_interfaces
+from rocks.inventory.loaded_host_records import load_hosts, load_interfaces
 from rocks.inventory.records import Host
 from rocks.network.route_records import routes_of_hosts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.names import printable
@@ -59,6 +59,13 @@ def check_mac_selector(text: str) -> None:
 def mac_pattern(mac: str) -> str:
     """A regular expression that matches `mac` in all notations: octets with or without a leading zero."""
     return "^" + ":".join(f"0?{int(octet, 16):x}" for octet in mac.split(":")) + "$"
+
+
+def address_in_use(kind: Literal["ip", "mac"], address: str, owner: str = "", remedy: str = "") -> UserError:
+    """The error for an address that another interface has, of the host `owner` where this is known."""
+    return UserError(
+        f"The {kind} address {address} is in use{owner and f' by host {owner}'}{remedy and f'; {remedy}'}"
+    )
 
 
 def check_ip(text: str) -> None:

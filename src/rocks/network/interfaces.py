@@ -10,7 +10,14 @@ from rocks.core.values import check_text, is_null, read_vlan
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans
 from rocks.network import interface_records as table
-from rocks.network.interface_rules import check_ip, check_ip_in, check_mac, check_mac_selector, looks_like_mac
+from rocks.network.interface_rules import (
+    address_in_use,
+    check_ip,
+    check_ip_in,
+    check_mac,
+    check_mac_selector,
+    looks_like_mac,
+)
 from rocks.network.network_records import network_names
 from rocks.network.network_rules import unknown_network
 
@@ -69,14 +76,14 @@ def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: 
         check_ip_in(ip, subnet)
     owner = table.find_ip_owner(database, ip)
     if owner is not None and owner[0] != own_id:
-        raise UserError(f"The ip address {ip} is in use by host {owner[1]}")
+        raise address_in_use("ip", ip, owner[1])
 
 
 def check_mac_unused(database: Database, mac: str, own_id: int | None = None) -> None:
     """UserError when an interface other than `own_id` has the address."""
     owner = table.find_mac_owner(database, mac)
     if owner is not None and owner[0] != own_id:
-        raise UserError(f"The mac address {mac} is in use by host {owner[1]}")
+        raise address_in_use("mac", mac, owner[1])
 
 
 def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:

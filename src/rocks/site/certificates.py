@@ -26,6 +26,7 @@ from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot.fact_records import boot_facts
 from rocks.inventory.host_records import local_host
 from rocks.inventory.host_requests import fleet_addresses
+from rocks.site.limits import LONGEST_CERTIFICATE_DAYS
 from rocks.storage.broker.broker import (
     BROKER_NAME,
     broker_elsewhere,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
-DEFAULT_DAYS = 825
-LONGEST_DAYS = 3650
 NOT_ALLOWED = "not allowed"
 _SOON = timedelta(days=30)
 _MARGIN_SECONDS = 5.0
@@ -81,8 +80,8 @@ def add_certificates(
     StateError for hosts that must not have one: virtual machines, and hosts without a role in image storage.
     The old certificate stays valid until the new one is deployed. After an error, no certificate is issued.
     """
-    if not 1 <= days <= LONGEST_DAYS:
-        raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
+    if not 1 <= days <= LONGEST_CERTIFICATE_DAYS:
+        raise UserError(f"days must be from 1 to {LONGEST_CERTIFICATE_DAYS}, not {days}")
     check_not_broker_name(list(names))
     _check_rights(database, names)
     authority = node_authority()

@@ -9,12 +9,13 @@ from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
 from rocks.site.checks.checks import check_frontend
+from rocks.site.limits import HOST_SECONDS, NAS_SECONDS
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (
     SETTLED,
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.storage.wire.replies import ImageRow
-
-HOST_SECONDS = 5.0
-NAS_SECONDS = 5.0
-"""How long a host or a NAS is waited for; then it counts as silent."""
 
 
 def read_overview(database: Database) -> SiteOverview:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from rocks.core.errors import HostError, StateError
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
+from rocks.storage.limits import DEFAULT_TRANSFERS, MAX_TRANSFERS
 
 PATH = Path("/etc/imgstorage.conf")
 STREAM_PORT = 7443

@@ -44,6 +44,31 @@ def test_a_second_one_is_refused_before_its_set_up(checkout: Path, target: str) 
     assert "run make demo-stop" in ended.error_text and not (checkout / ".state" / "set-up").exists()
 
 
+def test_rocks_and_comet_say_that_a_demo_is_being_built(checkout: Path) -> None:
+    """Before its Python is there, and after."""
+    (checkout / "bin").mkdir()
+    python = checkout / ".state" / "venv" / "bin" / "python"
+
+    def printed(program: str) -> str:
+        shutil.copy(CHECKOUT / "bin" / program, checkout / "bin")
+        environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        ended = run([str(checkout / "bin" / program), "ll"], deadline_seconds=60, environment=environment)
+        assert ended.exit_status != 0
+        return ended.error_text
+
+    with (checkout / ".state" / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        building = f"A demo is being built or stopped in {checkout}; repeat this when that make has ended"
+        assert printed("rocks") == building
+        python.parent.mkdir(parents=True)
+        python.write_text("#!/bin/sh\nexit 1\n")
+        python.chmod(0o755)
+        for program in ("rocks", "comet"):
+            assert building in printed(program)
+    for program in ("rocks", "comet"):
+        assert "No demo runs" in printed(program)
+
+
 def test_the_lab_takes_over_the_lock_of_its_set_up(checkout: Path) -> None:
     """Through a make in a make; and the lock ends with the demo."""
     program = 'from lab.__main__ import main; raise SystemExit(main(["demo-stop"]))'

@@ -14,6 +14,7 @@ TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
 def test_a_limit_is_met_up_to_itself() -> None:
     assert at_most("R1", "boot", 1.1, 1.1, "", "so").verdict == "met"
     assert at_most("R1", "boot", 1.2, 1.1, "s", "so")[2:5] == ("1.20 s", "<= 1.1 s", False)
+    assert at_most("R10", "list", 0.3, 0.326748, "s", "so")[2:5] == ("0.30 s", "<= 0.33 s", True)
 
 
 def test_what_was_not_measured_has_no_verdict_and_says_why_in_one_cell() -> None:

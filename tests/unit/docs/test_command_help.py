@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.cluster.clusters import COMPUTE_MEMORY_MB
-from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS
+from rocks.cluster.limits import COMPUTE_MEMORY_MB, REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON
@@ -31,8 +30,8 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
 from rocks.install.boot.discovery import LAST_RANK
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
 from rocks.inventory.host_commands import LONGEST_SECONDS
+from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.machine.limits import (
     DEFAULT_DISK_GB,
     DEFAULT_MEMORY_MB,
@@ -40,7 +39,7 @@ from rocks.machine.limits import (
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
 )
-from rocks.storage.client.asking import WRITE_BACK_SECONDS
+from rocks.storage.limits import WRITE_BACK_SECONDS
 
 TREES = [OUR_TREE]
 COMMANDS = {

@@ -59,6 +59,7 @@ def _texts() -> dict[Path, str]:
         "graphs",
         "packaging/files",
         "packaging/man",
+        "packaging/monitoring",
         "docs/guide",
     ):
         found += (CHECKOUT / folder).rglob("*")

@@ -4,7 +4,7 @@ import pytest
 
 from pragma._shared.placement import FreeHost, plan_computes
 from rocks.core.errors import StateError
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
+from rocks.inventory.limits import MAX_VM_CPUS
 
 HOSTS = [FreeHost("a", 6, 0, 0), FreeHost("b", 14, 0, 1), FreeHost("c", 0, 0, 2)]
 

@@ -12,7 +12,7 @@ from rocks.core.process import run
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import ClusterLine, Concern, HostLine, ImageLine, SiteOverview
 
-MONITORING = Path(__file__).parents[3] / "docs/guide/monitoring"
+MONITORING = Path(__file__).parents[3] / "packaging/monitoring"
 HOSTILE = 'h"2\\\n{} \u00fc'
 SITE = SiteOverview(
     "2026-11-22 04:30:12",
@@ -83,7 +83,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
     checked = run([promtool, "check", "metrics"], standard_input=TEXT.encode(), deadline_seconds=60)
     assert (checked.exit_status, checked.error_text) == (0, "")
     rules = run([promtool, "check", "rules", str(MONITORING / "rocks-alerts.yml")], deadline_seconds=60)
-    assert rules.exit_status == 0 and "14 rules found" in rules.text
+    assert rules.exit_status == 0 and "15 rules found" in rules.text
     (tmp_path / "test.yml").write_text(
         f"rule_files: [{MONITORING / 'rocks-alerts.yml'}]\n"
         "evaluation_interval: 1m\n"

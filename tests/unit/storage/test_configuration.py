@@ -9,9 +9,9 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.storage.configuration import Configuration, read_configuration
 from rocks.storage.daemon import read_settings
+from rocks.storage.limits import DEFAULT_TRANSFERS, MAX_TRANSFERS
 from rocks.storage.volumes.daemon_configuration import configuration_text
 from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
 from tests.unit.machines import container
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.api.access import credentials
 from nucleus.api.access.credentials import (
     OWNER_SCOPES,
-    SIGNATURE_WINDOW_SECONDS,
     BadCredentials,
     NewToken,
     SentAssertion,
@@ -22,6 +21,7 @@ from nucleus.api.access.credentials import (
 )
 from nucleus.api.access.throttles import Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
+from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import bcrypt
 from cryptography.fernet import Fernet, InvalidToken
 
+from nucleus.limits import SIGNATURE_WINDOW_SECONDS
+
 SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:destroy", "admin")
 """What a token may allow. `read` is in each; admin = everything that an operator may do."""
 
 OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename")
 """What a token allows when nothing else is stated: everything of every day."""
 
-SIGNATURE_WINDOW_SECONDS = 1800
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _TOKEN = re.compile(r"nuc_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})")
 _SECRET = re.compile(r"(nuc_[0-9A-Za-z]{8})_[0-9A-Za-z]+")

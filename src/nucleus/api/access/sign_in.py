@@ -18,6 +18,7 @@ from nucleus.api.access.tokens import demand_few_tokens
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
+from nucleus.limits import SESSION_HOURS
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(include_in_schema=False)
 
-SESSION_HOURS = 12
 _NOTE = "signed in on the page"
 """Of the tokens that are made here, and revoked by signing out."""
 

@@ -18,15 +18,13 @@ from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
+from nucleus.limits import MAX_TOKENS
 from nucleus.mirror import identity
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
-
-MAX_TOKENS = 100
-"""Usable tokens of a user."""
 
 
 def demand_few_tokens(session: Session, user_id: int) -> None:

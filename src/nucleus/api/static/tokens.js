@@ -47,7 +47,7 @@ byId('create').addEventListener('submit', (event) => {
   const form = event.target;
   attemptForm(form, async () => {
     const scopes = ['read', ...[...form.querySelectorAll('#scopes input:checked')].map((one) => one.value)];
-    const { content } = await ask('POST', path('token'), { note: byId('note').value.trim(), days: Number(byId('days').value), scopes });
+    const { content } = await ask('POST', path('token'), { note: byId('note').value.trim(), days: byId('days').value ? Number(byId('days').value) : undefined, scopes });
     form.reset();
     present(content);
     await read();

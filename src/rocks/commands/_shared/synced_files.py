@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.loaded_host_records import which_are_vms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

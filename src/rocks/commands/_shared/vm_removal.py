@@ -8,7 +8,7 @@ from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.hooks import HookResult, load_changed
 from rocks.machine.records import load_vms

@@ -38,9 +38,6 @@ REFUSED_STATUS = 4
 """Exit status of an end at which this machine cannot move as it is: nothing was copied."""
 
 MAX_BYTES = 4 * 1024**2
-TICK_SECONDS = 5.0
-SILENT_SECONDS = 60.0
-"""An end that has received nothing for so long ends itself."""
 
 
 class Frame(NamedTuple):

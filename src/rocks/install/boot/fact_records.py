@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.database.sets import placeholders
 from rocks.install.boot.plan import BootFacts
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.inventory.host_loading import load_boot_actions
+from rocks.inventory.loaded_host_records import load_boot_actions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,8 @@ from rocks.install.boot.ipxe import HOSTS, action_script, host_script_name, inst
 from rocks.install.boot.plan import is_for_our_installer, is_served, next_recipe
 from rocks.install.installation.plan import check_arguments
 from rocks.inventory.address_records import find_private_address
-from rocks.inventory.host_loading import physical_hosts
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.loaded_host_records import physical_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_di
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
-from rocks.inventory.cpu_limits import MAX_VM_CPUS
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
+from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.inventory.records import TRUE_VALUES
 from rocks.library.guest_images import check_source_name, read_keys
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name

@@ -12,8 +12,8 @@ from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequ
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
-from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_each
+from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import is_copy, seed_path
 from rocks.machine import records as table

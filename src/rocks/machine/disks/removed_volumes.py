@@ -157,7 +157,7 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     """Request that, and wait until the images are gone."""
     from rocks.storage.bus import NoAnswerError
     from rocks.storage.client import questions
-    from rocks.storage.client.asking import MAP_SECONDS
+    from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.wire.requests import DelZvol
 
     requests = {

@@ -148,7 +148,7 @@ def unmap_vm_images(
         return {}
     from rocks.inventory.machine_locks import lock_vms
     from rocks.storage.client import questions
-    from rocks.storage.client.asking import WRITE_BACK_SECONDS
+    from rocks.storage.limits import WRITE_BACK_SECONDS
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.map_batches import is_not_mapped
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.facts import DocumentsRequest
-from rocks.inventory.host_loading import load_boot_actions
+from rocks.inventory.loaded_host_records import load_boot_actions
 from rocks.machine.domain.domain import InstallBoot, domain_lines
 from rocks.network.guest_connections import connect
 from rocks.network.route_records import default_gateways

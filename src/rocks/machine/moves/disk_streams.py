@@ -11,7 +11,8 @@ from rocks.core.errors import HostError
 from rocks.fleet.local import PipeStream
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED
-from rocks.library.streams import END_SECONDS, STALLED_SECONDS, failure_of, start_agent
+from rocks.library.limits import STALLED_SECONDS
+from rocks.library.streams import END_SECONDS, failure_of, start_agent
 
 _LONGEST_LINE = 200
 _FLUSH_SECONDS = 3600.0

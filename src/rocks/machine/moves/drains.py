@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
-from rocks.inventory.host_loading import load_hosts, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
 from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases

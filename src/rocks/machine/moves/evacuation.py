@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.inventory.host_loading import mounts_of, which_are_vms
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
+from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases

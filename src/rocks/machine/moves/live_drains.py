@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import RocksError
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases

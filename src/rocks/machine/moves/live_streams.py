@@ -20,9 +20,7 @@ from rocks.fleet.wire.live_moves import (
     PROGRESS,
     REFUSED_STATUS,
     RESULT,
-    SILENT_SECONDS,
     TICK,
-    TICK_SECONDS,
     Arrive,
     Frames,
     Leave,
@@ -30,14 +28,13 @@ from rocks.fleet.wire.live_moves import (
     Result,
     frame,
 )
-from rocks.library.streams import END_SECONDS, STALLED_SECONDS, end_of, start_agent
+from rocks.library.limits import STALLED_SECONDS
+from rocks.library.streams import END_SECONDS, end_of, start_agent
+from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_STILL_SECONDS, LIVE_TICK_SECONDS
 
 Watch = Callable[[Progress], None]
 _OTHER_SECONDS = 2.0
 """In which the thread of the other stream reports why that one has ended."""
-
-STILL_SECONDS = 600.0
-"""A migration that has sent nothing more for this long has failed, though both agents are there."""
 
 _MAX_REPORT_BYTES = 4096
 _MAX_BYTES_SENT = 2**63
@@ -107,7 +104,7 @@ class _Migration:
 
     def _watched(self, watch: Watch) -> Result:
         """Show the latest progress until the end. HostError when there is none for too long."""
-        sent, still = -1, Deadline(STILL_SECONDS)
+        sent, still = -1, Deadline(LIVE_STILL_SECONDS)
         while True:
             report = self._next_report(still)
             if isinstance(report, RocksError):
@@ -116,10 +113,10 @@ class _Migration:
                 return report
             if report is not None:
                 if report.sent_bytes != sent:
-                    sent, still = report.sent_bytes, Deadline(STILL_SECONDS)
+                    sent, still = report.sent_bytes, Deadline(LIVE_STILL_SECONDS)
                 watch(report)
             if still.passed():
-                raise HostError(f"{self._source.name} has sent nothing more for {STILL_SECONDS:g} s")
+                raise HostError(f"{self._source.name} has sent nothing more for {LIVE_STILL_SECONDS:g} s")
 
     def _next_report(self, deadline: Deadline) -> Progress | Result | RocksError | None:
         """The end, else the latest progress that was not read; None at the deadline."""
@@ -154,7 +151,9 @@ class _Migration:
         except RocksError as error:
             self._report(error)
         except TimeoutError:
-            self._report(HostError(f"{source.name} or {target.name} was silent for {SILENT_SECONDS:g} s"))
+            self._report(
+                HostError(f"{source.name} or {target.name} was silent for {LIVE_SILENT_SECONDS:g} s")
+            )
         except (OSError, ValueError) as error:
             # the other stream has ended; its own thread knows why
             self._has_ended.wait(_OTHER_SECONDS)
@@ -167,7 +166,7 @@ class _Migration:
     def _pass_frames(self, source: HostAddress, target: HostAddress) -> None:
         frames, stream = Frames(), self._streams[source.name]
         while not self._has_ended.is_set():
-            data = stream.receive(Deadline(SILENT_SECONDS))
+            data = stream.receive(Deadline(LIVE_SILENT_SECONDS))
             if not data:
                 raise self._failure(source)
             passed = bytearray()
@@ -190,7 +189,7 @@ class _Migration:
 
     def _tick(self) -> None:
         """Both agents end themselves when they receive nothing."""
-        while not self._has_ended.wait(TICK_SECONDS):
+        while not self._has_ended.wait(LIVE_TICK_SECONDS):
             for host in (self._source, self._target):
                 try:
                     self._send(host, frame(TICK))

@@ -10,7 +10,8 @@ from rocks.core.units import size_text
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.places import directory_of
-from rocks.library.guest_images import LEAST_FREE_BYTES, seed_path
+from rocks.library.guest_images import seed_path
+from rocks.library.limits import LEAST_FREE_BYTES
 from rocks.machine.addition_plan import image_folder
 from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.plan import is_active

@@ -19,8 +19,8 @@ from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.disks.places import medium_of
-from rocks.inventory.host_loading import mounts_of
 from rocks.inventory.host_requests import ask_each, ask_facts, fleet_addresses, open_fleet
+from rocks.inventory.loaded_host_records import mounts_of
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
 from rocks.library.progress import Meter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.host_loading import load_hosts, physical_hosts
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine.placement.values import LIBVIRT_CPU_MODES, is_cpu_model
 
 if TYPE_CHECKING:

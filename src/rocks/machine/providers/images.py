@@ -133,8 +133,8 @@ class Images(Provider):
     def _send_missing(self) -> dict[tuple[str, str], RocksError]:
         """The errors, by host and file."""
         from rocks.library.folder import library_folder
+        from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
         from rocks.library.records import image_file
-        from rocks.library.streams import STALLED_SECONDS, STORE_SECONDS
 
         library = library_folder(self.database)
         names = sorted({host for host, _ in self._missing})

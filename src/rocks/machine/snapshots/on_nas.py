@@ -19,8 +19,8 @@ from rocks.machine.moves.moving_volumes import Watching, pull_each
 from rocks.machine.spec import container_of
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
+from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import plan_images, volume_name

@@ -11,9 +11,9 @@ from rocks.core.names import printable
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.addresses import ssh_port
-from rocks.inventory.host_loading import load_hosts, load_interfaces, which_are_vms
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, which_are_vms
 from rocks.network.firewall import records as firewalls
 from rocks.network.firewall.deployment import APPLY_SECONDS, CONFIRM_SECONDS, load_rules, remove_rules
 from rocks.network.firewall.nft_rules import (

@@ -8,8 +8,8 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_plain_name, printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.infiniband import InfinibandRequest
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partition_records as partitions
 from rocks.network.infiniband import port_records as ib_ports
 from rocks.network.infiniband import port_records as table

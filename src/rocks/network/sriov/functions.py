@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.values import read_number
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest
-from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.guest_connections import kernel_device
 from rocks.network.interfaces import find_rows
 from rocks.network.sriov import records as table

@@ -22,9 +22,9 @@ from rocks.inventory import mac_pool
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
@@ -33,6 +33,7 @@ from rocks.machine.leases.plan import MOVING
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
+from rocks.site.limits import CHECK_SECONDS
 from rocks.site.overview_rules import LeaseOfMachine, doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
     _Check = Callable[[], Iterable[SiteCheck]]
-
-HOST_SECONDS = 15.0
-"""For each host's answer; all are asked at once."""
 
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
@@ -276,7 +274,7 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
     unlock_vms(database, names)
     hosts = sorted({host for lease in moving for host in (lease.host, lease.target) if host})
     with open_fleet(database, hosts) as fleet:
-        answers = ask_facts(database, fleet, hosts, limit_seconds=HOST_SECONDS) if hosts else {}
+        answers = ask_facts(database, fleet, hosts, limit_seconds=CHECK_SECONDS) if hosts else {}
     facts = {host: None if isinstance(found, RocksError) else found for host, found in answers.items()}
     left = [lease for lease in moving if lease.name not in at_work]
     for one in (*host_concerns({}, left, facts), *doubt_concerns(disk_copies.doubts(database))):
@@ -323,7 +321,7 @@ def _former_machines(database: Database) -> list[str]:
 
 
 def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
-    for name, answer in ask_each(database, {name: ProbeRequest() for name in names}, HOST_SECONDS):
+    for name, answer in ask_each(database, {name: ProbeRequest() for name in names}, CHECK_SECONDS):
         if isinstance(answer, RocksError):
             yield SiteCheck(f"host {name}", WRONG, str(answer))
         else:
@@ -331,7 +329,7 @@ def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]
 
 
 def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
-    for result in run_on_hosts(database, names, "true", Limits(timeout_seconds=round(HOST_SECONDS))):
+    for result in run_on_hosts(database, names, "true", Limits(timeout_seconds=round(CHECK_SECONDS))):
         is_done = result.state == "done" and result.exit_status == 0
         fault = (
             result.message

@@ -20,20 +20,12 @@ from rocks.storage.bus import (
 )
 from rocks.storage.client.listing import progress_line
 from rocks.storage.client.questions import Query, operations_of
+from rocks.storage.limits import QUICK_SECONDS
 from rocks.storage.wire import queues
 from rocks.storage.wire.messages import read_message, success_of, write_request
 
 Answer = TypeVar("Answer")
 Answers = Dict[str, Union[Answer, RocksError]]
-
-QUICK_SECONDS = 20.0
-"""For requests that a daemon answers at once."""
-
-MAP_SECONDS = 300.0
-"""For a device: a new volume, an export, a login."""
-
-WRITE_BACK_SECONDS = 24 * 3600.0
-"""For images that are transferred first, however large."""
 
 _LOOK_SECONDS = 2.0
 _LOOK = "look at "

@@ -9,7 +9,7 @@ import threading
 from typing import Dict
 
 from rocks.core.periodic import PeriodicThread
-from rocks.storage.life.presence import BEAT_SECONDS
+from rocks.storage.limits import HEARTBEAT_SECONDS
 from rocks.storage.store.host import HostStore
 
 
@@ -18,7 +18,10 @@ class Heartbeats(PeriodicThread):
 
     def __init__(self, store: HostStore, posted: threading.Event) -> None:
         super().__init__(
-            "heartbeats", BEAT_SECONDS, self.beat, "the NASes could not be informed that this host is there"
+            "heartbeats",
+            HEARTBEAT_SECONDS,
+            self.beat,
+            "the NASes could not be informed that this host is there",
         )
         self._store = store
         self._posted = posted

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-BEAT_SECONDS = 30.0
-LOST_SECONDS = 150.0
-"""Five messages are missing."""
+from rocks.storage.limits import LOST_SECONDS
 
 
 def lost_seconds(is_expected: bool, silent_seconds: float) -> Optional[float]:

@@ -6,13 +6,10 @@ from typing import Dict, FrozenSet, Sequence, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.life.names import parse_snapshot_name
+from rocks.storage.limits import DAILY_SNAPSHOTS, HOURLY_SNAPSHOTS, LAST_SNAPSHOTS
 
 _HOUR = 3600
 _DAY = 86400
-
-
-LAST, HOURLY, DAILY = 3, 24, 7
-"""How many snapshots stay: of the newest, and one for each of so many hours and days."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ def expired(snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str]) -> Tupl
 
 
 def _grid(automatic: Sequence[Snapshot]) -> Set[str]:
-    retained = {one.guid for one in automatic[-LAST:]}
-    for seconds, count in ((_HOUR, HOURLY), (_DAY, DAILY)):
+    retained = {one.guid for one in automatic[-LAST_SNAPSHOTS:]}
+    for seconds, count in ((_HOUR, HOURLY_SNAPSHOTS), (_DAY, DAILY_SNAPSHOTS)):
         newest: Dict[int, str] = {}
         for one in automatic:
             newest[one.created_seconds // seconds] = one.guid

@@ -8,12 +8,14 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import FAMILIES
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, RETURNING, SEEDING
-
-MAX_TRIES = 5
-FIRST_DELAY_SECONDS = 1
-LONGEST_DELAY_SECONDS = 300
-AGEING_SECONDS = 600
-DEFAULT_PULL_SECONDS = 300
+from rocks.storage.limits import (
+    AGEING_SECONDS,
+    DEFAULT_PULL_SECONDS,
+    FIRST_DELAY_SECONDS,
+    HOST_TRANSFERS,
+    LONGEST_DELAY_SECONDS,
+    MAX_TRIES,
+)
 
 Kind = Literal["return", "seed", "requested pull", "pull"]
 _PRIORITIES: Dict[Kind, int] = {"seed": 2, "requested pull": 2, "pull": 1}
@@ -24,9 +26,9 @@ _PRIORITIES: Dict[Kind, int] = {"seed": 2, "requested pull": 2, "pull": 1}
 class Limits:
     """How many transfers at once: seeds of this NAS, its pulls (returns are among them), and both with one host."""
 
-    seeds: int = 8
-    pulls: int = 8
-    per_host: int = 2
+    seeds: int
+    pulls: int
+    per_host: int = HOST_TRANSFERS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Many disks at once as clones of one snapshot: of the base of an image, or of the disk of a machine that is off."""
+"""Many disks at once as clones, of the base of an OS image or of a snapshot of the disk of a machine that is off."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Clones:
         self._node = node
 
     def freeze(self, request: FreezeZvols) -> Mapping[str, Any]:
-        """Volume → the name of a snapshot that equals its present content. StateError for an image that is in use."""
+        """Volume → the name of a snapshot that equals its present content. StateError for a disk that is in use."""
         began = monotonic_seconds()
-        found = {zvol: self.present(request.zpool, zvol).name for zvol in request.zvols}
+        found = {zvol: self.snapshot_of_now(request.zpool, zvol).name for zvol in request.zvols}
         _log.info("%s: %d disks frozen in %.2f s", request.zpool, len(found), monotonic_seconds() - began)
         return {"body": found}
 
-    def present(self, zpool: str, zvol: str) -> SnapshotFact:
-        """A snapshot that equals the present content of an image, which is unmapped; otherwise as `freeze`."""
+    def snapshot_of_now(self, zpool: str, zvol: str) -> SnapshotFact:
+        """A snapshot that equals the present content of a disk, made if there is none. Errors as of `freeze`."""
         if is_base(zvol):
             raise UserError(f"{zvol} is the base of an image, and not the disk of a machine")
         image = adopt(self._engine, self._pools, self._node, zpool, zvol)
@@ -53,7 +53,7 @@ class Clones:
             )
         self._imports.check_complete(image.volume)
         if image.owner is not None or image.state != UNMAPPED:
-            where = f"{image.state}" if image.owner is None else f"{image.state} on {image.owner}"
+            where = image.state if image.owner is None else f"{image.state} on {image.owner}"
             raise StateError(
                 f"ZVol {zvol} is {where}, and only an image at rest is cloned: stop its machine, and wait until its "
                 "changes are written back (rocks stop host vm HOST terminate=true)"
@@ -75,9 +75,8 @@ class Clones:
         return newest
 
     def clone(self, request: CloneZvols) -> Mapping[str, Any]:
-        """Make the clones that are missing: the names of those made, of those present, and of those without origin.
+        """Make the clones that are missing; answer with `MadeClones`.
 
-        `refused`: name and reason of those that must not be made, or are not what is asked for; the others are made.
         With `replaces`, StateError for the first of these.
         """
         began = monotonic_seconds()
@@ -90,29 +89,30 @@ class Clones:
             self._check_replaced(request, facts)
             self._remove_unused(request, facts)
         refused = self._refused(request, facts)
-        lacking = [one for one in request.clones if one.zvol not in facts and one.zvol not in refused]
-        absent = [clone for clone in lacking if request.replaces or not self._is_lost(clone)]
-        origins = self._origins(request.zpool, absent)
-        missing = [clone.zvol for clone in absent if clone.origin not in origins]
-        made = [clone.zvol for clone in absent if clone.origin in origins]
-        if made:
+        wanted = [
+            clone
+            for clone in request.clones
+            if clone.zvol not in facts and clone.zvol not in refused
+            if request.replaces or not self._had_volume(clone)
+        ]
+        origins = self._origins(request.zpool, wanted)
+        without_origin = [clone.zvol for clone in wanted if clone.origin not in origins]
+        to_make = [clone for clone in wanted if clone.origin in origins]
+        made = [clone.zvol for clone in to_make]
+        if to_make:
             zpool = request.zpool
             self._pools.ensure_clones(
-                {
-                    f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}"
-                    for clone in absent
-                    if clone.zvol in made
-                },
+                {f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}" for clone in to_make},
                 {f"{zpool}/{origin}": snapshot.guid for origin, snapshot in origins.items()},
             )
             facts = self._facts(zpool)
         self._settle([clone for clone in request.clones if clone.zvol not in refused], facts, made)
-        others = {*made, *missing, *refused}
+        others = {*made, *without_origin, *refused}
         present = [clone.zvol for clone in request.clones if clone.zvol not in others]
         if made:
             _log.info("%s: %d disks cloned in %.2f s", request.zpool, len(made), monotonic_seconds() - began)
         reasons = tuple(RefusedClone(zvol, reason) for zvol, reason in refused.items())
-        return dict(encode(MadeClones(tuple(made), tuple(present), tuple(missing), reasons)))
+        return dict(encode(MadeClones(tuple(made), tuple(present), tuple(without_origin), reasons)))
 
     def _refused(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> Dict[str, str]:
         """Volume → why it is not made, or not used. The map of what exists has checks of its own."""
@@ -153,14 +153,14 @@ class Clones:
             self._imports.check_new(clone.zvol)
             self._check_pool(clone.zvol, request.zpool)
             name = f"{request.zpool}/{clone.zvol}"
-            if self._is_lost(clone) and clone.zvol not in facts:
+            if self._had_volume(clone) and clone.zvol not in facts:
                 raise StateError(
                     f"the volume {name} of ZVol {clone.zvol} does not exist, and no other replaces it: rename it back, "
                     f"or remove the record of it (rocks remove host storageimg {self._node} {request.zpool} "
                     f"{clone.zvol} now=yes)"
                 )
 
-    def _is_lost(self, clone: NewClone) -> bool:
+    def _had_volume(self, clone: NewClone) -> bool:
         """Whether there was a volume of this name, or a host had it: it is looked for, and no other takes its place."""
         image = self._engine.image_of(clone.zvol)
         return image is not None and (

@@ -60,7 +60,7 @@ class Commands:
         self._arrivals = arrivals
         self._bases = bases
         self._clones = Clones(pools, engine, imports, site.node)
-        self._held = HeldSnapshots(pools, self._adopted, self._clones.present)
+        self._held = HeldSnapshots(pools, self._adopted, self._clones.snapshot_of_now)
         self._imports = imports
         self._store = store
         self._engine = engine

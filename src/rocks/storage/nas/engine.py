@@ -31,7 +31,7 @@ Perform = Callable[[Effect], Facts]
 SendRequest = Callable[[Image, Work, AskHost], None]
 """Records the request to a host; within the transaction of its caller."""
 
-BeginTransfer = Callable[[Image, Work, Effect], None]
+BeginMove = Callable[[Image, Work, Effect], None]
 """Begins an effect between two NASes, unless it is under way; its result comes back as an event."""
 
 OnChange = Callable[[str], None]
@@ -56,9 +56,9 @@ class Engine:
         send_request: SendRequest,
         publish: PublishOutcome,
         on_change: OnChange,
-        begin_transfer: BeginTransfer,
+        begin_move: BeginMove,
     ) -> None:
-        self._begin_transfer = begin_transfer
+        self._begin_move = begin_move
         self._store = store
         self._perform = perform
         self._send_request = send_request
@@ -200,7 +200,7 @@ class Engine:
             self.posted.set()
             return False
         if isinstance(effect, BETWEEN_NASES):
-            self._begin_transfer(image, work, effect)
+            self._begin_move(image, work, effect)
             return False
         self.take(image_id, self._do(image, work, effect))
         return True

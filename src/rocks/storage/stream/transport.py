@@ -17,13 +17,11 @@ from typing import Any, BinaryIO, NamedTuple, Optional, cast
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, ToolError
+from rocks.storage.limits import SILENCE_SECONDS
 from rocks.storage.stream.revocation import LIST_NAME, RevocationWatch
 from rocks.storage.stream.waiting import MAX_WAITING, OPENING_SECONDS, Turns, WaitingConnections
 
 _log = logging.getLogger(__name__)
-
-SILENCE_SECONDS = 120.0
-"""How long an end waits for the next byte before it ends the connection; a transfer is resumable."""
 
 _OPENING_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 20.0

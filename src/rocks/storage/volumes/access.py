@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.inventory.address_records import find_private_address
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_records import local_host
 from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
 from rocks.storage.client import StorageClient, broker_settings

@@ -12,9 +12,9 @@ from rocks.library.folder import find_source, library_folder
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, Source, check_disk_size, check_seed_place, volume_of
 from rocks.library.records import image_file
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.importing import Destination, send_base
 from rocks.storage.client.listing import transfer_line
+from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_transfer
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_snapshot, base_volume

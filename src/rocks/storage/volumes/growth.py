@@ -16,7 +16,7 @@ from rocks.core.errors import Code, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.machine.leases.plan import SAVED
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.bases import is_unsupported, older_nas
 from rocks.storage.volumes.move_checks import check_no_moves

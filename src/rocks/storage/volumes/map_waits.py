@@ -14,9 +14,9 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, RocksError
 from rocks.storage.bus import BrokerAwayError
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.listing import progress_line
 from rocks.storage.life.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
+from rocks.storage.limits import MAP_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.core.values import check_text
-from rocks.inventory.host_loading import load_hosts
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine.leases.plan import SAVED, saved_with_images
 from rocks.machine.leases.records import read_leases
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
-from rocks.storage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS
 from rocks.storage.life.states import BLOCKED, MAPPING, SWITCHING
+from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
@@ -65,10 +64,6 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
             parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gib, sync, initiator
         )
         return storage.wait(questions.question(parameters.nas, request), MAP_SECONDS, watcher)
-
-
-WRITE_BACK_SECONDS = _WRITE_BACK_SECONDS
-"""How long a command waits until an image is written back, by default."""
 
 
 def unmap_image(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.inventory.host_loading import load_hosts
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.machine_locks import WAIT_SECONDS, ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.life.states import DELETING, MOVING
+from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of

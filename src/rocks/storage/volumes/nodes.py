@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.storage.broker.definitions import BrokerNode
 from rocks.storage.volumes.roles import storage_roles, why_no_certificate
 from rocks.storage.wire.queues import NAS

@@ -10,8 +10,8 @@ from rocks.core.names import check_plain_name
 from rocks.core.values import read_number
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_rules import check_zone
+from rocks.storage.limits import MAX_TRANSFERS
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.wire.configuration_bounds import MAX_TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,11 +13,10 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.known.storage import LONGEST_GRACE_HOURS
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.library.conversion import write_raw
 from rocks.storage.client import questions
-from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name

@@ -163,7 +163,11 @@ class RefusedClone:
 
 @dataclass(frozen=True)
 class MadeClones:
-    """Volumes that were made, that exist already, that do not exist and have no origin on the NAS, and others."""
+    """Volumes of a request for clones, each in one of the lists.
+
+    `made`: now. `present`: nothing was made, since the volume exists, or existed and is looked for. `missing`: it has
+    no origin on the NAS. `refused`: it must not be made, or is not what was asked for.
+    """
 
     made: Tuple[str, ...]
     present: Tuple[str, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.api import limits, operations
+from nucleus.api import operations, quotas
 from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
@@ -27,7 +27,7 @@ POWER = "/v1/cluster/vc2/frontend/poweron"
 def test_a_project_has_a_limit_of_unfinished_changes(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_UNFINISHED", 2)
+    monkeypatch.setattr(quotas, "MAX_UNFINISHED", 2)
 
     def power(who: str, cluster: str, action: str) -> tuple[int, str]:
         path = f"/v1/cluster/{cluster}/frontend/{action}"

@@ -139,6 +139,7 @@ def test_status_has_alarms_of_reservations(
     number = reserve(service).json()["id"]
     main(["status"])
     assert "alarm: reservation" not in capsys.readouterr().out
+    assert 'nucleus_alarms{kind="reservation"} 0.0' in service.get("", "/metrics").text
     sql(pool, "UPDATE reservation_interval SET state = 'failed', reason = 'it was not started'")
     assert main(["status"]) == 1
     assert f"alarm: reservation {number} of UCSD has failed: it was not started" in capsys.readouterr().out
@@ -148,6 +149,7 @@ def test_status_has_alarms_of_reservations(
     )
     assert main(["status"]) == 1
     assert f"alarm: reservation {number} of UCSD stays stopping" in capsys.readouterr().out
+    assert 'nucleus_alarms{kind="reservation"} 1.0' in service.get("", "/metrics").text
 
 
 def test_a_site_is_removed_when_its_reservations_have_ended(

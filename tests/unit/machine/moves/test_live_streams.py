@@ -137,7 +137,7 @@ def test_what_fails_unexpectedly_ends_the_migration(agents: Agents, monkeypatch:
 def test_an_agent_that_gets_no_further_ends_the_migration(
     agents: Agents, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(live_moves, "STILL_SECONDS", 0.5)
+    monkeypatch.setattr(live_moves, "LIVE_STILL_SECONDS", 0.5)
     with pytest.raises(HostError, match="old has sent nothing more for 0.5 s"):
         agents.move(sent)
 

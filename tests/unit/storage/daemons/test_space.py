@@ -11,7 +11,7 @@ from rocks.storage.client.listing import map_cells
 from rocks.storage.client.questions import images_of
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
-from rocks.storage.life.schedule import MAX_TRIES
+from rocks.storage.limits import MAX_TRIES
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS

@@ -10,7 +10,7 @@ import pytest
 from rocks.storage.host.heartbeats import Heartbeats
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image
-from rocks.storage.life.presence import LOST_SECONDS
+from rocks.storage.limits import LOST_SECONDS
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.store.nas import NasStore

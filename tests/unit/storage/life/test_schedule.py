@@ -4,6 +4,8 @@ from rocks.storage.life import schedule
 from rocks.storage.life.schedule import Job, Limits
 from tests.unit.storage.records import NOW, record
 
+LIMITS = Limits(seeds=8, pulls=8)
+
 
 def test_pauses_grow_to_five_minutes() -> None:
     """1, 2, 4 … 300 s."""
@@ -13,13 +15,15 @@ def test_pauses_grow_to_five_minutes() -> None:
 def test_priorities_and_ageing() -> None:
     """A copy goes before a periodic pull, unless that has waited twenty minutes longer; returns count as running."""
     seed, pull = Job("1", "vmh1", "seed", NOW), Job("2", "vmh2", "pull", NOW)
-    assert schedule.choose([pull, seed], [], Limits(), NOW) == (seed, pull)
+    assert schedule.choose([pull, seed], [], LIMITS, NOW) == (seed, pull)
     old = Job("2", "vmh2", "pull", NOW - 1200)
-    assert schedule.choose([old, seed], [], Limits(), NOW) == (old, seed)
+    assert schedule.choose([old, seed], [], LIMITS, NOW) == (old, seed)
     busy = [Job("3", "vmh1", "return", 0), Job("4", "vmh1", "return", 0)]
-    assert schedule.choose([pull, seed], busy, Limits(), NOW) == (pull,)
-    assert schedule.choose([pull, seed], busy, Limits(pulls=2), NOW) == ()
-    assert schedule.choose([seed, Job("5", "vmh2", "seed", NOW)], [], Limits(seeds=1), NOW) == (seed,)
+    assert schedule.choose([pull, seed], busy, LIMITS, NOW) == (pull,)
+    assert schedule.choose([pull, seed], busy, Limits(seeds=8, pulls=2), NOW) == ()
+    assert schedule.choose([seed, Job("5", "vmh2", "seed", NOW)], [], Limits(seeds=1, pulls=8), NOW) == (
+        seed,
+    )
 
 
 def test_what_an_image_waits_for() -> None:

@@ -30,7 +30,7 @@ def nas() -> Nas:
 
 
 def holder(nas: Nas) -> HeldSnapshots:
-    return HeldSnapshots(nas.pools, lambda _, zvol: nas.records.known[zvol], nas.clones.present)
+    return HeldSnapshots(nas.pools, lambda _, zvol: nas.records.known[zvol], nas.clones.snapshot_of_now)
 
 
 def held(nas: Nas) -> dict[str, tuple[str, ...]]:

@@ -3,13 +3,13 @@
 import pytest
 
 from rocks.core.errors import StateError, UserError
+from rocks.storage.limits import MAX_TRANSFERS
 from rocks.storage.volumes.settings import (
     DaemonSettings,
     RequestedSettings,
     check_requested_settings,
     daemon_settings,
 )
-from rocks.storage.wire.configuration_bounds import MAX_TRANSFERS
 from tests.unit.machines import container
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.slurm_nodes import drain_nodes, has_slurm
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.commands._shared.vm_removal import remove_with_hooks
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 
 
 class Plugin(rocks.commands.Plugin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rocks.inventory.attributes.known.form import Known
+from rocks.inventory.limits import DEFAULT_MEMORY_RESERVE_MB
 
 HOSTS = {
     "managed": Known("appliance", "true or no", "", "true: commands without a host argument act on the host"),
@@ -32,7 +33,10 @@ HOSTS = {
         "PCI devices of the host that machines may get, by pools: gpu:0000:3b:00.0,0000:d8:00.0 nvme:0000:5e:00.0",
     ),
     "vm_memory_reserve": Known(
-        "host", range(10**9), "256", "MB of the host's memory that virtual machines may not use"
+        "host",
+        range(10**9),
+        str(DEFAULT_MEMORY_RESERVE_MB),
+        "MB of the host's memory that virtual machines may not use",
     ),
     "vm_fence_command": Known(
         "host",

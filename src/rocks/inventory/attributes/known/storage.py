@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from rocks.inventory.attributes.known.form import Known
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
-
-LONGEST_GRACE_HOURS = 366 * 24
-"""The most hours for which a removed image can be restored."""
+from rocks.storage.limits import DEFAULT_GRACE_HOURS, DEFAULT_TRANSFERS, LONGEST_GRACE_HOURS, MAX_TRANSFERS
 
 STORAGE = {
     "vm_image_directory": Known(
@@ -69,7 +66,7 @@ STORAGE = {
     "img_grace_hours": Known(
         "host",
         range(LONGEST_GRACE_HOURS + 1),
-        "24",
+        str(DEFAULT_GRACE_HOURS),
         "hours for which a removed image of the NAS can be restored; 0: it is destroyed at once",
     ),
     "vm_container_zpool": Known("host", "pool", "tank", "pool of a host for copies of images"),

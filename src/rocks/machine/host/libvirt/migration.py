@@ -9,10 +9,7 @@ import libvirt  # noqa: TID251 - of this folder
 
 from rocks.machine.host.libvirt.driver import LiveWay
 from rocks.machine.host.libvirt.errors import libvirt_errors
-
-# The guest is paused at the switchover while QEMU sends the rest of its memory, by its default for at most 300 ms. In
-# addition, the last messages of both libvirts pass through the frontend several times.
-_MAX_DOWNTIME_MILLISECONDS = 100
+from rocks.machine.limits import LIVE_DOWNTIME_MILLISECONDS
 
 
 def migrate(domain: Any, name: str, way: LiveWay) -> None:
@@ -40,7 +37,7 @@ def migrate(domain: Any, name: str, way: LiveWay) -> None:
             parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(way.disks)
             parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{way.disks_socket}"
         with libvirt_errors(f"move {name}"):
-            domain.migrateSetMaxDowntime(_MAX_DOWNTIME_MILLISECONDS)
+            domain.migrateSetMaxDowntime(LIVE_DOWNTIME_MILLISECONDS)
             domain.migrate3(target, parameters, flags)
     finally:
         if target is not None:

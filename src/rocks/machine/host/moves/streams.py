@@ -19,18 +19,8 @@ from typing import Callable, Dict, List, Optional, Set
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError
-from rocks.fleet.wire.live_moves import (
-    DATA,
-    END,
-    LIBVIRT,
-    OPEN,
-    SILENT_SECONDS,
-    TICK,
-    TICK_SECONDS,
-    Frame,
-    Frames,
-    frame,
-)
+from rocks.fleet.wire.live_moves import DATA, END, LIBVIRT, OPEN, TICK, Frame, Frames, frame
+from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_TICK_SECONDS
 
 _PIECE_BYTES = 256 * 1024
 LOST = 3
@@ -113,7 +103,7 @@ class Streams:
     def _receive_frames(self) -> None:
         frames = Frames()
         while True:
-            ready, _, _ = select.select([0], [], [], SILENT_SECONDS)
+            ready, _, _ = select.select([0], [], [], LIVE_SILENT_SECONDS)
             data = os.read(0, _PIECE_BYTES) if ready else b""
             if not data:
                 lost("the other host, or this site's frontend, is not there any more")
@@ -152,7 +142,7 @@ class Streams:
 
     def _tick(self) -> None:
         while True:
-            wait_seconds(TICK_SECONDS)
+            wait_seconds(LIVE_TICK_SECONDS)
             self.send(TICK)
 
 

@@ -2,7 +2,8 @@
 
 import rocks.commands
 from rocks.core.errors import UserError
-from rocks.site.certificates import DEFAULT_DAYS, add_certificates
+from rocks.site.certificates import add_certificates
+from rocks.site.limits import CERTIFICATE_DAYS
 
 
 class Command(rocks.commands.Command):
@@ -37,7 +38,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Issue the certificates and print their serial numbers."""
-        days = self.fillText("days", str(DEFAULT_DAYS))
+        days = self.fillText("days", str(CERTIFICATE_DAYS))
         if not days.isdecimal():
             raise UserError(f'days "{days}" must be a number')
         hosts = self.getSomeHostnames(args)

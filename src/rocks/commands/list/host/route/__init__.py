@@ -1,7 +1,7 @@
 """`rocks list host route`"""
 
 import rocks.commands
-from rocks.inventory.host_loading import load_interfaces
+from rocks.inventory.loaded_host_records import load_interfaces
 from rocks.network.route_records import routes_of_hosts
 from rocks.network.route_rules import device_on
 

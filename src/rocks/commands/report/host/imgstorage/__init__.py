@@ -1,8 +1,8 @@
 """`rocks report host imgstorage`"""
 
 import rocks.commands
-from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
 from rocks.storage.volumes.daemon_configuration import configuration_lines

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.cluster.vlans import plan_networks, vlans_of
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.records import load_vms
 from rocks.network.guest_connections import vlan_lines
 

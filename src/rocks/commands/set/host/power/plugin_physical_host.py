@@ -15,7 +15,7 @@ class Plugin(rocks.commands.Plugin):
 
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when one of the physical hosts cannot or must not be switched."""
-        from rocks.inventory.host_loading import which_are_vms
+        from rocks.inventory.loaded_host_records import which_are_vms
         from rocks.site.host_power import check_may_switch
 
         machines = set(which_are_vms(self.db, hosts))

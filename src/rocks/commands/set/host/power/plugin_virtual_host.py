@@ -22,7 +22,7 @@ class Plugin(rocks.commands.Plugin):
 
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when this user must not start and stop machines."""
-        from rocks.inventory.host_loading import which_are_vms
+        from rocks.inventory.loaded_host_records import which_are_vms
 
         self._machines = which_are_vms(self.db, hosts)
         if self._machines and not may_run(rocks.commands.Command):

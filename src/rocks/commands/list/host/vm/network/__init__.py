@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.commands._framework.output import write_message
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 
 if TYPE_CHECKING:
     from rocks.machine.networks import ConnectedInterface, VmNetworks

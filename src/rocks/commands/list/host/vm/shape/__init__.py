@@ -8,7 +8,7 @@ import rocks.commands
 from rocks.core.errors import StateError
 from rocks.core.names import is_like
 from rocks.core.units import KIB_PER_MB
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.placement.memory import ORDINARY_KB
 from rocks.machine.placement.values import PAGE_SIZES_KB, write_cpu_set

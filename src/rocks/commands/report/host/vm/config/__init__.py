@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.core.terminal import many_lines
-from rocks.inventory.host_loading import which_are_vms
+from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.disks.cdrom import with_media
 from rocks.machine.domain.documents import adapt_documents, describe_vms
 from rocks.machine.records import load_vms

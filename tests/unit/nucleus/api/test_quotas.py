@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import limits
+from nucleus.api import quotas
 from nucleus.api.nodes import seen_ago
 from nucleus.api.problems import Problem
 from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
@@ -35,16 +35,16 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
 ) -> None:
     project = SimpleNamespace(id=1, name="alpha", limits={"node_hours": 2, "walltime_minutes": 90})
     usage = SimpleNamespace(vms=0, cpus=0, memory_mb=0, disk_gb=0, sets=0)
-    monkeypatch.setattr(limits.identity, "project_by_id", lambda *_, **__: project)
-    monkeypatch.setattr(limits.status, "project_usage", lambda *_: usage)
-    monkeypatch.setattr(limits.status, "committed_minutes", lambda _, account: {"alp1": 60}[account])
+    monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
+    monkeypatch.setattr(quotas.status, "project_usage", lambda *_: usage)
+    monkeypatch.setattr(quotas.status, "committed_minutes", lambda _, account: {"alp1": 60}[account])
 
     def demand(minutes: int, kind: str) -> None:
         batch = SimpleNamespace(batch=SimpleNamespace(kind=kind))
         change: Any = SimpleNamespace(
             session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
         )
-        limits.demand_quota(change, cluster(0, 0, 0), [COMPUTE, COMPUTE], minutes, "alp1")
+        quotas.demand_quota(change, cluster(0, 0, 0), [COMPUTE, COMPUTE], minutes, "alp1")
 
     demand(30, "hosts")
     with pytest.raises(

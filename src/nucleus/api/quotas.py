@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
+from nucleus.limits import LIMITS, MAX_UNFINISHED
 from nucleus.mirror import identity, operations, status
 
 if TYPE_CHECKING:
@@ -13,23 +14,6 @@ if TYPE_CHECKING:
     from nucleus.api.service import Change
     from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
-
-LIMITS = {
-    "vms": "virtual machines that run at the same time",
-    "cpus": "processors of the machines that run",
-    "memory_mb": "memory in MB of the machines that run",
-    "disk_gb": "disks in GB of the machines that run",
-    "sets": "computesets that have not ended",
-    "walltime_minutes": "longest walltime of a computeset in minutes",
-    "node_hours": "hours of nodes for each allocation",
-    "images": "images",
-    "image_bytes": "bytes of images",
-    "consoles": "consoles that are open at the same time",
-}
-"""Limits of a project, all optional. `nucleus project limit` sets them; a new project has `identity.FIRST_LIMITS`."""
-
-MAX_UNFINISHED = 1000
-"""Changes of a project that wait or run."""
 
 
 def demand_quota(

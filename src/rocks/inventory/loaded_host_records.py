@@ -20,6 +20,9 @@ HOST_COLUMNS = (
     " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID),"
     " (SELECT h.MB FROM host_memory h WHERE h.Host = n.ID)"
 )
+HOST_WIDTH = 11
+"""The cells of `HOST_COLUMNS` in a row."""
+
 HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
 
 
@@ -38,7 +41,7 @@ def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
         rows = in_order(rows, names)
     attributes = resolve_members(database, [_member(row) for row in rows], are_all=names is None)
     return [
-        host_of_row(row[:11], {key: found.value for key, found in attributes[str(row[0])].items()})
+        host_of_row(row[:HOST_WIDTH], {key: found.value for key, found in attributes[str(row[0])].items()})
         for row in rows
     ]
 

@@ -1,0 +1,13 @@
+"""How many CPUs a host or a virtual machine can have, and what is left to a host. Pure.
+
+The other limits of machines: `machine.limits`.
+"""
+
+MAX_CPUS = 4096
+"""Of a physical host: more is a typing error."""
+
+MAX_VM_CPUS = 255
+"""Of a virtual machine: QEMU's q35 has more only with a device that remaps interrupts, which our domains lack."""
+
+DEFAULT_MEMORY_RESERVE_MB = 256
+"""The memory that is left to a host by default; attribute `vm_memory_reserve`."""

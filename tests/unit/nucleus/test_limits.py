@@ -1,0 +1,18 @@
+"""What people are told of defaults is what Nucleus does."""
+
+from pathlib import Path
+
+import comet.cli.commands as comet_commands
+import nucleus.api
+from nucleus.api.models import NewToken
+from nucleus.limits import DEFAULT_TOKEN_DAYS
+
+
+def test_the_days_of_a_token_are_the_same_for_everyone() -> None:
+    page = Path(str(nucleus.api.__file__)).parent / "static/tokens.html"
+    assert f'id="days" name="days" type="number" value="{DEFAULT_TOKEN_DAYS}"' in page.read_text("utf-8")
+    (text,) = [
+        one.help for command in comet_commands.COMMANDS for one in command.options if "--days" in one.names
+    ]
+    assert f"(default: {DEFAULT_TOKEN_DAYS})" in text
+    assert NewToken().days == DEFAULT_TOKEN_DAYS
