@@ -86,6 +86,8 @@ def fetch(url: str, max_bytes: int) -> bytes:
     """The content of a small file, within `SMALL_SECONDS`. Errors as `download`."""
     deadline = Deadline(SMALL_SECONDS)
     with _opened(url, {}) as answer:
+        if answer.status != http.client.OK:
+            raise HostError(f"{_host_of(url)} answers {answer.status} to {one_line(url)}; repeat the command later")
         data = bytearray()
         for piece in _pieces(url, answer):
             data += piece

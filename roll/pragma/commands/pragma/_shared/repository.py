@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -131,13 +131,12 @@ def library_images(command: Command, settings: Settings, name: str, described: V
 def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
     """Bring list, descriptions and images here, or add the images of a local repository.
 
-    Returns a line about each cluster that is here, and cluster → error for the others, whose description stays as it
-    was. The list comes last, unless all have failed. The errors of the list itself are raised.
+    Returns a line about each cluster that is here, and cluster → error for the others, whose path and description stay
+    as they were. The list comes last, unless all have failed. The errors of the list itself are raised.
     """
     lines: list[str] = []
     failures: dict[str, RocksError] = {}
-    listed = fetch(f"{settings.url}/{LIST}", _MAX_LIST_BYTES) if settings.url else b""
-    known = read_list(listed, f"{settings.url}/{LIST}") if settings.url else known_clusters(settings)
+    known = _fetch_list(settings) if settings.url else known_clusters(settings)
     for name, path in known.items():
         try:
             if settings.url:
@@ -148,9 +147,26 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
             failures[name] = error
         else:
             lines.append(_line(name, images))
-    if settings.url and (lines or not known):
-        _write(settings.repository / LIST, listed)
+    if settings.url and lines:
+        _write_list(settings.repository / LIST, {name: str(path) for name, path in known.items()}, failures)
     return lines, failures
+
+
+def _fetch_list(settings: Settings) -> dict[str, str]:
+    """The web server's list. HostError for one without clusters: some servers answer so when they fail."""
+    url = f"{settings.url}/{LIST}"
+    if not (known := read_list(fetch(url, _MAX_LIST_BYTES), url)):
+        raise HostError(f"{url} names no cluster; nothing is changed here: correct it, then repeat the command")
+    return known
+
+
+def _write_list(file: Path, known: dict[str, str], failed: Collection[str]) -> None:
+    """Write the list; a cluster that failed keeps the path that it had here."""
+    earlier: dict[str, str] = {}
+    with suppress(OSError, UserError):
+        earlier = read_list(file.read_bytes(), str(file))
+    paths = {**known, **{name: earlier[name] for name in failed if name in earlier}}
+    _write(file, "".join(f"{name},{path}\n" for name, path in paths.items()).encode())
 
 
 def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -> Images:
