@@ -156,7 +156,9 @@ def _fetch_list(settings: Settings) -> dict[str, str]:
     """The web server's list. HostError for one without clusters: some servers answer so when they fail."""
     url = f"{settings.url}/{LIST}"
     if not (known := read_list(fetch(url, _MAX_LIST_BYTES), url)):
-        raise HostError(f"{url} names no cluster; nothing is changed here: correct it, then repeat the command")
+        raise HostError(
+            f"{url} names no cluster; nothing is changed here: correct it, then repeat the command"
+        )
     return known
 
 
