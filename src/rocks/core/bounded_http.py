@@ -52,12 +52,12 @@ class _Bounded(requests.AbstractHTTPHandler):
         self._deadline = deadline
 
     def do_open(self, http_class: Any, req: requests.Request, **options: Any) -> Any:
-        def connect(*args: Any, **values: Any) -> http.client.HTTPConnection:
-            connection: Any = http_class(*args, **values)
+        def connect(*args: Any, **values: Any) -> Any:
+            connection = http_class(*args, **values)
             connection.response_class = functools.partial(_Response, deadline=self._deadline)
             return connection
 
-        return super().do_open(connect, req, **options)  # type: ignore[arg-type]
+        return super().do_open(connect, req, **options)
 
 
 class HttpHandler(_Bounded, requests.HTTPHandler):
