@@ -182,6 +182,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "1", "hosts=vmc-0-0,absent,vmc-9"), "absent, vmc-9 cannot run virtual machines"),
         (("absent", "1"), "the repository has no cluster absent"),
         (("../dock6", "1"), "the repository has no cluster"),
+        (("\x1b[31mred", "1"), "the repository has no cluster"),
         (("alone", "1"), "alone is a frontend alone; give 0 CPUs"),
         (("dock6", "4", "mem=1:2:3"), "mem must be"),
         (("dock6", "4", "mem=lots"), "mem must be"),
@@ -199,6 +200,11 @@ def test_what_cannot_be_booted_leaves_nothing(
         (folder / "vc-in.xml").write_text(document_text)
         cpus = "0" if "absent" in document_text else "4"
         assert text in local.refused("pragma boot dock6", cpus), text
+    assert {path.name.partition("-")[0] for path in (tmp_path / "logs").iterdir()} == {
+        "absent",
+        "alone",
+        "dock6",
+    }
     assert started == []
     assert machines(local) == {}
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 LIST = "vcdb.txt"
 _MAX_LIST_BYTES = 1024**2
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+"""Of a cluster image; it is part of the names of files."""
 _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
@@ -63,7 +64,7 @@ def read_list(data: bytes, what: str) -> dict[str, str]:
             continue
         name, comma, path = (part.strip() for part in text.partition(","))
         where = f"line {number} of {what}"
-        if not comma or not _NAME.fullmatch(name):
+        if not comma or not NAME.fullmatch(name):
             raise UserError(f"{where} is not NAME,PATH: {one_line(text)[:100]}")
         if name in found:
             raise UserError(f"{where} names {name} a second time; remove one of the lines")
@@ -97,14 +98,19 @@ def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     """The description of a cluster of the repository, and its file. UserError for a name that is not listed."""
     known = known_clusters(settings)
     if name not in known:
-        raise UserError(
-            f"the repository has no cluster {one_line(name)[:80]}; rocks pragma list repository lists all"
-        )
+        raise unknown_cluster(name)
     try:
         return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
+
+
+def unknown_cluster(name: str) -> UserError:
+    """The error for a name that is not listed."""
+    return UserError(
+        f"the repository has no cluster {one_line(name)[:80]}; rocks pragma list repository lists all"
+    )
 
 
 def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:

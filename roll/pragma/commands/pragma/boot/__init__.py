@@ -9,6 +9,7 @@ from rocks.core.units import in_unit
 
 from .._shared.drivers import BootRequest, driver_of
 from .._shared.log import Log
+from .._shared.repository import NAME, unknown_cluster
 from .._shared.site import read_settings, whole_number
 from .._shared.starting import start
 
@@ -77,13 +78,15 @@ class Command(rocks.commands.Command):
         _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
+        if not NAME.fullmatch(vc):
+            raise unknown_cluster(vc)
         request = BootRequest(
             vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or "",
             self.fillText("request") or "", tuple(filter(None, (self.fillText("hosts") or "").split(","))),
         )  # fmt: skip
         settings = read_settings(self)
         driver = driver_of(self, settings)
-        log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)
+        log = Log(self.fillText("logfile"), settings.logs, vc)
         try:
             cluster = driver.allocate(request)
             machines = " ".join((cluster.name, *cluster.computes))
