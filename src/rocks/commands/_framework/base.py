@@ -74,6 +74,7 @@ class Command(ArgumentValues, NameExpansion):
         self._arguments: list[str] = []
         self._parameters: dict[str, str] = {}
         self._stream = False
+        self.notes: list[str] = []
         self._has_output = False
 
     @property
@@ -153,9 +154,11 @@ class Command(ArgumentValues, NameExpansion):
         return pieces
 
     def notify(self, line: str) -> None:
-        """Print a line on standard error at once; a nested command prints nothing."""
+        """Print a line on standard error at once; a nested command adds it to the `notes` of the one that calls it."""
         if self._stream:
             write_message(line)
+        else:
+            self.notes.append(line)
 
     def showLine(self, line: str) -> None:
         """As `showNow`, for one line; whatever the text contains, it stays one line."""

@@ -66,7 +66,7 @@ def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
 def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
     """Run the command `name` (`add.host`) inside `owner`; returns its output.
 
-    `owner` takes over an exit status other than 0.
+    `owner` takes over an exit status other than 0, and the notes, which it prints or not.
     """
     trees = tree_folders()
     path = name.replace(" ", ".").split(".")
@@ -83,6 +83,7 @@ def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
     command.is_dry = owner.is_dry
     run_command(command, texts, stream=False)
     owner.exit_status = owner.exit_status or command.exit_status
+    owner.notes += command.notes
     return command.getText()
 
 

@@ -120,7 +120,7 @@ class KvmRocks:
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Start what is off; a failure is printed, and sets the command's exit status."""
-        self._command.command("start.cluster", [cluster.name, *["computes=no"] * (not with_computes)])
+        _noted(self._command, "start.cluster", [cluster.name, *["computes=no"] * (not with_computes)])
 
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
         """The virtual machines; a physical frontend has those of no cluster."""
@@ -141,11 +141,23 @@ class KvmRocks:
 
     def shutdown(self, name: str) -> None:
         """The guests are asked to; what runs after 60 seconds is powered off."""
-        self._command.addText(self._command.command("stop.cluster", [name, "action=shutdown"]))
+        self._command.addText(_noted(self._command, "stop.cluster", [name, "action=shutdown"]))
 
     def clean(self, name: str) -> None:
-        """Remove machines, disks, address and VLAN."""
+        """Remove machines, disks, address and VLAN. StateError for a cluster that was not booted here."""
+        attributes = rows(self._command, "list.host.attr", [name])
+        if not any(row["attr"] == _ATTRIBUTE for row in attributes):
+            raise StateError(f"{name} was not booted by pragma; rocks remove cluster {name}")
         self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
+
+
+def _noted(command: Command, name: str, arguments: Sequence[str]) -> str:
+    """The output of a command of the site; its notes are printed: what runs without a filter, or was powered off."""
+    command.notes.clear()
+    text = command.command(name, arguments)
+    for line in command.notes:
+        command.notify(line)
+    return text
 
 
 def _virtual(listed: Sequence[Row]) -> list[str]:
@@ -233,14 +245,14 @@ def _add_cluster(
         ]
     if request.hosts:  # the last one has the most CPUs left
         arguments.append(f"fe-container={[*request.hosts, *hosts][-1]}")
-    command.command("add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
+    _noted(command, "add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
 
 
 def _set_sizes(
     command: Command, names: Sequence[str], request: BootRequest, described: VcIn, cpus: Sequence[int]
 ) -> None:
     memory_mb = request.frontend_memory_mb or described.frontend.memory_mb or DEFAULT_MEMORY_MB
-    command.command("set.host.vm", [names[0], f"mem={memory_mb}"])
+    _noted(command, "set.host.vm", [names[0], f"mem={memory_mb}"])
     for count in sorted(set(cpus) - {1}):
         same = [name for name, own in zip(names[1:], cpus, strict=True) if own == count]
         command.command("set.host.cpus", [*same, str(count)])
