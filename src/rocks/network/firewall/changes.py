@@ -116,7 +116,9 @@ def firewall_texts(database: Database, names: Sequence[str]) -> dict[str, str | 
     return {name: one if isinstance(one, StateError) else one.text for name, one in found}
 
 
-def _each_firewall(database: Database, names: Sequence[str]) -> Iterator[tuple[str, HostFirewall | StateError]]:
+def _each_firewall(
+    database: Database, names: Sequence[str]
+) -> Iterator[tuple[str, HostFirewall | StateError]]:
     local = find_local_host(database)
     hosts = load_hosts(database, names)
     interfaces = load_interfaces(

@@ -139,6 +139,25 @@ def test_a_clone_that_cannot_grow_leaves_the_others_with_their_records(
     assert known == [fact and fact.guid for fact in facts]
 
 
+def test_a_repetition_lists_and_grows_what_a_killed_daemon_has_cloned(
+    nas: Nas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before it has recorded the clones: they are found by their names."""
+
+    def killed(*_: Image) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(nas.records, "add", killed)
+        nas.clone("a-vol", "b-vol")
+    assert not nas.records.known
+    assert nas.clone("a-vol", "b-vol")["present"] == ["a-vol", "b-vol"]
+    for name in ("a-vol", "b-vol"):
+        fact = nas.pools.read_volume(f"tank/{name}")
+        assert fact is not None and fact.size_bytes == 2 * SIZE
+        assert nas.records.known[name].volume_guid == fact.guid
+
+
 def test_one_name_with_two_origins_is_not_made(nas: Nas) -> None:
     """Neither is a disk with two sizes; the others are. The same disk twice is one."""
     nas.make("model-vol", "one")
