@@ -247,7 +247,7 @@ class Clones:
 
 
 def _check_once(clone: NewClone, ways: Mapping[str, int]) -> None:
-    """StateError for a disk that is to be made in two ways: a machine would get the disk of another. `ways`: by volume."""
+    """StateError for a disk with several `ways` to be made (by volume): a machine would get the disk of another."""
     if ways[clone.zvol] > 1:
         raise StateError(
             f"ZVol {clone.zvol} is asked for twice, with different origins or sizes: it is the disk of two machines. "
