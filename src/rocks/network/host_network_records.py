@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load_host_networks(database: Database, names: Sequence[str] | None) -> list[Host]:
     """The named hosts with attributes, interfaces and routes, in their order; five statements for any number.
 
-    None: all hosts, in the database's order.
+    None: all hosts, in the database's order. Unknown names, and hosts that are removed meanwhile, are omitted.
     """
     hosts = load_hosts(database, names)
     found = None if names is None else [host.name for host in hosts]
@@ -27,4 +27,5 @@ def load_host_networks(database: Database, names: Sequence[str] | None) -> list[
     return [
         Host(**{**vars(host), "interfaces": interfaces.get(host.name, ()), "routes": routes[host.name]})
         for host in hosts
+        if host.name in routes
     ]

@@ -99,21 +99,26 @@ def host_firewalls(database: Database, names: Sequence[str]) -> Iterator[HostFir
 
     StateError for a stored rule or device that is not valid.
     """
-    for one in _each_firewall(database, names):
+    for _, one in _each_firewall(database, names):
         if isinstance(one, StateError):
             raise one
         yield one
 
 
 def firewall_texts(database: Database, names: Sequence[str]) -> dict[str, str | StateError]:
-    """Host → its rules as a file for nft, or why there is none; a fixed number of statements, none without hosts."""
+    """Host → its rules as a file for nft, or why there is none; a fixed number of statements, none without hosts.
+
+    Unknown names are omitted.
+    """
     if not names:
         return {}
-    found = zip(names, _each_firewall(database, names), strict=True)
+    found = _each_firewall(database, names)
     return {name: one if isinstance(one, StateError) else one.text for name, one in found}
 
 
-def _each_firewall(database: Database, names: Sequence[str]) -> Iterator[HostFirewall | StateError]:
+def _each_firewall(
+    database: Database, names: Sequence[str]
+) -> Iterator[tuple[str, HostFirewall | StateError]]:
     local = find_local_host(database)
     hosts = load_hosts(database, names)
     interfaces = load_interfaces(
@@ -125,9 +130,9 @@ def _each_firewall(database: Database, names: Sequence[str]) -> Iterator[HostFir
     for host in hosts:
         frontend = () if local and host.name.lower() == local.lower() else addresses
         try:
-            yield _firewall_of(host, interfaces[host.name], rules[host.name], frontend)
+            yield host.name, _firewall_of(host, interfaces[host.name], rules[host.name], frontend)
         except StateError as error:
-            yield error
+            yield host.name, error
 
 
 def _firewall_of(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from rocks.core.clock import monotonic_seconds
@@ -15,7 +17,7 @@ from rocks.storage.nas.bases import base_of
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import AUTOMATIC, standing_grant
 from rocks.storage.nas.imports import IMPORTING, Imports
-from rocks.storage.nas.unknown_images import adopt, adopt_volume, record_guid
+from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
 from rocks.storage.wire.bases import is_base
 from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
@@ -81,6 +83,7 @@ class Clones:
         """
         began = monotonic_seconds()
         self._pools.read_pool(request.zpool)
+        request = replace(request, clones=tuple(dict.fromkeys(request.clones)))
         for clone in request.clones:
             if is_base(clone.zvol):
                 raise UserError(f"{clone.zvol} is the name of a base of an image; give another")
@@ -117,12 +120,14 @@ class Clones:
     def _refused(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> Dict[str, str]:
         """Volume → why it is not made, or not used. The map of what exists has checks of its own."""
         refused: Dict[str, str] = {}
+        ways = Counter(clone.zvol for clone in request.clones)
         for clone in request.clones:
             fact = facts.get(clone.zvol)
             try:
                 if fact is not None:
                     self._check_image(clone, fact)
                 else:
+                    _check_once(clone, ways)
                     self._imports.check_new(clone.zvol)
                     self._check_pool(clone.zvol, request.zpool)
                     _check_size(clone, facts.get(clone.origin.partition("@")[0]))
@@ -149,7 +154,9 @@ class Clones:
 
     def _check_replaced(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> None:
         """StateError for a disk that could hide another of its name: of a removed image, or of one that is lost."""
+        ways = Counter(clone.zvol for clone in request.clones)
         for clone in request.clones:
+            _check_once(clone, ways)
             self._imports.check_new(clone.zvol)
             self._check_pool(clone.zvol, request.zpool)
             name = f"{request.zpool}/{clone.zvol}"
@@ -185,25 +192,23 @@ class Clones:
     def _settle(
         self, clones: Sequence[NewClone], facts: Mapping[str, VolumeFact], made: Sequence[str]
     ) -> None:
-        """Grow clones that no host has had; a daemon that was killed may have left them small. List them as images."""
+        """List the clones as images. Grow those that no host has had: a killed daemon may have left them small."""
         # the map of a volume that is being imported is refused
         settled = [
             (clone, facts[clone.zvol])
             for clone in clones
             if clone.zvol in facts and facts[clone.zvol].property_value(IMPORTING) != "yes"
         ]
+        adopt_clones(self._engine, self._node, [fact for clone, fact in settled if clone.zvol in made])
+        for clone, fact in settled:
+            if clone.zvol not in made:
+                adopt_volume(self._engine, self._node, fact)
+        # behind the records: a clone that cannot grow leaves the others with theirs
         for clone, fact in settled:
             is_new = fact.origin is not None and fact.origin.partition("/")[2] == clone.origin
             if is_new and not standing_grant(fact).epoch and fact.size_bytes < clone.size_bytes:
                 rounded = -(-clone.size_bytes // fact.block_bytes) * fact.block_bytes
                 self._pools.ensure_size(fact.name, fact.guid, rounded)
-        with self._engine.together():
-            for clone, fact in settled:
-                if clone.zvol in made:
-                    adopt_volume(self._engine, self._node, fact, is_new=True)
-        for clone, fact in settled:
-            if clone.zvol not in made:
-                adopt_volume(self._engine, self._node, fact)
 
     def _remove_unused(self, request: CloneZvols, facts: Dict[str, VolumeFact]) -> None:
         """Remove clones of an earlier snapshot that an interrupted command left.
@@ -239,6 +244,15 @@ class Clones:
                 record_guid(self._engine, image, None)
             self._pools.ensure_volume_gone(fact.name, fact.guid)
             del facts[zvol]
+
+
+def _check_once(clone: NewClone, ways: Mapping[str, int]) -> None:
+    """StateError for a disk with several `ways` to be made (by volume): a machine would get the disk of another."""
+    if ways[clone.zvol] > 1:
+        raise StateError(
+            f"ZVol {clone.zvol} is asked for twice, with different origins or sizes: it is the disk of two machines. "
+            "Give one of them another (rocks list host vm showdisks=yes, rocks set host vm HOST disk=DISKS)"
+        )
 
 
 def _check_size(clone: NewClone, origin: Optional[VolumeFact]) -> None:

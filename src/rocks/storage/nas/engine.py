@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, Optional, Set, Tuple
+from typing import Callable, Dict, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import BugError, RocksError, code_of
@@ -94,26 +93,13 @@ class Engine:
 
     # --- events
 
-    def add(self, image: Image) -> None:
-        """A new image, before its first event."""
-        with self._lock, self._store.transaction():
-            self._store.save(image)
-            self._images[image.image_id] = image
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """All images that are added within are recorded at once, or none is: each by itself waits for the disk.
-
-        No event is taken within: what it wakes must not wait for the records.
-        """
+    def add(self, *images: Image) -> None:
+        """New images, before their first events. All are recorded or none is, and only then others see them."""
         with self._lock:
-            before = dict(self._images)
-            try:
-                with self._store.transaction():
-                    yield
-            except BaseException:
-                self._images = before
-                raise
+            with self._store.transaction():
+                for image in images:
+                    self._store.save(image)
+            self._images.update((image.image_id, image) for image in images)
 
     def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Rejection]:
         """Decide, record and wake a worker; returns the rejection, if any. `now` is UNIX time."""

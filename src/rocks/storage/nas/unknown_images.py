@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import replace
-from typing import Optional
+from typing import List, Optional, Sequence
 
 from rocks.storage.life.events import Retry
-from rocks.storage.life.grants import adopted
+from rocks.storage.life.grants import Grant, adopted
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
@@ -35,6 +35,18 @@ def adopt_volume(engine: Engine, node: str, volume: VolumeFact, is_new: bool = F
         _add(engine, node, volume)
     elif is_new or known.volume_guid is None:
         record_guid(engine, known, volume.guid)
+
+
+def adopt_clones(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> None:
+    """Have records of volumes that were just made, stored at once: each by itself waits for the disk."""
+    images: List[Image] = []
+    for volume in volumes:
+        zpool, _, zvol = volume.name.partition("/")
+        if standing_grant(volume) == Grant() and engine.image_of(zvol) is None:
+            images.append(Image(str(uuid.uuid4()), node, zpool, zvol, volume_guid=volume.guid))
+        else:
+            adopt_volume(engine, node, volume, is_new=True)
+    engine.add(*images)
 
 
 def record_guid(engine: Engine, image: Image, guid: Optional[str]) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
+from rocks.database.connection import Database
+from rocks.inventory.records import Host
+from rocks.network import host_network_records
+from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_files import MARK
 from tests.system.commands.conftest import Site
 
@@ -313,3 +317,20 @@ def test_an_invalid_configuration_changes_nothing(one: Site) -> None:
         (["iface=eth0", f"mac={C}"], "is in use by host compute-0-1"),
     ]:
         assert message in one.refused("config host interface compute-0-0", *parameters), parameters
+
+
+def test_a_host_that_is_removed_meanwhile_is_not_reported(one: Site) -> None:
+    """Between two statements of a report, and between the reading of a profile's hosts and that of their firewalls."""
+    load = host_network_records.load_hosts
+
+    def removing(database: Database, names: list[str] | None) -> list[Host]:
+        found = load(database, names)
+        one.change("DELETE FROM nodes WHERE Name = 'compute-0-1'")
+        return found
+
+    one.patch.setattr(host_network_records, "load_hosts", removing)
+    for report in ("route", "interface", "network"):
+        expected = one.done(f"report host {report}")
+        one.done("add host compute-0-1")
+        assert one.done(f"report host {report}") == expected, report
+    assert set(firewall_texts(one.database, ["compute-0-1", "compute-0-0"])) == {"compute-0-0"}

@@ -1,6 +1,5 @@
 """Clones on a NAS, without a broker: what is made, what is left alone, and the snapshots that they are made of."""
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,13 +32,9 @@ class Records:
     def image(self, image_id: str) -> Image | None:
         return next((image for image in self.known.values() if image.image_id == image_id), None)
 
-    def add(self, image: Image) -> None:
-        """A new one."""
-        self.known[image.zvol] = image
-
-    def together(self) -> AbstractContextManager[None]:
-        """As of the engine."""
-        return nullcontext()
+    def add(self, *images: Image) -> None:
+        """New ones."""
+        self.known.update((image.zvol, image) for image in images)
 
 
 class Nas:
@@ -93,22 +88,96 @@ def test_clones_are_made_once(nas: Nas) -> None:
         nas.clone(base_volume("b" * 64))
 
 
-def test_records_of_one_request_are_all_stored_or_none(tmp_path: Path) -> None:
-    """In the file and in memory: a request that failed is repeated, and finds the volumes without a record."""
+def test_records_of_one_request_are_all_stored_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file, then in memory: no worker acts on an image that is not recorded, and a repetition adds them."""
     store = NasStore(tmp_path / "records")
     unused = cast("Any", None)
     engine = Engine(store, unused, unused, unused, unused, unused)
     first, second = (Image(name, "nas-0-0", "tank", f"{name}-vol") for name in ("one", "two"))
-    with pytest.raises(StateError, match="the disk is full"), engine.together():
-        engine.add(first)
-        raise StateError("the disk is full")
+    save = store.save
+
+    def failing(image: Image) -> None:
+        assert engine.image(image.image_id) is None and engine.images() == ()
+        if image == second:
+            raise StateError("the disk is full")
+        save(image)
+
+    with monkeypatch.context() as patch, pytest.raises(StateError, match="the disk is full"):
+        patch.setattr(store, "save", failing)
+        engine.add(first, second)
     assert engine.images() == () and list(store.images()) == []
-    with engine.together():
-        engine.add(first)
-        engine.add(second)
+    engine.add(first, second)
     assert engine.images() == (first, second) and sorted(store.images(), key=str) == [first, second]
     engine.close()
     store.close()
+
+
+def test_a_clone_that_cannot_grow_leaves_the_others_with_their_records(
+    nas: Nas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are listed; a repetition grows the rest."""
+    grow = nas.pools.ensure_size
+
+    def failing(volume: str, guid: str, size_bytes: int) -> Any:
+        if volume == "tank/b-vol":
+            raise StateError("the pool is full")
+        return grow(volume, guid, size_bytes)
+
+    names = ("a-vol", "b-vol", "c-vol")
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.pools, "ensure_size", failing)
+        for _ in range(2):
+            with pytest.raises(StateError, match="the pool is full"):
+                nas.clone(*names)
+            assert set(nas.records.known) == set(names)
+    assert nas.clone(*names)["present"] == list(names)
+    facts = [nas.pools.read_volume(f"tank/{name}") for name in names]
+    assert [fact and fact.size_bytes for fact in facts] == [2 * SIZE] * 3
+    known = [nas.records.known[name].volume_guid for name in names]
+    assert known == [fact and fact.guid for fact in facts]
+
+
+def test_a_repetition_lists_and_grows_what_a_killed_daemon_has_cloned(
+    nas: Nas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before it has recorded the clones: they are found by their names."""
+
+    def killed(*_: Image) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(nas.records, "add", killed)
+        nas.clone("a-vol", "b-vol")
+    assert not nas.records.known
+    assert nas.clone("a-vol", "b-vol")["present"] == ["a-vol", "b-vol"]
+    for name in ("a-vol", "b-vol"):
+        fact = nas.pools.read_volume(f"tank/{name}")
+        assert fact is not None and fact.size_bytes == 2 * SIZE
+        assert nas.records.known[name].volume_guid == fact.guid
+
+
+def test_one_name_with_two_origins_is_not_made(nas: Nas) -> None:
+    """Neither is a disk with two sizes; the others are. The same disk twice is one."""
+    nas.make("model-vol", "one")
+    base = base_snapshot(DIGEST)
+    ways = [
+        NewClone("b-vol", base),
+        NewClone("a-vol", base),
+        NewClone("a-vol", base),
+        NewClone("c-vol", base, SIZE),
+    ]
+    ways += [NewClone("b-vol", "model-vol@none"), NewClone("c-vol", base, 2 * SIZE)]
+    answer = nas.clones.clone(CloneZvols("tank", tuple(ways)))
+    assert (answer["made"], answer["present"], answer["missing"]) == (["a-vol"], [], [])
+    assert [one["zvol"] for one in answer["refused"]] == ["b-vol", "c-vol"]
+    assert all("asked for twice" in one["reason"] for one in answer["refused"])
+    for origins in (("model-vol@one", base), (base, "model-vol@one")):
+        twice = tuple(NewClone("d-vol", origin) for origin in origins)
+        with pytest.raises(StateError, match="d-vol is asked for twice"):
+            nas.clones.clone(CloneZvols("tank", twice, replaces=True))
+    assert [nas.pools.read_volume(f"tank/{name}-vol") for name in "bcd"] == [None] * 3
 
 
 def test_a_disk_smaller_than_its_origin_is_refused(nas: Nas) -> None:
