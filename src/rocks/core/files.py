@@ -111,8 +111,10 @@ def _write_part(folder: Path, contents: Mapping[str, Union[str, bytes]], mode: i
 def explain(error: OSError, path: Path) -> str:
     """Why a file or folder could not be used, and what to do about it."""
     reason = error.strerror or str(error)
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{reason}; {remedy.format(place=_obstacle(path), folder=path.parent)}" if remedy else reason
+    remedy, place = _REMEDIES.get(error.errno or 0), _obstacle(path)
+    if remedy == _MOVE and (place.is_char_device() or place.is_block_device()):
+        remedy = "{place} is a device; give another path"
+    return f"{reason}; {remedy.format(place=place, folder=path.parent)}" if remedy else reason
 
 
 def file_error(error: OSError) -> Optional[HostError]:

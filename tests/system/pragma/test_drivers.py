@@ -1,5 +1,6 @@
 """The contract of the drivers: the same cases on this site, on a cloud, and on the example's programs with libvirt."""
 
+import json
 import re
 import shutil
 import tempfile
@@ -224,16 +225,29 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     assert (tmp_path / "cleaned").read_text() == f"{folders}/dock6-killed/vc-out.xml\n"
     (folders / "dock6-half.removed").mkdir()  # by a clean that was killed
     (folders / "dock6-half.removed/vc-out.xml").touch()
-    # a cluster whose vc-out.xml was lost may run: it stays, and is named
-    (folders / "dock6-broken").mkdir()
-    (folders / "dock6-broken/vc-out.xml").touch()
-    for line in ("pragma list cluster", f"pragma boot dock6 1 {key}"):
-        assert "dock6-broken/vc-out.xml" in local.refused(line), line
-    assert [path.name for path in folders.iterdir()] == ["dock6-broken"]
-    shutil.rmtree(folders / "dock6-broken")
     for driver in ("vmware", "/absent"):
         local.done(f"set attr pragma_driver {driver}")
         assert "nor a folder of programs" in local.refused("pragma list cluster")
+
+
+def test_a_folder_that_is_damaged_stops_no_other_cluster(local: Site, programs: Path, tmp_path: Path) -> None:
+    """Its cluster may run: it stays, and is listed. A file beside the folders is nobody's."""
+    folders = tmp_path / "repository/.clusters"
+    (folders / "dock6-broken").mkdir(parents=True)
+    (folders / "dock6-broken/vc-out.xml").touch()
+    (folders / "note.txt").touch()
+    ended = local.rocks(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert "Allocated cluster dock at 192.0.2.7" in ended.out
+    listed = json.loads(local.done("pragma list cluster json=yes"))
+    assert [(one["frontend"], one["cluster"][0]["status"]) for one in listed] == [
+        ("dock6-broken", "unknown"),
+        ("dock", "nostate"),
+    ]
+    for command in ("list cluster", "shutdown", "clean"):
+        error = local.refused(f"pragma {command} dock6-broken")
+        assert "dock6-broken/vc-out.xml" in error
+        assert "restore it, or" in error
+    assert {"dock6-broken", "note.txt"} < {path.name for path in folders.iterdir()}
 
 
 def test_the_example_guesses_no_format_of_an_image(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
 MAX_BYTES = 64 * 1024
-"""The largest document; published ones have a few thousand bytes. Many attributes take libxml2 quadratic time."""
+"""The largest document."""
 
 
-def read_document(data: bytes, what: str) -> etree._Element:
-    """The root element of a document. `what` names it in errors.
+def read_document(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> etree._Element:
+    """The root element of a document of at most `max_bytes`. `what` names it in errors.
 
     UserError for what is too large, is not well-formed, or has a document type, which could define entities.
     """
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{what} has more than {MAX_BYTES} bytes; this is not the description of a cluster")
+    if len(data) > max_bytes:
+        raise UserError(f"{what} has more than {max_bytes} bytes; this is not the description of a cluster")
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,

@@ -84,7 +84,7 @@ class Executables:
             try:
                 self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
                 cluster = _read(folder)
-                if any(one.name == cluster.name for one in self._clusters()):
+                if any(one.name == cluster.name for one in self._clusters()[0]):
                     raise HostError(
                         f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
                         "already"
@@ -111,8 +111,8 @@ class Executables:
                 self._started.add(name)
 
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
-        """As `status` of the driver prints; `unknown` for a machine that it does not print."""
-        found = []
+        """As `status` of the driver prints; `unknown` for a machine that it does not print, and a broken folder."""
+        found = [Machine(name, "", "unknown", "") for name in self._clusters()[1] if not names]
         for one in self._find(names):
             with dry_run.question():
                 lines = [
@@ -142,7 +142,7 @@ class Executables:
 
         Nothing with the name of another cluster: it would be that one's.
         """
-        others = {one.name for one in self._clusters()}
+        others = {one.name for one in self._clusters()[0]}
         try:
             if _read(folder).name in others:
                 return
@@ -155,12 +155,28 @@ class Executables:
                 f"Warning: {error}; look what {self._settings.driver}/allocate has left in its engine"
             )
 
-    def _clusters(self) -> list[_Cluster]:
-        folders = sorted(self._folders.iterdir()) if self._folders.is_dir() else []
-        return [_read(folder) for folder in folders if not _is_unfinished(folder)]
+    def _clusters(self) -> tuple[list[_Cluster], dict[str, HostError]]:
+        """The clusters, and name → error of each folder that does not tell its cluster, which may run."""
+        found: list[_Cluster] = []
+        broken: dict[str, HostError] = {}
+        for folder in self._folders_here():
+            try:
+                if not _is_unfinished(folder):
+                    found.append(_read(folder))
+            except HostError as error:
+                remedy = f"restore it, or stop its machines in the engine, then: rm -r {folder}"
+                broken[folder.name] = HostError(f"{error}; {remedy}")
+        return found, broken
+
+    def _folders_here(self) -> list[Path]:
+        return sorted(path for path in self._folders.glob("*") if path.is_dir())
 
     def _find(self, names: Sequence[str]) -> list[_Cluster]:
-        known = {one.name: one for one in self._clusters()}
+        clusters, broken = self._clusters()
+        for name in names:
+            if name in broken:
+                raise broken[name]
+        known = {one.name: one for one in clusters}
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UserError(
@@ -174,7 +190,7 @@ class Executables:
         try:
             ensure_folders(self._folders, 0o711)
             with locked(self._folders):
-                for left in self._folders.iterdir():
+                for left in self._folders_here():
                     with locked(left, is_waiting=False) as is_ours:
                         if is_ours and _is_unfinished(left):
                             if (left / _UNFINISHED).exists():

@@ -23,10 +23,9 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
-from .documents import MAX_BYTES
 from .preparation import prepare_image
 from .site import REPOSITORY, rows
-from .vc_in import FileDisk, Node, VcIn, read_vc_in
+from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, read_vc_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

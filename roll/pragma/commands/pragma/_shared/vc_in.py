@@ -20,6 +20,9 @@ from .documents import read_document
 
 AssemblyType = Literal["raw", "gzip", "splited", "splited_gzip"]
 
+MAX_BYTES = 16 * 1024
+"""The largest vc-in.xml; published ones have a few thousand bytes. The schema takes quadratic memory of attributes."""
+
 _SCHEMA = Path(__file__).with_name("vc-in.rng")
 _MAX_WAIT_SECONDS = 86400
 _SSH_SECONDS = 600
@@ -88,7 +91,7 @@ class VcIn:
 
 def read_vc_in(data: bytes, what: str) -> VcIn:
     """The description. `what` names the file in errors. UserError, with the line, for another document."""
-    root = read_document(data, what)
+    root = read_document(data, what, MAX_BYTES)
     schema = etree.RelaxNG(etree.parse(str(_SCHEMA)))
     if not schema.validate(root):
         raise UserError(f"{what} is not a vc-in.xml: {_first_fault(root, schema)}")
