@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +21,8 @@ from nucleus.api.service import Change, Reading, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
 from nucleus.reservations.site import LocalSite, listed_images
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.public_keys import read_keys
 
 if TYPE_CHECKING:
     from nucleus.api.representations import Json
@@ -32,7 +32,6 @@ router = APIRouter()
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
-_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?")
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS)]
@@ -194,11 +193,7 @@ def _reservation_json(one: Reservation) -> Json:
 def create_reservation(change: Change, body: NewReservation) -> Response:
     """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
     demand_acknowledgement(change.call)
-    if not _KEY.fullmatch(body.public_key.strip()):
-        raise invalid(
-            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
-            [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
-        )
+    key = _public_key(body.public_key)
     batch, now = change.call.service.configuration.batch, change.call.now
     spans = spans_of(Span(body.begin, body.end), body.repeat, body.until, now, batch.most_walltime_minutes)
     place = records.find_site(change.session, body.site)
@@ -214,7 +209,7 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         )
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
-        "has_ent": body.ent, "public_key": body.public_key.strip(),
+        "has_ent": body.ent, "public_key": key,
     }  # fmt: skip
     try:
         number = reserve.reserve(change.session, site, spans, columns, batch)
@@ -224,6 +219,18 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
     change.note(f"{site.name}/reservation {number}", after=body.vc)
     made = {**_reservation_json(one), "vc_checked": is_checked}
     return json_answer(made, 201, {"Location": change.call.url("/v1/reservation")})
+
+
+def _public_key(text: str) -> str:
+    """The one key of a text. Problem for what a boot would refuse."""
+    try:
+        (key,) = read_keys(text)
+    except (UserError, ValueError):  # no key, or not one
+        raise invalid(
+            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
+            [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
+        ) from None
+    return key
 
 
 def _has_image(change: Change, site: Site, vc: str) -> bool:

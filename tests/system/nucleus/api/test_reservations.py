@@ -227,6 +227,9 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         ({"vc": "-x"}, 400),
         ({"public_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, 400),
         ({"public_key": f"{KEY}\nssh-rsa AAAA b"}, 400),
+        ({"public_key": f"{KEY}\u2028b"}, 400),
+        ({"public_key": KEY.replace("ann", "PRIVATE KEY")}, 400),
+        ({"public_key": "ssh-ed25519 ===="}, 400),
         ({"site": "none"}, 404),
         ({"ent": True}, 409),
     ):
