@@ -1,7 +1,8 @@
 """Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -131,6 +132,24 @@ def test_a_misspelled_cluster_image_is_refused(
     assert reserve(service).json()["vc_checked"] is True
     away = reserve(service, site="NCHC", vc="dokc6", cpus=1, memory_gb=1)
     assert away.json()["vc_checked"] is False, "another site is not asked"
+
+
+def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
+    service: Client, sites: None, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = []
+
+    def pragma(self: Rocks, arguments: Sequence[str]) -> str:
+        assert not others, "somebody asks already"
+        others.append(reserve(service, "bob"))
+        with ExitStack() as all_of_them:
+            for _ in range(pool.settings.connections):
+                all_of_them.enter_context(pool.reading())
+        return '[{"virtual image": "dock6"}]'
+
+    monkeypatch.setattr(Rocks, "pragma", pragma)
+    assert reserve(service).json()["vc_checked"] is True
+    assert [one.json()["vc_checked"] for one in others] == [False]
 
 
 def test_status_has_alarms_of_reservations(
