@@ -201,6 +201,8 @@ def create_reservation(call: Known, body: NewReservation) -> Response:
 
 
 def _create(change: Change, body: NewReservation, images: list[str] | None) -> Response:
+    if not change.scope.is_operator and not change.scope.projects:
+        raise forbidden("only members of a project reserve sites; ask the site's operators for one")
     demand_acknowledgement(change.call)
     key = _public_key(body.public_key)
     batch, now = change.call.service.configuration.batch, change.call.now

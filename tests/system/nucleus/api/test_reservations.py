@@ -50,6 +50,7 @@ def sites(pool: Pool, people: dict[str, str], environment: None) -> None:
     with pool.transaction() as session:
         identity.add_project(session, "ucsd-admins")
         people["eve"] = add_person(session, "eve", "ucsd-admins")
+        people["nobody"] = add_person(session, "nobody")
     add = ["site", "add"]
     assert main([*add, "UCSD", "--cpus=64", "--memory-gb=192", "--project=ucsd-admins"]) == 0
     assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1", "--ent", "--address=root@nchc.example.org"]) == 0
@@ -189,6 +190,9 @@ def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
     refused = reserve(service, cpus=1)
     assert refused.status_code == 409 and "more than 100 intervals" in refused.json()["detail"]
     assert reserve(service, "bob", cpus=1).status_code == 201
+    refused = reserve(service, "nobody", begin=5, cpus=1)
+    assert refused.status_code == 403 and "only members of a project" in refused.json()["detail"]
+    assert reserve(service, "root", begin=5, cpus=1).status_code == 201
 
 
 def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: Pool) -> None:
