@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from bench.site import STATE, BenchSite
 from bench.table import Row, at_most, without_goal
-from lab.demo import Demo
-from lab.demo_cluster import ADDRESS, CLUSTER, IMAGE, DemoCluster
+from lab.demos.cluster import ADDRESS, CLUSTER, IMAGE, DemoCluster
+from lab.demos.demo import Demo
 from lab.namespace import IMAGE_FOLDER
 from lab.progress import Progress
 from lab.site import Site

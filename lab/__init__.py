@@ -6,5 +6,5 @@
 | how it starts, ends and is entered | `namespace`, `supervisor` |
 | namespaces of a whole test run | `isolation` |
 | a daemon on it | `database`, `libvirtd`, `sshd`; `broker` and `mariadb` without a machine |
-| a site, the demo on it | `site`; `demo`, `demo_plan`, `console`, `guest` |
+| a site, the demos on it | `site`; `demos`, `console`, `guest` |
 """

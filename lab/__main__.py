@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from lab import system_calls
-from lab.demo import Demo
-from lab.demo_cluster import DemoCluster, ImageDemo
-from lab.demo_launch import DemoLaunch
-from lab.demo_pragma import DemoPragma
+from lab.demos.cluster import DemoCluster
+from lab.demos.demo import Demo
+from lab.demos.image_demo import ImageDemo
+from lab.demos.launch import DemoLaunch
+from lab.demos.pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from lab.slurm.demo import DemoSlurm
@@ -82,7 +83,7 @@ def _demo_slurm(site: Site) -> None:
 def _image_demo(kind: type[ImageDemo], site: Site) -> None:
     progress = Progress()
     demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
-    kind(site, demo, _STATE / "guest" / kind.images, progress).run()
+    kind(site, demo, _STATE / "guest" / kind.image_kind, progress).run()
 
 
 def _demo_stop(site: Site) -> None:

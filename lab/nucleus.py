@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lab import database
 from lab.accounts import ensure_account
-from lab.demo_plan import CLUSTER, FRONTEND
+from lab.demos.plan import CLUSTER, FRONTEND
 from lab.namespace import CHECKOUT, Machine, last_line
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.files import write_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,8 @@ class Served:
 
 @dataclass
 class RangeServer:
-    """`files` are by path, `redirects` lead elsewhere, `raw` are whole answers.
+    """`files` are by path, `redirects` lead elsewhere, `raw` are whole answers; `drips` are what begins an answer, and
+    what then comes again and again.
 
     `requests` are (method, path, headers) of all requests.
     """
@@ -32,6 +34,7 @@ class RangeServer:
     files: dict[str, Served] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
+    drips: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -71,6 +74,8 @@ def _handler(server: RangeServer, ends: threading.Event) -> type[http.server.Bas
             if self.path in server.raw:
                 self.wfile.write(server.raw[self.path])
                 return None
+            if self.path in server.drips:
+                return self._drip(*server.drips[self.path])
             served = server.files.get(self.path)
             status = server.statuses.get(self.path, 200 if served else 404)
             if served is None or status != 200:
@@ -94,6 +99,12 @@ def _handler(server: RangeServer, ends: threading.Event) -> type[http.server.Bas
                     self.wfile.flush()
                     ends.wait()
             return None
+
+        def _drip(self, begin: bytes, more: bytes) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(begin)
+                while not ends.wait(0.02):
+                    self.wfile.write(more)
 
         def _head(self, status: int, headers: dict[str, str]) -> None:
             self.send_response(status)

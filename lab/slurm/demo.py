@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.demo import Demo
-from lab.demo_plan import CLUSTER, FRONTEND, GUESTS, addresses
+from lab.demos.demo import Demo
+from lab.demos.plan import CLUSTER, FRONTEND, GUESTS, addresses
 from lab.namespace import CHECKOUT
 from lab.nucleus import ALLOCATION, SLURM_SETTINGS, Nucleus
 from lab.progress import Progress

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.demo import Demo
-from lab.demo_cluster import CLUSTER, COMPUTE, DemoCluster, ImageDemo
+from lab.demos.cluster import CLUSTER, COMPUTE, DemoCluster
+from lab.demos.demo import Demo
+from lab.demos.image_demo import ImageDemo
 from lab.progress import Progress
 from lab.site import Site
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, machines_folder
@@ -32,7 +33,7 @@ def run_demo(site: Site, images: Path, kind: type[ImageDemo] = DemoCluster) -> l
     """The lines that it prints."""
     output: list[str] = []
     progress = Progress(output.append)
-    kind(site, Demo(site, KERNEL, images, progress), IMAGES.with_name(kind.images), progress).run()
+    kind(site, Demo(site, KERNEL, images, progress), IMAGES.with_name(kind.image_kind), progress).run()
     return "\n".join(output).splitlines()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.demo_launch import COMPUTE, DemoLaunch
+from lab.demos.launch import COMPUTE, DemoLaunch
 from lab.site import Site
 from tests.guests.test_demo_cluster import machines_folder, run_demo, site
 

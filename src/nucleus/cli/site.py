@@ -225,7 +225,7 @@ def _retire_site(given: Any, session: Session) -> None:
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
     print(
-        f"{len(ended)} times of reservations of {site.name} have ended as failed; what runs there was not removed"
+        f"{len(ended)} intervals of reservations of {site.name} have ended as failed; what runs there was not removed"
     )
 
 

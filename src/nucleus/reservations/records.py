@@ -220,8 +220,8 @@ def fail_all(session: Session, site_id: int) -> dict[int, int]:
 def living_intervals(session: Session) -> list[int]:
     """The intervals that have not ended, and begin within an hour."""
     rows = session.rows(
-        f"SELECT i.id {_FROM_INTERVALS} WHERE {_IS_LIVING} AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)"
-        " ORDER BY i.begins_at",
+        f"SELECT i.id {_FROM_INTERVALS} WHERE {_IS_LIVING}"
+        " AND (i.state <> %s OR i.begins_at < UTC_TIMESTAMP(3) + INTERVAL 1 HOUR) ORDER BY i.begins_at",
         (*LIVING, WAITING),
     )
     return [number for (number,) in rows]

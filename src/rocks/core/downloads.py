@@ -22,6 +22,7 @@ from urllib import error as errors
 from urllib import request as requests
 from urllib.parse import urljoin, urlsplit
 
+from rocks.core.bounded_http import HttpHandler, HttpsHandler
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import SECRET, write_file
@@ -84,15 +85,14 @@ def check_url(text: str) -> None:
 
 def fetch(url: str, max_bytes: int) -> bytes:
     """The content of a small file, within `SMALL_SECONDS`. Errors as `download`."""
-    deadline = Deadline(SMALL_SECONDS)
-    with _opened(url, {}) as answer:
+    with _opened(url, {}, seconds=SMALL_SECONDS) as answer:
+        if answer.status != http.client.OK:
+            raise HostError(
+                f"{_host_of(url)} answers {answer.status} to {one_line(url)}; repeat the command later"
+            )
         data = bytearray()
         for piece in _pieces(url, answer):
             data += piece
-            if deadline.passed():
-                raise HostError(
-                    f"{one_line(url)} did not come within {SMALL_SECONDS:.0f} seconds; repeat the command"
-                )
             if len(data) > max_bytes:
                 raise _too_large(url, max_bytes)
         if _remote(answer.headers).size_bytes not in (None, len(data)):
@@ -101,8 +101,8 @@ def fetch(url: str, max_bytes: int) -> bytes:
 
 
 def ask(url: str) -> Remote:
-    """What the server states of the file, without its content. Errors as `download`."""
-    with _opened(url, {}, "HEAD") as answer:
+    """What the server states of the file, without its content, within `SMALL_SECONDS`. Errors as `download`."""
+    with _opened(url, {}, "HEAD", SMALL_SECONDS) as answer:
         return _remote(answer.headers)
 
 
@@ -244,13 +244,17 @@ def _remote(headers: Message) -> Remote:
 
 
 @contextlib.contextmanager
-def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[Any]:
-    """The server's answer. Errors of the connection, also while it is read, become ours."""
+def _opened(
+    url: str, headers: Dict[str, str], method: str = "GET", seconds: Optional[float] = None
+) -> Iterator[Any]:
+    """The server's answer, all of it within so many seconds. Errors of the connection, also while it is read, become
+    ours."""
     check_url(url)
     host = _host_of(url)
+    deadline = Deadline(seconds)
     try:
         request = requests.Request(url, headers={"User-Agent": "rocks", **headers}, method=method)
-        with _open(request) as answer:
+        with _open(request, deadline) as answer:
             yield answer
     except errors.HTTPError as error:
         error.close()
@@ -268,6 +272,10 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
             raise UserError(reason) from None
         raise HostError(f"{reason}; repeat the command later") from None
     except socket.timeout:
+        if deadline.passed():
+            raise HostError(
+                f"{one_line(url)} did not come within {seconds:g} seconds; repeat the command"
+            ) from None
         raise HostError(
             f"{host} sends nothing of {url} for {SILENCE_SECONDS:.0f} seconds; repeat the command, which continues"
         ) from None
@@ -280,10 +288,10 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
         raise _ended_early(url) from None
 
 
-def _open(request: requests.Request) -> Any:
+def _open(request: requests.Request, deadline: Deadline) -> Any:
     """As urllib's open, but what it lets through while it reads the head is a URLError, too."""
     try:
-        return _opener().open(request, timeout=SILENCE_SECONDS)
+        return _opener(deadline).open(request, timeout=SILENCE_SECONDS)
     except (errors.URLError, socket.timeout, ConnectionError):
         raise
     except (OSError, ValueError) as error:
@@ -324,13 +332,13 @@ class _Redirections(requests.HTTPRedirectHandler):
         return new
 
 
-def _opener() -> requests.OpenerDirector:
+def _opener(deadline: Deadline) -> requests.OpenerDirector:
     """Without urllib's handlers of files, ftp and data."""
     opener = requests.OpenerDirector()
     for handler in (
         requests.ProxyHandler(),
-        requests.HTTPHandler(),
-        requests.HTTPSHandler(),
+        HttpHandler(deadline),
+        HttpsHandler(deadline),
         requests.HTTPDefaultErrorHandler(),
         requests.HTTPErrorProcessor(),
         _Redirections(),

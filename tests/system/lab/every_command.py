@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab import links, system_calls
-from lab.demo_plan import Described, FrontendFacts, site_commands
+from lab.demos.plan import Described, FrontendFacts, site_commands
 from lab.namespace import CHECKOUT, IMAGE_FOLDER
 from lab.processes import all_process_ids, command_name, identify
 from lab.progress import Progress

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab import libvirtd
-from lab.demo import Demo
-from lab.demo_plan import GUEST
+from lab.demos.demo import Demo
+from lab.demos.plan import GUEST
 from lab.processes import end
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -45,7 +45,7 @@ def run_demo(site: Site, images: Path) -> list[str]:
     """The lines that the demo prints."""
     output: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("lab.demo._READY_DEADLINE_SECONDS", patience(120))
+        patched.setattr("lab.demos.demo._READY_DEADLINE_SECONDS", patience(120))
         Demo(site, KERNEL, images, Progress(output.append)).run()
     return "\n".join(output).splitlines()
 

@@ -108,7 +108,7 @@ def test_an_interrupted_sync_leaves_what_is_here_and_continues(
     assert ended.err.startswith("Error: dock6: ")
     assert "repeat the command, which continues" in ended.err
     assert ended.out.startswith("alone: alone-frontend-")
-    assert (tmp_path / "repository/vcdb.txt").read_bytes() == FILES["vcdb.txt"]
+    assert pragma_site.done("pragma list repository").split() == ["VIRTUAL", "IMAGE", "alone:", "dock6:"]
     assert "rocks pragma sync repository" in pragma_site.refused("pragma boot dock6 1")
     assert not (tmp_path / "repository/dock6/vc-in.xml").exists()
     server.change("/vc/dock6/compute.gz.2", stop_after=None)
@@ -142,6 +142,35 @@ def test_lists_and_descriptions_that_are_refused(
     assert "only http and https" in pragma_site.refused("pragma sync repository")
     assert images(pragma_site) == []
     assert not (tmp_path / "repository").exists()
+
+
+def test_a_list_without_clusters_changes_nothing(pragma_site: Site, server: RangeServer) -> None:
+    """As servers answer that fail; the second one is cut off within its head."""
+    synced(pragma_site)
+    before = pragma_site.done("pragma list repository")
+    for answer, text in (
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "answers 204"),
+        (b"HTTP/1.1 200 OK\r\nServer: x\r\nConte", "names no cluster"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n# ours\n\n", "names no cluster"),
+    ):
+        server.raw["/vc/vcdb.txt"] = answer
+        assert text in pragma_site.refused("pragma sync repository"), answer
+        assert pragma_site.done("pragma list repository") == before
+
+
+def test_a_cluster_that_fails_at_another_path_stays_at_its_own(
+    pragma_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    synced(pragma_site)
+    server.files["/vc/vcdb.txt"] = Served(b"dock6,new/vc-in.xml\nalone,alone/vc-in.xml\n")
+    ended = pragma_site.rocks("pragma sync repository")
+    assert (ended.status, ended.err[:14]) == (3, "Error: dock6: ")
+    assert (tmp_path / "repository/vcdb.txt").read_text() == "dock6,dock6/vc-in.xml\nalone,alone/vc-in.xml\n"
+    server.files["/vc/new/vc-in.xml"] = Served(DOCK6.encode())
+    for name in ("frontend.img", "compute.gz.1", "compute.gz.2"):
+        server.files[f"/vc/new/{name}"] = Served(FILES[f"dock6/{name}"])
+    synced(pragma_site)
+    assert (tmp_path / "repository/vcdb.txt").read_text().startswith("dock6,new/")
 
 
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])

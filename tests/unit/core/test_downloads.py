@@ -247,8 +247,31 @@ def test_what_is_no_url(url):
     assert "secret" not in str(error.value)
 
 
-def test_a_small_file_that_trickles_has_an_end(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.files["/a"] = Served(b"x" * 10)
-    monkeypatch.setattr(downloads, "SMALL_SECONDS", 0.0)
-    with pytest.raises(HostError, match="/a did not come within 0 seconds; repeat the command"):
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", b"a"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"a: b\r\n"),
+    ],
+)
+def test_a_small_file_that_trickles_has_an_end(server, monkeypatch, begin, more):
+    """The server sends these for ever, so an end is that of the bound."""
+    monkeypatch.setattr(downloads, "SMALL_SECONDS", 0.2)
+    server.drips["/a"] = begin, more
+    with pytest.raises(HostError, match=r"/a did not come within 0\.2 seconds; repeat the command"):
+        fetch(server.url + "/a", 10**6)
+    if not more.startswith(b"H"):
+        return
+    with pytest.raises(HostError, match=r"/a did not come within 0\.2 seconds"):
+        ask(server.url + "/a")
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"206 Partial Content"])
+def test_a_small_file_comes_as_a_whole(server, status):
+    server.raw["/a"] = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(HostError, match="answers 20[46] to"):
         fetch(server.url + "/a", 100)

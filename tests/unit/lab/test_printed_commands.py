@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import demo
+from lab.demos import demo
 from lab.machines import demo as lab_demo
 from rocks.cli.main import find_command
 from rocks.commands._framework.arguments import parse_arguments

@@ -1,4 +1,4 @@
-"""What people are told of defaults is what Nucleus does."""
+"""Defaults that help and pages name are those of the module of limits."""
 
 from pathlib import Path
 
@@ -15,4 +15,4 @@ def test_the_days_of_a_token_are_the_same_for_everyone() -> None:
         one.help for command in comet_commands.COMMANDS for one in command.options if "--days" in one.names
     ]
     assert f"(default: {DEFAULT_TOKEN_DAYS})" in text
-    assert NewToken().days == DEFAULT_TOKEN_DAYS
+    assert NewToken.model_fields["days"].default == DEFAULT_TOKEN_DAYS

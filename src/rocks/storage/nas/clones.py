@@ -89,15 +89,15 @@ class Clones:
             self._check_replaced(request, facts)
             self._remove_unused(request, facts)
         refused = self._refused(request, facts)
-        wanted = [
+        without_volume = [
             clone
             for clone in request.clones
             if clone.zvol not in facts and clone.zvol not in refused
             if request.replaces or not self._had_volume(clone)
         ]
-        origins = self._origins(request.zpool, wanted)
-        without_origin = [clone.zvol for clone in wanted if clone.origin not in origins]
-        to_make = [clone for clone in wanted if clone.origin in origins]
+        origins = self._origins(request.zpool, without_volume)
+        without_origin = [clone.zvol for clone in without_volume if clone.origin not in origins]
+        to_make = [clone for clone in without_volume if clone.origin in origins]
         made = [clone.zvol for clone in to_make]
         if to_make:
             zpool = request.zpool

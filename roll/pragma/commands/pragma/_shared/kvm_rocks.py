@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 _ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
 _LOCK = "pragma request {}"
+_ADDRESS_LOCK = "pragma address"
 _LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
-"""How long a repeated boot, and a question, wait for a boot of the same request."""
+"""How long a boot waits for another one, and a question for a boot of the same request."""
 
 _DISK_GB = 36
 
@@ -60,17 +61,10 @@ class KvmRocks:
             else []
         )
         placed = dict(plan_computes(free, request.cpus))
-        used = [str(row["ip"]) for row in rows(command, "list.host.interface") if row["ip"]]
-        address, fqdn = free_address(settings.addresses, used)
-        if "." not in fqdn:
-            zones = {row["owner"]: row["dnszone"] for row in rows(command, "list.network")}
-            fqdn = f"{fqdn}.{zones.get('public') or 'local'}"
-        name = fqdn.partition(".")[0]
-        if any(str(row["owner"]).lower() == name.lower() for row in rows(command, "list.host")):
-            raise StateError(
-                f"{address} has the name {name}, and there is a host {name} already; rocks list cluster"
-            )
         images = library_images(command, settings, request.vc, described, file)
+        # no other boot chooses until the address has a host; a refused command ends, and its lock with it
+        command.db.lock(_ADDRESS_LOCK, _LOCK_SECONDS)
+        name, fqdn, address = _free_place(command, settings)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
         rows_of = {
@@ -97,6 +91,7 @@ class KvmRocks:
         if request.name:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
+        command.db.unlock(_ADDRESS_LOCK)
         return Allocated(name, fqdn, address, names[1:], described)
 
     def requested(self, name: str) -> list[str]:
@@ -193,6 +188,21 @@ def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[F
         for row in listed
         if row["owner"] in containers
     ]
+
+
+def _free_place(command: Command, settings: Settings) -> tuple[str, str, str]:
+    """(name of the next cluster, that of the name service, its public address). StateError when none is free."""
+    used = [str(row["ip"]) for row in rows(command, "list.host.interface") if row["ip"]]
+    address, fqdn = free_address(settings.addresses, used)
+    if "." not in fqdn:
+        zones = {row["owner"]: row["dnszone"] for row in rows(command, "list.network")}
+        fqdn = f"{fqdn}.{zones.get('public') or 'local'}"
+    name = fqdn.partition(".")[0]
+    if any(str(row["owner"]).lower() == name.lower() for row in rows(command, "list.host")):
+        raise StateError(
+            f"{address} has the name {name}, and there is a host {name} already; rocks list cluster"
+        )
+    return name, fqdn, address
 
 
 def _add_cluster(

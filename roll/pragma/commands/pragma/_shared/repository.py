@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 LIST = "vcdb.txt"
 _MAX_LIST_BYTES = 1024**2
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+"""Of a cluster image; it is part of the names of files."""
 _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
@@ -63,7 +64,7 @@ def read_list(data: bytes, what: str) -> dict[str, str]:
             continue
         name, comma, path = (part.strip() for part in text.partition(","))
         where = f"line {number} of {what}"
-        if not comma or not _NAME.fullmatch(name):
+        if not comma or not NAME.fullmatch(name):
             raise UserError(f"{where} is not NAME,PATH: {one_line(text)[:100]}")
         if name in found:
             raise UserError(f"{where} names {name} a second time; remove one of the lines")
@@ -97,14 +98,19 @@ def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     """The description of a cluster of the repository, and its file. UserError for a name that is not listed."""
     known = known_clusters(settings)
     if name not in known:
-        raise UserError(
-            f"the repository has no cluster {one_line(name)[:80]}; rocks pragma list repository lists all"
-        )
+        raise unknown_cluster(name)
     try:
         return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
+
+
+def unknown_cluster(name: str) -> UserError:
+    """The error for a name that is not listed."""
+    return UserError(
+        f"the repository has no cluster {one_line(name)[:80]}; rocks pragma list repository lists all"
+    )
 
 
 def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
@@ -131,13 +137,12 @@ def library_images(command: Command, settings: Settings, name: str, described: V
 def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
     """Bring list, descriptions and images here, or add the images of a local repository.
 
-    Returns a line about each cluster that is here, and cluster → error for the others, whose description stays as it
-    was. The list comes last, unless all have failed. The errors of the list itself are raised.
+    Returns a line about each cluster that is here, and cluster → error for the others, whose path and description stay
+    as they were. The list comes last, unless all have failed. The errors of the list itself are raised.
     """
     lines: list[str] = []
     failures: dict[str, RocksError] = {}
-    listed = fetch(f"{settings.url}/{LIST}", _MAX_LIST_BYTES) if settings.url else b""
-    known = read_list(listed, f"{settings.url}/{LIST}") if settings.url else known_clusters(settings)
+    known = _fetch_list(settings) if settings.url else known_clusters(settings)
     for name, path in known.items():
         try:
             if settings.url:
@@ -148,9 +153,28 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
             failures[name] = error
         else:
             lines.append(_line(name, images))
-    if settings.url and (lines or not known):
-        _write(settings.repository / LIST, listed)
+    if settings.url and lines:
+        _write_list(settings.repository / LIST, {name: str(path) for name, path in known.items()}, failures)
     return lines, failures
+
+
+def _fetch_list(settings: Settings) -> dict[str, str]:
+    """The web server's list. HostError for one without clusters: some servers answer so when they fail."""
+    url = f"{settings.url}/{LIST}"
+    if not (known := read_list(fetch(url, _MAX_LIST_BYTES), url)):
+        raise HostError(
+            f"{url} names no cluster; nothing is changed here: correct it, then repeat the command"
+        )
+    return known
+
+
+def _write_list(file: Path, known: dict[str, str], failed: Collection[str]) -> None:
+    """Write the list; a cluster that failed keeps the path that it had here."""
+    earlier: dict[str, str] = {}
+    with suppress(OSError, UserError):
+        earlier = read_list(file.read_bytes(), str(file))
+    paths = {**known, **{name: earlier[name] for name in failed if name in earlier}}
+    _write(file, "".join(f"{name},{path}\n" for name, path in paths.items()).encode())
 
 
 def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -> Images:

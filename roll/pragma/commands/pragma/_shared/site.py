@@ -69,17 +69,26 @@ def read_settings(command: Command) -> Settings:
             raise StateError(
                 f"the attribute {name} is no absolute path; rocks set attr {name} {_DEFAULTS[name]}"
             )
-    if not values[RESERVED].isdecimal() or not values[RESERVED].isascii():
+    reserved = whole_number(values[RESERVED])
+    if reserved is None:
         raise StateError(f"the attribute {RESERVED} is no number of CPUs; rocks set attr {RESERVED} 0")
     return Settings(
         Path(values[REPOSITORY]),
         values[URL].rstrip("/"),
-        int(values[RESERVED][:9]),
+        reserved,
         Path(values[LOGS]),
         values[ADDRESSES],
         values[DRIVER],
         values[INTERFACES],
     )
+
+
+def whole_number(text: str) -> int | None:
+    """The number of decimal digits below 1,000,000,000; None for other text. Python refuses to read very many digits."""
+    digits = text.lstrip("0")
+    if not text.isascii() or not text.isdecimal() or len(digits) > 9:
+        return None
+    return int(digits or "0")
 
 
 def free_address(pool: str, used: Sequence[str]) -> tuple[str, str]:

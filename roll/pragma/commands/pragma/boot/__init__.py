@@ -9,7 +9,8 @@ from rocks.core.units import in_unit
 
 from .._shared.drivers import BootRequest, driver_of
 from .._shared.log import Log
-from .._shared.site import read_settings
+from .._shared.repository import NAME, unknown_cluster
+from .._shared.site import read_settings, whole_number
 from .._shared.starting import start
 
 RollName = "pragma"
@@ -77,13 +78,15 @@ class Command(rocks.commands.Command):
         _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
+        if not NAME.fullmatch(vc):
+            raise unknown_cluster(vc)
         request = BootRequest(
             vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or "",
             self.fillText("request") or "", tuple(filter(None, (self.fillText("hosts") or "").split(","))),
         )  # fmt: skip
         settings = read_settings(self)
         driver = driver_of(self, settings)
-        log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)
+        log = Log(self.fillText("logfile"), settings.logs, vc)
         try:
             cluster = driver.allocate(request)
             machines = " ".join((cluster.name, *cluster.computes))
@@ -103,19 +106,19 @@ class Command(rocks.commands.Command):
             self.showLine(f"Started cluster {cluster.name}")
 
     def _cpus(self, text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text[:9]) > _MAX_CPUS:
-            self.abort(f"cpus must be 0 to {_MAX_CPUS}, not {printable(text)}")
-        return int(text)
+        cpus = whole_number(text)
+        if cpus is None or cpus > _MAX_CPUS:
+            self.abort(f"cpus must be 0 to {_MAX_CPUS}, not {printable(text)[:40]}")
+        return cpus
 
     def _memory_mb(self) -> tuple[int | None, int | None]:
         text = self.fillText("mem")
         if not text:
             return None, None
-        found = [in_unit("mem", one, "MB") for one in text.split(":")]
-        is_valid = len(found) <= 2 and all(one.isascii() and one.isdecimal() for one in found)
-        if not is_valid or not all(_LEAST_MEMORY_MB <= int(one[:12]) <= _MAX_MEMORY_MB for one in found):
+        found = [whole_number(in_unit("mem", one, "MB")) or 0 for one in text.split(":")]
+        if len(found) > 2 or not all(_LEAST_MEMORY_MB <= one <= _MAX_MEMORY_MB for one in found):
             self.abort(f"mem must be MB or FRONTEND:COMPUTE, each {_LEAST_MEMORY_MB} to {_MAX_MEMORY_MB}")
-        return int(found[0]), int(found[-1])
+        return found[0], found[-1]
 
     def _key(self) -> str | None:
         given = self.fillText("key")

@@ -1,6 +1,6 @@
 """Which commands the demo needs to say."""
 
-from lab.demo_plan import CLUSTER, FRONTEND, Described, FrontendFacts, mac_pool_base, site_commands
+from lab.demos.plan import CLUSTER, FRONTEND, Described, FrontendFacts, site_commands
 
 MACHINE = FrontendFacts(
     2, "rockspriv0", "rockspub0", has_vlans=True, has_filters=True, image_folder="/images"
@@ -9,12 +9,6 @@ MACHINE = FrontendFacts(
 
 def command_lines(machine: FrontendFacts, described: Described) -> list[str]:
     return [" ".join(arguments) for arguments in site_commands(machine, described)]
-
-
-def test_the_mac_pool_comes_from_the_public_address() -> None:
-    """The example of the specification, and one whose low bits reach the fourth octet."""
-    assert mac_pool_base("137.110.119.118") == "76:77:6e:80:00:00"
-    assert mac_pool_base("203.0.113.3") == "02:71:00:c0:00:00"
 
 
 def test_an_empty_database_gets_all_commands_in_a_valid_order() -> None:

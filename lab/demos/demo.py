@@ -12,7 +12,7 @@ from typing import Any
 
 from lab import console, links
 from lab.console import Ready
-from lab.demo_plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, addresses, site_commands
+from lab.demos.plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, addresses, site_commands
 from lab.guest import image
 from lab.namespace import CHECKOUT, IMAGE_FOLDER
 from lab.nucleus import Nucleus, unreadable_sources

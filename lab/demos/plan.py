@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from rocks.inventory.mac_pool import MASK, base_from_address
+
 FRONTEND = "head"
 CLUSTER = "vc1"
 COMPUTES = 2
@@ -17,7 +19,6 @@ _PRIVATE = ("10.1.0.0", "255.255.0.0", "10.1.1.1")
 _PUBLIC = ("203.0.113.0", "255.255.255.0", "203.0.113.2")
 _GATEWAY = "203.0.113.1"
 _CLUSTER_ADDRESS = "203.0.113.9"
-_MAC_POOL_MASK = "ff:ff:ff:c0:00:00"
 
 Arguments = tuple[str, ...]
 
@@ -51,16 +52,6 @@ def addresses() -> tuple[str, str]:
     return private, public
 
 
-def mac_pool_base(public_address: str) -> str:
-    """First MAC address of a site's pool, from its frontend's public address a.b.c.d: unique as that address is.
-
-    d without its two low bits, plus 2 (a locally administered unicast address); c; b; the two low bits of d, times 64;
-    then zeros. The mask of 22 bits leaves about four million addresses.
-    """
-    _, b, c, d = ipaddress.IPv4Address(public_address).packed
-    return ":".join(f"{octet:02x}" for octet in ((d & ~3) + 2, c, b, (d & 3) * 64, 0, 0))
-
-
 def site_commands(machine: FrontendFacts, described: Described) -> list[Arguments]:
     """Commands that describe the site, in order; those whose object is in the database already are left out."""
     commands: list[Arguments] = []
@@ -86,8 +77,8 @@ def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Ar
     site = {
         "Kickstart_PrivateHostname": FRONTEND,
         "Kickstart_PublicGateway": _GATEWAY,
-        "vm_mac_base_addr": mac_pool_base(_PUBLIC[2]),
-        "vm_mac_base_addr_mask": _MAC_POOL_MASK,
+        "vm_mac_base_addr": base_from_address(_PUBLIC[2]),
+        "vm_mac_base_addr_mask": MASK,
         "vm_image_directory": machine.image_folder,
         "kvm_netboot": "no",
         "site_demo": "yes",

@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demo_cluster import FOR_LAUNCHERS, LIBRARY, ImageDemo, answer_of
+from lab.demos.image_demo import FOR_LAUNCHERS, ImageDemo, answer_of
 from lab.namespace import CHECKOUT
 from lab.nucleus import ALLOCATION, PROJECT, Nucleus
 from rocks.core.errors import IncoherentError, ToolError
@@ -25,15 +25,15 @@ COMPUTE = f"vm-{CLUSTER}-0"
 IMAGE = "debian-12-mpi"
 ADDRESS = "203.0.113.22"
 LAUNCHERS = CHECKOUT / "examples" / "launchers"
-_DISK_GB = "4"
 _POLL_SECONDS = 120.0
+_END_SECONDS = 900.0
 _COMMAND_SECONDS = 3600.0
 
 
 class DemoLaunch(ImageDemo):
     """One run of it."""
 
-    images = FOR_LAUNCHERS
+    image_kind = FOR_LAUNCHERS
 
     def run(self) -> None:
         """Launch, and show what came of it. RocksError when a step fails; another run continues from there."""
@@ -42,7 +42,8 @@ class DemoLaunch(ImageDemo):
         nucleus.begin()
         self._demo.stop_machines()
         self._progress.print("\nAn image with what the launchers need, and a cluster of it:")
-        self._add_cluster(image, config.parent / "id.pub")
+        self.add_image(IMAGE, image)
+        self.add_cluster(CLUSTER, ADDRESS, IMAGE, config.parent / "id.pub")
         nucleus.finish()
         self._make_folder(config)
         self._give_to_owner()
@@ -60,17 +61,6 @@ class DemoLaunch(ImageDemo):
         self._site.machine.release()
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
         self._progress.print("\n`make demo-stop` ends and removes all of it.")
-
-    def _add_cluster(self, image: Path, key: Path) -> None:
-        if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
-            return
-        self._demo.show("set", "attr", "image_library", LIBRARY)
-        if IMAGE not in {row["name"] for row in self._demo.ask("list", "image")}:
-            self._demo.show("add", "image", IMAGE, f"file={image}")
-        self._demo.show(
-            "add", "cluster", ADDRESS, "1", f"fe-name={CLUSTER}", "cluster-naming=yes", f"image={IMAGE}", f"key={key}",
-            f"disk-per-frontend={_DISK_GB}", f"disk-per-compute={_DISK_GB}",
-        )  # fmt: skip
 
     def _give_to_owner(self) -> None:
         nucleus = "/opt/rocks/bin/nucleus"
@@ -108,7 +98,10 @@ class DemoLaunch(ImageDemo):
         self._progress.record(
             f"comet launch {name}: from the request to the results", time.monotonic() - begin
         )
+        end_at = time.monotonic() + _END_SECONDS
         while json.loads(self._answer("computeset", "--state=ending", "--format=json").text or "[]"):
+            if time.monotonic() > end_at:
+                raise ToolError(f"the computeset of {name} has not ended in {_END_SECONDS:g} s")
             time.sleep(1.0)
         return (self._folder / f"{group}-results" / result).read_text()
 

@@ -12,10 +12,10 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demo_cluster import FOR_LAUNCHERS, LIBRARY, ImageDemo, answer_of, ssh_line
+from lab.demos.image_demo import FOR_LAUNCHERS, LIBRARY, ImageDemo, answer_of, ssh_line
+from lab.namespace import CHECKOUT
 from rocks.core.errors import IncoherentError, ToolError
 
-CHECKOUT = Path(__file__).absolute().parent.parent
 NAME = "dock6"
 ADDRESS = "203.0.113.21"
 MAX_CPUS = 4
@@ -35,7 +35,7 @@ _MEMORY_MB = 768
 class DemoPragma(ImageDemo):
     """One run of it."""
 
-    images = FOR_LAUNCHERS
+    image_kind = FOR_LAUNCHERS
 
     def run(self) -> None:
         """Sync, boot, log in, mpirun, list, shut down, clean. RocksError when a step fails, or something is left."""

@@ -1,0 +1,1 @@
+"""What `make demo` and the targets after it show, each on the site of `demo`."""

@@ -1,0 +1,109 @@
+"""What the demos with an image of Debian share: the site with its router, the image, a cluster, and SSH to it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+from lab.demos.demo import Demo
+from lab.progress import Progress
+from lab.site import Site
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import run_checked
+
+GATEWAY = "203.0.113.1"
+GATEWAY_DEVICE = "rockspub0"
+LIBRARY = "/var/opt/rocks/images"
+FOR_LAUNCHERS = "launchers"
+"""The kind of the image that has MPI, a compiler and AutoDock Vina, too."""
+_DISK_GB = "4"
+_ANSWER_SECONDS = 900.0
+_SSH_SECONDS = 180.0
+_PAUSE_SECONDS = 0.5
+
+
+class ImageDemo:
+    """One run on `site`, whose demo is `demo`; what `tools/guest-image` has made of `image_kind` is in `images`."""
+
+    image_kind = "debian"
+    """The name of a folder below `.state/guest`."""
+
+    def run(self) -> None:
+        """Build what is missing, and show it. RocksError when a step fails; another run continues from there."""
+        raise NotImplementedError
+
+    def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
+        self._site = site
+        self._demo = demo
+        self._images = images
+        self._progress = progress
+
+    def build_site(self, cluster: str, address: str) -> tuple[Path, Path]:
+        """The demo's site with its router: (the image, a configuration of ssh that reaches machines by name).
+
+        The public key beside the configuration is `id.pub`. StateError without an image.
+        """
+        found = sorted(self._images.glob("debian-12-*.img"))
+        if not found:
+            raise StateError(f"there is no image in {self._images}; run make guest-image, which builds it")
+        self._demo.build_site()
+        # the place of the site's router, which the public network of a demo does not have
+        gateway = ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE]
+        self._site.machine.run_checked(gateway, 10.0)
+        return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
+
+    def add_image(self, name: str, file: Path) -> None:
+        """Have the image in the site's library."""
+        if {row["attr"] for row in self._demo.ask("list", "attr")}.isdisjoint({"image_library"}):
+            self._demo.show("set", "attr", "image_library", LIBRARY)
+        if name not in {row["name"] for row in self._demo.ask("list", "image")}:
+            self._demo.show("add", "image", name, f"file={file}", "comment=from packages of Debian")
+
+    def add_cluster(self, name: str, address: str, image: str, key: Path) -> None:
+        """Have a cluster of two machines of the image, whose owner has the key."""
+        if name in {row["host"] for row in self._demo.ask("list", "host")}:
+            return
+        sizes = (f"disk-per-frontend={_DISK_GB}", f"disk-per-compute={_DISK_GB}")
+        names = (f"fe-name={name}", "cluster-naming=yes")
+        self._demo.show("add", "cluster", address, "1", *names, f"image={image}", f"key={key}", *sizes)
+
+
+def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
+    """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key, config = folder / "id", folder / "config"
+    if not key.exists():
+        run_checked(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
+            deadline_seconds=20.0,
+        )
+    common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 60\n'
+    common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
+    common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
+    config.write_text(
+        f"Host {cluster} {address}\n  HostName {address}\n{common}"
+        f"Host vm-{cluster}-* compute-*\n"
+        f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {cluster}\n{common}"
+    )
+    return config
+
+
+def ssh_line(config: Path, name: str, command: str) -> list[str]:
+    """What runs a command on a machine."""
+    return ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, command]
+
+
+def answer_of(site: Site, config: Path, name: str, command: str) -> str:
+    """The output of the command on the machine, which may still be starting. ToolError when it does not answer."""
+    line = ssh_line(config, name, command)
+    end = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            return site.machine.run_checked(line, _SSH_SECONDS).text
+        except ToolError as error:
+            if time.monotonic() > end:
+                raise ToolError(
+                    f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {error}"
+                ) from None
+        time.sleep(_PAUSE_SECONDS)
