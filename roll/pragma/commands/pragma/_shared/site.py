@@ -84,7 +84,7 @@ def read_settings(command: Command) -> Settings:
 
 
 def whole_number(text: str) -> int | None:
-    """The number of decimal digits below 1,000,000,000; None for other text. Python refuses to read very many digits."""
+    """The number of decimal digits below 1,000,000,000; None for other text. Python does not read very many digits."""
     digits = text.lstrip("0")
     if not text.isascii() or not text.isdecimal() or len(digits) > 9:
         return None
