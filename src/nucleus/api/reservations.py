@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
+import threading
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,13 +18,16 @@ from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.service import Change, Reading, no_content
+from nucleus.api.service import Call, Change, Known, Reading, changing, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
 from nucleus.reservations.site import LocalSite, listed_images
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.public_keys import read_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nucleus.api.representations import Json
     from nucleus.reservations.records import Reservation, Site
 
@@ -32,7 +35,8 @@ router = APIRouter()
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
-_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?")
+_ASKING = threading.Lock()
+"""Held by the request that asks this site for its cluster images."""
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS)]
@@ -190,20 +194,22 @@ def _reservation_json(one: Reservation) -> Json:
 @route(
     router, "POST /v1/reservation", "create_reservation", "Reserve a site", MadeReservation, status_code=201
 )
-@changes("computeset", "create_reservation")
-def create_reservation(change: Change, body: NewReservation) -> Response:
+def create_reservation(call: Known, body: NewReservation) -> Response:
     """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
+    images = _images_of(call, body.site)  # before: it may take long, and others need the connection
+    return changing(call, "computeset", "create_reservation", lambda change: _create(change, body, images))
+
+
+def _create(change: Change, body: NewReservation, images: list[str] | None) -> Response:
+    if not change.scope.is_operator and not change.scope.projects:
+        raise forbidden("only members of a project reserve sites; ask the site's operators for one")
     demand_acknowledgement(change.call)
-    if not _KEY.fullmatch(body.public_key.strip()):
-        raise invalid(
-            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
-            [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
-        )
+    key = _public_key(body.public_key)
     batch, now = change.call.service.configuration.batch, change.call.now
     spans = spans_of(Span(body.begin, body.end), body.repeat, body.until, now, batch.most_walltime_minutes)
-    place = records.find_site(change.session, body.site)
-    is_checked = place is not None and _has_image(change, place, body.vc)  # before the site is locked
     site = _find_site(change, body.site)
+    if images is not None:
+        _demand_image(site, body.vc, images)
     if not site.is_available:
         raise conflict(f"{site.name} cannot be reserved at present; choose another site")
     if body.ent and not site.has_ent:
@@ -214,7 +220,7 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         )
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
-        "has_ent": body.ent, "public_key": body.public_key.strip(),
+        "has_ent": body.ent, "public_key": key,
     }  # fmt: skip
     try:
         number = reserve.reserve(change.session, site, spans, columns, batch)
@@ -222,21 +228,43 @@ def create_reservation(change: Change, body: NewReservation) -> Response:
         raise conflict(str(error)) from None
     (one,) = records.list_reservations(change.session, change.scope, number)
     change.note(f"{site.name}/reservation {number}", after=body.vc)
-    made = {**_reservation_json(one), "vc_checked": is_checked}
+    made = {**_reservation_json(one), "vc_checked": images is not None}
     return json_answer(made, 201, {"Location": change.call.url("/v1/reservation")})
 
 
-def _has_image(change: Change, site: Site, vc: str) -> bool:
-    """Whether the cluster image is known to be there; another site is not asked. Problem when it is not there."""
-    if site.login is not None:
-        return False
+def _public_key(text: str) -> str:
+    """The one key of a text. Problem for what a boot would refuse."""
     try:
-        known = listed_images(LocalSite(change.call.service.rocks, ""))
+        (key,) = read_keys(text)
+    except (UserError, ValueError):  # no key, or not one
+        raise invalid(
+            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
+            [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
+        ) from None
+    return key
+
+
+def _images_of(call: Call, name: str) -> list[str] | None:
+    """The cluster images of a site; None where they are not known.
+
+    Another site is not asked, and this one only once at a time: nobody waits for the answer to somebody else.
+    """
+    with call.service.pool.reading() as session:
+        site = records.find_site(session, name)
+    if site is None or site.login is not None or not _ASKING.acquire(blocking=False):
+        return None
+    try:
+        return listed_images(LocalSite(call.service.rocks, ""))
     except RocksError as error:
         _LOG.warning("the cluster images of %s are not known: %s", site.name, error)
-        return False
+        return None
+    finally:
+        _ASKING.release()
+
+
+def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:
     if vc in known:
-        return True
+        return
     near = get_close_matches(vc, known, 1)
     advice = f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:20]) or 'none yet'}"
     raise invalid(f"{site.name} has no cluster image {vc}; {advice}")

@@ -10,7 +10,7 @@ from nucleus.operations.job import LaterError
 from nucleus.reservations import records, site
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.site import LocalSite, RemoteSite
-from rocks.core.errors import HostError, RocksError
+from rocks.core.errors import HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ MAX_OF_SITE = 2
 """Boots and stops of a site that run at the same time: sites that hang must leave workers to the others."""
 
 _MAX_BOOTS = 3
-"""How often a boot is tried whose site did not answer."""
+"""How often a boot is tried that fails: its site may be silent, or an address taken for a moment."""
 
 _AGAIN_SECONDS = 30.0
 
@@ -44,7 +44,7 @@ def boot(job: Job) -> JsonObject:
         job.store("boot")
         try:
             site.boot(place, requested, hosts)
-        except HostError as error:
+        except (HostError, ToolError) as error:
             # not `attempts`, which count each look and each wait for a place
             if sum(one.get("step") == "boot" for one in job.operation.progress) < _MAX_BOOTS:
                 _LOG.warning("reservation interval %d: %s", requested.id, error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_keys
 from rocks.inventory.attributes.records import insert_host_values
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.in_use_records import LOCK_SECONDS
@@ -18,10 +19,8 @@ from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
-    LARGEST_KEYS_BYTES,
     check_disk_size,
     check_source_name,
-    read_keys,
 )
 from rocks.library.guest_seed import plan_addresses
 

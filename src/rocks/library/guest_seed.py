@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
+from rocks.core.public_keys import read_keys
 from rocks.inventory.mac_pool import full_mac
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
     VC_OUT_ATTRIBUTE,
-    read_keys,
 )
 
 if TYPE_CHECKING:

@@ -253,6 +253,8 @@ def test_a_cluster_that_cannot_be_booted_disturbs_no_other(
     process.hands.ahead_seconds = 61
     process.until("running", good)
     process.until("failed", bad)
+    boots = [call for call in process.executor.calls if call[:3] == ("pragma", "boot", "none")]
+    assert len(boots) == 3, "what a site refuses is tried again, too"
     reason = sql(process.pool, "SELECT reason FROM reservation_interval WHERE id = %s", (bad,))
     assert reason[0][0].startswith("the cluster was not started: ") and "image" not in reason[0][0], reason
     process.until("stopping", away)  # and it stays so: what may run there is looked for again

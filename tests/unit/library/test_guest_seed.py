@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError, UserError
+from rocks.core.public_keys import read_keys
 from rocks.inventory.records import VirtualMachine
-from rocks.library.guest_images import read_keys, seed_path
+from rocks.library.guest_images import seed_path
 from rocks.library.guest_seed import GuestCluster, plan_addresses, seed_documents
 from tests.unit.machines import PRIVATE, PUBLIC, interface, machine
 

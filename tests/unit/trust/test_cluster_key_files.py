@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError
 from rocks.core.process import run_checked
-from rocks.library.guest_images import read_keys
+from rocks.core.public_keys import read_keys
 from rocks.trust.cluster_key_files import new_key, read_key
 
 

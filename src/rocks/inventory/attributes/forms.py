@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, check_network_name, check_plain_name, printable
+from rocks.core.public_keys import read_keys
 from rocks.core.values import read_number
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
@@ -20,7 +21,7 @@ from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
 from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.inventory.records import TRUE_VALUES
-from rocks.library.guest_images import check_source_name, read_keys
+from rocks.library.guest_images import check_source_name
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
 from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.placement.values import (

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from rocks.core.public_keys import read_keys
 from rocks.database.connection import Database
 from rocks.library import images as image_library
 from rocks.library import unfinished
-from rocks.library.guest_images import read_keys
 from tests.system.commands.conftest import Site
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB it's me"

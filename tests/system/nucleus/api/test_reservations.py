@@ -1,7 +1,8 @@
 """Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,7 @@ def sites(pool: Pool, people: dict[str, str], environment: None) -> None:
     with pool.transaction() as session:
         identity.add_project(session, "ucsd-admins")
         people["eve"] = add_person(session, "eve", "ucsd-admins")
+        people["nobody"] = add_person(session, "nobody")
     add = ["site", "add"]
     assert main([*add, "UCSD", "--cpus=64", "--memory-gb=192", "--project=ucsd-admins"]) == 0
     assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1", "--ent", "--address=root@nchc.example.org"]) == 0
@@ -133,6 +135,24 @@ def test_a_misspelled_cluster_image_is_refused(
     assert away.json()["vc_checked"] is False, "another site is not asked"
 
 
+def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
+    service: Client, sites: None, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = []
+
+    def pragma(self: Rocks, arguments: Sequence[str]) -> str:
+        assert not others, "somebody asks already"
+        others.append(reserve(service, "bob"))
+        with ExitStack() as all_of_them:
+            for _ in range(pool.settings.connections):
+                all_of_them.enter_context(pool.reading())
+        return '[{"virtual image": "dock6"}]'
+
+    monkeypatch.setattr(Rocks, "pragma", pragma)
+    assert reserve(service).json()["vc_checked"] is True
+    assert [one.json()["vc_checked"] for one in others] == [False]
+
+
 def test_status_has_alarms_of_reservations(
     service: Client, sites: None, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +190,9 @@ def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:
     refused = reserve(service, cpus=1)
     assert refused.status_code == 409 and "more than 100 intervals" in refused.json()["detail"]
     assert reserve(service, "bob", cpus=1).status_code == 201
+    refused = reserve(service, "nobody", begin=5, cpus=1)
+    assert refused.status_code == 403 and "only members of a project" in refused.json()["detail"]
+    assert reserve(service, "root", begin=5, cpus=1).status_code == 201
 
 
 def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: Pool) -> None:
@@ -227,6 +250,9 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         ({"vc": "-x"}, 400),
         ({"public_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, 400),
         ({"public_key": f"{KEY}\nssh-rsa AAAA b"}, 400),
+        ({"public_key": f"{KEY}\u2028b"}, 400),
+        ({"public_key": KEY.replace("ann", "PRIVATE KEY")}, 400),
+        ({"public_key": "ssh-ed25519 ===="}, 400),
         ({"site": "none"}, 404),
         ({"ent": True}, 409),
     ):
