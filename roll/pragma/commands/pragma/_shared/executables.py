@@ -156,7 +156,7 @@ class Executables:
             )
 
     def _clusters(self) -> tuple[list[_Cluster], dict[str, HostError]]:
-        """The clusters, and name → error of each folder that does not tell its cluster, which may run."""
+        """The clusters, and name → error of each folder whose cluster cannot be read, and may run."""
         found: list[_Cluster] = []
         broken: dict[str, HostError] = {}
         for folder in self._folders_here():
