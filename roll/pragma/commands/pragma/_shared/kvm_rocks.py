@@ -245,14 +245,14 @@ def _add_cluster(
         ]
     if request.hosts:  # the last one has the most CPUs left
         arguments.append(f"fe-container={[*request.hosts, *hosts][-1]}")
-    _noted(command, "add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
+    command.command("add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
 
 
 def _set_sizes(
     command: Command, names: Sequence[str], request: BootRequest, described: VcIn, cpus: Sequence[int]
 ) -> None:
     memory_mb = request.frontend_memory_mb or described.frontend.memory_mb or DEFAULT_MEMORY_MB
-    _noted(command, "set.host.vm", [names[0], f"mem={memory_mb}"])
+    command.command("set.host.vm", [names[0], f"mem={memory_mb}"])
     for count in sorted(set(cpus) - {1}):
         same = [name for name, own in zip(names[1:], cpus, strict=True) if own == count]
         command.command("set.host.cpus", [*same, str(count)])
