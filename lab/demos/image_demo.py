@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from lab.demos.demo import Demo
@@ -23,21 +24,21 @@ _SSH_SECONDS = 180.0
 _PAUSE_SECONDS = 0.5
 
 
-class ImageDemo:
+class ImageDemo(ABC):
     """One run on `site`, whose demo is `demo`; what `tools/guest-image` has made of `image_kind` is in `images`."""
 
     image_kind = "debian"
     """The name of a folder below `.state/guest`."""
-
-    def run(self) -> None:
-        """Build what is missing, and show it. RocksError when a step fails; another run continues from there."""
-        raise NotImplementedError
 
     def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
         self._site = site
         self._demo = demo
         self._images = images
         self._progress = progress
+
+    @abstractmethod
+    def run(self) -> None:
+        """Build what is missing, and show it. RocksError when a step fails; another run continues from there."""
 
     def build_site(self, cluster: str, address: str) -> tuple[Path, Path]:
         """The demo's site with its router: (the image, a configuration of ssh that reaches machines by name).

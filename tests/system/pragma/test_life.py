@@ -84,6 +84,23 @@ def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: Ma
     nothing_is_left(machines)
 
 
+def test_a_cluster_of_other_commands_is_not_cleaned(machines: MachineSite) -> None:
+    machines.run("add cluster 203.0.113.20 1 fe-name=course cluster-naming=yes")
+    before = machines.sql("SELECT Name FROM nodes ORDER BY Name")
+    refused = machines.refused("pragma clean course")
+    assert "course was not booted by pragma; rocks remove cluster course" in refused
+    assert machines.sql("SELECT Name FROM nodes ORDER BY Name") == before
+
+
+def test_what_a_start_notes_of_a_machine_is_printed(machines: MachineSite) -> None:
+    """These hosts have no /dev/kvm; the first start also notes that the image was copied."""
+    ended = machines.rocks("pragma boot dock6 0")
+    machines.run("pragma shutdown dock")
+    by_hand = machines.rocks("start cluster dock")
+    assert (ended.status, by_hand.status) == (0, 0)
+    assert "under emulation" in by_hand.err and by_hand.err in ended.err
+
+
 def test_no_host_is_asked_for_the_name_of_a_request(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
