@@ -9,7 +9,7 @@ from bench import large_site
 from bench.many_vms import add_cluster
 from bench.site import ROCKS, BenchSite
 from bench.table import Row, at_most, without_goal
-from bench.timing import Run, in_turns, run_once, run_seconds, typical
+from bench.timing import in_turns, peak_megabytes, run_seconds, typical
 from rocks.database.connection import Database
 
 ROUNDS = 5
@@ -67,21 +67,26 @@ def measure(site: BenchSite) -> list[Row]:
 
 
 def _asked(site: BenchSite, question: Question) -> list[Row]:
-    full, bare = in_turns(
-        [
-            lambda: run_once([ROCKS, *question.arguments.split()], site.environment(_FULL)),
-            lambda: run_once([ROCKS, "list", "host", "vm"], site.environment()),
-        ],
-        ROUNDS,
+    command, bare_command = [ROCKS, *question.arguments.split()], [ROCKS, "list", "host", "vm"]
+    took, start = (
+        typical(seconds)
+        for seconds in in_turns(
+            [
+                lambda: run_seconds(command, site.environment(_FULL)),
+                lambda: run_seconds(bare_command, site.environment()),
+            ],
+            ROUNDS,
+        )
     )
-    took, start = _typical(full), _typical(bare)
     limit = max(LIMIT_SECONDS, _PER_LINE * question.lines)
     what = f"`rocks {question.arguments}` on the large site"
-    how = f"{took.seconds:.2f} s, {took.seconds / start.seconds:.1f} times a bare start; medians of {ROUNDS}, in turns"
-    rows = [at_most("R10", f"{what}, over bare start", took.seconds - start.seconds, limit, "s", how)]
+    how = f"{took:.2f} s, {took / start:.1f} times a bare start; medians of {ROUNDS}, in turns"
+    rows = [at_most("R10", f"{what}, over bare start", took - start, limit, "s", how)]
     if question.max_mb is not None:
-        how = f"peak RSS; {start.peak_mb:.0f} MB for `rocks list host vm` on an empty site"
-        rows.append(at_most("R10", f"memory of {what}", took.peak_mb, question.max_mb, "MB", how))
+        bare_mb = peak_megabytes(bare_command, site.environment())
+        how = f"peak RSS; {bare_mb:.0f} MB for `rocks list host vm` on an empty site"
+        peak_mb = peak_megabytes(command, site.environment(_FULL))
+        rows.append(at_most("R10", f"memory of {what}", peak_mb, question.max_mb, "MB", how))
     return rows
 
 
@@ -111,7 +116,3 @@ def _synced(site: BenchSite) -> list[Row]:
         changed = f"`rocks {then}`: the same, one has changed"
         rows.append(at_most("R20", changed, seconds, SYNC_LIMIT_SECONDS, "s", "the whole command, once"))
     return rows
-
-
-def _typical(runs: list[Run]) -> Run:
-    return Run(typical([one.seconds for one in runs]), typical([one.peak_mb for one in runs]))

@@ -1,4 +1,4 @@
-"""The time of a program from its exec to its end, and the typical value of several runs."""
+"""The time of a program from its exec to its end, its memory, and the typical value of several runs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,46 @@ import os
 import select
 import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rocks.core.errors import ToolError
+from rocks.core.process import run_checked
 
 Value = TypeVar("Value")
 _DEADLINE_SECONDS = 120.0
 _KIB_PER_MIB = 1024
 
 
-class Run(NamedTuple):
-    """A run of a program: seconds from its start to its end, and the memory of its largest process (peak RSS)."""
+_PEAK = """\
+import resource, subprocess, sys
+null = subprocess.DEVNULL
+subprocess.run(sys.argv[1:], stdin=null, stdout=null, stderr=null, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Prints the KiB of the largest process that a program was.
 
-    seconds: float
-    peak_mb: float
+Linux counts the memory of the process that starts a program as the program's: this one is smaller than the bench.
+"""
+
+
+def peak_megabytes(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Run a program; the memory of its largest process (peak RSS). At least some 10 MB: see `_PEAK`.
+
+    ToolError when it fails or takes longer than two minutes.
+    """
+    measured = run_checked(
+        [sys.executable, "-E", "-S", "-c", _PEAK, *arguments],
+        deadline_seconds=_DEADLINE_SECONDS,
+        environment=environment,
+    )
+    return int(measured.text) / _KIB_PER_MIB
 
 
 def run_seconds(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
-    """As `run_once`, the seconds alone."""
-    return run_once(arguments, environment).seconds
-
-
-def run_once(arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """Run a program (an absolute path and arguments); its output is discarded.
+    """Run a program (an absolute path and arguments), and return the seconds that it took; its output is discarded.
 
     `rocks.core.process` is not used: its own work takes 1 to 2 ms, too much beside a program of 9 ms.
     ToolError when it fails or takes longer than two minutes.
@@ -46,11 +61,10 @@ def run_once(arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
     )
     _wait(number, arguments[0])
     seconds = time.perf_counter() - begin
-    _, ended, usage = os.wait4(number, 0)
-    status = os.waitstatus_to_exitcode(ended)
+    status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     if status != 0:
         raise ToolError(f"{' '.join(arguments)} ended with exit status {status} while it was being measured")
-    return Run(seconds, usage.ru_maxrss / _KIB_PER_MIB)
+    return seconds
 
 
 def in_turns(measures: Sequence[Callable[[], Value]], rounds: int) -> list[list[Value]]:
