@@ -53,14 +53,15 @@ class Clones:
                 f"{self._node} has no image {zvol} in {zpool}: start its machine once, then stop it: then it "
                 "has one"
             )
-        self._imports.check_complete(image.volume)
+        volume = self._pools.read_volume(image.volume)
+        if volume is not None:
+            self._imports.check_complete_fact(volume)
         if image.owner is not None or image.state != UNMAPPED:
             where = image.state if image.owner is None else f"{image.state} on {image.owner}"
             raise StateError(
                 f"ZVol {zvol} is {where}, and only an image at rest is cloned: stop its machine, and wait until its "
                 "changes are written back (rocks stop host vm HOST terminate=true)"
             )
-        volume = self._pools.read_volume(image.volume)
         if volume is None or image.volume_guid not in (None, volume.guid):
             raise StateError(
                 f"the volume {image.volume} does not exist, or another has its name; `zfs list -t volume` on the NAS "
@@ -82,12 +83,11 @@ class Clones:
         With `replaces`, StateError for the first of these.
         """
         began = monotonic_seconds()
-        self._pools.read_pool(request.zpool)
         request = replace(request, clones=tuple(dict.fromkeys(request.clones)))
         for clone in request.clones:
             if is_base(clone.zvol):
                 raise UserError(f"{clone.zvol} is the name of a base of an image; give another")
-        facts = self._facts(request.zpool)
+        facts = self._facts(request)
         if request.replaces:
             self._check_replaced(request, facts)
             self._remove_unused(request, facts)
@@ -106,9 +106,9 @@ class Clones:
             zpool = request.zpool
             self._pools.ensure_clones(
                 {f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}" for clone in to_make},
-                {f"{zpool}/{origin}": snapshot.guid for origin, snapshot in origins.items()},
+                {f"{zpool}/{origin}": guid for origin, guid in origins.items()},
             )
-            facts = self._facts(zpool)
+            facts.update(self._read(zpool, made))
         self._settle([clone for clone in request.clones if clone.zvol not in refused], facts, made)
         others = {*made, *without_origin, *refused}
         present = [clone.zvol for clone in request.clones if clone.zvol not in others]
@@ -174,20 +174,32 @@ class Clones:
             image.volume_guid is not None or image.owner is not None or image.epoch > 0
         )
 
-    def _facts(self, zpool: str) -> Dict[str, VolumeFact]:
-        return {fact.name.partition("/")[2]: fact for fact in self._pools.list_volumes(zpool)}
+    def _facts(self, request: CloneZvols) -> Dict[str, VolumeFact]:
+        """The volumes of the request and those of their origins, if they exist; StateError without the pool.
 
-    def _origins(self, zpool: str, clones: List[NewClone]) -> Dict[str, SnapshotFact]:
-        """The snapshots that exist, by the origin that the request names."""
-        found: Dict[str, SnapshotFact] = {}
-        for origin in dict.fromkeys(clone.origin for clone in clones if clone.origin):
-            volume, _, name = origin.partition("@")
+        The other volumes of the pool are not read: a site has thousands.
+        """
+        volumes = [clone.zvol for clone in request.clones]
+        origins = [clone.origin.partition("@")[0] for clone in request.clones if clone.origin]
+        return self._read(request.zpool, [*volumes, *origins])
+
+    def _read(self, zpool: str, volumes: Sequence[str]) -> Dict[str, VolumeFact]:
+        """Volume → fact, for those that exist."""
+        found = self._pools.read_volumes([f"{zpool}/{volume}" for volume in dict.fromkeys(volumes)])
+        return {name.partition("/")[2]: fact for name, fact in found.items()}
+
+    def _origins(self, zpool: str, clones: List[NewClone]) -> Dict[str, str]:
+        """The origins, as the request names them, whose snapshot exists, and its guid."""
+        origins = dict.fromkeys(clone.origin for clone in clones if clone.origin)
+        found: Dict[str, str] = {}
+        for origin in origins:
+            volume = origin.partition("@")[0]
             self._imports.check_not_removed(volume)
-            history = self._pools.read_history(f"{zpool}/{volume}")
-            snapshot = base_of(history) if is_base(volume) else history.snapshot(name)
-            if snapshot is not None:
-                found[origin] = snapshot
-        return found
+            if is_base(volume) and (base := base_of(self._pools.read_history(f"{zpool}/{volume}"))):
+                found[origin] = base.guid
+        others = [origin for origin in origins if not is_base(origin.partition("@")[0])]
+        guids = self._pools.read_guids([f"{zpool}/{origin}" for origin in others])
+        return {**found, **{name.partition("/")[2]: guid for name, guid in guids.items()}}
 
     def _settle(
         self, clones: Sequence[NewClone], facts: Mapping[str, VolumeFact], made: Sequence[str]

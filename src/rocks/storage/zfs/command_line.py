@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import List, Mapping, Optional, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, StateError, ToolError
@@ -36,6 +36,7 @@ from rocks.storage.zfs.tool import (
     zfs,
     zfs_finished,
     zfs_if_there,
+    zfs_of_those_there,
     zfs_when_free,
     zpool_health,
     zpool_names,
@@ -69,13 +70,15 @@ class ZfsCommandLine:
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
-        text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", volume)
-        values = parse_values(text or "").get(volume)
-        if values is None:
-            return None
-        if values.get("type") != "volume":
-            raise StateError(f"{volume} is a {values.get('type')}, not a volume; rename or destroy it")
-        return volume_of(volume, values)
+        return self.read_volumes((volume,)).get(volume)
+
+    def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
+        """As `PoolDriver.read_volumes`."""
+        found = parse_values(zfs_of_those_there(("get", "-Hp", "-o", VALUE_COLUMNS, "all"), volumes))
+        for name, values in found.items():
+            if values.get("type") != "volume":
+                raise StateError(f"{name} is a {values.get('type')}, not a volume; rename or destroy it")
+        return {name: volume_of(name, values) for name, values in found.items()}
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
         """As `PoolDriver.list_volumes`."""
@@ -95,10 +98,10 @@ class ZfsCommandLine:
             # a held snapshot may have been released and destroyed meanwhile: list again
         raise ToolError(f"zfs holds of {volume} failed: {one_line(holds.error_text if holds else '')}")
 
-    def read_guid(self, name: str) -> Optional[str]:
-        """As `ZfsCommands.read_guid`."""
-        text = zfs_if_there("get", "-Hp", "-o", "value", "guid", name)
-        return None if text is None else text.strip()
+    def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
+        """As `PoolDriver.read_guids`."""
+        text = zfs_of_those_there(("get", "-Hp", "-o", VALUE_COLUMNS, "guid"), snapshots)
+        return {name: values["guid"] for name, values in parse_values(text).items()}
 
     def read_own(self, name: str) -> Mapping[str, str]:
         """As `ZfsCommands.read_own`."""

@@ -6,7 +6,7 @@ missing or full.
 
 from __future__ import annotations
 
-from typing import IO, Mapping, Optional, Protocol, Tuple
+from typing import IO, Mapping, Optional, Protocol, Sequence, Tuple
 
 from rocks.core.clock import Deadline
 from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
@@ -45,14 +45,17 @@ class ZfsCommands(Protocol):
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
 
+    def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
+        """As `PoolDriver.read_volumes`."""
+
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
         """As `PoolDriver.list_volumes`."""
 
     def read_history(self, volume: str) -> History:
         """As `PoolDriver.read_history`."""
 
-    def read_guid(self, name: str) -> Optional[str]:
-        """The guid of a snapshot, or None."""
+    def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
+        """As `PoolDriver.read_guids`."""
 
     def read_own(self, name: str) -> Mapping[str, str]:
         """The `imgstore:` properties of a snapshot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline
 from rocks.storage.zfs.commands import ZfsCommands
@@ -30,6 +30,18 @@ class PoolReading:
         """A volume, or None. StateError when a file system has that name."""
         check_volume(volume)
         return self._commands.read_volume(volume)
+
+    def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
+        """Those of the volumes that exist, by name, all at once. StateError when a file system has one of the names."""
+        for volume in volumes:
+            check_volume(volume)
+        return self._commands.read_volumes(volumes)
+
+    def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
+        """Snapshot → its guid, by full name, for those that exist, all at once."""
+        for snapshot in snapshots:
+            check_snapshot(snapshot)
+        return self._commands.read_guids(snapshots)
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
         """All volumes below a pool or file system by name, including partially received ones."""

@@ -10,7 +10,7 @@ from rocks.storage.zfs.begin_record import check_begin
 from rocks.storage.zfs.checked_receive import CheckedReceive
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec, TokenFact
-from rocks.storage.zfs.names import check_part, check_snapshot, check_token, check_volume
+from rocks.storage.zfs.names import check_part, check_token, check_volume
 from rocks.storage.zfs.reading import PoolReading
 from rocks.storage.zfs.rules import check_guid, check_receive, check_resumed_send, check_send
 from rocks.storage.zfs.volumes import settle
@@ -48,8 +48,7 @@ class StreamOperations(PoolReading):
         """
         check_volume(spec.volume)
         if spec.origin is not None:
-            check_snapshot(spec.origin)
-            found = self._commands.read_guid(spec.origin)
+            found = self.read_guids((spec.origin,)).get(spec.origin)
             if found is None:
                 raise StateError(f"there is no snapshot {spec.origin} to clone {spec.volume} from")
             check_guid(spec.origin, found, spec.base_guid or "")
@@ -83,5 +82,4 @@ class StreamOperations(PoolReading):
         """The guid of a source that is a snapshot of another volume."""
         if start is None or "@" not in start:
             return None
-        check_snapshot(start)
-        return self._commands.read_guid(start)
+        return self.read_guids((start,)).get(start)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Optional, Tuple
+import re
+from typing import Dict, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, PoolFullError, RocksError, StateError, ToolError
@@ -19,6 +20,7 @@ _BUSY_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _MAX_LISTINGS = 5
 _MISSING = "does not exist"
+_QUOTED = re.compile(r"cannot open '([^']+)'")
 _BUSY = ("is busy", "Device busy")
 _FULL = (
     "out of space",
@@ -61,6 +63,27 @@ def zfs_if_there(*arguments: str) -> Optional[str]:
             return None
         # another dataset was destroyed during the listing: list again
     raise zfs_error(f"{arguments[0]} of {name}", finished.error_text)
+
+
+def zfs_of_those_there(arguments: Sequence[str], names: Sequence[str]) -> str:
+    """Run `zfs` for several datasets at once; those that do not exist are missing in its output, but their pools exist.
+
+    Errors as of `zfs`.
+    """
+    if not names:
+        return ""
+    finished = _run("zfs", (*arguments, *names), QUICK_SECONDS)
+    if finished.exit_status == 0:
+        return finished.text
+    expected = {part for name in names for part in (name, name.partition("@")[0])}
+    messages = finished.error_text.splitlines()
+    for message in messages or [""]:
+        quoted = _QUOTED.search(message)
+        if _MISSING not in message or quoted is None or quoted.group(1) not in expected:
+            raise zfs_error(f"{arguments[0]} of {names[0]} and others", finished.error_text)
+    for pool in sorted({pool_of(name) for name in names}):
+        zpool_health(pool)
+    return finished.text
 
 
 def zfs_when_free(*arguments: str) -> bytes:

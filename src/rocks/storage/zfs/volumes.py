@@ -48,7 +48,6 @@ class VolumeOperations(PoolReading):
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
         """Create the volume as a clone of a snapshot (full name)."""
         check_volume(volume)
-        check_snapshot(origin_snapshot)
 
         def is_so() -> bool:
             fact = self._commands.read_volume(volume)
@@ -56,7 +55,7 @@ class VolumeOperations(PoolReading):
                 raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
             return fact is not None
 
-        found = self._commands.read_guid(origin_snapshot)
+        found = self.read_guids((origin_snapshot,)).get(origin_snapshot)
         if found is not None:
             check_guid(origin_snapshot, found, origin_guid)
         if is_so():
@@ -71,23 +70,23 @@ class VolumeOperations(PoolReading):
         """Create volumes as clones of snapshots, several at a time; returns those that were missing.
 
         `origins`: volume → its snapshot; `guids`: snapshot → its guid; full names. After an error some of the volumes
-        may exist. They are listed once before and, after a failure, once behind.
+        may exist. They are read once before and, after a failure, once behind; other volumes are not.
         """
-        for volume, snapshot in origins.items():
-            check_volume(volume)
+        for snapshot in origins.values():
             check_snapshot(snapshot)
-        above = sorted({volume.rpartition("/")[0] for volume in origins})
 
         def missing() -> Tuple[str, ...]:
-            facts = {fact.name: fact for place in above for fact in self._commands.list_volumes(place)}
+            facts = self.read_volumes(tuple(origins))
             for volume, snapshot in origins.items():
                 if volume in facts and facts[volume].origin != snapshot:
                     raise IncoherentError(f"{volume} exists and is not a clone of {snapshot}")
             return tuple(volume for volume in origins if volume not in facts)
 
         made = missing()
-        for snapshot in dict.fromkeys(origins[volume] for volume in made):
-            found = self._commands.read_guid(snapshot)
+        snapshots = tuple(dict.fromkeys(origins[volume] for volume in made))
+        present = self.read_guids(snapshots)
+        for snapshot in snapshots:
+            found = present.get(snapshot)
             if found is None:
                 raise StateError(
                     f"there is no snapshot {snapshot} to clone; it had the guid {guids[snapshot]}"

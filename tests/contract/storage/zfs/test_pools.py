@@ -100,6 +100,8 @@ def test_a_pool(world: World) -> None:
         refused(StateError, "has no ZFS pool nowhere", ask, "nowhere")
     for look in (pools.read_volume, pools.read_history):
         refused(StateError, "has no ZFS pool nowhere", look, "nowhere/vm-vol")
+    refused(StateError, "has no ZFS pool nowhere", pools.read_volumes, (volume, "nowhere/vm-vol"))
+    refused(StateError, "has no ZFS pool nowhere", pools.read_guids, ("nowhere/vm-vol@one",))
     refused(StateError, "has no ZFS pool nowhere", pools.ensure_volume_gone, "nowhere/vm-vol", guid)
 
 
@@ -260,6 +262,11 @@ def test_many_clones_of_a_read_only_volume(world: World) -> None:
     assert pools.read_volume(of_later).origin == f"{base}@later"
     assert [world.read(name, BLOCK) for name in names] == [b"c" * BLOCK, *[b"g" * BLOCK] * 4]
     assert pools.read_history(base).snapshots[0].clones == names
+    absent = f"{world.here}/absent-vol"
+    assert pools.read_volumes((*names, absent)) == {name: pools.read_volume(name) for name in names}
+    assert pools.read_volumes((absent,)) == pools.read_volumes(()) == pools.read_guids(()) == {}
+    assert pools.read_guids((*guids, f"{base}@nothing", f"{absent}@base")) == guids
+    refused(StateError, "not a volume", pools.read_volumes, (names[0], world.here))
     clone = pools.read_volume(names[1])
     assert not clone.is_read_only and clone.used_bytes < MAX_METADATA_BYTES
     assert pools.ensure_size(clone.name, clone.guid, 2 * SIZE).changed

@@ -1,5 +1,6 @@
 """Clones on a NAS, without a broker: what is made, what is left alone, and the snapshots that they are made of."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,6 +87,33 @@ def test_clones_are_made_once(nas: Nas) -> None:
     assert nas.clone("b-vol", origin=base_snapshot("b" * 64))["missing"] == ["b-vol"]
     with pytest.raises(UserError, match="base of an image"):
         nas.clone(base_volume("b" * 64))
+
+
+def test_a_request_reads_its_own_volumes_only(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site has thousands: each is read by a program that takes longer with their number."""
+    read: list[str] = []
+    read_volumes = nas.pools.fake.read_volumes
+
+    def counted(volumes: Sequence[str]) -> Any:
+        read.extend(volumes)
+        return read_volumes(volumes)
+
+    def listed(pool: str) -> Any:
+        raise AssertionError(f"all volumes of {pool} are read")
+
+    for number in range(3):
+        nas.make(f"other-{number}-vol")
+    monkeypatch.setattr(nas.pools.fake, "read_volumes", counted)
+    monkeypatch.setattr(nas.pools.fake, "list_volumes", listed)
+    assert nas.clone("a-vol", "b-vol")["made"] == ["a-vol", "b-vol"]
+    assert set(read) == {"tank/a-vol", "tank/b-vol", f"tank/{base_volume(DIGEST)}"}
+
+
+def test_without_the_pool_nothing_is_missing(nas: Nas) -> None:
+    nas.pools.export_pool("tank")
+    with pytest.raises(StateError, match="tank"):
+        nas.clone("a-vol")
+    assert not nas.records.known
 
 
 def test_records_of_one_request_are_all_stored_or_none(

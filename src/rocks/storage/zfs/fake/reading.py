@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, StateError, ToolError
@@ -39,6 +39,11 @@ class FakeReading:
         found = pool.volumes.get(volume)
         return None if found is None else self._fact(pool, found)
 
+    def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
+        """As `PoolDriver.read_volumes`."""
+        found = {volume: self.read_volume(volume) for volume in volumes}
+        return {volume: fact for volume, fact in found.items() if fact is not None}
+
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
         """As `PoolDriver.list_volumes`."""
         found = self.pool_of(pool)
@@ -57,10 +62,10 @@ class FakeReading:
             tuple(sorted(bookmarks, key=lambda bookmark: (bookmark.createtxg, bookmark.name))),
         )
 
-    def read_guid(self, name: str) -> Optional[str]:
-        """As `ZfsCommands.read_guid`."""
-        snapshot = self.pool_of(name).find_snapshot(name)
-        return None if snapshot is None else snapshot.guid
+    def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
+        """As `PoolDriver.read_guids`."""
+        found = {name: self.pool_of(name).find_snapshot(name) for name in snapshots}
+        return {name: snapshot.guid for name, snapshot in found.items() if snapshot is not None}
 
     def read_own(self, name: str) -> Mapping[str, str]:
         """As `ZfsCommands.read_own`."""
