@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess  # noqa: TID251 - the only importer
 import threading
-import tty
-from pathlib import Path
 from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
 
 from rocks.core import dry_run
@@ -122,14 +120,14 @@ def replace_this_process(arguments: Sequence[str]) -> NoReturn:
 
 
 def start_in_background(
-    arguments: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], log_path: str | os.PathLike[str], environment: Mapping[str, str] | None = None
 ) -> int:
     """Start a program that outlives this one, in a session of its own; returns its process id.
 
     Its output is appended to `log_path`. ToolError when the program or the log cannot be opened.
     """
     try:
-        with log_path.open("ab") as log:
+        with open(log_path, "ab") as log:  # noqa: PTH123 - pathlib would cost every start of a machine its start-up time
             process = subprocess.Popen(
                 list(arguments),
                 stdin=subprocess.DEVNULL,
@@ -180,6 +178,8 @@ def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes]
     What the program writes to standard error is dropped. The caller ends the program (`end_group`) and closes the
     descriptor, whose reading fails with OSError when the program has ended. ToolError when it cannot start.
     """
+    import tty  # late: few programs get a terminal
+
     far_end, near_end = os.openpty()
     try:
         tty.setraw(near_end)

@@ -127,13 +127,13 @@ def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
 def _import_driver(by_socket: bool) -> Any:
     """PyMySQL without optional modules that take more time to import than PyMySQL itself.
 
-    `cryptography` serves only password plug-ins of MySQL 8, `ssl` only TCP; both are optional for
-    PyMySQL. Its password digests need no OpenSSL where Python has them built in (Debian; not RHEL). A later import
-    of `hashlib` loads all of it.
+    `cryptography` serves only password plug-ins of MySQL 8, `ssl` only TCP, `getpass` only a connection without a
+    user; all are optional for PyMySQL. Its password digests need no OpenSSL where Python has them built in (Debian;
+    not RHEL). A later import of `hashlib` loads all of it.
     """
     if "pymysql" in sys.modules:
         return sys.modules["pymysql"]
-    unwanted = ["cryptography"]
+    unwanted = ["cryptography", "getpass"]
     light_digests = by_socket and "hashlib" not in sys.modules and _DIGESTS.issubset(sys.builtin_module_names)
     if by_socket:
         unwanted += ["ssl", "_hashlib"] if light_digests else ["ssl"]

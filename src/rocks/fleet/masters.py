@@ -4,6 +4,7 @@ The first command logs in by the SSH library, whose errors are exact, and starts
 start the agent through the master's socket: without key exchange, without login, and without importing the library. A
 master that does not answer is passed over, so it can only save time. Source: ssh_config(5), ControlMaster.
 """
+# ruff: noqa: PTH103, PTH116, PTH123 - pathlib would cost every command that asks a host its start-up time
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import socket
 import stat
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline
@@ -32,7 +32,6 @@ _LONGEST_PATH = 80
 """Bytes: the kernel takes 108 for a socket's name, and OpenSSH appends 17 while it makes the socket."""
 
 _READY = b"rocks-channel\n"
-_NOTHING = Path(os.devnull)
 
 
 class Masters:
@@ -85,7 +84,7 @@ class Masters:
         flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         line = ssh_arguments(host, self._settings, ("-F", "none", "-S", path, *flags))
         try:
-            start_in_background([*line, "true"], _NOTHING)
+            start_in_background([*line, "true"], os.devnull)
         except RocksError:
             pass
 
@@ -115,7 +114,8 @@ class Masters:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text("utf-8", "replace").splitlines()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
     except OSError:
         return []
 
@@ -123,7 +123,7 @@ def _lines(path: str) -> list[str]:
 def _version_of(settings: FleetSettings) -> str:
     """A text that changes when the key of this machine does."""
     try:
-        status = Path(settings.key_file).stat()
+        status = os.stat(settings.key_file)
     except OSError:
         return ""
     return f"{settings.key_file} {status.st_ino} {status.st_mtime_ns}"
@@ -133,8 +133,8 @@ def _is_private(folder: str) -> bool:
     """Whether the folder, which is made when absent, is a folder of this user that no other user can enter."""
     try:
         if not dry_run.is_on():
-            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = Path(folder).lstat()
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        status = os.lstat(folder)
     except OSError:
         return False
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077

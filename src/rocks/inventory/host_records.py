@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.core.near_names import did_you_mean
 from rocks.database.sets import in_order, placeholders
 from rocks.inventory.selectors import read_selectors
 
@@ -87,6 +86,8 @@ def _without_hosts(selectors: Selectors, found: Mapping[str, set[str]]) -> list[
 
 def _advice(database: Database, text: str) -> str:
     """Hosts, and appliances with hosts, that a selector without a match may mean, and the command that lists all."""
+    from rocks.core.near_names import did_you_mean  # late: for an error
+
     rows = database.rows(
         "SELECT Name FROM nodes UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
         " JOIN nodes n ON n.Membership = m.ID ORDER BY 1"

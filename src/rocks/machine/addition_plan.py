@@ -14,7 +14,8 @@ from dataclasses import field
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_host_name, printable
-from rocks.inventory.disks.largest_partition import IMAGE_FOLDER, largest_partition
+from rocks.inventory.disks.largest_partition import largest_partition
+from rocks.inventory.disks.places import IMAGE_FOLDER
 from rocks.inventory.host_plan import Membership
 from rocks.inventory.mac_pool import mac_number, next_macs
 from rocks.inventory.records import Disk, Host

@@ -14,7 +14,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, RUNNING, STOPPING
 from rocks.machine.moves.interrupted import GuestRunsError, end_interrupted
-from rocks.network.infiniband.partitions import leave_partitions
+from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

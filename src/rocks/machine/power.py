@@ -32,7 +32,7 @@ from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
-from rocks.network.infiniband.partitions import leave_partitions
+from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

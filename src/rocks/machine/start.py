@@ -19,7 +19,6 @@ from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import ask_facts, error_of, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
-from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
@@ -52,7 +51,7 @@ from rocks.machine.plan import GUEST_RUNS, is_active, way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
-from rocks.network.infiniband.partitions import leave_partitions
+from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -351,6 +350,11 @@ def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], RUNNING, None)
     started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.spec is not None]
-    vm_changes.end_adoption(database, [vm.name for vm in started if vm.adopts_images])
+    if adopting := [vm.name for vm in started if vm.adopts_images]:
+        from rocks.machine.change_records import (
+            end_adoption,
+        )  # late: with seven modules, for old machines only
+
+        end_adoption(database, adopting)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     boots.set_boot_action(database, installing, "os")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
@@ -216,6 +215,8 @@ def vlan_lines(links: Iterable[LinkSpec]) -> list[str]:
 
 
 def _line(link: LinkSpec) -> str:
+    import shlex  # late: a start has its host make the devices
+
     device = shlex.quote(link.device)
     if link.parent is None:
         make = f"ip link add {device} type bridge"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_network_name, printable
-from rocks.core.near_names import did_you_mean
 from rocks.core.values import read_number
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ _ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 def unknown_network(name: str, known: Iterable[str]) -> UserError:
     """The error about a network that is none of the known ones."""
+    from rocks.core.near_names import did_you_mean  # late: for an error
+
     return UserError(
         f'unknown network "{printable(name)}"; {did_you_mean(name, known)}rocks list network shows all networks'
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
 from rocks.machine.domain.domain import InstallBoot
-from rocks.machine.placement.plan import Cell, Placement
+from rocks.machine.placement.shapes import Cell, Placement
 from rocks.network.guest_connections import Bridged, Connection, Tap, Unconnected, VirtualFunction
 from tests.unit.machines import machine
 

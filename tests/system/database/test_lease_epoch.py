@@ -11,7 +11,8 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.leases import EPOCH_TOKENS
-from rocks.machine.leases import epoch as lease_epoch
+from rocks.machine.leases import comparison
+from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.epoch_records import begin_epoch, read_epoch, read_record
 from rocks.machine.leases.records import take_leases
 
@@ -117,9 +118,9 @@ class Hosts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.epochs = {"h1": 0, "h2": 0}
         self.busy: set[str] = set()
-        monkeypatch.setattr(lease_epoch, "hosts_with_machines", lambda _: list(self.epochs))
-        monkeypatch.setattr(lease_epoch, "open_fleet", lambda *_: nullcontext())
-        monkeypatch.setattr(lease_epoch, "ask_facts", self.ask)
+        monkeypatch.setattr(comparison, "hosts_with_machines", lambda _: list(self.epochs))
+        monkeypatch.setattr(comparison, "open_fleet", lambda *_: nullcontext())
+        monkeypatch.setattr(comparison, "ask_facts", self.ask)
 
     def ask(self, *_: object, epoch: int, **more: object) -> dict[str, HostFacts | RocksError]:
         """Raise the epochs of the hosts that are not busy; the facts."""
@@ -142,7 +143,7 @@ def test_a_comparison_without_findings_changes_nothing(
     grant(database)
     before = read_epoch(database)
     hosts.busy = {"h2"}
-    lease_epoch.compare_leases(database, print)
+    comparison.compare_leases(database, print)
     assert read_epoch(database) == read_record(database) == before
     assert hosts.epochs == {"h1": 0, "h2": 0}
 
@@ -156,7 +157,7 @@ def test_an_impossible_epoch_is_the_error_of_its_host_alone(
     with pytest.raises(
         StateError, match="h1 reports lease epoch 1000000 .*, which no cluster database of this site"
     ):
-        lease_epoch.compare_leases(database, print)
+        comparison.compare_leases(database, print)
     assert hosts.epochs["h2"] == 0
     assert read_epoch(database) == read_record(database) == before
 
@@ -168,10 +169,10 @@ def test_a_comparison_that_was_cut_off_is_repeated_by_the_next_start(
     hosts = Hosts(monkeypatch)
     hosts.epochs["h1"], hosts.busy = 3, {"h2"}
     with pytest.raises(StateError, match="h2"):
-        lease_epoch.compare_leases(database, print)
+        comparison.compare_leases(database, print)
     assert hosts.epochs == {"h1": 4, "h2": 0}
     assert not read_epoch(database).follows(read_record(database))
     hosts.busy = set()
-    lease_epoch.ensure_epoch(database, print)
+    ensure_epoch(database, print)
     assert set(hosts.epochs.values()) == {read_epoch(database).epoch}
     assert read_epoch(database) == read_record(database)

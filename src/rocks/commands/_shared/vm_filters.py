@@ -28,6 +28,9 @@ def filters_of(command: Command) -> FiltersOf:
         if found is not None:
             chosen[name] = found
 
+    if not chosen:
+        return lambda vm: {}
+
     def for_vm(vm: VirtualMachine) -> dict[str, Filter]:
         node = plugin_node(vm)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_attribute_name, printable
-from rocks.core.near_names import mistyped
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def check_name(name: str) -> None:
 
 def near_miss(name: str) -> str | None:
     """The attribute that the system reads and that a person who typed `name` probably meant; None for other names."""
+    from rocks.core.near_names import mistyped  # late: for commands that set an attribute
+
     return None if is_old(name) or name.lower() in _SPELLING else mistyped(name, KNOWN)
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-IMAGE_FOLDER = "kvm/disks"
-"""The folder below a host's largest partition, when the site has no folder for images."""
-
 _UNITS = ("KB", "MB", "GB", "TB", "PB")
 _SIZE = re.compile(r"\s*([0-9.]+)\s*([KMGTP]B)\s*", re.IGNORECASE)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import CLASSES, Code, StateError
 from rocks.fleet.wire.requests import DiskSpec
-from rocks.inventory.disks.largest_partition import IMAGE_FOLDER
 from rocks.inventory.disks.place_rules import is_system_folder, is_too_wide
 
 if TYPE_CHECKING:
     from rocks.core.errors import RocksError
     from rocks.inventory.records import Disk, Host, VirtualMachine
+
+IMAGE_FOLDER = "kvm/disks"
+"""The folder below a host's largest partition, when the site has no folder for images."""
 
 DIRECTORIES, DEVICES = "vm_image_directories", "vm_disk_devices"
 _MEDIA = ("/dev/cdrom", "/dev/sr[0-9]")
@@ -137,5 +138,7 @@ def _ignored(texts: list[str]) -> str:
 
 
 def _matches(path: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase  # late: for block devices and drives
+
     parts, patterns = path.split("/"), pattern.split("/")
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))

@@ -10,7 +10,7 @@ from lxml import etree
 from rocks.fleet.wire.consoles import console_log
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.domain.elements import element, lines_of
-from rocks.machine.placement.plan import Placement
+from rocks.machine.placement.shapes import Placement
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 """The name by which QEMU's guest agent finds its channel."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
-from string import ascii_lowercase
 
 from lxml import etree
 
@@ -123,6 +122,8 @@ def _free_target(device: str, taken: set[str]) -> str:
     """Unique targets: disks in the database may have the same device, but libvirt requires each target once."""
     match = _SERIES.match(device)
     series = match.group() if match else device[:-1]
+    from string import ascii_lowercase  # late, with its regular expressions: most devices are free
+
     letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
     free = (series + letter for letter in letters if series + letter not in taken)
     target: str | None = next(free, None)

@@ -9,7 +9,6 @@ from rocks.fleet.wire.facts import DocumentsRequest
 from rocks.inventory.loaded_host_records import load_boot_actions
 from rocks.machine.domain.domain import InstallBoot, domain_lines
 from rocks.network.guest_connections import connect
-from rocks.network.route_records import default_gateways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.domain import Filter
-    from rocks.machine.placement.plan import Placement
+    from rocks.machine.placement.shapes import Placement
     from rocks.network.guest_connections import Connection
 
     FiltersOf = Callable[[VirtualMachine], Mapping[str, Filter]]
@@ -71,6 +70,8 @@ def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[st
             f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or boot '
             f"{installing[0].name} from its disk: rocks set host boot {installing[0].name} action=os"
         )
+    from rocks.network.route_records import default_gateways  # late: few starts install
+
     gateways = default_gateways(database, [vm.name for vm in installing])
     installs = {}
     for vm in installing:

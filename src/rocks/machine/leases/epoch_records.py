@@ -75,6 +75,11 @@ def read_record(database: Database) -> LeaseEpoch | None:
         return None
 
 
+def is_current(database: Database) -> bool:
+    """Whether the database follows the record; else it was restored from a copy, or is new here."""
+    return read_epoch(database).follows(read_record(database))
+
+
 def _read_file(path: str) -> bytes:
     """The beginning of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.leases.plan import DiskKey, LeaseStep
-    from rocks.machine.placement.plan import Placement
+    from rocks.machine.placement.shapes import Placement
     from rocks.machine.spec import MachineSpec
 
 

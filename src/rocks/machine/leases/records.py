@@ -15,7 +15,7 @@ from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
 from rocks.machine.leases.plan import RUNNING, STARTING
-from rocks.machine.placement.records import TABLES as PLACEMENTS
+from rocks.machine.placement.shapes import TABLES as PLACEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import Code, StateError
+from rocks.machine.placement.shapes import DeviceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.fleet.wire.placement import PciFact
-    from rocks.machine.placement.plan import ShapeRequest
-
-
-class DeviceRow(NamedTuple):
-    """A row of `vm_device_leases`: the PCI device `address` of `host` is leased to the machine `name`."""
-
-    host: str
-    address: str
-    pool: str
-    name: str
-    token: int
+    from rocks.machine.placement.shapes import ShapeRequest
 
 
 def plan_devices(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import Code, StateError
 from rocks.core.units import KIB_PER_MB
@@ -12,23 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rocks.fleet.wire.placement import NodeFact
-    from rocks.machine.placement.plan import ShapeRequest
+    from rocks.machine.placement.shapes import PageRow, ShapeRequest
 
 ORDINARY_KB = 4
 """The size of ordinary pages on x86-64, in KiB."""
 
 _NAMES = {kb: name for name, kb in PAGE_SIZES_KB.items()}
-
-
-class PageRow(NamedTuple):
-    """A row of `vm_page_leases`: pages of `size_kb` KiB on a NUMA node of `host` are leased to the machine `name`."""
-
-    host: str
-    node: int
-    size_kb: int
-    pages: int
-    name: str
-    token: int
 
 
 def split_pages(vm: ShapeRequest, parts: int) -> tuple[int, ...]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.database.sets import placeholders
-from rocks.machine.placement.devices import DeviceRow
-from rocks.machine.placement.memory import PageRow
-from rocks.machine.placement.plan import CoreRow, ShapeLeases
+from rocks.machine.placement.shapes import TABLES, CoreRow, DeviceRow, PageRow, ShapeLeases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
 
-TABLES = ("vm_core_leases", "vm_page_leases", "vm_device_leases")
 _CORES = "Host, Cpu, Name, Token"
 _PAGES = "Host, Node, Size_KB, Pages, Name, Token"
 _DEVICES = "Host, Address, Pool, Name, Token"

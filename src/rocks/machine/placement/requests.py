@@ -13,7 +13,7 @@ from lxml import etree
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.machine.placement.plan import ShapeRequest
+from rocks.machine.placement.shapes import ShapeRequest
 from rocks.machine.placement.values import (
     MAX_IOTHREADS,
     MAX_QUEUES,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.machine.providers.provider import Provider
-from rocks.network.infiniband.partitions import partitions_of_machines
+from rocks.network.infiniband.machine_partitions import partitions_of_machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

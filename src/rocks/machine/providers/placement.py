@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.placement import ShapeQuestion
-from rocks.machine.placement import records as table
-from rocks.machine.placement.plan import ShapeLeases, plan_shape
 from rocks.machine.placement.requests import read_request
+from rocks.machine.placement.shapes import ShapeLeases
 from rocks.machine.providers.provider import Provider
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from rocks.fleet.wire.facts import HostFacts
     from rocks.machine.leases.leases import Attempt
-    from rocks.machine.placement.plan import Placement, ShapeRequest
+    from rocks.machine.placement.shapes import Placement, ShapeRequest
     from rocks.machine.providers.provider import Questions
 
 
@@ -43,6 +42,8 @@ class Placements(Provider):
         requests = _requests(attempts)
         if not requests:
             return
+        from rocks.machine.placement import records as table
+
         hosts = sorted({request.host for request in requests.values()})
         table.lock_hosts(self.database, hosts)
         given = table.leases_on(self.database, hosts)
@@ -63,6 +64,8 @@ class Placements(Provider):
 def _plan(
     request: ShapeRequest, answer: HostFacts | RocksError, leased: ShapeLeases
 ) -> tuple[Placement, ShapeLeases]:
+    from rocks.machine.placement.plan import plan_shape
+
     if isinstance(answer, RocksError):
         raise HostError(f"{request.name} is not started: {answer}")
     if answer.shape is None:

@@ -34,11 +34,6 @@ class KeyedMachine(NamedTuple):
     guids: Guids | None
 
 
-def has_partitions(database: Database) -> bool:
-    """Whether any cluster has a partition: the only statement at a site without InfiniBand."""
-    return bool(database.rows("SELECT 1 FROM ib_partitions LIMIT 1"))
-
-
 def read_partitions(database: Database, frontends: Sequence[str] | None = None) -> list[Partition]:
     """The partitions of the named frontends or of all, by key; frontends without one are omitted."""
     if frontends is not None and not frontends:
@@ -157,11 +152,6 @@ def forget_ended_uses(database: Database) -> None:
     database.execute(
         "DELETE u FROM ib_key_uses u JOIN vm_leases l ON l.Name = u.Name WHERE l.State = 'released'"
     )
-
-
-def has_uses(database: Database) -> bool:
-    """Whether a key is recorded for any started machine."""
-    return bool(database.rows("SELECT 1 FROM ib_key_uses LIMIT 1"))
 
 
 def host_members(database: Database) -> list[PartitionMember]:

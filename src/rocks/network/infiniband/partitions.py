@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.fleet.wire.infiniband import PartitionSpec
 from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.cluster_records import clusters_of
@@ -196,62 +195,8 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         database.unlock(table.LOCK)
 
 
-def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]:
-    """Make the hosts that hold the leases of these machines members of the clusters' partitions. Commits.
-
-    Returns warnings instead of errors: a machine without an InfiniBand function does not need the subnet manager, and a
-    host rejects the start of a machine with such a function until it has the key. One statement when no cluster has a
-    partition.
-    """
-    if not table.has_partitions(database):
-        return ()
-    machines = table.keyed_machines(database, names)
-    if not machines:
-        return ()
-    database.lock(table.LOCK, table.LOCK_SECONDS)
-    try:
-        machines = table.keyed_machines(database, names)
-        table.give_guids(database, [machine.name for machine in machines if machine.guids is None])
-        table.record_uses(database, {machine.name: machine.partition.pkey for machine in machines})
-        database.commit()
-    finally:
-        database.unlock(table.LOCK)
-    if not table.host_members(database):
-        return ()  # none of these hosts is on the fabric
-    return _publish_if_changed(database)
-
-
-def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str, PartitionSpec]:
-    """Name → the settings of the machine's InfiniBand function, for machines whose cluster has a partition."""
-    if not table.has_partitions(database):
-        return {}
-    machines = table.keyed_machines(database, names)
-    sees_machines = bool(machines) and check_sm(_attributes(database)["ib_sm"])
-    return {
-        machine.name: PartitionSpec(
-            machine.partition.pkey,
-            read_membership(machine.partition.membership),
-            f"{machine.guids.node:016x}",
-            f"{machine.guids.port:016x}",
-            sees_machines,
-        )
-        for machine in machines
-        if machine.guids is not None
-    }
-
-
-def leave_partitions(database: Database) -> tuple[str, ...]:
-    """Remove hosts from partitions of which no machine runs there any more. Commits; returns warnings."""
-    if not table.has_uses(database):
-        return ()
-    table.forget_ended_uses(database)
-    database.commit()
-    if not table.reported_digest(database):
-        return ()  # nothing was published yet
-    return _publish_if_changed(database)
-
-
-def _publish_if_changed(database: Database) -> tuple[str, ...]:
+def publish_if_changed(database: Database) -> tuple[str, ...]:
+    """As `sync_partitions` when something changed. Commits; returns a warning instead of an error."""
     try:
         sync_partitions(database, always=False)
     except RocksError as error:
@@ -283,13 +228,18 @@ def _read_table(database: Database, attributes: Mapping[str, str]) -> PartitionT
     )
 
 
+def sees_machines(database: Database) -> bool:
+    """Whether the subnet manager gives keys to the GUIDs of machines, and not to ports of hosts only."""
+    return check_sm(_attributes(database)["ib_sm"])
+
+
 def _attributes(database: Database) -> dict[str, str]:
     found = global_attributes(database)
     return {name: value_in(found, name) for name in KNOWN if name.startswith("ib_")}
 
 
 def _manager(attributes: Mapping[str, str]) -> SubnetManager:
-    # late, as the above: every start of a machine imports this module, and few sites have InfiniBand
+    # late, as the above: every addition of a cluster imports this module, and few sites have InfiniBand
     from rocks.network.infiniband.subnet_manager import ManagerSettings, SubnetManager
 
     return SubnetManager(

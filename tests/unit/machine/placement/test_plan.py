@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact
-from rocks.machine.placement.devices import DeviceRow
-from rocks.machine.placement.memory import PageRow
-from rocks.machine.placement.plan import Cell, CoreRow, Placement, ShapeLeases, ShapeRequest, plan_shape
+from rocks.machine.placement.plan import plan_shape
+from rocks.machine.placement.shapes import (
+    Cell,
+    CoreRow,
+    DeviceRow,
+    PageRow,
+    Placement,
+    ShapeLeases,
+    ShapeRequest,
+)
 
 HOST = "vmc-0-0"
 MB = 1024

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.attributes.forms import check_form
-from rocks.machine.placement.plan import ShapeRequest
 from rocks.machine.placement.requests import iothreads_of, queues_of, read_request
+from rocks.machine.placement.shapes import ShapeRequest
 from rocks.machine.placement.values import (
     PageReserve,
     read_cpu_set,

@@ -7,7 +7,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.machine.leases.leases import Attempt
-from rocks.machine.placement.plan import ShapeLeases, ShapeRequest
+from rocks.machine.placement import records as table
+from rocks.machine.placement.shapes import ShapeLeases, ShapeRequest
 from rocks.machine.providers import placement as shapes
 
 
@@ -18,9 +19,9 @@ def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch:
     request = ShapeRequest("web", "vmc-0-0", 7, 2, 1024, pinning="pin_all")
     replaced: list[Any] = []
     monkeypatch.setattr(shapes, "_requests", lambda _: {"web": request})
-    monkeypatch.setattr(shapes.table, "lock_hosts", lambda *_: None)
-    monkeypatch.setattr(shapes.table, "leases_on", lambda *_: ShapeLeases())
-    monkeypatch.setattr(shapes.table, "replace_leases", lambda _, *given: replaced.append(given))
+    monkeypatch.setattr(table, "lock_hosts", lambda *_: None)
+    monkeypatch.setattr(table, "leases_on", lambda *_: ShapeLeases())
+    monkeypatch.setattr(table, "replace_leases", lambda _, *given: replaced.append(given))
     database: Any = None
     shapes.Placements(database, lambda _: None).claim([attempt], {"vmc-0-0": HostError("silent")})
     assert "web is not started: silent" in str(attempt.error)

@@ -5,7 +5,7 @@ from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 from rocks.inventory.cluster_records import clusters_of
 from rocks.machine.change_records import drop_unused_vlans
-from rocks.network.infiniband.partitions import leave_partitions
+from rocks.network.infiniband.machine_partitions import leave_partitions
 
 RollName = "kvm"
 

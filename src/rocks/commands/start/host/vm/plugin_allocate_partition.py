@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.commands._framework.plugins import TAIL
 from rocks.machine.hooks import HookResult
-from rocks.network.infiniband.partitions import join_partitions
+from rocks.network.infiniband.machine_partitions import join_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

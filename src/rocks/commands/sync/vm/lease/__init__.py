@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.machine.leases.epoch import compare_leases
+from rocks.machine.leases.comparison import compare_leases
 from rocks.machine.leases.fences import waiting_fences
 
 RollName = "kvm"

@@ -14,8 +14,7 @@ from rocks.machine.placement.memory import ORDINARY_KB
 from rocks.machine.placement.values import PAGE_SIZES_KB, write_cpu_set
 
 if TYPE_CHECKING:
-    from rocks.machine.placement.memory import PageRow
-    from rocks.machine.placement.plan import ShapeLeases
+    from rocks.machine.placement.shapes import PageRow, ShapeLeases
 
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")

@@ -1,0 +1,44 @@
+"""What `rocks start host vm` imports for a machine without an image, InfiniBand or anything else that few have."""
+
+import sys
+import sysconfig
+from pathlib import Path
+
+from rocks.cli import main
+from rocks.core.process import run
+
+LIBRARIES = {
+    *("asyncio", "concurrent.futures", "cryptography", "email", "getpass", "http", "logging", "paramiko"),
+    *("pathlib", "platform", "shlex", "ssl", "string", "tempfile", "tty", "urllib", "uuid", "xml"),
+}
+OF_FEW_STARTS = {
+    *("rocks.core.near_names", "rocks.core.public_keys", "rocks.install", "rocks.inventory.cluster_records"),
+    *("rocks.library.guest_seed", "rocks.machine.addition_plan", "rocks.machine.change_records"),
+    *("rocks.machine.disks.seeds", "rocks.machine.leases.comparison", "rocks.machine.leases.recovery"),
+    *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),
+    *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),
+    *("rocks.network.route_records", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
+}
+"""Of machines with an image, a partition or cores of their own; of installers; of the first start after a restore."""
+
+PROGRAM = """
+import importlib, pkgutil, sys
+import rocks.cli.main, rocks.commands.start.host.vm as command
+for module in pkgutil.iter_modules(command.__path__):
+    importlib.import_module(f"{command.__name__}.{module.name}")
+from rocks.database.connection import Database
+from rocks.database.driver import _import_driver
+_import_driver(by_socket=True)
+print(*sys.modules)
+"""
+
+
+def test_a_start_imports_what_most_starts_need() -> None:
+    """With its plugins and the driver of the database; a real start of such a machine imports no more of these."""
+    source = Path(main.__file__).parents[2]
+    paths = f"{source}:{sysconfig.get_path('purelib')}"
+    ended = run([sys.executable, "-S", "-c", PROGRAM], deadline_seconds=60, environment={"PYTHONPATH": paths})
+    assert ended.exit_status == 0, ended.error_text
+    found = set(ended.text.split())
+    assert "rocks.machine.start" in found and "pymysql" in found
+    assert sorted((LIBRARIES | OF_FEW_STARTS) & found) == []
