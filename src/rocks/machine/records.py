@@ -20,12 +20,17 @@ from rocks.inventory.loaded_host_records import (
     mounts_of,
 )
 from rocks.inventory.records import Disk, Host, VirtualMachine
-from rocks.machine.disks.copy_records import DOUBTED_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
+
+_DOUBTED_HOST = (
+    "(SELECT MIN(c.Name) FROM vm_disk_copies d JOIN nodes c ON c.ID = d.Host"
+    " WHERE d.Vm_Node = v.ID AND d.May_Be_Current)"
+)
+"""The host whose copies may be the current disks of the machine `v` of `vm_nodes`; NULL for most machines."""
 
 
 def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
@@ -36,7 +41,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
+        f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {_DOUBTED_HOST},"
         " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts, v.Restoring FROM vm_nodes v"
         f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",

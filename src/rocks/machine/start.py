@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
 from rocks.fleet.wire.requests import ResumeDomain
-from rocks.inventory import boot_records as boots
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import ask_facts, error_of, open_fleet
 from rocks.inventory.machine_locks import lock_vms
@@ -357,4 +356,7 @@ def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
 
         end_adoption(database, adopting)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
-    boots.set_boot_action(database, installing, "os")
+    if installing:
+        from rocks.inventory.boot_records import set_boot_action  # late: few starts install
+
+        set_boot_action(database, installing, "os")

@@ -56,7 +56,7 @@ def user_name(number: int) -> str:
 def _login() -> str:
     """The login UID of this process (pam_loginuid); empty without one."""
     try:
-        with open("/proc/self/loginuid", encoding="ascii") as file:
+        with open("/proc/self/loginuid", encoding="utf-8") as file:
             number = file.read(16).strip()
     except OSError:
         return ""

@@ -9,10 +9,16 @@ from rocks.core.process import run
 
 LIBRARIES = {
     *("asyncio", "concurrent.futures", "cryptography", "email", "getpass", "http", "logging", "paramiko"),
-    *("pathlib", "platform", "shlex", "ssl", "string", "tempfile", "tty", "urllib", "uuid", "xml"),
+    *("platform", "shlex", "ssl", "string", "tempfile", "tty", "urllib.request", "uuid", "xml"),
 }
 OF_FEW_STARTS = {
-    *("rocks.core.near_names", "rocks.core.public_keys", "rocks.install", "rocks.inventory.cluster_records"),
+    *(
+        "rocks.commands._shared.plugin_node",
+        "rocks.core.near_names",
+        "rocks.core.public_keys",
+        "rocks.install",
+        "rocks.inventory.cluster_records",
+    ),
     *("rocks.library.guest_seed", "rocks.machine.addition_plan", "rocks.machine.change_records"),
     *("rocks.machine.disks.seeds", "rocks.machine.leases.comparison", "rocks.machine.leases.recovery"),
     *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),

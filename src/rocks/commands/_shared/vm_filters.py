@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
-from rocks.commands._shared.plugin_node import plugin_node
 from rocks.core.errors import BugError
 from rocks.machine.domain.domain import FILTER_NAMES
 
@@ -30,6 +29,7 @@ def filters_of(command: Command) -> FiltersOf:
 
     if not chosen:
         return lambda vm: {}
+    from rocks.commands._shared.plugin_node import plugin_node  # late: for plugins of other rolls
 
     def for_vm(vm: VirtualMachine) -> dict[str, Filter]:
         node = plugin_node(vm)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.plugins import VmPlugin, call_plugin, run_plugin
-from rocks.commands._shared.plugin_node import plugin_node
 from rocks.core.errors import RocksError
 from rocks.machine.hooks import HookResult
 
@@ -49,6 +48,8 @@ class PluginHook:
 
     def run_one(self, vm: VirtualMachine) -> None:
         """Call `run(node)` for one machine."""
+        from rocks.commands._shared.plugin_node import plugin_node  # late: for plugins of other rolls
+
         run_plugin(self.plugin, self._command_path, plugin_node(vm))
 
     def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
 from rocks.commands._framework.progress import HostProgress
-from rocks.commands._shared.plugin_node import plugin_node
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import RocksError
@@ -68,6 +67,8 @@ class _AllocateHook(PluginHook):
 
 def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:
     def first_document(vm: VirtualMachine) -> str | None:
+        from rocks.commands._shared.plugin_node import plugin_node  # late: for plugins of other rolls
+
         documents = [run_plugin(plugin, COMMAND_PATH, plugin_node(vm)) for plugin in plugins]
         return next((document for document in documents if document), None)
 

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 _OF_MACHINE = "(SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s)"
 _HOST = "(SELECT ID FROM nodes WHERE Name = %s)"
 
-DOUBTED_HOST = (
-    "(SELECT MIN(c.Name) FROM vm_disk_copies d JOIN nodes c ON c.ID = d.Host"
-    " WHERE d.Vm_Node = v.ID AND d.May_Be_Current)"
-)
-"""The host whose copies may be the current disks of the machine `v` of `vm_nodes`; NULL for most machines."""
-
 
 class DiskCopy(NamedTuple):
     """A file on a host."""
