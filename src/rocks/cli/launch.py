@@ -4,7 +4,9 @@ Without `site` the interpreter starts a third faster, and every command pays for
 
 A listing may take five starts of Python. So it imports neither dataclasses nor pathlib, PyMySQL comes with
 the first connection and without `cryptography` and `ssl`, and modules for hosts when a host is contacted.
-Modules to which this applies state it. A resident server was refused: another daemon, with delegated rights.
+Modules to which this applies state it. A start of a machine imports what most starts need; what few need, such as
+seeds, partitions and installers, comes late: tests/unit/cli/test_start_modules.py has the list. A resident server was
+refused: another daemon, with delegated rights.
 """
 # ruff: noqa: PTH100, PTH120 - pathlib would cost every command its start-up time
 
