@@ -127,7 +127,7 @@ def start_in_background(
     Its output is appended to `log_path`. ToolError when the program or the log cannot be opened.
     """
     try:
-        with open(log_path, "ab") as log:  # noqa: PTH123 - pathlib would cost every start of a machine its start-up time
+        with open(log_path, "ab") as log:  # noqa: PTH123 - pathlib would cost a listing of states its start-up time
             process = subprocess.Popen(
                 list(arguments),
                 stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ The first command logs in by the SSH library, whose errors are exact, and starts
 start the agent through the master's socket: without key exchange, without login, and without importing the library. A
 master that does not answer is passed over, so it can only save time. Source: ssh_config(5), ControlMaster.
 """
-# ruff: noqa: PTH103, PTH116, PTH123 - pathlib would cost every command that asks a host its start-up time
+# ruff: noqa: PTH103, PTH116, PTH123 - pathlib would cost a listing of states its start-up time
 
 from __future__ import annotations
 

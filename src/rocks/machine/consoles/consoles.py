@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import process
@@ -103,6 +102,8 @@ def find_viewer(environment: Mapping[str, str]) -> Viewer | None:
     """A VNC viewer of this machine, preferably one for unix sockets; None without a viewer or a display."""
     if not environment.get("DISPLAY"):
         return None
+    from pathlib import Path  # late: a listing of states imports this module
+
     found = [path for name in (*SOCKET_VIEWERS, *TCP_VIEWERS) if (path := shutil.which(name))]
     # Debian's name `vncviewer` is a link to the viewer that is installed
     viewers = [Viewer(path, Path(path).resolve().name not in SOCKET_VIEWERS) for path in found]
