@@ -20,7 +20,7 @@ _BUSY_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _MAX_LISTINGS = 5
 _MISSING = "does not exist"
-_QUOTED = re.compile(r"cannot open '([^']+)'")
+_QUOTED = re.compile(r"'([^']+)'")
 _BUSY = ("is busy", "Device busy")
 _FULL = (
     "out of space",
@@ -80,7 +80,8 @@ def zfs_of_those_there(arguments: Sequence[str], names: Sequence[str]) -> str:
     for message in messages or [""]:
         quoted = _QUOTED.search(message)
         if _MISSING not in message or quoted is None or quoted.group(1) not in expected:
-            raise zfs_error(f"{arguments[0]} of {names[0]} and others", finished.error_text)
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise zfs_error(f"{arguments[0]} of {names[0]}{others}", finished.error_text)
     for pool in sorted({pool_of(name) for name in names}):
         zpool_health(pool)
     return finished.text
