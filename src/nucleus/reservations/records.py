@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.columns import columns_of, from_json, placeholders
+from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
 from nucleus.reservations.rules import Share, Span
 
 if TYPE_CHECKING:
@@ -130,14 +130,20 @@ def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site |
 
 
 def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
-    """What is reserved of a site in the span; reservations of the same time are one share."""
+    """What is reserved of a site in the span."""
     rows = session.rows(
-        f"SELECT i.begins_at, {_ENDS} AS ends, SUM(r.cpus), SUM(r.memory_gb) FROM reservation_interval i"
+        f"SELECT {in_one(f'i.begins_at, {_ENDS}, r.cpus, r.memory_gb')} FROM reservation_interval i"
         f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
-        f" AND {_IS_LIVING} GROUP BY i.begins_at, ends",
+        f" AND {_IS_LIVING}",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
-    return [Share(Span(begin, end), int(cpus), int(memory_gb)) for begin, end, cpus, memory_gb in rows]
+    found = from_json(f"[{','.join(values for (values,) in rows)}]")  # a call for each row takes longer
+    return [_share(*values) for values in found]
+
+
+def _share(begin: str, end: str, cpus: int, memory_gb: int) -> Share:
+    span: list[Any] = [moment_of(begin), moment_of(end)]
+    return Share(Span(*span), cpus, memory_gb)
 
 
 def insert_reservation(
