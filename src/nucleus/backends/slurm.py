@@ -99,7 +99,7 @@ _WAITS_ELSE = "the site's scheduler has not placed it"
 class Slurm:
     """The jobs of this process's user in a partition; that user needs an association with each account.
 
-    `names`: those of its jobs; others of this user are left alone. `advice`: what an operator does when a program fails.
+    `names`: those of its jobs; others of this user are left alone. `advice`: of errors, for operators.
     """
 
     def __init__(

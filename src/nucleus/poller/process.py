@@ -64,7 +64,7 @@ def _poll(poll: Callable[[threading.Event], None], ours: socket.socket, theirs: 
     stop = threading.Event()
     threads = [
         threading.Thread(target=poll, args=(stop,), name="poller"),
-        threading.Thread(target=_tell, args=(theirs, NEWS.number), name="news", daemon=True),
+        threading.Thread(target=_send_news, args=(theirs, NEWS.number), name="news", daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -73,7 +73,7 @@ def _poll(poll: Callable[[threading.Event], None], ours: socket.socket, theirs: 
     threads[0].join()
 
 
-def _tell(parent: socket.socket, seen: int) -> None:
+def _send_news(parent: socket.socket, seen: int) -> None:
     """Send a byte whenever the poller has written something; `seen`: how often NEWS was given before."""
     with contextlib.suppress(OSError):  # the other process has ended
         while True:
