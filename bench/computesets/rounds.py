@@ -45,9 +45,9 @@ class Counting(Slurm):
 
     count = 0
 
-    def _run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
+    def run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
         self.count += 1
-        return super()._run(program, *arguments, standard_input=standard_input)
+        return super().run(program, *arguments, standard_input=standard_input)
 
 
 class JobLine(NamedTuple):

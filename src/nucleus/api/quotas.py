@@ -29,15 +29,18 @@ def demand_quota(
     project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
     if project is None or not project.limits:
         return
-    used = status.project_usage(change.session, project.id, [node.id for node in nodes])
-    requested = {
-        "vms": used.vms + len(nodes),
-        "cpus": used.cpus + sum(node.cpus or 0 for node in nodes),
-        "memory_mb": used.memory_mb + sum(node.memory_mb or 0 for node in nodes),
-        "disk_gb": used.disk_gb + sum(node.disk_gb or 0 for node in nodes),
-    }
+    requested: dict[str, int] = {}
+    if not project.limits.keys().isdisjoint(status.Usage._fields):
+        used = status.project_usage(change.session, project.id, [node.id for node in nodes])
+        requested = {
+            "vms": used.vms + len(nodes),
+            "cpus": used.cpus + sum(node.cpus or 0 for node in nodes),
+            "memory_mb": used.memory_mb + sum(node.memory_mb or 0 for node in nodes),
+            "disk_gb": used.disk_gb + sum(node.disk_gb or 0 for node in nodes),
+        }
+        if walltime_minutes is not None:
+            requested["sets"] = used.sets + 1
     if walltime_minutes is not None:
-        requested["sets"] = used.sets + 1
         requested["walltime_minutes"] = walltime_minutes
     for name, value in requested.items():
         _demand(project, name, value)

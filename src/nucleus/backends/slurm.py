@@ -99,14 +99,18 @@ _WAITS_ELSE = "the site's scheduler has not placed it"
 class Slurm:
     """The jobs of this process's user in a partition; that user needs an association with each account.
 
-    `names`: those of its jobs; others of this user are left alone.
+    `names`: those of its jobs; others of this user are left alone. `advice`: of errors, for operators.
     """
 
     def __init__(
-        self, settings: BatchSettings, command_seconds: float = 10.0, names: re.Pattern[str] = _NAME
+        self,
+        settings: BatchSettings,
+        command_seconds: float = 10.0,
+        names: re.Pattern[str] = _NAME,
+        advice: str = "run `sinfo` and `scontrol ping`",
     ) -> None:
         self._partition, self._user = settings.partition, settings.user
-        self._seconds, self._names = command_seconds, names
+        self._seconds, self._names, self._advice = command_seconds, names, advice
 
     def submit(self, job: NewJob, may_exist: bool) -> int:
         """As `Batch.submit`."""
@@ -116,7 +120,7 @@ class Slurm:
                 return min(one.id for one in known)
         # Slurm refuses the job for a name that it has not: the node may have left it since it was found without a host
         excluded = sorted(set(job.excluded).intersection(self.nodes())) if job.excluded else []
-        finished = self._run(
+        finished = self.run(
             "sbatch", "--parsable", f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
             "--ntasks-per-node=1", "--exclusive", "--mem=0", "--no-kill", "--requeue", "--dependency=singleton",
             f"--time={job.minutes}", f"--job-name={job.name}", f"--comment={job.comment}",
@@ -139,14 +143,14 @@ class Slurm:
 
         `changes`: further ones that scontrol makes.
         """
-        self._asked("scontrol", "update", f"job={job.id}", "requeue=0", *changes)
+        self.asked("scontrol", "update", f"job={job.id}", "requeue=0", *changes)
         again = [one for one in self._queue("--name", job.name) if one.id == job.id]
         return again[0] if again else job._replace(state=UNKNOWN)
 
     def end(self, job: Job, is_complete: bool) -> None:
         """As `Batch.end`. The name is given besides the number, which may be another job's by now."""
         how = ["--batch", "--signal=USR2"] if is_complete and job.state == RUNNING else []
-        self._asked("scancel", *how, f"--name={job.name}", f"--user={self._user}", str(job.id))
+        self.asked("scancel", *how, f"--name={job.name}", f"--user={self._user}", str(job.id))
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """As `Batch.jobs`. How a job ended that completes, or that the queue does not have, the accounting knows."""
@@ -170,7 +174,7 @@ class Slurm:
     def nodes(self) -> list[str]:
         """As `Batch.nodes`: those of the partition."""
         arguments = ("--noheader", "--Node", f"--partition={self._partition}", "--format=%N")
-        return self._asked("sinfo", *arguments).text.split()
+        return self.asked("sinfo", *arguments).split()
 
     def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
@@ -181,25 +185,25 @@ class Slurm:
         text, asked, names = "", set[str](), set(names)
         while names:
             arguments = ("show", "assoc_mgr", f"accounts={','.join(sorted(names))}", "flags=assoc")
-            text += self._asked("scontrol", *arguments).text
+            text += self.asked("scontrol", *arguments)
             asked |= names
             names = set(_PARENT.findall(text)) - asked
         return parse_accounts(text)
 
     def _accounted(self, names: Sequence[str], columns: str) -> str:
-        return self._asked(
+        return self.asked(
             "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
             f"--name={','.join(names)}", "--starttime=now-30days", f"--format={columns}",
-        ).text  # fmt: skip
+        )  # fmt: skip
 
     def _queue(self, *filters: str) -> list[Job]:
         """The jobs of its names that the controller knows; one that completes has the state COMPLETING."""
-        finished = self._asked(
+        printed = self.asked(
             "squeue", "--noheader", "--states=all", f"--user={self._user}",
             "--format=%i|%T|%r|%N|%e|%S|%Q|%a|%j", *filters,
         )  # fmt: skip
         try:
-            return parse_queue(finished.text, self._names)
+            return parse_queue(printed, self._names)
         except (ValueError, UserError) as error:
             raise HostError(f"what squeue printed cannot be read ({error}); run `squeue`") from None
 
@@ -211,14 +215,17 @@ class Slurm:
             _LOG.warning("%s", error)
             return None
 
-    def _asked(self, program: str, *arguments: str) -> Finished:
-        finished = self._run(program, *arguments)
-        if finished.exit_status:
-            raise HostError(f"{program} failed: {message_of(finished)}; run `sinfo` and `scontrol ping`")
-        return finished
+    def asked(self, program: str, *arguments: str, passes: Sequence[str] = ()) -> str:
+        """What a program of Slurm prints. HostError when it fails; `passes`: parts of the errors that are none."""
+        finished = self.run(program, *arguments)
+        if finished.exit_status and not any(part in message_of(finished) for part in passes):
+            raise HostError(f"{program} failed: {message_of(finished)}; {self._advice}")
+        return finished.text
 
-    def _run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
-        environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
+    def run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
+        """How a program of Slurm ended. HostError when it cannot be started or does not end in time."""
+        # it prints times in seconds since 1970; those that scontrol reads have no zone: they are of its process
+        environment = {**os.environ, "SLURM_TIME_FORMAT": "%s", "TZ": "UTC"}
         try:
             return run(
                 (program, *arguments),
@@ -227,12 +234,12 @@ class Slurm:
                 environment=environment,
             )
         except ToolError as error:
-            raise HostError(f"{error}; run `sinfo` and `scontrol ping`") from None
+            raise HostError(f"{error}; {self._advice}") from None
 
     def _refusal(self, job: NewJob, finished: Finished) -> UserError | HostError:
         message = message_of(finished)
         if is_away(message):
-            return HostError(f"sbatch failed: {message}; run `sinfo` and `scontrol ping`")
+            return HostError(f"sbatch failed: {message}; {self._advice}")
         _LOG.warning("sbatch refused %s: %s", job.name, message)
         known = [text for part, text in _REFUSALS.items() if part in message]
         return UserError(known[0] if known else "this site's scheduler refused it; ask the site's operators")

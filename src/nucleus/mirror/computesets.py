@@ -133,21 +133,19 @@ def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
 
 def late_sets(session: Session) -> list[int]:
     """Sets that end, and whose images were not written back in time."""
-    rows = session.rows(
+    return session.column(
         "SELECT id FROM computeset WHERE state = 'ending' AND JSON_LENGTH(context, '$.hosts') > 0"
         " AND NOT JSON_EXISTS(timers, '$.sync_timeout') ORDER BY id"
     )
-    return [number for (number,) in rows]
 
 
 def late_charges(session: Session) -> list[int]:
     """Sets of the last 30 days with a job of Slurm that have ended an hour ago, and have no charge yet."""
-    rows = session.rows(
+    return session.column(
         "SELECT id FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY"
         " AND ended_at < UTC_TIMESTAMP(3) - INTERVAL 1 HOUR"
         " AND charged_seconds IS NULL AND charged_so_far_seconds IS NOT NULL ORDER BY id"
     )
-    return [number for (number,) in rows]
 
 
 def uncharged_sets(session: Session) -> dict[str, bool]:

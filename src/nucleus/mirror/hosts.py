@@ -20,7 +20,7 @@ LISTED, SCHEDULED = "is_listed", "is_scheduled"
 def record_hosts(session: Session, column: str, names: Iterable[str]) -> None:
     """Note the hosts that LISTED or SCHEDULED is true of now; of all others it is not."""
     found = set(names)
-    if found == {name for (name,) in session.rows(f"SELECT name FROM site_host WHERE {column}")}:
+    if found == set(session.column(f"SELECT name FROM site_host WHERE {column}")):
         return
     session.execute(f"UPDATE site_host SET {column} = FALSE WHERE {column}")
     rows = [(name, True) for name in sorted(found)]
@@ -32,11 +32,10 @@ def record_hosts(session: Session, column: str, names: Iterable[str]) -> None:
 
 def nodes_without_host(session: Session) -> list[str]:
     """Nodes of the batch system that are no hosts of the cluster, by name; none before hosts were listed once."""
-    rows = session.rows(
+    return session.column(
         "SELECT name FROM site_host WHERE is_scheduled AND NOT is_listed"
         " AND EXISTS (SELECT 1 FROM site_host WHERE is_listed) ORDER BY name"
     )
-    return [name for (name,) in rows]
 
 
 def listed_hosts(session: Session, configured: Sequence[str]) -> list[str]:

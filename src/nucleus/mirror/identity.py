@@ -171,11 +171,11 @@ def list_allocations(session: Session) -> list[tuple[str, str]]:
 
 def remove_allocation(session: Session, name: str) -> list[int] | None:
     """Forget the allocation; the clusters that could charge it, or None when there is none of this name."""
-    clusters = session.rows(
+    clusters = session.column(
         "SELECT x.cluster_id FROM cluster_allocation x JOIN allocation a ON a.id = x.allocation_id WHERE a.name = %s",
         (name,),
     )
-    return [number for (number,) in clusters] if session.delete("allocation", name=name) else None
+    return clusters if session.delete("allocation", name=name) else None
 
 
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:
@@ -268,12 +268,11 @@ def usable_tokens(session: Session, user_id: int) -> list[str]:
     one.
     """
     session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
-    rows = session.rows(
+    return session.column(
         "SELECT id FROM token WHERE user_id = %s AND revoked_at IS NULL"
         " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3)) ORDER BY IFNULL(last_used, created), id",
         (user_id,),
     )
-    return [identifier for (identifier,) in rows]
 
 
 def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:

@@ -167,9 +167,8 @@ def old_uploads(session: Session) -> list[Upload]:
 
 def unfinished(session: Session) -> tuple[list[str], list[int]]:
     """The identifiers of all uploads, and the numbers of the images that the library does not have yet."""
-    uploads = session.rows("SELECT id FROM upload")
-    numbers = session.rows("SELECT id FROM image WHERE state = 'uploading'")
-    return [one for (one,) in uploads], [one for (one,) in numbers]
+    uploads = session.column("SELECT id FROM upload")
+    return uploads, session.column("SELECT id FROM image WHERE state = 'uploading'")
 
 
 def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:

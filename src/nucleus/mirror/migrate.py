@@ -75,7 +75,7 @@ def check_version(session: Session) -> None:
 def _migrate(
     session: Session, settings: DatabaseSettings, steps: list[tuple[int, list[str]]]
 ) -> tuple[int, int]:
-    tables = {name for (name,) in session.rows("SHOW TABLES")}
+    tables = set(session.column("SHOW TABLES"))
     if tables and "schema_version" not in tables:
         raise StateError(
             f"the schema {settings.name} has tables that Nucleus did not make ({', '.join(sorted(tables)[:3])});"

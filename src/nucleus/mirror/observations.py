@@ -192,7 +192,7 @@ def _free_name(session: Session, cluster_id: int, name: str) -> str:
     """The name in Rocks, unless another node of the cluster was given it by its owner."""
     names = {
         str(one).lower()
-        for (one,) in session.rows(
+        for one in session.column(
             "SELECT name FROM node WHERE cluster_id = %s AND gone_at IS NULL AND rocks_name <> %s",
             (cluster_id, name),
         )
@@ -206,7 +206,7 @@ def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], s
     columns = ("cluster_id", "name", "rocks_name", "dns1", "dns2", "ntp", *NodeValues._fields)
     renamed = {
         name.lower()
-        for (name,) in session.rows("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
+        for name in session.column("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
     }
     rows = []
     for name, frontend, values, _ in changes.new_nodes:

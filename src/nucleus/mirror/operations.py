@@ -180,11 +180,11 @@ def end_set_operations(
     session: Session, set_id: int, kind: str, error: JsonObject | None, states: Sequence[str]
 ) -> list[tuple[str, str]]:
     """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
-    found = session.rows(
+    found = session.column(
         f"SELECT id FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})",
         (set_id, kind, *states),
     )
-    ended = _lock_in(session, states, [identifier for (identifier,) in found])
+    ended = _lock_in(session, states, found)
     names = [identifier for identifier, _ in ended]
     session.update("operation", {"state": outcome_of(error), "error": error}, _ENDED, id=names)
     return ended
@@ -217,7 +217,7 @@ def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
 
 def _nodes(session: Session, which: str, values: Sequence[Any]) -> set[int]:
     sql = f"SELECT target_node FROM operation WHERE {which} AND state IN ('queued', 'running')"
-    return {number for (number,) in session.rows(sql, values)}
+    return set(session.column(sql, values))
 
 
 def failed_operations(

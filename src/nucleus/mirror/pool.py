@@ -59,6 +59,10 @@ class Session:
         """The rows of a SELECT."""
         return list(self._run(sql, values).fetchall())
 
+    def column(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The first value of each row."""
+        return [row[0] for row in self.rows(sql, values)]
+
     def row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """The first row, or None."""
         found: tuple[Any, ...] | None = self._run(sql, values).fetchone()

@@ -11,15 +11,13 @@ the hosts would do the second alone. Slurm deletes no reservation with a job tha
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import NewJob
-from nucleus.backends.slurm import Slurm, is_away, message_of
+from nucleus.backends.slurm import Slurm, is_away
 from nucleus.states import PENDING, RUNNING
-from rocks.core.errors import HostError, RocksError, StateError, ToolError
-from rocks.core.process import run
+from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from nucleus.backends.batch import Job
     from nucleus.configuration import BatchSettings
     from nucleus.reservations.rules import Span
-    from rocks.core.process import Finished
 
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
 _JOB = re.compile(r"nucleus-([0-9]{1,10})")
@@ -48,8 +45,7 @@ class SlurmReservations:
 
     def __init__(self, settings: BatchSettings, command_seconds: float = 10.0) -> None:
         self._partition, self._user = settings.partition, settings.user
-        self._seconds = command_seconds
-        self._jobs = Slurm(settings, command_seconds, _JOB)
+        self._slurm = Slurm(settings, command_seconds, _JOB, _ADVICE)
 
     def create(self, spans: Mapping[int, Span], cpus: int) -> None:
         """Reserve whole nodes with so many CPUs at least, for each interval, or for none.
@@ -89,21 +85,21 @@ class SlurmReservations:
             return None
         # a minute passes the limits of partition and account; those of a job that runs are an operator's
         new = NewJob(name, count, 1, "", reservation=name, comment=comment)
-        self._jobs.submit(new, may_exist=True)
+        self._slurm.submit(new, may_exist=True)
         job = self.held().get(number)
         if job is None or job.state != RUNNING:
             return job
-        again = self._jobs.confirmed(job, f"endtime=now+{seconds}")
+        again = self._slurm.confirmed(job, f"endtime=now+{seconds}")
         return again if again.state == RUNNING else None
 
     def held(self) -> dict[int, Job]:
         """Interval → its job that waits or runs."""
-        jobs = [one for one in self._jobs.jobs(()) if one.state in (PENDING, RUNNING)]
+        jobs = [one for one in self._slurm.jobs(()) if one.state in (PENDING, RUNNING)]
         return {int(one.name.removeprefix("nucleus-")): one for one in jobs}
 
     def release(self, job: Job) -> None:
         """End the job of an interval, whose machines are off."""
-        self._jobs.end(job, is_complete=True)
+        self._slurm.end(job, is_complete=True)
 
     def numbers(self) -> set[int]:
         """The intervals that Slurm has reserved."""
@@ -111,12 +107,14 @@ class SlurmReservations:
 
     def begun(self) -> str:
         """When this slurmctld was started, as it writes it: one that was started anew may have lost its state."""
-        found = _BOOT_TIME.search(self._asked("scontrol", "show", "config"))
+        found = _BOOT_TIME.search(self._slurm.asked("scontrol", "show", "config"))
         return found[1] if found else ""
 
     def _node_count(self, cpus: int) -> int:
         """How many of the partition's nodes have so many CPUs, whichever they are."""
-        text = self._asked("sinfo", "--noheader", "--Node", f"--partition={self._partition}", "--format=%c")
+        text = self._slurm.asked(
+            "sinfo", "--noheader", "--Node", f"--partition={self._partition}", "--format=%c"
+        )
         counts = [int(one) for one in text.split() if one.isdigit() and int(one)]
         if not counts:
             raise HostError(f"sinfo has no nodes of the partition {self._partition}; {_ADVICE}")
@@ -124,9 +122,8 @@ class SlurmReservations:
 
     def _reserved(self) -> dict[int, int]:
         """Interval → how many nodes Slurm has reserved for it."""
-        lines = self._asked(
-            "scontrol", "--oneliner", "show", "reservation", passes=("No reservations",)
-        ).splitlines()
+        arguments = ("--oneliner", "show", "reservation")
+        lines = self._slurm.asked("scontrol", *arguments, passes=("No reservations",)).splitlines()
         return {
             int(name[1]): int(nodes[1])
             for line in lines
@@ -136,28 +133,10 @@ class SlurmReservations:
 
     def _each(self, lines: Sequence[str], passes: Sequence[str]) -> None:
         """Have one program do all lines. HostError for the first error that is none of `passes`."""
-        finished = self._run("scontrol", standard_input="".join(f"{line}\n" for line in lines).encode())
+        finished = self._slurm.run("scontrol", standard_input="".join(f"{line}\n" for line in lines).encode())
         for line in finished.error_text.splitlines():
             if is_away(line) or not any(part in line for part in passes):
                 raise HostError(f"scontrol failed: {one_line(line)[:200]}; {_ADVICE}")
-
-    def _asked(self, *arguments: str, passes: Sequence[str] = ()) -> str:
-        """What a program prints; `passes`: parts of the errors that are none."""
-        finished = self._run(*arguments)
-        if finished.exit_status and not any(part in message_of(finished) for part in passes):
-            raise HostError(f"{arguments[0]} failed: {message_of(finished)}; {_ADVICE}")
-        return finished.text
-
-    def _run(self, *arguments: str, standard_input: bytes = b"") -> Finished:
-        try:  # the times of scontrol have no zone: they are those of its process
-            return run(
-                arguments,
-                deadline_seconds=self._seconds,
-                standard_input=standard_input,
-                environment={**os.environ, "TZ": "UTC"},
-            )
-        except ToolError as error:
-            raise HostError(f"{error}; {_ADVICE}") from None
 
 
 def _too_few(span: Span) -> StateError:

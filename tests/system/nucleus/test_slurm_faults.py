@@ -28,10 +28,10 @@ class MortalSlurm(Slurm):
 
     dies_at: tuple[str, bool] | None = None
 
-    def _run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
+    def run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
         if self.dies_at == (program, True):
             self.die()
-        finished = super()._run(program, *arguments, standard_input=standard_input)
+        finished = super().run(program, *arguments, standard_input=standard_input)
         if self.dies_at == (program, False):
             self.die()
         return finished

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm as jobs
+from nucleus.backends import slurm
 from nucleus.backends.batch import TOO_FEW_HOSTS
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
-from nucleus.reservations import slurm as reservations
 from nucleus.reservations.rules import Span
 from nucleus.reservations.slurm import SlurmReservations
 from rocks.core.process import Finished
@@ -160,14 +159,13 @@ def process(
 ) -> Iterator[SlurmProcess]:
     monkeypatch.setenv("PATH", f"{started_slurm.bin}:{os.environ['PATH']}")
     made = SlurmProcess(machines, pool, tmp_path, started_slurm)
-    run_of = {module: module.run for module in (jobs, reservations)}
+    of_slurm = slurm.run
 
     def run(arguments: tuple[str, ...], **options: Any) -> Finished:
         lines = options.get("standard_input", b"").decode()
-        return made.step((*arguments, lines), lambda: run_of[jobs](arguments, **options))
+        return made.step((*arguments, lines), lambda: of_slurm(arguments, **options))
 
-    for module in run_of:
-        monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(slurm, "run", run)
     rocks = made.executor.run
     monkeypatch.setattr(
         made.executor,

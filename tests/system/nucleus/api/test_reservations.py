@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from nucleus.backends import slurm as backend
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.reservations import slurm as reservations
 from nucleus.reservations.controller import Controller
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
@@ -336,7 +336,7 @@ def test_any_number_of_times_takes_the_same_few_programs_of_slurm(
 ) -> None:
     """The site's row is locked meanwhile."""
     calls: list[tuple[str, ...]] = []
-    of_slurm = reservations.run
+    of_slurm = backend.run
 
     def run(arguments: tuple[str, ...], **options: Any) -> Finished:
         calls.append(arguments)
@@ -344,7 +344,7 @@ def test_any_number_of_times_takes_the_same_few_programs_of_slurm(
 
     settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
     with started(settings, pool, people) as service:
-        monkeypatch.setattr(reservations, "run", run)
+        monkeypatch.setattr(backend, "run", run)
         made = reserve(service, cpus=5, repeat="daily", until=at(99 * 24))
         assert made.status_code == 201 and len(reserved(operator)) == 99
         assert len(calls) == 3, calls

@@ -1,5 +1,7 @@
 """What the programs of Slurm print, as they were seen with 22.05.8, and what is made of it."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from nucleus.backends.batch import Charge, Job
@@ -10,7 +12,6 @@ from nucleus.configuration import BatchSettings
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
-from rocks.core.process import Finished
 
 _NAME = "VC-JOB-7-01jdz"
 _NOT_YET = "the site's scheduler has not looked at it yet"
@@ -122,11 +123,11 @@ class Silent(Slurm):
         super().__init__(BatchSettings("slurm", partition="virt"))
         self._lines = lines
 
-    def _asked(self, program: str, *arguments: str) -> Finished:
+    def asked(self, program: str, *arguments: str, passes: Sequence[str] = ()) -> str:
         if program == "sacct":
             raise HostError("no accounting")
         assert not any(argument.startswith("--partition") for argument in arguments), "it may have been moved"
-        return Finished((program, *arguments), 0, self._lines.encode(), b"")
+        return self._lines
 
 
 def test_a_job_that_completes_is_not_lost_while_the_accounting_is_away() -> None:

@@ -1,0 +1,90 @@
+"""The poller beside the REST service is a process of its own: it ends with the service, and the service with it."""
+
+import os
+import signal
+import subprocess  # noqa: TID251 - its class, of a program that rocks.core.process has started
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nucleus.configuration import DatabaseSettings
+from nucleus.mirror.events import NEWS, WORK
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.process import own_process
+from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.test_computesets import program
+from tests.waiting import wait_until
+
+SUBJECTS = ("src/nucleus/poller", "src/nucleus/cli/serve.py")
+
+
+@pytest.fixture
+def serving(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`nucleus serve`, which has polled once."""
+    with (
+        program(nucleus_settings, tmp_path, "executor", "--user", "root"),
+        program(nucleus_settings, tmp_path, "serve") as running,
+    ):
+        wait_until(lambda: sql(pool, "SELECT id FROM node"), "the first poll")
+        yield running
+
+
+def _poller(serving: subprocess.Popen[bytes]) -> int:
+    (number,) = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+    return int(number)
+
+
+def _is_free(settings: DatabaseSettings) -> bool:
+    guard = Guard(settings, "poller")
+    try:
+        return guard.take()
+    finally:
+        guard.release()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_service(
+    serving: subprocess.Popen[bytes], nucleus_settings: DatabaseSettings, how: signal.Signals
+) -> None:
+    number = _poller(serving)
+    assert not _is_free(nucleus_settings)
+    serving.send_signal(how)
+    assert serving.wait() == (0 if how == signal.SIGTERM else -how)
+    wait_until(lambda: _has_ended(number), "the end of the poller")
+    assert _is_free(nucleus_settings)
+
+
+def _has_ended(number: int) -> bool:
+    """Also when nobody has looked yet how it ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_signal_to_both_ends_both(serving: subprocess.Popen[bytes]) -> None:
+    """As systemd, and a terminal, send it."""
+    os.killpg(serving.pid, signal.SIGINT)
+    assert serving.wait() == 0
+
+
+def test_the_service_ends_when_its_poller_was_killed(serving: subprocess.Popen[bytes]) -> None:
+    os.kill(_poller(serving), signal.SIGKILL)
+    assert serving.wait() == 1
+    assert serving.stderr is not None
+    assert b"nucleus: the process of the poller has ended with -9" in serving.stderr.read()
+
+
+def test_what_a_poll_has_written_wakes_the_service_at_once() -> None:
+    def poll(stop: threading.Event) -> None:
+        while not stop.wait(0.05):
+            NEWS.give()
+
+    events, work = NEWS.number, WORK.number
+    with own_process(poll):
+        assert NEWS.wait(events, 120) > events
+        assert WORK.wait(work, 120) > work
