@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
-from rocks.machine.leases.plan import RUNNING, STARTING
+from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
 from rocks.machine.placement.records import TABLES as PLACEMENTS
 
 if TYPE_CHECKING:
@@ -73,22 +73,6 @@ def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence
         [*hosts, *hosts, *machines],
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
-
-
-class HeldLease(NamedTuple):
-    """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
-
-    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host. `target`: where it
-    moves, in state moving.
-    """
-
-    name: str
-    host: str
-    state: str
-    token: int
-    is_known: bool
-    host_is_known: bool
-    target: str | None = None
 
 
 def held_leases(database: Database) -> list[HeldLease]:
