@@ -214,9 +214,7 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
 
 
 def _appliances(database: Database, texts: Sequence[str]) -> list[str]:
-    if not texts:
-        return []
-    rows = database.rows(f"SELECT Name FROM appliances WHERE Name IN ({placeholders(texts)})", texts)
+    rows = database.rows_among("SELECT Name FROM appliances WHERE Name IN (%s)", texts)
     return [str(row[0]) for row in rows]
 
 

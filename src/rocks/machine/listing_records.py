@@ -127,11 +127,9 @@ def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
 
 def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, virtualisation type) of the named virtual machines; `para` where none is stored."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, COALESCE(v.Virt_Type, 'para') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
-        f" WHERE n.Name IN ({placeholders(names)})",
+        " WHERE n.Name IN (%s)",
         names,
     )
     return [(str(name), str(kind)) for name, kind in in_order(rows, names)]

@@ -173,11 +173,9 @@ def _disk(row: Sequence[Any]) -> Disk:
 
 def recorded_memory_mb(database: Database, hosts: Sequence[str]) -> dict[str, int]:
     """Host in lower case → the memory of its recorded machines, in MB; hosts without machines are omitted."""
-    if not hosts:
-        return {}
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT p.Name, SUM(v.Mem) FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE p.Name IN ({placeholders(hosts)}) GROUP BY p.Name",
+        " WHERE p.Name IN (%s) GROUP BY p.Name",
         hosts,
     )
     return {str(host).lower(): int(memory) for host, memory in rows}

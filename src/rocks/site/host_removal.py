@@ -145,11 +145,9 @@ def _some(names: Sequence[str]) -> str:
 
 def _machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:
     """(container, virtual machine) of the machines that are placed on these hosts, whether they run or not."""
-    if not hosts:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT p.Name, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE p.Name IN ({placeholders(hosts)}) ORDER BY p.ID, n.ID",
+        " WHERE p.Name IN (%s) ORDER BY p.ID, n.ID",
         hosts,
     )
     return [(str(host), str(name)) for host, name in rows]

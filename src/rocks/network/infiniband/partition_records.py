@@ -91,11 +91,7 @@ def delete_partitions(database: Database, frontends: Sequence[str]) -> None:
 
 def running_under(database: Database, keys: Sequence[int]) -> list[tuple[int, str, str]]:
     """(key, machine, host) of all machines that may run under one of the keys."""
-    if not keys:
-        return []
-    rows = database.rows(
-        f"SELECT * FROM ({_PLACES}) w WHERE PKey IN ({placeholders(keys)}) ORDER BY 1, 2, 3", keys
-    )
+    rows = database.rows_among(f"SELECT * FROM ({_PLACES}) w WHERE PKey IN (%s) ORDER BY 1, 2, 3", keys)
     return [(int(key), str(name), str(host)) for key, name, host in rows]
 
 
