@@ -83,7 +83,9 @@ def _leads_cluster(cluster: Cluster) -> StateError:
 def _check_not_this_frontend(database: Database, names: Sequence[str]) -> None:
     own = find_local_host(database)
     if own is None:
-        physical = [name for name, is_virtual in clusters.frontends(database) if not is_virtual]
+        physical = [
+            name for name, is_virtual in clusters.hosts_of_appliance(database, "frontend") if not is_virtual
+        ]
         own = physical[0] if len(physical) == 1 else None
     if own is not None and own.lower() in (name.lower() for name in names):
         raise StateError(
