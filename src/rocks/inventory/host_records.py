@@ -156,10 +156,7 @@ def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[ob
     )
     if names is None:
         return database.rows(statement + " ORDER BY n.ID")
-    if not names:
-        return []
-    found = database.rows(f"{statement} WHERE n.Name IN ({placeholders(names)})", names)
-    return in_order(found, names)
+    return in_order(database.rows_among(f"{statement} WHERE n.Name IN (%s)", names), names)
 
 
 def _all_hosts(database: Database, managed_only: bool) -> list[str]:

@@ -94,11 +94,8 @@ def load_interfaces(database: Database, names: Sequence[str] | None) -> dict[str
 def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
     """Boot action → its row; unknown names are omitted."""
     actions = sorted(set(names))
-    if not actions:
-        return {}
-    rows = database.rows(
-        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({placeholders(actions)})",
-        actions,
+    rows = database.rows_among(
+        "SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN (%s)", actions
     )
     return {str(row[0]): BootAction(*row) for row in rows}
 

@@ -131,11 +131,9 @@ def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") 
 def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
     """VLAN id → network whose devices carry it on hosts of the site."""
     ids = sorted(set(vlans))
-    if not ids:
-        return {}
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
-        f" WHERE c.VlanID IN ({placeholders(ids)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        " WHERE c.VlanID IN (%s) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
         ids,
     )
     return {int(vlan): str(network) for vlan, network in rows}

@@ -33,10 +33,8 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
     got its name in other case since.
     """
-    if not names:
-        return {}
-    rows = database.rows(
-        f"SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN ({placeholders(names)})"
+    rows = database.rows_among(
+        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN (%s)"
         + (" FOR UPDATE" if lock else ""),
         names,
     )

@@ -97,15 +97,13 @@ def running_under(database: Database, keys: Sequence[int]) -> list[tuple[int, st
 
 def keyed_machines(database: Database, names: Sequence[str]) -> list[KeyedMachine]:
     """The machines whose cluster has a partition, in their order; with two such clusters, the lower key."""
-    if not names:
-        return []
     # not by the view `clusters`, which the server always computes for the whole site
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT DISTINCT n.Name, p.PKey, f.Name, p.Membership, p.IPoIB, g.Node_GUID, g.Port_GUID FROM nodes n"
         " JOIN networks i ON i.Node = n.ID AND i.VlanID > 0 JOIN networks fi ON fi.VlanID = i.VlanID"
         " JOIN subnets s ON s.ID = fi.Subnet AND s.name = 'private' JOIN ib_partitions p ON p.Frontend = fi.Node"
         " JOIN nodes f ON f.ID = p.Frontend LEFT JOIN ib_guids g ON g.Node = n.ID"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY p.PKey DESC",
+        " WHERE n.Name IN (%s) ORDER BY p.PKey DESC",
         names,
     )
     found = {}
