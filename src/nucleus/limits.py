@@ -24,6 +24,9 @@ FIRST_LIMITS = {"images": 100, "image_bytes": 200 * 10**9}
 MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""
 
+MAX_SET_TRIES = 3
+"""Starts of a machine of a computeset that fail, and jobs of a set that are lost before it has hosts."""
+
 MAX_TOKENS = 100
 """Usable tokens of a user."""
 

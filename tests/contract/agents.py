@@ -14,7 +14,8 @@ from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.sriov.host.fake import FakeVfs
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.fake.kernel import FakeKernel
 
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 XML = """<domain type='{kind}'><name>{name}</name>
@@ -54,7 +55,8 @@ class Agent(AskedAgent):
     def __init__(self, folder: Path) -> None:
         self.folder, self.state_folder = folder, folder / "state"
         self.domains, self.links, self.filters = FakeDomains(), FakeLinks(), FakeFilters()
-        self.pkeys, self.vfs, self.dm_devices = FakePkeys(), FakeVfs(), FakeDmDevices(lambda path: 2**21)
+        self.pkeys, self.vfs = FakePkeys(), FakeVfs()
+        self.dm_devices = DmDevices(FakeKernel(lambda path: 2**21).open)
         self.trunk = self.links.add("trunk", "veth")
         self.host = Host(
             self.state_folder,

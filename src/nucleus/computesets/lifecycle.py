@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nucleus.limits import MAX_SET_TRIES
 from nucleus.records import JsonObject
 from nucleus.states import CANCELLED, COMPLETED, CREATED, ENDED_SETS, ENDING, FAILED, RUNNING, SUBMITTED
 
-MAX_TRIES = 3
 GRACE, SYNC, WALLTIME, ABSENT = "grace_timeout", "sync_timeout", "walltime", "job_absent"
 """Names of timers, which are the kinds of their events."""
 
@@ -175,7 +175,7 @@ def _lost_submitted(state: str, context: Context, event: Event) -> Result:
     if context.jobid is None:  # that is known already
         return state, context, []
     context = context._replace(jobid=None, lost_jobs=context.lost_jobs + 1)
-    return (state, context, []) if context.lost_jobs < MAX_TRIES else _lost_early(state, context, event)
+    return (state, context, []) if context.lost_jobs < MAX_SET_TRIES else _lost_early(state, context, event)
 
 
 def _lost_running(_: str, context: Context, event: Event) -> Result:
@@ -241,7 +241,7 @@ def _start_failed(_: str, context: Context, event: Event) -> Result:
     if member.has_given_up:
         return RUNNING, context, []
     tries = member.tries + 1
-    if tries < MAX_TRIES:
+    if tries < MAX_SET_TRIES:
         again = Action("start", node=member.id, host=member.host, delay_seconds=5.0 * 2**member.tries)
         return RUNNING, _changed(context, member.id, tries=tries), [again]
     context = _changed(context, member.id, tries=tries, has_given_up=True)._replace(is_degraded=True)

@@ -6,16 +6,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.cluster.images import check_sizes, read_images, record_images
-from rocks.cluster.limits import COMPUTE_MEMORY_MB, MAX_COMPUTES
+from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB, MAX_COMPUTES
 from rocks.cluster.placement import choose_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.core.values import VLAN_HIGHEST, read_number
+from rocks.core.values import read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import attributes_of_new
 from rocks.inventory.attributes.rules import Member
 from rocks.inventory.host_plan import Membership, find_membership
+from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
@@ -30,6 +31,7 @@ from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip
+from rocks.network.limits import LEAST_VLAN_ID, MAX_VLAN_ID
 from rocks.network.network_rules import unknown_network
 from rocks.network.vlan_pool import POOL_ATTRIBUTE, plan_vlan, read_pool
 
@@ -56,11 +58,11 @@ class ClusterParameters:
     computes: str
     frontend_container: str | None = None
     compute_containers: Sequence[str] | None = None
-    cpus: int = 1
+    cpus: int = COMPUTE_CPUS
     memory_mb: int = COMPUTE_MEMORY_MB
     compute_disk_gb: int = DEFAULT_DISK_GB
     frontend_disk_gb: int = DEFAULT_DISK_GB
-    frontend_cpus: int = 1
+    frontend_cpus: int = DEFAULT_VM_CPUS
     frontend_memory_mb: int = DEFAULT_MEMORY_MB
     frontend_name: str | None = None
     cluster_naming: bool = False
@@ -160,10 +162,10 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
             f'num-computes must be an integer from 0 to {MAX_COMPUTES}, not "{printable(parameters.computes)}"'
         ) from None
     try:
-        vlan = read_number("vlan", parameters.vlan, 1, VLAN_HIGHEST) if parameters.vlan else None
+        vlan = read_number("vlan", parameters.vlan, LEAST_VLAN_ID, MAX_VLAN_ID) if parameters.vlan else None
     except UserError:
         raise UserError(
-            f"Vlan ID ({printable(parameters.vlan or '')}) must be an integer from 1 to {VLAN_HIGHEST}"
+            f"Vlan ID ({printable(parameters.vlan or '')}) must be an integer from {LEAST_VLAN_ID} to {MAX_VLAN_ID}"
         ) from None
     return count, vlan
 

@@ -1,7 +1,10 @@
 """Defaults, limits and deadlines of virtual clusters. Pure."""
 
+COMPUTE_CPUS = 1
 COMPUTE_MEMORY_MB = 1024
-"""Of a compute, where the operator gives no other memory."""
+"""CPUs and memory of a compute of a new cluster, where the operator gives no others.
+
+Its disk, and what its frontend has: `machine.limits` and `inventory.limits`."""
 
 MAX_COMPUTES = 4000
 """Of a cluster."""

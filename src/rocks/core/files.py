@@ -43,6 +43,14 @@ class Draft(NamedTuple):
             left = left[os.write(self.descriptor, left) :]
 
 
+def text_if_readable(path: Path) -> str:
+    """The text of a file without white space at its ends; empty when it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
 def write_file(
     path: Path, content: Union[str, bytes], *, mode: int = SECRET, group: Optional[int] = None
 ) -> None:

@@ -9,9 +9,6 @@ from rocks.core.units import UNITS
 HIGHEST_NUMBER = 999_999_999
 """The largest rack, rank or count; it fits a column of the database and a `rackN` selector."""
 
-VLAN_HIGHEST = 4094
-"""The largest identifier of a VLAN; 4095 is reserved (IEEE 802.1Q)."""
-
 
 def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER, unit: str = "") -> int:
     """The integer in `text`, the value of parameter `name`; UserError for any other text or outside the bounds.
@@ -25,13 +22,6 @@ def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER
         size = ", or a size such as 40G" if unit in UNITS and not is_number else ""
         raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}{of}{size}')
     return int(text)
-
-
-def read_vlan(text: str) -> int | None:
-    """The VLAN id in `text`; None for 0 and NULL."""
-    if is_null(text):
-        return None
-    return read_number("vlan", text, 0, VLAN_HIGHEST) or None
 
 
 def is_null(text: str) -> bool:

@@ -11,6 +11,7 @@ from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
 from rocks.database.locks import NamedLocks
+from rocks.database.sets import placeholders
 from rocks.database.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Database:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one SELECT; `%s` is the placeholder of a bound value; with values, `%%` is a plain `%`."""
         return list(self._run(sql, values).fetchall())
+
+    def rows_among(self, sql: str, names: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows of one SELECT whose `IN (%s)` stands for all the names; none, without a statement, of no names."""
+        return self.rows(sql.replace("(%s)", f"({placeholders(names)})"), names) if names else []
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Execute one changing statement; returns the number of rows that it changed."""

@@ -21,11 +21,9 @@ def insert_alias(database: Database, host: str, alias: str) -> None:
 
 def list_aliases(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, alias) of the named hosts, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY l.ID",
+        " WHERE n.Name IN (%s) ORDER BY l.ID",
         names,
     )
     return in_order(rows, names)

@@ -26,14 +26,12 @@ class Appliance(NamedTuple):
 
 def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]:
     """The named appliances, in the order of the names, each with its first membership, or ''."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT a.Name, COALESCE(a.Graph, ''), COALESCE(a.Node, ''), COALESCE(a.OS, 'linux'),"
         " COALESCE(m.Name, ''), COALESCE(d.Name, ''), COALESCE(m.Public, 'no') = 'yes'"
         " FROM appliances a LEFT JOIN memberships m ON m.ID ="
         " (SELECT MIN(o.ID) FROM memberships o WHERE o.Appliance = a.ID)"
-        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN ({placeholders(names)})",
+        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN (%s)",
         names,
     )
     return [
@@ -44,11 +42,9 @@ def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]
 
 def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(membership, appliance, distribution, public) of the named memberships, in the order of the names."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT m.Name, a.Name, d.Name, m.Public FROM memberships m LEFT JOIN appliances a ON a.ID = m.Appliance"
-        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN ({placeholders(names)})",
+        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN (%s)",
         names,
     )
     return in_order(rows, names)
@@ -98,11 +94,9 @@ def delete_appliances(database: Database, names: Sequence[str]) -> None:
 
 def first_host_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
     """(appliance, host) of one host of the appliances; None when they have no host."""
-    if not names:
-        return None
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT a.Name, n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        f" JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN ({placeholders(names)}) ORDER BY n.ID LIMIT 1",
+        " JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN (%s) ORDER BY n.ID LIMIT 1",
         names,
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None

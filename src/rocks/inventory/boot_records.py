@@ -24,11 +24,8 @@ def set_boot_action(database: Database, names: Sequence[str], action: str) -> No
 
 def list_boots(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, action or None) of the named hosts, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
-        "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID"
-        f" WHERE n.Name IN ({placeholders(names)})",
+    rows = database.rows_among(
+        "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID WHERE n.Name IN (%s)",
         names,
     )
     return in_order(rows, names)

@@ -49,22 +49,13 @@ def members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cl
     }
 
 
-def frontends(database: Database) -> list[tuple[str, bool]]:
-    """(name, is virtual) of all hosts of appliance frontend, in the database's order."""
+def hosts_of_appliance(database: Database, appliance: str) -> list[tuple[str, bool]]:
+    """(name, is virtual) of all hosts of the appliance, in the database's order."""
     rows = database.rows(
         "SELECT n.Name, v.ID IS NOT NULL FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        " JOIN appliances a ON a.ID = m.Appliance AND a.Name = 'frontend'"
-        " LEFT JOIN vm_nodes v ON v.Node = n.ID ORDER BY n.ID"
-    )
-    return [(str(name), bool(virtual)) for name, virtual in rows]
-
-
-def physical_clients(database: Database) -> list[tuple[str, bool]]:
-    """(name, is virtual) of the physical frontend's clients: all hosts of appliance compute."""
-    rows = database.rows(
-        "SELECT n.Name, v.ID IS NOT NULL FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        " JOIN appliances a ON a.ID = m.Appliance AND a.Name = 'compute'"
-        " LEFT JOIN vm_nodes v ON v.Node = n.ID ORDER BY n.ID"
+        " JOIN appliances a ON a.ID = m.Appliance AND a.Name = %s"
+        " LEFT JOIN vm_nodes v ON v.Node = n.ID ORDER BY n.ID",
+        (appliance,),
     )
     return [(str(name), bool(virtual)) for name, virtual in rows]
 

@@ -157,10 +157,7 @@ def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[ob
     )
     if names is None:
         return database.rows(statement + " ORDER BY n.ID")
-    if not names:
-        return []
-    found = database.rows(f"{statement} WHERE n.Name IN ({placeholders(names)})", names)
-    return in_order(found, names)
+    return in_order(database.rows_among(f"{statement} WHERE n.Name IN (%s)", names), names)
 
 
 def _all_hosts(database: Database, managed_only: bool) -> list[str]:
@@ -215,9 +212,7 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
 
 
 def _appliances(database: Database, texts: Sequence[str]) -> list[str]:
-    if not texts:
-        return []
-    rows = database.rows(f"SELECT Name FROM appliances WHERE Name IN ({placeholders(texts)})", texts)
+    rows = database.rows_among("SELECT Name FROM appliances WHERE Name IN (%s)", texts)
     return [str(row[0]) for row in rows]
 
 

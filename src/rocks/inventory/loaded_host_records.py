@@ -48,10 +48,8 @@ def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
 
 def bare_hosts(database: Database, names: Sequence[str]) -> list[Host]:
     """The named hosts without attributes and interfaces, in the order of the database."""
-    if not names:
-        return []
-    rows = database.rows(
-        f"SELECT {HOST_COLUMNS} FROM nodes n{HOST_JOINS} WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
+    rows = database.rows_among(
+        f"SELECT {HOST_COLUMNS} FROM nodes n{HOST_JOINS} WHERE n.Name IN (%s) ORDER BY n.ID",
         names,
     )
     return [host_of_row(row) for row in rows]
@@ -59,10 +57,8 @@ def bare_hosts(database: Database, names: Sequence[str]) -> list[Host]:
 
 def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
     """The names of virtual machines among the names, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
-        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+    rows = database.rows_among(
+        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN (%s)",
         names,
     )
     return [str(row[0]) for row in in_order(rows, names)]
@@ -98,11 +94,8 @@ def load_interfaces(database: Database, names: Sequence[str] | None) -> dict[str
 def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
     """Boot action → its row; unknown names are omitted."""
     actions = sorted(set(names))
-    if not actions:
-        return {}
-    rows = database.rows(
-        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({placeholders(actions)})",
-        actions,
+    rows = database.rows_among(
+        "SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN (%s)", actions
     )
     return {str(row[0]): BootAction(*row) for row in rows}
 

@@ -104,14 +104,12 @@ def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, s
 
     Virtual machines are left out: they have the place of their physical host.
     """
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, o.Name, n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
         " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
         " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
         " LEFT JOIN vm_nodes v ON v.Node IN (n.ID, o.ID)"
-        f" WHERE v.Node IS NULL AND n.Name IN ({placeholders(names)}) ORDER BY n.ID, o.ID LIMIT 1",
+        " WHERE v.Node IS NULL AND n.Name IN (%s) ORDER BY n.ID, o.ID LIMIT 1",
         names,
     )
     return [(str(name), str(other), int(rack), int(rank)) for name, other, rack, rank in rows]
@@ -175,11 +173,9 @@ def remove_hosts(database: Database, names: Sequence[str]) -> None:
 
 def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, membership, appliance) of the named hosts, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
-        f" LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN ({placeholders(names)})",
+        " LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN (%s)",
         names,
     )
     return in_order(rows, names)
@@ -187,11 +183,9 @@ def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[obj
 
 def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, system, CPUs, rack, rank, membership, run action, install action) of the named hosts, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, n.OS, n.CPUs, n.Rack, n.Rank, m.Name, n.RunAction, n.InstallAction FROM nodes n"
-        f" LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN ({placeholders(names)})",
+        " LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN (%s)",
         names,
     )
     return in_order(rows, names)
@@ -215,9 +209,7 @@ def _remove_members(database: Database, names: Sequence[str]) -> None:
 
 def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
     """Name in lower case → ID, for the names that are hosts."""
-    if not names:
-        return {}
-    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(names)})", names)
+    rows = database.rows_among("SELECT Name, ID FROM nodes WHERE Name IN (%s)", names)
     return {str(name).lower(): int(number) for name, number in rows}
 
 

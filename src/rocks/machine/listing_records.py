@@ -113,12 +113,10 @@ class StoredVm(NamedTuple):
 
 def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
     """The virtual machines among the named hosts, in their order; two statements for any number of them."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, p.Name, v.Mem, v.Slice, v.Virt_Type, COALESCE(v.cdrom_path, ''), v.UUID FROM vm_nodes v"
         " JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE n.Name IN ({placeholders(names)})",
+        " WHERE n.Name IN (%s)",
         names,
     )
     disks = disk_texts(database, [str(row[0]) for row in rows])
@@ -127,11 +125,9 @@ def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
 
 def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, virtualisation type) of the named virtual machines; `para` where none is stored."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, COALESCE(v.Virt_Type, 'para') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
-        f" WHERE n.Name IN ({placeholders(names)})",
+        " WHERE n.Name IN (%s)",
         names,
     )
     return [(str(name), str(kind)) for name, kind in in_order(rows, names)]

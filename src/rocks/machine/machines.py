@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.core.values import VLAN_HIGHEST, read_number
+from rocks.core.values import read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_plan import Membership, existing_membership
+from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.machine import change_records as vm_changes
@@ -29,6 +30,7 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFA
 from rocks.machine.records import networks_of_vlans
 from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
+from rocks.network.limits import MAX_VLAN_ID
 from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class VmParameters:
     ip: str | None = None
     subnet: str | None = None
     memory_mb: int = DEFAULT_MEMORY_MB
-    cpus: int = 1
+    cpus: int = DEFAULT_VM_CPUS
     slice: str | None = None
     mac: str | None = None
     interfaces: str = "1"
@@ -182,10 +184,10 @@ def _read_vlan(text: str) -> int | None:
     if text.lower() in ("none", "null", ""):
         return None
     try:
-        return read_number("vlan", text, 0, VLAN_HIGHEST)
+        return read_number("vlan", text, 0, MAX_VLAN_ID)
     except UserError:
         raise UserError(
-            f'vlan "{printable(text)}" must be an integer from 0 to {VLAN_HIGHEST}, or none'
+            f'vlan "{printable(text)}" must be an integer from 0 to {MAX_VLAN_ID}, or none'
         ) from None
 
 

@@ -136,11 +136,9 @@ def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") 
 def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
     """VLAN id → network whose devices carry it on hosts of the site."""
     ids = sorted(set(vlans))
-    if not ids:
-        return {}
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
-        f" WHERE c.VlanID IN ({placeholders(ids)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        " WHERE c.VlanID IN (%s) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
         ids,
     )
     return {int(vlan): str(network) for vlan, network in rows}
@@ -178,11 +176,9 @@ def _disk(row: Sequence[Any]) -> Disk:
 
 def recorded_memory_mb(database: Database, hosts: Sequence[str]) -> dict[str, int]:
     """Host in lower case → the memory of its recorded machines, in MB; hosts without machines are omitted."""
-    if not hosts:
-        return {}
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT p.Name, SUM(v.Mem) FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE p.Name IN ({placeholders(hosts)}) GROUP BY p.Name",
+        " WHERE p.Name IN (%s) GROUP BY p.Name",
         hosts,
     )
     return {str(host).lower(): int(memory) for host, memory in rows}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.machine.leases.records import HeldLease
+    from rocks.machine.leases.plan import HeldLease
 
 _MAX_NAMES = 3
 

@@ -141,12 +141,10 @@ def list_interfaces(database: Database, names: Sequence[str]) -> list[tuple[obje
 
     Order: as `names`, then as in the database.
     """
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, s.name, i.Device, i.MAC, i.IP, s.netmask, i.Module, i.Name, i.VlanID, i.Options, i.Channel"
         " FROM networks i JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
+        " WHERE n.Name IN (%s) ORDER BY i.ID",
         names,
     )
     return in_order(rows, names)
@@ -154,11 +152,9 @@ def list_interfaces(database: Database, names: Sequence[str]) -> list[tuple[obje
 
 def list_disabled(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, device, whether guests must not use it) of the interfaces of the named hosts, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, i.Device, i.Disable_KVM <> 0 FROM networks i JOIN nodes n ON n.ID = i.Node"
-        f" WHERE i.Device IS NOT NULL AND n.Name IN ({placeholders(names)}) ORDER BY i.ID",
+        " WHERE i.Device IS NOT NULL AND n.Name IN (%s) ORDER BY i.ID",
         names,
     )
     return in_order(rows, names)

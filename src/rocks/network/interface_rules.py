@@ -1,4 +1,4 @@
-"""Rules for interfaces: MAC addresses, IPv4 addresses and their networks. Pure. Source: specification §4.2."""
+"""Rules for interfaces: VLAN ids, MAC addresses, IPv4 addresses, their networks. Pure. Source: specification §4.2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.names import printable
+from rocks.core.values import is_null, read_number
+from rocks.network.limits import MAX_VLAN_ID
 
 _OCTET = "[0-9A-Fa-f]{1,2}"
 _MAC = re.compile(f"{_OCTET}(?::{_OCTET})+")
@@ -24,6 +26,13 @@ class Subnet(NamedTuple):
     name: str
     subnet: str
     netmask: str
+
+
+def read_vlan(text: str) -> int | None:
+    """The VLAN id in `text`; None for 0 and NULL."""
+    if is_null(text):
+        return None
+    return read_number("vlan", text, 0, MAX_VLAN_ID) or None
 
 
 def looks_like_mac(text: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
-from rocks.core.values import check_text, is_null, read_vlan
+from rocks.core.values import check_text, is_null
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans
 from rocks.network import interface_records as table
@@ -17,6 +17,7 @@ from rocks.network.interface_rules import (
     check_mac,
     check_mac_selector,
     looks_like_mac,
+    read_vlan,
 )
 from rocks.network.network_records import network_names
 from rocks.network.network_rules import unknown_network

@@ -17,11 +17,9 @@ _COLUMNS = frozenset(("subnet", "netmask", "mtu", "dnszone", "servedns"))
 
 def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
     """The named networks, in the order of the names; unknown names are omitted."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT name, COALESCE(subnet, ''), COALESCE(netmask, ''), COALESCE(mtu, 1500), COALESCE(dnszone, ''),"
-        f" COALESCE(servedns, 0) FROM subnets WHERE name IN ({placeholders(names)})",
+        " COALESCE(servedns, 0) FROM subnets WHERE name IN (%s)",
         names,
     )
     return [
@@ -88,11 +86,9 @@ def lock_networks(database: Database, names: Sequence[str]) -> None:
 
 def interfaces_on(database: Database, names: Sequence[str]) -> list[tuple[str, str, str]]:
     """(network, host, IP address or '') of each interface on the networks, in the database's order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT s.name, n.Name, COALESCE(i.IP, '') FROM networks i JOIN subnets s ON s.ID = i.Subnet"
-        f" JOIN nodes n ON n.ID = i.Node WHERE s.name IN ({placeholders(names)}) ORDER BY i.ID",
+        " JOIN nodes n ON n.ID = i.Node WHERE s.name IN (%s) ORDER BY i.ID",
         names,
     )
     return [(str(network), str(host), str(ip)) for network, host, ip in rows]

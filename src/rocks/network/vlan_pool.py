@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.core.values import VLAN_HIGHEST
+from rocks.network.limits import DEFAULT_VLAN_POOL, LEAST_VLAN_ID, MAX_VLAN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 POOL_ATTRIBUTE = "vm_vlan_pool"
-DEFAULT_POOL = f"2-{VLAN_HIGHEST}"
-"""Without VLAN 1, the default untagged VLAN of switches."""
 
 
 class VlanPool(NamedTuple):
@@ -30,8 +28,8 @@ class VlanPool(NamedTuple):
 
 def read_pool(text: str) -> VlanPool:
     """The pool in the text of the attribute, the default pool when it is empty. StateError unless valid."""
-    parts = (text or DEFAULT_POOL).replace(",", " ").split()
-    return VlanPool(text or DEFAULT_POOL, tuple(_read_range(part, text) for part in parts), not text)
+    parts = (text or DEFAULT_VLAN_POOL).replace(",", " ").split()
+    return VlanPool(text or DEFAULT_VLAN_POOL, tuple(_read_range(part, text) for part in parts), not text)
 
 
 def plan_vlan(requested: int | None, used: Iterable[int], pool: VlanPool) -> int:
@@ -64,9 +62,9 @@ def _read_range(part: str, text: str) -> tuple[int, int]:
     numbers = (first, last if dash else first)
     if all(number.isascii() and number.isdigit() and len(number) <= 4 for number in numbers):
         low, high = int(numbers[0]), int(numbers[1])
-        if 1 <= low <= high <= VLAN_HIGHEST:
+        if LEAST_VLAN_ID <= low <= high <= MAX_VLAN_ID:
             return low, high
     raise StateError(
-        f'the attribute {POOL_ATTRIBUTE} is "{printable(text)}", and "{printable(part)}" is not a VLAN id from 1 to '
-        f"{VLAN_HIGHEST} or a range of VLAN ids; it must be like 100-199,300"
+        f'the attribute {POOL_ATTRIBUTE} is "{printable(text)}", and "{printable(part)}" is not a VLAN id from '
+        f"{LEAST_VLAN_ID} to {MAX_VLAN_ID} or a range of VLAN ids; it must be like 100-199,300"
     )

@@ -83,7 +83,9 @@ def _leads_cluster(cluster: Cluster) -> StateError:
 def _check_not_this_frontend(database: Database, names: Sequence[str]) -> None:
     own = find_local_host(database)
     if own is None:
-        physical = [name for name, is_virtual in clusters.frontends(database) if not is_virtual]
+        physical = [
+            name for name, is_virtual in clusters.hosts_of_appliance(database, "frontend") if not is_virtual
+        ]
         own = physical[0] if len(physical) == 1 else None
     if own is not None and own.lower() in (name.lower() for name in names):
         raise StateError(
@@ -145,11 +147,9 @@ def _some(names: Sequence[str]) -> str:
 
 def _machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:
     """(container, virtual machine) of the machines that are placed on these hosts, whether they run or not."""
-    if not hosts:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT p.Name, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE p.Name IN ({placeholders(hosts)}) ORDER BY p.ID, n.ID",
+        " WHERE p.Name IN (%s) ORDER BY p.ID, n.ID",
         hosts,
     )
     return [(str(host), str(name)) for host, name in rows]

@@ -21,7 +21,6 @@ from rocks.site.overview_rules import (
     SETTLED,
     Concern,
     ImageLine,
-    LeaseOfMachine,
     PlacedMachine,
     SiteOverview,
     check_concerns,
@@ -56,10 +55,7 @@ def read_overview(database: Database) -> SiteOverview:
     nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
     facts, silent = _ask_hosts(database, hosts)
     images, of_storage = _ask_storage(database, nases)
-    held = [
-        LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
-        for row in leases.held_leases(database)
-    ]
+    held = leases.held_leases(database)
     doubts = disk_copies.doubts(database)
     checks = list(_checked(lambda: check_frontend(database)))
     database.end_reading()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rocks.core.check_lines import SiteCheck
     from rocks.fleet.wire.facts import DomainFact, HostFacts
+    from rocks.machine.leases.plan import HeldLease
 
 UP, SILENT = "up", "silent"
 ACTIVE = frozenset(("running", "blocked", "paused", "shutdown"))
@@ -84,16 +85,6 @@ class PlacedMachine(NamedTuple):
     container: str | None
 
 
-class LeaseOfMachine(NamedTuple):
-    """A lease that a host holds, or a fence (`state` fence). `target`: the host to which it moves (`state` moving)."""
-
-    name: str
-    host: str
-    state: str
-    is_known: bool
-    target: str | None = None
-
-
 def host_lines(
     hosts: Sequence[str], facts: Mapping[str, HostFacts | None], machines: Iterable[PlacedMachine]
 ) -> list[HostLine]:
@@ -142,7 +133,7 @@ def cluster_lines(
 
 def host_concerns(
     silent: Mapping[str, str],
-    leases: Iterable[LeaseOfMachine],
+    leases: Iterable[HeldLease],
     facts: Mapping[str, HostFacts | None] | None = None,
 ) -> list[Concern]:
     """What hosts that did not answer, fences, live migrations and leases of removed machines ask of an operator.
@@ -167,9 +158,7 @@ def host_concerns(
     return [*found, *(Concern(f"machine {name}", text) for name, text in texts if text)]
 
 
-def _lease_text(
-    lease: LeaseOfMachine, silent: Mapping[str, str], facts: Mapping[str, HostFacts | None]
-) -> str:
+def _lease_text(lease: HeldLease, silent: Mapping[str, str], facts: Mapping[str, HostFacts | None]) -> str:
     """What the lease of a machine asks of an operator; empty for most."""
     if lease.state == "fence":
         return f"{lease.host} has not confirmed that its instance is gone: rocks list host vm lease"

@@ -27,11 +27,9 @@ def read_global(database: Database) -> list[Row]:
 
 def read_of_hosts(database: Database, hosts: Sequence[str]) -> list[Row]:
     """The secret attributes of these hosts, in their order, then by name."""
-    if not hosts:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, s.Attr, s.Value, s.Enc FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
-        f" WHERE n.Name IN ({placeholders(hosts)}) ORDER BY s.Attr",
+        " WHERE n.Name IN (%s) ORDER BY s.Attr",
         hosts,
     )
     return [_row(row) for row in in_order(rows, hosts)]

@@ -328,7 +328,7 @@ def test_devices_that_change_while_they_are_listed(monkeypatch: pytest.MonkeyPat
         pytest.skip("a network namespace is made by root")
     from pyroute2 import IPRoute
 
-    from rocks.network.host import links
+    from rocks.network.host import links, netlink
 
     interrupted = threading.Event()
 
@@ -363,7 +363,7 @@ def test_devices_that_change_while_they_are_listed(monkeypatch: pytest.MonkeyPat
             churner.join()
         return outcomes
 
-    monkeypatch.setattr(links, "IPRoute", Noticing)
+    monkeypatch.setattr(netlink, "IPRoute", Noticing)
     with ThreadPoolExecutor(1) as thread:
         thread.submit(leave_network).result()
         first, *others = thread.submit(look).result()

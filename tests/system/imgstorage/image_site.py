@@ -92,7 +92,7 @@ class HostMachine(Machine, MemoryHost):
     def lose_power(self) -> None:
         """Sessions and devices are gone; volumes and records stay."""
         self.service.close()
-        self.dm_devices.devices.clear()
+        self.kernel.devices.clear()
         for session in self.sessions.read_sessions():
             self.sessions.users.pop(session.device_path, None)
             self.sessions.ensure_session_gone(session.target)

@@ -67,7 +67,7 @@ def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
     """The host polls for seconds whether a guest closes it; meanwhile it answers, and another image is written back."""
     host = site.map_local("f15-vol")
     site.map_local("f15-other-vol")
-    device = host.dm_devices.devices["f15-vol-snap"]
+    device = host.kernel.devices["f15-vol-snap"]
     device.holders += 1
     unmap, outcome = in_background(lambda: site.unmap("f15-vol"))
     begin = time.monotonic()

@@ -54,7 +54,7 @@ def test_the_next_start_has_the_new_size(storage: Storage) -> None:
     copy = host.pools.read_volume("tank/grows-vol")
     assert copy is not None and (copy.guid, copy.size_bytes) == (before.guid, 3 * BYTES_PER_GIB)
     assert host.pools.read("tank/grows-vol", 7, 4096) == b"written"
-    device = host.dm_devices.devices["grows-vol-snap"]
+    device = host.kernel.devices["grows-vol-snap"]
     assert isinstance(device.table, Linear)
     assert device.table.length_sectors * BYTES_PER_SECTOR == 3 * BYTES_PER_GIB
     host.pools.write("tank/grows-vol", b"end", 3 * BYTES_PER_GIB - 16384)

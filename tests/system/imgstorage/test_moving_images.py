@@ -50,10 +50,10 @@ class PlayedHosts:
         assert leave.images == (f"/dev/mapper/{self.device}",) and leave.paths == ()
         there = self.machine(OTHER if self.place == HOST else HOST)
         there.dm_devices.ensure(self.device, Placeholder(_GIB // 512))
-        there.dm_devices.devices[self.device].holders = 1
+        there.kernel.devices[self.device].holders = 1
         here = self.machine(self.place)
         here.pools.write(f"tank/{self.name}-vol", b"the last word", 8192)
-        here.dm_devices.devices[self.device].holders = 0
+        here.kernel.devices[self.device].holders = 0
         self.place, self.state, self.token = there.name, "paused", leave.token
         return Result()
 
@@ -93,21 +93,21 @@ class PlayedHosts:
             yield operation.name, OperationOutcome(operation.name, True)
 
     def _perform(self, host: str, operation: Operation) -> None:
-        devices = self.machine(host).dm_devices
+        devices, kernel = self.machine(host).dm_devices, self.machine(host).kernel
         if isinstance(operation, ResumeDomain):
             live = devices.read(self.device)
             assert live is not None and not isinstance(live.table, Placeholder)
             self.resumed_on.append(host)
             self.state = "running"
         elif isinstance(operation, StopDomain) and host == self.place:
-            devices.devices[self.device].holders = 0
+            kernel.devices[self.device].holders = 0
             self.place = ""
             live = devices.read(self.device)
             if live is not None and isinstance(live.table, Placeholder):
-                del devices.devices[self.device]  # as the contract tests of the agent show
+                del kernel.devices[self.device]  # as the contract tests of the agent show
         elif isinstance(operation, StartDomain):
             self.place, self.state, self.token = host, "running", operation.token
-            devices.devices[self.device].holders = 1
+            kernel.devices[self.device].holders = 1
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_off(played: PlayedHosts, has_died: bool) -> None:
     with no_login(played):
         assert move(played).status == 1
     played.state = "shutoff"
-    played.machine(OTHER).dm_devices.devices[played.device].holders = 0
+    played.machine(OTHER).kernel.devices[played.device].holders = 0
     played.silent = {HOST} if has_died else set()
     assert "is off there by now: rocks start host vm" in move(played).out
     assert lease(played)[0] == "running" and played.resumed_on == []

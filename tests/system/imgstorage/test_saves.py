@@ -127,7 +127,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 
 def has_device(machine: HostMachine, device: str) -> bool:
     sessions = {session.device_path for session in machine.sessions.read_sessions()}
-    return device in sessions or Path(device).name in machine.dm_devices.devices
+    return device in sessions or Path(device).name in machine.kernel.devices
 
 
 def test_the_image_stays_while_its_machine_is_saved(guests: Guests) -> None:

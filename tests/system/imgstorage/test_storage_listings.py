@@ -65,7 +65,7 @@ def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     """While it does what the NAS wants of it: here it waits until a guest lets go of its device."""
     images = storage.images
     storage.map("asked-vol")
-    device = images.hosts[HOST].dm_devices.devices["asked-vol-snap"]
+    device = images.hosts[HOST].kernel.devices["asked-vol-snap"]
 
     def times() -> dict[str, str]:
         arguments = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")
@@ -87,7 +87,7 @@ def test_the_site_at_a_glance_has_the_images_of_a_nas_that_answers(storage: Stor
     """An image is on its way while its host waits for a guest; a NAS without a daemon needs an operator."""
     images = storage.images
     storage.map("glance-vol")
-    device = images.hosts[HOST].dm_devices.devices["glance-vol-snap"]
+    device = images.hosts[HOST].kernel.devices["glance-vol-snap"]
 
     def glance() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(storage.done("list", "site", "json=yes"))

@@ -265,7 +265,7 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     unmap = questions.unmap_image
 
     def held(nas: str, volume: str) -> object:
-        storage.images.hosts[HOST].dm_devices.devices["sticky-vol-snap"].holders += 1
+        storage.images.hosts[HOST].kernel.devices["sticky-vol-snap"].holders += 1
         return unmap(nas, volume)
 
     with monkeypatch.context() as patch:
@@ -274,7 +274,7 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     assert NO_MEMORY in ended.err
     assert f"; and {NAS}:sticky-vol may still be mapped to {HOST}: " in ended.err
     assert "is in use" in ended.err and "is unmapped again" not in ended.err
-    storage.images.hosts[HOST].dm_devices.devices["sticky-vol-snap"].holders -= 1
+    storage.images.hosts[HOST].kernel.devices["sticky-vol-snap"].holders -= 1
     storage.images.wait_for_state("sticky-vol", "local")
     storage.done(*STOP, vm, END)
 
@@ -456,13 +456,13 @@ def test_a_device_in_use_is_not_taken_away(storage: Storage) -> None:
     mapped_lines(storage, vm, other)
     for volume in ("busy-vol", "idle-vol"):
         storage.images.wait_for_state(volume, "local")
-    device = storage.images.hosts[HOST].dm_devices.devices["busy-vol-snap"]
+    device = storage.images.hosts[HOST].kernel.devices["busy-vol-snap"]
     device.holders += 1
     ended = storage.rocks(*STOP, vm, other, END)
     assert ended.status == 3, "done for one of them"
     assert "/dev/mapper/busy-vol-snap is in use" in ended.err
     assert (owner(storage, "busy-vol"), owner(storage, "idle-vol")) == (HOST, None)
-    assert "busy-vol-snap" in storage.images.hosts[HOST].dm_devices.devices
+    assert "busy-vol-snap" in storage.images.hosts[HOST].kernel.devices
     device.holders -= 1
     storage.images.wait_for_state("busy-vol", "local")
     storage.done(*STOP, vm, END)

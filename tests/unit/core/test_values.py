@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
-from rocks.core.values import HIGHEST_NUMBER, check_text, is_null, read_number, read_vlan
+from rocks.core.values import HIGHEST_NUMBER, check_text, is_null, read_number
 
 
 @given(st.integers(0, HIGHEST_NUMBER))
@@ -48,19 +48,6 @@ def test_the_error_has_the_unit() -> None:
         read_number("mem", "4X", 32, 64, "MB")
     with pytest.raises(UserError, match=r'timeout "x" must be an integer from 0 to 9 seconds$'):
         read_number("timeout", "x", 0, 9, "seconds")
-
-
-@pytest.mark.parametrize(
-    ("text", "vlan"), [("0", None), ("null", None), ("NULL", None), ("1", 1), ("4094", 4094)]
-)
-def test_vlans(text: str, vlan: int | None) -> None:
-    assert read_vlan(text) == vlan
-
-
-@pytest.mark.parametrize("text", ["4095", "-1", "two", ""])
-def test_what_is_no_vlan(text: str) -> None:
-    with pytest.raises(UserError, match=f'vlan "{text}" must be an integer'):
-        read_vlan(text)
 
 
 def test_null_in_any_case() -> None:

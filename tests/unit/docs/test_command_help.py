@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.cluster.limits import COMPUTE_MEMORY_MB, REINSTALL_WAIT_SECONDS
+from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB, REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON
@@ -31,7 +31,7 @@ from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
 from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.host_commands import LONGEST_SECONDS
-from rocks.inventory.limits import MAX_VM_CPUS
+from rocks.inventory.limits import DEFAULT_VM_CPUS, MAX_VM_CPUS
 from rocks.machine.limits import (
     DEFAULT_DISK_GB,
     DEFAULT_MEMORY_MB,
@@ -185,9 +185,11 @@ RANGES = {
 """Ranges that other code knows, too."""
 
 DEFAULTS = {
+    ("add cluster", "cpus-per-compute"): COMPUTE_CPUS,
     ("add cluster", "mem-per-compute"): COMPUTE_MEMORY_MB,
     ("add cluster", "disk-per-compute"): DEFAULT_DISK_GB,
     ("add cluster", "disk-per-frontend"): DEFAULT_DISK_GB,
+    ("add host vm", "cpus"): DEFAULT_VM_CPUS,
     ("add host vm", "mem"): DEFAULT_MEMORY_MB,
     ("add host vm", "disksize"): DEFAULT_DISK_GB,
     ("sync host storagemap", "timeout"): WRITE_BACK_SECONDS,

@@ -16,6 +16,7 @@ from rocks.network.interface_rules import (
     looks_like_mac,
     mac_pattern,
     read_network,
+    read_vlan,
 )
 
 PRIVATE = Subnet("private", "10.1.0.0", "255.255.0.0")
@@ -107,6 +108,19 @@ def test_addresses_outside(ip: str, message: str) -> None:
 def test_a_point_to_point_network_uses_both_addresses() -> None:
     for ip in ("192.0.2.4", "192.0.2.5"):
         check_ip_in(ip, Subnet("link", "192.0.2.4", "255.255.255.254"))
+
+
+@pytest.mark.parametrize(
+    ("text", "vlan"), [("0", None), ("null", None), ("NULL", None), ("1", 1), ("4094", 4094)]
+)
+def test_vlans(text: str, vlan: int | None) -> None:
+    assert read_vlan(text) == vlan
+
+
+@pytest.mark.parametrize("text", ["4095", "-1", "two", ""])
+def test_what_is_no_vlan(text: str) -> None:
+    with pytest.raises(UserError, match=f'vlan "{text}" must be an integer'):
+        read_vlan(text)
 
 
 @pytest.mark.parametrize(("subnet", "netmask"), [("", ""), ("ten", "255.0.0.0"), ("10.0.0.0", "255.0.255.0")])

@@ -2,12 +2,12 @@
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.fleet.wire.facts import DomainFact, HostFacts
+from rocks.machine.leases.plan import HeldLease
 from rocks.site.overview_rules import (
     ClusterLine,
     Concern,
     HostLine,
     ImageLine,
-    LeaseOfMachine,
     PlacedMachine,
     check_concerns,
     cluster_lines,
@@ -52,18 +52,18 @@ def test_machines_on_a_silent_host_are_unknown() -> None:
 
 def test_what_needs_an_operator() -> None:
     leases = [
-        LeaseOfMachine("vm-vc1-1", "h2", "running", True),
-        LeaseOfMachine("gone", "h1", "running", False),
-        LeaseOfMachine("vc1", "h2", "fence", True),
+        HeldLease("vm-vc1-1", "h2", "running", 1, True, True),
+        HeldLease("gone", "h1", "running", 1, False, True),
+        HeldLease("vc1", "h2", "fence", 1, True, True),
     ]
     found = host_concerns({"h2": "no route\nto host"}, leases)
     assert [one.subject for one in found] == ["host h2", "machine gone", "machine vc1"]
     assert "1 machines may still run there" in found[0].problem and "\n" not in found[0].problem
     assert "rocks stop host vm gone" in found[1].problem
-    (moving,) = host_concerns({}, [LeaseOfMachine("vc1", "h1", "moving", True, "h2")])
+    (moving,) = host_concerns({}, [HeldLease("vc1", "h1", "moving", 1, True, True, "h2")])
     assert moving.subject == "machine vc1" and "rocks move host vm vc1 h2 live=yes" in moving.problem
     assert "force=yes" not in moving.problem
-    _, stuck = host_concerns({"h2": "no route"}, [LeaseOfMachine("vc1", "h1", "moving", True, "h2")])
+    _, stuck = host_concerns({"h2": "no route"}, [HeldLease("vc1", "h1", "moving", 1, True, True, "h2")])
     assert "when h2 is certainly off: rocks stop host vm vc1 force=yes" in stuck.problem
     images = [
         ImageLine("vm-a-vol", "nas-0", "blocked", "h1", "its base is missing"),

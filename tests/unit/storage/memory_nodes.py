@@ -8,7 +8,8 @@ from typing import Any
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.configuration import Configuration
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.names import target_prefix
@@ -130,7 +131,8 @@ class MemoryHost(MemoryNode):
     def __init__(self, name: str, folder: Path, nas: MemoryNas) -> None:
         super().__init__(name, folder)
         self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
-        self.dm_devices = FakeDmDevices(self.length_sectors)
+        self.kernel = FakeKernel(self.length_sectors)
+        self.dm_devices = DmDevices(self.kernel.open)
         self.domains = FakeDomains()
 
     def length_sectors(self, path: str) -> int | None:

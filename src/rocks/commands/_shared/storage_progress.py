@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rocks.commands._framework.base import Command
 
 
@@ -19,9 +17,7 @@ class StorageProgress:
     def __enter__(self) -> StorageProgress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._command.showProgress("")
 
     @property

@@ -10,12 +10,8 @@ import ctypes
 import select
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, UserError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _ETH_P_IP = 0x0800
 _SO_ATTACH_FILTER = 26
@@ -68,9 +64,7 @@ class NetworkBoots:
     def __enter__(self) -> NetworkBoots:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def next(self, seconds: float) -> str | None:

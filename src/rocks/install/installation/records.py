@@ -77,11 +77,9 @@ def find_installation(database: Database, name: str, lock: bool = False) -> Inst
 
 def list_installations(database: Database, names: Sequence[str]) -> list[tuple[str, Installation]]:
     """(host, installation) of the named hosts that have one, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, i.Number, i.State, i.Since, i.Report FROM sec_installations i JOIN nodes n ON n.ID = i.Node"
-        f" WHERE n.Name IN ({placeholders(names)})",
+        " WHERE n.Name IN (%s)",
         names,
     )
     return [(str(row[0]), _installation(row[1:])) for row in in_order(rows, names)]

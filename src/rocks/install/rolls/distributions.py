@@ -39,11 +39,9 @@ def remove_distributions(database: Database, names: Sequence[str]) -> None:
 
 def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
     """(distribution, membership) of one membership of the distributions; None when they have none."""
-    if not names:
-        return None
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
-        f" WHERE d.Name IN ({placeholders(names)}) ORDER BY m.ID LIMIT 1",
+        " WHERE d.Name IN (%s) ORDER BY m.ID LIMIT 1",
         names,
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None

@@ -24,12 +24,10 @@ class HostRoll(NamedTuple):
 
 def list_host_rolls(database: Database, names: Sequence[str]) -> list[HostRoll]:
     """The rolls of the named hosts, in their order, then by the name of the roll."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, r.Name, COALESCE(r.Version, ''), COALESCE(r.Arch, ''), COALESCE(r.OS, '')"
         " FROM node_rolls c JOIN nodes n ON n.ID = c.Node JOIN rolls r ON r.ID = c.RollID"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY r.Name, r.Version, r.Arch",
+        " WHERE n.Name IN (%s) ORDER BY r.Name, r.Version, r.Arch",
         names,
     )
     return [HostRoll(*row) for row in in_order(rows, names)]
@@ -51,11 +49,9 @@ def find_rolls(database: Database, patterns: Sequence[str], version: str, arch: 
 
 def frontends_among(database: Database, names: Sequence[str]) -> list[str]:
     """The named hosts of the appliance frontend, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
-        f" WHERE a.Name = 'frontend' AND n.Name IN ({placeholders(names)})",
+        " WHERE a.Name = 'frontend' AND n.Name IN (%s)",
         names,
     )
     return [str(row[0]) for row in in_order(rows, names)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.lease_epoch import LeaseEpoch
@@ -16,7 +16,9 @@ from rocks.network.host.plans import LinkPlans
 from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.sriov.host.driver import VfDriver
 from rocks.network.sriov.host.records import VfRecords
-from rocks.storage.device_mapper.driver import DmDriver
+
+if TYPE_CHECKING:
+    from rocks.storage.device_mapper.dm_devices import DmDevices
 
 
 class Host:
@@ -35,7 +37,7 @@ class Host:
         open_pkeys: Optional[Callable[[], PkeyDriver]] = None,
         open_vfs: Optional[Callable[[], VfDriver]] = None,
         open_filters: Optional[Callable[[], FilterDriver]] = None,
-        open_dm_devices: Optional[Callable[[], DmDriver]] = None,
+        open_dm_devices: Optional[Callable[[], DmDevices]] = None,
     ) -> None:
         """The arguments open the drivers; the defaults are the drivers of this machine."""
         self.state_folder = state_folder
@@ -75,7 +77,7 @@ class Host:
         """The driver of InfiniBand adapters; it holds nothing open."""
         return self._open_pkeys()
 
-    def dm_devices(self) -> DmDriver:
+    def dm_devices(self) -> DmDevices:
         """The driver of device-mapper's devices; it holds nothing open."""
         return self._open_dm_devices()
 
@@ -125,7 +127,7 @@ def _filters() -> FilterDriver:
     return Filters()
 
 
-def _dm_devices() -> DmDriver:
+def _dm_devices() -> DmDevices:
     from rocks.storage.device_mapper.dm_devices import DmDevices
 
     return DmDevices()

@@ -1,5 +1,7 @@
 """A guest's memory and devices, saved on this host by libvirt, and its disks as they were then.
 
+libvirt writes the file, not compressed: `save_image_format` of its qemu.conf, which `nodes/kvm-base.xml` writes.
+
 The record of a save has the state of each disk file, and the grant of each image of a NAS: a guest continues only with
 the disks that it was saved with.
 """

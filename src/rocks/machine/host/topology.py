@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Iterable, List, Optional, Set, Tuple
 
+from rocks.core.files import text_if_readable
 from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
 from rocks.machine.host.host_facts import parse_memory_kib
 
@@ -23,10 +24,10 @@ def read_shape(question: ShapeQuestion, sysfs: Path = Path("/sys"), proc: Path =
         nodes = tuple(_node(folder, number) for number in numbers)
     else:
         pages = _pages(sysfs / "kernel/mm/hugepages")
-        memory = parse_memory_kib(_text(proc / "meminfo"))
+        memory = parse_memory_kib(text_if_readable(proc / "meminfo"))
         nodes = (NodeFact(0, memory, _cores(folder / "cpu", _numbers(folder / "cpu", _CPU)), pages),)
     devices = tuple(_device(sysfs / "bus/pci/devices" / address, address) for address in question.devices)
-    return ShapeFact(nodes, devices, " topoext" in _text(proc / "cpuinfo"))
+    return ShapeFact(nodes, devices, " topoext" in text_if_readable(proc / "cpuinfo"))
 
 
 def parse_cpu_list(text: str) -> List[int]:
@@ -41,20 +42,24 @@ def parse_cpu_list(text: str) -> List[int]:
 
 def _node(folder: Path, number: int) -> NodeFact:
     place = folder / "node" / f"node{number}"
-    memory = _MEMORY.search(_text(place / "meminfo"))
-    cores = _cores(folder / "cpu", parse_cpu_list(_text(place / "cpulist")))
+    memory = _MEMORY.search(text_if_readable(place / "meminfo"))
+    cores = _cores(folder / "cpu", parse_cpu_list(text_if_readable(place / "cpulist")))
     return NodeFact(number, int(memory.group(1)) if memory else 0, cores, _pages(place / "hugepages"))
 
 
 def _cores(folder: Path, cpus: Iterable[int]) -> Tuple[Tuple[int, ...], ...]:
     """The CPUs that are online, by cores; a CPU without a topology is a core of its own."""
-    online = _text(folder / "online")
+    online = text_if_readable(folder / "online")
     usable = set(cpus) & set(parse_cpu_list(online)) if online else set(cpus)
     cores = set()
     for cpu in usable:
         # older kernels than 5.3 have the second name only
         topology = folder / f"cpu{cpu}" / "topology"
-        siblings = _text(topology / "core_cpus_list") or _text(topology / "thread_siblings_list") or str(cpu)
+        siblings = (
+            text_if_readable(topology / "core_cpus_list")
+            or text_if_readable(topology / "thread_siblings_list")
+            or str(cpu)
+        )
         cores.add(tuple(sorted(usable.intersection(parse_cpu_list(siblings)) | {cpu})))
     return tuple(sorted(cores))
 
@@ -86,12 +91,5 @@ def _numbers(folder: Path, form: "re.Pattern[str]") -> List[int]:
 
 
 def _number(path: Path) -> int:
-    text = _text(path).strip()
+    text = text_if_readable(path)
     return int(text) if text.isdigit() else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace")
-    except OSError:
-        return ""

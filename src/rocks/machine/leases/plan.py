@@ -6,7 +6,7 @@ input is rows that the caller has locked; the result must be stored before the f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, StateError
@@ -33,6 +33,22 @@ STOPPING = "stopping"
 
 DiskKey = tuple[str, str]
 """A disk in leases: the host and the path there."""
+
+
+class HeldLease(NamedTuple):
+    """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
+
+    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host. `target`: where it
+    moves, in state moving.
+    """
+
+    name: str
+    host: str
+    state: str
+    token: int
+    is_known: bool
+    host_is_known: bool
+    target: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
-from rocks.machine.leases.plan import RUNNING, STARTING
+from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
 from rocks.machine.placement.shapes import TABLES as PLACEMENTS
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
     got its name in other case since.
     """
-    if not names:
-        return {}
-    rows = database.rows(
-        f"SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN ({placeholders(names)})"
+    rows = database.rows_among(
+        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN (%s)"
         + (" FOR UPDATE" if lock else ""),
         names,
     )
@@ -73,22 +71,6 @@ def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence
         [*hosts, *hosts, *machines],
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
-
-
-class HeldLease(NamedTuple):
-    """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
-
-    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host. `target`: where it
-    moves, in state moving.
-    """
-
-    name: str
-    host: str
-    state: str
-    token: int
-    is_known: bool
-    host_is_known: bool
-    target: str | None = None
 
 
 def held_leases(database: Database) -> list[HeldLease]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rocks.core import dry_run
 from rocks.core.errors import StateError
+from rocks.core.files import text_if_readable
 from rocks.core.process import run
 
 _SECONDS = 60.0
@@ -28,7 +29,7 @@ def check_configuration(text: str) -> None:
 
 def named_process(configuration: Path) -> int | None:
     """The process number of the named that was started with this configuration; None when it does not run."""
-    found = re.search(r'pid-file "([^"\n]+)"', _read(configuration))
+    found = re.search(r'pid-file "([^"\n]+)"', text_if_readable(configuration))
     try:
         number = int(Path(found.group(1)).read_text("ascii")) if found else 0
         parts = Path(f"/proc/{number}/cmdline").read_bytes()[:_LONGEST_COMMAND_LINE].split(b"\0")
@@ -52,10 +53,3 @@ def _check(program: str, arguments: list[str], text: str, what: str) -> None:
             f"{'; '.join(reason[:3]) or 'no reason is given'}; correct the file in /etc/bind/rocks/site, then "
             "rocks sync dns"
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Callable, Dict
 
-from rocks.core.files import write_file
+from rocks.core.files import text_if_readable, write_file
 from rocks.fleet.host.records import read_cache
 from rocks.fleet.host.state_folder import Place, ensure_folder
 
@@ -43,16 +43,9 @@ def _key() -> Dict[str, str]:
     release = os.uname().release
     return {
         "kernel": release,
-        "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
+        "boot": text_if_readable(Path("/proc/sys/kernel/random/boot_id")),
         "modules": _changed(Path("/lib/modules") / release / "modules.dep"),
     }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 def _changed(path: Path) -> str:

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import errno
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Container, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Container, Dict, List, Optional, Tuple
 
-from rocks.core.errors import ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import LinkSpec
-from rocks.network.host.netlink import IFF_NOARP, IFF_UP, IPRoute, NetlinkDumpInterrupted, NetlinkError
+from rocks.network.host.netlink import (
+    IFF_NOARP,
+    IFF_UP,
+    IPRoute,
+    NetlinkDumpInterrupted,
+    NetlinkError,
+    netlink,
+)
 from rocks.network.host.rules import (
     Link,
     alias_of,
@@ -48,7 +53,7 @@ class Links:
     def ensure(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.ensure`."""
         check_link(spec)
-        with _netlink(f"make the network device {spec.device}") as route:
+        with netlink(f"make the network device {spec.device}") as route:
             links = {link.name: link for link in _read_links(route)}
             if is_of_site(spec):
                 check_site_device(spec, links)
@@ -68,7 +73,7 @@ class Links:
     def remove_if_unused(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.remove_if_unused`."""
         check_link(spec)
-        with _netlink(f"remove the network device {spec.device}") as route:
+        with netlink(f"remove the network device {spec.device}") as route:
             links = _read_links(route)
             existing = next((link for link in links if link.name == spec.device), None)
             if existing is None or existing.alias != alias_of(spec) or is_used(existing, links):
@@ -78,7 +83,7 @@ class Links:
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
         """As `LinkDriver.remove_all_but`."""
-        with _netlink("remove network devices") as route:
+        with netlink("remove network devices") as route:
             links = _read_links(route)
             surplus = [link for link in links if is_ours(link) and link.name not in devices]
             removed = [link for link in surplus if not is_used(link, links)]
@@ -88,7 +93,7 @@ class Links:
 
     def list(self) -> Tuple[Link, ...]:
         """As `LinkDriver.list`."""
-        with _netlink("list its network devices") as route:
+        with netlink("list its network devices") as route:
             return tuple(_read_links(route))
 
     def has_8021q(self) -> bool:
@@ -182,13 +187,3 @@ def _isolate_host(device: str) -> None:
         path = Path("/proc/sys/net") / family / "conf" / device / switch
         if path.exists():
             path.write_text(value, "ascii")
-
-
-@contextmanager
-def _netlink(what: str) -> Iterator[Any]:
-    try:
-        with IPRoute() as route:
-            yield route
-    except NetlinkError as error:
-        reason = error.args[1] if len(error.args) > 1 else str(error)
-        raise ToolError(f"the kernel of this host did not {what}: {reason}") from None

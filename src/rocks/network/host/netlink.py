@@ -10,8 +10,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Iterator
+
+from rocks.core.errors import ToolError
 
 
 def _import_client() -> Any:
@@ -44,3 +47,18 @@ Attribute: Any = _messages.nla
 """Base class of netlink attributes."""
 TrafficMessage: Any = importlib.import_module("pyroute2.netlink.rtnl.tcmsg").tcmsg
 """Base class of traffic control messages."""
+
+
+def reason_of(error: Any) -> str:
+    """The kernel's text in a NetlinkError."""
+    return str(error.args[1] if len(error.args) > 1 else error)
+
+
+@contextmanager
+def netlink(what: str) -> Iterator[Any]:
+    """A client, for one operation; ToolError, with what the kernel did not do, for its errors."""
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        raise ToolError(f"the kernel of this host did not {what}: {reason_of(error)}") from None

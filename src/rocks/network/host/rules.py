@@ -13,6 +13,7 @@ from typing import Iterable, Mapping, NamedTuple, Optional
 
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.requests import LinkSpec
+from rocks.network.limits import LEAST_VLAN_ID, MAX_VLAN_ID
 
 # names that the kernel accepts (dev_valid_name), restricted to characters that are safe in paths and terminals
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")
@@ -73,8 +74,8 @@ def check_link(spec: LinkSpec) -> None:
         if spec.vlan or spec.parent is not None:
             raise UserError(f"{spec.device}: a device of the site has no VLAN and no parent")
         return
-    if not 1 <= spec.vlan <= 4094:
-        raise UserError(f"VLAN {spec.vlan} of {spec.device} is not between 1 and 4094")
+    if not LEAST_VLAN_ID <= spec.vlan <= MAX_VLAN_ID:
+        raise UserError(f"VLAN {spec.vlan} of {spec.device} is not between {LEAST_VLAN_ID} and {MAX_VLAN_ID}")
     if (spec.parent is None) != (spec.kind == "local_bridge"):
         raise UserError(f"{spec.device}: a VLAN device needs a parent, a local bridge has none")
 

@@ -86,25 +86,19 @@ def delete_partitions(database: Database, frontends: Sequence[str]) -> None:
 
 def running_under(database: Database, keys: Sequence[int]) -> list[tuple[int, str, str]]:
     """(key, machine, host) of all machines that may run under one of the keys."""
-    if not keys:
-        return []
-    rows = database.rows(
-        f"SELECT * FROM ({_PLACES}) w WHERE PKey IN ({placeholders(keys)}) ORDER BY 1, 2, 3", keys
-    )
+    rows = database.rows_among(f"SELECT * FROM ({_PLACES}) w WHERE PKey IN (%s) ORDER BY 1, 2, 3", keys)
     return [(int(key), str(name), str(host)) for key, name, host in rows]
 
 
 def keyed_machines(database: Database, names: Sequence[str]) -> list[KeyedMachine]:
     """The machines whose cluster has a partition, in their order; with two such clusters, the lower key."""
-    if not names:
-        return []
     # not by the view `clusters`, which the server always computes for the whole site
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT DISTINCT n.Name, p.PKey, f.Name, p.Membership, p.IPoIB, g.Node_GUID, g.Port_GUID FROM nodes n"
         " JOIN networks i ON i.Node = n.ID AND i.VlanID > 0 JOIN networks fi ON fi.VlanID = i.VlanID"
         " JOIN subnets s ON s.ID = fi.Subnet AND s.name = 'private' JOIN ib_partitions p ON p.Frontend = fi.Node"
         " JOIN nodes f ON f.ID = p.Frontend LEFT JOIN ib_guids g ON g.Node = n.ID"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY p.PKey DESC",
+        " WHERE n.Name IN (%s) ORDER BY p.PKey DESC",
         names,
     )
     found = {}

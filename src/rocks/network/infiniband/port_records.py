@@ -28,12 +28,10 @@ def read_ports(database: Database, hosts: Sequence[str] | None = None) -> list[P
 
 def owners_of_guids(database: Database, guids: Sequence[int]) -> dict[int, str]:
     """GUID → host or virtual machine that has it."""
-    if not guids:
-        return {}
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT w.GUID, n.Name FROM (SELECT GUID, Node FROM ib_ports UNION ALL SELECT Port_GUID, Node FROM ib_guids"
         " UNION ALL SELECT Node_GUID, Node FROM ib_guids) w JOIN nodes n ON n.ID = w.Node"
-        f" WHERE w.GUID IN ({placeholders(guids)})",
+        " WHERE w.GUID IN (%s)",
         guids,
     )
     return {int(guid): str(name) for guid, name in rows}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError, StateError, ToolError
-from rocks.core.files import PUBLIC, write_file
+from rocks.core.files import PUBLIC, text_if_readable, write_file
 from rocks.core.process import run_checked
 
 PROGRAM = "opensm"
@@ -94,7 +94,7 @@ class SubnetManager:
             raise HostError(f"cannot read {path}: {_reason(error)}") from None
         if not text.isdecimal() or int(text) < 2:
             raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
-        if _program_of(int(text)) != PROGRAM:
+        if text_if_readable(Path(f"/proc/{int(text)}/comm")) != PROGRAM:
             raise StateError(
                 f"{gone}names process {text}, which is not opensm; start opensm to read the partitions"
             )
@@ -104,13 +104,6 @@ class SubnetManager:
             raise StateError(f"{gone}names a process that has ended; start opensm") from None
         except OSError as error:
             raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
-
-
-def _program_of(number: int) -> str:
-    try:
-        return Path(f"/proc/{number}/comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _reason(error: Exception) -> str:

@@ -17,11 +17,9 @@ _COLUMNS = "Host, Device, Number, Name, MAC, Token"
 
 def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) -> list[AdapterRow]:
     """The adapters of the hosts with VFs, in the database's order; `lock` locks the rows."""
-    if not hosts:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, i.Device, a.Functions, i.Options FROM sriov_adapters a JOIN networks i ON i.ID = a.Interface"
-        f" JOIN nodes n ON n.ID = i.Node WHERE n.Name IN ({placeholders(hosts)}) ORDER BY n.ID, i.ID"
+        " JOIN nodes n ON n.ID = i.Node WHERE n.Name IN (%s) ORDER BY n.ID, i.ID"
         + (" FOR UPDATE" if lock else ""),
         hosts,
     )
@@ -30,10 +28,8 @@ def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) ->
 
 def assigned_on(database: Database, hosts: Sequence[str]) -> list[AssignedVf]:
     """All assigned VFs of the hosts, in order."""
-    if not hosts:
-        return []
-    rows = database.rows(
-        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN ({placeholders(hosts)}) ORDER BY Host, Device, Number",
+    rows = database.rows_among(
+        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN (%s) ORDER BY Host, Device, Number",
         hosts,
     )
     return [AssignedVf(*row) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +23,9 @@ class HostKey(NamedTuple):
 
 def list_keys(database: Database, names: Sequence[str]) -> list[HostKey]:
     """The keys of the named hosts, in their order, then by ID."""
-    if not names:
-        return []
-    rows = database.rows(
+    rows = database.rows_among(
         "SELECT n.Name, k.ID, COALESCE(k.Public_Key, ''), k.Description FROM public_keys k"
-        f" JOIN nodes n ON n.ID = k.Node WHERE n.Name IN ({placeholders(names)}) ORDER BY k.ID",
+        " JOIN nodes n ON n.ID = k.Node WHERE n.Name IN (%s) ORDER BY k.ID",
         names,
     )
     return [HostKey(*row) for row in in_order(rows, names)]

@@ -34,7 +34,7 @@ from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.limits import CHECK_SECONDS
-from rocks.site.overview_rules import LeaseOfMachine, doubt_concerns, host_concerns
+from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
 from rocks.storage.broker.checks import check_broker
@@ -264,11 +264,7 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _machines(database: Database) -> Iterator[SiteCheck]:
     """Machines that wait for a person: a move that no command works on any more, and disks that are not decided."""
-    moving = [
-        LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
-        for row in leases.held_leases(database)
-        if row.state == MOVING
-    ]
+    moving = [lease for lease in leases.held_leases(database) if lease.state == MOVING]
     names = [lease.name for lease in moving]
     at_work = lock_vms(database, names, also_moving=True) if names else {}
     unlock_vms(database, names)

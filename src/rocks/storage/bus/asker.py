@@ -6,8 +6,7 @@ import logging
 import secrets
 from collections import deque
 from dataclasses import field
-from types import TracebackType
-from typing import Any, Deque, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Deque, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
@@ -65,12 +64,7 @@ class Asker:
     def __enter__(self) -> Asker:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

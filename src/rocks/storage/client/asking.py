@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, TypeVar, Union
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, utc_now, wait_seconds
@@ -59,12 +58,7 @@ class StorageClient:
     def __enter__(self) -> StorageClient:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._asker.close()
 
     def ask(self, query: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:

@@ -1,27 +1,27 @@
 """Device-mapper devices: created, compared, switched below a running guest, and removed.
 
-`facts.py` reads the kernel's tables, `loading.py` changes them. `fake/` implements the same Protocol in memory.
+`facts.py` reads the kernel's tables, `loading.py` changes them. `fake/` has a kernel in memory.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Callable, ContextManager, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.storage.device_mapper import nodes
-from rocks.storage.device_mapper.cow import ensure_valid
+from rocks.storage.device_mapper.driver import DmKernel
 from rocks.storage.device_mapper.facts import (
     base_of_origin,
     check_cow_unshared,
     check_devices,
-    device_mapper,
+    opened,
     read_all_ours,
     read_device,
     read_ours,
     with_kernel_nodes,
 )
+from rocks.storage.device_mapper.kernel import HostKernel
 from rocks.storage.device_mapper.loading import activate, create, remove, resume, swap
 from rocks.storage.device_mapper.rules import (
     check_name,
@@ -40,108 +40,135 @@ _POLL_SECONDS = 0.02
 
 
 class DmDevices:
-    """The device-mapper devices of this host."""
+    """The device-mapper devices of a host.
+
+    Tables name devices by any path. All methods raise UserError for invalid requests, StateError when another operation
+    is needed first, IncoherentError when the device is of another origin, ToolError for errors of the kernel, HostError
+    without device-mapper.
+    """
+
+    def __init__(self, open_kernel: Callable[[], ContextManager[DmKernel]] = HostKernel) -> None:
+        self._open_kernel = open_kernel
 
     def read(self, name: str) -> Optional[DmDeviceFact]:
-        """As `DmDriver.read`."""
+        """The device, of any origin, or None."""
         check_name(name)
-        with device_mapper(f"report /dev/mapper/{name}") as control:
-            return read_device(control, name)
+        with opened(self._open_kernel, f"report /dev/mapper/{name}") as kernel:
+            return read_device(kernel, name)
 
     def list(self) -> Tuple[DmDeviceFact, ...]:
-        """As `DmDriver.list`."""
-        with device_mapper("list its devices") as control:
-            return read_all_ours(control)
+        """All devices of this system by name."""
+        with opened(self._open_kernel, "list its devices") as kernel:
+            return read_all_ours(kernel)
 
     def is_live(self, name: str, table: Table) -> bool:
-        """As `DmDriver.is_live`."""
+        """Whether this table is live, device by device; False when one of its devices is missing."""
         check_table(table)
-        fact = self.read(name)
-        try:
-            return fact is not None and fact.table == with_kernel_nodes(table)
-        except StateError:
-            return False
+        check_name(name)
+        with opened(self._open_kernel, f"report /dev/mapper/{name}") as kernel:
+            fact = read_device(kernel, name)
+            try:
+                return fact is not None and fact.table == with_kernel_nodes(kernel, table)
+            except StateError:
+                return False
 
     def ensure(self, name: str, table: Table) -> Change:
-        """As `DmDriver.ensure`."""
+        """Create the device with this table, active, with its node in /dev/mapper.
+
+        IncoherentError when it has another table, or another device uses the COW; StateError when a device of the table
+        is missing or too short.
+        """
         check_name(name)
         check_table(table)
-        with device_mapper(f"create /dev/mapper/{name}") as control:
-            fact = read_device(control, name)
+        with opened(self._open_kernel, f"create /dev/mapper/{name}") as kernel:
+            fact = read_device(kernel, name)
             if fact is not None:
                 check_ours(fact)
             if fact is None or fact.table is None:
-                check_devices(name, table)
-                check_cow_unshared(control, name, table)
+                check_devices(kernel, name, table)
+                check_cow_unshared(kernel, name, table)
                 if fact is None:
-                    create(control, name)
-                return activate(control, name, table)
-            requested = with_kernel_nodes(table)
+                    create(kernel, name)
+                return activate(kernel, name, table)
+            requested = with_kernel_nodes(kernel, table)
             if fact.table != requested:
                 raise other_table(fact, requested)
-            return resume(control, fact)
+            return resume(kernel, fact)
 
     def switch(self, name: str, table: Table, expected_live_table: Table) -> Switched:
-        """As `DmDriver.switch`."""
+        """Replace `expected_live_table` by `table` while the device is in use.
+
+        Allowed: linear → linear (the caller guarantees equal content); snapshot → snapshot-merge of the same devices;
+        snapshot-merge, once merged → linear on its target; placeholder → linear or snapshot. IncoherentError for any
+        other switch, and when another table is live. BusyError when the device did not suspend within
+        `STALL_LIMIT_SECONDS`: the live table stays, and the same call may succeed later.
+        """
         check_table(table)
         check_table(expected_live_table)
-        with device_mapper(f"switch /dev/mapper/{name}") as control:
-            fact = read_ours(control, name)
-            requested = with_kernel_nodes(table)
+        with opened(self._open_kernel, f"switch /dev/mapper/{name}") as kernel:
+            fact = read_ours(kernel, name)
+            requested = with_kernel_nodes(kernel, table)
             if fact.table == requested:
-                return Switched(resume(control, fact).changed, 0.0)
-            expected = with_kernel_nodes(expected_live_table)
+                return Switched(resume(kernel, fact).changed, 0.0)
+            expected = with_kernel_nodes(kernel, expected_live_table)
             if fact.table is None or fact.table != expected:
                 raise other_table(fact, expected)
-            check_switch(name, fact.table, requested, fact.status, base_of_origin(control, fact.table))
-            check_devices(name, table)
-            return Switched(True, *swap(control, fact, table))
+            check_switch(name, fact.table, requested, fact.status, base_of_origin(kernel, fact.table))
+            check_devices(kernel, name, table)
+            return Switched(True, *swap(kernel, fact, table))
 
     def ensure_extended(self, name: str) -> Change:
-        """As `DmDriver.ensure_extended`."""
-        with device_mapper(f"reload the table of /dev/mapper/{name}") as control:
-            fact = read_ours(control, name)
+        """Reload the same table: a grown COW is used completely, a failed merge is retried.
+
+        StateError when the device is not a snapshot, or is in overflow or invalid; BusyError as `switch`.
+        """
+        with opened(self._open_kernel, f"reload the table of /dev/mapper/{name}") as kernel:
+            fact = read_ours(kernel, name)
             if not isinstance(fact.table, Overlay) or needs_reactivation(fact):
                 raise not_extendable(fact)
-            swap(control, fact, fact.table)
+            swap(kernel, fact, fact.table)
             return CHANGED
 
     def ensure_reactivated(self, name: str, table: Table) -> Change:
-        """As `DmDriver.ensure_reactivated`."""
+        """Reactivate a snapshot in overflow or invalid, with all data of its COW.
+
+        Extend the COW first. For a moment the device has the error target, so its user must be paused or pause at an
+        I/O error. UNCHANGED when the snapshot works. May be repeated after a crash.
+        """
         check_table(table)
-        with device_mapper(f"re-activate /dev/mapper/{name}") as control:
-            fact = read_ours(control, name)
+        with opened(self._open_kernel, f"re-activate /dev/mapper/{name}") as kernel:
+            fact = read_ours(kernel, name)
             overlay, error_table = check_reactivation(fact, table), ErrorTable(table.length_sectors)
-            requested = with_kernel_nodes(overlay)
+            requested = with_kernel_nodes(kernel, overlay)
             if fact.table == requested and not needs_reactivation(fact):
-                return resume(control, fact)
+                return resume(kernel, fact)
             if fact.table not in (requested, error_table):
                 raise other_table(fact, requested)
             if fact.table == requested:
                 # a reloaded table inherits the overflow; only after the error target the COW is read again
-                swap(control, fact, error_table)
-            ensure_valid(overlay.cow)
-            swap(control, read_ours(control, name), overlay)
+                swap(kernel, fact, error_table)
+            kernel.ensure_valid(overlay.cow)
+            swap(kernel, read_ours(kernel, name), overlay)
             return CHANGED
 
     def ensure_resumed(self, name: str) -> Change:
-        """As `DmDriver.ensure_resumed`."""
-        with device_mapper(f"resume /dev/mapper/{name}") as control:
-            fact = read_ours(control, name)
+        """Resume a suspended device with its live table, and clear an inactive table."""
+        with opened(self._open_kernel, f"resume /dev/mapper/{name}") as kernel:
+            fact = read_ours(kernel, name)
             if fact.table is None:
                 raise StateError(f"/dev/mapper/{name} has no table to resume")
-            return resume(control, fact)
+            return resume(kernel, fact)
 
     def ensure_gone(self, name: str, deadline: Deadline) -> Change:
-        """As `DmDriver.ensure_gone`."""
+        """Remove the device. StateError when it is still open at the deadline."""
         check_name(name)
-        with device_mapper(f"remove /dev/mapper/{name}") as control:
-            fact = read_device(control, name)
+        with opened(self._open_kernel, f"remove /dev/mapper/{name}") as kernel:
+            fact = read_device(kernel, name)
             if fact is not None:
                 check_ours(fact)
-            while fact is not None and not remove(control, name):
+            while fact is not None and not remove(kernel, name):
                 if deadline.passed():
-                    raise still_open(read_ours(control, name))
+                    raise still_open(read_ours(kernel, name))
                 wait_seconds(_POLL_SECONDS)
-        nodes.ensure_no_node(name)
+            kernel.ensure_no_node(name)
         return UNCHANGED if fact is None else CHANGED

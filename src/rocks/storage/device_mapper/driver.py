@@ -1,62 +1,64 @@
-"""Operations on device-mapper devices as a Protocol: `dm_devices.py` implements it by the kernel, `fake/` in memory.
-
-Tables name devices by any path. All methods raise UserError for invalid requests, StateError when another operation is
-needed first, IncoherentError when the device is of another origin, ToolError for errors of the kernel, HostError
-without device-mapper.
-"""
+"""What `DmDevices` needs of a kernel as a Protocol: `kernel.py` is that of the host, `fake/` is one in memory."""
 
 from __future__ import annotations
 
-from typing import Optional, Protocol, Tuple
+from typing import ContextManager, Optional, Protocol, Sequence, Tuple
 
-from rocks.core.clock import Deadline
 from rocks.fleet.host.change import Change
-from rocks.storage.device_mapper.tables import DmDeviceFact, Switched, Table
+from rocks.storage.device_mapper.ioctl import Reply
+from rocks.storage.device_mapper.tables import Target
 
 
-class DmDriver(Protocol):
-    """Device-mapper devices of a host."""
+class Switch(Protocol):
+    """A prepared switch of tables."""
 
-    def read(self, name: str) -> Optional[DmDeviceFact]:
-        """The device, of any origin, or None."""
+    def go(self) -> Optional[float]:
+        """As `PreparedSwitch.go`."""
 
-    def list(self) -> Tuple[DmDeviceFact, ...]:
-        """All devices of this system by name."""
 
-    def is_live(self, name: str, table: Table) -> bool:
-        """Whether this table is live, device by device; False when one of its devices is missing."""
+class DmKernel(Protocol):
+    """Device-mapper, opened for one operation, and the block devices of a host.
 
-    def ensure(self, name: str, table: Table) -> Change:
-        """Create the device with this table, active, with its node in /dev/mapper.
+    The numbers of block devices are `major:minor`.
+    """
 
-        IncoherentError when it has another table, or another device uses the COW; StateError when a device of the table
-        is missing or too short.
-        """
+    def call(
+        self,
+        command: int,
+        name: str,
+        flags: int = 0,
+        uuid: str = "",
+        targets: Sequence[Target] = (),
+        event: int = 0,
+    ) -> Reply:
+        """One ioctl. OSError of the kernel."""
 
-    def switch(self, name: str, table: Table, expected_live_table: Table) -> Switched:
-        """Replace `expected_live_table` by `table` while the device is in use.
+    def names(self) -> Sequence[str]:
+        """Every device-mapper device."""
 
-        Allowed: linear → linear (the caller guarantees equal content); snapshot → snapshot-merge of the same devices;
-        snapshot-merge, once merged → linear on its target; placeholder → linear or snapshot. IncoherentError for any
-        other switch, and when another table is live. BusyError when the device did not suspend within
-        `STALL_LIMIT_SECONDS`: the live table stays, and the same call may succeed later.
-        """
+    def status(self, name: str) -> Optional[Reply]:
+        """A device without its table, or None."""
 
-    def ensure_extended(self, name: str) -> Change:
-        """Reload the same table: a grown COW is used completely, a failed merge is retried.
+    def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
+        """The targets of the live table (or, by flag, of the inactive one), with parameters or status."""
 
-        StateError when the device is not a snapshot, or is in overflow or invalid; BusyError as `switch`.
-        """
+    def device_number(self, path: str) -> str:
+        """The number of a block device; StateError when there is none at that path."""
 
-    def ensure_reactivated(self, name: str, table: Table) -> Change:
-        """Reactivate a snapshot in overflow or invalid, with all data of its COW.
+    def node_of(self, number: str) -> str:
+        """The kernel node of a number, such as `/dev/zd16`; the number itself without a device."""
 
-        Extend the COW first. For a moment the device has the error target, so its user must be paused or pause at an
-        I/O error. UNCHANGED when the snapshot works. May be repeated after a crash.
-        """
+    def length_sectors(self, number: str) -> int:
+        """Length of a block device."""
 
-    def ensure_resumed(self, name: str) -> Change:
-        """Resume a suspended device with its live table, and clear an inactive table."""
+    def ensure_node(self, name: str, number: str) -> None:
+        """Have /dev/mapper/<name> lead to the device of this number."""
 
-    def ensure_gone(self, name: str, deadline: Deadline) -> Change:
-        """Remove the device. StateError when it is still open at the deadline."""
+    def ensure_no_node(self, name: str) -> None:
+        """Have no /dev/mapper/<name>."""
+
+    def ensure_valid(self, device: str) -> Change:
+        """As `cow.ensure_valid`."""
+
+    def prepare_switch(self, name: str) -> ContextManager[Switch]:
+        """A switch of the device to its inactive table."""

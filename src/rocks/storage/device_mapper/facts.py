@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
+from typing import Callable, ContextManager, Iterator, Optional, Tuple
 
 from rocks.core.errors import HostError, ToolError
-from rocks.storage.device_mapper import nodes
+from rocks.storage.device_mapper.driver import DmKernel
 from rocks.storage.device_mapper.ioctl import (
     ACTIVE_PRESENT_FLAG,
     INACTIVE_PRESENT_FLAG,
     QUERY_INACTIVE_TABLE_FLAG,
     STATUS_TABLE_FLAG,
     SUSPEND_FLAG,
-    Control,
 )
 from rocks.storage.device_mapper.rules import (
     UUID_PREFIX,
@@ -28,117 +27,107 @@ from rocks.storage.device_mapper.tables import (
     DmDeviceFact,
     KnownTable,
     Linear,
-    OtherTable,
     Overlay,
-    Placeholder,
     SnapshotStatus,
     Table,
     devices_of,
-    is_placeholder,
     parse_status,
-    parse_table,
+    read_targets,
     with_devices,
 )
 
 
 @contextmanager
-def device_mapper(what: str) -> Iterator[Control]:
-    """Device-mapper, opened, for one operation. HostError without it; ToolError for errors of the kernel."""
+def opened(open_kernel: Callable[[], ContextManager[DmKernel]], what: str) -> Iterator[DmKernel]:
+    """The kernel, for one operation. HostError without device-mapper; ToolError for errors of the kernel."""
     try:
-        control = Control()
+        opening = open_kernel()
     except FileNotFoundError:
         raise HostError("the kernel of this host has no device-mapper: load its module dm_mod") from None
     except OSError as error:
         raise ToolError(f"device-mapper cannot be opened, so it did not {what}: {error.strerror}") from None
     try:
-        with control:
-            yield control
+        with opening as kernel:
+            yield kernel
     except OSError as error:
         hint = " (see `dmesg`)" if error.errno == errno.EINVAL else ""
         raise ToolError(f"the kernel of this host did not {what}: {error.strerror}{hint}") from None
 
 
-def read_device(control: Control, name: str) -> Optional[DmDeviceFact]:
+def read_device(kernel: DmKernel, name: str) -> Optional[DmDeviceFact]:
     """A device with its tables, or None."""
     try:
-        reply = control.status(name)
+        reply = kernel.status(name)
         if reply is None:
             return None
-        live = _read_table(control, name, 0) if reply.flags & ACTIVE_PRESENT_FLAG else None
+        live = _read_table(kernel, name, 0) if reply.flags & ACTIVE_PRESENT_FLAG else None
         loaded = None
         if reply.flags & INACTIVE_PRESENT_FLAG:
-            loaded = _read_table(control, name, QUERY_INACTIVE_TABLE_FLAG)
-        status = _read_status(control, name) if isinstance(live, Overlay) else None
+            loaded = _read_table(kernel, name, QUERY_INACTIVE_TABLE_FLAG)
+        status = _read_status(kernel, name) if isinstance(live, Overlay) else None
     except OSError as error:
         if error.errno == errno.ENXIO:
             return None
         raise
     suspended = bool(reply.flags & SUSPEND_FLAG)
-    node = nodes.node_of(reply.number)
+    node = kernel.node_of(reply.number)
     return DmDeviceFact(name, reply.uuid, live, loaded, suspended, reply.open_count, status, node)
 
 
-def read_ours(control: Control, name: str) -> DmDeviceFact:
+def read_ours(kernel: DmKernel, name: str) -> DmDeviceFact:
     """A device of this system; StateError when it is missing, IncoherentError when it is of another origin."""
     check_name(name)
-    fact = read_device(control, name)
+    fact = read_device(kernel, name)
     if fact is None:
         raise no_device(name)
     check_ours(fact)
     return fact
 
 
-def read_all_ours(control: Control) -> Tuple[DmDeviceFact, ...]:
+def read_all_ours(kernel: DmKernel) -> Tuple[DmDeviceFact, ...]:
     """Every device of this system, by name."""
-    facts = (read_device(control, name) for name in sorted(control.names()))
+    facts = (read_device(kernel, name) for name in sorted(kernel.names()))
     return tuple(fact for fact in facts if fact is not None and fact.uuid == UUID_PREFIX + fact.name)
 
 
-def with_kernel_nodes(table: Table) -> KnownTable:
+def with_kernel_nodes(kernel: DmKernel, table: Table) -> KnownTable:
     """The table with its devices as kernel nodes; StateError when one is missing."""
-    return with_devices(table, nodes.kernel_node)
+    return with_devices(table, lambda path: kernel.node_of(kernel.device_number(path)))
 
 
-def check_devices(name: str, table: Table) -> None:
+def check_devices(kernel: DmKernel, name: str, table: Table) -> None:
     """StateError unless all devices of the table exist and the first is long enough."""
     for place, device in enumerate(devices_of(table)):
-        length = nodes.length_sectors(nodes.device_number(device))
+        length = kernel.length_sectors(kernel.device_number(device))
         if place == 0 and length < table.length_sectors:
             raise too_short(name, device, length, table)
 
 
-def check_cow_unshared(control: Control, name: str, table: Table) -> None:
+def check_cow_unshared(kernel: DmKernel, name: str, table: Table) -> None:
     """IncoherentError when another device uses the same COW, which the kernel does not prevent."""
     if not isinstance(table, Overlay):
         return
-    cow = nodes.kernel_node(table.cow)
-    for fact in read_all_ours(control):
+    cow = kernel.node_of(kernel.device_number(table.cow))
+    for fact in read_all_ours(kernel):
         for other in (fact.table, fact.loaded_table):
             if fact.name != name and isinstance(other, Overlay) and other.cow == cow:
                 raise shared_cow(table.cow, fact.name)
 
 
-def base_of_origin(control: Control, table: KnownTable) -> str:
+def base_of_origin(kernel: DmKernel, table: KnownTable) -> str:
     """The device below a snapshot's linear origin, else the origin itself; empty for other tables."""
     if not isinstance(table, Overlay):
         return ""
-    for fact in read_all_ours(control):
+    for fact in read_all_ours(kernel):
         if fact.node == table.origin and isinstance(fact.table, Linear):
             return fact.table.device
     return table.origin
 
 
-def _read_table(control: Control, name: str, flags: int) -> KnownTable:
-    rows = control.targets(name, flags | STATUS_TABLE_FLAG)
-    if len(rows) == 1:
-        row = rows[0]
-        return with_devices(parse_table(row.length_sectors, row.target_type, row.parameters), nodes.node_of)
-    length = sum(row.length_sectors for row in rows)
-    if is_placeholder([row.target_type for row in rows]):
-        return Placeholder(length)
-    return OtherTable(length, "several", ", ".join(f"{row.target_type} {row.parameters}" for row in rows))
+def _read_table(kernel: DmKernel, name: str, flags: int) -> KnownTable:
+    return with_devices(read_targets(kernel.targets(name, flags | STATUS_TABLE_FLAG)), kernel.node_of)
 
 
-def _read_status(control: Control, name: str) -> Optional[SnapshotStatus]:
-    rows = control.targets(name, 0)
+def _read_status(kernel: DmKernel, name: str) -> Optional[SnapshotStatus]:
+    rows = kernel.targets(name, 0)
     return parse_status(rows[0].parameters) if len(rows) == 1 else None

@@ -12,6 +12,8 @@ import os
 import struct
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from rocks.storage.device_mapper.tables import Target
+
 CONTROL = "/dev/mapper/control"
 
 LIST_DEVICES = 2
@@ -52,15 +54,6 @@ class Reply(NamedTuple):
     number: str
     uuid: str
     data: bytes
-
-
-class Target(NamedTuple):
-    """A target of a table; `parameters` is its status when the status was requested."""
-
-    start_sector: int
-    length_sectors: int
-    target_type: str
-    parameters: str
 
 
 class Control:

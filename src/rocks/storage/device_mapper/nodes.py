@@ -26,14 +26,6 @@ _POLL_SECONDS = 0.01
 COOKIE = (0x0040 | 0x0002 | 0x0004 | 0x0008) << 16
 
 
-def kernel_node(path: str) -> str:
-    """The kernel's node of a block device, for example `/dev/zd16` of `/dev/zvol/tank/a-vol`.
-
-    StateError when there is no such block device.
-    """
-    return node_of(device_number(path))
-
-
 def device_number(path: str) -> str:
     """The `major:minor` of a block device; StateError when there is none at that path."""
     try:

@@ -84,6 +84,15 @@ KnownTable = Union[Table, ErrorTable, OtherTable]
 """Tables that can be found."""
 
 
+class Target(NamedTuple):
+    """A target of a table; `parameters` is its status when the status was requested."""
+
+    start_sector: int
+    length_sectors: int
+    target_type: str
+    parameters: str
+
+
 class SnapshotStatus(NamedTuple):
     """Usage of a COW in sectors of 512 bytes; 0 unless `state` is `ok`.
 
@@ -151,11 +160,6 @@ def pieces_of(table: KnownTable) -> Tuple[Tuple[int, int], ...]:
     return ((0, length),)
 
 
-def is_placeholder(target_types: Sequence[str]) -> bool:
-    """Whether a table of these targets is a placeholder."""
-    return list(target_types) == ["error", "error"]
-
-
 def parse_table(length_sectors: int, target_type: str, parameters: str) -> KnownTable:
     """The record of a table; a table of any other form is an `OtherTable`."""
     fields = parameters.split()
@@ -178,6 +182,23 @@ def parse_status(text: str) -> SnapshotStatus:
         return SnapshotStatus(0, 0, 0, _STATES.get(text.strip(), "unknown"))
     allocated, total, metadata = (int(figure) for figure in usage.groups())
     return SnapshotStatus(allocated, total, metadata, "ok")
+
+
+def format_status(status: SnapshotStatus) -> str:
+    """The text of a status, as `parse_status` reads it."""
+    if status.state == "ok":
+        return f"{status.allocated_sectors}/{status.total_sectors} {status.metadata_sectors}"
+    return next(text for text, state in _STATES.items() if state == status.state)
+
+
+def read_targets(targets: Sequence[Target]) -> KnownTable:
+    """The record of a table of one target or several."""
+    if len(targets) == 1:
+        return parse_table(targets[0].length_sectors, targets[0].target_type, targets[0].parameters)
+    length = sum(target.length_sectors for target in targets)
+    if [target.target_type for target in targets] == ["error", "error"]:
+        return Placeholder(length)
+    return OtherTable(length, "several", ", ".join(f"{it.target_type} {it.parameters}" for it in targets))
 
 
 def with_devices(table: KnownTable, translate: Callable[[str], str]) -> KnownTable:

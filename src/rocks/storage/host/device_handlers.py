@@ -9,7 +9,7 @@ from typing import Callable, Dict, Optional, Type
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.core.units import BYTES_PER_SECTOR, size_text
-from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import (
     CHUNK_SECTORS,
     DmDeviceFact,
@@ -58,7 +58,7 @@ class DeviceHandlers:
         self,
         pools: PoolDriver,
         sessions: SessionDriver,
-        dm_devices: DmDriver,
+        dm_devices: DmDevices,
         read_start: Callable[[str, int], bytes] = read_start,
         state_of: Callable[[str], GuestState] = lambda machine: "off",
     ) -> None:

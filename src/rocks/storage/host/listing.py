@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, Linear, Placeholder, SnapshotMerge
 from rocks.storage.iscsi_initiator.driver import SessionDriver
 from rocks.storage.life.names import TARGET_PREFIX, guest_device
@@ -16,7 +16,9 @@ _KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriv
 PAUSED = "the guest is paused: no free space in the pool for its writes"
 
 
-def device_rows(store: HostStore, dm_devices: DmDriver, sessions: SessionDriver) -> Dict[str, Dict[str, Any]]:
+def device_rows(
+    store: HostStore, dm_devices: DmDevices, sessions: SessionDriver
+) -> Dict[str, Dict[str, Any]]:
     """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …
 
     `time` is when the unanswered request arrived, UNIX seconds; absent without one.

@@ -14,7 +14,7 @@ from rocks.fleet.host.records import record_names
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import Configuration
-from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.copy_reports import recover_records, report_copies
@@ -63,7 +63,7 @@ class Devices(NamedTuple):
 
     pools: PoolDriver
     sessions: SessionDriver
-    dm_devices: DmDriver
+    dm_devices: DmDevices
     open_domains: Callable[[], ContextManager[DomainDriver]]
     read_start: Callable[[str, int], bytes] = read_start
 

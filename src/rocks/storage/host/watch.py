@@ -15,7 +15,7 @@ from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
 from rocks.storage.host.guests import machine_of
 from rocks.storage.host.stopped_guests import StoppedGuests
@@ -60,7 +60,7 @@ class TempWriteWatch(PeriodicThread):
         self,
         store: HostStore,
         pools: PoolDriver,
-        dm_devices: DmDriver,
+        dm_devices: DmDevices,
         open_domains: Callable[[], ContextManager[DomainDriver]],
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""

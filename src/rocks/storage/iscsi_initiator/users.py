@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import List, Optional, Set
 
+from rocks.core.files import text_if_readable
+
 _PROCESSES = Path("/proc")
 
 
@@ -29,7 +31,7 @@ def _holders(disk_folder: Path) -> List[str]:
     for holder in sorted(
         (*disk_folder.glob("holders/*"), *disk_folder.glob(f"{disk_folder.name}*/holders/*"))
     ):
-        name = _read(holder / "dm/name")
+        name = text_if_readable(holder / "dm/name")
         found.append(f"the device {name or holder.name}")
     return found
 
@@ -37,13 +39,13 @@ def _holders(disk_folder: Path) -> List[str]:
 def _processes(disk_folder: Path) -> List[str]:
     """Processes that have opened the disk or a partition of it."""
     numbers = {
-        _read(disk_folder / "dev"),
-        *(_read(part) for part in disk_folder.glob(f"{disk_folder.name}*/dev")),
+        text_if_readable(disk_folder / "dev"),
+        *(text_if_readable(part) for part in disk_folder.glob(f"{disk_folder.name}*/dev")),
     }
     found = []
     for process in _PROCESSES.iterdir():
         if process.name.isdigit() and _has_open(process, numbers):
-            found.append(f"process {process.name} ({_read(process / 'comm')})")
+            found.append(f"process {process.name} ({text_if_readable(process / 'comm')})")
     return sorted(found)
 
 
@@ -75,10 +77,3 @@ def _is_claimed(disk: str) -> bool:
         return error.errno == errno.EBUSY
     os.close(descriptor)
     return False
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace").strip()
-    except OSError:
-        return ""

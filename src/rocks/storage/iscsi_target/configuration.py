@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional, Tuple
 
 from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.driver import ExportFact
+from rocks.storage.iscsi_target.exports import ExportFact
 from rocks.storage.iscsi_target.names import backstore_name
 
 

@@ -1,10 +1,10 @@
-"""LIO in memory, with the rules of `rules.py`; the contract tests run on it and on the kernel."""
+"""LIO in memory; the contract tests run on it and on the kernel."""
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Tuple
+from contextlib import nullcontext
+from typing import Any, ContextManager, Dict, NamedTuple, Optional, Tuple
 
-from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.configuration import (
     Backstore,
@@ -12,24 +12,11 @@ from rocks.storage.iscsi_target.configuration import (
     Portal,
     TargetConfig,
     backstore_of_lun_0,
-    describe,
-    only_secrets,
 )
-from rocks.storage.iscsi_target.driver import ExportFact, ExportSpec
+from rocks.storage.iscsi_target.exports import ExportSpec
 from rocks.storage.iscsi_target.names import backstore_name
-from rocks.storage.iscsi_target.rules import (
-    address_not_local,
-    attributes_of,
-    check_backstore_unshared,
-    check_export,
-    check_no_conflict,
-    check_target,
-    device_missing,
-    expected_acl,
-    missing_parts,
-    removal_notes,
-    unused_backstores,
-)
+from rocks.storage.iscsi_target.rules import attributes_of, expected_acl
+from rocks.storage.iscsi_target.targets import Targets
 
 
 class Disk(NamedTuple):
@@ -40,65 +27,16 @@ class Disk(NamedTuple):
     is_read_only: bool
 
 
-class FakeTargets:
+class FakeTargets(Targets):
     """A NAS. `devices`: path → size in bytes; `addresses`: its own IP addresses."""
 
     def __init__(self, prefix: str, addresses: Tuple[str, ...] = ("127.0.0.1",)) -> None:
+        super().__init__(prefix)
         self.devices: Dict[str, int] = {}
         self.configs: Dict[str, TargetConfig] = {}
         self.backstores: Dict[str, Backstore] = {}
         self.addresses = addresses
         self.is_reachable = True
-        self._prefix = prefix
-
-    def ensure_export(self, spec: ExportSpec) -> Change:
-        """As `TargetDriver.ensure_export`."""
-        check_export(spec, self._prefix)
-        config, backstores = self.configs.get(spec.target), self._read_backstores()
-        check_no_conflict(spec, config, backstores)
-        if not missing_parts(spec, config, backstores):
-            return UNCHANGED
-        if spec.device_path not in self.devices:
-            raise device_missing(spec)
-        if spec.portal_address not in self.addresses:
-            raise address_not_local(spec)
-        name = backstore_name(spec.target)
-        self.backstores[name] = Backstore(name, spec.device_path, spec.read_only, spec.unit_serial, True, ())
-        self.configs[spec.target] = TargetConfig(
-            target=spec.target,
-            groups=(1,),
-            is_enabled=True,
-            attributes=tuple(attributes_of(spec).items()),
-            luns=(Lun(0, name),),
-            acls=(expected_acl(spec),),
-            portals=(Portal(spec.portal_address, spec.portal_port),),
-        )
-        return Change(True, removal_notes(spec, config))
-
-    def ensure_export_gone(self, target: str) -> Change:
-        """As `TargetDriver.ensure_export_gone`."""
-        check_target(target, self._prefix)
-        backstore = check_backstore_unshared(target, self._read_backstores())
-        if target not in self.configs and backstore is None:
-            return UNCHANGED
-        self.configs.pop(target, None)
-        self.backstores.pop(backstore_name(target), None)
-        return CHANGED
-
-    def read_exports(self) -> Tuple[ExportFact, ...]:
-        """As `TargetDriver.read_exports`."""
-        backstores = self._read_backstores()
-        ours = [self.configs[name] for name in sorted(self.configs) if name.startswith(self._prefix)]
-        return tuple(describe(config, backstore_of_lun_0(config, backstores)) for config in ours)
-
-    def read_secrets(self, target: str) -> Optional[ChapSecrets]:
-        """As `TargetDriver.read_secrets`."""
-        check_target(target, self._prefix)
-        return only_secrets(self.configs.get(target))
-
-    def read_unused_backstores(self) -> Tuple[str, ...]:
-        """As `TargetDriver.read_unused_backstores`."""
-        return unused_backstores(self._prefix, self.configs, self._read_backstores())
 
     def log_in(
         self, target: str, portal: Portal, initiator: str, chap: Optional[ChapSecrets]
@@ -134,6 +72,42 @@ class FakeTargets:
             return None
         is_read_only = backstore.read_only or reach[0].write_protect
         return Disk(backstore.unit_serial, self.devices[backstore.device_path], is_read_only)
+
+    def _opened(self, what: str) -> ContextManager[None]:
+        return nullcontext()
+
+    def _complete(
+        self, library: Any, spec: ExportSpec, config: Optional[TargetConfig], backstore: Optional[Backstore]
+    ) -> None:
+        name = backstore_name(spec.target)
+        self.backstores[name] = Backstore(name, spec.device_path, spec.read_only, spec.unit_serial, True, ())
+        self.configs[spec.target] = TargetConfig(
+            target=spec.target,
+            groups=(1,),
+            is_enabled=True,
+            attributes=tuple(attributes_of(spec).items()),
+            luns=(Lun(0, name),),
+            acls=(expected_acl(spec),),
+            portals=(Portal(spec.portal_address, spec.portal_port),),
+        )
+
+    def _remove(
+        self, library: Any, target: str, config: Optional[TargetConfig], backstore: Optional[Backstore]
+    ) -> None:
+        self.configs.pop(target, None)
+        self.backstores.pop(backstore_name(target), None)
+
+    def _read_config(self, target: str) -> Optional[TargetConfig]:
+        return self.configs.get(target)
+
+    def _read_configs(self) -> Tuple[TargetConfig, ...]:
+        return tuple(self.configs[name] for name in sorted(self.configs) if name.startswith(self._prefix))
+
+    def _has_device(self, path: str) -> bool:
+        return path in self.devices
+
+    def _has_address(self, address: str) -> bool:
+        return address in self.addresses
 
     def _read_backstores(self) -> Tuple[Backstore, ...]:
         users: Dict[str, Tuple[str, ...]] = {}

@@ -15,7 +15,7 @@ from typing import Any, Iterator, Optional
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError, ToolError
 from rocks.storage.iscsi_target.configuration import Backstore, TargetConfig
-from rocks.storage.iscsi_target.driver import ExportSpec
+from rocks.storage.iscsi_target.exports import ExportSpec
 from rocks.storage.iscsi_target.listing import read_config
 from rocks.storage.iscsi_target.names import backstore_name
 from rocks.storage.iscsi_target.rules import attributes_of

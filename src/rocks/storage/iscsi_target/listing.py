@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from rocks.core.errors import ToolError
+from rocks.core.files import text_if_readable
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, MappedLun, Portal, TargetConfig
 
@@ -145,7 +146,4 @@ def _portal(name: str) -> Portal:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace").strip().strip("\0")
-    except OSError:
-        return ""
+    return text_if_readable(path).strip("\0")

@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 from rocks.core.errors import IncoherentError, StateError, UserError
 from rocks.storage.iscsi_target.chap import check_chap
 from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, MappedLun, Portal, TargetConfig
-from rocks.storage.iscsi_target.driver import ExportSpec
+from rocks.storage.iscsi_target.exports import ExportSpec
 from rocks.storage.iscsi_target.names import backstore_name, check_iscsi_name, check_portal, is_own_backstore
 
 _SERIAL = re.compile(r"[A-Za-z0-9-]{8,36}\Z")

@@ -7,7 +7,7 @@ import threading
 from typing import Dict, Optional, Set
 
 from rocks.core.errors import RocksError
-from rocks.storage.iscsi_target.driver import TargetDriver
+from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life.effects import EnsureExport, EnsureExportGone
 from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.names import is_target_of
@@ -23,7 +23,7 @@ AGAIN_SECONDS = 10.0
 class Exports:
     """Restores the exports first; those of a missing pool when the pool appears."""
 
-    def __init__(self, engine: Engine, handlers: NasHandlers, targets: TargetDriver) -> None:
+    def __init__(self, engine: Engine, handlers: NasHandlers, targets: Targets) -> None:
         self._engine = engine
         self._handlers = handlers
         self._targets = targets

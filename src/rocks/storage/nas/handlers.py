@@ -8,7 +8,8 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.driver import ExportSpec, TargetDriver
+from rocks.storage.iscsi_target.exports import ExportSpec
+from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
@@ -43,9 +44,7 @@ SecretsOf = Callable[[str], Optional[ChapSecrets]]
 class NasHandlers:
     """Performs every effect except AskHost."""
 
-    def __init__(
-        self, pools: PoolDriver, targets: TargetDriver, portal: Portal, secrets_of: SecretsOf
-    ) -> None:
+    def __init__(self, pools: PoolDriver, targets: Targets, portal: Portal, secrets_of: SecretsOf) -> None:
         self._pools = pools
         self._targets = targets
         self._portal = portal

@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, Optional, Set
 
 from rocks.core.clock import monotonic_seconds
 from rocks.storage.life.image import Image
-from rocks.storage.life.presence import lost_seconds
+from rocks.storage.limits import LOST_SECONDS
 from rocks.storage.store.nas import NasStore
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class HostPresence:
             return None
         with self._lock:
             silent = self._now() - self._active_at.get(host, self._began)
-            return lost_seconds(host in self._expected, silent)
+            return silent if host in self._expected and silent >= LOST_SECONDS else None
 
     def look(self, images: Iterable[Image]) -> None:
         """Log hosts with images that have become silent, and those that are back."""

@@ -11,7 +11,7 @@ from rocks.core.errors import IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.driver import TargetDriver
+from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import schedule
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import HostFailed, Restarted, Unmap
@@ -58,7 +58,7 @@ class Devices(NamedTuple):
     """The device drivers of a NAS."""
 
     pools: PoolDriver
-    targets: TargetDriver
+    targets: Targets
     open_device: OpenDevice = open_device
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow
 
 ARRIVING = "arriving"
 """In the place of a state, as a NAS reports an image that is not its own yet."""
@@ -36,24 +37,11 @@ class ImageMove(NamedTuple):
         return f"rocks cancel host storagemap {self.nas} {self.volume}"
 
 
-class ImageFact(NamedTuple):
-    """An image as a NAS reports it. `peer`: the other NAS of a move; `host` has the image."""
-
-    state: str
-    zpool: str
-    image_id: str = ""
-    peer: str | None = None
-    host: str | None = None
-    reason: str = ""
-
-
 Part = Literal["send", "record", "nothing"]
 """What is left: everything from the request to the NAS on; to record the new place; nothing."""
 
 
-def remaining_part(
-    move: ImageMove, here: ImageFact | None, there: ImageFact | None, is_recorded: bool
-) -> Part:
+def remaining_part(move: ImageMove, here: ImageRow | None, there: ImageRow | None, is_recorded: bool) -> Part:
     """What is left of a move, from the facts of both NASes. `is_recorded`: the database has this move as begun.
 
     StateError, with the next command, when the image cannot be moved.
@@ -84,13 +72,14 @@ def remaining_part(
     return "send"
 
 
-def _check_idle(move: ImageMove, here: ImageFact) -> None:
+def _check_idle(move: ImageMove, here: ImageRow) -> None:
     if here.state == UNMAPPED:
         return
-    if here.host is not None and here.state != BLOCKED:
+    if here.remotehost is not None and here.state != BLOCKED:
         raise StateError(
-            f"ZVol {move.volume} of {move.nas} cannot be moved: {here.host} has it ({here.state}). Stop its machine "
-            f"and wait until it is unmapped, or unmap it by rocks remove host storagemap {move.nas} {move.volume}"
+            f"ZVol {move.volume} of {move.nas} cannot be moved: {here.remotehost} has it ({here.state}). Stop its "
+            "machine and wait until it is unmapped, or unmap it by "
+            f"rocks remove host storagemap {move.nas} {move.volume}"
         )
     remedies: dict[str, str] = {
         BLOCKED: f"rocks clean host storagemap {move.nas} {move.volume} continues it",

@@ -18,12 +18,7 @@ from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of
-from rocks.storage.volumes.move_rules import (
-    ImageFact,
-    ImageMove,
-    choose_pool,
-    remaining_part,
-)
+from rocks.storage.volumes.move_rules import ImageMove, choose_pool, remaining_part
 from rocks.storage.volumes.place_records import put_disks
 from rocks.storage.volumes.places import check_nas, check_not_running, check_pool_name, pools_of
 from rocks.storage.volumes.plan import check_volume_name
@@ -31,13 +26,14 @@ from rocks.storage.volumes.volumes import grace_hours
 from rocks.storage.wire.requests import AcceptZvol, MoveZvol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rocks.database.connection import Database
     from rocks.storage.client import StorageClient, Watcher
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow
 
-Facts = tuple["ImageFact | None", "ImageFact | None"]
+Facts = tuple["ImageRow | None", "ImageRow | None"]
 """What the two NASes of a move have of the image."""
 
 
@@ -84,7 +80,7 @@ def _send(
     database: Database,
     storage: StorageClient,
     move: ImageMove,
-    here: ImageFact | None,
+    here: ImageRow | None,
     hours: int,
     watcher: Watcher,
 ) -> None:
@@ -148,15 +144,12 @@ def _lock(database: Database, disks: Sequence[DiskLocation]) -> None:
 
 def _facts(storage: StorageClient, move: ImageMove) -> Facts:
     """From both NASes; the error of one that does not answer is raised."""
-    rows = {nas: storage.ask(questions.images_of(nas)) for nas in (move.nas, move.target)}
-    found = []
-    for nas in (move.nas, move.target):
-        row = next((row for row in rows[nas] if row.zvol == move.volume), None)
-        fact = None
-        if row is not None:
-            fact = ImageFact(row.state, row.zpool, row.image_id, row.peer, row.remotehost, row.reason)
-        found.append(fact)
-    return found[0], found[1]
+    here, there = (storage.ask(questions.images_of(nas)) for nas in (move.nas, move.target))
+    return _find(here, move.volume), _find(there, move.volume)
+
+
+def _find(images: Iterable[ImageRow], volume: str) -> ImageRow | None:
+    return next((image for image in images if image.zvol == volume), None)
 
 
 def _needed_bytes(storage: StorageClient, move: ImageMove) -> int:

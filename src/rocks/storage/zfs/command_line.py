@@ -43,12 +43,17 @@ from rocks.storage.zfs.tool import (
     zpool_sync,
 )
 
+VOLUME_OPTIONS = ("-o", "volmode=dev")
+"""Options of every new volume, of `zfs create`, `clone` and `receive`: no devices of a guest's partitions on the host.
+
+The others are the pool's, compression among them. `volblocksize` and `refreservation` are those of the image.
+"""
+
 _SEND_FLAGS = ("-L", "-c", "-e")  # large, compressed and embedded blocks: the smallest stream
 _LOG_HEADER_BYTES = 65536  # upper bound: two blocks of 16 KiB at most
 _MAX_LISTINGS = 5
 _EMPTY_STREAM_BYTES = 624  # BEGIN and END records of 312 bytes
 _CLONES_AT_ONCE = 16
-_WHOLE_DISK = "volmode=dev"  # the host creates no devices of a guest's partitions
 _FOLDER = "/dev/zvol"
 _BLKZNAME = 0x8100127D  # _IOR(0x12, 125, char[256]) of OpenZFS's sys/fs/zfs.h: the name of the volume
 _NAME_BYTES = 256
@@ -125,14 +130,13 @@ class ZfsCommandLine:
 
     def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
         """As `ZfsCommands.create`."""
-        arguments = ["create", "-s", "-o", f"volblocksize={block_bytes}", "-o", _WHOLE_DISK]
-        if reserve_bytes:
-            arguments += ["-o", f"refreservation={reserve_bytes}"]
-        zfs(*arguments, "-V", str(size_bytes), volume)
+        block_size = ("-o", f"volblocksize={block_bytes}")
+        reserve = ("-o", f"refreservation={reserve_bytes}") if reserve_bytes else ()
+        zfs("create", "-s", *block_size, *VOLUME_OPTIONS, *reserve, "-V", str(size_bytes), volume)
 
     def clone(self, snapshot: str, volume: str) -> None:
         """As `ZfsCommands.clone`."""
-        zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
+        zfs("clone", *VOLUME_OPTIONS, snapshot, volume)
 
     def clone_all(self, origins: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
@@ -206,7 +210,7 @@ class ZfsCommandLine:
             arguments.append("-s")
         if spec.origin is not None and not spec.is_resumed:
             arguments += ["-o", f"origin={spec.origin}"]
-        return receive_process((*arguments, "-o", _WHOLE_DISK, spec.volume), spec.volume)
+        return receive_process((*arguments, *VOLUME_OPTIONS, spec.volume), spec.volume)
 
     def abort_receive(self, volume: str) -> None:
         """As `ZfsCommands.abort_receive`."""

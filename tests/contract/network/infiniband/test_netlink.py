@@ -31,11 +31,12 @@ def attributes(data: bytes) -> dict[int, bytes]:
 def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything up to the socket is the library's own; what it would have sent is taken apart."""
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
-    from rocks.network.infiniband.host import netlink as pkey_netlink
+    from rocks.network.host import netlink
+    from rocks.network.infiniband.host.netlink import set_link_vf
 
     sent: list[bytes] = []
 
-    class Recorder(pkey_netlink.IPRoute):  # type: ignore[misc, name-defined] # the library has no types
+    class Recorder(netlink.IPRoute):  # type: ignore[misc, name-defined] # the library has no types
         def link_lookup(self, **_: Any) -> list[int]:
             return [7]
 
@@ -44,13 +45,13 @@ def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> No
             sent.append(bytes(message.data))
             return []
 
-    monkeypatch.setattr(pkey_netlink, "IPRoute", Recorder)
+    monkeypatch.setattr(netlink, "IPRoute", Recorder)
     values: dict[str, object] = {
         "ib_node_guid": colons("02000000000000a0"),
         "ib_port_guid": colons("02000000000000a1"),
         "link_state": 2,
     }
-    pkey_netlink.set_link_vf("ib0", 3, values)
+    set_link_vf("ib0", 3, values)
     (message,) = sent
     message_header, interface_header = 16, 16
     body = attributes(message[message_header + interface_header :])

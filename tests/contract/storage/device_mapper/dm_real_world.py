@@ -12,7 +12,6 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError
 from rocks.core.process import run_checked
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.driver import DmDriver
 from rocks.storage.device_mapper.ioctl import (
     DEV_CREATE,
     DEV_REMOVE,
@@ -20,10 +19,9 @@ from rocks.storage.device_mapper.ioctl import (
     SUSPEND_FLAG,
     TABLE_LOAD,
     Control,
-    Target,
 )
 from rocks.storage.device_mapper.rules import UUID_PREFIX
-from rocks.storage.device_mapper.tables import Linear, Switched, Table, target_of
+from rocks.storage.device_mapper.tables import Linear, Switched, Table, Target, target_of
 from rocks.storage.zfs.tool import zfs_when_free
 from tests.contract.storage.device_mapper.dm_world import POOL, PREFIX
 from tests.waiting import wait_until
@@ -40,7 +38,7 @@ class _PatientDevices(DmDevices):
         self._is_slowed = is_slowed
 
     def switch(self, name: str, table: Table, live: Table) -> Switched:
-        """As `DmDriver.switch`."""
+        """As `DmDevices.switch`."""
         deadline = Deadline(_SECONDS)
         while True:
             try:
@@ -55,7 +53,7 @@ class RealWorld:
     """The kernel's device-mapper; volumes are ZFS's, for loop devices and files would bring a cache of their own."""
 
     def __init__(self) -> None:
-        self.devices: DmDriver = _PatientDevices(lambda: self._restless is not None)
+        self.devices: DmDevices = _PatientDevices(lambda: self._restless is not None)
         self._volumes: list[str] = []
         self._opened: dict[str, int] = {}
         self._restless: tuple[str, threading.Thread] | None = None

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from rocks.storage.device_mapper.driver import DmDriver
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.device_mapper.rules import UUID_PREFIX
 from rocks.storage.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Switched, Table
 
@@ -23,7 +23,7 @@ STALLS: dict[str, float] = {}
 class World(Protocol):
     """A host's device-mapper, its volumes, and what guests and others do to them."""
 
-    devices: DmDriver
+    devices: DmDevices
 
     def volume(self, name: str, size_mb: int) -> str: ...  # a new, empty volume; returns its path
     def copy(self, volume: str, other: str) -> None: ...  # all content of one volume into another
@@ -60,8 +60,8 @@ class World(Protocol):
 
 class FakeWorld:
     def __init__(self) -> None:
-        self.fake = FakeDmDevices()
-        self.devices: DmDriver = self.fake
+        self.fake = FakeKernel()
+        self.devices = DmDevices(self.fake.open)
         self.write = self.fake.write
         self.read_chunk = self.fake.read_chunk
 
@@ -90,7 +90,7 @@ class FakeWorld:
         self.fake.devices[name].holders -= 1
 
     def make_foreign(self, name: str, table: Linear) -> None:
-        self.fake.ensure(name, table)
+        self.devices.ensure(name, table)
         self.fake.devices[name].uuid = "LVM-other"
 
     def leave_empty(self, name: str) -> None:

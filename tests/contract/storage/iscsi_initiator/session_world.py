@@ -12,7 +12,7 @@ from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
 from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionFact, SessionSpec
 from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.driver import ExportSpec
+from rocks.storage.iscsi_target.exports import ExportSpec
 from tests.contract.storage.iscsi_target.target_world import (
     SIZE_BYTES,
     FakeWorld,

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from rocks.core.process import run, run_checked
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, TargetConfig
-from rocks.storage.iscsi_target.driver import ExportSpec, TargetDriver
+from rocks.storage.iscsi_target.exports import ExportSpec
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.iscsi_target.names import backstore_name
+from rocks.storage.iscsi_target.targets import Targets
 from tests.waiting import wait_until
 
 PREFIX = "iqn.2001-04.com.contract-nas:"
@@ -26,7 +27,7 @@ CHAP = ChapSecrets("vm1.3", "host-shows-this-secret", "nas.vm1.3", "nas-answers-
 class World(Protocol):
     """A NAS with two volumes, `vm1` and `vm2`, and what others do to it."""
 
-    targets: TargetDriver
+    targets: Targets
 
     def device(self, volume: str) -> str: ...  # path of a volume's device
 
@@ -45,7 +46,7 @@ class FakeWorld:
     def __init__(self) -> None:
         self.fake = FakeTargets(PREFIX)
         self.fake.devices = {self.device(volume): SIZE_BYTES for volume in ("vm1", "vm2")}
-        self.targets: TargetDriver = self.fake
+        self.targets: Targets = self.fake
 
     def device(self, volume: str) -> str:
         return f"/dev/zvol/tank/contract-{volume}"
@@ -86,9 +87,7 @@ class RealWorld:
     def __init__(self) -> None:
         import rtslib_fb
 
-        from rocks.storage.iscsi_target.targets import Targets
-
-        self.targets: TargetDriver = Targets(PREFIX)
+        self.targets = Targets(PREFIX)
         self._library: Any = rtslib_fb
         self._pool = run_checked(["zpool", "list", "-H", "-o", "name"], deadline_seconds=20).text.split()[0]
 

@@ -104,7 +104,7 @@ class Guest:
         self._versions = 0
         for host in site.hosts.values():
             blocks = _Blocks(host, site.nas)
-            host.dm_devices.blocks, host.read_start = blocks, blocks.read_start  # type: ignore[method-assign]
+            host.kernel.blocks, host.read_start = blocks, blocks.read_start  # type: ignore[method-assign]
 
     def start(self, host: HostNode) -> bool:
         """Begin to run, where the host has a device that can be read; returns whether it runs."""
@@ -140,7 +140,7 @@ class Guest:
         assert place is not None, "the device of a guest is gone"
         if isinstance(place, _Device):
             return content_of(*place.place())
-        return {chunk: self.host.dm_devices.read_chunk(place, chunk) for chunk in CHUNKS}
+        return {chunk: self.host.kernel.read_chunk(place, chunk) for chunk in CHUNKS}
 
     def check(self, may_wait: bool = True) -> None:
         """It reads what it has written."""
@@ -159,19 +159,19 @@ class Guest:
     def merge_one(self) -> None:
         """Every host's kernel merges one chunk."""
         for host in self.site.hosts.values():
-            for name, device in host.dm_devices.devices.items():
+            for name, device in host.kernel.devices.items():
                 if isinstance(device.table, SnapshotMerge):
-                    host.dm_devices.merge(name, 1)
+                    host.kernel.merge(name, 1)
 
     def _write(self, chunk: int, text: str) -> None:
         place = self._place(self.host)
         if isinstance(place, _Device):
             place[chunk] = text
         else:
-            self.host.dm_devices.write(place, chunk, text)
+            self.host.kernel.write(place, chunk, text)
 
     def _place(self, host: Any) -> "str | _Device | None":
-        if _DEVICE in host.dm_devices.devices and host.dm_devices.devices[_DEVICE].table is not None:
+        if _DEVICE in host.kernel.devices and host.kernel.devices[_DEVICE].table is not None:
             return f"/dev/mapper/{_DEVICE}"
         writable = [one for one in host.sessions.read_sessions() if not one.is_read_only and one.device_path]
         return _Device(host, self.site.nas, writable[0].device_path) if writable else None
@@ -179,7 +179,7 @@ class Guest:
     def _hold(self, change: int) -> None:
         place = self._place(self.host)
         if isinstance(place, str):
-            self.host.dm_devices.devices[_DEVICE].holders += change
+            self.host.kernel.devices[_DEVICE].holders += change
         elif place is not None and change > 0:
             self.host.sessions.users[place._path] = "the guest"
         elif place is not None:

@@ -196,7 +196,7 @@ class HostNode(Node, MemoryHost):
     def lose_power(self) -> None:
         """The daemon ends; sessions and devices are lost; volumes and records stay."""
         self.die()
-        self.dm_devices.devices.clear()
+        self.kernel.devices.clear()
         self.sessions._sessions.clear()
 
 

@@ -99,8 +99,8 @@ def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> Non
     """The device was removed by hand: the others are listed."""
     host = site.map_local("f17-vol")
     site.map_local("f17-other-vol")
-    lost = host.dm_devices.devices.pop("f17-other-vol-snap")
+    lost = host.kernel.devices.pop("f17-other-vol-snap")
     assert list(site.ask(wire.ListDevices(), HOST)["body"]) == ["f17-vol"]
-    host.dm_devices.devices["f17-other-vol-snap"] = lost
+    host.kernel.devices["f17-other-vol-snap"] = lost
     for zvol in ("f17-vol", "f17-other-vol"):
         site.unmap(zvol)

@@ -5,7 +5,6 @@ import struct
 from rocks.storage.device_mapper.ioctl import (
     DEV_SUSPEND,
     TABLE_LOAD,
-    Target,
     pack_request,
     pack_target,
     request_number,
@@ -13,6 +12,7 @@ from rocks.storage.device_mapper.ioctl import (
     unpack_reply,
     unpack_targets,
 )
+from rocks.storage.device_mapper.tables import Target
 
 
 def test_numbers_of_requests() -> None:

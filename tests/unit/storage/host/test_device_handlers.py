@@ -3,7 +3,8 @@
 import pytest
 
 from rocks.core.errors import BusyError
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.device_mapper.rules import UUID_PREFIX
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Table
 from rocks.storage.host.access import Access
@@ -45,7 +46,8 @@ class Host:
         self.pools = FakePools({"tank": 20 * GIB})
         self.pools.ensure_volume("tank/a-vol", GIB, 16384)
         self.pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-        self.dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.kernel = FakeKernel(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.dm_devices = DmDevices(self.kernel.open)
         sessions = _Sessions(FakeTargets(""), "i")
         self._handlers = DeviceHandlers(self.pools, sessions, self.dm_devices).handlers
 
@@ -63,7 +65,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     snapshot = Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)
     host.dm_devices.ensure(SNAP, snapshot)
     host.dm_devices.switch(SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW), snapshot)
-    host.dm_devices.devices[SNAP].state = "merge_failed"
+    host.kernel.devices[SNAP].state = "merge_failed"
     merge = EnsureMergeDevice(ZVOL, "tank"), WaitMerged(ZVOL)
     host.pools.leave_free("tank", GIB // 1000)
     with pytest.raises(BusyError, match="free space there, then the merge continues"):
@@ -71,7 +73,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     host.pools.leave_free("tank", GIB)
     host.do(*merge)
     with pytest.raises(BusyError, match="has stopped: the kernel reports merge failed; it is tried again"):
-        host.dm_devices.devices[SNAP].state = "merge_failed"
+        host.kernel.devices[SNAP].state = "merge_failed"
         host.do(WaitMerged(ZVOL))
 
 
@@ -94,9 +96,9 @@ def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_rep
     host = Host()
     if name == SNAP:
         host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
-    host.dm_devices.add(name, UUID_PREFIX + name)
+    host.kernel.add(name, UUID_PREFIX + name)
     if is_loaded:
-        host.dm_devices.load(name, Linear(SECTORS, "/dev/zvol/tank/other"))
+        host.kernel.load(name, Linear(SECTORS, "/dev/zvol/tank/other"))
     host.do(effect)
     assert host.dm_devices.is_live(name, table)
 
@@ -114,12 +116,12 @@ def test_placeholder_of_an_arriving_guest_gets_the_image(effect: HostEffect, tab
     host = Host()
     host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
     host.dm_devices.ensure(SNAP, Placeholder(SECTORS))
-    host.dm_devices.devices[SNAP].holders = 1
+    host.kernel.devices[SNAP].holders = 1
     host.do(EnsureDeviceGone(ZVOL))
     left = host.dm_devices.read(SNAP)
     assert left is not None and left.table == Placeholder(SECTORS)
     host.do(effect, effect)
     assert host.dm_devices.is_live(SNAP, table)
-    host.dm_devices.devices[SNAP].table, host.dm_devices.devices[SNAP].holders = Placeholder(SECTORS), 0
+    host.kernel.devices[SNAP].table, host.kernel.devices[SNAP].holders = Placeholder(SECTORS), 0
     host.do(EnsureDeviceGone(ZVOL))
     assert host.dm_devices.read(SNAP) is None, "nobody waits for it"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
 from rocks.storage.host.listing import PAUSED, device_rows
 from rocks.storage.host.watch import TempWriteWatch
@@ -28,7 +29,8 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.pools = FakePools({"tank": 20 * GIB})
         self.pools.ensure_volume(COW, 8 * GIB, 8192, GIB)
-        self.dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.kernel = FakeKernel(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.dm_devices = DmDevices(self.kernel.open)
         self.dm_devices.ensure("a-vol-origin", Linear(SECTORS, ORIGIN))
         self.dm_devices.ensure(
             "a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
@@ -50,9 +52,7 @@ class Host:
         return self.guest
 
     def fill(self, used_bytes: int) -> None:
-        self.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(
-            used_bytes // 512, SECTORS, 16, "ok"
-        )
+        self.kernel.devices["a-vol-snap"].set_status = SnapshotStatus(used_bytes // 512, SECTORS, 16, "ok")
 
     def fill_pool(self) -> None:
         """Nothing is free, and nothing is reserved for the guest's writes."""
@@ -110,7 +110,7 @@ def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
 def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str) -> None:
     """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
     host.fill_pool()
-    host.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
+    host.kernel.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
     assert host.look() == "paused"
     assert (
         device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
@@ -138,13 +138,13 @@ def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
 
 def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
     """A merge that has stopped fails the guest's writes; nothing new comes into a temp-write volume by then."""
-    mapping = host.dm_devices.devices["a-vol-snap"]
+    mapping = host.kernel.devices["a-vol-snap"]
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
     snapshot = mapping.table
     assert isinstance(snapshot, Snapshot)
     merge = SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
     host.dm_devices.switch("a-vol-snap", merge, snapshot)
-    mapping = host.dm_devices.devices["a-vol-snap"]
+    mapping = host.kernel.devices["a-vol-snap"]
     mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "merge_failed")
     assert host.look() == "paused"
     host.pools.leave_free("tank", 0)
@@ -168,7 +168,7 @@ def test_guest_that_a_person_has_paused_stays_so(host: Host, stage: Stage) -> No
 def test_a_full_temp_write_volume_is_activated_again_and_its_guest_goes_on(host: Host, state: str) -> None:
     """QEMU has stopped the guest at the write that failed; with space the snapshot takes writes, and it is repeated."""
     host.fill_pool()
-    host.dm_devices.devices["a-vol-snap"].state = state  # type: ignore[assignment] # of the two words
+    host.kernel.devices["a-vol-snap"].state = state  # type: ignore[assignment] # of the two words
     host.domains.fail_disk("a")
     assert host.look() == "paused", "there is no space"
     assert host.dm_devices.read("a-vol-snap").status.state == state  # type: ignore[union-attr] # it is there
@@ -182,7 +182,7 @@ def test_an_activation_that_was_cut_is_completed(host: Host) -> None:
     """The daemon ended while the device had the error target."""
     host.domains.suspend("a")
     host.store.set_paused(ZVOL)
-    host.dm_devices.devices["a-vol-snap"].table = ErrorTable(SECTORS)
+    host.kernel.devices["a-vol-snap"].table = ErrorTable(SECTORS)
     host.watch().look()
     found = host.dm_devices.read("a-vol-snap")
     assert found is not None and isinstance(found.table, Snapshot)
@@ -192,7 +192,7 @@ def test_an_activation_that_was_cut_is_completed(host: Host) -> None:
 def test_a_device_that_others_have_open_is_not_activated_again(host: Host) -> None:
     """Its I/O would fail for a moment, and no guest of it is paused."""
     host.domains.destroy("a")
-    device = host.dm_devices.devices["a-vol-snap"]
+    device = host.kernel.devices["a-vol-snap"]
     device.state, device.holders = "overflow", 1
     host.watch().look()
     assert host.dm_devices.read("a-vol-snap").status.state == "overflow"  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import IncoherentError, UserError
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, Portal, TargetConfig
-from rocks.storage.iscsi_target.driver import ExportSpec
+from rocks.storage.iscsi_target.exports import ExportSpec
 from rocks.storage.iscsi_target.rules import (
     attributes_of,
     check_export,

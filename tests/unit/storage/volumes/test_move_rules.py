@@ -1,10 +1,11 @@
 """What is left of a move between NASes, by what both have."""
 
+from dataclasses import replace
+
 import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.storage.volumes.move_rules import (
-    ImageFact,
     ImageMove,
     check_not_moving,
     choose_pool,
@@ -12,10 +13,11 @@ from rocks.storage.volumes.move_rules import (
     remaining_part,
 )
 from rocks.storage.volumes.places import DiskLocation
+from rocks.storage.wire.replies import ImageRow
 
 MOVE = ImageMove("nas-a", "vm-x-vol", "nas-b", "tank")
-IDLE = ImageFact("unmapped", "tank", "1")
-ARRIVING = ImageFact("arriving", "tank", "1", "nas-a")
+IDLE = ImageRow("vm-x-vol", "tank", "unmapped", "unmapped", image_id="1")
+ARRIVING = replace(IDLE, state="arriving", peer="nas-a")
 
 
 @pytest.mark.parametrize(
@@ -23,16 +25,16 @@ ARRIVING = ImageFact("arriving", "tank", "1", "nas-a")
     [
         (IDLE, None, False, "send"),
         (IDLE, ARRIVING, True, "send"),
-        (IDLE._replace(state="moving", peer="nas-b"), ARRIVING, True, "send"),
-        (IDLE._replace(state="moving", peer="nas-b"), IDLE, True, "send"),
-        (IDLE._replace(state="deleting", peer="nas-b"), IDLE, True, "record"),
-        (IDLE._replace(state="deleting", peer="nas-b"), IDLE, False, "record"),
+        (replace(IDLE, state="moving", peer="nas-b"), ARRIVING, True, "send"),
+        (replace(IDLE, state="moving", peer="nas-b"), IDLE, True, "send"),
+        (replace(IDLE, state="deleting", peer="nas-b"), IDLE, True, "record"),
+        (replace(IDLE, state="deleting", peer="nas-b"), IDLE, False, "record"),
         (None, IDLE, True, "record"),
-        (None, IDLE._replace(state="local", host="vmh1"), True, "record"),
+        (None, replace(IDLE, state="local", remotehost="vmh1"), True, "record"),
         (None, IDLE, False, "nothing"),
     ],
 )
-def test_what_is_left(here: ImageFact | None, there: ImageFact | None, is_recorded: bool, part: str) -> None:
+def test_what_is_left(here: ImageRow | None, there: ImageRow | None, is_recorded: bool, part: str) -> None:
     """After a command, a daemon or both were killed."""
     assert remaining_part(MOVE, here, there, is_recorded) == part
 
@@ -43,16 +45,24 @@ def test_what_is_left(here: ImageFact | None, there: ImageFact | None, is_record
         (None, None, "is neither on nas-a nor on nas-b"),
         (None, ARRIVING, "is neither on nas-a nor on nas-b"),
         (IDLE, IDLE, "exists already on nas-b .unmapped."),
-        (IDLE, ARRIVING._replace(peer="nas-c"), "exists already on nas-b .arriving."),
-        (IDLE._replace(state="moving", peer="nas-c"), None, "is being moved to nas-c, not to nas-b"),
-        (IDLE._replace(state="deleting", peer="nas-c"), None, "was moved to nas-c, not to nas-b"),
-        (IDLE._replace(state="deleting"), None, "rocks restore host storageimg nas-a vm-x-vol"),
-        (IDLE._replace(state="local", host="vmh1"), None, "vmh1 has it .local.*rocks remove host storagemap"),
-        (IDLE._replace(state="blocked", host="vmh1", reason="odd"), None, "blocked: odd; rocks clean host"),
-        (IDLE._replace(state="restoring"), None, "it is restoring; repeat the command later"),
+        (IDLE, replace(ARRIVING, peer="nas-c"), "exists already on nas-b .arriving."),
+        (replace(IDLE, state="moving", peer="nas-c"), None, "is being moved to nas-c, not to nas-b"),
+        (replace(IDLE, state="deleting", peer="nas-c"), None, "was moved to nas-c, not to nas-b"),
+        (replace(IDLE, state="deleting"), None, "rocks restore host storageimg nas-a vm-x-vol"),
+        (
+            replace(IDLE, state="local", remotehost="vmh1"),
+            None,
+            "vmh1 has it .local.*rocks remove host storagemap",
+        ),
+        (
+            replace(IDLE, state="blocked", remotehost="vmh1", reason="odd"),
+            None,
+            "blocked: odd; rocks clean host",
+        ),
+        (replace(IDLE, state="restoring"), None, "it is restoring; repeat the command later"),
     ],
 )
-def test_what_cannot_be_moved(here: ImageFact | None, there: ImageFact | None, text: str) -> None:
+def test_what_cannot_be_moved(here: ImageRow | None, there: ImageRow | None, text: str) -> None:
     """Each with the command that helps."""
     with pytest.raises(StateError, match=text):
         remaining_part(MOVE, here, there, True)

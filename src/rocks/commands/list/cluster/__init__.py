@@ -56,13 +56,13 @@ class Command(rocks.commands.Command):
                 for client in found[name].clients if name in found else ():
                     add(name, client, True)
             else:
-                for client, client_is_virtual in clusters.physical_clients(self.db):
+                for client, client_is_virtual in clusters.hosts_of_appliance(self.db, "compute"):
                     add(name, client, client_is_virtual)
         header = ["frontend", "client nodes", "type", *["status", "state"][: (1 + in_json) * with_status]]
         self.endOutput(header=header, trimOwner=False)
 
     def _frontends(self, args: list[str]) -> list[tuple[str, bool]]:
-        known = clusters.frontends(self.db)
+        known = clusters.hosts_of_appliance(self.db, "frontend")
         if not args:
             return known
         kinds = {name.lower(): (name, virtual) for name, virtual in known}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from rocks.core.errors import StateError
+from rocks.core.files import text_if_readable
 from rocks.machine.host.files.paths import check_path, opened_folder
 
 _SYSFS = Path("/sys/dev/block")
@@ -58,10 +59,10 @@ def identity_of(number: int) -> str:
     A device that has none of them gets its name, which another device may have after a boot (`check_identity`).
     """
     folder = _folder(number)
-    partition = _text(folder / "partition")
+    partition = text_if_readable(folder / "partition")
     base = folder.resolve().parent if partition else folder
     for name in _SERIALS:
-        value = _text(base / name)
+        value = text_if_readable(base / name)
         if value:
             return f"{name}={value}" + (f",partition={partition}" if partition else "")
     name = folder.resolve().name
@@ -118,10 +119,3 @@ def _holder(number: int) -> Optional[str]:
 
 def _folder(number: int) -> Path:
     return _SYSFS / f"{os.major(number)}:{os.minor(number)}"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace").strip()
-    except OSError:
-        return ""

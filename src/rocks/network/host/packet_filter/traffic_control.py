@@ -11,9 +11,9 @@ import errno
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-from rocks.core.errors import IncoherentError, StateError, ToolError
+from rocks.core.errors import IncoherentError, StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.network.host.netlink import IPRoute, NetlinkError
+from rocks.network.host.netlink import IPRoute, NetlinkError, netlink
 from rocks.network.host.packet_filter.driver import Drops, GuestDevice
 from rocks.network.host.packet_filter.messages import (
     ADD_FILTER,
@@ -142,10 +142,6 @@ def _hook(device: GuestDevice) -> int:
 
 @contextmanager
 def _netlink(device: str) -> Iterator[Any]:
-    try:
-        with IPRoute() as route:
-            route.marshal.msg_map = {**route.marshal.msg_map, ADD_FILTER: FilterMessage}
-            yield route
-    except NetlinkError as error:
-        reason = error.args[1] if len(error.args) > 1 else str(error)
-        raise ToolError(f"the kernel of this host did not filter {device}: {reason}") from None
+    with netlink(f"filter {device}") as route:
+        route.marshal.msg_map = {**route.marshal.msg_map, ADD_FILTER: FilterMessage}
+        yield route

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Dict
 
-from rocks.core.errors import StateError, ToolError
-from rocks.network.host.netlink import IPRoute, NetlinkError
+from rocks.core.errors import StateError
+from rocks.network.host.netlink import netlink
 
 
 def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
@@ -17,18 +17,8 @@ def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
         raise StateError(
             "the InfiniBand adapter of this host has no network device: load its module ib_ipoib"
         )
-    try:
-        with IPRoute() as route:
-            found = route.link_lookup(ifname=link)
-            if not found:
-                raise StateError(f"this host has no network device {link}")
-            route.link("set", index=found[0], vf=_function(number, values))
-    except NetlinkError as error:
-        reason = error.args[1] if len(error.args) > 1 else str(error)
-        raise ToolError(
-            f"the kernel of this host did not set virtual function {number} of {link}: {reason}"
-        ) from None
-
-
-def _function(number: int, values: Dict[str, object]) -> Dict[str, Any]:
-    return {"vf": number, **values}
+    with netlink(f"set virtual function {number} of {link}") as route:
+        found = route.link_lookup(ifname=link)
+        if not found:
+            raise StateError(f"this host has no network device {link}")
+        route.link("set", index=found[0], vf={"vf": number, **values})

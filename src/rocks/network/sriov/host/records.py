@@ -12,7 +12,7 @@ from typing import Optional, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError, RocksError
-from rocks.core.files import write_file
+from rocks.core.files import text_if_readable, write_file
 from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.codec import decode_lenient, encode
@@ -92,7 +92,4 @@ class VfRecords:
 
 def boot_id() -> str:
     """The boot ID of the kernel; empty when it cannot be read."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""
+    return text_if_readable(Path("/proc/sys/kernel/random/boot_id"))

@@ -9,6 +9,7 @@ from rocks.core.errors import BusyError, StateError, ToolError, UserError
 from rocks.fleet.wire.facts import VfFact
 from rocks.fleet.wire.requests import VfSpec
 from rocks.network.host.rules import check_device_name
+from rocks.network.limits import MAX_VLAN_ID
 
 NO_MAC = "00:00:00:00:00:00"
 """The address of a released VF; its driver then generates one."""
@@ -43,8 +44,10 @@ def check_vf_spec(spec: VfSpec) -> None:
         raise UserError(f"virtual function {spec.number} of {spec.device} is not below {spec.count}")
     if not _MAC.match(spec.mac) or spec.mac == NO_MAC or int(spec.mac[1], 16) & 1:
         raise UserError(f"{spec.mac[:40]!r} is not a unicast MAC address")
-    if not 0 <= spec.vlan <= 4094:
-        raise UserError(f"VLAN {spec.vlan} of function {spec.number} of {spec.device} is beyond 4094")
+    if not 0 <= spec.vlan <= MAX_VLAN_ID:
+        raise UserError(
+            f"VLAN {spec.vlan} of function {spec.number} of {spec.device} is beyond {MAX_VLAN_ID}"
+        )
 
 
 def check_adapter(device: str, adapter: Optional[Adapter]) -> Adapter:

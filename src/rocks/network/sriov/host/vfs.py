@@ -13,11 +13,11 @@ import errno
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from rocks.core.errors import BusyError, ToolError
+from rocks.core.errors import BusyError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact
 from rocks.fleet.wire.requests import VfSpec
-from rocks.network.host.netlink import IFF_UP, IPRoute, NetlinkError
+from rocks.network.host.netlink import IFF_UP, NetlinkError, netlink, reason_of
 from rocks.network.host.rules import check_device_name
 from rocks.network.sriov.host.driver import PlacedVf
 from rocks.network.sriov.host.rules import (
@@ -172,7 +172,7 @@ def _set(route: Any, device: str, vf: VfFact, requested: Settings) -> bool:
         try:
             route.link("set", index=number, vf={"vf": vf.number, name: value})
         except NetlinkError as error:
-            raise setting_rejected(device, vf.number, name, _reason(error)) from None
+            raise setting_rejected(device, vf.number, name, reason_of(error)) from None
     return bool(changes)
 
 
@@ -199,16 +199,12 @@ def _host_use(route: Any, device: str) -> str:
     return ""
 
 
-def _reason(error: Any) -> str:
-    return str(error.args[1] if len(error.args) > 1 else error)
-
-
 @contextmanager
 def _netlink(what: str) -> Iterator[Any]:
-    try:
-        with IPRoute() as route:
+    with netlink(what) as route:
+        try:
             yield route
-    except NetlinkError as error:
-        if error.code == errno.EBUSY:
-            raise BusyError(f"the kernel of this host is busy and did not {what}; try again") from None
-        raise ToolError(f"the kernel of this host did not {what}: {_reason(error)}") from None
+        except NetlinkError as error:
+            if error.code == errno.EBUSY:
+                raise BusyError(f"the kernel of this host is busy and did not {what}; try again") from None
+            raise

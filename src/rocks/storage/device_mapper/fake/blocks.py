@@ -1,4 +1,4 @@
-"""The block devices below `FakeDmDevices`: length, contents, and exceptions of COWs."""
+"""The block devices below `FakeKernel`: length, contents, and exceptions of COWs."""
 
 from __future__ import annotations
 

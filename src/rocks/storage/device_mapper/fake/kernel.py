@@ -1,22 +1,42 @@
-"""The kernel's side of device-mapper in memory: devices, I/O, merges, failures."""
+"""A kernel's device-mapper in memory: devices and their tables, I/O, merges, failures."""
 
 from __future__ import annotations
 
 import errno
-from typing import Callable, Dict, Optional
+import os
+from contextlib import nullcontext
+from typing import Callable, ContextManager, Dict, List, Optional, Sequence, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
+from rocks.fleet.host.change import CHANGED, Change
+from rocks.storage.device_mapper.driver import Switch
 from rocks.storage.device_mapper.fake.blocks import FakeBlocks, status_of
-from rocks.storage.device_mapper.rules import check_name
+from rocks.storage.device_mapper.ioctl import (
+    ACTIVE_PRESENT_FLAG,
+    DEV_CREATE,
+    DEV_REMOVE,
+    DEV_SUSPEND,
+    INACTIVE_PRESENT_FLAG,
+    QUERY_INACTIVE_TABLE_FLAG,
+    STATUS_TABLE_FLAG,
+    SUSPEND_FLAG,
+    TABLE_CLEAR,
+    TABLE_LOAD,
+    Reply,
+)
 from rocks.storage.device_mapper.tables import (
-    DmDeviceFact,
     KnownTable,
     Linear,
     Overlay,
     SnapshotMerge,
     SnapshotStatus,
     Table,
+    Target,
     devices_of,
+    format_status,
+    pieces_of,
+    read_targets,
+    target_of,
     with_devices,
 )
 
@@ -38,37 +58,118 @@ class FakeDmDevice:
 
 
 class FakeKernel:
-    """Device-mapper of a host, with the devices below in `blocks`.
+    """Device-mapper of a host, with the devices below in `blocks`; `DmDevices(kernel.open)` has its devices.
 
-    Content is stored by chunks of 8 KiB: chunk number → text.
+    The number of a block device is its node. Content is stored by chunks of 8 KiB: chunk number → text. Tests open a
+    device by `devices[name].holders`, prevent its suspension by its name in `restless`, and set its status by
+    `devices[name].set_status`.
     """
 
     def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
         self.blocks = FakeBlocks(find_device)
         self.devices: Dict[str, FakeDmDevice] = {}
+        self.restless: Set[str] = set()
 
-    def read(self, name: str) -> Optional[DmDeviceFact]:
-        """As `DmDriver.read`."""
-        check_name(name)
-        found = self.devices.get(name)
-        if found is None:
+    def open(self) -> ContextManager[FakeKernel]:
+        """Device-mapper, opened."""
+        return nullcontext(self)
+
+    def call(
+        self,
+        command: int,
+        name: str,
+        flags: int = 0,
+        uuid: str = "",
+        targets: Sequence[Target] = (),
+        event: int = 0,
+    ) -> Reply:
+        """As `DmKernel.call`, for the commands that change a device."""
+        if command == DEV_CREATE:
+            if name in self.devices:
+                raise _error(errno.EBUSY)
+            self.add(name, uuid)
+        reply, device = self.status(name), self.devices.get(name)
+        if reply is None or device is None:
+            raise _error(errno.ENXIO)
+        if command == DEV_REMOVE:
+            if reply.open_count:
+                raise _error(errno.EBUSY)
+            del self.devices[name]
+        elif command == TABLE_LOAD:
+            device.loaded_table = read_targets(targets)
+        elif command == TABLE_CLEAR:
+            device.loaded_table = None
+        elif command == DEV_SUSPEND and flags & SUSPEND_FLAG:
+            device.is_suspended = True
+        elif command == DEV_SUSPEND:
+            self._resume(device)
+        return reply
+
+    def names(self) -> List[str]:
+        """As `DmKernel.names`."""
+        return list(self.devices)
+
+    def status(self, name: str) -> Optional[Reply]:
+        """As `DmKernel.status`."""
+        device = self.devices.get(name)
+        if device is None:
             return None
         users = sum(
-            found.node in devices_of(table)
-            for device in self.devices.values()
-            for table in {device.table, device.loaded_table} - {None}
+            device.node in devices_of(table)
+            for other in list(self.devices.values())
+            for table in {other.table, other.loaded_table}
             if table is not None
         )
-        return DmDeviceFact(
-            name,
-            found.uuid,
-            found.table,
-            found.loaded_table,
-            found.is_suspended,
-            found.holders + users,
-            self._status(found),
-            found.node,
+        flags = (
+            (SUSPEND_FLAG if device.is_suspended else 0)
+            | (ACTIVE_PRESENT_FLAG if device.table is not None else 0)
+            | (INACTIVE_PRESENT_FLAG if device.loaded_table is not None else 0)
         )
+        return Reply(flags, device.holders + users, 0, device.node, device.uuid, b"")
+
+    def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
+        """As `DmKernel.targets`."""
+        device = self.devices.get(name)
+        if device is None:
+            raise _error(errno.ENXIO)
+        table = device.loaded_table if flags & QUERY_INACTIVE_TABLE_FLAG else device.table
+        if table is None:
+            return ()
+        kind, parameters = target_of(table)
+        if not flags & STATUS_TABLE_FLAG:
+            parameters = self._status(device, table)
+        return tuple(Target(start, length, kind, parameters) for start, length in pieces_of(table))
+
+    def device_number(self, path: str) -> str:
+        """As `DmKernel.device_number`."""
+        device = self.devices.get(path[len(_MAPPER) :]) if path.startswith(_MAPPER) else None
+        return self.blocks.node(path) if device is None else device.node
+
+    def node_of(self, number: str) -> str:
+        """As `DmKernel.node_of`."""
+        return number
+
+    def length_sectors(self, number: str) -> int:
+        """As `DmKernel.length_sectors`."""
+        device = self._behind(number)
+        if device is not None and device.table is not None:
+            return device.table.length_sectors
+        return self.blocks.length(number) or 0
+
+    def ensure_node(self, name: str, number: str) -> None:
+        """As `DmKernel.ensure_node`: there are no links."""
+
+    def ensure_no_node(self, name: str) -> None:
+        """As `DmKernel.ensure_no_node`: there are no links."""
+
+    def ensure_valid(self, device: str) -> Change:
+        """As `DmKernel.ensure_valid`."""
+        self.blocks.invalid.discard(self.device_number(device))
+        return CHANGED
+
+    def prepare_switch(self, name: str) -> ContextManager[Switch]:
+        """As `DmKernel.prepare_switch`."""
+        return nullcontext(_Switch(self, name))
 
     def add(self, name: str, uuid: str = "") -> FakeDmDevice:
         """Add a device without a table."""
@@ -79,29 +180,29 @@ class FakeKernel:
 
     def load(self, name: str, table: Table) -> None:
         """Load an inactive table, as a process that dies before its switch."""
-        self.devices[name].loaded_table = self._with_nodes(table)
+        self.devices[name].loaded_table = with_devices(table, self.device_number)
 
     def write(self, path: str, chunk: int, text: str) -> None:
         """Write a chunk of a block device or device-mapper device. OSError as for a guest."""
         device = self._behind(path)
         if device is None:
-            self.blocks.contents[self._node(path)][chunk] = text
+            self.blocks.contents[self.device_number(path)][chunk] = text
         elif isinstance(device.table, Linear):
             self.write(device.table.device, chunk, text)
         elif isinstance(device.table, Overlay):
             self._write_over(device, device.table, chunk, text)
         else:
-            raise OSError(errno.EIO, "Input/output error")
+            raise _error(errno.EIO)
 
     def read_chunk(self, path: str, chunk: int) -> str:
         """The content of a chunk; empty when it was never written."""
         device = self._behind(path)
         if device is None:
-            return self.blocks.contents[self._node(path)].get(chunk, "")
+            return self.blocks.contents[self.device_number(path)].get(chunk, "")
         if isinstance(device.table, Linear):
             return self.read_chunk(device.table.device, chunk)
         if not isinstance(device.table, Overlay) or device.state == "invalid":
-            raise OSError(errno.EIO, "Input/output error")
+            raise _error(errno.EIO)
         exceptions = self.blocks.exceptions(device.table.cow)
         return exceptions[chunk] if chunk in exceptions else self.read_chunk(device.table.origin, chunk)
 
@@ -122,6 +223,16 @@ class FakeKernel:
             del exceptions[chunk]
         device.set_status = None
 
+    def _resume(self, device: FakeDmDevice) -> None:
+        """Activate the loaded table. A snapshot inherits its state, but not that its merge has failed."""
+        before, table = device.table, device.loaded_table or device.table
+        if device.loaded_table is not None and isinstance(table, Overlay):
+            if not isinstance(before, Overlay):
+                device.state = "invalid" if table.cow in self.blocks.invalid else "ok"
+            elif device.state == "merge_failed":
+                device.state = "ok"
+        device.table, device.loaded_table, device.is_suspended = table, None, False
+
     def _write_over(self, device: FakeDmDevice, table: Overlay, chunk: int, text: str) -> None:
         if isinstance(table, SnapshotMerge) and chunk not in self.blocks.exceptions(table.cow):
             self.write(table.origin, chunk, text)  # snapshot_merge_map in drivers/md/dm-snap.c
@@ -130,23 +241,33 @@ class FakeKernel:
             device.state = "overflow" if table.store == "PO" else "invalid"
             self.blocks.invalid |= {table.cow} if device.state == "invalid" else set()
         if device.state in ("overflow", "invalid"):
-            raise OSError(errno.EIO, "Input/output error")
+            raise _error(errno.EIO)
 
-    def _status(self, device: FakeDmDevice) -> Optional[SnapshotStatus]:
-        if not isinstance(device.table, Overlay):
-            return None
+    def _status(self, device: FakeDmDevice, table: KnownTable) -> str:
+        if not isinstance(table, Overlay):
+            return ""
         if device.state != "ok":
-            return SnapshotStatus(0, 0, 0, device.state)
-        cow = device.table.cow
-        return device.set_status or status_of(len(self.blocks.exceptions(cow)), self.blocks.length(cow) or 0)
-
-    def _node(self, path: str) -> str:
-        device = self.devices.get(path[len(_MAPPER) :]) if path.startswith(_MAPPER) else None
-        return self.blocks.node(path) if device is None else device.node
+            return format_status(SnapshotStatus(0, 0, 0, device.state))
+        used = len(self.blocks.exceptions(table.cow))
+        return format_status(device.set_status or status_of(used, self.blocks.length(table.cow) or 0))
 
     def _behind(self, path: str) -> Optional[FakeDmDevice]:
-        node = self._node(path)
-        return next((device for device in self.devices.values() if device.node == node), None)
+        node = self.device_number(path)
+        return next((device for device in list(self.devices.values()) if device.node == node), None)
 
-    def _with_nodes(self, table: Table) -> KnownTable:
-        return with_devices(table, self._node)
+
+class _Switch:
+    """A switch that is due; it is aborted while the device is restless."""
+
+    def __init__(self, kernel: FakeKernel, name: str) -> None:
+        self._kernel, self._name = kernel, name
+
+    def go(self) -> Optional[float]:
+        if self._name in self._kernel.restless:
+            return None
+        self._kernel.call(DEV_SUSPEND, self._name)
+        return 0.004
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
