@@ -100,7 +100,7 @@ def start(site: ThreeMachines, step: str) -> Iterator[StoppedStart]:
         made.end()
 
 
-@pytest.mark.parametrize("step", [BEFORE_LOCK])
+@pytest.mark.parametrize("step", [BEFORE_LOCK], ids=["before the lock"])
 def test_a_start_that_waits_is_late_after_a_stop(site: ThreeMachines, start: StoppedStart) -> None:
     """As the issue has it: the stop succeeds, and the machine runs elsewhere when the first start goes on."""
     vm = site.add_vm("late", "vmh1")
