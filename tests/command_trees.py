@@ -1,5 +1,6 @@
 """Command trees of tests: folders with commands and plugins, as another roll would install them."""
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -20,18 +21,25 @@ SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 GROUP = '"""Commands of a test."""\n'
 
 
+@contextlib.contextmanager
+def forgotten_commands(begin: str = f"{PACKAGE}.") -> Iterator[None]:
+    """Commands of other trees that are imported in the block, by names that begin so, are forgotten afterwards."""
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        if name.startswith(begin):
+            del sys.modules[name]
+    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+
+
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of another tree, which `ROCKS_TREES` names; what was imported of it is forgotten afterwards."""
     folder = tmp_path / "tree"
     folder.mkdir()
     monkeypatch.setenv("ROCKS_TREES", str(folder))
-    known = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - known:
-        if name.startswith(f"{PACKAGE}."):
-            del sys.modules[name]
-    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+    with forgotten_commands():
+        yield folder
 
 
 @pytest.fixture

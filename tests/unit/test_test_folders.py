@@ -7,10 +7,9 @@ MAX_LINES = 400
 MAX_FILES = 30
 
 LONG_FILES = {
-    "system/imgstorage/test_nas_snapshots.py": 407,
-    "system/imgstorage/test_storage_vms.py": 547,
-    "system/imgstorage/test_transfer.py": 458,
-    "system/vms/test_live_moves.py": 481,
+    "system/imgstorage/test_storage_vms.py": 530,
+    "system/imgstorage/test_transfer.py": 451,
+    "system/vms/test_live_moves.py": 446,
 }
 """Files that are longer still → their lines, which may only shrink."""
 

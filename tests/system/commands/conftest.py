@@ -1,15 +1,13 @@
 """Command lines, run in this process on the test's own database."""
 
-import contextlib
 import os
 import shlex
-import socketserver
 import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,21 +22,6 @@ from rocks.storage.broker.server import BrokerSettings
 from tests.command_trees import tree, write_command
 
 __all__ = ["tree", "write_command"]
-
-Server = TypeVar("Server", bound=socketserver.BaseServer)
-
-
-@contextlib.contextmanager
-def answering(server: Server) -> Iterator[Server]:
-    """The server answers in a thread until the end of the block, and is closed then."""
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class Ended(NamedTuple):
@@ -135,6 +118,11 @@ class Site:
             f"{columns} ON DUPLICATE KEY UPDATE Token = Token + 1, Host = %s, State = %s",
             [name, token, host, state, host, state],
         )
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of the database as it is now."""
+        self.database.rollback()
+        return self.database.rows(sql, values)
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None:
         """Change the database without a command."""

@@ -149,8 +149,7 @@ def test_of_two_that_add_the_same_cluster_one_succeeds(vm_site: Site, processes:
     line = ("add", "cluster", "203.0.113.9", "3", "fe-name=blue")
     good, bad = sorted(ends([start(processes, *line) for _ in range(2)]))
     assert (good[0], bad[0]) == (0, 1) and bad[1].startswith("Error: ") and "Traceback" not in bad[1]
-    vm_site.database.rollback()
-    assert vm_site.database.rows("SELECT COUNT(*) FROM vm_nodes") == [(4,)]
+    assert vm_site.rows("SELECT COUNT(*) FROM vm_nodes") == [(4,)]
 
 
 CLUSTER = ("fe-container=vmc-0-0", "container-hosts=vmc-0-1")

@@ -24,8 +24,7 @@ def tried(cluster_database: Settings) -> Iterator[DryDatabase]:
 
 
 def audited(site: Site) -> object:
-    site.database.rollback()
-    return site.database.rows("SELECT COUNT(*) FROM sec_audit")
+    return site.rows("SELECT COUNT(*) FROM sec_audit")
 
 
 @pytest.mark.parametrize(

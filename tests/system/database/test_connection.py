@@ -17,6 +17,7 @@ from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.trust import secret_records
 from tests.generated import examples
+from tests.servers import free_port
 
 
 def names(database: Database) -> list[str]:
@@ -352,9 +353,3 @@ def test_server_that_ends_between_statements(private_server: MariadbPlace, tmp_p
     start(private_server, ends_with_starter=True)
     with Database(settings) as database:
         assert names(database) == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

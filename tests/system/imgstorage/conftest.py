@@ -12,6 +12,7 @@ from lab import broker
 from lab.broker import BrokerPlace
 from rocks.machine import converge
 from rocks.machine import start as vm_start
+from rocks.storage import configuration
 from rocks.storage.broker.definitions import BrokerNode, definitions
 from rocks.storage.bus import Bus, Limits
 from rocks.storage.bus.service import Handler
@@ -21,7 +22,7 @@ from tests.patience import patience
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite, running_site
 from tests.system.imgstorage.real_broker import NODES, RealBroker, Started
-from tests.system.imgstorage.storage_site import PlayedHosts, Storage
+from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage
 
 __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 
@@ -125,3 +126,13 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
     monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
     monkeypatch.setattr(converge, "perform_operations", played.perform_operations)
     return played
+
+
+@pytest.fixture
+def library(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a library, whose images the NAS of these tests can be sent."""
+    monkeypatch.setattr(configuration, "STREAM_PORT", storage.images.nas.stream_port)
+    monkeypatch.setattr(configuration, "storage_address", lambda name, network: "127.0.0.1")
+    storage.done("set", "attr", "image_library", str(tmp_path / "library"))
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    return tmp_path / "library"

@@ -1,7 +1,6 @@
 """A NAS, two hosts and a frontend: real daemons, a real broker and real TLS between them, over devices in memory."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from rocks.storage.stream.transport import Identity
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
 from rocks.storage.wire.queues import host_queue, nas_queue
+from tests.servers import free_port
 from tests.system.imgstorage.real_broker import RealBroker
 from tests.unit.storage.memory_nodes import FRONTEND, HOSTS, NAS, MemoryHost, MemoryNas, MemoryNode
 from tests.waiting import wait_until
@@ -187,9 +187,7 @@ class ImageSite:
 @contextmanager
 def running_site(folder: Path, broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running on a free port, no image; they end with the block."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(folder, broker, port)
+    made = ImageSite(folder, broker, free_port())
     made.start()
     try:
         yield made

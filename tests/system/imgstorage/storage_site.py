@@ -1,12 +1,16 @@
 """A cluster with a frontend's commands, a NAS and two hosts with their daemons: what is typed really happens."""
 
+import os
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
 from rocks.core.errors import Code, IncoherentError, RocksError
+from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.errors import AgentError
@@ -26,6 +30,38 @@ from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 HOST, OTHER = HOSTS
 ADD = ("add", "host", "storagemap", NAS, "tank")
 REMOVE = ("remove", "host", "storagemap", NAS)
+_KILLED = """
+import os, signal, sys
+from rocks.cli.main import main
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{patches}
+main(sys.argv[1:])
+"""
+
+
+class KilledError(BaseException):
+    """The command is gone. Not an Exception, so that no handler of the program catches it."""
+
+
+def die(*_: object, **__: object) -> NoReturn:
+    """In the place of a step: the command is killed before it, as far as this process can be."""
+    raise KilledError
+
+
+def run_until_killed(patches: str, *arguments: str) -> None:
+    """Run `rocks` in a process of its own, with Python statements in which `kill` stands for the step that kills it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    program = [sys.executable, "-c", _KILLED.format(patches=patches), *arguments]
+    ended = run(program, deadline_seconds=300, environment=environment)
+    assert ended.exit_status == -9, ended.error_text
+
+
+def interrupt(*_: object, **__: object) -> NoReturn:
+    """In the place of a step: the user interrupts the command there."""
+    raise KeyboardInterrupt
 
 
 class Storage(NamedTuple):
@@ -78,10 +114,14 @@ class Storage(NamedTuple):
         self.done("stop", "host", "vm", *names, "terminate=true")
         self.release(*names)
 
+    def lease(self, name: str) -> tuple[Any, ...]:
+        """(state, host) of a machine's lease."""
+        (row,) = self.cluster.rows("SELECT State, Host FROM vm_leases WHERE Name = %s", [name])
+        return row
+
     def disks(self, name: str) -> list[tuple[object, ...]]:
         """(type, prefix, name) of a machine's disks."""
-        self.cluster.database.rollback()
-        return self.cluster.database.rows(
+        return self.cluster.rows(
             "SELECT d.VBD_Type, d.Prefix, d.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node"
             " JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s ORDER BY d.ID",
             [name],

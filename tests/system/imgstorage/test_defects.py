@@ -12,17 +12,10 @@ import pytest
 
 from rocks.core.errors import RocksError, StateError
 from rocks.storage.wire import requests as wire
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, running_site
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 from tests.system.imgstorage.real_broker import RealBroker
 
 HOST, OTHER = HOSTS
-
-
-@pytest.fixture(scope="module")
-def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
-    """All daemons of the module's tests, which use images of different names."""
-    with running_site(tmp_path_factory.mktemp("images"), real_broker) as made:
-        yield made
 
 
 @pytest.fixture

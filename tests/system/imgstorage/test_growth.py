@@ -30,8 +30,7 @@ def used_vm(storage: Storage, name: str) -> str:
 
 def sizes(storage: Storage, vm: str) -> tuple[int, int, int]:
     """GB in the record of the machine, in that of the NAS, and in its pool."""
-    storage.cluster.database.rollback()
-    ((recorded,),) = storage.cluster.database.rows(
+    ((recorded,),) = storage.cluster.rows(
         "SELECT d.Size FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
         " WHERE n.Name = %s ORDER BY d.ID LIMIT 1",
         [vm],

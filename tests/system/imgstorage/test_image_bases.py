@@ -13,28 +13,17 @@ import pytest
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
-from rocks.storage import configuration
 from rocks.storage.nas import bases, imports, move_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage, forget_requests
+from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage, forget_requests, interrupt
 from tests.system.imgstorage.test_storage_vms import END, START, STOP
 from tests.waiting import wait_until
 
 SIZE, DATA = 40_000_000, 3_000_000
 """Of the image: a disk with data at its beginning, in the middle and at its end."""
-
-
-@pytest.fixture
-def library(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a library, whose images the NAS of these tests can be sent."""
-    monkeypatch.setattr(configuration, "STREAM_PORT", storage.images.nas.stream_port)
-    monkeypatch.setattr(configuration, "storage_address", lambda name, network: "127.0.0.1")
-    storage.done("set", "attr", "image_library", str(tmp_path / "library"))
-    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
-    return tmp_path / "library"
 
 
 def add_image(storage: Storage, library: Path, name: str) -> tuple[bytes, str]:
@@ -270,8 +259,7 @@ def test_the_machine_gets_its_name_by_a_seed(
     assert "/images/named.seed" in operation.xml and "/dev/mapper/named-vol-snap" in operation.xml
     storage.done(*STOP, vm, END)
     storage.done("remove", "host", "attr", HOST, "vm_image_directory")
-    storage.cluster.database.execute("DELETE FROM partitions")
-    storage.cluster.database.commit()
+    storage.cluster.change("DELETE FROM partitions")
     message = storage.rocks(*START, vm).err
     assert f"rocks set host attr {HOST} vm_image_directory /FOLDER" in message
 
@@ -283,11 +271,8 @@ def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     content, digest = add_image(storage, library, "cut")
     vm = add_machine(storage, "cut-off", "cut")
 
-    def interrupted(*_: object) -> str:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(image_bases, "transfer_line", interrupted)
+        patch.setattr(image_bases, "transfer_line", interrupt)
         assert storage.rocks(*START, vm).status not in (0, 1)
     wait_for_no_base(storage, digest)
     assert storage.images.nas.pools.read_volume("tank/cut-off-vol") is None

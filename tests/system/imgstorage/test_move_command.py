@@ -35,9 +35,7 @@ class Moving(NamedTuple):
         return volume
 
     def places(self, name: str) -> list[tuple[object, ...]]:
-        database = self.storage.cluster.database
-        database.rollback()
-        return database.rows(
+        return self.storage.cluster.rows(
             "SELECT s.nas_name, s.zpool_name FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
             " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s",
             [name],

@@ -24,7 +24,7 @@ from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
 from rocks.storage.volumes import map_batches
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import HOST, OTHER, Storage
+from tests.system.imgstorage.storage_site import HOST, OTHER, KilledError, Storage, die
 
 _GIB = 2**30
 
@@ -147,13 +147,6 @@ def no_login(played: PlayedHosts) -> Iterator[None]:
         yield
 
 
-def lease(played: PlayedHosts) -> tuple[object, ...]:
-    database = played.storage.cluster.database
-    database.rollback()
-    (row,) = database.rows("SELECT State, Host FROM vm_leases WHERE Name = %s", [played.name])
-    return row
-
-
 def owner(played: PlayedHosts) -> object:
     return played.storage.images.row(f"{played.name}-vol")["remotehost"]
 
@@ -161,7 +154,11 @@ def owner(played: PlayedHosts) -> object:
 def test_followed(played: PlayedHosts) -> None:
     """The new host reads what the guest has written last; the old one has no device; and back, from the copy there."""
     assert f"{played.name} runs on {OTHER} now" in move(played).out
-    assert (played.resumed_on, lease(played), owner(played)) == ([OTHER], ("running", OTHER), OTHER)
+    assert (played.resumed_on, played.storage.lease(played.name), owner(played)) == (
+        [OTHER],
+        ("running", OTHER),
+        OTHER,
+    )
     live = played.machine(OTHER).dm_devices.read(played.device)
     assert live is not None and isinstance(live.table, Snapshot | Linear) and live.open_count
     images = played.storage.images
@@ -185,7 +182,11 @@ def test_waits_for_repair(played: PlayedHosts) -> None:
     assert (
         f"{played.name} is on {OTHER}, paused until its images follow it" in ended.err and again in ended.err
     )
-    assert (lease(played), owner(played), played.resumed_on) == (("moving", HOST), None, [])
+    assert (played.storage.lease(played.name), owner(played), played.resumed_on) == (
+        ("moving", HOST),
+        None,
+        [],
+    )
     live = played.machine(OTHER).dm_devices.read(played.device)
     assert live is not None and isinstance(live.table, Placeholder) and live.open_count == 1
     volume = f"{played.name}-vol"
@@ -201,7 +202,11 @@ def test_waits_for_repair(played: PlayedHosts) -> None:
         assert refused.status == 1 and again in refused.err, command
     played.storage.done("set", "host", "attr", OTHER, "img_sync", "no")
     assert f"{played.name} runs on {OTHER} now" in move(played).out
-    assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
+    assert (played.storage.lease(played.name), owner(played), played.resumed_on) == (
+        ("running", OTHER),
+        OTHER,
+        [OTHER],
+    )
 
 
 def test_given_up(played: PlayedHosts) -> None:
@@ -209,10 +214,10 @@ def test_given_up(played: PlayedHosts) -> None:
     with no_login(played):
         assert move(played).status == 1
     played.storage.done("stop", "host", "vm", played.name, "force=yes", "reason=its NAS is away")
-    assert lease(played) == ("released", None)
+    assert played.storage.lease(played.name) == ("released", None)
     assert played.machine(OTHER).dm_devices.read(played.device) is None
     played.storage.done("start", "host", "vm", played.name)
-    assert (lease(played), owner(played)) == (("running", HOST), HOST)
+    assert (played.storage.lease(played.name), owner(played)) == (("running", HOST), HOST)
     assert played.machine(HOST).pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
 
 
@@ -229,7 +234,11 @@ def test_old_host_silent(played: PlayedHosts) -> None:
         patch.setattr(live_moves, "move_live", move_live)
         ended = move(played)
     assert ended.status == 1 and f"{HOST} is silent" in ended.err
-    assert (lease(played), owner(played), played.resumed_on) == (("moving", HOST), HOST, [])
+    assert (played.storage.lease(played.name), owner(played), played.resumed_on) == (
+        ("moving", HOST),
+        HOST,
+        [],
+    )
     played.silent = set()
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
@@ -244,10 +253,10 @@ def test_off(played: PlayedHosts, has_died: bool) -> None:
     played.machine(OTHER).kernel.devices[played.device].holders = 0
     played.silent = {HOST} if has_died else set()
     assert "is off there by now: rocks start host vm" in move(played).out
-    assert lease(played)[0] == "running" and played.resumed_on == []
+    assert played.storage.lease(played.name)[0] == "running" and played.resumed_on == []
     played.storage.done("stop", "host", "vm", played.name)
     played.storage.done("start", "host", "vm", played.name)
-    assert (lease(played), owner(played)) == (("running", OTHER), OTHER)
+    assert (played.storage.lease(played.name), owner(played)) == (("running", OTHER), OTHER)
     live = played.machine(OTHER).dm_devices.read(played.device)
     assert live is not None and not isinstance(live.table, Placeholder)
     played.silent = set()
@@ -256,13 +265,6 @@ def test_off(played: PlayedHosts, has_died: bool) -> None:
 @pytest.mark.parametrize("moment", ["unmap", "map", "resume", "record"])
 def test_killed(played: PlayedHosts, moment: str) -> None:
     """Before or after each step; the same command goes on, and the guest goes on once, with its last write."""
-
-    class KilledError(BaseException):
-        """The command is gone."""
-
-    def die(*_: object, **__: object) -> object:
-        raise KilledError
-
     place = {
         "unmap": (live_move_ends, "release_images"),
         "map": (map_batches, "map_arrived"),
@@ -272,9 +274,13 @@ def test_killed(played: PlayedHosts, moment: str) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(*place, die)
         move(played)
-    assert lease(played) == ("moving", HOST)
+    assert played.storage.lease(played.name) == ("moving", HOST)
     assert f"{played.name} runs on {OTHER} now" in move(played).out
-    assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
+    assert (played.storage.lease(played.name), owner(played), played.resumed_on) == (
+        ("running", OTHER),
+        OTHER,
+        [OTHER],
+    )
     assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
 
 
@@ -291,5 +297,5 @@ def test_refused(played: PlayedHosts, change: tuple[str, ...], message: str) -> 
     played.storage.done(*(word.format(played.name) for word in change))
     ended = move(played)
     assert ended.status == 1 and message in ended.err and "move it without live=yes" in ended.err
-    assert (lease(played), owner(played)) == (("running", HOST), HOST)
+    assert (played.storage.lease(played.name), owner(played)) == (("running", HOST), HOST)
     played.storage.done("set", "host", "zvolattr", NAS, f"{played.name}-vol", "persistent", "yes")

@@ -11,7 +11,6 @@ import pytest
 from rocks.cluster import clones as cluster_clones
 from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
-from rocks.storage import configuration
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
@@ -49,25 +48,18 @@ class Original:
 
     def change(self, machine: str, text: bytes) -> None:
         """Write to the disk of a machine that is off, as a return of its changes does: with a snapshot."""
-        pools, volume = self.storage.images.nas.pools, f"tank/{machine}-vol"
-        pools.write(volume, text, 4096)
+        self.storage.images.nas.pools.write(f"tank/{machine}-vol", text, 4096)
 
 
 @pytest.fixture
-def original(
-    request: pytest.FixtureRequest, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Original:
+def original(request: pytest.FixtureRequest, storage: Storage, library: Path, tmp_path: Path) -> Original:
     """Two computes and a frontend, all of which have run once."""
-    monkeypatch.setattr(configuration, "STREAM_PORT", storage.images.nas.stream_port)
-    monkeypatch.setattr(configuration, "storage_address", lambda name, network: "127.0.0.1")
     name = f"c{abs(hash(request.node.name)) % 10**6}"
     disk, keys = tmp_path / "disk", tmp_path / "keys"
     disk.write_bytes(b"boot" + bytes(10**6))
     keys.write_text(f"{KEY}\n")
-    storage.done("set", "attr", "image_library", str(tmp_path / "library"))
     storage.done("set", "attr", "vm_vlan_pool", "2-300")
     storage.done("add", "image", "debian", f"file={disk}")
-    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
     storage.done("set", "host", "attr", HOST, "img_sync", "yes")
     places = (f"fe-container={HOST}", f"container-hosts={HOST}", "disk-per-compute=2", "disk-per-frontend=3")
     line = ("add", "cluster", "203.0.113.9", "2", f"fe-name={name}", "cluster-naming=yes", *places)
@@ -150,8 +142,7 @@ def test_originals_that_are_not_at_rest(original: Original) -> None:
     assert storage.rocks(*START, name).status == 0
     assert f"{name} may be running on {HOST}" in storage.refused(*clone)
     storage.stop(name)
-    storage.images.map(f"{name}-vol")
-    storage.images.wait_for_state(f"{name}-vol", "local")
+    storage.images.map_local(f"{name}-vol")
     assert f"ZVol {name}-vol is local on {HOST}" in storage.refused(*clone)
     storage.images.unmap(f"{name}-vol")
     assert owner(storage, f"{name}-vol") is None

@@ -7,6 +7,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.storage.client import StorageClient
 from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import KilledError
 from tests.system.imgstorage.test_nas_snapshots import (
     ADD,
     REMOVE_IT,
@@ -26,10 +27,6 @@ from tests.system.imgstorage.test_storage_vms import START
 __all__ = ["agent", "guests"]
 
 VOLUMES = ("two-vol", "two-vol1")
-
-
-class KilledError(BaseException):
-    """The command is gone."""
 
 
 def after_first(

@@ -13,7 +13,7 @@ from rocks.core.errors import ToolError
 from rocks.machine.host.libvirt import freezing
 from rocks.machine.snapshots import on_nas as nas_snapshots
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import Storage
+from tests.system.imgstorage.storage_site import KilledError, Storage, die
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests
 from tests.system.imgstorage.test_storage_vms import STOP
 
@@ -247,9 +247,6 @@ def test_what_an_interrupted_command_left_is_made_anew(
     storage, name = agent.guests.storage, f"cut-{moment[:2]}"
     run(agent, name, disks=TWO)
 
-    class KilledError(BaseException):
-        """The command is gone."""
-
     calls = 0
     real = nas_snapshots._hold_each
 
@@ -261,9 +258,6 @@ def test_what_an_interrupted_command_left_is_made_anew(
         if calls != {"second hold": 1, "fourth hold": 2}.get(moment):
             return real(storage, images, tags, **others)  # type: ignore[arg-type]
         real(storage, images[:1], tags[:1], **others)  # type: ignore[arg-type]
-        raise KilledError
-
-    def die(*_: object, **__: object) -> object:
         raise KilledError
 
     with monkeypatch.context() as patch:

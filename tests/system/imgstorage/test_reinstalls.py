@@ -3,39 +3,23 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rocks.core.errors import RocksError
-from rocks.core.process import run
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import StorageClient, asking
 from rocks.storage.volumes import volumes as images
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage
-from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, library, start
+from tests.system.imgstorage.storage_site import HOST, Storage, run_until_killed
+from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, start
 from tests.system.imgstorage.test_storage_vms import owner
 
-__all__ = ["library"]
-
 REINSTALL = ("reinstall", "host", "vm")
-KILLED = """
-import os, signal, sys
-from rocks.cluster import reinstalls
-from rocks.cli.main import main
-
-def killed(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-reinstalls.replace_attribute = killed
-main(sys.argv[1:])
-"""
 
 
 def used(storage: Storage, name: str, image: str, *disks: str) -> str:
@@ -54,8 +38,7 @@ def has(storage: Storage, volume: str) -> bool:
 
 
 def instance(storage: Storage, name: str) -> str:
-    storage.cluster.database.rollback()
-    found = storage.cluster.database.rows(
+    found = storage.cluster.rows(
         "SELECT t.Value FROM attributes t JOIN catindex i ON i.ID = t.Catindex"
         " WHERE t.Attr = 'vm_instance' AND i.Name = %s",
         [name],
@@ -162,17 +145,12 @@ def test_after_a_restore_the_hosts_are_asked_first(storage: Storage, library: Pa
     """The machine may run on a host that the older copy of the records does not have."""
     add_image(storage, library, "restored")
     used(storage, "elsewhere", "restored")
-    database = storage.cluster.database
-    ((identity,),) = database.rows("SELECT Identity FROM lease_epoch")
-    database.execute("UPDATE lease_epoch SET Identity = 'another'")
-    database.commit()
+    ((identity,),) = storage.cluster.rows("SELECT Identity FROM lease_epoch")
+    storage.cluster.change("UPDATE lease_epoch SET Identity = 'another'")
     try:
-        message = storage.refused(*REINSTALL, "elsewhere")
-        assert "rocks sync vm lease" in message
+        assert "rocks sync vm lease" in storage.refused(*REINSTALL, "elsewhere")
     finally:
-        database.rollback()
-        database.execute("UPDATE lease_epoch SET Identity = %s", [identity])
-        database.commit()
+        storage.cluster.change("UPDATE lease_epoch SET Identity = %s", [identity])
     assert has(storage, "elsewhere-vol")
 
 
@@ -202,10 +180,8 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage, libra
     content, _ = add_image(storage, library, "deadly")
     used(storage, "phoenix", "deadly")
     before = storage.cluster.contents()
-    source = str(Path(__file__).parents[3] / "src")
-    command = [sys.executable, "-c", KILLED, *REINSTALL, "phoenix"]
-    ended = run(command, deadline_seconds=300, environment={**os.environ, "PYTHONPATH": source})
-    assert ended.exit_status == -9, ended.error_text
+    patches = "from rocks.cluster import reinstalls\nreinstalls.replace_attribute = kill"
+    run_until_killed(patches, *REINSTALL, "phoenix")
     assert not has(storage, "phoenix-vol") and storage.cluster.contents() == before
     repeated = storage.succeeded(*REINSTALL, "phoenix")
     assert repeated.err == (

@@ -3,18 +3,14 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
-import os
-import sys
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rocks.commands._shared import vm_removal as removal_with_hooks
 from rocks.core.errors import RocksError
-from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import VirtualMachine
@@ -24,27 +20,10 @@ from rocks.storage.nas import image_records, listing
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage
+from tests.system.imgstorage.storage_site import HOST, Storage, run_until_killed
 from tests.system.imgstorage.test_storage_vms import END, START, STOP
 
 REMOVE_VM = ("remove", "host", "vm")
-KILLED = """
-import os, signal, sys
-from rocks.inventory import host_requests; from rocks.machine import removal as vm_removal
-from rocks.cli.main import main
-from rocks.core.errors import HostError
-
-def silent(database, requests, *rest, **more):
-    return [(host, HostError("silent")) for host in requests]
-
-def killed(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-from rocks.machine.disks import files as host_images
-host_images.ask_each = silent
-vm_removal.delete_vms = killed
-main(sys.argv[1:])
-"""
 
 
 def used(storage: Storage, name: str, *disks: str) -> str:
@@ -62,9 +41,8 @@ def volumes(storage: Storage, *names: str) -> list[str]:
 
 def machines(storage: Storage) -> set[str]:
     """Those of the database."""
-    database = storage.cluster.database
-    database.rollback()
-    return {row[0] for row in database.rows("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")}
+    names = storage.cluster.rows("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")
+    return {name for (name,) in names}
 
 
 def removed(storage: Storage, *names: str) -> Ended:
@@ -245,10 +223,16 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage) -> No
     """SIGKILL when the images are destroyed and the rows are not deleted."""
     used(storage, "victim", "vda", "vdb")
     before = storage.cluster.contents()
-    source = str(Path(__file__).parents[3] / "src")
-    command = [sys.executable, "-c", KILLED, *REMOVE_VM, "victim", "disks=remove"]
-    ended = run(command, deadline_seconds=300, environment={**os.environ, "PYTHONPATH": source})
-    assert ended.exit_status == -9, ended.error_text
+    run_until_killed(
+        "from rocks.core.errors import HostError\n"
+        "from rocks.machine import removal\n"
+        "from rocks.machine.disks import files\n"
+        "files.ask_each = lambda database, requests, *_, **__: [(host, HostError('silent')) for host in requests]\n"
+        "removal.delete_vms = kill",
+        *REMOVE_VM,
+        "victim",
+        "disks=remove",
+    )
     assert volumes(storage, "victim") == [] and "victim" in machines(storage)
     assert storage.cluster.contents() == before
     removed(storage, "victim")

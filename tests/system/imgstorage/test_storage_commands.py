@@ -13,7 +13,7 @@ from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Copy
 from tests.patience import patience
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage, interrupt
 
 LIST = ("list", "host", "storagemap", NAS)
 
@@ -245,12 +245,8 @@ def test_an_interrupt_ends_the_waiting_and_names_the_list(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.map("left-vol")
-
-    def interrupted(*_: object, **__: object) -> object:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(Asker, "ask_all", interrupted)
+        patch.setattr(Asker, "ask_all", interrupt)
         ended = storage.rocks(*REMOVE, "left-vol")
     assert ended.status == 130 and ended.out == ""
     assert f"{NAS} continues with left-vol, operation " in ended.err

@@ -1,6 +1,5 @@
 """Words that are wrong are refused in one line, and a broker or a certificate that is missing is named."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.storage.client import asking
 from tests.generated import examples
+from tests.servers import free_port
 from tests.system.commands.conftest import Site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage
@@ -161,8 +161,7 @@ def test_a_user_who_may_not_read_the_certificate(
 
 
 def test_a_broker_that_is_not_there(vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        monkeypatch.setenv("ROCKS_BROKER_PORT", str(listener.getsockname()[1]))
+    monkeypatch.setenv("ROCKS_BROKER_PORT", str(free_port()))
     assert "cannot reach the message broker at 127.0.0.1" in vm_site.refused(
         "list", "host", "storagemap", HOST
     )

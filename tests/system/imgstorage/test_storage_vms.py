@@ -24,7 +24,7 @@ from rocks.storage.volumes import map_batches, map_waits
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import HOST, OTHER, REMOVE, PlayedHosts, Storage
+from tests.system.imgstorage.storage_site import HOST, OTHER, REMOVE, PlayedHosts, Storage, interrupt
 
 START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
 END = "terminate=true"
@@ -191,7 +191,7 @@ def test_a_host_that_starts_nothing_has_no_image(
     ended = storage.rocks(*START, vm)
     assert ended.status == 1 and "is unmapped again" in ended.err
     assert owner(storage, f"{vm}-vol") is None
-    assert lease_state(storage, vm) == "released"
+    assert storage.lease(vm)[0] == "released"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_the_image_of_a_guest_that_may_run_stays_mapped(
     ended = storage.rocks(*START, vm)
     assert ended.status == 1 and "unmapped" not in ended.err
     assert owner(storage, f"{vm}-vol") == HOST
-    assert lease_state(storage, vm) == "starting"
+    assert storage.lease(vm)[0] == "starting"
     hosts.memory_mb, hosts.domain, hosts.outcome = 300, None, None
     assert NO_MEMORY in storage.rocks(*START, vm).err
     assert owner(storage, f"{vm}-vol") == HOST, "it was mapped before this start"
@@ -245,11 +245,8 @@ def test_an_interrupt_unmaps_the_image_again(
     # a name of its own: the NAS of these tests keeps the image of an earlier machine of the name for that machine
     vm = storage.add_vm(f"impatient-{'map' if module is map_batches else 'start'}")
 
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(module, step, interrupted)
+        patch.setattr(module, step, interrupt)
         ended = storage.rocks(*START, vm)
     assert ended.status not in (0, 1)
     assert f"{vm}-vol is unmapped again" in ended.err
@@ -277,12 +274,6 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     storage.images.hosts[HOST].kernel.devices["sticky-vol-snap"].holders -= 1
     storage.images.wait_for_state("sticky-vol", "local")
     storage.done(*STOP, vm, END)
-
-
-def lease_state(storage: Storage, name: str) -> object:
-    storage.cluster.database.rollback()
-    ((state,),) = storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = %s", [name])
-    return state
 
 
 class SlowWriteBack:
@@ -343,7 +334,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     assert "may still be mapped" not in ended.err
     way.may_go.set()
     storage.images.wait_for_state("patient-vol", "unmapped")
-    assert lease_state(storage, "patient") == "released"
+    assert storage.lease("patient")[0] == "released"
 
 
 def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,17 +342,14 @@ def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.Mon
     way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "torn")
 
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(map_waits, "wait_seconds", interrupted)
+        patch.setattr(map_waits, "wait_seconds", interrupt)
         ended = storage.rocks(*START, vm)
     assert ended.status not in (0, 1)
     assert f"{NAS}:torn-vol was not mapped" in ended.err
     way.may_go.set()
     storage.images.wait_for_state("torn-vol", "unmapped")
-    assert lease_state(storage, "torn") == "released"
+    assert storage.lease("torn")[0] == "released"
 
 
 def test_img_sync_of_host_and_machine_decide_about_the_copy(storage: Storage) -> None:
@@ -419,11 +407,10 @@ def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) ->
     vm = storage.add_vm("unclear")
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
     # as an earlier release stored it
-    storage.cluster.database.execute("UPDATE attributes SET Value = 'perhaps' WHERE Attr = 'img_persistent'")
-    storage.cluster.database.commit()
+    storage.cluster.change("UPDATE attributes SET Value = 'perhaps' WHERE Attr = 'img_persistent'")
     assert 'is "perhaps"; it must be yes' in storage.rocks(*START, vm).err
     assert owner(storage, "unclear-vol") is None
-    assert lease_state(storage, "unclear") == "released"
+    assert storage.lease("unclear")[0] == "released"
 
 
 def test_plain_stop_and_reset_leave_the_image_where_it_is(storage: Storage) -> None:
@@ -440,8 +427,7 @@ def test_the_lease_token_travels(storage: Storage) -> None:
     vm = storage.add_vm("leased")
     mapped_lines(storage, vm)
     storage.done(*STOP, vm, END)
-    storage.cluster.database.rollback()
-    ((token,),) = storage.cluster.database.rows("SELECT Token FROM vm_leases WHERE Name = %s", [vm])
+    ((token,),) = storage.cluster.rows("SELECT Token FROM vm_leases WHERE Name = %s", [vm])
     service = storage.images.nas.service
     image = service._engine.image_of("leased-vol")
     assert image is not None and image.lease_token is not None and 0 < image.lease_token <= token

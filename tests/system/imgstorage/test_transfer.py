@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -134,10 +134,14 @@ def send_file(connection: Connection, path: Path) -> None:
     send_program(printing('cat "$1"', str(path)), connection.writer, Bucket(), ignore)
 
 
+def connected(identity: Identity, port: int, opening: bytes = b"fetch") -> AbstractContextManager[Connection]:
+    """A connection of that node to the NAS."""
+    return connect(client_context(identity), "127.0.0.1", port, "nas-0-0", opening)
+
+
 def fetch(authority: Site, port: int, target: Path) -> None:
     """Write what the NAS sends to a file, as the host vmh1."""
-    context = client_context(authority.identity("vmh1"))
-    with connect(context, "127.0.0.1", port, "nas-0-0", b"fetch") as connection:
+    with connected(authority.identity("vmh1"), port) as connection:
         receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
 
 
@@ -157,14 +161,14 @@ def test_stream_of_a_program_arrives_in_another(
             connection.writer.write(b"done\n")
 
     server = start(serve)
-    context = client_context(authority.identity("vmh1"))
+    host = authority.identity("vmh1")
     down = tmp_path / "down"
     counted: list[int] = []
-    with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+    with connected(host, server.port) as connection:
         received = receive_program(connection.reader, reading('cat >"$1"', str(down)), counted.append)
     assert received == _SIZE_BYTES == sum(counted)
     assert digest(down) == digest(source)
-    with connect(context, "127.0.0.1", server.port, "nas-0-0", b"bring") as connection:
+    with connected(host, server.port, b"bring") as connection:
         send_file(connection, source)
         assert connection.reader.readline() == b"done\n"
     assert digest(up) == digest(source)
@@ -279,10 +283,9 @@ def test_the_error_of_the_receiving_program_is_raised_with_its_message(
             ended.set()
 
     server = start(serve)
-    context = client_context(authority.identity("vmh1"))
     with (
         pytest.raises(ToolError, match="out of space"),
-        connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
+        connected(authority.identity("vmh1"), server.port) as connection,
     ):
         receive_program(connection.reader, reading("echo out of space >&2; exec <&-; exit 1"), ignore)
     assert ended.wait(120)
@@ -298,22 +301,18 @@ def test_certificate_of_another_authority_is_rejected_at_both_ends(
     mixed = Identity(stranger.certificate, stranger.key, authority.certificate)
     with (
         pytest.raises((HostError, ssl.SSLError)),
-        connect(client_context(mixed), "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
+        connected(mixed, server.port) as connection,
     ):
         if not connection.reader.readline():
             raise HostError("refused")
-    with (
-        pytest.raises(IncoherentError, match="not its own"),
-        connect(client_context(stranger), "127.0.0.1", server.port, "nas-0-0", b"fetch"),
-    ):
+    with pytest.raises(IncoherentError, match="not its own"), connected(stranger, server.port):
         pass
     with (
         pytest.raises(IncoherentError, match="not its own"),
         connect(client_context(authority.identity("vmh1")), "127.0.0.1", server.port, "nas-0-9", b"fetch"),
     ):
         pass
-    honest = client_context(authority.identity("vmh2"))
-    with connect(honest, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+    with connected(authority.identity("vmh2"), server.port) as connection:
         assert not connection.reader.readline()
     wait_until(lambda: not any(thread.name == "transfer" for thread in threading.enumerate()))
     assert served == ["vmh2"]
@@ -331,8 +330,7 @@ def test_connections_beyond_the_limit_wait(authority: Site, start: Start) -> Non
     server = start(serve)
 
     def ask(name: str) -> None:
-        context = client_context(authority.identity(name))
-        with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+        with connected(authority.identity(name), server.port) as connection:
             connection.reader.readline()
 
     threads = [threading.Thread(target=ask, args=(f"vmh{number}",)) for number in range(3)]
@@ -385,16 +383,16 @@ def test_a_slow_first_line_ends_at_its_deadline(
     monkeypatch.setattr(waiting, "OPENING_SECONDS", patience(1.0))
     served: list[bytes] = []
     server = start(lambda connection: served.append(connection.opening))
-    context = client_context(authority.identity("vmh1"))
+    host = authority.identity("vmh1")
     with (
         socket.create_connection(("127.0.0.1", server.port)) as plain,
-        context.wrap_socket(plain, server_hostname="nas-0-0") as stream,
+        client_context(host).wrap_socket(plain, server_hostname="nas-0-0") as stream,
         pytest.raises(OSError),  # noqa: PT011 - which one depends on the moment
     ):
         for _ in range(300):
             stream.sendall(b"x")
             time.sleep(0.1)
-    with connect(context, "127.0.0.1", server.port, "nas-0-0", b"whole") as connection:
+    with connected(host, server.port, b"whole") as connection:
         assert not connection.reader.readline()
     assert served == [b"whole"]
 
@@ -413,11 +411,8 @@ def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Site, s
 
     server = start(serve)
     identities = {name: authority.identity(name) for name in ("vmh1", "vmh2")}
-    with connect(client_context(identities["vmh2"]), "127.0.0.1", server.port, "nas-0-0", b"a") as other:
-        with (
-            connect(client_context(identities["vmh1"]), "127.0.0.1", server.port, "nas-0-0", b"a") as one,
-            suppress(HostError, OSError),
-        ):
+    with connected(identities["vmh2"], server.port, b"a") as other:
+        with connected(identities["vmh1"], server.port, b"a") as one, suppress(HostError, OSError):
             wait_until(lambda: len(begun) == 2)
             assert got == {}
             authority.revoke("vmh1")
@@ -451,6 +446,6 @@ def test_errors_of_an_unreachable_nas_and_of_a_missing_certificate(authority: Si
     """The text states what to do, or which node to check."""
     identity = authority.identity("vmh1")
     with pytest.raises(HostError, match="no transfer with nas-0-0 at 127.0.0.1:9"):
-        connect(client_context(identity), "127.0.0.1", 9, "nas-0-0", b"fetch").__enter__()
+        connected(identity, 9).__enter__()
     with pytest.raises(ToolError, match="rocks sync host certificate"):
         client_context(Identity(tmp_path / "none.crt", identity.key, identity.authority))

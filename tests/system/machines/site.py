@@ -65,8 +65,7 @@ class MachineSite:
 
     def sql(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows from the current state of the database."""
-        self.site.database.rollback()
-        return self.site.database.rows(statement, values)
+        return self.site.rows(statement, values)
 
     def lease(self, name: str) -> tuple[int, str, str | None]:
         """(token, state, host) of a machine's lease; token 0 before the first one."""

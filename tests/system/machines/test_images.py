@@ -57,11 +57,13 @@ def test_no_empty_disk_takes_the_place_of_an_image_that_is_missing(machines: Mac
 
 
 def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSite) -> None:
+    """Neither the start that is refused nor the one that follows touches its content."""
     machines.add("copied")
-    image = machines.image("copied.vda")
-    image.write_bytes(bytes(1024**2))
+    image, content = machines.image("copied.vda"), b"precious" * 64
+    image.write_bytes(content)
     image.chmod(0o644)
     assert "nobody is known to own the disk" in machines.refused("start host vm copied")
+    assert image.read_bytes() == content and machines.lease("copied")[1:] == ("released", None)
     assert rows(machines) == [("copied.vda", "nobody")]
     assert "1 of these images belong to nobody" in machines.rocks(f"list host image {OLD}").err
     assert machines.rocks(f"list host image {OLD} json=yes").err == ""
@@ -73,6 +75,7 @@ def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSi
     machines.add("thief")
     assert "is the disk of copied" in machines.refused(f"set host image {OLD} {image} vm=thief")
     machines.run("stop host vm copied")
+    assert image.read_bytes() == content
     machines.run(f"set host vm copied disk=file:{machines.image('other.vda')},vda,virtio")
     refused = machines.refused(f"set host image {OLD} {image} vm=thief")
     assert "belongs to copied, which exists; copy the file" in refused

@@ -54,18 +54,6 @@ def test_a_start_or_stop_prints_the_states_that_it_left(machines: MachineSite) -
     assert [one.get("error") for one in some] == [full, None], "each machine has its own"
 
 
-def test_the_image_that_is_there_is_never_touched(machines: MachineSite) -> None:
-    vm = machines.add("kept")
-    disk = machines.image("kept.vda")
-    disk.write_bytes(b"precious" * 64)
-    assert "nobody is known to own the disk" in machines.refused(f"start host vm {vm}")
-    assert disk.read_bytes() == b"precious" * 64 and machines.lease(vm)[1:] == ("released", None)
-    machines.run(f"set host image {OLD} {disk} vm={vm}")
-    machines.run(f"start host vm {vm}")
-    machines.run(f"stop host vm {vm}")
-    assert disk.read_bytes() == b"precious" * 64
-
-
 def test_two_hosts_at_once_and_one_failure_is_exit_status_3(machines: MachineSite) -> None:
     good = [machines.add("good0", OLD), machines.add("good1", NEW)]
     bad = machines.add("big", OLD)

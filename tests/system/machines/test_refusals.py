@@ -103,14 +103,20 @@ def test_host_local_vlans_cannot_connect_a_cluster_over_several_hosts(cluster: M
     )
 
 
-def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite) -> None:
-    machines.run(f"set host attr {OLD} vlan_transport local")
+def add_tiny(machines: MachineSite, *hosts: str) -> None:
+    """The cluster tiny of two on the first host; VLANs of these hosts are local."""
+    for host in hosts:
+        machines.run(f"set host attr {host} vlan_transport local")
     machines.run(
         f"add cluster 203.0.113.9 1 fe-name=tiny cluster-naming=yes fe-container={OLD} container-hosts={OLD}"
         " disk-per-compute=1 mem-per-compute=64 disk-per-frontend=1"
     )
     machines.run("set host vm tiny mem=64")
     machines.run("set host boot tiny action=os")
+
+
+def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite) -> None:
+    add_tiny(machines, OLD)
     machines.run("start cluster tiny")
     assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[OLD]] * 2
     (device,) = machines.links(OLD)
@@ -124,14 +130,7 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite)
 
 def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSite) -> None:
     """The machines of a cluster move one after the other; its owner gets the reason of the first between."""
-    for host in (OLD, NEW):
-        machines.run(f"set host attr {host} vlan_transport local")
-    machines.run(
-        f"add cluster 203.0.113.9 1 fe-name=tiny cluster-naming=yes fe-container={OLD} container-hosts={OLD}"
-        " disk-per-compute=1 mem-per-compute=64 disk-per-frontend=1"
-    )
-    machines.run("set host vm tiny mem=64")
-    machines.run("set host boot tiny action=os")
+    add_tiny(machines, OLD, NEW)
     reason = f"VLANs of {NEW} are local"
     planned = machines.run(f"move host vm tiny {NEW} dry-run=yes")
     assert f"{NEW}: would refuse the start then: tiny would not start: {reason}" in planned

@@ -16,6 +16,7 @@ from nucleus.backends.rocks import Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
 from rocks.core.errors import HostError, ToolError
+from tests.servers import answering
 
 SHA256 = "0" * 64
 
@@ -23,13 +24,8 @@ SHA256 = "0" * 64
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[ExecutorService]:
     """An executor of a simulated site at `tmp_path/executor.sock`."""
-    served = ExecutorService(Simulator(1), tmp_path / "executor.sock", {os.getuid()})
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,))
-    thread.start()
-    yield served
-    served.shutdown()
-    thread.join(60)
-    served.server_close()
+    with answering(ExecutorService(Simulator(1), tmp_path / "executor.sock", {os.getuid()})) as served:
+        yield served
 
 
 FORBIDDEN = (

@@ -28,6 +28,7 @@ from nucleus.reservations import mail, smtp
 from nucleus.reservations.controller import Controller
 from rocks.core.errors import UserError
 from rocks.core.process import run
+from tests.servers import free_port
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.slurm_rounds import Hands
 
@@ -104,8 +105,7 @@ class Post:
 @pytest.fixture
 def post(pool: Pool) -> Iterator[Post]:
     letters = Letters()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = Server(letters, hostname="127.0.0.1", port=port)
     server.start()
     made = Post(pool, letters, port)

@@ -25,6 +25,7 @@ from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
+from tests.servers import answering
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
 
@@ -288,23 +289,18 @@ def test_a_worker_that_is_killed_between_two_steps(
     """A real process is killed by itself, before or after one of its transactions; others finish what it had begun."""
     from nucleus.backends.service import ExecutorService
 
-    service = ExecutorService(simulator, tmp_path / "executor.sock", {os.getuid()})
-    thread = threading.Thread(target=service.serve_forever)
-    thread.start()
-    asked = [ask(pool, "poweron", nodes["vm-vc1-0"]), ask(pool, "reset", nodes["vm-vc1-0"])]
-    program = start_with_pipes(
-        [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
-    )
-    try:
-        wait_until(lambda: program.poll() is not None, "the kill")
-        assert program.returncode == -signal.SIGKILL
-    finally:
-        end_group(program)
-    with working(pool, simulator):
-        on, reset = (ended(pool, one) for one in asked)
-    service.shutdown()
-    thread.join(60)
-    service.server_close()
+    with answering(ExecutorService(simulator, tmp_path / "executor.sock", {os.getuid()})):
+        asked = [ask(pool, "poweron", nodes["vm-vc1-0"]), ask(pool, "reset", nodes["vm-vc1-0"])]
+        program = start_with_pipes(
+            [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
+        )
+        try:
+            wait_until(lambda: program.poll() is not None, "the kill")
+            assert program.returncode == -signal.SIGKILL
+        finally:
+            end_group(program)
+        with working(pool, simulator):
+            on, reset = (ended(pool, one) for one in asked)
     assert on.state == "succeeded", on
     starts = [command for command in simulator.commands if command[0] == "start"]
     resets = [command for command in simulator.commands if "action=reset" in command]

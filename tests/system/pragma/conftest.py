@@ -1,16 +1,16 @@
 """A site with the roll pragma, and cluster images on a web server or in a folder; no host answers."""
 
 import gzip
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rocks.commands._framework.tree import OUR_TREE, PACKAGE
+from rocks.commands._framework.tree import PACKAGE
 from rocks.inventory import machine_locks as vm_locks
 from rocks.machine.host.libvirt import accelerator, change
+from tests.command_trees import forgotten_commands
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import NEW, OLD, MachineSite
@@ -49,16 +49,12 @@ def pragma_site(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    known = set(sys.modules)
-    vm_site.done("set attr image_library", str(tmp_path / "library"))
-    vm_site.done("set attr pragma_repository", str(tmp_path / "repository"))
-    vm_site.done("set attr pragma_log_folder", str(tmp_path / "logs"))
-    vm_site.done("set attr pragma_public_addresses", "203.0.113.20=dock.example.org 203.0.113.21=lake")
-    yield vm_site
-    for name in set(sys.modules) - known:
-        if name.startswith(f"{PACKAGE}.pragma"):
-            del sys.modules[name]
-    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+    with forgotten_commands(f"{PACKAGE}.pragma"):
+        vm_site.done("set attr image_library", str(tmp_path / "library"))
+        vm_site.done("set attr pragma_repository", str(tmp_path / "repository"))
+        vm_site.done("set attr pragma_log_folder", str(tmp_path / "logs"))
+        vm_site.done("set attr pragma_public_addresses", "203.0.113.20=dock.example.org 203.0.113.21=lake")
+        yield vm_site
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """A site with a distribution of its own; rolls are built by xorriso, which `tools/setup test` installs."""
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from rocks.commands._framework.tree import OUR_TREE, PACKAGE
 from rocks.core import trees
 from rocks.install.rolls.build import create_roll
+from tests.command_trees import forgotten_commands
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site, rocks, site
 
@@ -36,12 +35,8 @@ def roll_site(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """The site, with its distribution below the test's folder, and no roll."""
     monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path / "trees.d"))
     site.done("set", "attr", "Kickstart_DistroDir", str(tmp_path / "export"))
-    known = set(sys.modules)
-    yield site
-    for name in set(sys.modules) - known:
-        if name.startswith(f"{PACKAGE}."):
-            del sys.modules[name]
-    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+    with forgotten_commands():
+        yield site
 
 
 @pytest.fixture

@@ -66,8 +66,7 @@ def killed_at(step: int, arguments: Sequence[str]) -> bool:
 
 def state(site: Site, folder: Path) -> tuple[list[Any], list[str], list[str]]:
     """Rolls in the database, files of trees, and files of rolls."""
-    site.database.rollback()
-    rows = site.database.rows("SELECT Name, Version, Arch, Enabled FROM rolls ORDER BY 1, 2")
+    rows = site.rows("SELECT Name, Version, Arch, Enabled FROM rolls ORDER BY 1, 2")
     trees_folder = Path(trees.TREES_FOLDER)
     named = sorted(path.name for path in trees_folder.iterdir()) if trees_folder.is_dir() else []
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,67 +1,17 @@
 """Machines that change while they run: CPUs, memory, disks and interfaces; a guest with a kernel reports them."""
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
-from lab.guest import image
-from rocks.core.process import start_with_pipes
-from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
+from tests.system.vms.guest import SECONDS, Guest
+from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.waiting import wait_until
 
-SECONDS = 600.0
 SECOND = f"file:{IMAGES}/g.vdb,vdb,virtio"
 
 
-class Guest:
-    """A machine `g` on vmh1 whose guest has a shell on its serial line."""
-
-    def __init__(self, site: ThreeMachines) -> None:
-        self.site = site
-        self.machine = site.machines["vmh1"]
-        site.add_vm("g", "vmh1", "cpus=1")
-        site.done("set host vm g mem=192 maxmem=1024 maxcpus=2")
-        site.done("set host boot g action=os")
-        disk = self.machine.outside(f"{IMAGES}/g.vda")
-        kernel, images = (CHECKOUT / ".state/guest" / name for name in ("kernel", "images"))
-        image.make_disk(image.ensure_base_image(kernel, images), disk, "g", 1000**3)
-        site.done(f"set host image vmh1 {IMAGES}/g.vda vm=g")
-        site.done("start host vm g")
-        self.wait("guest ready: name=g")
-
-    def ask(self, line: str, answer: str) -> None:
-        """Type a line at the guest's shell, and wait until the guest has printed the answer.
-
-        The terminal stays open meanwhile: QEMU reads from it only while somebody has it open.
-        """
-        terminal = self.site.virsh("vmh1", "ttyconsole", "g").text.strip()
-        typist = start_with_pipes(self.machine.command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        try:
-            typist.stdin.write(f"{line}\n".encode())
-            typist.stdin.flush()
-            self.wait(answer)
-        finally:
-            typist.stdin.close()
-            typist.wait(60)
-
-    def wait(self, text: str) -> None:
-        """Wait until the guest has printed it."""
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: text in self.printed(), seconds=SECONDS)
-        assert text in self.printed()
-
-    def printed(self) -> str:
-        ((uuid,),) = self.site.sql("SELECT UUID FROM vm_nodes")
-        return self.machine.outside(console_log(uuid)).read_text(errors="replace")
-
-
 @pytest.fixture
-def guest(site: ThreeMachines) -> Iterator[Guest]:
-    if not (CHECKOUT / ".state/guest/kernel/complete").exists():
-        pytest.skip("the guest's kernel is not there; run `make setup`")
-    yield Guest(site)
+def guest(site: ThreeMachines) -> Guest:
+    return Guest(site, "g", "vmh1", "mem=192 maxmem=1024 maxcpus=2")
 
 
 def xml(site: ThreeMachines) -> str:
@@ -73,7 +23,7 @@ def test_a_guest_gets_cpus_memory_and_disks_while_it_runs(guest: Guest) -> None:
     site = guest.site
     error = site.rocks("set host vm g cpus=2 mem=448").error_text
     assert "g has 2 CPUs now" in error and "g has 448 MB of memory now" in error
-    guest.ask(
+    guest.type(
         "for f in /sys/devices/system/cpu/cpu*/online; do echo 1 >$f; done; "
         "for f in /sys/devices/system/memory/memory*/state; do echo online >$f; done 2>/dev/null; "
         "echo cpus=$(nproc) MB=$(awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)",
@@ -81,16 +31,16 @@ def test_a_guest_gets_cpus_memory_and_disks_while_it_runs(guest: Guest) -> None:
     )
     assert "is attached to g as vdb" in site.rocks(f"add host vm disk g disk={SECOND} disksize=2").error_text
     assert site.rocks(f"add host vm disk g disk={SECOND} disksize=2").exit_status == 0
-    guest.ask(
+    guest.type(
         "until [ -e /sys/block/vdb/size ]; do usleep 100000; done; echo vdb=$(cat /sys/block/vdb/size)",
         f"vdb={2 * 1000**3 // 512}",
     )
     assert "with 3.0 GB now" in site.rocks("set host vm disk g vdb size=3").error_text
-    guest.ask(
+    guest.type(
         f"until [ $(cat /sys/block/vdb/size) = {3 * 1000**3 // 512} ]; do usleep 100000; done; echo grown=yes",
         "grown=yes\n",
     )
-    file = guest.machine.outside(f"{IMAGES}/g.vdb")
+    file = site.machines["vmh1"].outside(f"{IMAGES}/g.vdb")
     assert file.stat().st_size == 3 * 1000**3
     assert "only grows" in site.refused("set host vm disk g vdb size=2")
     assert site.sql("SELECT Path FROM vm_lease_disks ORDER BY Path") == [
@@ -124,7 +74,7 @@ def change_interfaces(guest: Guest) -> None:
     site = guest.site
     site.done("add host interface g eth1 mac=76:77:6e:80:09:09 subnet=private")
     assert "the interface 76:77:6e:80:09:09 is attached to g" in site.rocks("sync host vm g").error_text
-    guest.ask(
+    guest.type(
         "until grep -q 76:77:6e:80:09:09 /sys/class/net/*/address; do usleep 100000; done; echo second=yes",
         "second=yes\n",
     )

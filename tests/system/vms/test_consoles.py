@@ -12,7 +12,7 @@ from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
 from rocks.core.process import Finished
-from tests.system.vms.site import ThreeMachines
+from tests.system.vms.site import ThreeMachines, as_user
 from tests.waiting import wait_until
 
 NOBODY = "65534"
@@ -60,16 +60,8 @@ OLD_SCREEN = "<graphics type='vnc' port='-1'><listen type='address' address='127
 
 def knock(machine: Machine, sockets: list[Listening], user: str) -> dict[str, str]:
     """Place → `reached` or `refused`, for a user of the machine who connects to it."""
-    program = [
-        "/usr/bin/setpriv",
-        f"--reuid={user}",
-        f"--regid={user}",
-        "--clear-groups",
-        "/usr/bin/python3",
-        "-c",
-        KNOCK,
-    ]
     request = json.dumps([(one.kind, one.place) for one in sockets])
+    program = [*as_user(user), "/usr/bin/python3", "-c", KNOCK]
     answer = machine.run_checked(program, 30.0, request.encode())
     return {
         place: outcome for outcome, _, place in (line.partition(" ") for line in answer.text.splitlines())
@@ -119,8 +111,7 @@ def test_the_serial_line_is_a_terminal_that_other_users_cannot_open(two_guests: 
     terminal = two_guests.virsh("vmh1", "ttyconsole", "far").text.strip()
     assert terminal.startswith("/dev/pts/")
     for user, expected in ((NOBODY, "refused"), ("0", "reached")):
-        as_user = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        program = [*as_user, "/usr/bin/python3", "-c", OPEN_TERMINAL, terminal]
+        program = [*as_user(user), "/usr/bin/python3", "-c", OPEN_TERMINAL, terminal]
         assert machine.run_checked(program, 30.0).text.strip() == expected
 
 

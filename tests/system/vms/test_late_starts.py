@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.vms.agents import replaced_agent
 from tests.system.vms.site import ThreeMachines
 from tests.waiting import wait_until
 
@@ -59,13 +60,9 @@ WITH_LOCK = ('Leases, "admit"', 'Domains, "start_paused"', 'Domains, "resume"')
 class StoppedStart:
     """A start on vmh1 whose agent is stopped; its command has been killed."""
 
-    def __init__(self, site: ThreeMachines, step: str) -> None:
+    def __init__(self, site: ThreeMachines) -> None:
         self._site = site
         self._machine = site.machines["vmh1"]
-        self._program = self._machine.outside("/opt/rocks/libexec/rocks-agent")
-        self._real = self._program.rename(self._program.with_name("real-agent"))
-        self._program.write_text(STOPPING_AGENT.format(step=step, request=REQUEST))
-        self._program.chmod(0o755)
         self._machine.outside(REQUEST).touch()
 
     def begin(self, vm: str) -> None:
@@ -81,10 +78,9 @@ class StoppedStart:
             os.kill(number, signal.SIGCONT)
         wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), seconds=60.0)
 
-    def remove(self) -> None:
+    def end(self) -> None:
         for number in self._stopped():
             os.kill(number, signal.SIGKILL)
-        self._real.replace(self._program)
         for name in (REQUEST, f"{REQUEST}ped"):
             self._machine.outside(name).unlink(missing_ok=True)
 
@@ -96,24 +92,18 @@ class StoppedStart:
 
 
 @pytest.fixture
-def stopped(site: ThreeMachines) -> Iterator[type[StoppedStart]]:
-    """Makes one, which is removed afterwards."""
-    made: list[StoppedStart] = []
-
-    class Made(StoppedStart):
-        def __init__(self, site: ThreeMachines, step: str) -> None:
-            made.append(self)
-            super().__init__(site, step)
-
-    yield Made
-    for one in made:
-        one.remove()
+def start(site: ThreeMachines, step: str) -> Iterator[StoppedStart]:
+    """Its agent is stopped before this step."""
+    with replaced_agent(site, "vmh1", STOPPING_AGENT.format(step=step, request=REQUEST)):
+        made = StoppedStart(site)
+        yield made
+        made.end()
 
 
-def test_a_start_that_waits_is_late_after_a_stop(site: ThreeMachines, stopped: type[StoppedStart]) -> None:
+@pytest.mark.parametrize("step", [BEFORE_LOCK], ids=["before the lock"])
+def test_a_start_that_waits_is_late_after_a_stop(site: ThreeMachines, start: StoppedStart) -> None:
     """As the issue has it: the stop succeeds, and the machine runs elsewhere when the first start goes on."""
     vm = site.add_vm("late", "vmh1")
-    start = stopped(site, BEFORE_LOCK)
     start.begin(vm)
     site.done(f"stop host vm {vm}")
     assert site.lease(vm)[1] == "released"
@@ -126,11 +116,10 @@ def test_a_start_that_waits_is_late_after_a_stop(site: ThreeMachines, stopped: t
 
 @pytest.mark.parametrize("step", [BEFORE_LOCK, *WITH_LOCK])
 def test_a_start_that_stopped_at_a_step_is_the_only_one(
-    site: ThreeMachines, stopped: type[StoppedStart], step: str
+    site: ThreeMachines, start: StoppedStart, step: str
 ) -> None:
     """With the machine's lock in its hand it prevents the move, and ends its own start when it goes on."""
     vm = site.add_vm("late", "vmh1")
-    start = stopped(site, step)
     start.begin(vm)
     site.done(f"set host vm {vm} physnode=vmh2")
     if step == BEFORE_LOCK:

@@ -11,11 +11,10 @@ from pathlib import Path
 import libvirt  # noqa: TID251 - past the system
 import pytest
 
-from lab.guest import image
 from lab.processes import command_name
-from rocks.core.process import start_with_pipes
 from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines
+from tests.system.vms.guest import Guest
+from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 from tests.waiting import wait_until
 
 OLD, NEW = HOSTS
@@ -33,44 +32,19 @@ def running(site: ThreeMachines) -> list[str]:
     return [host for host in HOSTS if VM in site.domains(host, libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING)]
 
 
-class Counter:
+class Counter(Guest):
     """A machine whose guest counts: in memory, on its disk and on its console; no number may be missing, or twice."""
 
     def __init__(self, site: ThreeMachines) -> None:
-        self.site = site
+        super().__init__(site, VM, OLD)
         self.before: list[str] = []
-        site.add_vm(VM, OLD, "cpus=1")
-        site.done(f"set host vm {VM} mem=192")
-        site.done(f"set host boot {VM} action=os")
-        disk = site.machines[OLD].outside(f"{IMAGES}/{VM}.vda")
-        kernel, images = (CHECKOUT / ".state/guest" / name for name in ("kernel", "images"))
-        image.make_disk(image.ensure_base_image(kernel, images), disk, VM, 1000**3)
-        site.done(f"set host image {OLD} {IMAGES}/{VM}.vda vm={VM}")
-        site.done(f"start host vm {VM}")
-        ((self.uuid,),) = site.sql("SELECT UUID FROM vm_nodes")
-        self.wait(lambda: f"guest ready: name={VM}" in self.printed(OLD), "the guest was not ready")
-        self.type(OLD, COUNT)
-        self.wait(lambda: self.last() > 10, "the guest does not count")
-
-    def printed(self, host: str) -> str:
-        """What the guest has printed while it was on the host."""
-        path = self.site.machines[host].outside(console_log(self.uuid))
-        return path.read_text(errors="replace") if path.exists() else ""
+        self.type(COUNT, "count=1 ")
+        wait_until(lambda: self.last() > 10, "the guest does not count", SECONDS)
 
     def keep_log(self, host: str) -> None:
         """Keep what the guest printed there: QEMU begins the log anew when the guest comes back."""
         self.before.append(self.printed(host))
         self.site.machines[host].outside(console_log(self.uuid)).unlink(missing_ok=True)
-
-    def type(self, host: str, line: str) -> None:
-        terminal = self.site.virsh(host, "ttyconsole", VM).text.strip()
-        typist = start_with_pipes(self.site.machines[host].command(["/bin/sh", "-c", f"cat >{terminal}"]))
-        typist.stdin.write(f"{line}\n".encode())
-        typist.stdin.flush()
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: "count=1 " in self.printed(host), seconds=60)
-        typist.stdin.close()
-        typist.wait(60)
 
     def numbers(self) -> list[int]:
         """All that was counted, on both hosts."""
@@ -88,9 +62,11 @@ class Counter:
         """The guest goes on, on one host, and has lost nothing; the report belongs to the error."""
         assert len(running(self.site)) == 1
         before = self.last()
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.last() > before + 5, seconds=SECONDS)
-        assert self.last() > before + 5, f"the guest does not count any more: {report}; {self.state()}"
+        wait_until(
+            lambda: self.last() > before + 5,
+            lambda: f"the guest does not count any more: {report}; {self.state()}",
+            SECONDS,
+        )
         numbers = sorted(self.numbers())
         assert len(numbers) == len(set(numbers)), "a number was counted twice"
         missing = sorted(set(range(1, numbers[-1])) - set(numbers))
@@ -106,16 +82,9 @@ class Counter:
         ]
         return "\n".join(asked)
 
-    def wait(self, condition: Callable[[], object], problem: str) -> None:
-        with contextlib.suppress(AssertionError):
-            wait_until(condition, seconds=SECONDS)
-        assert condition(), problem
-
 
 @pytest.fixture
 def counter(site: ThreeMachines) -> Iterator[Counter]:
-    if not (CHECKOUT / ".state/guest/kernel/complete").exists():
-        pytest.skip("the guest's kernel is not there; run `make setup`")
     yield Counter(site)
     site.revive()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.vms.agents import replaced_agent
 from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.system.vms.test_seeds import cluster, seed
 from tests.waiting import wait_until
@@ -33,12 +34,8 @@ done
 def waiting_agent(site: ThreeMachines, when: str) -> Iterator[Path]:
     """A file that vmh1 makes before or after it removes a disk, and waits until it is gone."""
     request = "/var/lib/rocks/kill-request"
-    agent = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
-    real = agent.rename(agent.with_name("real-agent"))
-    agent.write_text(KILLING_AGENT.format(when=when, request=request))
-    agent.chmod(0o755)
-    yield site.machines["vmh1"].outside(request)
-    real.replace(agent)
+    with replaced_agent(site, "vmh1", KILLING_AGENT.format(when=when, request=request)):
+        yield site.machines["vmh1"].outside(request)
     site.machines["vmh1"].outside(f"{request}.seen").unlink(missing_ok=True)
 
 

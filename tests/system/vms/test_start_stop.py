@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.machine.host.host_facts import read_machine
+from tests.system.vms.agents import REAL_AGENT, replaced_agent
 from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.waiting import wait_until
 
@@ -69,20 +70,14 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
 
 def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
     vm = site.add_vm("orphan", "vmh1")
-    place = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
-    real = place.rename(place.with_name("real-agent"))
-    place.write_text(
-        '#!/bin/sh\n[ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"\n'
+    dying = (
+        f'#!/bin/sh\n[ "$1" != hook ] || exec {REAL_AGENT} "$@"\n'
         "while read -r line; do\ncase $line in *perform*) kill -9 $$ ;; esac\n"
-        "printf '%s\\n' \"$line\" | /opt/rocks/libexec/real-agent\ndone\n"
+        f"printf '%s\\n' \"$line\" | {REAL_AGENT}\ndone\n"
     )
-    place.chmod(0o755)
-    try:
-        error = site.refused(f"start host vm {vm}")
-        assert "vmh1" in error
+    with replaced_agent(site, "vmh1", dying):
+        assert "vmh1" in site.refused(f"start host vm {vm}")
         assert site.lease(vm)[1:] == ("starting", "vmh1"), "no host has reported that it does not run"
-    finally:
-        real.replace(place)
     site.done(f"start host vm {vm}")
     assert site.running(vm) == ["vmh1"]
 
@@ -166,10 +161,7 @@ def test_of_two_parallel_starts_exactly_one_gets_the_memory(site: ThreeMachines,
     """Each command sees an empty host when it plans; the host decides."""
     names = [site.add_vm("first", small_host), site.add_vm("second", small_host)]
     for _ in range(PAIRS):
-        both = [site.begin(f"start host vm {name}") for name in names]
-        ends = [one.end() for one in both]
-        assert sorted(status for status, _ in ends) == [0, 1], ends
-        (error,) = [text for status, text in ends if status == 1]
+        error = site.start_at_once(names)
         assert "it needs 64 MB of memory, and" in error
         assert "36 MB left of 100 MB for virtual machines" in error
         assert sum(bool(site.running(name)) for name in names) == 1

@@ -16,6 +16,7 @@ from comet.client.configuration import Endpoint
 from comet.client.errors import WaitTimeoutError
 from comet.client.waiting import Waiter
 from tests.nucleus_server import TOKEN, NucleusServer, answer
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -238,8 +239,7 @@ def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_closed_port_is_unreachable(scheme: str) -> None:
     """Without a CA file those of the machine are trusted."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
+    address = f"{scheme}://127.0.0.1:{free_port()}"
     with Client(Endpoint("dev", address, token=TOKEN)) as client, pytest.raises(UnreachableError) as refused:
         client.clusters()
     assert "CA file" not in str(refused.value)

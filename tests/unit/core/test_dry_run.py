@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess  # noqa: TID251 - what a plugin might start
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,6 @@ from rocks.core.files import draft, ensure_folders, remove_file, rename_file, wr
 from rocks.core.process import run_checked
 
 TRUE = "/bin/true"
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """The lines of a dry run, which is on."""
-    printed: list[str] = []
-    dry_run.begin(printed.append)
-    yield printed
-    dry_run.end()
 
 
 def test_a_step_is_printed_once_and_not_done(lines: list[str]) -> None:

@@ -1,6 +1,5 @@
 """What a host is asked in a dry run, and what is answered in its place."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,15 +28,6 @@ from rocks.fleet.wire.requests import (
     StartDomain,
     StopDomain,
 )
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """The lines of a dry run, which is on."""
-    printed: list[str] = []
-    dry_run.begin(printed.append)
-    yield printed
-    dry_run.end()
 
 
 def domain(name: str, state: str = "running", token: int | None = 5) -> DomainFact:

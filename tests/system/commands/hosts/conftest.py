@@ -23,7 +23,8 @@ from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.installation.service import create_service
-from tests.system.commands.conftest import Site, answering
+from tests.servers import answering
+from tests.system.commands.conftest import Site
 
 CHECKOUT = Path(__file__).parents[4]
 MAC = "02:aa:00:00:00:01"

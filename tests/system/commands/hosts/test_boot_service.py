@@ -10,7 +10,8 @@ from rocks.core.process import run
 from rocks.install.boot import service as boot_service
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
-from tests.system.commands.conftest import Site, answering
+from tests.servers import answering
+from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import ADDRESS, DEVICE, FAR, FAR_MAC, start_service
 from tests.waiting import wait_until
 

@@ -74,8 +74,7 @@ def _send(wire: socket.socket, site: Site, count: int, until: int) -> None:
 
 
 def _hosts(site: Site) -> int:
-    site.database.rollback()
-    ((count,),) = site.database.rows("SELECT COUNT(*) FROM nodes WHERE Name LIKE 'compute-0-%'")
+    ((count,),) = site.rows("SELECT COUNT(*) FROM nodes WHERE Name LIKE 'compute-0-%'")
     return int(count)
 
 

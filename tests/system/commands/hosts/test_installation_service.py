@@ -19,7 +19,8 @@ from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.trust.x509 import CertificateSpec, has_address
-from tests.system.commands.conftest import Site, answering
+from tests.servers import answering
+from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import (
     HOST_ADDRESS,
     MAC,

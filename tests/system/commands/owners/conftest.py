@@ -7,7 +7,8 @@ import pytest
 
 from rocks.site.airboss import client
 from rocks.site.airboss.service import create_service
-from tests.system.commands.conftest import Site, answering
+from tests.servers import answering
+from tests.system.commands.conftest import Site
 from tests.system.commands.owners.airboss_site import SWITCH, Service, add_clusters
 
 

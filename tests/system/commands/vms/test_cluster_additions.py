@@ -14,8 +14,7 @@ IP = "203.0.113.9"
 
 def machines(site: Site) -> list[tuple[Any, ...]]:
     """(name, membership, CPUs, memory, disk size, slice, container, run action, install action, boot) of all."""
-    site.database.rollback()
-    return site.database.rows(
+    return site.rows(
         "SELECT n.Name, m.Name, n.CPUs, v.Mem, d.Size, v.Slice, p.Name, n.RunAction, n.InstallAction, b.Action"
         " FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN memberships m ON m.ID = n.Membership"
         " JOIN vm_disks d ON d.Vm_Node = v.ID JOIN nodes p ON p.ID = v.PhysNode JOIN boot b ON b.Node = n.ID"

@@ -38,8 +38,7 @@ def rows(site: Site, *line: str) -> list[dict[str, Any]]:
 
 def machines(site: Site, prefix: str) -> list[tuple[Any, ...]]:
     """(name, CPUs, memory, disk size, container, boot action) of machines whose names begin so."""
-    site.database.rollback()
-    return site.database.rows(
+    return site.rows(
         "SELECT n.Name, n.CPUs, v.Mem, d.Size, p.Name, b.Action FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
         " JOIN vm_disks d ON d.Vm_Node = v.ID JOIN nodes p ON p.ID = v.PhysNode JOIN boot b ON b.Node = n.ID"
         " WHERE n.Name LIKE %s ORDER BY n.ID",

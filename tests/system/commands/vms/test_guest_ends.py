@@ -13,7 +13,8 @@ from rocks.install.installation.service import create_service
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import ended as ended_machines
 from rocks.machine.host.ended import report_ends
-from tests.system.commands.conftest import Site, answering
+from tests.servers import answering
+from tests.system.commands.conftest import Site
 
 FRONTEND, HOST, MAC = "127.0.0.2", "127.0.0.1", "02:aa:00:00:00:01"
 """A client on this machine has the address 127.0.0.1, whichever it connects to."""
@@ -42,8 +43,7 @@ class Guests:
 
     def lease(self) -> str:
         """The state of the lease."""
-        self.site.database.rollback()
-        return str(self.site.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'")[0][0])
+        return str(self.site.rows("SELECT State FROM vm_leases WHERE Name = 'web'")[0][0])
 
 
 @pytest.fixture

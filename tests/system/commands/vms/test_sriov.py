@@ -24,8 +24,7 @@ def hold(site: Site, name: str, number: int, host: str = "vmc-0-0", mac: str = M
 
 def given(site: Site) -> list[tuple[object, ...]]:
     """(host, number, machine) of all functions that are given."""
-    site.database.rollback()
-    return site.database.rows("SELECT Host, Number, Name FROM sriov_leases ORDER BY 1, 2")
+    return site.rows("SELECT Host, Number, Name FROM sriov_leases ORDER BY 1, 2")
 
 
 def test_functions_are_set_listed_and_dumped(vm_site: Site) -> None:

@@ -18,8 +18,7 @@ DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
 
 def locations(site: Site) -> list[tuple[Any, ...]]:
     """(machine, device of the disk, NAS, pool) of every row."""
-    site.database.rollback()
-    return site.database.rows(
+    return site.rows(
         "SELECT n.Name, d.Device, s.nas_name, s.zpool_name FROM img_nas_server s JOIN vm_disks d"
         " ON d.ID = s.vm_disk_id JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node ORDER BY n.ID, d.ID"
     )

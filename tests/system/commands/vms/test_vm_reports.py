@@ -9,15 +9,6 @@ from tests.command_trees import write_plugin
 from tests.system.commands.conftest import Site
 
 CONFIG = ("report", "host", "vm", "config", "adapted=no")
-SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
-
-
-@pytest.fixture(scope="module")
-def schema() -> etree.RelaxNG:
-    """libvirt's own schema of domains."""
-    if not SCHEMA.exists():
-        pytest.skip(f"{SCHEMA} is not installed; it belongs to the package libvirt0")
-    return etree.RelaxNG(etree.parse(str(SCHEMA)))
 
 
 @pytest.fixture
@@ -49,7 +40,7 @@ def test_a_machine_on_a_bridge_and_one_on_a_vlan(machines: Site) -> None:
     assert attribute(machines, "web", "cpu", "mode") == ["host-passthrough"]
 
 
-def test_a_new_frontend_is_installed(machines: Site, schema: etree.RelaxNG) -> None:
+def test_a_new_frontend_is_installed(machines: Site) -> None:
     found = document(machines, "blue")
     assert found.findtext("os/kernel") == "/boot/kickstart/default/vmlinuz"
     assert found.findtext("os/cmdline") == (
@@ -58,7 +49,6 @@ def test_a_new_frontend_is_installed(machines: Site, schema: etree.RelaxNG) -> N
     )
     assert found.findtext("on_reboot") == "destroy"
     assert found.findall("os/boot") == []
-    assert schema.validate(found), schema.error_log.last_error
 
 
 @pytest.mark.parametrize(

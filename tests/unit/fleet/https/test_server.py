@@ -16,6 +16,7 @@ from rocks.fleet.https.messages import Answer, FilePart, Request
 from rocks.fleet.https.server import HttpsServer, _cut
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
+from tests.servers import answering
 from tests.waiting import wait_until
 
 
@@ -76,12 +77,9 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
     """A machine can have as many addresses as it likes."""
     bounds = Bounds(connections=4, per_address=2, seconds=60)
     answer = Answer(200, "text/plain", b"x")
-    with HttpsServer(
-        ("127.0.0.1", 0), pair if is_secured else None, lambda request: answer, print, bounds
-    ) as server:
+    made = HttpsServer(("127.0.0.1", 0), pair if is_secured else None, lambda request: answer, print, bounds)
+    with answering(made) as server:
         port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         silent = [
             socket.create_connection(("127.0.0.1", port), source_address=(f"127.0.1.{1 + number // 2}", 0))
             for number in range(8)
@@ -99,8 +97,6 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
         for one in silent:
             one.close()
         wait_until(lambda: server.places.total == 0)
-        server.shutdown()
-        thread.join()
 
 
 def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_path: Path) -> None:
@@ -115,10 +111,8 @@ def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_p
         return Answer(200, "text/plain", b"", file=FilePart(descriptor, 0, size))
 
     bounds = Bounds(connections=3, per_address=8, bytes_per_second=10**12, patience_seconds=0)
-    with HttpsServer(("127.0.0.1", 0), None, answer, print, bounds) as server:
+    with answering(HttpsServer(("127.0.0.1", 0), None, answer, print, bounds)) as server:
         place = ("127.0.0.1", server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
         readers = []
         for _ in range(3):
             reader = http.client.HTTPConnection(*place, timeout=120)
@@ -133,8 +127,6 @@ def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_p
             readers[0].read()
         assert len(readers[1].read()) == size - 5_000_000
         assert len(readers[2].read()) == size - 9_000_000
-        server.shutdown()
-        thread.join()
 
 
 def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: Path) -> None:
@@ -144,9 +136,8 @@ def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: 
         descriptor = os.open(tmp_path / "file", os.O_RDONLY)
         return Answer(200, "text/plain", b"", file=FilePart(descriptor, 0, 20_000_000))
 
-    with HttpsServer(("127.0.0.1", 0), None, answer, print, Bounds(connections=1, seconds=60)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    bounds = Bounds(connections=1, seconds=60)
+    with answering(HttpsServer(("127.0.0.1", 0), None, answer, print, bounds)) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=120)
         connection.request("GET", "/file")
         response = connection.getresponse()
@@ -155,8 +146,6 @@ def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: 
             assert other.recv(1) == b""
         assert len(response.read()) == 20_000_000
         connection.close()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

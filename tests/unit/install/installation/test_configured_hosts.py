@@ -19,14 +19,19 @@ def settings(folder: Path) -> Settings:
     return Settings(None, "", 0, "", "", "", str(folder / "state"))
 
 
-def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
-    program, record = tmp_path / "rocks", tmp_path / "record"
-    program.write_text(
-        f'#!/bin/sh\necho "$*" >>{record}\n[ "$3" != broken ] || {{ echo why >&2; exit 1; }}\n'
-    )
+def first_sync(folder: Path, script: str) -> tuple[FirstSync, queue.SimpleQueue[str]]:
+    """Its commands are those of the shell script; the lines that it logs."""
+    program = folder / "rocks"
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+    return FirstSync(str(program), logged.put, settings(folder)), logged
+
+
+def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    script = f'echo "$*" >>{record}\n[ "$3" != broken ] || {{ echo why >&2; exit 1; }}'
+    sync, logged = first_sync(tmp_path, script)
     sync.put("compute-0-0")
     sync.put("broken")
     line = logged.get(timeout=SECONDS)
@@ -46,13 +51,9 @@ def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) 
 
 
 def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
-    program, record, go = tmp_path / "rocks", tmp_path / "record", tmp_path / "go"
-    program.write_text(
-        f'#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.1; done\necho "$*" >>{record}\n[ "$3" != last ]\n'
-    )
-    program.chmod(0o755)
-    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+    record, go = tmp_path / "record", tmp_path / "go"
+    script = f'while [ ! -e {go} ]; do sleep 0.1; done\necho "$*" >>{record}\n[ "$3" != last ]'
+    sync, logged = first_sync(tmp_path, script)
     sync.put("first")
     for _ in range(20):
         sync.put("often")
@@ -69,11 +70,8 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
 
 def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
     """A report in the host's name that it is configured has them sent once, and they count as handed out."""
-    program, record = tmp_path / "rocks", tmp_path / "record"
-    program.write_text(f'#!/bin/sh\necho "$*" >>{record}\n')
-    program.chmod(0o755)
-    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+    record = tmp_path / "record"
+    sync, logged = first_sync(tmp_path, f'echo "$*" >>{record}')
 
     def sent(host: str) -> int:
         return record.read_text().splitlines().count(f"sync host sec_attr {host}")

@@ -43,6 +43,15 @@ def make_rpm(path: Path, name: str, version: str, release: str, arch: str, sourc
     return path
 
 
+def makes_no_roll(description: Path, message: str) -> None:
+    """The error has the message, and nothing is left beside the sources."""
+    source = description.parent
+    with pytest.raises(RocksError) as error:
+        create_roll(description, source.parent)
+    assert message in str(error.value)
+    assert list(source.parent.iterdir()) == [source]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -68,10 +77,7 @@ def test_a_wrong_description_is_refused(tmp_path: Path, old: str, new: str, mess
     text = description.read_text()
     assert old in text
     description.write_text(text.replace(old, new, 1))
-    with pytest.raises(RocksError) as error:
-        create_roll(description, tmp_path)
-    assert message in str(error.value)
-    assert list(tmp_path.iterdir()) == [tmp_path / "source"]
+    makes_no_roll(description, message)
 
 
 def test_what_a_description_states_is_read() -> None:
@@ -114,10 +120,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, path: str, text: str, m
     description = write_roll(tmp_path / "source")
     (tmp_path / "source" / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "source" / path).write_text(text)
-    with pytest.raises(RocksError) as error:
-        create_roll(description, tmp_path)
-    assert message in str(error.value)
-    assert list(tmp_path.iterdir()) == [tmp_path / "source"]
+    makes_no_roll(description, message)
 
 
 def test_a_link_out_of_the_sources_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:

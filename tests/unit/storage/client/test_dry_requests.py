@@ -1,6 +1,6 @@
 """What image storage is asked in a dry run, and what is answered in its place."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,15 +15,6 @@ from rocks.storage.wire.requests import DelZvol, MapZvol, SetZvolAttrs
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
 MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """The lines of a dry run, which is on."""
-    printed: list[str] = []
-    dry_run.begin(printed.append)
-    yield printed
-    dry_run.end()
 
 
 def ask(query: Query[Any]) -> Any:
