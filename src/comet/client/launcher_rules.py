@@ -1,4 +1,4 @@
-"""What a `launcher.toml` may have: for `comet launch`, and for the form of Nucleus's page. Pure.
+"""What a `launcher.toml` may have: for `comet launch`, and for the form of Nucleus's page.
 
     nodes = 2                     # how many computes
     walltime = "2h"               # of their computeset
