@@ -112,9 +112,7 @@ def _given_set(context: Context) -> Optional[Computeset]:
             raise UsageError(f"{text} is that of computeset {asked}: leave it out")
     found = context.client.computeset(number(str(asked), "a computeset's number"))
     if found.state not in ("created", "submitted", "running"):
-        raise UsageError(
-            f"computeset {asked} is {found.state}: start another one, or leave out --computeset"
-        )
+        raise UsageError(f"computeset {asked} is {found.state}: start another one, or leave out --computeset")
     return found
 
 

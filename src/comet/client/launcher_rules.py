@@ -31,7 +31,7 @@ _KINDS = {int: "a number", str: "text in quotes", list: "a list of names in quot
 
 
 def launcher_values(text: str, path: str, count: Optional[int] = None) -> dict[str, Any]:
-    """The values of every key, walltime in minutes; `count` nodes if that is given. UsageError, which names the path."""
+    """The value of every key, walltime in minutes; `count` nodes if that is given. UsageError for another text."""
     try:
         document = toml_document(text)
     except ValueError as error:
