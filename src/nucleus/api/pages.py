@@ -117,7 +117,7 @@ def week(call: Known, begin: Day) -> Response:
 
 @router.post("/page/computesets/launcher")
 def launcher(call: Known) -> Response:
-    """What the form of a launcher.toml, the body, has: its values, walltime in minutes, by the rules of `comet launch`."""
+    """What the form of a launcher.toml has, which is the body: its values; walltime in minutes."""
     body = call.request.scope["state"]["body"]
     try:
         if len(body) > _MAX_LAUNCHER_BYTES or any(line.count(b".") > _MAX_DOTS for line in body.splitlines()):

@@ -20,10 +20,10 @@ function present(number, cluster) {
   const line = `comet launch . --group=set-${number} --computeset=${number}`;
   byId('launched').replaceChildren(
     `Computeset ${number} of ${cluster} was asked for. Give this line in the folder of the launcher.toml: it waits for the computes, runs the command, fetches its results, and ends the set. `,
-    element('code', {}, line), ' Until then the set is below, and End ends it.',
+    element('code', {}, line), ' Until then its computes wait and are charged; End above ends it.',
   );
   byId('launched').hidden = false;
-  say(`A computeset for the launcher was asked for: ${number}.`);
+  say(`Computeset ${number} was asked for.`);
 }
 
 function askFor(launcher, clusters, began) {

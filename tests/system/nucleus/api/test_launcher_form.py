@@ -37,7 +37,7 @@ def test_the_examples_have_the_values_of_comet(service: Client, path: Path) -> N
         GOOD + 'user = "-l x"',
     ],
 )
-def test_what_comet_refuses_is_refused_in_its_words(service: Client, text: str) -> None:
+def test_what_comet_refuses_is_refused_with_the_same_message(service: Client, text: str) -> None:
     with pytest.raises(UsageError) as refused:
         launcher_values(text, "launcher.toml")
     answer = ask(service, text.encode())
