@@ -106,6 +106,7 @@ _OWN = (
     Parameter(("--days",), "it expires after so many days, or with yours (default: 90)", "N"),
     Parameter(("--note",), "what it is for", "TEXT"),
     Parameter(("--group",), "the name of this launch (default: the launcher's)", "NAME"),
+    Parameter(("--computeset",), "this computeset, which is there already (default: a new one)", "SET"),
     Parameter(("--subnet",), "the private network (default: 10.0.0.0/24)", "NETWORK"),
     Parameter(("--directory",), "where they are written (default: here)", "FOLDER", "file"),
 )
@@ -163,7 +164,7 @@ _TABLE = (
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
     ("launch LAUNCHER", "launch:launch",
      "run a command on a computeset of its own, fetch what it leaves, and end the computeset",
-     "--group --launch-count --launch-cluster --allocation"),
+     "--group --launch-count --launch-cluster --allocation --computeset"),
     ("usage", "computesets:usage", "what your projects' computesets were charged, when they had ended", "--from --to"),
     ("power on CLUSTER [NODES]", "power:power",
      "switch the frontend on, or computes of a running computeset; free computes start as a new one", _START),

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -28,7 +29,8 @@ from comet.client.errors import (
     UsageError,
 )
 from comet.client.frontend import LARGEST_PART, Frontend
-from comet.client.launchers import OUTPUT, Group, Launch, read_launcher
+from comet.client.launcher_rules import OUTPUT
+from comet.client.launchers import Group, Launch, read_launcher
 from comet.client.records import ClusterRecord, Computeset
 
 BOOT_SECONDS = 900.0
@@ -70,12 +72,17 @@ def _signals() -> Iterator[None]:
 def _planned(context: Context, group: Group, folder: Path, count: Optional[int]) -> Launch:
     """A new launch, after all checks that need neither a computeset nor SSH."""
     launcher = read_launcher(folder, count)
+    given = _given_set(context)
+    if given is not None:
+        launcher = replace(
+            launcher, nodes=len(given.computes), walltime=given.walltime_mins or launcher.walltime
+        )
     target = Path.cwd() / f"{group.name}-results"
     if os.path.lexists(target):
         raise UsageError(
             f"the results would go to {target}, which exists: remove it, or choose another --group"
         )
-    cluster = _cluster(context)
+    cluster = _cluster(context) if given is None else context.client.cluster(given.cluster)
     front = cluster.frontend
     if front is None:
         raise RefusedError(f"cluster {cluster.name} has no frontend, by which its computes are reached")
@@ -87,10 +94,26 @@ def _planned(context: Context, group: Group, folder: Path, count: Optional[int])
         raise UsageError(
             f"{launcher.nodes} nodes are asked for, and {cluster.name} has {len(cluster.computes)}"
         )
-    allocation = context.option("allocation") or only_allocation(context, cluster.name)
     endpoint = context.client.endpoint
-    asked = (endpoint.url, endpoint.username, launcher, cluster.name, allocation)
-    return Launch(*asked, front.pub_ip or front.name, str(target))
+    asked = (endpoint.url, endpoint.username, launcher, cluster.name)
+    places = (front.pub_ip or front.name, str(target))
+    if given is not None:
+        return Launch(*asked, given.account, *places, computeset=given.id, created=given.created)
+    return Launch(*asked, context.option("allocation") or only_allocation(context, cluster.name), *places)
+
+
+def _given_set(context: Context) -> Optional[Computeset]:
+    """The computeset of --computeset, which somebody has started; None without it."""
+    asked = context.option("computeset")
+    if asked is None:
+        return None
+    for option, text in (("count", "-n"), ("cluster", "--cluster"), ("allocation", "--allocation")):
+        if context.option(option) is not None:
+            raise UsageError(f"{text} is that of computeset {asked}: leave it out")
+    found = context.client.computeset(number(str(asked), "a computeset's number"))
+    if found.state not in ("created", "submitted", "running"):
+        raise UsageError(f"computeset {asked} is {found.state}: start another one, or leave out --computeset")
+    return found
 
 
 def _cluster(context: Context) -> ClusterRecord:
@@ -114,6 +137,12 @@ def _demand_same(context: Context, group: Group, it: Launch, folder: Path, count
         raise UsageError(
             f"group {group.name} was launched from {origin} with {nodes} nodes on {it.cluster}, as {it.username} at "
             f"{it.endpoint}: choose another --group, or launch it so again"
+        )
+    given = context.option("computeset")
+    if given is not None and number(str(given), "a computeset's number") != it.computeset:
+        raise UsageError(
+            f"group {group.name} was launched without computeset {given}: choose another --group, or leave out "
+            "--computeset"
         )
 
 
@@ -163,7 +192,7 @@ class _Run:
         return it.status
 
     def _prepare(self) -> None:
-        """Make the folder on the frontend. No computeset was asked for: what fails here leaves nothing."""
+        """Make the folder on the frontend. What fails here leaves nothing, but a computeset that was given."""
         self._save()
         try:
             self.frontend.prepare()

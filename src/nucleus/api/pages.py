@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from comet.client.errors import UsageError
+from comet.client.launcher_rules import FILE, launcher_values
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
 from nucleus.api.metrics import METRICS_TYPE
-from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of
+from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, service_of
 from nucleus.limits import STALE_INTERVALS
@@ -42,6 +44,9 @@ _PAGE_POLICY = (
 )
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
+_MAX_LAUNCHER_BYTES, _MAX_DOTS = 64 << 10, 200
+"""Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for a key of thousands of parts."""
+
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
@@ -108,6 +113,18 @@ def week(call: Known, begin: Day) -> Response:
             for site in records.list_sites(session)
         ]
     return json_answer(sites)
+
+
+@router.post("/page/computesets/launcher")
+def launcher(call: Known) -> Response:
+    """What the form of a launcher.toml has, which is the body: its values; walltime in minutes."""
+    body = call.request.scope["state"]["body"]
+    try:
+        if len(body) > _MAX_LAUNCHER_BYTES or any(line.count(b".") > _MAX_DOTS for line in body.splitlines()):
+            raise UsageError(f"{FILE} is too large for this page: give its folder to `comet launch`")
+        return json_answer(launcher_values(body.decode(), FILE))
+    except (UnicodeDecodeError, UsageError) as error:
+        raise invalid(str(error), [("#/launcher", str(error))]) from None
 
 
 @router.get("/page/site/state")

@@ -26,6 +26,10 @@ CELLS = len(STATES) * len(_FAULTS)
 """So many runs have each fault in each state once."""
 
 
+class LostError(AssertionError):
+    """A disk does not have what was confirmed as written."""
+
+
 class Plan(NamedTuple):
     """A run: `delay_seconds` after the state began the fault comes, and ends `fault_seconds` later."""
 

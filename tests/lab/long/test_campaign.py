@@ -13,13 +13,14 @@ from contextlib import contextmanager
 import pytest
 
 from lab import broker
+from lab.instruments.verifier import BLOCK_BYTES, SECTOR_BYTES, slot_sector
 from lab.machines import image_storage
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from tests.lab.full_pools import free_space, leave_free
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
-from tests.lab.long.campaign_plan import STATES, Plan, Result, draw, line_of, table
+from tests.lab.long.campaign_plan import STATES, LostError, Plan, Result, draw, line_of, table
 from tests.lab.long.test_image_faults import kill_daemon
 from tests.patience import patience
 
@@ -30,12 +31,16 @@ _RUNS = int(os.environ.get("CAMPAIGN_RUNS") or 3)
 _FIRST_MB, _BASE_MB, _WRITTEN_MB = 20, 12, 8
 """Where the guest, which counts on the first megabytes, does not write: data of the image, then that of the run."""
 
+BLOCK_OF_DATA = (_FIRST_MB << 20) // BLOCK_BYTES
+"""The first block of that."""
+
 _SLOWLY = "400K"
 _DEADLINE_SECONDS = 300.0
 _POLL_SECONDS = 0.5
 _PAUSE_SECONDS = 5.0
 _MAX_REPEATS = 6
 _RUNNING = tuple(state for state in STATES if state not in ("returning", "removing"))
+_VOLUME = f"/dev/zvol/tank/{VOLUME}"
 _DEVICE = f"/dev/mapper/{VOLUME}-snap"
 
 
@@ -46,8 +51,9 @@ class Campaign:
         self.images = ImageSite(LabSite(lab, frontend))
         self.site = self.images.site
         self.results: list[Result] = []
-        self._is_set_up = False
-        self._counted = 0
+        self.is_set_up = False
+        self.counted = 0
+        """The last count that was found on the NAS."""
         self._digest = ""
         self._by_hand: list[str] = []
 
@@ -57,9 +63,10 @@ class Campaign:
         self._by_hand = []
         try:
             seconds = self._live(plan)
-        except BaseException:
-            self._is_set_up = False
-            self._keep(Result(plan, "FAILED", time.monotonic() - began))
+        except BaseException as error:
+            self.is_set_up = False
+            outcome = "LOST" if isinstance(error, LostError) else "FAILED"
+            self._keep(Result(plan, outcome, time.monotonic() - began))
             raise
         self._keep(Result(plan, ", ".join(dict.fromkeys(self._by_hand)) or "went on", seconds))
 
@@ -71,7 +78,7 @@ class Campaign:
         self._prepare(plan.state)
         command = self._reach(plan.state)
         time.sleep(plan.delay_seconds)
-        counted = self._counted if plan.state == "mapping" else self.site.count("vmh1", GUEST)
+        counted = self.counted if plan.state == "mapping" else self.site.count("vmh1", GUEST)
         with self._fault(plan):
             time.sleep(plan.fault_seconds)
         ended_at = time.monotonic()
@@ -95,13 +102,13 @@ class Campaign:
         return seconds
 
     def _prepare(self, state: str) -> None:
-        if not self._is_set_up:
+        if not self.is_set_up:
             self.site.frontend.start()
             self.site.set_up()
             self.images.set_up()
-            self._counted, self._is_set_up = 0, True
+            self.counted, self.is_set_up = 0, True
             self.images.copy_slowly(_FIRST_MB, _BASE_MB, _SLOWLY)
-            self._digest = self._digest_of("nas", f"/dev/zvol/tank/{VOLUME}")
+            self._digest = self._digest_of("nas", _VOLUME)
         self.images.forget_copy("vmh1")
         speed = _SLOWLY if state in ("mapping", "copying", "merging") else "none"
         self.site.done("set", "host", "storageattr", NAS, "uploadspeed", speed)
@@ -111,7 +118,7 @@ class Campaign:
         if state == "mapping":
             return self.site.frontend.begin("start", "host", "vm", GUEST)
         self.site.done("start", "host", "vm", GUEST)
-        self.site.wait_for_count("vmh1", GUEST, beyond=self._counted)
+        self.site.wait_for_count("vmh1", GUEST, beyond=self.counted)
         if state in ("copying", "merging"):
             self._write()
         if state == "copying":
@@ -183,8 +190,14 @@ class Campaign:
             self._repeat("sync", "host", "storagemap", NAS, VOLUME)
         assert self.site.domain_state("vmh2", GUEST) == "absent"
         log = host.run(["cat", f"/var/log/libvirt/qemu/{GUEST}.console.log"]).text
-        assert "lost " not in log, "the guest read something else than it had written"
-        assert self._digest_of("vmh1", _DEVICE) == self._digest
+        if "lost " in log:
+            raise LostError("the guest read something else than it had written")
+        self._demand_written("vmh1", _DEVICE)
+
+    def _demand_written(self, machine: str, device: str) -> None:
+        """LostError unless the device of a machine has what was written and flushed."""
+        if (found := self._digest_of(machine, device)) != self._digest:
+            raise LostError(f"{device} of {machine} has {found}, and {self._digest} was written")
 
     def _have_guest_run(self, state: str) -> None:
         end_at = time.monotonic() + patience(_DEADLINE_SECONDS)
@@ -220,8 +233,7 @@ class Campaign:
 
     def _judge(self, counted: int) -> None:
         """The NAS has all that was confirmed, nothing is left over, and the daemons are well."""
-        self._counted = self.images.count_on_nas(max(counted, self.site.count("vmh1", GUEST)))
-        assert self._digest_of("nas", f"/dev/zvol/tank/{VOLUME}") == self._digest
+        self.judge_data(max(counted, self.site.count("vmh1", GUEST)))
         for host in ("vmh1", "vmh2"):
             assert self.images.leftovers(host) == []
             assert self.site.domain_state(host, GUEST) == "absent"
@@ -230,6 +242,14 @@ class Campaign:
             assert machine.run_any(["systemctl", "is-active", unit]).text.strip() == "active"
             errors = machine.run_any(["journalctl", "-u", unit, "-b", "-q", "--grep", "Traceback"]).text
             assert errors == "", errors
+
+    def judge_data(self, reported: int) -> None:
+        """LostError unless the NAS has each count that the guest had reported, and what was written and flushed."""
+        try:
+            self.counted = self.images.count_on_nas(reported)
+        except AssertionError as error:
+            raise LostError(f"the guest had reported {reported}, and the NAS has {error}") from error
+        self._demand_written("nas", _VOLUME)
 
     def _repeat(self, *arguments: str) -> None:
         """A command that must succeed in the end; daemons may still be on their way back to the broker."""
@@ -280,3 +300,22 @@ def test_run(campaign: Campaign, watched: list[Lab], number: int) -> None:
     """`watched`: a failure leaves logs and states of all machines."""
     watched.append(campaign.site.lab)
     campaign.run(draw(_SEED, number))
+
+
+@pytest.mark.parametrize("place", ["a count", "the data"])
+def test_a_block_that_changes_is_a_loss(campaign: Campaign, place: str) -> None:
+    """One block of the NAS's volume, after the last run; then it is as it was."""
+    if not campaign.is_set_up:
+        pytest.skip("no run of this session has ended well, whose disk could be changed")
+    reported = campaign.counted
+    block = BLOCK_OF_DATA if place == "the data" else slot_sector(reported) * SECTOR_BYTES // BLOCK_BYTES
+    campaign.judge_data(reported)
+    copy = f"dd bs={BLOCK_BYTES} count=1 conv=notrunc,fsync status=none"
+    campaign.images.nas.shell(f"{copy} if={_VOLUME} skip={block} of=/root/block\n", 60)
+    campaign.images.nas.shell(f"{copy} if=/dev/urandom of={_VOLUME} seek={block}\n", 60)
+    try:
+        with pytest.raises(LostError):
+            campaign.judge_data(reported)
+    finally:
+        campaign.images.nas.shell(f"{copy} if=/root/block of={_VOLUME} seek={block}\n", 60)
+    campaign.judge_data(reported)

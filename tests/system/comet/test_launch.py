@@ -33,9 +33,9 @@ class Ann:
     def switch_frontend_on(self) -> None:
         assert self.day.comet("ann", "power", "on", "vc2", "--wait=300").status == 0
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-S", "-m", "comet", "launch", "work", "--group=g"],
+            [sys.executable, "-S", "-m", "comet", "launch", "work", "--group=g", *more],
             env={"HOME": str(self.day.folder / "ann"), "PYTHONPATH": str(SOURCE), "PATH": self.path},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -44,8 +44,8 @@ class Ann:
             text=True,
         )
 
-    def run(self) -> Result:
-        process = self.start()
+    def run(self, *more: str) -> Result:
+        process = self.start(*more)
         out, err = process.communicate(timeout=patience(120))
         assert "Traceback" not in err
         return Result(process.returncode, out, err)
@@ -77,6 +77,24 @@ def test_a_launch_that_is_killed_has_one_computeset_which_ends(ann: Ann) -> None
         assert (frontend.parent / "runs").read_text() == "x\n"
         assert len((ann.folder / "g-results" / "found").read_text().split()) == 2
         assert ann.sets() in ([(60, "ending")], [(60, "cancelled")])
+
+
+def test_a_killed_launch_on_a_computeset_that_was_there_starts_none(ann: Ann) -> None:
+    """As the page of computesets starts it, with other nodes and another walltime than those of the file."""
+    with ann.day.at_work():
+        ann.switch_frontend_on()
+        assert ann.day.comet("ann", "start", "vc2", "--count=1", "--walltime=3h").status == 0
+        (number,) = ann.day.rows("SELECT id FROM computeset")[0]
+        process = ann.start(f"--computeset={number}")
+        ann.wait_for("begun")
+        process.kill()
+        process.communicate()
+        (frontend,) = ann.root.glob("*/begun")
+        (frontend.parent / "go").touch()
+        found = ann.run(f"--computeset={number}")
+        assert found.status == 0, found
+        assert len((ann.folder / "g-results" / "found").read_text().split()) == 1
+        assert ann.sets() in ([(180, "ending")], [(180, "cancelled")])
 
 
 def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(ann: Ann) -> None:

@@ -37,6 +37,30 @@ def test_a_command_runs_on_a_computeset_of_its_own(it: Launching) -> None:
     assert "was launched, and its command succeeded" in again.err and "choose another --group" in again.out
 
 
+def test_a_command_runs_on_a_computeset_that_the_page_has_started(it: Launching) -> None:
+    """With its nodes and its walltime, and it ends with the command."""
+    assert it.comet("start", "vc2", "vm-vc2-[1-3]", "--walltime=5h").status == 0
+    refused = [it.run("--computeset=1", one) for one in ("-n3", "--cluster=vc2", "--allocation=alp1")]
+    assert [(one.status, one.err.split()[0]) for one in refused] == [
+        (2, "-n"),
+        (2, "--cluster"),
+        (2, "--allocation"),
+    ]
+    assert [it.run(f"--computeset={one}").status for one in ("x", "2")] == [2, 4]
+    (it.root / "away" / ADDRESS).touch()
+    assert it.run("--computeset=1").status == 6 and it.states() == ["running"], "it can be tried again"
+    (it.root / "away" / ADDRESS).unlink()
+    found = it.run("--computeset=1", "--group=first")
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
+    assert found.out.splitlines()[:3] == ["vm-vc2-1", "vm-vc2-2", "vm-vc2-3 say hello"]
+    assert (it.folder / "first-results" / "poses" / "a").read_text() == "a ligand\n"
+    assert it.run("--computeset=1", "--group=first").status == 0, "it was launched"
+    other = it.run("--computeset=2", "--group=first")
+    assert other.status == 2 and "was launched without computeset 2" in other.err
+    ended = it.run("--computeset=1", "--group=second")
+    assert ended.status == 2 and "computeset 1 is cancelled: start another one" in ended.err
+
+
 def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     (it.folder / "second-results").mkdir()
     (it.root / "away" / ADDRESS).touch()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 
 from lab.namespace import CHECKOUT
@@ -83,6 +84,23 @@ def test_every_file_is_in_a_package(installed: dict[str, set[str]]) -> None:
             assert path.stem in installed and f"{path.stem}.conf" in spec, path.name
         else:
             assert path.name in names or path.stem in names, f"{path.name} is in no package"
+
+
+def test_nucleus_has_the_modules_of_comet_that_it_imports(installed: dict[str, set[str]]) -> None:
+    """It does not see the modules of the package comet."""
+    graph = grimp.build_graph("nucleus", "comet", exclude_type_checking_imports=True, cache_dir=None)
+    needed = {
+        parent
+        for name in graph.find_upstream_modules("nucleus", as_package=True)
+        for parent in (name, name.rpartition(".")[0])
+        if parent.startswith("comet")
+    }
+    have = {
+        path.removeprefix("/opt/rocks/lib/python/").removesuffix(".py").removesuffix("/__init__")
+        for path in installed["rocks-nucleus"]
+        if path.startswith("/opt/rocks/lib/python/comet/") and path.endswith(".py")
+    }
+    assert {name.replace(".", "/") for name in {*needed, "comet"}} == have
 
 
 def test_what_is_named_below_opt_is_in_a_package(installed: dict[str, set[str]]) -> None:

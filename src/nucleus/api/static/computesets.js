@@ -3,6 +3,7 @@
 import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './page.js';
 import { ask, path } from './requests.js';
 import { durationText, hoursText as hours, walltimeText } from './durations.js';
+import { offerLaunch } from './launchers.js';
 import { line } from './lines.js';
 import { question } from './question.js';
 
@@ -120,5 +121,6 @@ start((user, { scopes }) => {
     else if (['completed', 'cancelled'].includes(state)) say(`Set ${target} of ${cluster} has ended: it is ${state}.`);
     readSoon();
   });
+  if (timer === null && rights.includes('computeset')) offerLaunch(readSoon);
   timer ??= setInterval(readSoon, MINUTE);
 });

@@ -1,0 +1,69 @@
+// The form of a launcher: the computes that its launcher.toml asks for, as a computeset on which `comet launch` goes on.
+// Its command needs its folder and the owner's SSH key, which are on the owner's machine.
+
+import { attemptForm, byId, element, put, say } from './page.js';
+import { ask, path, Refusal, send } from './requests.js';
+import { costText, walltimeMinutes, walltimeText } from './durations.js';
+import { question } from './question.js';
+
+const options = (names) => names.map((one) => element('option', { value: one }, one));
+
+// What the launcher will do, in words.
+function aboutText({ command, files, results, user }) {
+  const parts = [`On the frontend, as ${user}: ${command.length > 200 ? `${command.slice(0, 200)} …` : command}`];
+  if (files.length) parts.push(`with ${files.join(', ')} of its folder`);
+  if (results.length) parts.push(`which leaves ${results.join(', ')}`);
+  return `${parts.join(', ')}.`;
+}
+
+function present(number, cluster) {
+  const line = `comet launch . --group=set-${number} --computeset=${number}`;
+  byId('launched').replaceChildren(
+    `Computeset ${number} of ${cluster} was asked for. Give this line in the folder of the launcher.toml: it waits for the computes, runs the command, fetches its results, and ends the set. `,
+    element('code', {}, line), ' Until then its computes wait and are charged; End above ends it.',
+  );
+  byId('launched').hidden = false;
+  say(`Computeset ${number} was asked for.`);
+}
+
+function askFor(launcher, clusters, began) {
+  const cost = element('p', { class: 'soft', role: 'status' });
+  const cluster = element('select', {}, ...options(clusters.map((one) => one.name)));
+  const count = element('input', { type: 'number', min: 1, value: launcher.nodes, required: true });
+  const walltime = element('input', { value: walltimeText(launcher.walltime), maxlength: 8, autocomplete: 'off' });
+  const allocation = element('select', {});
+  const showCost = () => put(cost, costText(Number(count.value), walltime.value));
+  const showAllocations = () => allocation.replaceChildren(...options(clusters.find((one) => one.name === cluster.value).allocations));
+  for (const one of [count, walltime]) one.addEventListener('input', showCost);
+  cluster.addEventListener('change', showAllocations);
+  showCost();
+  showAllocations();
+  question({
+    title: 'Start the computes of the launcher', text: element('div', {}, element('p', {}, aboutText(launcher)), cost), action: 'Start',
+    fields: [
+      { name: 'cluster', label: 'Cluster', input: cluster }, { name: 'count', label: 'Computes', input: count },
+      { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime }, { name: 'allocation', label: 'Allocation', input: allocation },
+    ],
+    act: async (values) => {
+      const body = { cluster: values.cluster, count: Number(values.count), walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
+      if (values.allocation) body.allocation = values.allocation;
+      const { content } = await ask('POST', path('computeset'), body);
+      present(content.computeset, values.cluster);
+      began();
+    },
+  });
+}
+
+// Has the form of the page ask for computes; `began()` is called for what the service accepted.
+export function offerLaunch(began) {
+  byId('launch').hidden = false;
+  byId('launch').addEventListener('submit', (event) => {
+    event.preventDefault();
+    attemptForm(event.target, async () => {
+      const { content: launcher } = await send('POST', 'page/computesets/launcher', byId('launcher').files[0]);
+      const { content: clusters } = await ask('GET', path('cluster'));
+      if (!clusters.length) throw new Refusal('You have no cluster');
+      askFor(launcher, clusters, began);
+    });
+  });
+}

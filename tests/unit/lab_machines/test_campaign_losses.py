@@ -1,0 +1,149 @@
+"""A run of the campaign of image storage notices what a disk has lost: each byte of a confirmed write counts.
+
+The lab is not there: of a run, this machine judges a file as the NAS judges its volume, by the same programs.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lab.instruments import verifier
+from lab.instruments.verifier import BLOCK_BYTES, COUNTER_SECTOR, SECTOR_BYTES, SLOTS, block_of, slot_sector
+from lab.machines.frontend import Frontend
+from lab.machines.lab import Lab
+from rocks.core.process import Finished, run
+from tests.lab.image_site import VOLUME
+from tests.lab.long.campaign_plan import LostError, Plan, draw
+from tests.lab.long.test_campaign import BLOCK_OF_DATA, Campaign
+
+REPORTED = SLOTS + 100
+DATA = BLOCK_OF_DATA * BLOCK_BYTES
+SIZE = DATA + (40 << 20)
+
+
+class Nas:
+    """This machine in place of the NAS: the volume is a file."""
+
+    def __init__(self, volume: Path) -> None:
+        self._places = {
+            f"/dev/zvol/tank/{VOLUME}": str(volume),
+            "/root/verifier.py": str(verifier.__file__),
+            "iflag=direct ": "",  # a file cannot be read so everywhere
+        }
+
+    def run_any(self, arguments: list[str], deadline_seconds: float = 60) -> Finished:
+        """As that of a machine of the lab."""
+        arguments = [sys.executable if one == "python3" else self._here(one) for one in arguments]
+        return run(arguments, deadline_seconds=deadline_seconds)
+
+    def shell(self, script: str, deadline_seconds: float = 60) -> str:
+        """As that of a machine of the lab."""
+        return self.run_any(["sh", "-c", script], deadline_seconds).text
+
+    def _here(self, text: str) -> str:
+        for place, other in self._places.items():
+            text = text.replace(place, other)
+        return text
+
+
+class Run(Campaign):
+    """A run whose life is a change of the disk after everything was confirmed."""
+
+    def __init__(self, disk: Path, change: Callable[[Path], None]) -> None:
+        super().__init__(cast(Lab, {"nas": Nas(disk)}), cast(Frontend, None))
+        self._disk, self._change = disk, change
+
+    def _live(self, plan: Plan) -> float:
+        self._digest = self._digest_of("nas", f"/dev/zvol/tank/{VOLUME}")
+        self._change(self._disk)
+        self.judge_data(REPORTED)
+        return 4.0
+
+
+def write(disk: Path, offset: int, data: bytes) -> None:
+    with disk.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def slot(count: int) -> int:
+    """Where a count is, in bytes."""
+    return slot_sector(count) * SECTOR_BYTES
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A disk on which the guest counted as far as it reported, and one count further; data from DATA on."""
+    found = tmp_path / "disk"
+    found.touch()
+    os.truncate(found, SIZE)
+    for count in range(1, REPORTED + 2):
+        write(found, slot(count), block_of(count))
+    write(found, COUNTER_SECTOR * SECTOR_BYTES, block_of(REPORTED + 1))
+    write(found, DATA, os.urandom(20 << 20))
+    return found
+
+
+def test_a_disk_with_all_that_was_confirmed_has_lost_nothing(
+    disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is beside the guest's ring and the data is of no interest."""
+    it = Run(disk, lambda disk: write(disk, DATA - BLOCK_BYTES, b"x"))
+    it.run(draw(1, 3))
+    assert [one.outcome for one in it.results] == ["went on"] and it.counted == REPORTED + 1
+    assert ": went on, 4 s" in capsys.readouterr().out
+
+
+def flip(offset: int) -> Callable[[Path], None]:
+    """Change one bit of the byte there."""
+
+    def change(disk: Path) -> None:
+        byte = disk.read_bytes()[offset]
+        write(disk, offset, bytes([byte ^ 1]))
+
+    return change
+
+
+def forget_counts(disk: Path) -> None:
+    """As a disk that lacks the last two counts, whole in itself."""
+    for count in (REPORTED, REPORTED + 1):
+        write(disk, slot(count), block_of(count - SLOTS))
+    write(disk, COUNTER_SECTOR * SECTOR_BYTES, block_of(REPORTED - 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (flip(slot(REPORTED) + 99), f"reported {REPORTED}, and the NAS has .*wrong_slots.*{REPORTED}"),
+        (flip(slot(REPORTED - SLOTS + 2)), f"wrong_slots.*{REPORTED - SLOTS + 2}"),
+        (lambda disk: write(disk, slot(REPORTED), block_of(REPORTED - SLOTS)), f"wrong_slots.*{REPORTED}"),
+        (forget_counts, f"count.*{REPORTED - 1},"),
+        (flip(COUNTER_SECTOR * SECTOR_BYTES + 8), "count.*null"),
+        (flip(DATA), "was written"),
+        (flip(DATA + (20 << 20) - 1), "was written"),
+        (lambda disk: write(disk, DATA + (12 << 20), bytes(BLOCK_BYTES)), "was written"),
+    ],
+    ids=[
+        "a bit of the last count",
+        "a bit of an old count",
+        "a block of the round before",
+        "the last counts",
+        "the counter",
+        "the first byte of the data",
+        "its last byte",
+        "a block of it that was never written",
+    ],
+)
+def test_a_planted_difference_is_reported_as_a_loss(
+    disk: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None], reason: str
+) -> None:
+    it = Run(disk, change)
+    it.is_set_up = True
+    with pytest.raises(LostError, match=reason):
+        it.run(draw(1, 3))
+    assert [one.outcome for one in it.results] == ["LOST"] and ": LOST, " in capsys.readouterr().out
+    assert not it.is_set_up, "the next run has another disk"
