@@ -312,6 +312,12 @@ def test_zfs_modules_are_compiled_once_for_lab_and_os_roll(tmp_path: Path) -> No
         assert list(into.iterdir()) == [] and not list(tmp_path.glob("into.*"))
 
 
+def _program_below(process: int) -> str:
+    """The name of the program that this shell waits for; empty while there is none."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return Path(f"/proc/{children[0]}/comm").read_text().strip() if children else ""
+
+
 def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
     """As `make os-roll` runs it: shells, of which each waits for the next, and below them what compiles."""
     traps = f"trap 'touch {tmp_path}/tidied' EXIT; trap 'exit 143' TERM"
@@ -325,6 +331,8 @@ def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
     make = start_with_pipes(["make", "-C", str(tmp_path), "build"])
     wait_until((tmp_path / "process").exists)
     inner_process = int((tmp_path / "process").read_text())
+    # A shell's child has the shell's traps until it becomes its program: a signal in between would end nothing.
+    wait_until(lambda: _program_below(inner_process) == "sleep")
     make.terminate()
     make.communicate(timeout=60)
     assert (tmp_path / "tidied").exists()
