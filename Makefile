@@ -64,6 +64,14 @@ FOR_LAUNCHERS = GUEST=launchers PACKAGES=openmpi-bin,libopenmpi-dev,gcc,libc6-de
 demo-launch: ## the demo's site, and on it `comet launch` of MPI and of docking, on a compute that answers by SSH (root; minutes)
 	@$(ALONE) && tools/setup test && $(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS) && $(LAB) demo-launch
 
+# An ISO that is there stays; `make frontend-iso`, `make os-roll` and `make mpi-roll` build them anew.
+.PHONY: demo-own-cluster
+demo-own-cluster: ## the demo's site, and on it a cluster that its owner installs with this roll's ISOs, up to MPI (root; an hour or more under emulation)
+	@$(ALONE) && $(MAKE) --no-print-directory guest-image && \
+	for part in rocks-frontend:frontend-iso os:os-roll mpi:mpi-roll; do \
+	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
+	done && $(LAB) demo-own-cluster
+
 GUEST = debian
 PACKAGES =
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
@@ -257,6 +265,13 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@[ -e dist/installer.img ] || exec $(MAKE) --no-print-directory installer
 	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || exec $(MAKE) --no-print-directory packages
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
+
+.PHONY: mpi-roll
+mpi-roll: $(PYTHON) ## build the ISO of the roll mpi into dist/: MPI for computes, of Debian's packages; KEY=KEY signs it (root)
+	@tools/setup packages
+	@tools/setup roll
+	@mkdir -p dist
+	@export $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/mpi/build dist
 
 .PHONY: pragma-roll
 pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it

@@ -15,6 +15,7 @@ from lab.demos.cluster import DemoCluster
 from lab.demos.demo import Demo
 from lab.demos.image_demo import ImageDemo
 from lab.demos.launch import DemoLaunch
+from lab.demos.own import DemoOwn
 from lab.demos.pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -22,7 +23,9 @@ from lab.slurm.demo import DemoSlurm
 from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-launch|demo-pragma|demo-slurm|demo-stop"
+_USAGE = (
+    "usage: python3 -m lab demo|demo-cluster|demo-launch|demo-own-cluster|demo-pragma|demo-slurm|demo-stop"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         "demo": _demo,
         "demo-cluster": partial(_image_demo, DemoCluster),
         "demo-launch": partial(_image_demo, DemoLaunch),
+        "demo-own-cluster": partial(_image_demo, DemoOwn),
         "demo-pragma": partial(_image_demo, DemoPragma),
         "demo-slurm": _demo_slurm,
         "demo-stop": _demo_stop,

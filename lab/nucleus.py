@@ -108,6 +108,12 @@ class Nucleus:
         self._machine.start_daemon(_DRIVER, [*program, "computesets"])
         self._serve([*program, "api", "poller", "workers"])
 
+    def use_hosts(self, names: Sequence[str]) -> None:
+        """Have computesets run on these hosts, until `use_list`."""
+        self._stop()
+        hosts = f"NUCLEUS_BATCH_HOSTS={','.join(names)}"
+        self._serve([*_AS_NUCLEUS, "/usr/bin/env", hosts, "/opt/rocks/bin/nucleus", "serve"])
+
     def use_list(self) -> None:
         """Have computesets run on the list of hosts again."""
         self._stop()

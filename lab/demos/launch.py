@@ -1,8 +1,8 @@
 """`make demo-launch`: on the demo's site, `comet launch` of the examples of launchers, on a compute reached by SSH.
 
 A node of a computeset gets a whole host, and the site has one. A second machine of the lab as a host was refused: where
-the kernel has no VLANs, those of the demo are bridges of one host. `comet` is outside of the site's network, as the web
-service is; its `ssh` is a program that enters that network.
+the kernel has no VLANs, those of the demo are bridges of one host. The `ssh` of `comet` is a program that enters the
+site's network.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ import time
 from pathlib import Path
 
 from lab.demos.image_demo import FOR_LAUNCHERS, ImageDemo, answer_of
+from lab.demos.owner import Owner
 from lab.namespace import CHECKOUT
-from lab.nucleus import ALLOCATION, PROJECT, Nucleus
+from lab.nucleus import Nucleus
 from rocks.core.errors import IncoherentError, ToolError
-from rocks.core.process import Finished, run
 
 CLUSTER = "mpi"
 COMPUTE = f"vm-{CLUSTER}-0"
 IMAGE = "debian-12-mpi"
 ADDRESS = "203.0.113.22"
 LAUNCHERS = CHECKOUT / "examples" / "launchers"
-_POLL_SECONDS = 120.0
 _END_SECONDS = 900.0
-_COMMAND_SECONDS = 3600.0
 
 
 class DemoLaunch(ImageDemo):
@@ -46,30 +44,24 @@ class DemoLaunch(ImageDemo):
         self.add_cluster(CLUSTER, ADDRESS, IMAGE, config.parent / "id.pub")
         nucleus.finish()
         self._make_folder(config)
-        self._give_to_owner()
+        owner = Owner(
+            self._site, self._progress, self._folder, {"PATH": f"{self._folder / 'bin'}:{os.environ['PATH']}"}
+        )
+        owner.get(CLUSTER)
         self._progress.print("\nIts owner:")
-        self._comet("power", "on", CLUSTER, "--wait")
+        owner.comet("power", "on", CLUSTER, "--wait")
         with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
             answer_of(self._site, config, CLUSTER, "true")
-        ring = self._launch("mpi", "ring.txt")
+        ring = self._launch(owner, "mpi", "ring.txt")
         if ring.splitlines() != [f"process 0 of 1 on {COMPUTE}", "the sum is 0"]:
             raise IncoherentError(f"the program with MPI did not run on {COMPUTE}: {ring}")
-        scores = self._launch("docking", "scores")
+        scores = self._launch(owner, "docking", "scores")
         if len(scores.splitlines()) != len(list((LAUNCHERS / "docking" / "ligands").iterdir())):
             raise IncoherentError(f"not every ligand has a score: {scores}")
-        self._comet("computeset", "--state=all")
+        owner.comet("computeset", "--state=all")
         self._site.machine.release()
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
         self._progress.print("\n`make demo-stop` ends and removes all of it.")
-
-    def _give_to_owner(self) -> None:
-        nucleus = "/opt/rocks/bin/nucleus"
-        end_at = time.monotonic() + _POLL_SECONDS
-        while self._site.machine.run([nucleus, "cluster", "assign", CLUSTER, PROJECT], 60.0).exit_status:
-            if time.monotonic() > end_at:
-                raise ToolError(f"Nucleus does not see the cluster {CLUSTER} in {_POLL_SECONDS:g} s")
-            time.sleep(1.0)
-        self._site.machine.run_checked([nucleus, "allocation", "permit", ALLOCATION, CLUSTER], 60.0)
 
     @property
     def _folder(self) -> Path:
@@ -90,31 +82,13 @@ class DemoLaunch(ImageDemo):
         program.write_text(f'#!/bin/sh\nexec {shlex.join(line)} "$@"\n')
         program.chmod(0o755)
 
-    def _launch(self, name: str, result: str) -> str:
+    def _launch(self, owner: Owner, name: str, result: str) -> str:
         """The text of a file of the results, once the computeset has ended: the cluster has no other compute."""
         group = f"{name}-{time.time():.0f}"
-        begin = time.monotonic()
-        self._comet("launch", name, "-n", "1", f"--cluster={CLUSTER}", f"--group={group}")
-        self._progress.record(
-            f"comet launch {name}: from the request to the results", time.monotonic() - begin
-        )
+        owner.comet("launch", name, "-n", "1", f"--cluster={CLUSTER}", f"--group={group}")
         end_at = time.monotonic() + _END_SECONDS
-        while json.loads(self._answer("computeset", "--state=ending", "--format=json").text or "[]"):
+        while json.loads(owner.answer("computeset", "--state=ending", "--format=json").text or "[]"):
             if time.monotonic() > end_at:
                 raise ToolError(f"the computeset of {name} has not ended in {_END_SECONDS:g} s")
             time.sleep(1.0)
         return (self._folder / f"{group}-results" / result).read_text()
-
-    def _comet(self, *arguments: str) -> None:
-        self._progress.print(f"  $ comet {shlex.join(arguments)}")
-        finished = self._answer(*arguments)
-        for line in [*finished.error_text.splitlines(), *finished.text.splitlines()]:
-            self._progress.print(f"  {line}")
-        if finished.exit_status:
-            raise ToolError(f"comet {shlex.join(arguments)} ended with exit status {finished.exit_status}")
-
-    def _answer(self, *arguments: str) -> Finished:
-        path = f"{self._folder / 'bin'}:{os.environ['PATH']}"
-        environment = {**os.environ, "ROCKS_STATE": str(self._site.folder), "COLUMNS": "120", "PATH": path}
-        program = ["/usr/bin/env", "-C", str(self._folder), str(CHECKOUT / "bin" / "comet"), *arguments]
-        return run(program, deadline_seconds=_COMMAND_SECONDS, environment=environment)

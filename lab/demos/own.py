@@ -1,0 +1,241 @@
+"""`make demo-own-cluster`: on the demo's site, an owner installs a cluster with this roll's ISOs, and runs MPI on it.
+
+The frontend has an image of Debian and becomes a frontend from the ISO of `make frontend-iso`, which its owner has
+uploaded. It installs both computes from the network. What is typed is what docs/guide/own-cluster.md shows; a test
+compares them.
+
+A node of a computeset gets a whole host, and the site has one (see `lab.demos.launch`). So this demo's list of hosts
+names it twice, the second time by an alias.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.demos.cluster import IMAGE
+from lab.demos.demo import Demo
+from lab.demos.image_demo import ImageDemo, answer_of, ssh_line
+from lab.demos.owner import Owner
+from lab.demos.plan import FRONTEND
+from lab.nucleus import Nucleus
+from lab.progress import Progress
+from lab.site import Site
+from rocks.core.errors import IncoherentError, StateError, ToolError
+
+CLUSTER = "own"
+ADDRESS = "203.0.113.30"
+NODES = f"vm-{CLUSTER}-[0-1]"
+COMPUTES = ("compute-0-0", "compute-0-1")
+USER = "mia"
+ALIAS = f"{FRONTEND}-2"
+
+ANSWERS = f"""\
+Kickstart_PrivateHostname = {CLUSTER}
+Kickstart_PrivateInterface = eth0
+Kickstart_PrivateAddress = 10.1.255.254
+Kickstart_PrivateNetmask = 255.255.0.0
+Kickstart_PublicInterface = eth1
+Kickstart_PublicAddress = {ADDRESS}
+Kickstart_PublicNetmask = 255.255.255.0
+Kickstart_PublicGateway = 203.0.113.1
+"""
+"""For `rocks create site`; the addresses are those that the site has given the frontend."""
+
+INSTALLATION = (
+    "mkdir -p /media/cdrom && mount -r /dev/sr0 /media/cdrom",
+    "sh /media/cdrom/install /root/site",
+)
+ROLLS = (
+    "mount -r /dev/sr0 /media/cdrom",
+    "rocks add roll",
+    "rocks enable roll os",
+    "rocks add roll /root/mpi-*.iso",
+    "rocks enable roll mpi",
+    "cd /export/rocks/install && rocks create distro",
+)
+SERVICES = (
+    f"rocks add host certificate {CLUSTER}",
+    f"rocks set host attr {CLUSTER} nucleus_service no",
+    f"rocks set host attr {CLUSTER} boot_service yes",
+    f"rocks report host profile {CLUSTER} | bash",
+)
+HOSTS = (
+    "rocks set appliance attr compute install_kernel_arguments"
+    ' value="console=ttyS0,115200 mitigations=off no_timer_check"',
+    "rocks add host compute-0-0",
+    "rocks add host interface compute-0-0 eth0 ip=10.1.0.1 mac={macs[0]} subnet=private",
+    "rocks add host compute-0-1",
+    "rocks add host interface compute-0-1 eth0 ip=10.1.0.2 mac={macs[1]} subnet=private",
+    "rocks set host boot compute-0-0 compute-0-1 action=install",
+)
+ACCOUNT = (
+    f"useradd --create-home --shell /bin/bash {USER}",
+    f"su {USER} -c 'ssh-keygen -q -t ed25519 -N \"\" -f ~/.ssh/id_ed25519'",
+    f"su {USER} -c 'cp ~/.ssh/id_ed25519.pub ~/.ssh/authorized_keys'",
+    "rocks sync users compute-0-0 compute-0-1",
+    "rocks sync dns compute-0-0 compute-0-1",
+    f"for host in compute-0-0 compute-0-1; do tar -C /home -c {USER} | ssh $host tar -C /home -x; done",
+)
+MPI = (
+    f"su {USER} -c 'ssh -o StrictHostKeyChecking=accept-new compute-0-0 mpirun -n 2 --host compute-0-0,compute-0-1"
+    ' --mca plm_rsh_args "-oStrictHostKeyChecking=accept-new" python3 -m mpi4py.bench helloworld\''
+)
+_SHORT_SECONDS, _LONG_SECONDS = 600.0, 5400.0
+_INSTALLATION_SECONDS = 7200.0
+_PAUSE_SECONDS = 15.0
+
+
+class DemoOwn(ImageDemo):
+    """One run of it; the ISOs are in `dist` of the checkout."""
+
+    def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
+        super().__init__(site, demo, images, progress)
+        self.isos = images.parents[2] / "dist"
+        self._config = Path()
+
+    def run(self) -> None:
+        """Install what is missing, and run MPI. RocksError when a step fails; another run continues from there."""
+        medium, os_roll, mpi_roll = (
+            self._iso(name) for name in ("rocks-frontend-*.iso", "os-*.disk1.iso", "mpi-*.disk1.iso")
+        )
+        image, self._config = self.build_site(CLUSTER, ADDRESS)
+        nucleus = Nucleus(self._site.machine)
+        nucleus.begin()
+        self._demo.stop_machines()
+        self._progress.print(
+            "\nA cluster: the frontend from an image of Debian, the computes with empty disks:"
+        )
+        self.add_image(IMAGE, image)
+        self._add_own_cluster(self._config.parent / "id.pub")
+        nucleus.finish()
+        nucleus.use_hosts([FRONTEND, ALIAS])
+        owner = Owner(self._site, self._progress, self.isos)
+        owner.get(CLUSTER)
+        self._progress.print("\nIts owner, from here on; the ISO of the roll in the frontend's drive:")
+        self._install_frontend(owner, medium)
+        self._take_rolls(owner, os_roll, mpi_roll)
+        self._install_computes(owner)
+        self._run_program()
+        self._site.machine.release()
+        self._progress.print(f"\nTimes:\n{self._progress.table()}")
+        self._progress.print("\n`make demo-stop` ends and removes all of it.")
+
+    def _iso(self, pattern: str) -> Path:
+        found = sorted(self.isos.glob(pattern))
+        if len(found) != 1:
+            raise StateError(
+                f"{self.isos} has {len(found)} files {pattern}, and one is needed; make demo-own-cluster builds it"
+            )
+        return found[0]
+
+    def _add_own_cluster(self, key: Path) -> None:
+        if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
+            return
+        names = (f"fe-name={CLUSTER}", "cluster-naming=yes")
+        images = (f"image={IMAGE}", "compute-image=none", f"key={key}")
+        sizes = ("disk-per-frontend=12", "disk-per-compute=6", "mem-per-compute=1024")
+        self._demo.show("add", "cluster", ADDRESS, "2", *names, *images, *sizes)
+        self._demo.show("set", "host", "vm", CLUSTER, "mem=2048", "cpus=2")
+        for number in range(2):  # the demo's attribute for all machines is no
+            self._demo.show("set", "host", "attr", f"vm-{CLUSTER}-{number}", "kvm_netboot", "yes")
+        self._demo.show("add", "host", "alias", FRONTEND, ALIAS)
+
+    def _install_frontend(self, owner: Owner, medium: Path) -> None:
+        owner.comet("iso", "list")
+        if medium.name not in owner.answer("iso", "list").text:
+            owner.comet("iso", "upload", medium.name, "--wait=3600")
+            owner.comet("iso", "attach", medium.name, CLUSTER, "--wait=600")
+        owner.comet("power", "on", CLUSTER, "--wait=600")
+        with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
+            answer_of(self._site, self._config, CLUSTER, "true")
+        if self._asks("test -s /var/lib/rocks/installed-version"):
+            return
+        self._type("tee /root/site", ANSWERS)
+        self._type_all(INSTALLATION)
+
+    def _take_rolls(self, owner: Owner, os_roll: Path, mpi_roll: Path) -> None:
+        if not self._asks("test -e /export/rocks/install/rocks-dist/x86_64/build/nodes/mpi.xml"):
+            if os_roll.name not in owner.answer("iso", "list").text:
+                owner.comet("iso", "upload", os_roll.name, "--wait=3600")
+            owner.comet("iso", "attach", os_roll.name, CLUSTER, "--wait=600")
+            owner.comet("power", "shutdown", CLUSTER, "--wait=900")
+            owner.comet("power", "on", CLUSTER, "--wait=600")
+            with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
+                answer_of(self._site, self._config, CLUSTER, "true")
+            copy = ["scp", "-q", "-F", str(self._config), str(mpi_roll), f"{CLUSTER}:/root/"]
+            self._progress.print(f"  $ scp {mpi_roll.name} root@{ADDRESS}:")
+            self._site.machine.run_checked(copy, _SHORT_SECONDS)
+            self._type_all(ROLLS)
+        if not self._asks("systemctl is-active rocks-boot rocks-kickstart"):
+            self._type_all(SERVICES)
+
+    def _install_computes(self, owner: Owner) -> None:
+        if not self._asks("rocks list host interface compute-0-1"):
+            macs = self._macs(owner)
+            self._type_all(line.format(macs=macs) for line in HOSTS)
+        if NODES not in owner.answer("computeset").text:
+            owner.comet("start", CLUSTER, NODES, "--walltime=6h", "--wait=600")
+        begin = time.monotonic()
+        shown = ""
+        while True:
+            listed = self._answer("rocks list host install", _SHORT_SECONDS)
+            if listed != shown:
+                self._progress.print(listed)
+                shown = listed
+            if listed.count(" configured ") == len(COMPUTES):
+                break
+            if " failed" in listed:
+                raise ToolError(f"a compute was not installed: {listed}")
+            if time.monotonic() > begin + _INSTALLATION_SECONDS:
+                raise ToolError(f"the computes are not installed after {_INSTALLATION_SECONDS:g} s: {listed}")
+            time.sleep(_PAUSE_SECONDS)
+        self._progress.record(
+            "computes: from their start to the end of their profiles", time.monotonic() - begin
+        )
+
+    def _macs(self, owner: Owner) -> list[str]:
+        """The MAC addresses of the computes on the cluster's VLAN, as their owner sees them."""
+        (cluster,) = json.loads(owner.answer("cluster", CLUSTER, "--format=rest").text)
+        return [
+            one["interface"][0]["mac"]
+            for one in sorted(cluster["computes"], key=lambda one: str(one["name"]))
+        ]
+
+    def _run_program(self) -> None:
+        if not self._asks(f"getent passwd {USER}"):
+            self._type_all(ACCOUNT)
+        printed = self._type(MPI)
+        expected = [
+            f"Hello, World! I am process {number} of 2 on {name}." for number, name in enumerate(COMPUTES)
+        ]
+        if sorted(line for line in printed.splitlines() if line.startswith("Hello")) != expected:
+            raise IncoherentError(f"MPI did not run on {' and '.join(COMPUTES)}: {printed}")
+
+    def _type_all(self, commands: Iterable[str]) -> None:
+        for command in commands:
+            self._type(command)
+
+    def _type(self, command: str, text: str = "") -> str:
+        """Type a command on the frontend, as root at a shell, and print it with its output; the output."""
+        self._progress.print(f"  root@{CLUSTER}:~# {command}")
+        begin = time.monotonic()
+        finished = self._site.machine.run(self._line(command), _LONG_SECONDS, text.encode())
+        for line in (finished.text + finished.error_text).splitlines():
+            self._progress.print(f"  {line}")
+        if finished.exit_status:
+            raise ToolError(f"{command!r} on {CLUSTER} ended with exit status {finished.exit_status}")
+        self._progress.record(f"# {command}"[:60], time.monotonic() - begin)
+        return finished.text
+
+    def _asks(self, command: str) -> bool:
+        return self._site.machine.run(self._line(command), _SHORT_SECONDS).exit_status == 0
+
+    def _answer(self, command: str, seconds: float) -> str:
+        return self._site.machine.run_checked(self._line(command), seconds).text
+
+    def _line(self, command: str) -> list[str]:
+        return ssh_line(self._config, CLUSTER, f"bash -lc {shlex.quote(command)}")
