@@ -74,16 +74,18 @@ HOSTS = (
 )
 ACCOUNT = (
     f"useradd --create-home --shell /bin/bash {USER}",
-    f"su {USER} -c 'ssh-keygen -q -t ed25519 -N \"\" -f ~/.ssh/id_ed25519'",
-    f"su {USER} -c 'cp ~/.ssh/id_ed25519.pub ~/.ssh/authorized_keys'",
+    f"su - {USER} -c 'ssh-keygen -q -t ed25519 -N \"\" -f .ssh/id_ed25519'",
+    f"su - {USER} -c 'cp .ssh/id_ed25519.pub .ssh/authorized_keys'",
+    f"su - {USER} -c 'echo StrictHostKeyChecking accept-new >.ssh/config'",
     "rocks sync users compute-0-0 compute-0-1",
     "rocks sync dns compute-0-0 compute-0-1",
-    f"for host in compute-0-0 compute-0-1; do tar -C /home -c {USER} | ssh $host tar -C /home -x; done",
+    *(
+        f"tar -C /home -c {USER} | ssh -i /etc/rocks/ssh/id_ed25519"
+        f" -o UserKnownHostsFile=/etc/rocks/ssh/known_hosts root@{name} tar -C /home -x"
+        for name in COMPUTES
+    ),
 )
-MPI = (
-    f"su {USER} -c 'ssh -o StrictHostKeyChecking=accept-new compute-0-0 mpirun -n 2 --host compute-0-0,compute-0-1"
-    ' --mca plm_rsh_args "-oStrictHostKeyChecking=accept-new" python3 -m mpi4py.bench helloworld\''
-)
+MPI = f"su - {USER} -c 'ssh compute-0-0 mpirun -n 2 --host {','.join(COMPUTES)} python3 -m mpi4py.bench helloworld'"
 _SHORT_SECONDS, _LONG_SECONDS = 600.0, 5400.0
 _INSTALLATION_SECONDS = 7200.0
 _PAUSE_SECONDS = 15.0

@@ -1,0 +1,20 @@
+"""The demo of an owner's cluster types what the guide shows, and the guide shows nothing else."""
+
+from lab.demos import own
+from tests.unit.docs.pages import CHECKOUT
+
+GUIDE = (CHECKOUT / "docs" / "guide" / "own-cluster.md").read_text("utf-8")
+_MACS = ("06:71:00:c0:00:02", "06:71:00:c0:00:03")
+
+
+def test_the_guide_shows_what_the_demo_types_on_the_frontend_in_its_order() -> None:
+    typed = [*own.INSTALLATION, *own.ROLLS, *own.SERVICES, *own.HOSTS, *own.ACCOUNT, own.MPI]
+    at = 0
+    for line in typed:
+        shown = f"\n# {line.format(macs=_MACS)}\n"
+        at = GUIDE.find(shown, at)
+        assert at >= 0, f"the guide lacks, or has elsewhere: {shown}"
+
+
+def test_the_guide_has_the_demos_answers() -> None:
+    assert f"```\n{own.ANSWERS}```" in GUIDE
