@@ -32,6 +32,8 @@ NODES = f"vm-{CLUSTER}-[0-1]"
 COMPUTES = ("compute-0-0", "compute-0-1")
 USER = "mia"
 ALIAS = f"{FRONTEND}-2"
+ISOS = (MEDIUM, OS_ROLL, MPI_ROLL) = ("rocks-frontend-*.iso", "os-*.disk1.iso", "mpi-*.disk1.iso")
+"""What `make frontend-iso`, `make os-roll` and `make mpi-roll` build."""
 
 ANSWERS = f"""\
 Kickstart_PrivateHostname = {CLUSTER}
@@ -101,9 +103,8 @@ class DemoOwn(ImageDemo):
 
     def run(self) -> None:
         """Install what is missing, and run MPI. RocksError when a step fails; another run continues from there."""
-        medium, os_roll, mpi_roll = (
-            self._iso(name) for name in ("rocks-frontend-*.iso", "os-*.disk1.iso", "mpi-*.disk1.iso")
-        )
+        for pattern in ISOS:
+            self._iso(pattern)  # what lacks is named before an hour has passed
         image, self._config = self.build_site(CLUSTER, ADDRESS)
         nucleus = Nucleus(self._site.machine)
         nucleus.begin()
@@ -118,8 +119,8 @@ class DemoOwn(ImageDemo):
         owner = Owner(self._site, self._progress, self.isos)
         owner.get(CLUSTER)
         self._progress.print("\nIts owner, from here on; the ISO of the roll in the frontend's drive:")
-        self._install_frontend(owner, medium)
-        self._take_rolls(owner, os_roll, mpi_roll)
+        self._install_frontend(owner)
+        self._take_rolls(owner)
         self._install_computes(owner)
         self._run_program()
         self._site.machine.release()
@@ -146,8 +147,8 @@ class DemoOwn(ImageDemo):
             self._demo.show("set", "host", "attr", f"vm-{CLUSTER}-{number}", "kvm_netboot", "yes")
         self._demo.show("add", "host", "alias", FRONTEND, ALIAS)
 
-    def _install_frontend(self, owner: Owner, medium: Path) -> None:
-        owner.comet("iso", "list")
+    def _install_frontend(self, owner: Owner) -> None:
+        medium = self._iso(MEDIUM)
         if medium.name not in owner.answer("iso", "list").text:
             owner.comet("iso", "upload", medium.name, "--wait=3600")
             owner.comet("iso", "attach", medium.name, CLUSTER, "--wait=600")
@@ -159,7 +160,8 @@ class DemoOwn(ImageDemo):
         self._type("tee /root/site", ANSWERS)
         self._type_all(INSTALLATION)
 
-    def _take_rolls(self, owner: Owner, os_roll: Path, mpi_roll: Path) -> None:
+    def _take_rolls(self, owner: Owner) -> None:
+        os_roll, mpi_roll = self._iso(OS_ROLL), self._iso(MPI_ROLL)
         if not self._asks("test -e /export/rocks/install/rocks-dist/x86_64/build/nodes/mpi.xml"):
             if os_roll.name not in owner.answer("iso", "list").text:
                 owner.comet("iso", "upload", os_roll.name, "--wait=3600")

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from lab.demos.own import COMPUTES, DemoOwn
+from lab.demos.own import COMPUTES, ISOS, DemoOwn
 from lab.site import Site
 from tests.guests.test_demo_cluster import machines_folder, run_demo, site
 from tests.system.lab.conftest import CHECKOUT
 
 __all__ = ["machines_folder", "site"]
 
-_ISOS = ("rocks-frontend-*.iso", "os-*.disk1.iso", "mpi-*.disk1.iso")
-
 pytestmark = [
     pytest.mark.guests,
     pytest.mark.skipif(
-        any(len(list((CHECKOUT / "dist").glob(pattern))) != 1 for pattern in _ISOS),
+        any(len(list((CHECKOUT / "dist").glob(pattern))) != 1 for pattern in ISOS),
         reason="dist/ has not each ISO once; make frontend-iso os-roll mpi-roll builds them",
     ),
 ]
