@@ -49,12 +49,9 @@ Kickstart_PublicGateway = 203.0.113.1
 
 INSTALLATION = (
     "mkdir -p /media/cdrom && mount -r /dev/sr0 /media/cdrom",
-    "sh /media/cdrom/install /root/site",
+    "sh /media/cdrom/install os=$(ls /root/os-*.iso) /root/site",
 )
 ROLLS = (
-    "mount -r /dev/sr0 /media/cdrom",
-    "rocks add roll",
-    "rocks enable roll os",
     "rocks add roll /root/mpi-*.iso",
     "rocks enable roll mpi",
     "cd /export/rocks/install && rocks create distro",
@@ -120,7 +117,6 @@ class DemoOwn(ImageDemo):
         owner.get(CLUSTER)
         self._progress.print("\nIts owner, from here on; the ISO of the roll in the frontend's drive:")
         self._install_frontend(owner)
-        self._take_rolls(owner)
         self._install_computes(owner)
         self._run_program()
         self._site.machine.release()
@@ -148,31 +144,20 @@ class DemoOwn(ImageDemo):
         self._demo.show("add", "host", "alias", FRONTEND, ALIAS)
 
     def _install_frontend(self, owner: Owner) -> None:
-        medium = self._iso(MEDIUM)
+        medium, others = self._iso(MEDIUM), [self._iso(OS_ROLL), self._iso(MPI_ROLL)]
         if medium.name not in owner.answer("iso", "list").text:
             owner.comet("iso", "upload", medium.name, "--wait=3600")
             owner.comet("iso", "attach", medium.name, CLUSTER, "--wait=600")
         owner.comet("power", "on", CLUSTER, "--wait=600")
         with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
             answer_of(self._site, self._config, CLUSTER, "true")
-        if self._asks("test -s /var/lib/rocks/installed-version"):
-            return
-        self._type("tee /root/site", ANSWERS)
-        self._type_all(INSTALLATION)
-
-    def _take_rolls(self, owner: Owner) -> None:
-        os_roll, mpi_roll = self._iso(OS_ROLL), self._iso(MPI_ROLL)
+        if not self._asks("test -s /var/lib/rocks/installed-version"):
+            self._progress.print(f"  $ scp {' '.join(one.name for one in others)} root@{ADDRESS}:")
+            copy = ["scp", "-q", "-F", str(self._config), *map(str, others), f"{CLUSTER}:/root/"]
+            self._site.machine.run_checked(copy, _LONG_SECONDS)
+            self._type("tee /root/site", ANSWERS)
+            self._type_all(INSTALLATION)
         if not self._asks("test -e /export/rocks/install/rocks-dist/x86_64/build/nodes/mpi.xml"):
-            if os_roll.name not in owner.answer("iso", "list").text:
-                owner.comet("iso", "upload", os_roll.name, "--wait=3600")
-            owner.comet("iso", "attach", os_roll.name, CLUSTER, "--wait=600")
-            owner.comet("power", "shutdown", CLUSTER, "--wait=900")
-            owner.comet("power", "on", CLUSTER, "--wait=600")
-            with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
-                answer_of(self._site, self._config, CLUSTER, "true")
-            copy = ["scp", "-q", "-F", str(self._config), str(mpi_roll), f"{CLUSTER}:/root/"]
-            self._progress.print(f"  $ scp {mpi_roll.name} root@{ADDRESS}:")
-            self._site.machine.run_checked(copy, _SHORT_SECONDS)
             self._type_all(ROLLS)
         if not self._asks("systemctl is-active rocks-boot rocks-kickstart"):
             self._type_all(SERVICES)
