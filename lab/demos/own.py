@@ -169,12 +169,12 @@ class DemoOwn(ImageDemo):
         if NODES not in owner.answer("computeset").text:
             owner.comet("start", CLUSTER, NODES, "--walltime=6h", "--wait=600")
         begin = time.monotonic()
-        shown = ""
+        printed = ""
         while True:
             listed = self._answer("rocks list host install", _SHORT_SECONDS)
-            if listed != shown:
+            if listed != printed:
                 self._progress.print(listed)
-                shown = listed
+                printed = listed
             if listed.count(" configured ") == len(COMPUTES):
                 break
             if " failed" in listed:

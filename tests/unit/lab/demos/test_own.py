@@ -11,9 +11,9 @@ def test_the_guide_shows_what_the_demo_types_on_the_frontend_in_its_order() -> N
     typed = [*own.INSTALLATION, *own.ROLLS, *own.SERVICES, *own.HOSTS, *own.ACCOUNT, own.MPI]
     at = 0
     for line in typed:
-        shown = f"\n# {line.format(macs=_MACS)}\n"
-        at = GUIDE.find(shown, at)
-        assert at >= 0, f"the guide lacks, or has elsewhere: {shown}"
+        block = f"\n# {line.format(macs=_MACS)}\n"
+        at = GUIDE.find(block, at)
+        assert at >= 0, f"the guide lacks, or has elsewhere: {block}"
 
 
 def test_the_guide_has_the_demos_answers() -> None:
