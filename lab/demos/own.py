@@ -38,14 +38,14 @@ ISOS = (MEDIUM, OS_ROLL, MPI_ROLL) = ("rocks-frontend-*.iso", "os-*.disk1.iso", 
 ANSWERS = f"""\
 Kickstart_PrivateHostname = {CLUSTER}
 Kickstart_PrivateInterface = eth0
-Kickstart_PrivateAddress = 10.1.255.254
+Kickstart_PrivateAddress = {{private}}
 Kickstart_PrivateNetmask = 255.255.0.0
 Kickstart_PublicInterface = eth1
 Kickstart_PublicAddress = {ADDRESS}
 Kickstart_PublicNetmask = 255.255.255.0
 Kickstart_PublicGateway = 203.0.113.1
 """
-"""For `rocks create site`; the addresses are those that the site has given the frontend."""
+"""For `rocks create site`; `private` is the address that the site has given the frontend on the VLAN."""
 
 INSTALLATION = (
     "mkdir -p /media/cdrom && mount -r /dev/sr0 /media/cdrom",
@@ -155,7 +155,8 @@ class DemoOwn(ImageDemo):
             self._progress.print(f"  $ scp {' '.join(one.name for one in others)} root@{ADDRESS}:")
             copy = ["scp", "-q", "-F", str(self._config), *map(str, others), f"{CLUSTER}:/root/"]
             self._site.machine.run_checked(copy, _LONG_SECONDS)
-            self._type("tee /root/site", ANSWERS)
+            (interface,) = json.loads(self._answer("ip -json -4 address show eth0", _SHORT_SECONDS))
+            self._type("tee /root/site", ANSWERS.format(private=interface["addr_info"][0]["local"]))
             self._type_all(INSTALLATION)
         if not self._asks("test -e /export/rocks/install/rocks-dist/x86_64/build/nodes/mpi.xml"):
             self._type_all(ROLLS)

@@ -4,7 +4,7 @@ from lab.demos import own
 from tests.unit.docs.pages import CHECKOUT
 
 GUIDE = (CHECKOUT / "docs" / "guide" / "own-cluster.md").read_text("utf-8")
-_MACS = ("06:71:00:c0:00:02", "06:71:00:c0:00:03")
+_MACS = ("02:71:00:80:00:06", "02:71:00:80:00:07")
 
 
 def test_the_guide_shows_what_the_demo_types_on_the_frontend_in_its_order() -> None:
@@ -17,4 +17,4 @@ def test_the_guide_shows_what_the_demo_types_on_the_frontend_in_its_order() -> N
 
 
 def test_the_guide_has_the_demos_answers() -> None:
-    assert f"```\n{own.ANSWERS}```" in GUIDE
+    assert f"```\n{own.ANSWERS.format(private='10.1.255.253')}```" in GUIDE
