@@ -1,4 +1,4 @@
-"""`make demo-own-cluster`: frontend and computes are installed from this roll's ISOs, and MPI runs over both computes."""
+"""`make demo-own-cluster`: frontend and computes are installed from this roll's ISOs, and MPI runs on both computes."""
 
 from pathlib import Path
 
