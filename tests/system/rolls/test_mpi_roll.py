@@ -27,5 +27,5 @@ def test_computes_get_mpi_and_the_frontend_does_not(roll_site: Site, tmp_path: P
     roll_site.done("add host compute-0-0")
     roll_site.done("enable roll mpi")
     for host, expected in (("compute-0-0", _PACKAGES), ("head", set())):
-        words = set(roll_site.done("report", "host", "profile", host).split())
-        assert _PACKAGES & words == expected, host
+        printed = set(roll_site.done("report", "host", "profile", host).split())
+        assert _PACKAGES & printed == expected, host
