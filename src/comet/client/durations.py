@@ -7,19 +7,20 @@ from typing import Optional
 
 from comet.client.errors import UsageError
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
 
 
 def walltime_to_minutes(text: str) -> int:
     """`90m`, `6h`, `2d`, `1w` in minutes. UsageError without a unit: 6 is minutes to some, hours to others."""
     found = re.fullmatch(r"([0-9]+)([mhdw])", text.strip())
+    # before `int`: Python refuses to read a number of 5,000 digits
+    if found and len(found[1]) > _MAX_DIGITS:
+        raise UsageError(f"walltime '{text}' is too long: give at most {_MAX_DIGITS} digits")
     if not found or int(found[1]) == 0:
         raise UsageError(
             f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w: for example 6h"
         )
-    if len(found[1]) > _MOST_DIGITS:
-        raise UsageError(f"walltime '{text}' is too long: give at most {_MOST_DIGITS} digits")
     return int(found[1]) * _MINUTES[found[2]]
 
 

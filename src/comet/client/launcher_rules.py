@@ -26,6 +26,7 @@ NODES, OUTPUT = "nodes", "output"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _LONGEST_COMMAND = 64_000
+_MAX_NODES = 100_000
 _KEYS = {"nodes": int, "walltime": str, "files": list, "command": str, "results": list, "user": str}
 _KINDS = {int: "a number", str: "text in quotes", list: "a list of names in quotes"}
 
@@ -65,6 +66,8 @@ def _check(path: str, values: dict[str, Any]) -> None:
             raise UsageError(f"{path}: '{key}' is not {_KINDS[kind]}")
     if values["nodes"] < 1:
         raise UsageError(f"{path}: {values['nodes']} nodes launch nothing; give at least 1 (nodes, or -n N)")
+    if values["nodes"] > _MAX_NODES:
+        raise UsageError(f"{path}: no cluster has so many nodes; give at most {_MAX_NODES} (nodes, or -n N)")
     command = values["command"]
     if not command.strip() or not command.replace("\n", "").replace("\t", "").isprintable():
         raise UsageError(f"{path}: command is empty, or has control characters")

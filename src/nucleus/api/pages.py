@@ -44,8 +44,10 @@ _PAGE_POLICY = (
 )
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
-_MAX_LAUNCHER_BYTES, _MAX_DOTS = 64 << 10, 200
-"""Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for a key of thousands of parts."""
+_MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50
+"""Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for keys of many parts."""
+_MAX_REFUSAL = 300
+"""Characters of a refusal, which repeats what was given."""
 
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
@@ -124,7 +126,10 @@ def launcher(call: Known) -> Response:
             raise UsageError(f"{FILE} is too large for this page: give its folder to `comet launch`")
         return json_answer(launcher_values(body.decode(), FILE))
     except (UnicodeDecodeError, UsageError) as error:
-        raise invalid(str(error), [("#/launcher", str(error))]) from None
+        reason = str(error)
+        if len(reason) > _MAX_REFUSAL:
+            reason = f"{reason[:_MAX_REFUSAL]} …"
+        raise invalid(reason, [("#/launcher", reason)]) from None
 
 
 @router.get("/page/site/state")

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         stack.callback(pool.close)
         stack.enter_context(_threads(parts))
         if listener is not None:
-            _serve_api(configuration, pool, executor, listener)
+            _serve_api(configuration, pool, executor, listener, ended)
         else:
             ended.wait()
     return 0
@@ -157,7 +157,13 @@ def _listen(configuration: Configuration) -> socket.socket:
     return listen(configuration.listen)
 
 
-def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, listener: socket.socket) -> None:
+def _serve_api(
+    configuration: Configuration,
+    pool: Pool,
+    executor: Executor,
+    listener: socket.socket,
+    ended: threading.Event,
+) -> None:
     import uvicorn  # all are slow to import, and other parts do without them
 
     from nucleus.api.app import create_application
@@ -180,7 +186,15 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, lis
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         server_header=False,
     )
-    uvicorn.Server(settings).run([listener])
+    server = uvicorn.Server(settings)
+
+    def end_early() -> None:
+        """A signal that came before uvicorn takes signals itself: it has only set the event."""
+        ended.wait()
+        server.should_exit = True
+
+    threading.Thread(target=end_early, name="end", daemon=True).start()
+    server.run([listener])
 
 
 def _catch_signals() -> threading.Event:

@@ -79,6 +79,16 @@ def test_the_service_ends_when_its_poller_was_killed(serving: subprocess.Popen[b
     assert b"nucleus: the process of the poller has ended with -9" in serving.stderr.read()
 
 
+def test_the_service_ends_when_its_poller_was_killed_before_it_served(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
+) -> None:
+    """The HTTP server takes signals only when it runs: what comes before must end it, too."""
+    with program(nucleus_settings, tmp_path, "serve") as starting:
+        children = Path(f"/proc/{starting.pid}/task/{starting.pid}/children")
+        os.kill(int(wait_until(children.read_text)), signal.SIGKILL)
+        assert starting.wait() == 1
+
+
 def test_what_a_poll_has_written_wakes_the_service_at_once() -> None:
     def poll(stop: threading.Event) -> None:
         while not stop.wait(0.05):

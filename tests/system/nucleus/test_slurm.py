@@ -191,16 +191,22 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
     """As a job ends that hosts refuse, `Job credential revoked`; they do so for a second only: its script is killed."""
     (saved, unlucky), ended = (rounds.start(0, 1), rounds.start(1, 1)), list[tuple[int, str]]()
 
+    def everything() -> str:
+        jobs = slurm.ask("squeue", "--states=all", "--format=%i %j %T %r %S %e")
+        return f"{jobs}\n{slurm.ask('sinfo', '--Node', '--format=%N %T %E')}"
+
     def lose(*numbers: int) -> None:
         rounds.driver.round()
         for one in map(rounds.look, numbers):
             state = ("squeue", "-h", "--states=all", "-j", str(one.jobid), "-o", "%T")
-            wait_until(lambda state=state: slurm.ask(*state) == "RUNNING")  # type: ignore[misc]
+            # a host may refuse it by itself: then it has failed without having been seen as running
+            wait_until(lambda state=state: slurm.ask(*state) in ("RUNNING", "FAILED"), everything)  # type: ignore[misc]
             wait_until(
                 lambda one=one, state=state: (  # type: ignore[misc]
                     kill_script(slurm, one.jobid),
                     slurm.ask(*state) == "FAILED",
-                )[1]
+                )[1],
+                everything,
             )
             ended.append((one.id, str(one.jobid)))
         rounds.driver.round()

@@ -85,6 +85,7 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     ("more", "reason"),
     [
         ({"nodes": "0"}, "0 nodes launch nothing"),
+        ({"nodes": "0x" + "f" * 5000}, "no cluster has so many nodes; give at most 100000"),
         ({"nodes": "true"}, "'nodes' is not a number"),
         ({"node": "1"}, "the key 'node' is unknown"),
         ({"walltime": '"2"'}, "is not a number of at least 1 with one of the units"),
