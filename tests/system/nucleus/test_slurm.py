@@ -196,7 +196,10 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
         return f"{jobs}\n{slurm.ask('sinfo', '--Node', '--format=%N %T %E')}"
 
     def lose(*numbers: int) -> None:
+        # a round sees a job that it has submitted, and its hosts, if that has begun already
+        slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "State=DOWN")
         rounds.driver.round()
+        slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "State=UP")
         for one in map(rounds.look, numbers):
             state = ("squeue", "-h", "--states=all", "-j", str(one.jobid), "-o", "%T")
             # a host may refuse it by itself: then it has failed without having been seen as running
