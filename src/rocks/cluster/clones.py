@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.clusters import ClusterParameters, add_cluster
 from rocks.cluster.images import NO_IMAGE
+from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
@@ -32,6 +33,7 @@ from rocks.library.guest_images import (
 )
 from rocks.machine import records as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
+from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import unknown_network
@@ -301,7 +303,7 @@ def _cluster_parameters(
     if turn:
         first = number * len(places)
         places = [turn[(first + place) % len(turn)] for place in range(len(places))]
-    size = _size(computes[0]) if computes else (1, 1024, 1)
+    size = _size(computes[0]) if computes else (COMPUTE_CPUS, COMPUTE_MEMORY_MB, DEFAULT_DISK_GB)
     return ClusterParameters(
         ip=ip,
         computes=str(len(computes)),

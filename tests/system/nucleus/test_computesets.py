@@ -200,7 +200,7 @@ UPGRADE = "\r\n".join(
 )
 
 
-def test_all_parts_in_one_process_that_ends_when_it_is_asked_to(
+def test_all_parts_of_one_service_that_ends_when_it_is_asked_to(
     pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
 ) -> None:
     with (

@@ -40,7 +40,7 @@ print(*sys.modules)
 
 
 def test_a_start_imports_what_most_starts_need() -> None:
-    """With its plugins and the driver of the database; a real start of such a machine imports no more of these."""
+    """With its plugins and the driver of the database; not what its functions import when they are called."""
     source = Path(main.__file__).parents[2]
     paths = f"{source}:{sysconfig.get_path('purelib')}"
     ended = run([sys.executable, "-S", "-c", PROGRAM], deadline_seconds=60, environment={"PYTHONPATH": paths})

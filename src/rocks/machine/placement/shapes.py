@@ -1,6 +1,6 @@
 """What virtual machines ask of their hosts' cores, memory and PCI devices, what is leased, and what they get. Pure.
 
-Records only: every start has use for them, and few for the rules in `plan`.
+Types only, apart from `plan` and `records`: a start of a machine without a placement imports no more than these.
 """
 
 from __future__ import annotations

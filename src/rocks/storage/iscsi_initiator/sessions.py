@@ -1,8 +1,8 @@
 """iSCSI sessions through open-iscsi: disks of a NAS on this host.
 
 Targets are named, never discovered. `login.py` logs in and out by iscsiadm, `listing.py` reads sessions from the
-kernel, `rules.py` checks them, `record.py` writes secrets into the node record. `fake.py` implements the same Protocol
-in memory.
+kernel, `rules.py` checks them, `node_record.py` writes secrets into the node record. `fake.py` implements the same
+Protocol in memory.
 """
 
 from __future__ import annotations

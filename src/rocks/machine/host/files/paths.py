@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional
 
+from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import StateError, UserError
 from rocks.machine.host.files.qemu_owner import qemu_owner
 
@@ -21,6 +23,7 @@ _QEMU_ONLY_MODE = 0o710
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_LINKS = 16
+_MAX_PLACING_SECONDS = 1.0
 _STICKY = stat.S_ISVTX
 
 
@@ -65,7 +68,7 @@ def open_file(folder: int, name: str, path: str) -> Optional[int]:
         raise StateError(f"{path} is not an image file")
     descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
     try:
-        status = os.fstat(descriptor)
+        status = _status_with_one_name(descriptor)
         if (status.st_dev, status.st_ino) != (before.st_dev, before.st_ino):
             raise StateError(f"{path} was replaced while it was opened; try again")
         if status.st_nlink > 1:
@@ -78,6 +81,14 @@ def open_file(folder: int, name: str, path: str) -> Optional[int]:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _status_with_one_name(descriptor: int) -> os.stat_result:
+    """The file's status, after a moment in which another process may be between link(2) and unlink(2) of its draft."""
+    end_at = monotonic_seconds() + _MAX_PLACING_SECONDS
+    while (status := os.fstat(descriptor)).st_nlink > 1 and monotonic_seconds() < end_at:
+        time.sleep(0.02)
+    return status
 
 
 def check_owner(path: str, status: os.stat_result) -> None:
