@@ -4,7 +4,8 @@ COMPUTE_CPUS = 1
 COMPUTE_MEMORY_MB = 1024
 """CPUs and memory of a compute of a new cluster, where the operator gives no others.
 
-The help of `rocks add cluster` has them, too. Its disk, and what its frontend has: `machine.limits` and `inventory.limits`."""
+The help of `rocks add cluster` has them, too. Its disk, and what its frontend has: `machine.limits` and
+`inventory.limits`."""
 
 MAX_COMPUTES = 4000
 """Of a cluster."""
