@@ -35,6 +35,7 @@ _SCRIPT = """\
 set -eu
 for place in etc var/lib usr/local/sbin run; do mount --bind "$0/$place" "/$place"; done
 mount --bind "$0/opt" /opt
+mount --bind "$0/hugepages" /sys/kernel/mm/hugepages
 export STUBS="$0/stubs"
 exec bash
 """
@@ -47,8 +48,11 @@ class Machine:
         self.folder = folder
         for name in ("etc", "var/lib", "usr/local/sbin", "run/lock", "run/systemd/system", "opt"):
             (folder / name).mkdir(parents=True)
-        for name in ("stubs/installed", "stubs/units"):
+        for name in ("stubs/installed", "stubs/units", "hugepages/hugepages-2048kB"):
             (folder / name).mkdir(parents=True)
+        # this machine's own kernel would reserve the memory, and keep it
+        self.huge_pages = folder / "hugepages/hugepages-2048kB/nr_hugepages"
+        self.huge_pages.write_text("0\n")
         for name in ("passwd", "group", "nsswitch.conf", "alternatives"):
             source = Path("/etc") / name
             if source.is_dir():

@@ -193,8 +193,7 @@ def test_units_are_enabled_started_and_restarted_for_newer_files(machine: Machin
 
 @pytest.mark.parametrize("name", ["nas", "vm_host", "vm_host_with_copies", "frontend"])
 def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: str) -> None:
-    """The host's programs and certificate are there; systemctl and modprobe are stubs, and the kernel's folders of
-    modules and huge pages are those of the test: this machine's own huge pages stay as they are.
+    """The host's programs and certificate are there; systemctl, modprobe and the kernel's folder of modules are stubs.
 
     Debian's package of ZFS starts this unit before the modules are there.
     """
@@ -208,10 +207,6 @@ def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: st
     certificate.write_text("a key\n")
     text = write_profile(CASES[name], Library()).replace('"/sys/module/', '"$STUBS/modules/')
     (machine.folder / "stubs/modules").mkdir()
-    pages = machine.folder / "stubs/hugepages-2048kB/nr_hugepages"
-    pages.parent.mkdir()
-    pages.write_text("0\n")
-    text = text.replace("/sys/kernel/mm/hugepages/", f"{machine.folder}/stubs/")
     stub = machine.path("/usr/local/sbin/modprobe")
     stub.write_text('#!/bin/bash\nfor name; do mkdir -p "$STUBS/modules/$name"; done\n')
 
@@ -220,7 +215,7 @@ def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: st
     assert "permissions of /etc/rocks/pki/node.pem" in first
     assert certificate.stat().st_mode & 0o777 == 0o600
     assert machine.path("/etc/imgstorage.conf").read_text().startswith('[{"name": ')
-    assert pages.read_text() == ("1024\n" if name == "vm_host" else "0\n")
+    assert machine.huge_pages.read_text() == ("1024\n" if name == "vm_host" else "0\n")
     again = machine.done(text)
     assert "profile ends: no changes" in again, again
 
