@@ -1,8 +1,8 @@
 """`make demo-own-cluster`: on the demo's site, an owner installs a cluster with this roll's ISOs, and runs MPI on it.
 
 The frontend has an image of Debian and becomes a frontend from the ISO of `make frontend-iso`, which its owner has
-uploaded. It installs both computes from the network. What is typed is what docs/guide/own-cluster.md shows; a test
-compares them.
+uploaded. It installs both computes from the network. What is typed on the frontend is in docs/guide/own-cluster.md;
+a test compares them.
 
 A node of a computeset gets a whole host, and the site has one (see `lab.demos.launch`). So this demo's list of hosts
 names it twice, the second time by an alias.
@@ -125,10 +125,11 @@ class DemoOwn(ImageDemo):
 
     def _iso(self, pattern: str) -> Path:
         found = sorted(self.isos.glob(pattern))
-        if len(found) != 1:
-            raise StateError(
-                f"{self.isos} has {len(found)} files {pattern}, and one is needed; make demo-own-cluster builds it"
-            )
+        if not found:
+            raise StateError(f"{self.isos} has no {pattern}: run make demo-own-cluster, which builds it")
+        if len(found) > 1:
+            names = ", ".join(one.name for one in found)
+            raise StateError(f"{self.isos} has several ISOs for {pattern}: remove all but one of {names}")
         return found[0]
 
     def _add_own_cluster(self, key: Path) -> None:

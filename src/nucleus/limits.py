@@ -25,7 +25,7 @@ MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""
 
 MAX_SET_TRIES = 3
-"""Starts of a machine of a computeset that fail, and jobs of a set that are lost before it has hosts."""
+"""After so many failed starts of a machine, or lost jobs before it has hosts, a computeset is given up."""
 
 MAX_TOKENS = 100
 """Usable tokens of a user."""

@@ -92,7 +92,7 @@ def _planned(context: Context, group: Group, folder: Path, count: Optional[int])
         )
     if launcher.nodes > len(cluster.computes):
         raise UsageError(
-            f"{launcher.nodes} nodes are asked for, and {cluster.name} has {len(cluster.computes)}"
+            f"the launcher needs {launcher.nodes} nodes, and {cluster.name} has {len(cluster.computes)}"
         )
     endpoint = context.client.endpoint
     asked = (endpoint.url, endpoint.username, launcher, cluster.name)

@@ -122,8 +122,12 @@ def launcher(call: Known) -> Response:
     """What the form of a launcher.toml has, which is the body: its values; walltime in minutes."""
     body = call.request.scope["state"]["body"]
     try:
-        if len(body) > _MAX_LAUNCHER_BYTES or any(line.count(b".") > _MAX_DOTS for line in body.splitlines()):
-            raise UsageError(f"{FILE} is too large for this page: give its folder to `comet launch`")
+        if len(body) > _MAX_LAUNCHER_BYTES:
+            raise UsageError(f"{FILE} is too large for this page: run `comet launch` with its folder")
+        if any(line.count(b".") > _MAX_DOTS for line in body.splitlines()):
+            raise UsageError(
+                f"{FILE} has a line of more than {_MAX_DOTS} dots: run `comet launch` with its folder"
+            )
         return json_answer(launcher_values(body.decode(), FILE))
     except (UnicodeDecodeError, UsageError) as error:
         reason = str(error)

@@ -42,8 +42,12 @@ def own_process(poll: Callable[[threading.Event], None]) -> Iterator[None]:
         listening.join()
         ours.close()
     if child.exitcode:
+        cause = (
+            signal.Signals(-child.exitcode).name if child.exitcode < 0 else f"exit status {child.exitcode}"
+        )
         raise HostError(
-            f"the process of the poller has ended with {child.exitcode}; the journal says more, start the service again"
+            f"the poller's process has ended ({cause}), and the service with it: see `journalctl -u rocks-nucleus`, "
+            "and start the service again"
         )
 
 

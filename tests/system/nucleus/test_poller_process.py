@@ -76,7 +76,7 @@ def test_the_service_ends_when_its_poller_was_killed(serving: subprocess.Popen[b
     os.kill(_poller(serving), signal.SIGKILL)
     assert serving.wait() == 1
     assert serving.stderr is not None
-    assert b"nucleus: the process of the poller has ended with -9" in serving.stderr.read()
+    assert b"nucleus: the poller's process has ended (SIGKILL)" in serving.stderr.read()
 
 
 def test_the_service_ends_when_its_poller_was_killed_before_it_served(

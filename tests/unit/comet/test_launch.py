@@ -76,7 +76,7 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     assert it.run("--cluster=vc9").status == 4
     (it.root / "away" / ADDRESS).unlink()
     refused = it.run("--cluster=vc2", "-n", "5")
-    assert (refused.status, refused.err) == (2, "5 nodes are asked for, and vc2 has 4\n")
+    assert (refused.status, refused.err) == (2, "the launcher needs 5 nodes, and vc2 has 4\n")
     assert it.server.sets == {} and it.left_on_frontend() == []
     assert it.run("--cluster=vc2").status == 0, "a refusal is not the end of a group"
 

@@ -1,4 +1,4 @@
-"""The demo of an owner's cluster types what the guide shows, and the guide shows nothing else."""
+"""The guide shows what the demo of an owner's cluster types on the frontend, in its order."""
 
 from lab.demos import own
 from tests.unit.docs.pages import CHECKOUT
