@@ -129,6 +129,12 @@ def test_every_command_names_a_host_that_there_is_not(vm_site: Site) -> None:
     assert asked > 150, "the commands that take hosts were found"
 
 
+def test_a_parameter_without_its_equals_sign_is_named(vm_site: Site) -> None:
+    for texts in (("vm-vc1-0", "status", "yes"), ("status", "yes")):
+        message = vm_site.refused("list", "host", "vm", *texts)
+        assert '"status" is a parameter here: write status=VALUE' in message, texts
+
+
 NEW = {
     ("add", "host"): ["new", "membership=compute", "rack=9", "rank=9"],
     ("add", "host", "interface"): ["vmc-0-0", "eth9"],

@@ -43,7 +43,22 @@ class NameExpansion(ABC):
         from rocks.inventory import host_records as hosts
 
         changes = self.command_path[0] not in READING
-        return hosts.expand_selectors(self.db, names or (), managed_only, each_matches=changes)
+        try:
+            return hosts.expand_selectors(self.db, names or (), managed_only, each_matches=changes)
+        except UserError as error:
+            parameters = self._parameters_among(names or ())
+            if not parameters:
+                raise
+            raise UserError(
+                f'{error}; "{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
+            ) from None
+
+    def _parameters_among(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that are parameters of this command: the = behind one is missing (`status yes`)."""
+        from rocks.commands._framework.declarations import parameters_of
+
+        declared = parameters_of(type(self).__doc__ or "")
+        return [name for name in names if name in declared]
 
     def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Alias of `getHostnames`, for commands of other rolls."""
