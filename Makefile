@@ -66,7 +66,7 @@ demo-launch: ## the demo's site, and on it `comet launch` of MPI and of docking,
 
 # An ISO that is there stays; `make frontend-iso`, `make os-roll` and `make mpi-roll` build them anew.
 .PHONY: demo-own-cluster
-demo-own-cluster: ## the demo's site, and on it a cluster that its owner installs with this roll's ISOs, up to MPI (root; an hour or more under emulation)
+demo-own-cluster: ## the demo's site, and on it a cluster that its owner installs with this roll's ISOs, and runs MPI on (root; an hour)
 	@$(ALONE) && $(MAKE) --no-print-directory guest-image && \
 	for part in rocks-frontend:frontend-iso os:os-roll mpi:mpi-roll; do \
 	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
@@ -91,7 +91,7 @@ test-guests: ## start, stop and remove the cluster of `make demo-cluster`, and l
 	@$(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS)
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
-demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)
+demo-stop: ## end and remove everything that `make demo` and the other demos started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
 # What needs neither the lab's machines nor something built before.

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,4 +88,4 @@ def in_one(columns: str) -> str:
 
 def moment_of(text: str | None) -> datetime | None:
     """The aware moment of a DATETIME as the server writes it into JSON."""
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
