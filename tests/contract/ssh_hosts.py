@@ -13,6 +13,7 @@ from rocks.core.process import run_checked, start_in_background
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.patience import patience
+from tests.servers import free_port
 
 _CONFIGURATION = """\
 {more}
@@ -56,12 +57,6 @@ def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-
     host = HostAddress(name, server.address, server.port)
     record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
     return host
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_greeting(port: int) -> None:

@@ -114,6 +114,17 @@ def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[st
     return {name: tuple(mounts) for name, mounts in found.items()}
 
 
+def record_memory(database: Database, memory_mb: Mapping[str, int]) -> None:
+    """Record what hosts have reported, in MB; one statement. Hosts that are not in the database are omitted."""
+    if memory_mb:
+        row = "SELECT ID, %s FROM nodes WHERE Name = %s"
+        database.execute(
+            f"INSERT INTO host_memory (Host, MB) {' UNION ALL '.join([row] * len(memory_mb))}"
+            " ON DUPLICATE KEY UPDATE MB = VALUES(MB)",
+            [value for host, memory in memory_mb.items() for value in (memory, host)],
+        )
+
+
 def host_of_row(row: Sequence[Any], attributes: Mapping[str, str] | None = None) -> Host:
     """The host of a row of `HOST_COLUMNS`."""
     name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual, memory = row

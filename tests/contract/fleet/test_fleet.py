@@ -22,8 +22,9 @@ from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
-from tests.contract.ssh_hosts import free_port, known_host, ssh_server
+from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
+from tests.servers import free_port
 from tests.waiting import at_once
 
 PROBE = ProbeRequest()

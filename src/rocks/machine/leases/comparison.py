@@ -8,6 +8,7 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.loaded_host_records import record_memory
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import (
     begin_epoch,
@@ -140,17 +141,6 @@ def _hosts_to_ask(database: Database, off: Sequence[str]) -> tuple[list[str], li
     return [host for host in known.values() if host not in spelled], spelled
 
 
-def _record_memory(database: Database, memory_mb: Mapping[str, int]) -> None:
-    """Record what hosts have reported, in MB; one statement. Hosts that are not in the database are omitted."""
-    if memory_mb:
-        row = "SELECT ID, %s FROM nodes WHERE Name = %s"
-        database.execute(
-            f"INSERT INTO host_memory (Host, MB) {' UNION ALL '.join([row] * len(memory_mb))}"
-            " ON DUPLICATE KEY UPDATE MB = VALUES(MB)",
-            [value for host, memory in memory_mb.items() for value in (memory, host)],
-        )
-
-
 def _ask(
     database: Database, hosts: Sequence[str], epoch: int, bounds: _Bounds, reason: str | None
 ) -> dict[str, HostFacts]:
@@ -161,7 +151,7 @@ def _ask(
     with open_fleet(database, hosts) as fleet:
         answers = ask_facts(database, fleet, hosts, epoch=epoch, asks_leases=True)
     known = {host: answer.memory_mb for host, answer in answers.items() if isinstance(answer, HostFacts)}
-    _record_memory(database, known)
+    record_memory(database, known)
     database.commit()
     found: dict[str, HostFacts] = {}
     silent: dict[str, RocksError] = {}
