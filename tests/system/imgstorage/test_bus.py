@@ -205,7 +205,7 @@ def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: S
 
 
 def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started) -> None:
-    """Not what else comes with the number of its request."""
+    """Not what else comes with the number of its request; also after the broker has ended its idle connection."""
     nas = real_broker.fresh_nas()
     daemon: list[Bus] = []
 
@@ -216,7 +216,9 @@ def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started
 
     daemon.append(started(nas, queues.nas_queue(nas), handler))
     with Asker(real_broker.settings("head")) as asker:
-        for _ in range(2):
+        for number in range(2):
+            if number:
+                real_broker.throw_out("head")
             question = Question(queues.nas_queue(nas), b"map")
             answer = asker.ask(question, patience(60))
             assert (answer.body, answer.sender, answer.kind) == (b"done", nas, Kind.REPLY)

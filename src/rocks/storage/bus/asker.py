@@ -96,9 +96,16 @@ class Asker:
             return
         deadline = Deadline(deadline_seconds)
         open_ones = dict(questions)
-        if self._link is None:
+        is_reused = self._link is not None
+        if not is_reused:
             self._connect()
-        yield from self._send(open_ones, is_first=True)
+        try:
+            yield from self._send(open_ones, is_first=True)
+        except BrokerAwayError:
+            if not is_reused:
+                raise
+            self._connect()  # the broker ends a connection that was idle: nobody sent heartbeats
+            yield from self._send(open_ones, is_first=True)
         backoff = Backoff()
         while open_ones and not deadline.passed():
             try:
