@@ -168,7 +168,7 @@ def ask(question: str) -> str:
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
-        raise UsageError("no answer")
+        raise UsageError("no answer: standard input has ended")
     return line.strip()
 
 

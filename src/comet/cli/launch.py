@@ -85,10 +85,10 @@ def _planned(context: Context, group: Group, folder: Path, count: Optional[int])
     cluster = _cluster(context) if given is None else context.client.cluster(given.cluster)
     front = cluster.frontend
     if front is None:
-        raise RefusedError(f"cluster {cluster.name} has no frontend, by which its computes are reached")
+        raise RefusedError(f"cluster {cluster.name} has no frontend, through which its computes are reached")
     if front.power == "off":
         raise RefusedError(
-            f"{front.name} is off, by which computes are reached: comet power on {cluster.name}"
+            f"the frontend {front.name} is off, through which computes are reached: comet power on {cluster.name}"
         )
     if launcher.nodes > len(cluster.computes):
         raise UsageError(
@@ -109,7 +109,7 @@ def _given_set(context: Context) -> Optional[Computeset]:
         return None
     for option, text in (("count", "-n"), ("cluster", "--cluster"), ("allocation", "--allocation")):
         if context.option(option) is not None:
-            raise UsageError(f"{text} is that of computeset {asked}: leave it out")
+            raise UsageError(f"{text} is determined by computeset {asked}: leave {text} out")
     found = context.client.computeset(number(str(asked), "a computeset's number"))
     if found.state not in ("created", "submitted", "running"):
         raise UsageError(f"computeset {asked} is {found.state}: start another one, or leave out --computeset")
@@ -296,7 +296,9 @@ class _Run:
         if len(text) == LARGEST_PART:  # the computeset does not wait for that
             self._say(f"the rest of what it printed is in the file {OUTPUT} of its results")
         if state == "lost":
-            raise OperationFailedError("the command was ended from outside, or the frontend was restarted")
+            raise OperationFailedError(
+                "the command was killed on the frontend, or the frontend was restarted"
+            )
         if state != "0":
             raise OperationFailedError(f"the command ended with exit status {state}")
 
@@ -393,7 +395,7 @@ class _Run:
 
     def _fetch_into(self, target: Path) -> None:
         if os.path.lexists(target):
-            raise OperationFailedError(f"{target} is there now: move it away")
+            raise OperationFailedError(f"{target} exists now: move it to another place")
         names, part = (OUTPUT, *self.launch.launcher.results), target.with_name(f".{target.name}.comet-part")
         found = self.frontend.fetch(names, part)
         for name in names:

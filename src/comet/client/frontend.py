@@ -126,7 +126,7 @@ class Frontend:
         state, _, text = answer.partition(_MARK)[2].partition(b"\n")
         if not re.fullmatch(rb"running|lost|\d{1,3}", state):
             raise OperationFailedError(
-                f"{self.login} does not run what it is asked by SSH, but prints something else"
+                f"{self.login} does not run commands by SSH, but prints other text: correct its shell or ~/.bashrc"
             )
         return state.decode(), text[:LARGEST_PART]
 
@@ -152,7 +152,7 @@ class Frontend:
                         left -= len(chunk)
                         _demand_space(0, part.parent, "they do not fit")
                         if left < 0:
-                            raise OperationFailedError("they are longer than the disk")
+                            raise OperationFailedError("they are larger than the free space on this machine")
                         tar.stdin.write(chunk)
                     tar.stdin.close()
             return _checked(names, part)
@@ -208,7 +208,9 @@ def _program(
     if status == -signal.SIGKILL and not trouble:
         raise UnreachableError(f"{what}: not done in {seconds:g} s")
     if status == -signal.SIGXFSZ:
-        raise OperationFailedError(f"{what}: it sends more than it was asked for")
+        raise OperationFailedError(
+            f"{what}: the frontend sent more than comet accepts: correct its shell or ~/.bashrc"
+        )
     if status or trouble:
         reason = "; ".join(it[:300] for it in lines[-2:]) or trouble or f"exit status {status}"
         raise (UnreachableError if status == 255 else OperationFailedError)(f"{what}: {reason}")
@@ -224,11 +226,13 @@ def _announced(stream: IO[bytes]) -> int:
     for _ in range(1000):
         line = stream.readline(4096)
         if not line:
-            raise EOFError("it does not run what it is asked")
+            raise EOFError("it does not run commands")
         size = re.search(_MARK + rb"(\d{1,12})\n", line)
         if size:
             return int(size[1]) * 1024
-    raise OperationFailedError("the frontend does not run what it is asked by SSH, but prints something else")
+    raise OperationFailedError(
+        "the frontend does not run commands by SSH, but prints other text: correct its shell or ~/.bashrc"
+    )
 
 
 def _demand_space(size: int, folder: Path, trouble: str) -> int:

@@ -202,9 +202,7 @@ def _demand_removable(node: Node) -> None:
     if (power := known_power(node)) not in ("off", "crashed"):
         raise conflict(f"{node.name} is {power}; power it off first")
     if not is_image_free(node.image_state, node.image_locked):
-        raise Problem(
-            "node-syncing", f"the disk of {node.name} is on its way; wait until it is back on the NAS"
-        )
+        raise Problem("node-syncing", f"the disk of {node.name} is being transferred; wait until it is ready")
 
 
 @route(router, "POST /v1/cluster/{c}/compute/{n}/rename", "row10", "Rename a compute node", status_code=204)

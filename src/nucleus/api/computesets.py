@@ -113,7 +113,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
         raise invalid(
-            f"a computeset is not started in a reservation, as {body.reservation!r}; leave it out",
+            f"a computeset cannot use a reservation ({body.reservation!r}): those are for PRAGMA clusters; leave it out",
             [("#/reservation", "reservations are of clusters of PRAGMA")],
         )
     cluster = find_cluster(change, body.cluster, lock=True)
@@ -134,7 +134,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         number = computesets.insert_computeset(session, new)
     except DuplicateError:
         raise Problem(
-            "node-busy", "another computeset took one of these nodes just now; read them again"
+            "node-busy", "another computeset has just taken one of these nodes; read the cluster again"
         ) from None
     clusters.bump_generation(session, [cluster.id])
     operation = change.ask("start_set", cluster, set_id=number, target=f"{cluster.name}/set {number}")
@@ -210,7 +210,7 @@ def _demand_free(change: Change, cluster: Cluster, node: Node) -> None:
         raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
     if not is_image_free(node.image_state, node.image_locked):
         is_moving = disk_state(node.image_state, node.image_locked) == SYNCING
-        what = "is on its way" if is_moving else "is in use"
+        what = "is being transferred" if is_moving else "is in use"
         raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is ready")
     if node.state == ACTIVE:
         raise Problem(

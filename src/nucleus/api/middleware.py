@@ -107,8 +107,8 @@ class Middleware:
         except TimeoutError:
             raise Problem(
                 "timeout",
-                f"the request was not answered within {REQUEST_SECONDS:.0f} s; look at what it did, or send it again"
-                " with an Idempotency-Key",
+                f"the request was not answered within {REQUEST_SECONDS:.0f} s, and may have taken effect: see your"
+                " operations; repeat it only with the Idempotency-Key that it had",
             ) from None
 
 

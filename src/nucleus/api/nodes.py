@@ -159,7 +159,7 @@ def demand_startable(node: Node) -> None:
     if node.image_locked and disk_state(node.image_state, node.image_locked) == SYNCING:
         raise Problem(
             "node-syncing",
-            f"the disk of {node.name} is on its way; wait until it is ready",
+            f"the disk of {node.name} is being transferred; wait until it is ready",
         )
 
 

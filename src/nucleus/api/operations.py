@@ -146,8 +146,8 @@ def cancel_operation(change: Change, id: OperationId) -> Response:
         return no_content()
     if found.state != QUEUED or not operations.cancel_operation(change.session, change.scope, id):
         raise conflict(
-            f"the operation is {found.state}; only one that is queued, has not begun on any node, and is no part of a"
-            " computeset, can be cancelled",
+            f"the operation is {found.state} and cannot be cancelled: it has begun or ended, or belongs to"
+            " a computeset, which is ended instead",
             operation=found.id,
         )
     change.note(id)

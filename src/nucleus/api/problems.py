@@ -69,7 +69,7 @@ PROBLEMS = {
     "not-acceptable": Kind(406, "No such form of the answer", "Accept application/json."),
     "request-timeout": Kind(408, "The request did not arrive in time", "Send it again."),
     "node-busy": Kind(409, "The node is in a computeset or at work", "Wait for it, or choose another."),
-    "node-syncing": Kind(423, "The node's disk is on its way", "Wait until its image is unmapped."),
+    "node-syncing": Kind(423, "The node's disk is being transferred", "Wait until it is ready."),
     "node-disabled": Kind(409, "The site has disabled this node", "Ask the site's operators."),
     "not-in-running-set": Kind(409, "The node is in no running computeset", "Start a computeset with it."),
     "not-enough-nodes": Kind(409, "Too few nodes are available", "Ask for fewer, or wait."),

@@ -126,7 +126,9 @@ def list_sites(question: Reading, begin: When = None, end: When = None) -> Respo
     first = first.astimezone(UTC)
     span = Span(first, end.astimezone(UTC) if end else first + timedelta(minutes=1))
     if span.end <= span.begin:
-        raise invalid("the end is not after the begin; exchange them", [("#/query/end", "it is too early")])
+        raise invalid(
+            "the end is not after the begin; give a later end", [("#/query/end", "it is too early")]
+        )
     if span.end > span.begin + timedelta(days=MAX_DAYS):
         raise invalid(
             f"the end is more than {MAX_DAYS} days after the begin", [("#/query/end", "it is too late")]

@@ -64,7 +64,7 @@ class Service:
     stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
-        default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
+        default_factory=lambda: AtOnce("readings of consoles", 2, max_of_all=8, retry_seconds=5)
     )
     screens: AtOnce = field(
         default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5)
@@ -72,7 +72,7 @@ class Service:
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
-    uploads: AtOnce = field(default_factory=lambda: AtOnce("images on their way", 4, retry_seconds=60))
+    uploads: AtOnce = field(default_factory=lambda: AtOnce("uploads", 4, retry_seconds=60))
 
 
 class Call:

@@ -141,7 +141,9 @@ class Receiver:
             )
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._descriptor).st_size < self.offset:
-                raise Problem("unknown-upload", "what came of this upload is not there any more; begin again")
+                raise Problem(
+                    "unknown-upload", "the first part of this upload is gone; upload the file again"
+                )
             os.ftruncate(self._descriptor, self.offset)  # what came later was not recorded
         except BlockingIOError:
             raise Problem(
@@ -162,7 +164,10 @@ class Receiver:
     async def write(self, chunk: bytes) -> None:
         """Take what comes next. Problem when it is too much, or the disk is full."""
         if self.offset + len(self._waiting) + len(chunk) > self._max_bytes:
-            raise Problem("too-large", f"more came than the {self._max_bytes} bytes that were announced")
+            raise Problem(
+                "too-large",
+                f"more than the announced {self._max_bytes} bytes were sent; upload the file again",
+            )
         self._waiting += chunk
         if len(self._waiting) >= _BLOCK_BYTES:
             await run_in_threadpool(self._write_waiting)
@@ -208,7 +213,7 @@ class Receiver:
     def demand_iso(self) -> None:
         """Problem unless the file has the mark of ISO 9660."""
         if os.pread(self._descriptor, len(_ISO_MARK), _ISO_OFFSET) != _ISO_MARK:
-            raise invalid("the file is no ISO image: it has no mark of ISO 9660; it was not stored")
+            raise invalid("the file was not stored: it is no ISO image (ISO 9660); upload another file")
 
     def give_name(self, target: Path) -> None:
         """Give the file its last name, too, on the disk; another file that has it stays, and is an error."""

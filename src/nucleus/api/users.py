@@ -115,7 +115,7 @@ def list_usage(
 ) -> Response:
     """By allocation, project, user and cluster: of those that ended at or after `from`, and before `to`."""
     if begin is not None and end is not None and end <= begin:
-        raise invalid("the time ends before it begins; choose a later to")
+        raise invalid("`to` is not after `from`; choose a later one")
     span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
     found = status.charges(question.session, question.scope, *span)
     return conditional_json(question.call.request, [one._asdict() for one in found])
@@ -158,7 +158,8 @@ def put_acknowledgement(change: Change, body: models.Acknowledged) -> Response:
     content = _acknowledgement(change.call)
     if body.version != content["version"]:
         raise Problem(
-            "precondition-failed", "the text is another one by now: read it again, and send its version"
+            "precondition-failed",
+            "the text has changed since you read it: read it again, and send its version",
         )
     identity.acknowledge(change.session, change.caller.user.id)
     change.note(change.caller.actor, after=body.version)

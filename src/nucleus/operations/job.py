@@ -6,14 +6,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from nucleus.backends.rocks import SiteError
 from nucleus.configuration import BatchSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.operations.causes import CancelledError, RefusedError, UnfinishedError, owners_text
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
 from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of
-from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
+from rocks.core.errors import BusyError, HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,15 +65,6 @@ class Job:
     def rocks(self) -> Rocks:
         """The site."""
         return self.tools.rocks
-
-    def fails_by(self, error: RocksError) -> bool:
-        """Whether the error is the outcome: the attempts are used up, or the same request gets the same answer."""
-        is_refused = (
-            error.reported_family in (UserError.family, StateError.family)
-            if isinstance(error, SiteError)
-            else isinstance(error, StateError)
-        )
-        return is_refused or self.operation.attempts >= self.tools.settings.attempts
 
     @property
     def target(self) -> Node:

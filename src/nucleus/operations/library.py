@@ -10,6 +10,7 @@ from nucleus.mirror import images
 from nucleus.mirror.events import append_events
 from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
+from nucleus.operations.retries import is_outcome
 from nucleus.records import JsonObject, NewEvent
 from rocks.core.errors import Code, RocksError
 
@@ -32,7 +33,7 @@ def add_image(job: Job) -> JsonObject:
         try:
             _import(job, found, path)
         except RocksError as error:
-            if job.fails_by(error):
+            if is_outcome(error, job.operation, job.tools.settings.attempts):
                 job.transaction(lambda session: images.remove_image(session, found.id))
                 path.unlink(missing_ok=True)
             raise
@@ -67,7 +68,7 @@ def remove_image(job: Job) -> JsonObject:
     except RocksError as error:
         # else it was removed before a worker was killed
         if not (isinstance(error, SiteError) and error.reported_code == Code.LIBRARY_IMAGE_UNKNOWN):
-            if job.fails_by(error):
+            if is_outcome(error, job.operation, job.tools.settings.attempts):
                 job.transaction(lambda session: _restore(session, job))
             raise
     job.transaction(lambda session: images.remove_image(session, arguments["image"]))

@@ -20,6 +20,7 @@ from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
 from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
+from nucleus.operations.retries import is_outcome
 from nucleus.records import JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -85,9 +86,6 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
 }
 """Kind of an operation → what does it. Errors are stored with the operation."""
 
-_ONCE = {"reset", "reboot", "reset_set", "reboot_set", "start_member"}
-"""Not tried again after a failure: resets, and starts that the computeset's machine repeats."""
-
 
 class Workers:
     """The workers of a process: one thread claims, others do."""
@@ -146,7 +144,7 @@ def perform(tools: Tools, operation: Operation) -> None:
     except LaterError as later:
         job.put_back(later.seconds)
     except RocksError as error:
-        if operation.kind in _ONCE or job.fails_by(error):
+        if is_outcome(error, operation, job.tools.settings.attempts):
             job.end(None, error)
         else:
             job.put_back(2.0 ** (operation.attempts - 1), error)

@@ -34,11 +34,11 @@ def read_urls(text: str) -> tuple[str, ...]:
     """The URLs of an image, or of its parts in their order, separated by commas. UserError."""
     urls = tuple(text.split(","))
     if len(urls) > MAX_PARTS:
-        raise UserError(f"there are {len(urls)} parts, and {MAX_PARTS} is the most")
+        raise UserError(f"there are {len(urls)} parts, and at most {MAX_PARTS} are possible")
     for url in urls:
         check_url(url)
     if len(set(urls)) < len(urls):
-        raise UserError("the same part is there twice")
+        raise UserError("the same part is given twice")
     return urls
 
 

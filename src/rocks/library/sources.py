@@ -97,7 +97,7 @@ class Sources:
     def __init__(self, paths: tuple[Path, ...]) -> None:
         if len(paths) > MAX_PARTS:
             raise UserError(
-                f"there are {len(paths)} parts, and {MAX_PARTS} is the most; join them first: cat"
+                f"there are {len(paths)} parts, and at most {MAX_PARTS} are possible; join them first: cat"
             )
         self._open_index, self._descriptor = -1, -1
         self._folder, self._folder_path = -1, Path()
@@ -110,7 +110,7 @@ class Sources:
             self._add(index)
         if len({(file.device, file.inode) for file in self.files}) < len(self.files):
             self.close()
-            raise UserError("the same part is there twice")
+            raise UserError("the same part is given twice")
 
     def __enter__(self) -> Sources:
         return self

@@ -58,7 +58,9 @@ def send_image(host: HostAddress, settings: FleetSettings, base: BaseImage, desc
         send(b"", 1)
     except TimeoutError:
         stream.end()
-        raise HostError(f"host {host.name} took nothing of the image for {STALLED_SECONDS:g} s") from None
+        raise HostError(
+            f"host {host.name} accepted no data of the image for {STALLED_SECONDS:g} s: look at its network and disk"
+        ) from None
     except BrokenPipeError:
         pass  # the agent has ended, and says why; or it has a copy since
     except BaseException:
@@ -105,14 +107,16 @@ def receive_disk(
         content = receive_content(read, descriptor, disk.max_bytes)
     except TimeoutError:
         stream.end()
-        raise HostError(f"host {host.name} sent nothing of the disk for {STALLED_SECONDS:g} s") from None
+        raise HostError(
+            f"host {host.name} sent no data of the disk for {STALLED_SECONDS:g} s: look at its network and disk"
+        ) from None
     except IncoherentError as error:
         reason = failure_of(stream, END_SECONDS, "")
         raise HostError(f"host {host.name} has not sent the disk: {reason or error}") from None
     except BaseException:
         stream.end()
         raise
-    reason = failure_of(stream, STALLED_SECONDS, "its agent does not end")
+    reason = failure_of(stream, STALLED_SECONDS, "its agent has not ended; repeat the command")
     if reason:
         raise HostError(f"host {host.name} has not sent the disk: {reason}")
     return content

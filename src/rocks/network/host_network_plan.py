@@ -191,7 +191,8 @@ def _device(host: Host, interface: Interface, bonds: Mapping[str | None, Interfa
     mtu_bytes = interface.mtu_bytes or DEFAULT_MTU_BYTES
     if mtu_bytes not in _MTU_BYTES:
         raise UserError(
-            f"the network {printable(str(interface.subnet))} has the MTU {mtu_bytes}: rocks set network mtu"
+            f"the network {printable(str(interface.subnet))} has the MTU {mtu_bytes}, not one from "
+            f"{_MTU_BYTES[0]} to {_MTU_BYTES[-1]}: rocks set network mtu"
         )
     return HostDevice(
         adapter,
@@ -244,7 +245,8 @@ def _gateway(host: Host) -> str:
         return str(ipaddress.IPv4Address(text)) if text else ""
     except ValueError:
         raise UserError(
-            f'the attribute Kickstart_PrivateGateway has "{printable(text)}", which is not an IPv4 address'
+            f'the attribute Kickstart_PrivateGateway has "{printable(text)}", which is not an IPv4 address: '
+            "rocks set attr Kickstart_PrivateGateway ADDRESS"
         ) from None
 
 

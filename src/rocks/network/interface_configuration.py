@@ -63,7 +63,7 @@ def swap_interfaces(database: Database, host: str, one: str, other: str) -> None
     hardware = {row.id: row.hardware for row in _rows(database, host)}
     for number, iface in zip(ids, (one, other), strict=True):
         if number not in hardware:
-            raise UserError(f"{printable(iface)} is a VLAN's entry of host {host}, not an adapter")
+            raise UserError(f"{printable(iface)} of host {host} is a VLAN device, not an adapter")
     _apply(database, host, Configuration({ids[0]: hardware[ids[1]], ids[1]: hardware[ids[0]]}, []))
 
 

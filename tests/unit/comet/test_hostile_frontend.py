@@ -104,7 +104,7 @@ def test_results_end_where_the_disk_does(hostile: Hostile, monkeypatch: pytest.M
     monkeypatch.setattr(os, "statvfs", lambda path: Disk(1 << 30, 1 << 20, 1 << 30, 4000))
     assert "for 4000 files" in hostile.fails()
     hostile.prints("echo comet-launch 99999999999999999999; exec cat /dev/zero")
-    assert "prints something else" in hostile.fails()
+    assert "prints other text" in hostile.fails()
 
 
 def test_what_is_no_archive_is_refused(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_what_is_no_archive_is_refused(hostile: Hostile, monkeypatch: pytest.Mon
 )
 def test_an_endless_or_odd_answer_is_bounded(hostile: Hostile, command: str) -> None:
     hostile.prints(command)
-    with pytest.raises(OperationFailedError, match="ssh root@203|root@203.* does not run what it is asked"):
+    with pytest.raises(OperationFailedError, match="ssh root@203|root@203.* does not run commands by SSH"):
         hostile.look(0)
 
 

@@ -73,7 +73,7 @@ def test_a_folder_that_somebody_made_meanwhile_is_no_result(it: Launching) -> No
     it.write(f"sleep 0.5; {COMMAND}")
     while_it_runs(it, lambda: (it.folder / "dock-results").mkdir(exist_ok=True))
     found = it.run()
-    assert found.status == 8 and "dock-results is there now: move it away" in found.err
+    assert found.status == 8 and "dock-results exists now: move it to another place" in found.err
     (it.folder / "dock-results").rmdir()
     assert it.run().status == 0 and (it.folder / "dock-results" / "poses" / "a").exists()
 

@@ -92,7 +92,7 @@ def test_parts_that_are_no_plain_files_are_refused(tmp_path: Path, disk: bytes) 
     library = tmp_path / "library"
     paths = split(tmp_path / "parts", disk)
     first, second = str(paths[0]), str(paths[1])
-    refused(library, f"{first},{first}", "the same part is there twice")
+    refused(library, f"{first},{first}", "the same part is given twice")
     refused(library, f"{first},,{second}", "an empty name between its commas")
     refused(library, f"{first},absent", "absent: No such file")
     refused(library, f"{first},/dev/zero", "/dev/zero: it is not a file")

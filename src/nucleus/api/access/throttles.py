@@ -59,10 +59,14 @@ class AtOnce:
             if self._open[user_id] >= self._max_of_one:
                 raise self._too_many(f"you have {self._max_of_one} {self._what}; end one first, or wait")
             if self._max_of_all is not None and self._open.total() >= self._max_of_all:
-                raise self._too_many(f"there are {self._max_of_all} {self._what} already; wait")
+                raise self._too_many(
+                    f"there are {self._max_of_all} {self._what} already, and no more are served; try again later"
+                )
             if max_of_group is not None and self._of_groups[group] >= max_of_group:
                 what = f"{self._what} of one {self._of_group}"
-                raise self._too_many(f"there are {max_of_group} {what} already; wait")
+                raise self._too_many(
+                    f"there are {max_of_group} {what} already, and no more are served; try again later"
+                )
             self._open[user_id] += 1
             self._of_groups[group] += 1
 

@@ -100,7 +100,7 @@ class _Attempt:
                 to.send(data, Deadline(STALLED_SECONDS))
                 passed += len(data)
                 watch(passed)
-            reason = failure_of(stream, STALLED_SECONDS, "its agent does not end")
+            reason = failure_of(stream, STALLED_SECONDS, "its agent has not ended; repeat the command")
         except BaseException:
             stream.end()
             raise
@@ -112,7 +112,7 @@ class _Attempt:
             return stream.receive(Deadline(STALLED_SECONDS))
         except TimeoutError:
             raise HostError(
-                f"host {self._source.name} sent nothing of the disk for {STALLED_SECONDS:g} s"
+                f"host {self._source.name} sent no data of the disk for {STALLED_SECONDS:g} s"
             ) from None
 
     def _digest(self, to: PipeStream) -> str:
@@ -121,7 +121,7 @@ class _Attempt:
             parts = self._line(to, _FLUSH_SECONDS)
             if parts[0] == STORED:
                 self._has_ended = True
-                reason = failure_of(to, END_SECONDS, "its agent does not end")
+                reason = failure_of(to, END_SECONDS, "its agent has not ended; repeat the command")
                 if reason:
                     raise self._not_stored(reason)
                 return parts[1]

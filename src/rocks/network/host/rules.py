@@ -93,7 +93,8 @@ def check_parent(spec: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
         )
     if spec.mtu is not None and spec.mtu > parent.mtu:
         raise StateError(
-            f"{spec.device} requires an MTU of {spec.mtu}, but {spec.parent} below it has {parent.mtu}"
+            f"{spec.device} requires an MTU of {spec.mtu}, but {spec.parent} below it has {parent.mtu}; "
+            "lower that of the network: rocks set network mtu"
         )
     return parent
 
@@ -131,7 +132,10 @@ def check_vlan_free(spec: LinkSpec, links: Mapping[str, Link], parent: Optional[
 def no_vlans(spec: LinkSpec, has_8021q: bool) -> StateError:
     """The error for a VLAN device that the kernel or the parent does not support."""
     if has_8021q:
-        return StateError(f"the network device {spec.parent} of this host cannot carry VLANs")
+        return StateError(
+            f"the network device {spec.parent} of this host cannot carry VLANs; set the host attribute "
+            "vlan_transport=local, or choose another device"
+        )
     return StateError(
         f"the kernel of this host has no 802.1Q, so {spec.device} cannot be made: load its module 8021q, "
         "or set the host attribute vlan_transport=local"

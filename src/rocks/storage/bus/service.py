@@ -158,7 +158,9 @@ class Bus:
                     f"there is no connection to the message broker at {self._settings.address}"
                 )
             if len(self._jobs) >= self._limits.waiting:
-                raise BusyError(f"{self._limits.waiting} messages already wait to be sent")
+                raise BusyError(
+                    f"{self._limits.waiting} messages wait for the message broker, and no more may: rocks check site"
+                )
             self._jobs.append(job)
         self._wake()
         # earlier messages wait for their confirmations too; a broken connection fails all of them at once

@@ -186,7 +186,9 @@ class Moves:
     def _up_to(self, volume: str, guid: str) -> List[SnapshotFact]:
         snapshots = self._pools.read_history(volume).snapshots
         if not any(one.guid == guid for one in snapshots):
-            raise StateError(f"{volume} has lost the snapshot {guid}, with which it was to be moved")
+            raise StateError(
+                f"{volume} has no snapshot {guid} any more, with which its move began: end the move, then move it again"
+            )
         return list(snapshots[: [one.guid for one in snapshots].index(guid) + 1])
 
     def _compare(self, connection: Connection, image: Image, size_bytes: int, guid: str) -> None:

@@ -258,7 +258,7 @@ def test_swapped_interfaces_exchange_their_adapters(one: Site) -> None:
     assert one.contents() == before
     assert "the same interface" in one.refused("swap host interface compute-0-0", f"ifaces=eth0,{A}")
     one.done("add host interface compute-0-0 vlan7 vlan=7")
-    assert "is a VLAN's entry" in one.refused("swap host interface compute-0-0 ifaces=eth0,vlan7")
+    assert "is a VLAN device" in one.refused("swap host interface compute-0-0 ifaces=eth0,vlan7")
     assert "must supply two" in one.refused("swap host interface compute-0-0 ifaces=eth0")
     assert 'no interface "eth7"' in one.refused("swap host interface compute-0-0 ifaces=eth0,eth7")
 

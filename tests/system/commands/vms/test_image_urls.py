@@ -129,7 +129,7 @@ def test_what_is_refused(vm_site: Site, server: RangeServer, tmp_path: Path) -> 
         ((url, "disk=vda"), "disk= is for vm=NAME"),
         (("url=file:///etc/shadow",), "is not a URL"),
         (("url=http://a:b@example.org/",), "would see it"),
-        ((f"{url},{url[4:]}",), "the same part is there twice"),
+        ((f"{url},{url[4:]}",), "the same part is given twice"),
         ((f"{url},",), "is not a URL"),
         ((f"url={server.url}/absent",), "answers 404"),
         ((f"url={server.url}/away",), "only http and https are followed"),

@@ -44,7 +44,7 @@ def test_every_failure_of_rocks_is_reported_in_words_for_owners(family: str, cod
 def test_a_cause_is_the_code_where_the_table_has_it() -> None:
     assert set(CAUSES) <= {"", *FAMILIES, *(one.value for one in Code)}
     assert "too little left" in owners_text(_error("state", "host_full"), "n1", "operation 1")
-    assert "is on its way" in owners_text(_error("busy", "image_busy"), "n1", "operation 1")
+    assert "is being transferred" in owners_text(_error("busy", "image_busy"), "n1", "operation 1")
 
 
 def test_without_a_code_the_cause_is_the_family() -> None:

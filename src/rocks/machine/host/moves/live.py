@@ -64,7 +64,7 @@ from rocks.machine.host.libvirt.moving_xml import (
 )
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import create_placeholders, remove_placeholders
-from rocks.machine.host.moves.streams import Streams, connect_within, folders
+from rocks.machine.host.moves.live_streams import Streams, connect_within, folders
 from rocks.machine.operation_plan import Observed, plan_end_arrival
 from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site

@@ -69,10 +69,10 @@ def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
         places.take(1)
     assert raised.value.headers == {"Retry-After": "7"}
     places.take(2, "a", 2)
-    with pytest.raises(Problem, match="there are 2 streams of one host already; wait"):
+    with pytest.raises(Problem, match="there are 2 streams of one host already, and no more"):
         places.take(3, "a", 2)
     places.take(3, "b", 2)
-    with pytest.raises(Problem, match="there are 3 streams already; wait"):
+    with pytest.raises(Problem, match="there are 3 streams already, and no more"):
         places.take(4)
     assert (places.count, places.count_of("a")) == (3, 2)
     places.give_back(2, "a")
