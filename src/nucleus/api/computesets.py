@@ -113,7 +113,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
         raise invalid(
-            f"a computeset cannot use a reservation ({body.reservation!r}): those are for PRAGMA clusters; leave it out",
+            f"a computeset cannot use a reservation ({body.reservation!r}): those are for PRAGMA; leave it out",
             [("#/reservation", "reservations are of clusters of PRAGMA")],
         )
     cluster = find_cluster(change, body.cluster, lock=True)
