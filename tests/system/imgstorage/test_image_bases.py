@@ -193,6 +193,33 @@ def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
     run_once(storage, vm)
 
 
+@pytest.mark.parametrize("first", ["image", "volume"])
+def test_a_disk_of_the_former_image_starts_no_machine(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """The first start ended when its disk was there; the machine got another image meanwhile."""
+    golden, vm = f"golden-{first}", f"vm-first-{first}"
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    add_image(storage, library, f"deb-{first}")
+    storage.done("add", "host", "storageimg", NAS, "tank", golden, "size=1")
+    images = [f"deb-{first}", f"volume:{golden}"][:: 1 if first == "image" else -1]
+    add_machine(storage, vm, images[0])
+    create = image_bases._make
+
+    def created_then_interrupted(*arguments: Any) -> None:
+        create(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(image_bases, "_make", created_then_interrupted)
+        assert storage.rocks(*START, vm).status != 0
+    storage.done("set", "host", "attr", vm, "vm_image", images[1])
+    message = storage.rocks(*START, vm).err
+    assert f"ZVol {vm}-vol in tank is an unused disk of another image" in message
+    storage.done(*message.partition("remove it (rocks ")[2].partition(")")[0].split())
+    run_once(storage, vm)
+
+
 def test_an_older_nas_goes_on_with_the_disks_that_it_has(
     storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

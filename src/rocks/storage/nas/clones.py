@@ -15,7 +15,7 @@ from rocks.storage.life import names
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.bases import base_of
 from rocks.storage.nas.engine import Engine, now_seconds
-from rocks.storage.nas.handlers import AUTOMATIC, standing_grant
+from rocks.storage.nas.handlers import AUTOMATIC, PROPERTY_PREFIX, standing_grant
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
 from rocks.storage.wire.bases import is_base
@@ -25,6 +25,8 @@ from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 _log = logging.getLogger(__name__)
+_OF_AN_IMAGE = {f"{PROPERTY_PREFIX}image-disk": "on"}
+"""Of the first disk of a machine, whatever its image is; the copy of a machine's disk (`replaces`) lacks it."""
 
 
 class Clones:
@@ -107,6 +109,7 @@ class Clones:
             self._pools.ensure_clones(
                 {f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}" for clone in to_make},
                 {f"{zpool}/{origin}": guid for origin, guid in origins.items()},
+                {} if request.replaces else _OF_AN_IMAGE,
             )
             facts.update(self._read(zpool, made))
         self._settle([clone for clone in request.clones if clone.zvol not in refused], facts, made)
@@ -137,9 +140,10 @@ class Clones:
 
     def _check_image(self, clone: NewClone, fact: VolumeFact) -> None:
         """StateError for a disk of another image that no host has had: a removed machine of the name has left it."""
-        origin = "" if fact.origin is None else fact.origin.partition("/")[2]
-        is_of_an_image = is_base(origin.partition("@")[0])
-        if is_of_an_image and clone.origin not in ("", origin) and not standing_grant(fact).epoch:
+        origin = "" if fact.origin is None else fact.origin.partition("/")[2].partition("@")[0]
+        expected = clone.origin.partition("@")[0] or clone.source
+        is_of_an_image = is_base(origin) or dict(fact.properties).items() >= _OF_AN_IMAGE.items()
+        if is_of_an_image and expected not in ("", origin) and not standing_grant(fact).epoch:
             zpool = fact.name.partition("/")[0]
             raise StateError(
                 f"ZVol {clone.zvol} in {zpool} is an unused disk of another image ({origin}), not of the one that is "

@@ -177,7 +177,12 @@ def _clone(
 def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
     nas, zpool = place
     clones = tuple(
-        wire.NewClone(one.disk.volume, one.origin, one.disk.size_gib * BYTES_PER_GIB if one.origin else 0)
+        wire.NewClone(
+            one.disk.volume,
+            one.origin,
+            one.disk.size_gib * BYTES_PER_GIB if one.origin else 0,
+            "" if isinstance(one.source, RocksError) else volume_of(one.source.name),
+        )
         for one in requested
     )
     try:

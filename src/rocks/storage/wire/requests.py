@@ -77,12 +77,13 @@ class ListBases(Asks[Tuple[replies.BaseRow, ...]]):
 class NewClone:
     """A volume to be cloned from `origin` (VOLUME@SNAPSHOT of the pool), then grown to `size_bytes`.
 
-    Without an origin the volume is only looked for.
+    Without an origin the volume is only looked for; `source` is the volume of which it is to be a clone, if any.
     """
 
     zvol: str
     origin: str = ""
     size_bytes: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -138,10 +138,11 @@ class ZfsCommandLine:
         """As `ZfsCommands.clone`."""
         zfs("clone", *VOLUME_OPTIONS, snapshot, volume)
 
-    def clone_all(self, origins: Mapping[str, str]) -> None:
+    def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
+        options = [*VOLUME_OPTIONS, *(word for it in properties.items() for word in ("-o", "=".join(it)))]
         with ThreadPoolExecutor(_CLONES_AT_ONCE) as threads:
-            for _ in threads.map(self.clone, origins.values(), origins):
+            for _ in threads.map(lambda volume: zfs("clone", *options, origins[volume], volume), origins):
                 pass
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:

@@ -75,8 +75,8 @@ class ZfsCommands(Protocol):
     def clone(self, snapshot: str, volume: str) -> None:
         """Clone a snapshot."""
 
-    def clone_all(self, origins: Mapping[str, str]) -> None:
-        """Clone snapshots: volume → its snapshot. After an error some of the volumes may exist."""
+    def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
+        """Clone snapshots: volume → its snapshot; all get the properties. After an error some of them may exist."""
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """Set properties of a volume in one command."""

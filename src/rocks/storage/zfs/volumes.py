@@ -66,12 +66,16 @@ class VolumeOperations(PoolReading):
             )
         return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
 
-    def ensure_clones(self, origins: Mapping[str, str], guids: Mapping[str, str]) -> Tuple[str, ...]:
+    def ensure_clones(
+        self, origins: Mapping[str, str], guids: Mapping[str, str], properties: Mapping[str, str]
+    ) -> Tuple[str, ...]:
         """Create volumes as clones of snapshots, several at a time; returns those that were missing.
 
-        `origins`: volume → its snapshot; `guids`: snapshot → its guid; full names. After an error some of the volumes
+        `origins`: volume → its snapshot; `guids`: snapshot → its guid; full names. Those that are created have the
+        user properties (`imgstore:…`) from the beginning. After an error some of the volumes
         may exist. They are read once before and, after a failure, once behind; other volumes are not.
         """
+        check_properties(properties)
         for snapshot in origins.values():
             check_snapshot(snapshot)
 
@@ -94,7 +98,7 @@ class VolumeOperations(PoolReading):
             check_guid(snapshot, found, guids[snapshot])
         if made:
             lacking = {volume: origins[volume] for volume in made}
-            settle(lambda: self._commands.clone_all(lacking), lambda: not missing())
+            settle(lambda: self._commands.clone_all(lacking, properties), lambda: not missing())
         return made
 
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:

@@ -242,8 +242,12 @@ def test_clones(world: World) -> None:
     assert pools.ensure_volume_gone(golden, golden_guid, may_lose_bytes=None).changed
 
 
+MARKED = {"imgstore:mark": "on"}
+
+
 def test_many_clones_of_a_read_only_volume(world: World) -> None:
-    """Its own device takes no writes, theirs do; what exists already is left, unless it is of something else."""
+    """Its own device takes no writes, theirs do; what exists already is left, unless it is of something else. Those
+    that are created get the properties."""
     pools, (base, guid) = world.pools, make_volume(world, "library-a")
     world.write(base, b"g" * BLOCK)
     changes_once(pools.ensure_read_only, base, guid)
@@ -254,11 +258,13 @@ def test_many_clones_of_a_read_only_volume(world: World) -> None:
     later = take_snapshot(world, base, "later")
     guids = {f"{base}@base": snapshot.guid, f"{base}@later": later.guid}
     origins = dict.fromkeys(names, f"{base}@base")
-    assert pools.ensure_clones(dict.fromkeys(names[:2], f"{base}@base"), guids) == names[:2]
+    assert pools.ensure_clones(dict.fromkeys(names[:2], f"{base}@base"), guids, MARKED) == names[:2]
     world.write(names[0], b"c" * BLOCK)
     of_later = f"{world.here}/vm-of-later-vol"
-    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids) == (*names[2:], of_later)
-    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids) == ()
+    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids, {}) == (*names[2:], of_later)
+    assert pools.ensure_clones({**origins, of_later: f"{base}@later"}, guids, MARKED) == ()
+    marks = [dict(pools.read_volume(name).properties) for name in (*names, of_later)]
+    assert marks == [MARKED, MARKED, {}, {}, {}, {}]
     assert pools.read_volume(of_later).origin == f"{base}@later"
     assert [world.read(name, BLOCK) for name in names] == [b"c" * BLOCK, *[b"g" * BLOCK] * 4]
     assert pools.read_history(base).snapshots[0].clones == names
@@ -272,10 +278,12 @@ def test_many_clones_of_a_read_only_volume(world: World) -> None:
     assert pools.ensure_size(clone.name, clone.guid, 2 * SIZE).changed
     other = f"{world.here}/other-vol"
     base_of_other, nothing = {other: f"{base}@base"}, f"{base}@nothing"
-    refused(IncoherentError, "has the guid", pools.ensure_clones, base_of_other, {f"{base}@base": OTHER_GUID})
-    refused(StateError, "no snapshot", pools.ensure_clones, {other: nothing}, {nothing: OTHER_GUID})
+    refused(
+        IncoherentError, "has the guid", pools.ensure_clones, base_of_other, {f"{base}@base": OTHER_GUID}, {}
+    )
+    refused(StateError, "no snapshot", pools.ensure_clones, {other: nothing}, {nothing: OTHER_GUID}, {})
     with pytest.raises(IncoherentError, match="is not a clone of"):
-        pools.ensure_clones({**base_of_other, base: f"{base}@base"}, guids)
+        pools.ensure_clones({**base_of_other, base: f"{base}@base"}, guids, {})
     assert pools.read_volume(other) is None
 
 

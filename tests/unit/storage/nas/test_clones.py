@@ -220,6 +220,33 @@ def test_a_disk_smaller_than_its_origin_is_refused(nas: Nas) -> None:
     assert answer["made"] == ["a-vol"] and nas.pools.read_volume("tank/small-vol") is None
 
 
+def test_a_disk_that_no_host_has_had_is_of_the_image_that_its_machine_has_now(nas: Nas) -> None:
+    """Its first start was interrupted, then its image was changed. A copy of another machine's disk is left alone."""
+    for name in ("golden", "other"):
+        nas.make(name, "now")
+    nas.clone("of-image-vol")
+    nas.clone("of-golden-vol", origin="golden@now")
+    nas.clone("copy-vol", origin="golden@now", replaces=True)
+    for zvol, origin, source, is_refused in (
+        ("of-image-vol", base_snapshot(DIGEST), "", False),
+        ("of-image-vol", "", "golden", True),
+        ("of-golden-vol", "", "golden", False),
+        ("of-golden-vol", "", "other", True),
+        ("of-golden-vol", "other@now", "other", True),
+        ("of-golden-vol", base_snapshot(DIGEST), "", True),
+        ("of-golden-vol", "", "", False),
+        ("copy-vol", base_snapshot(DIGEST), "", False),
+    ):
+        answer = nas.clones.clone(CloneZvols("tank", (NewClone(zvol, origin, 2 * SIZE, source),)))
+        assert bool(answer["refused"]) is is_refused, (zvol, origin, source)
+        assert answer["present"] == [zvol] * (not is_refused), (zvol, origin, source)
+    fact = nas.pools.read_volume("tank/of-golden-vol")
+    nas.pools.ensure_properties(fact.name, fact.guid, {"imgstore:epoch": "1", "imgstore:owner": "none"})
+    assert nas.clone("of-golden-vol")["present"] == ["of-golden-vol"], (
+        "a host has had it: it is the machine's"
+    )
+
+
 def test_an_image_whose_volume_is_lost_is_not_made_anew(nas: Nas) -> None:
     """A host had it: the volume is looked for; one that was only listed, and never mapped, is made."""
     nas.records.add(Image("one", "nas-0-0", "tank", "lost-vol", volume_guid="77"))

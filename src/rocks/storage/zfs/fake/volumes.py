@@ -30,10 +30,12 @@ class FakeVolumes(FakeReading):
         made.created_txg = pool.next_txg()
         pool.volumes[volume] = made
 
-    def clone_all(self, origins: Mapping[str, str]) -> None:
+    def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`."""
         for volume, snapshot in origins.items():
             self.clone(snapshot, volume)
+            if properties:
+                self.set_values(volume, properties)
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """As `ZfsCommands.set_values`."""
