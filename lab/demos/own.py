@@ -73,6 +73,7 @@ HOSTS = (
 )
 ACCOUNT = (
     f"useradd --create-home --shell /bin/bash {USER}",
+    f"su - {USER} -c 'mkdir -m 700 .ssh'",
     f"su - {USER} -c 'ssh-keygen -q -t ed25519 -N \"\" -f .ssh/id_ed25519'",
     f"su - {USER} -c 'cp .ssh/id_ed25519.pub .ssh/authorized_keys'",
     f"su - {USER} -c 'echo StrictHostKeyChecking accept-new >.ssh/config'",
@@ -85,6 +86,7 @@ ACCOUNT = (
     ),
 )
 MPI = f"su - {USER} -c 'ssh compute-0-0 mpirun -n 2 --host {','.join(COMPUTES)} python3 -m mpi4py.bench helloworld'"
+_REACHES = "ssh -i /etc/rocks/ssh/id_ed25519 -o UserKnownHostsFile=/etc/rocks/ssh/known_hosts root@{} true"
 _SHORT_SECONDS, _LONG_SECONDS = 600.0, 5400.0
 _INSTALLATION_SECONDS = 7200.0
 _PAUSE_SECONDS = 15.0
@@ -184,6 +186,12 @@ class DemoOwn(ImageDemo):
             if time.monotonic() > begin + _INSTALLATION_SECONDS:
                 raise ToolError(f"the computes are not installed after {_INSTALLATION_SECONDS:g} s: {listed}")
             time.sleep(_PAUSE_SECONDS)
+        while not all(
+            self._asks(_REACHES.format(name)) for name in COMPUTES
+        ):  # a later start is from their disks
+            if time.monotonic() > begin + _INSTALLATION_SECONDS:
+                raise ToolError(f"{' and '.join(COMPUTES)} do not answer by SSH")
+            time.sleep(_PAUSE_SECONDS)
         self._progress.record(
             "computes: from their start to the end of their profiles", time.monotonic() - begin
         )
@@ -197,7 +205,8 @@ class DemoOwn(ImageDemo):
         ]
 
     def _run_program(self) -> None:
-        if not self._asks(f"getent passwd {USER}"):
+        if not self._asks(f"su - {USER} -c 'ssh {COMPUTES[-1]} true'"):
+            self._asks(f"userdel --remove {USER}")  # of an earlier run that ended here
             self._type_all(ACCOUNT)
         printed = self._type(MPI)
         expected = [

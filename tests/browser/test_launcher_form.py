@@ -12,6 +12,16 @@ from tests.browser.conftest import HOSTILE, Visit, token_of
 from tests.browser.test_owners_pages import check_page
 from tests.system.comet.conftest import Site
 
+LOSE_AN_ANSWER = """() => {
+  const { fetch } = window;
+  window.fetch = async (...request) => {
+    await fetch(...request);
+    window.fetch = fetch;
+    throw new TypeError('the connection is lost');
+  };
+}"""
+"""Of the next request; the service has done what it asked for."""
+
 pytestmark = [pytest.mark.browser]
 
 
@@ -48,8 +58,12 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     start.click()
     owner.sees("#walltime_mins-wrong", "A number with m, h, d or w")
     dialog.get_by_label("Walltime").fill("6h")
+    owner.page.evaluate(LOSE_AN_ANSWER)
+    start.click()
+    owner.sees("dialog [role=alert]", "The service does not answer")
     start.click()
     owner.sees("#sets", "running")
+    assert owner.page.locator("#sets > li").count() == 1, "the request whose answer was lost has started it"
     number = owner.page.locator("#sets > li").get_attribute("data-key")
     owner.sees("#launched", f"comet launch . --group=set-{number} --computeset={number}")
     owner.sees("#sets", f"Set {number} of vc2")

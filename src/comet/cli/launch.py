@@ -54,6 +54,8 @@ def launch(context: Context) -> int:
         found = group.load()
         if found is None:
             found = _planned(context, group, folder, expected)
+            if found.computeset is not None:
+                group.claim(found)
         else:
             _demand_same(context, group, found, folder, expected)
         return _Run(context, group, found).go()
@@ -141,8 +143,8 @@ def _demand_same(context: Context, group: Group, it: Launch, folder: Path, count
     given = context.option("computeset")
     if given is not None and number(str(given), "a computeset's number") != it.computeset:
         raise UsageError(
-            f"group {group.name} was launched without computeset {given}: choose another --group, or leave out "
-            "--computeset"
+            f"group {group.name} was not launched on computeset {given}, but on {it.computeset or 'one of its own'}: "
+            "choose another --group, or leave out --computeset"
         )
 
 
@@ -198,14 +200,24 @@ class _Run:
             self.frontend.prepare()
         except UnreachableError as error:
             self.group.path.unlink()
+            self._name_given()
             raise UnreachableError(
                 f"{error}. {self.launch.cluster} is on: does ssh {self.frontend.login} reach it from here, and ask "
                 "nothing?"
             ) from error
         except BaseException:
             self._forget()
+            self._name_given()
             raise
         self.launch.step, self.launch.asked_at = "work", time.time()
+
+    def _name_given(self) -> None:
+        """Say that a computeset that was given goes on."""
+        number = self.launch.computeset
+        if number is not None:
+            self._warn(
+                f"computeset {number} goes on, and is charged: repeat the command, or comet terminate {number}"
+            )
 
     def _work(self) -> None:
         """From the request for a computeset to the end of the command."""

@@ -111,6 +111,26 @@ class Group:
                 "need, and remove the file"
             ) from error
 
+    def claim(self, launch: Launch) -> None:
+        """Save a launch on a computeset that is there already. RefusedError if another group uses it from here."""
+        with self.path.with_name(".claims").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two launches at once
+            for path in self.path.parent.glob("*.json"):
+                other = Group(path.stem)
+                with contextlib.suppress(UsageError):  # of another version: its own launch says so
+                    found = other.load()
+                    if (
+                        found is not None
+                        and other.name != self.name
+                        and found.step != "ended"
+                        and (found.endpoint, found.computeset) == (launch.endpoint, launch.computeset)
+                    ):
+                        raise RefusedError(
+                            f"group {other.name} is launched on computeset {launch.computeset}: continue it with "
+                            f"--group={other.name}, or start another computeset"
+                        )
+            self.save(launch)
+
     def save(self, launch: Launch) -> None:
         """UsageError where it cannot be written."""
         try:

@@ -287,7 +287,11 @@ def running_operations(session: Session, operation: Operation) -> tuple[int, int
 
 
 def count_living(session: Session, user_id: int) -> int:
-    """How many intervals of a user have not ended."""
+    """How many intervals of a user have not ended.
+
+    Locks the user's row: a request of the same user to another site waits, and counts those of this one, too.
+    """
+    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
     return int(
         session.value(
             f"SELECT COUNT(*) {_FROM_INTERVALS} WHERE {_IS_LIVING} AND r.user_id = %s", (*LIVING, user_id)

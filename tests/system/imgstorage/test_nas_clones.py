@@ -171,8 +171,8 @@ def test_a_nas_that_cannot(original: Original, monkeypatch: pytest.MonkeyPatch) 
     pools = original.storage.images.nas.pools
     real = pools.ensure_clones
 
-    def failing(origins: Any, guids: Any) -> Any:
-        real(dict(list(origins.items())[:1]), guids)
+    def failing(origins: Any, *others: Any) -> Any:
+        real(dict(list(origins.items())[:1]), *others)
         raise HostError("the pool is away")
 
     with monkeypatch.context() as patch:

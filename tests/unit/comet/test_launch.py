@@ -48,7 +48,9 @@ def test_a_command_runs_on_a_computeset_that_the_page_has_started(it: Launching)
     ]
     assert [it.run(f"--computeset={one}").status for one in ("x", "2")] == [2, 4]
     (it.root / "away" / ADDRESS).touch()
-    assert it.run("--computeset=1").status == 6 and it.states() == ["running"], "it can be tried again"
+    away = it.run("--computeset=1")
+    assert (away.status, it.states()) == (6, ["running"]), "it can be tried again"
+    assert "computeset 1 goes on, and is charged: repeat the command, or comet terminate 1" in away.err
     (it.root / "away" / ADDRESS).unlink()
     found = it.run("--computeset=1", "--group=first")
     assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
@@ -56,7 +58,7 @@ def test_a_command_runs_on_a_computeset_that_the_page_has_started(it: Launching)
     assert (it.folder / "first-results" / "poses" / "a").read_text() == "a ligand\n"
     assert it.run("--computeset=1", "--group=first").status == 0, "it was launched"
     other = it.run("--computeset=2", "--group=first")
-    assert other.status == 2 and "was launched without computeset 2" in other.err
+    assert other.status == 2 and "was not launched on computeset 2, but on 1: choose" in other.err
     ended = it.run("--computeset=1", "--group=second")
     assert ended.status == 2 and "computeset 1 is cancelled: start another one" in ended.err
 

@@ -57,6 +57,15 @@ def run_killed(it: Launching, moment: int, is_before: bool, end: type[BaseExcept
     return left <= 0
 
 
+def test_one_group_uses_a_computeset(it: Launching) -> None:
+    """Of another group's command the first that ends would end the computeset."""
+    moment = next(moment for moment in range(1, 20) if run_killed(it, moment, False) and it.runs())
+    assert moment > 5 and it.states() == ["running"]
+    refused = it.run("--computeset=1", "--group=second")
+    assert refused.status == 5 and "is launched on computeset 1: continue it with --group=dock" in refused.err
+    assert it.run().status == 0 and (it.runs(), it.states()) == (1, ["cancelled"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_before", [True, False])
 def test_a_launch_that_is_killed_at_any_moment_is_completed_by_the_same_command(

@@ -1,7 +1,7 @@
 // What can be done with the chosen nodes of a cluster, as far as it fits their state.
 
 import { element, put, say, some } from './page.js';
-import { ask, askOfMany, path, Refusal, SignedOut } from './requests.js';
+import { ask, askerOnce, askOfMany, path, Refusal, SignedOut } from './requests.js';
 import { costText, walltimeMinutes } from './durations.js';
 import { question } from './question.js';
 import { pathOf, unchanged } from './nodes.js';
@@ -110,6 +110,7 @@ export class Actions {
     const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off', oninput: () => put(cost, costText(computes.length, walltime.value)) });
     walltime.dispatchEvent(new Event('input'));
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
+    const start = askerOnce();
     question({
       title: `Start a computeset of ${some(computes)}`, text: cost, action: 'Start',
       fields: [
@@ -119,7 +120,7 @@ export class Actions {
       act: async (values) => {
         const body = { cluster: this.cluster.name, computes, walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
         if (values.allocation) body.allocation = values.allocation;
-        this.began((await ask('POST', path('computeset'), body)).content);
+        this.began((await start(path('computeset'), body)).content);
         say(`A computeset of ${some(computes)} was asked for.`);
       },
     });

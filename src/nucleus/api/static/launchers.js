@@ -2,7 +2,7 @@
 // Its command needs its folder and the owner's SSH key, which are on the owner's machine.
 
 import { attemptForm, byId, element, put, say } from './page.js';
-import { ask, path, Refusal, send } from './requests.js';
+import { ask, askerOnce, path, Refusal, send } from './requests.js';
 import { costText, walltimeMinutes, walltimeText } from './durations.js';
 import { question } from './question.js';
 
@@ -38,6 +38,7 @@ function askFor(launcher, clusters, began) {
   cluster.addEventListener('change', showAllocations);
   showCost();
   showAllocations();
+  const start = askerOnce();
   question({
     title: 'Start the computes of the launcher', text: element('div', {}, element('p', {}, aboutText(launcher)), cost), action: 'Start',
     fields: [
@@ -47,7 +48,7 @@ function askFor(launcher, clusters, began) {
     act: async (values) => {
       const body = { cluster: values.cluster, count: Number(values.count), walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
       if (values.allocation) body.allocation = values.allocation;
-      const { content } = await ask('POST', path('computeset'), body);
+      const { content } = await start(path('computeset'), body);
       present(content.computeset, values.cluster);
       began();
     },

@@ -70,6 +70,21 @@ export async function ask(method, path, body, etag) {
   return send(method, path, body && JSON.stringify(body), headers);
 }
 
+// Asks for a new thing, as often as it is pressed: the service makes one, also where its answer was lost. A refusal is an answer.
+export function askerOnce() {
+  const keys = new Map();
+  return async (path, body) => {
+    const text = JSON.stringify(body);
+    if (!keys.has(text)) keys.set(text, crypto.getRandomValues(new Uint32Array(4)).join('-'));
+    try {
+      return await send('POST', path, text, { 'Content-Type': 'application/json', 'Idempotency-Key': keys.get(text) });
+    } catch (error) {
+      if (!error.isPassing) keys.delete(text);
+      throw error;
+    }
+  };
+}
+
 // As ask, of many changes in a row: waits when the service has had too many in a second.
 export async function askOfMany(...request) {
   for (let attempts = 1; ; attempts += 1) {
