@@ -170,7 +170,10 @@ class DemoOwn(ImageDemo):
         if not self._asks("rocks list host interface compute-0-1"):
             macs = self._macs(owner)
             self._type_all(line.format(macs=macs) for line in HOSTS)
-        if NODES not in owner.answer("computeset").text:
+        sets = json.loads(owner.answer("computeset", "--format=rest").text)
+        if CLUSTER in (one["cluster"] for one in sets):  # of an earlier run: it is charged until its walltime
+            owner.comet("power", "on", CLUSTER, NODES, "--wait=600")
+        else:
             owner.comet("start", CLUSTER, NODES, "--walltime=6h", "--wait=600")
         begin = time.monotonic()
         printed = ""
