@@ -86,7 +86,7 @@ ACCOUNT = (
     ),
 )
 MPI = f"su - {USER} -c 'ssh compute-0-0 mpirun -n 2 --host {','.join(COMPUTES)} python3 -m mpi4py.bench helloworld'"
-_REACHES = "ssh -i /etc/rocks/ssh/id_ed25519 -o UserKnownHostsFile=/etc/rocks/ssh/known_hosts root@{} true"
+_ANSWER = f"rocks run host {' '.join(COMPUTES)} command=true"
 _SHORT_SECONDS, _LONG_SECONDS = 600.0, 5400.0
 _INSTALLATION_SECONDS = 7200.0
 _PAUSE_SECONDS = 15.0
