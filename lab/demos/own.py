@@ -189,9 +189,7 @@ class DemoOwn(ImageDemo):
             if time.monotonic() > begin + _INSTALLATION_SECONDS:
                 raise ToolError(f"the computes are not installed after {_INSTALLATION_SECONDS:g} s: {listed}")
             time.sleep(_PAUSE_SECONDS)
-        while not all(
-            self._asks(_REACHES.format(name)) for name in COMPUTES
-        ):  # a later start is from their disks
+        while not self._asks(_ANSWER):  # a later start is from their disks
             if time.monotonic() > begin + _INSTALLATION_SECONDS:
                 raise ToolError(f"{' and '.join(COMPUTES)} do not answer by SSH")
             time.sleep(_PAUSE_SECONDS)
