@@ -22,14 +22,15 @@ def attach(connection: Connection, path: str, say: Callable[[str], None]) -> int
     say("connected; Ctrl-] leaves the console")
     saved = _raw()
     try:
-        _copy(web_socket)
+        is_left = _copy(web_socket)
     finally:
         if saved is not None:
             import termios
 
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
         web_socket.close()
-    say("\nthe console is left")
+    closed = "the site has closed the console: the node is off, or its console was opened elsewhere"
+    say(f"\n{'the console is left' if is_left else closed}")
     return 0
 
 
@@ -45,7 +46,8 @@ def _raw() -> Any:
     return saved
 
 
-def _copy(web_socket: WebSocket) -> None:
+def _copy(web_socket: WebSocket) -> bool:
+    """Until one end closes; whether it was this one."""
     terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
     sources = [terminal, web_socket.socket]
     while True:
@@ -54,14 +56,14 @@ def _copy(web_socket: WebSocket) -> None:
         if web_socket.socket in ready:
             _write(output, web_socket.receive())
             if web_socket.is_closed:
-                return
+                return False
         if terminal in ready:
             typed = os.read(terminal, 4096)
             before, escape, _ = typed.partition(_ESCAPE)
             if before:
                 web_socket.send(before)
             if escape:
-                return
+                return True
             if not typed:
                 sources.remove(terminal)  # a file's end: the answers are still shown
 

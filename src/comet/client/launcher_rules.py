@@ -47,7 +47,10 @@ def launcher_values(text: str, path: str, count: Optional[int] = None) -> dict[s
                 f"{path}: '{name}' is not the name of a file or folder directly in the launcher's: letters, digits "
                 f"and _ . + - without slashes; {NODES} and {OUTPUT} are taken"
             )
-    values["walltime"] = walltime_to_minutes(values["walltime"])
+    try:
+        values["walltime"] = walltime_to_minutes(values["walltime"])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     return values
 
 

@@ -108,6 +108,10 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
         raise forbidden(f"{image.text} is everybody's; only operators delete it")
     if image.in_use:
         raise _in_use(change, image)
+    if operation := images.attaching(change.session, image.id):
+        raise conflict(
+            f"{image.text} is being put into a drive; wait until that has ended", operation=operation
+        )
     images.set_state(change.session, image.id, "deleting")
     change.events.append(NewEvent("image.removed", image.text, "ready", None, image.project_id))
     new = NewOperation(

@@ -391,8 +391,7 @@ def unknown_node(cluster: str, name: str | None) -> Problem:
     if name is not None and name.casefold() == cluster.casefold():
         return Problem(
             "unknown-node",
-            f"{cluster} is the frontend, and in no computeset; name computes, or leave its name out: `comet power on"
-            f" {cluster}`",
+            f"{cluster} is the frontend: leave its name out, as in `comet power on {cluster}`, or name computes",
         )
     what = "frontend" if name is None else f"node {name[:128]!r}"
     return Problem(

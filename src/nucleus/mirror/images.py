@@ -10,6 +10,7 @@ from nucleus.limits import UPLOAD_HOURS
 from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
+from nucleus.states import QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +117,16 @@ def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str
         f" WHERE n.gone_at IS NULL AND %s IN (n.iso, n.iso_active) AND {condition} ORDER BY c.name, n.id",
         [text, *values],
     )
+
+
+def attaching(session: Session, number: int) -> str | None:
+    """An operation that has been asked to put the image into a drive, and has not ended."""
+    found: list[str] = session.column(
+        "SELECT id FROM operation WHERE kind = 'attach_iso' AND state IN (%s, %s)"
+        " AND JSON_VALUE(arguments, '$.image') = %s LIMIT 1",
+        (QUEUED, RUNNING, number),
+    )
+    return found[0] if found else None
 
 
 def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image | None:

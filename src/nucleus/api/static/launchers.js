@@ -12,7 +12,7 @@ const options = (names) => names.map((one) => element('option', { value: one }, 
 function aboutText({ command, files, results, user }) {
   const parts = [`On the frontend, as ${user}: ${command.length > 200 ? `${command.slice(0, 200)} …` : command}`];
   if (files.length) parts.push(`with ${files.join(', ')} of its folder`);
-  if (results.length) parts.push(`which leaves ${results.join(', ')}`);
+  if (results.length) parts.push(`whose results are ${results.join(', ')}`);
   return `${parts.join(', ')}.`;
 }
 
