@@ -131,9 +131,10 @@ def find_site(session: Session, name: str, *, is_locked: bool = False) -> Site |
 
 def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
     """What is reserved of a site in the span."""
+    # in this order: by its statistics, the server may read the intervals of all sites first, which takes twice as long
     rows = session.column(
-        f"SELECT {in_one(f'i.begins_at, {_ENDS}, r.cpus, r.memory_gb')} FROM reservation_interval i"
-        f" JOIN reservation r ON r.id = i.reservation_id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
+        f"SELECT {in_one(f'i.begins_at, {_ENDS}, r.cpus, r.memory_gb')} FROM reservation r"
+        f" STRAIGHT_JOIN reservation_interval i ON i.reservation_id = r.id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
         f" AND {_IS_LIVING}",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
