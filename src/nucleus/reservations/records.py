@@ -134,8 +134,8 @@ def shares_of(session: Session, site_id: int, span: Span) -> list[Share]:
     # in this order: by its statistics, the server may read the intervals of all sites first, which takes twice as long
     rows = session.column(
         f"SELECT {in_one(f'i.begins_at, {_ENDS}, r.cpus, r.memory_gb')} FROM reservation r"
-        f" STRAIGHT_JOIN reservation_interval i ON i.reservation_id = r.id WHERE r.site_id = %s AND i.begins_at < %s AND {_ENDS} > %s"
-        f" AND {_IS_LIVING}",
+        f" STRAIGHT_JOIN reservation_interval i ON i.reservation_id = r.id WHERE r.site_id = %s"
+        f" AND i.begins_at < %s AND {_ENDS} > %s AND {_IS_LIVING}",
         (WAITING, site_id, span.end, WAITING, span.begin, *LIVING),
     )
     found = from_json(f"[{','.join(rows)}]")  # a call for each row takes longer
