@@ -36,7 +36,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the disks and report each machine."""
-        clusters = clusters_of(self.db, self.getSomeHostnames(args))
+        if not args:
+            self.abort("must supply at least one frontend name")
+        clusters = clusters_of(self.db, self.getHostnames(args))
         with_frontend = self.fillFlag("with-frontend", True)
         names = [
             name for c in clusters for name in ((c.frontend,) if with_frontend else ()) + tuple(c.clients)

@@ -33,7 +33,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Start the machines and report failures."""
-        clusters = clusters_of(self.db, self.getSomeHostnames(args))
+        if not args:
+            self.abort("must supply at least one frontend name")
+        clusters = clusters_of(self.db, self.getHostnames(args))
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (c.frontend, *(c.clients if has_computes else ()))]
         start_with_hooks(self, names, harmless=(AlreadyRunningError,))

@@ -37,7 +37,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines and report failures."""
-        clusters = clusters_of(self.db, self.getSomeHostnames(args))
+        if not args:
+            self.abort("must supply at least one frontend name")
+        clusters = clusters_of(self.db, self.getHostnames(args))
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
         action = read_action(self.fillText("action", "poweroff"))
