@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.topics import synonym
+from rocks.commands._framework.topics import TOPICS, synonym
 from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
 
     Each word may be mistyped, a plural or the word of another system for a verb (delete for remove), and the words may
     stand in any order, as in `vm host strat`. A command that has more words than were typed counts when none has
-    exactly these. `at_least` words must have a meaning.
+    exactly these. `at_least` words must have a meaning. A first word that only help knows (reboot) has that help's.
     """
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
+    if texts and texts[0] not in vocabulary and len(starts := TOPICS.get(texts[0], ())) > 1:
+        return list(starts[:_MAX_NAMES])
     typed = [_meant(text, vocabulary) for text in texts[:_MAX_TEXTS]]
     for length in range(len(typed), at_least - 1, -1):
         meant = typed[:length]
