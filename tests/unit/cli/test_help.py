@@ -49,7 +49,9 @@ def test_help_about_a_topic(rocks: Rocks) -> None:
         assert f"\n{command} " in f"\n{rocks('help', *text.split()).output}", text
     assert "did you mean: rocks remove host vm?" in rocks("delete", "host", "vm", "x").error
     assert "did you mean: rocks list host?" in rocks("list", "hosts").error
-    assert "did you mean: rocks stop host vm, rocks stop cluster, " in rocks("reboot", "host", "vm", "x").error
+    assert (
+        "did you mean: rocks stop host vm, rocks stop cluster, " in rocks("reboot", "host", "vm", "x").error
+    )
 
 
 def test_help_alone_lists_the_commands_of_every_day(rocks: Rocks) -> None:
