@@ -139,9 +139,11 @@ def _introduce(trees: Sequence[str]) -> int:
 
 def _suggest(arguments: Sequence[str], trees: Sequence[str], at_least: int, error: str) -> bool:
     """Print the error and the commands that were probably meant; False when none resembles the arguments."""
+    from rocks.commands._framework.command_index import read_index
     from rocks.commands._framework.suggestions import nearest_commands
 
-    commands = [path for path in all_commands(trees) if is_command(path, trees)]
+    known = read_index()
+    commands = [path for path in all_commands(trees) if " ".join(path) in known or is_command(path, trees)]
     found = nearest_commands([word for text in arguments for word in text.split()], commands, at_least)
     if found:
         write_message(error)
