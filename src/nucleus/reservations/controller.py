@@ -141,11 +141,7 @@ class Controller:
         """Timers for begin and stop, set when the interval is first seen."""
         if one.timers:
             return dict(one.timers)
-        begin, end = one.begins_at.timestamp(), one.ends_at.timestamp()
-        return {
-            lifecycle.BEGIN: self._clock.timer_at(begin),
-            lifecycle.STOP: self._clock.timer_at(end - STOP_SECONDS),
-        }
+        return {name: self._clock.timer_at(moment) for name, moment in _moments(one).items()}
 
     def _events(
         self, one: Living, timers: JsonObject, last: Operation | None, is_gone: bool
@@ -160,8 +156,9 @@ class Controller:
             if last.kind == STOP and timers.get(_HAS_FAILED):
                 done = "cleaned_after_failure"
             yield done if last.state == SUCCEEDED else failed
-        for name in (lifecycle.STOP, lifecycle.BEGIN):
-            if self._clock.is_due(timers[name]):
+        for name, moment in _moments(one).items():
+            # by the calendar, too: after a clock was put forward, the next one would begin while this one runs
+            if self._clock.is_due(timers[name]) or self._clock.now() >= moment:
                 yield name
 
     def _apply(self, session: Session, one: Living, step: Step, timers: JsonObject) -> None:
@@ -181,6 +178,14 @@ class Controller:
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
         mail.store(session, self._configuration.mail, one.id, one.version, step.state)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)
+
+
+def _moments(one: Living) -> dict[str, float]:
+    """When it is stopped and begins, in seconds since 1970; the most important first."""
+    return {
+        lifecycle.STOP: one.ends_at.timestamp() - STOP_SECONDS,
+        lifecycle.BEGIN: one.begins_at.timestamp(),
+    }
 
 
 def _with_cause(step: Step, one: Living, last: Operation | None) -> Step:
