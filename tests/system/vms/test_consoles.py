@@ -219,6 +219,10 @@ def test_a_stream_ends_with_its_machine(two_guests: ThreeMachines) -> None:
 
 
 def test_the_bytes_of_a_console_are_not_for_a_terminal(two_guests: ThreeMachines) -> None:
+    """And its line is for nothing else."""
+    refused = two_guests.rocks("open host console far")
+    assert (refused.exit_status, refused.text) == (1, "")
+    assert "the serial console needs a terminal (ssh -t); for a program: stream=yes" in refused.error_text
     seen = two_guests.rocks_on_terminal("open host console far stream=yes")
     assert seen.exit_status == 1
     assert "stream=yes relays the bytes of the console over standard input and output" in seen.text

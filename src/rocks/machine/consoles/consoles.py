@@ -50,9 +50,14 @@ class Viewer(NamedTuple):
 
 
 def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
-    """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
+    """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status.
+
+    UserError without a terminal.
+    """
     check_root(name)
     address, _ = find_console(database, name)
+    if not os.isatty(0):
+        raise UserError("the serial console needs a terminal (ssh -t); for a program: stream=yes")
     notify(f"serial console of {name}; press Ctrl-] to leave it")
     notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
     return process.run_interactively(serial_arguments(address, name))
