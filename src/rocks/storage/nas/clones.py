@@ -85,6 +85,7 @@ class Clones:
         With `replaces`, StateError for the first of these.
         """
         began = monotonic_seconds()
+        sources = {clone.zvol: source for clone, source in zip(request.clones, request.sources)}
         request = replace(request, clones=tuple(dict.fromkeys(request.clones)))
         for clone in request.clones:
             if is_base(clone.zvol):
@@ -93,7 +94,7 @@ class Clones:
         if request.replaces:
             self._check_replaced(request, facts)
             self._remove_unused(request, facts)
-        refused = self._refused(request, facts)
+        refused = self._refused(request, facts, sources)
         without_volume = [
             clone
             for clone in request.clones
@@ -120,7 +121,9 @@ class Clones:
         reasons = tuple(RefusedClone(zvol, reason) for zvol, reason in refused.items())
         return dict(encode(MadeClones(tuple(made), tuple(present), tuple(without_origin), reasons)))
 
-    def _refused(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> Dict[str, str]:
+    def _refused(
+        self, request: CloneZvols, facts: Mapping[str, VolumeFact], sources: Mapping[str, str]
+    ) -> Dict[str, str]:
         """Volume → why it is not made, or not used. The map of what exists has checks of its own."""
         refused: Dict[str, str] = {}
         ways = Counter(clone.zvol for clone in request.clones)
@@ -128,7 +131,7 @@ class Clones:
             fact = facts.get(clone.zvol)
             try:
                 if fact is not None:
-                    self._check_image(clone, fact)
+                    self._check_image(clone, fact, sources.get(clone.zvol, ""))
                 else:
                     _check_once(clone, ways)
                     self._imports.check_new(clone.zvol)
@@ -138,10 +141,10 @@ class Clones:
                 refused[clone.zvol] = str(error)
         return refused
 
-    def _check_image(self, clone: NewClone, fact: VolumeFact) -> None:
+    def _check_image(self, clone: NewClone, fact: VolumeFact, source: str) -> None:
         """StateError for a disk of another image that no host has had: a removed machine of the name has left it."""
         origin = "" if fact.origin is None else fact.origin.partition("/")[2].partition("@")[0]
-        expected = clone.origin.partition("@")[0] or clone.source
+        expected = clone.origin.partition("@")[0] or source
         is_of_an_image = is_base(origin) or dict(fact.properties).items() >= _OF_AN_IMAGE.items()
         if is_of_an_image and expected not in ("", origin) and not standing_grant(fact).epoch:
             zpool = fact.name.partition("/")[0]

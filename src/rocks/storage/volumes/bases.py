@@ -177,16 +177,16 @@ def _clone(
 def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
     nas, zpool = place
     clones = tuple(
-        wire.NewClone(
-            one.disk.volume,
-            one.origin,
-            one.disk.size_gib * BYTES_PER_GIB if one.origin else 0,
-            "" if isinstance(one.source, RocksError) else volume_of(one.source.name),
-        )
+        wire.NewClone(one.disk.volume, one.origin, one.disk.size_gib * BYTES_PER_GIB if one.origin else 0)
         for one in requested
     )
+    sources = tuple(
+        "" if isinstance(one.source, RocksError) else volume_of(one.source.name) for one in requested
+    )
     try:
-        return storage.ask(questions.question(nas, wire.CloneZvols(zpool, clones)), MAP_SECONDS)
+        return storage.ask(
+            questions.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS
+        )
     except RocksError as error:
         if not is_unsupported(error):
             raise

@@ -77,13 +77,12 @@ class ListBases(Asks[Tuple[replies.BaseRow, ...]]):
 class NewClone:
     """A volume to be cloned from `origin` (VOLUME@SNAPSHOT of the pool), then grown to `size_bytes`.
 
-    Without an origin the volume is only looked for; `source` is the volume of which it is to be a clone, if any.
+    Without an origin the volume is only looked for.
     """
 
     zvol: str
     origin: str = ""
     size_bytes: int = 0
-    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,14 @@ class CloneZvols(Asks[replies.MadeClones]):
     """Make those clones that are missing; a volume that exists stays as it is.
 
     With `replaces`, an existing volume must be such a clone; one of another snapshot of the same volume that was never
-    used is made anew.
+    used is made anew. `sources`: the volume of which each is to be a clone, in their order, where that is known before
+    its snapshot is; a NAS of an earlier release ignores it.
     """
 
     zpool: str
     clones: Tuple[NewClone, ...]
     replaces: bool = False
+    sources: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

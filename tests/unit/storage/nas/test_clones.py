@@ -237,7 +237,8 @@ def test_a_disk_that_no_host_has_had_is_of_the_image_that_its_machine_has_now(na
         ("of-golden-vol", "", "", False),
         ("copy-vol", base_snapshot(DIGEST), "", False),
     ):
-        answer = nas.clones.clone(CloneZvols("tank", (NewClone(zvol, origin, 2 * SIZE, source),)))
+        new = (NewClone(zvol, origin, 2 * SIZE),)
+        answer = nas.clones.clone(CloneZvols("tank", new, sources=(source,)))
         assert bool(answer["refused"]) is is_refused, (zvol, origin, source)
         assert answer["present"] == [zvol] * (not is_refused), (zvol, origin, source)
     fact = nas.pools.read_volume("tank/of-golden-vol")
