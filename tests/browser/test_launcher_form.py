@@ -15,12 +15,13 @@ from tests.system.comet.conftest import Site
 LOSE_AN_ANSWER = """() => {
   const { fetch } = window;
   window.fetch = async (...request) => {
-    await fetch(...request);
+    const answer = await fetch(...request);
+    if (request[1].method !== 'POST') return answer;
     window.fetch = fetch;
     throw new TypeError('the connection is lost');
   };
 }"""
-"""Of the next request; the service has done what it asked for."""
+"""Of the next change; the service has done what it asked for."""
 
 pytestmark = [pytest.mark.browser]
 
@@ -63,7 +64,9 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     owner.sees("dialog [role=alert]", "The service does not answer")
     start.click()
     owner.sees("#sets", "running")
-    assert owner.page.locator("#sets > li").count() == 1, "the request whose answer was lost has started it"
+    assert site.rows("SELECT COUNT(*) FROM computeset") == [(1,)], (
+        "the request whose answer was lost has started it"
+    )
     number = owner.page.locator("#sets > li").get_attribute("data-key")
     owner.sees("#launched", f"comet launch . --group=set-{number} --computeset={number}")
     owner.sees("#sets", f"Set {number} of vc2")

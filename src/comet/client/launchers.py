@@ -113,11 +113,14 @@ class Group:
 
     def claim(self, launch: Launch) -> None:
         """Save a launch on a computeset that is there already. RefusedError if another group uses it from here."""
-        with self.path.with_name(".claims").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # two launches at once
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # two launches at once
             for path in self.path.parent.glob("*.json"):
-                other = Group(path.stem)
-                with contextlib.suppress(UsageError):  # of another version: its own launch says so
+                with contextlib.suppress(
+                    UsageError
+                ):  # none of ours, or of another version: its own launch says so
+                    other = Group(path.stem)
                     found = other.load()
                     if (
                         found is not None
@@ -130,6 +133,8 @@ class Group:
                             f"--group={other.name}, or start another computeset"
                         )
             self.save(launch)
+        finally:
+            os.close(folder)
 
     def save(self, launch: Launch) -> None:
         """UsageError where it cannot be written."""

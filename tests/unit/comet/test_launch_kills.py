@@ -61,6 +61,8 @@ def test_one_group_uses_a_computeset(it: Launching) -> None:
     """Of another group's command the first that ends would end the computeset."""
     moment = next(moment for moment in range(1, 20) if run_killed(it, moment, False) and it.runs())
     assert moment > 5 and it.states() == ["running"]
+    for stray in (".hidden.json", "broken.json"):
+        Group("dock").path.with_name(stray).write_text("no launch")
     refused = it.run("--computeset=1", "--group=second")
     assert refused.status == 5 and "is launched on computeset 1: continue it with --group=dock" in refused.err
     assert it.run().status == 0 and (it.runs(), it.states()) == (1, ["cancelled"])
