@@ -146,7 +146,8 @@ class Clones:
         origin = "" if fact.origin is None else fact.origin.partition("/")[2].partition("@")[0]
         expected = clone.origin.partition("@")[0] or source
         is_of_an_image = is_base(origin) or dict(fact.properties).items() >= _OF_AN_IMAGE.items()
-        if is_of_an_image and expected not in ("", origin) and not standing_grant(fact).epoch:
+        # one without an origin was promoted: what it was made from is not known any more
+        if origin and is_of_an_image and expected not in ("", origin) and not standing_grant(fact).epoch:
             zpool = fact.name.partition("/")[0]
             raise StateError(
                 f"ZVol {clone.zvol} in {zpool} is an unused disk of another image ({origin}), not of the one that is "

@@ -246,6 +246,10 @@ def test_a_disk_that_no_host_has_had_is_of_the_image_that_its_machine_has_now(na
     assert nas.clone("of-golden-vol")["present"] == ["of-golden-vol"], (
         "a host has had it: it is the machine's"
     )
+    nas.clone("promoted-vol", origin="other@now")
+    promoted = nas.pools.read_volume("tank/promoted-vol")
+    nas.pools.ensure_promoted(promoted.name, promoted.guid)
+    assert nas.clone("promoted-vol")["present"] == ["promoted-vol"], "nobody knows what it was made from"
 
 
 def test_an_image_whose_volume_is_lost_is_not_made_anew(nas: Nas) -> None:
