@@ -52,6 +52,9 @@ EVENT_HOURS = 2
 IDEMPOTENCY_HOURS = 24
 """How long the answer to a change is kept for a repetition with its key."""
 
+RESERVATION_DAYS = 90
+"""How long a reservation is listed after its last interval."""
+
 STALE_INTERVALS = 3
 """After so many intervals without an answer, what the mirror has is called stale."""
 

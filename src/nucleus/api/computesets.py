@@ -11,7 +11,7 @@ from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
-from nucleus.api.paging import chosen, page_of, paged
+from nucleus.api.paging import chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.quotas import demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
@@ -73,12 +73,8 @@ def list_computesets(
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
     found = computesets.list_computesets(question.session, question.scope, state or (), number)
-    part, headers = paged(request, page, [str(one.id) for one in found], _number)
+    part, headers = paged(request, page, [str(one.id) for one in found], number_of)
     return conditional_json(request, chosen(sets_json(question, found[part]), fields), headers)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
 
 @route(router, "GET /v1/computeset/{s}", "row24", "A computeset", models.Computeset)

@@ -56,6 +56,11 @@ def paged(
     return slice(begin, end), headers
 
 
+def number_of(key: str) -> int:
+    """The number that a key of a list is; 0 for one that is none."""
+    return int(key) if key.isascii() and key.isdigit() and len(key) < 12 else 0
+
+
 def chosen(content: Any, fields: str | None) -> Any:
     """The content, or of each object only the fields that are named, separated by commas."""
     if not fields:

@@ -12,8 +12,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, Field, StringConstraints
 from starlette.responses import Response
 
+from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.models import VC_NAME, Answer, Moment, Request, Text
+from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement
@@ -179,10 +181,17 @@ def _find_site(change: Change, name: str) -> Site:
 
 @route(router, "GET /v1/reservation", "list_reservations", "Your reservations", list[ReservationAnswer])
 @reads
-def list_reservations(question: Reading) -> Response:
-    """Those that you have made, and those of the sites that you administer."""
-    found = records.list_reservations(question.session, question.scope)
-    return conditional_json(question.call.request, [_reservation_json(one) for one in found])
+def list_reservations(question: Reading, limit: Limit = None, cursor: Cursor = None) -> Response:
+    """Those that you have made, and those of the sites that you administer; the oldest first."""
+    page, request = page_of(limit, cursor), question.call.request
+    found = records.list_reservations(
+        question.session,
+        question.scope,
+        after=number_of(page.after or ""),
+        limit=page.limit and page.limit + 1,
+    )
+    _, headers = paged(request, page._replace(after=None), [str(one.id) for one in found], str)
+    return conditional_json(request, [_reservation_json(one) for one in found[: page.limit]], headers)
 
 
 def _reservation_json(one: Reservation) -> Json:
@@ -228,7 +237,7 @@ def _create(change: Change, body: NewReservation, images: list[str] | None) -> R
         number = reserve.reserve(change.session, site, spans, columns, batch)
     except StateError as error:
         raise conflict(str(error)) from None
-    (one,) = records.list_reservations(change.session, change.scope, number)
+    (one,) = records.list_reservations(change.session, change.scope, after=number - 1, limit=1)
     change.note(f"{site.name}/reservation {number}", after=body.vc)
     made = {**_reservation_json(one), "vc_checked": images is not None}
     return json_answer(made, 201, {"Location": change.call.url("/v1/reservation")})
@@ -276,13 +285,12 @@ def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:
 @changes("computeset", "cancel_reservation")
 def cancel_reservation(change: Change, r: Number) -> Response:
     """All that is left of it; a cluster that runs is stopped."""
-    found = records.list_reservations(change.session, change.scope, r)
-    if not found:
+    found = records.find_reservation(change.session, change.scope, r)
+    if found is None:
         raise unknown_reservation(r)
-    reserve.cancel(
-        change.session, _find_site(change, found[0].site), found[0], change.call.service.configuration.batch
-    )
-    change.note(f"{found[0].site}/reservation {r}", after="cancelled")
+    site, batch = _find_site(change, found.site), change.call.service.configuration.batch
+    reserve.cancel(change.session, site, found, batch)
+    change.note(f"{found.site}/reservation {r}", after="cancelled")
     return no_content()
 
 

@@ -39,6 +39,7 @@ _OPERATION, _HAS_FAILED = "operation", "has_failed"
 """Keys beside the timers: the operation that was stored last; the interval ends `failed`."""
 
 _AGAIN_SECONDS = 30.0
+_FORGET_SECONDS = 3600.0
 _ABSENT_SECONDS = 60.0
 """How long a reservation is missed in the scheduler until it counts as ended there."""
 
@@ -51,6 +52,7 @@ class Controller:
         self._guard = guard
         self._clock = clock or Clock()
         self._compared: float | None = None
+        self._forgot: float | None = None
         self._absent: dict[int, float] = {}
         """Interval → when its reservation was first missed in the scheduler."""
         self._begun: str | None = None
@@ -65,8 +67,11 @@ class Controller:
 
     def round(self) -> None:
         """Give each interval its next event. The lease must be held."""
-        gone = self._compare_with_scheduler()
+        gone, now = self._compare_with_scheduler(), self._clock.since_boot()
         with self._guard.transaction() as session:
+            if self._forgot is None or now >= self._forgot + _FORGET_SECONDS:
+                records.forget_ended(session)
+                self._forgot = now
             numbers = records.living_intervals(session)
         for number in [*numbers, *sorted(gone.difference(numbers))]:
             try:

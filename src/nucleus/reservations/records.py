@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus.limits import RESERVATION_DAYS
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
 from nucleus.reservations.rules import Share, Span
 
@@ -162,16 +163,23 @@ def insert_reservation(
     return number, intervals
 
 
-def list_reservations(session: Session, scope: Scope, number: int | None = None) -> list[Reservation]:
-    """Those that the asker has made, and those of the sites that the asker administers; by number."""
+def find_reservation(session: Session, scope: Scope, number: int) -> Reservation | None:
+    """One of those that the asker sees; None when there is none."""
+    found = list_reservations(session, scope, after=number - 1, limit=1)
+    return found[0] if found and found[0].id == number else None
+
+
+def list_reservations(
+    session: Session, scope: Scope, *, after: int = 0, limit: int | None = None
+) -> list[Reservation]:
+    """Those that the asker has made, and those of the sites that the asker administers; by number, after a number."""
     condition, values = _visible(scope)
-    if number is not None:
-        condition, values = f"{condition} AND r.id = %s", [*values, number]
+    part = "" if limit is None else f" LIMIT {limit:d}"
     rows = session.rows(
         "SELECT r.id, s.name, u.username, r.vc, r.cpus, r.memory_gb, r.has_ent, r.created FROM reservation r"
         " JOIN reservation_site s ON s.id = r.site_id JOIN user u ON u.id = r.user_id"
-        f" WHERE {condition} ORDER BY r.id",
-        values,
+        f" WHERE {condition} AND r.id > %s ORDER BY r.id{part}",
+        [*values, after],
     )
     numbers = [row[0] for row in rows]
     intervals = dict[int, list[Interval]]((one, []) for one in numbers)
@@ -298,6 +306,21 @@ def count_living(session: Session, user_id: int) -> int:
             f"SELECT COUNT(*) {_FROM_INTERVALS} WHERE {_IS_LIVING} AND r.user_id = %s", (*LIVING, user_id)
         )
     )
+
+
+def forget_ended(session: Session) -> None:
+    """Remove reservations that were made, and whose last interval has ended, more than `RESERVATION_DAYS` ago.
+
+    Intervals that were cancelled before they began do not count.
+    """
+    long_ago = f"UTC_TIMESTAMP(3) - INTERVAL {RESERVATION_DAYS} DAY"
+    numbers = session.column(
+        f"SELECT r.id FROM reservation r WHERE r.created < {long_ago} AND NOT EXISTS (SELECT 1"
+        f" FROM reservation_interval i WHERE i.reservation_id = r.id"
+        f" AND ({_IS_LIVING} OR (i.state <> %s AND i.ends_at > {long_ago}))) LIMIT 1000",
+        (*LIVING, CANCELLED),
+    )
+    session.delete("reservation", id=numbers)
 
 
 def living_reservations(session: Session, site_id: int) -> list[int]:

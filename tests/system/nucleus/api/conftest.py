@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from nucleus.api import routes
 from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
+from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool, Session
@@ -106,3 +108,38 @@ def start(service: Client, **body: object) -> Answer:
     """POST of a set of vc2; the next one is not one too many in its minute."""
     service.forget_rates()
     return service.ask("ann", "POST", "/v1/computeset/", json={"cluster": "vc2", **body}, headers=PROBLEMS)
+
+
+ALL, SITES = "/v1/reservation", "/v1/reservation/site"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ann"
+BASE = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+
+def at(hours: float) -> str:
+    return (BASE + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+
+
+def requested(begin: float = 0, hours: float = 2, **other: Any) -> dict[str, Any]:
+    """The body of a reservation, so many hours from an hour from now."""
+    times = {"begin": at(begin), "end": at(begin + hours)}
+    return {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY, **other}
+
+
+def reserve(service: Client, who: str = "ann", **body: Any) -> Any:
+    service.forget_rates()
+    return service.ask(who, "POST", ALL, json=requested(**body), headers=PROBLEMS)
+
+
+@pytest.fixture
+def sites(pool: Pool, people: dict[str, str], environment: None) -> None:
+    """UCSD with 64 CPUs and 192 GB, which project alpha administers, and NCHC with 1 and 1, reached by SSH."""
+    with pool.transaction() as session:
+        identity.add_project(session, "ucsd-admins")
+        people["eve"] = add_person(session, "eve", "ucsd-admins")
+        people["nobody"] = add_person(session, "nobody")
+    add = ["site", "add"]
+    assert main([*add, "UCSD", "--cpus=64", "--memory-gb=192", "--project=ucsd-admins"]) == 0
+    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1", "--ent", "--address=root@nchc.example.org"]) == 0
+    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1"]) == 1
+    assert main([*add, "X", "--cpus=0", "--memory-gb=1"]) == 1
+    assert main([*add, "X", "--cpus=1", "--memory-gb=1", "--address=-oProxyCommand=x@h"]) == 1

@@ -1,62 +1,20 @@
-"""Reservations of sites by REST: what fits, who sees and cancels what, and a site whose reservations are Slurm's."""
+"""Reservations of sites by REST: what fits, who sees and cancels what, and what is listed."""
 
-import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm as backend
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
-from nucleus.configuration import Configuration
-from nucleus.mirror import identity
-from nucleus.mirror.pool import Guard, Pool
-from nucleus.reservations.controller import Controller
-from rocks.core.process import Finished
-from rocks.database.settings import Settings
-from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
-from tests.system.nucleus.api.conftest import PROBLEMS, add_person, changed, started
+from nucleus.mirror.pool import Pool
+from nucleus.reservations import records
+from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.slurm_rounds import Hands
 from tests.waiting import at_once
-
-ALL, SITES = "/v1/reservation", "/v1/reservation/site"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ann"
-BASE = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
-
-
-def at(hours: float) -> str:
-    return (BASE + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
-
-
-def requested(begin: float = 0, hours: float = 2, **other: Any) -> dict[str, Any]:
-    """The body of a reservation, so many hours from an hour from now."""
-    times = {"begin": at(begin), "end": at(begin + hours)}
-    return {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY, **other}
-
-
-def reserve(service: Client, who: str = "ann", **body: Any) -> Any:
-    service.forget_rates()
-    return service.ask(who, "POST", ALL, json=requested(**body), headers=PROBLEMS)
-
-
-@pytest.fixture
-def sites(pool: Pool, people: dict[str, str], environment: None) -> None:
-    """UCSD with 64 CPUs and 192 GB, which project alpha administers, and NCHC with 1 and 1, reached by SSH."""
-    with pool.transaction() as session:
-        identity.add_project(session, "ucsd-admins")
-        people["eve"] = add_person(session, "eve", "ucsd-admins")
-        people["nobody"] = add_person(session, "nobody")
-    add = ["site", "add"]
-    assert main([*add, "UCSD", "--cpus=64", "--memory-gb=192", "--project=ucsd-admins"]) == 0
-    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1", "--ent", "--address=root@nchc.example.org"]) == 0
-    assert main([*add, "NCHC", "--cpus=1", "--memory-gb=1"]) == 1
-    assert main([*add, "X", "--cpus=0", "--memory-gb=1"]) == 1
-    assert main([*add, "X", "--cpus=1", "--memory-gb=1", "--address=-oProxyCommand=x@h"]) == 1
 
 
 def left(service: Client, begin: float = 0, hours: float = 2) -> tuple[int, int]:
@@ -267,134 +225,35 @@ def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) ->
     assert left(service) == (24, 188)
 
 
-@pytest.fixture(scope="module")
-def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
-    """A Slurm of this module's own: slurmctld 22.05 was seen to hang after it had reservations."""
-    assert mariadb.socket is not None
-    with slurm_site(mariadb.socket) as started:
-        yield started
-
-
-@pytest.fixture
-def operator(slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmSite]:
-    """The module's Slurm, in which the service's user is an operator."""
-    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
-    level = ("--immediate", "--quiet", "modify", "user", USER, "set")
-    slurm.ask("sacctmgr", *level, "adminlevel=operator")
-    yield slurm
-    slurm.ask("sacctmgr", *level, "adminlevel=none")
-    for line in slurm.ask("scontrol", "--oneliner", "show", "reservation").splitlines():
-        if line.startswith("ReservationName="):
-            slurm.ask("scontrol", "delete", line.split()[0])
-
-
-def reserved(slurm: SlurmSite) -> list[tuple[str, str]]:
-    """(name, number of nodes) of each reservation of Slurm."""
-    text = slurm.ask("scontrol", "--oneliner", "show", "reservation")
-    fields = [dict(it.split("=", 1) for it in line.split() if "=" in it) for line in text.splitlines()]
-    return [(one["ReservationName"], one["NodeCnt"]) for one in fields if "ReservationName" in one]
-
-
-def test_a_reservation_of_this_site_is_one_of_slurm(
-    configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
+def test_the_list_has_pages_and_forgets_what_has_ended_long_ago(
+    service: Client, sites: None, pool: Pool
 ) -> None:
-    slurm = operator
-    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
-    with started(settings, pool, people) as service:
-        made = reserve(service, cpus=5, repeat="daily", until=at(30))
-        assert made.status_code == 201, made.text
-        numbers = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
-        assert reserved(slurm) == [(f"nucleus-{number}", "2") for number in numbers], "4 CPUs a node"
-        text = slurm.ask("scontrol", "--oneliner", "show", "reservation", f"nucleus-{numbers[0]}")
-        assert f"Users={USER} " in text and f"PartitionName={PARTITION} " in text
-        # of 3 nodes Slurm gives the 2 that are free, and says that it is done
-        refused = reserve(service, cpus=9)
-        assert refused.status_code == 409 and "not enough free hosts" in refused.json()["detail"]
-        refused = reserve(service, begin=-0.5, hours=25, cpus=9)
-        assert refused.status_code == 409
-        assert len(reserved(slurm)) == 2 and sql(pool, "SELECT COUNT(*) FROM reservation") == [(1,)]
-        batch_job = reserve(service, begin=5, cpus=16, repeat="daily", until=at(60))
-        assert batch_job.status_code == 201 and len(reserved(slurm)) == 5
-        other = reserve(service, site="NCHC", cpus=1, memory_gb=1, ent=True)
-        assert other.status_code == 201 and len(reserved(slurm)) == 5, "another site is not Slurm's"
-        assert service.ask("ann", "DELETE", f"{ALL}/{made.json()['id']}").status_code == 204
-        assert [count for _, count in reserved(slurm)] == ["4"] * 3
-        assert reserve(service, cpus=9).status_code == 201
-        slurm.ask("sacctmgr", "--immediate", "--quiet", "modify", "user", USER, "set", "adminlevel=none")
-        assert reserve(service, begin=20, cpus=1).status_code == 503, "no right of an operator"
-        count = sql(pool, "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'")
-        assert count == [(5,)]
-
-
-def test_any_number_of_times_takes_the_same_few_programs_of_slurm(
-    configuration: Configuration,
-    pool: Pool,
-    people: dict[str, str],
-    sites: None,
-    operator: SlurmSite,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The site's row is locked meanwhile."""
-    calls: list[tuple[str, ...]] = []
-    of_slurm = backend.run
-
-    def run(arguments: tuple[str, ...], **options: Any) -> Finished:
-        calls.append(arguments)
-        return of_slurm(arguments, **options)
-
-    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
-    with started(settings, pool, people) as service:
-        monkeypatch.setattr(backend, "run", run)
-        made = reserve(service, cpus=5, repeat="daily", until=at(99 * 24))
-        assert made.status_code == 201 and len(reserved(operator)) == 99
-        assert len(calls) == 3, calls
-        assert reserve(service, "bob", begin=24, cpus=9).status_code == 409
-        assert len(reserved(operator)) == 99, "what Slurm has of the refused one is ended"
-        calls.clear()
-        assert service.ask("ann", "DELETE", f"{ALL}/{made.json()['id']}").status_code == 204
-        assert not reserved(operator) and len(calls) == 1
-
-
-def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
-    configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
-) -> None:
-    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
-    guard = Guard(pool.settings, "reservations")
-    assert guard.take()
-    with started(settings, pool, people) as service:
-        later = reserve(service, begin=48, cpus=4)  # nothing else looks at it today
-        assert later.status_code == reserve(service, cpus=4).status_code == 201
-    first, second = [number for (number,) in sql(pool, "SELECT id FROM reservation_interval ORDER BY id")]
-    times = ("starttime=now+9hours", "duration=60", f"partition={PARTITION}", "nodecnt=1")
-    for name, user in (("nucleus-999999", USER), ("nucleus-999998", "root"), ("maintenance", USER)):
-        operator.ask("scontrol", "create", "reservation", f"reservationname={name}", f"users={user}", *times)
-    try:
-        hands = Hands()
-        controller = Controller(settings, guard, hands.clock)
-        controller.round()
-        operator.ask("scontrol", "delete", f"reservationname=nucleus-{first}")
-        hands.ahead_seconds = 31
-        controller.round()
-        counts = "SELECT COUNT(*) FROM reservation_interval WHERE state = 'waiting'"
-        assert sql(pool, counts) == [(2,)], "it may be a moment's"
-        hands.ahead_seconds = 131
-        controller.round()
-        operator.ask(
-            "scontrol", "create", "reservation", "reservationname=nucleus-999997", f"users={USER}", *times
+    """An interval that was cancelled ended then: its own end may be a year ahead."""
+    numbers = [reserve(service, cpus=1, begin=hours).json()["id"] for hours in range(6)]
+    path, found = f"{ALL}?limit=4", list[list[int]]()
+    while path:
+        answer = service.get("ann", path)
+        found.append([one["id"] for one in answer.json()])
+        links = re.fullmatch(r'<(.+)>; rel="next"', answer.headers.get("Link", ""))
+        path = links[1] if links else ""
+    assert found == [numbers[:4], numbers[4:]]
+    assert service.get("ann", f"{ALL}?cursor=x").status_code == 400
+    old, ended_lately, lives, cancelled, cancelled_lately, failed = numbers
+    for number, state, days in (
+        (old, "stopped", 91), (ended_lately, "stopped", 89), (cancelled, "cancelled", -300),
+        (cancelled_lately, "cancelled", -300), (failed, "failed", 91),
+    ):  # fmt: skip
+        sql(
+            pool,
+            "UPDATE reservation_interval SET state = %s, ends_at = UTC_TIMESTAMP(3) - INTERVAL %s DAY"
+            " WHERE reservation_id = %s",
+            (state, days, number),
         )
-        operator.ask("scontrol", "delete", f"reservationname=nucleus-{second}")
-        controller = Controller(settings, guard, hands.clock)
-        for hands.ahead_seconds in (200, 300):
-            controller.round()
-        assert sql(pool, counts) == [(1,)], (
-            "what is missing at the first look may be lost: nobody has ended it"
-        )
-    finally:
-        guard.release()
-    names = {name for name, _ in reserved(operator)}
-    assert names == {"nucleus-999998", "maintenance"}, "a death of ours left the others"
-    reason = "the site's scheduler has ended the reservation"
-    assert sql(pool, "SELECT id, state, reason FROM reservation_interval ORDER BY id") == [
-        (first, "failed", reason),
-        (second, "waiting", None),
-    ]
+    sql(
+        pool,
+        "UPDATE reservation SET created = UTC_TIMESTAMP(3) - INTERVAL 91 DAY WHERE id <> %s",
+        (cancelled_lately,),
+    )
+    with pool.transaction() as session:
+        records.forget_ended(session)
+    assert [one["id"] for one in service.get("ann", ALL).json()] == [ended_lately, lives, cancelled_lately]
