@@ -232,7 +232,7 @@ def test_hundreds_of_nodes_are_found_and_chosen(site: Site, visit: Callable[...,
     owner.sees("#actions", "111 chosen")
     button(owner, "CD drive")
     button(owner, "Attach")
-    owner.sees("#message", "nodes of vc9 changed.")
+    owner.sees("#message", "nodes of vc9 emptied.")
     button(owner, "Power on")
     button(owner, "Start")
     owner.sees("dialog [role=alert]", "111 nodes need as many hosts")

@@ -7,7 +7,7 @@ const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
   start_set: 'started', end_set: 'ended', reset_set: 'reset', reboot_set: 'asked to reboot',
-  attach_iso: 'changed', destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
+  destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
 const SEVERAL = 3; // more names than these are counted
@@ -34,7 +34,8 @@ export function targetText(operations) {
 // What is being done or was done, without its target: `will be switched off`.
 export function doneText(one) {
   const names = one.kind === 'rename' ? Object.values(one.result.names) : [];
-  const done = `${DONE[one.kind] ?? one.kind.replaceAll('_', ' ')}${names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : ''}`;
+  const renamed = names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : '';
+  const done = one.kind === 'attach_iso' ? (one.image ? `changed to ${one.image}` : 'emptied') : `${DONE[one.kind] ?? one.kind.replaceAll('_', ' ')}${renamed}`;
   return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: one.kind === 'start_set' && one.error?.code === PARTLY ? `${done} in part` : `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
 }
 

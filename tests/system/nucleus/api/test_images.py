@@ -74,6 +74,7 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     asked = {"iso_name": "inst.iso", "nodes": "vm-vc2-[0-1]"}
     many = service.ask("ann", "PUT", "/v1/cluster/vc2/attach_iso", json=asked, headers=MODERN)
     assert many.status_code == 202, many.text
+    assert many.json()["image"] == "project/alpha/inst.iso"
     for name in (
         "public/inst.iso",
         "project/beta/inst.iso",
