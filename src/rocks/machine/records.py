@@ -36,7 +36,7 @@ _DOUBTED_HOST = (
 def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     """The named virtual machines, complete, in the order of the names; seven statements for any number of them.
 
-    StateError `host X is not a virtual host` for another name.
+    StateError `host X is not a virtual host` for another name, and for one that is removed meanwhile.
     """
     if not names:
         return []
@@ -58,6 +58,9 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         for name, resolved in resolve_attributes(database, everyone).items()
     }
     disks = _disks(database, [int(vm.id) for vm in machines.values()])
+    gone = next((name for name in [*machines, *sorted(containers)] if name not in attributes), None)
+    if gone is not None:  # each statement sees what others have committed
+        raise StateError(f"host {gone} was removed meanwhile; repeat the command")
 
     def whole(host: Host) -> Host:
         return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])

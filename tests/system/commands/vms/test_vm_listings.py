@@ -2,7 +2,16 @@
 
 import json
 import time
+from collections.abc import Sequence
 
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.database.connection import Database
+from rocks.inventory.records import Host
+from rocks.machine import records
+from rocks.machine.change_records import delete_vms
+from rocks.site.host_removal import remove_part
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import ADD
 
@@ -98,3 +107,21 @@ def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:
     assert vm_site.done("dump host vm", *names).count("set host vm") == 1000
     assert vm_site.done("report host vm config adapted=no", *names).count("</domain>") == 1000
     assert len(vm_site.done("report host vm virt_type", *names).splitlines()) == 1000
+
+
+def test_a_machine_that_is_removed_while_it_is_read_is_named(
+    samples: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two statements, which see what others have committed."""
+    read = records.bare_hosts
+
+    def remove_and_read(database: Database, names: Sequence[str]) -> list[Host]:
+        with Database(database.settings) as other:
+            delete_vms(other, ["web-a"])
+            remove_part(other, ["web-a"], "node")
+            other.commit()
+        return read(database, names)
+
+    monkeypatch.setattr(records, "bare_hosts", remove_and_read)
+    with pytest.raises(StateError, match="^host web-a was removed meanwhile; repeat the command$"):
+        records.load_vms(samples.database, ["web-a"])
