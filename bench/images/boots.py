@@ -132,9 +132,13 @@ def _boot_local(site: ImageSite) -> float:
 
 
 def local_domain(document: str) -> str:
-    """The guest's own domain under another name, on the local volume, without its unique identifiers."""
+    """The guest's own domain under another name, on the local volume, without its unique identifiers.
+
+    Its console's log, which has the name of the guest's UUID, gets that of the domain.
+    """
     document = document.replace(f"/dev/mapper/{VOLUME}-snap", f"/dev/zvol/{_LOCAL_VOLUME}")
     document = document.replace(GUEST, _LOCAL)
+    document = re.sub(r"(<log file='[^']*/)[^/']*'", rf"\1{_LOCAL}.console.log'", document)
     for element in ("interface", "metadata", "uuid"):
         document = re.sub(rf"<{element}\b.*?</{element}>", "", document, flags=re.DOTALL)
     return re.sub(r"<domain [^>]*?(type='[a-z]+')[^>]*>", r"<domain \1>", document, count=1)

@@ -73,10 +73,12 @@ def test_a_domain_on_a_local_disk_is_nobodys_lease() -> None:
         "<domain type='kvm' id='3'><name>vm-vc1-0</name><uuid>1-2</uuid>"
         "<metadata><rocks:lease xmlns:rocks='urn:rocks:lease' token='7'/></metadata>"
         "<source dev='/dev/mapper/vm-vc1-0-vol-snap' index='1'/>"
+        "<log file='/var/log/libvirt/qemu/1-2.console.log' append='on'/>"
         "<interface type='direct'><mac address='0a:71:00:00:00:01'/></interface></domain>"
     )
     assert local_domain(document) == (
-        "<domain type='kvm'><name>bench-local</name><source dev='/dev/zvol/vmpool/bench-local' index='1'/></domain>"
+        "<domain type='kvm'><name>bench-local</name><source dev='/dev/zvol/vmpool/bench-local' index='1'/>"
+        "<log file='/var/log/libvirt/qemu/bench-local.console.log' append='on'/></domain>"
     )
 
 
