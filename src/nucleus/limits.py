@@ -85,5 +85,11 @@ SLOW_SECONDS = 60
 `rocks stop host vm action=shutdown` waits as long for a guest by default.
 """
 
+START_SECONDS = 1200
+"""How much longer a start may take than other commands.
+
+`rocks start host vm` waits a quarter of an hour for an image that is being written back, and five minutes for its device.
+"""
+
 IMPORT_SECONDS = 800
 """How much longer the import of an image may take than other commands."""

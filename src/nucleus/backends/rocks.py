@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
-from nucleus.limits import IMPORT_SECONDS, SLOW_SECONDS
+from nucleus.limits import IMPORT_SECONDS, SLOW_SECONDS, START_SECONDS
 from rocks.core.errors import HostError, ToolError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Rocks:
 
     def start(self, name: str) -> Done:
         """Start a machine; its image is mapped before. That it runs already is an error."""
-        return self._act(("start", "host", "vm", name))
+        return self._act(("start", "host", "vm", name), START_SECONDS)
 
     def stop(self, name: str, action: str, wait_seconds: int | None = None) -> Done:
         """Power it off, shut it down, reset or reboot it; success does not prove that it did.
