@@ -88,7 +88,8 @@ SLOW_SECONDS = 60
 START_SECONDS = 1200
 """How much longer a start may take than other commands.
 
-`rocks start host vm` waits a quarter of an hour for an image that is being written back, and five minutes for its device.
+`rocks start host vm` waits a quarter of an hour for an image that is being written back, and five minutes for its
+device.
 """
 
 IMPORT_SECONDS = 800

@@ -19,7 +19,7 @@ _ENDED = "ended = UTC_TIMESTAMP(3), generation = generation + 1"
 
 
 def insert_operation(session: Session, new: NewOperation) -> Operation:
-    """Store an operation to be done; one that asks the same of the same node, and is still queued, is returned instead.
+    """Store an operation to be done, or return the last queued one of the same node, if it asks the same.
 
     The same: kind, node, set, project and arguments, by whomever. So is one with the same `unique_key`, in whatever
     state. The caller has the row of the node or its cluster locked, so that two askers are one after the other.

@@ -142,7 +142,8 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
             return _end(host, operation)
         if isinstance(operation, ChangeDomain):  # links may differ where the domain does not
             return change_domain(host, operation)
-        return _OPERATIONS[type(operation)].act(host, operation) if steps else Change(False, notes)
+        act = _OPERATIONS[type(operation)].act
+        return act(host, operation) if steps and act else Change(False, notes)
 
 
 def _admit_and_plan(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
@@ -242,16 +243,19 @@ def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[L
 
 
 class _Row(NamedTuple):
-    """The plan of an operation, and what the host does when it has steps; the caller holds the machine's lock."""
+    """The plan of an operation, and what the host does when it has steps; the caller holds the machine's lock.
+
+    Without `act`, `_do` has a way of its own: something is done without steps, too.
+    """
 
     plan: Callable[[Any, Observed], OperationPlan]
-    act: Callable[[Host, Any], Change]
+    act: Optional[Callable[[Host, Any], Change]] = None
 
 
 _OPERATIONS: Dict[type, _Row] = {
-    EndArrival: _Row(plans.plan_end_arrival, _end_arrival),
-    EndDeparture: _Row(plans.plan_resume, _resume),
-    ForgetDomain: _Row(plans.plan_forget, _end),
+    EndArrival: _Row(plans.plan_end_arrival),
+    EndDeparture: _Row(plans.plan_resume),
+    ForgetDomain: _Row(plans.plan_forget),
     FreezeGuest: _Row(plans.plan_freeze, freeze_guest),
     GrowDisk: _Row(plans.plan_growth, grow_disk),
     MakeSnapshot: _Row(plans.plan_snapshot, make_snapshot),
@@ -259,7 +263,7 @@ _OPERATIONS: Dict[type, _Row] = {
     RestoreSnapshot: _Row(plans.plan_restore, restore_snapshot),
     ResumeDomain: _Row(plans.plan_resume, _resume),
     SaveDomain: _Row(plans.plan_save, save_domain),
-    StopDomain: _Row(plans.plan_stop, _restart),
+    StopDomain: _Row(plans.plan_stop, _restart),  # a reboot or reset; other stops end the lease, by `_end`
     ThawGuest: _Row(plans.plan_thaw, thaw_guest),
 }
 """A new operation is its request, and a row here. Starts and changes have plans and ways of their own."""

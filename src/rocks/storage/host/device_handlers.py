@@ -26,13 +26,14 @@ from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.temp_write import unreservable_bytes
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
 
-_DEVICE_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
 _MERGE_POLL_SECONDS = 0.5
+_UDEV_SECONDS, _UDEV_POLL_SECONDS = 5.0, 0.5
 _HEADER = b"SnAp"
 _HEADER_BYTES = 8
 _CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
@@ -119,9 +120,9 @@ class DeviceHandlers:
         if mapping is not None and isinstance(mapping.table, Placeholder):
             return NOTHING  # an arriving guest has it open, and has written nothing
         # udev opens a device for a moment after a guest has closed it
-        deadline = Deadline(_CLOSE_SECONDS / 2)
+        deadline = Deadline(_UDEV_SECONDS)
         while mapping is not None and mapping.open_count and not deadline.passed():
-            wait_seconds(_MERGE_POLL_SECONDS)
+            wait_seconds(_UDEV_POLL_SECONDS)
             mapping = self._dm_devices.read(mapping.name)
         if mapping is not None and mapping.open_count:
             # not StateError: the device may be closed at any moment, so the image is not blocked
@@ -301,11 +302,11 @@ class DeviceHandlers:
     # --- helpers
 
     def _local(self, effect: effects.PoolEffect) -> str:
-        return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(_DEVICE_SECONDS))
+        return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(DEVICE_SECONDS))
 
     def _temp_write(self, effect: effects.PoolEffect) -> str:
         name = names.temp_write_volume(effect.pool, effect.zvol)
-        return self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS))
+        return self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
 
     def _overlay(self, effect: effects.PoolEffect) -> "tuple[str, str]":
         return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)

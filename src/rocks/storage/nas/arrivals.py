@@ -20,6 +20,7 @@ from rocks.storage.exchange import Source, describe, receive_all
 from rocks.storage.life import effects, names
 from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import NasHandlers
@@ -38,7 +39,6 @@ from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 _log = logging.getLogger(__name__)
 
-_DEVICE_SECONDS = 30.0
 _END_SECONDS = 10.0
 _LARGEST_EPOCH = 10**12
 """Far below what the properties of a volume can hold, and above all that maps can use up."""
@@ -250,7 +250,7 @@ class Arrivals:
         volume, newest = self._received(name)
         if newest is None or newest.guid != opening.to_guid:
             raise IncoherentError(f"{name} does not end at the snapshot that {connection.peer} has sent")
-        path = self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS))
+        path = self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
         with self._open_device(path) as device:
             is_same = check_content(connection, device, volume.size_bytes)
         if not is_same:

@@ -16,9 +16,10 @@ from rocks.core.image_blocks import blocks_read, send_blocks
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas import move_lines
 from rocks.storage.nas.handlers import AUTOMATIC, BLOCK_BYTES
-from rocks.storage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, rounded, write_pieces
+from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.bases import SNAPSHOT, base_volume, is_base

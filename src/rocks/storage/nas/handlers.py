@@ -15,6 +15,7 @@ from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.wire.held_snapshots import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
@@ -26,8 +27,6 @@ AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
 
 BLOCK_BYTES = 16 * 1024
 """Block size of new volumes: a guest's 4 KiB write costs four times its size when written back, not thirty-two."""
-
-_DEVICE_SECONDS = 30.0
 
 
 class Portal(NamedTuple):
@@ -155,7 +154,7 @@ class NasHandlers:
         self._targets.ensure_export(
             ExportSpec(
                 target=effect.target,
-                device_path=self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS)),
+                device_path=self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS)),
                 read_only=effect.snapshot is not None,
                 initiator=effect.initiator,
                 chap=secrets,

@@ -14,6 +14,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, Set, Tuple, cast
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.storage.life.states import DELETING
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import BLOCK_BYTES, needed_volume
 from rocks.storage.stream.frames import read_frames
@@ -29,7 +30,6 @@ IMPORT = "import"
 
 IMPORTING = "imgstore:importing"
 _OFFSET = struct.Struct(">Q")
-DEVICE_SECONDS = 30.0
 _PIECE_BYTES = 4 * 1024 * 1024
 _FLUSH_BYTES = 2**30
 

@@ -18,6 +18,7 @@ from rocks.storage.life.events import EffectDone, EffectFailed
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
+from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.engine import Engine, failed_effect, now_seconds
 from rocks.storage.nas.imports import OpenDevice
@@ -31,7 +32,6 @@ from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
 
 MOVES_AT_ONCE = 2
-_DEVICE_SECONDS = 30.0
 
 Connect = Callable[[str, bytes], ContextManager[Connection]]
 """A connection to the NAS of that name, with its first line. HostError, IncoherentError as `transport.connect`."""
@@ -192,7 +192,7 @@ class Moves:
         return list(snapshots[: [one.guid for one in snapshots].index(guid) + 1])
 
     def _compare(self, connection: Connection, image: Image, size_bytes: int, guid: str) -> None:
-        path = self._pools.wait_for_device(image.volume, Deadline(_DEVICE_SECONDS))
+        path = self._pools.wait_for_device(image.volume, Deadline(DEVICE_SECONDS))
         with self._open_device(path) as device:
             is_same = check_content(connection, device, size_bytes)
         received = receive_line(connection.reader).get("received")

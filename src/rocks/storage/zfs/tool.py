@@ -10,7 +10,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, PoolFullError, RocksError, StateError, ToolError
 from rocks.core.process import Finished, run
 
-QUICK_SECONDS = 60.0
+COMMAND_SECONDS = 60.0
 """For reads and small changes."""
 
 LONG_SECONDS = 600.0
@@ -41,7 +41,7 @@ def pool_of(name: str) -> str:
     return name.split("/")[0].split("@")[0]
 
 
-def zfs(*arguments: str, deadline_seconds: float = QUICK_SECONDS) -> str:
+def zfs(*arguments: str, deadline_seconds: float = COMMAND_SECONDS) -> str:
     """Run `zfs`, return its output. ToolError, BusyError, PoolFullError, or StateError without the pool."""
     finished = _run("zfs", arguments, deadline_seconds)
     if finished.exit_status != 0:
@@ -53,7 +53,7 @@ def zfs_if_there(*arguments: str) -> Optional[str]:
     """As `zfs`, None when the dataset (the last argument) does not exist but its pool does."""
     name = arguments[-1]
     for _ in range(_MAX_LISTINGS):
-        finished = _run("zfs", arguments, QUICK_SECONDS)
+        finished = _run("zfs", arguments, COMMAND_SECONDS)
         if finished.exit_status == 0:
             return finished.text
         if _MISSING not in finished.error_text:
@@ -72,7 +72,7 @@ def zfs_of_those_there(arguments: Sequence[str], names: Sequence[str]) -> str:
     """
     if not names:
         return ""
-    finished = _run("zfs", (*arguments, *names), QUICK_SECONDS)
+    finished = _run("zfs", (*arguments, *names), COMMAND_SECONDS)
     if finished.exit_status == 0:
         return finished.text
     expected = {part for name in names for part in (name, name.partition("@")[0])}
@@ -102,12 +102,12 @@ def zfs_when_free(*arguments: str) -> bytes:
 
 def zfs_finished(*arguments: str) -> Finished:
     """Run `zfs` and return output and exit status."""
-    return _run("zfs", arguments, QUICK_SECONDS)
+    return _run("zfs", arguments, COMMAND_SECONDS)
 
 
 def zpool_health(pool: str) -> str:
     """The health of the pool. StateError when this machine does not have it."""
-    finished = _run("zpool", ("list", "-H", "-o", "health", pool), QUICK_SECONDS)
+    finished = _run("zpool", ("list", "-H", "-o", "health", pool), COMMAND_SECONDS)
     if finished.exit_status != 0:
         raise StateError(
             f"this machine has no ZFS pool {pool}: `zpool list` shows imported pools, `zpool import` others "
@@ -118,7 +118,7 @@ def zpool_health(pool: str) -> str:
 
 def zpool_names() -> Tuple[str, ...]:
     """The imported pools. ToolError when `zpool` fails."""
-    finished = _run("zpool", ("list", "-H", "-o", "name"), QUICK_SECONDS)
+    finished = _run("zpool", ("list", "-H", "-o", "name"), COMMAND_SECONDS)
     if finished.exit_status != 0:
         raise ToolError(f"zpool list: {one_line(finished.error_text)}")
     return tuple(sorted(finished.text.split()))
