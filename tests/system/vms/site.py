@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import libvirt  # noqa: TID251 - past the system
 import pymysql  # noqa: TID251 - past `Database`
@@ -212,9 +213,16 @@ class ThreeMachines:
         finally:
             connection.close()
 
-    def sql(self, statement: str) -> list[list[str]]:
-        """Rows of statements on the cluster database; values are text, NULL is "NULL"."""
-        connection = pymysql.connect(
+    @contextmanager
+    def locked(self, statement: str) -> Iterator[None]:
+        """What the statement locks is locked meanwhile."""
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(statement)
+            yield
+
+    def _connect(self) -> pymysql.Connection[Any]:
+        return pymysql.connect(
             unix_socket=str(self.machines["head"].outside(database.SOCKET)),
             user="root",
             database="cluster",
@@ -223,7 +231,10 @@ class ThreeMachines:
             autocommit=True,
             client_flag=CLIENT.MULTI_STATEMENTS,
         )
-        with connection, connection.cursor() as cursor:
+
+    def sql(self, statement: str) -> list[list[str]]:
+        """Rows of statements on the cluster database; values are text, NULL is "NULL"."""
+        with self._connect() as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             rows = list(cursor.fetchall())
             while cursor.nextset():
