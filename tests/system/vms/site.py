@@ -213,15 +213,7 @@ class ThreeMachines:
         finally:
             connection.close()
 
-    @contextmanager
-    def locked(self, statement: str) -> Iterator[None]:
-        """What the statement locks is locked meanwhile."""
-        with self._connect() as connection, connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(statement)
-            yield
-
-    def _connect(self) -> pymysql.Connection[Any]:
+    def connect(self) -> pymysql.Connection[Any]:
         return pymysql.connect(
             unix_socket=str(self.machines["head"].outside(database.SOCKET)),
             user="root",
@@ -234,7 +226,7 @@ class ThreeMachines:
 
     def sql(self, statement: str) -> list[list[str]]:
         """Rows of statements on the cluster database; values are text, NULL is "NULL"."""
-        with self._connect() as connection, connection.cursor() as cursor:
+        with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             rows = list(cursor.fetchall())
             while cursor.nextset():

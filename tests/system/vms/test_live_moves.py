@@ -399,7 +399,9 @@ def interrupted_after_the_switch(site: ThreeMachines) -> None:
     """A move whose command is killed when the guest runs on the new host alone, which it could not record."""
     command = site.begin(MOVE)
     wait_until(lambda: site.lease(VM)[1:] == ("moving", OLD), seconds=SECONDS)
-    with site.locked(f"SELECT Name FROM vm_leases WHERE Name = '{VM}' FOR UPDATE"):
+    with site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT Name FROM vm_leases WHERE Name = '{VM}' FOR UPDATE")
         wait_until(lambda: running(site) == [NEW] and VM not in site.domains(OLD), seconds=SECONDS)
         command.kill()
     assert site.lease(VM)[1:] == ("moving", OLD)
