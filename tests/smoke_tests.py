@@ -18,7 +18,8 @@ SMOKE_TESTS: dict[str, tuple[str, ...]] = {
     ),
     "tests/system/imgstorage/": (
         "test_image_life.py::",
-        "test_transfer.py::",
+        "stream/test_transfer.py::",
+        "stream/test_connections.py::",
         "test_import.py::",
         "test_storage_refusals.py::",
         "test_storage_vms.py::test_a_start_maps_the_image_and_the_disk_is_its_device",

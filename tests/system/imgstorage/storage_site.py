@@ -40,6 +40,8 @@ def kill(*_):
 {patches}
 main(sys.argv[1:])
 """
+START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
+END = "terminate=true"
 
 
 class KilledError(BaseException):
@@ -212,3 +214,13 @@ class PlayedHosts:
 
     def _domain(self, name: str, token: int | None, state: DomainState) -> DomainFact:
         return DomainFact(name, "u", state, token, 64, 1, False, True, False)
+
+
+def mapped_lines(storage: Storage, *machines: str) -> list[str]:
+    return storage.done(*START, *machines).splitlines()
+
+
+def owner(storage: Storage, volume: str) -> object:
+    """The host that has the image; None also when there is no such image."""
+    rows: list[Mapping[str, object]] = [dict(row) for row in storage.images.rows()]
+    return next((row["remotehost"] for row in rows if row["zvol"] == volume), None)

@@ -12,8 +12,7 @@ from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import growth as nas_growth
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
-from tests.system.imgstorage.test_storage_vms import START
+from tests.system.imgstorage.storage_site import HOST, START, Storage, forget_requests
 
 GROW = ("set", "host", "vm", "disk")
 

@@ -18,8 +18,16 @@ from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage, forget_requests, interrupt
-from tests.system.imgstorage.test_storage_vms import END, START, STOP
+from tests.system.imgstorage.storage_site import (
+    END,
+    HOST,
+    START,
+    STOP,
+    PlayedHosts,
+    Storage,
+    forget_requests,
+    interrupt,
+)
 from tests.waiting import wait_until
 
 SIZE, DATA = 40_000_000, 3_000_000

@@ -13,8 +13,7 @@ from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
-from tests.system.imgstorage.test_storage_vms import START, owner
+from tests.system.imgstorage.storage_site import HOST, START, Storage, forget_requests, owner
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB me"
 IP = "203.0.113.20"

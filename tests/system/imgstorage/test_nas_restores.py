@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.storage.client import StorageClient
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import KilledError
+from tests.system.imgstorage.storage_site import START, KilledError
 from tests.system.imgstorage.test_nas_snapshots import (
     ADD,
     REMOVE_IT,
@@ -22,7 +22,6 @@ from tests.system.imgstorage.test_nas_snapshots import (
     stop,
 )
 from tests.system.imgstorage.test_saves import guests
-from tests.system.imgstorage.test_storage_vms import START
 
 __all__ = ["agent", "guests"]
 

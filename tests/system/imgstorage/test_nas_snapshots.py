@@ -13,9 +13,8 @@ from rocks.core.errors import ToolError
 from rocks.machine.host.libvirt import freezing
 from rocks.machine.snapshots import on_nas as nas_snapshots
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import KilledError, Storage, die
+from tests.system.imgstorage.storage_site import STOP, KilledError, Storage, die
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests
-from tests.system.imgstorage.test_storage_vms import STOP
 
 __all__ = ["guests"]
 

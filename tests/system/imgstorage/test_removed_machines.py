@@ -20,8 +20,7 @@ from rocks.storage.nas import image_records, listing
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, run_until_killed
-from tests.system.imgstorage.test_storage_vms import END, START, STOP
+from tests.system.imgstorage.storage_site import END, HOST, START, STOP, Storage, run_until_killed
 
 REMOVE_VM = ("remove", "host", "vm")
 

@@ -26,8 +26,7 @@ from rocks.machine.leases import records as leases
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import HOST, REMOVE, PlayedHosts, Storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, owner
+from tests.system.imgstorage.storage_site import END, HOST, REMOVE, START, STOP, PlayedHosts, Storage, owner
 
 SAVE, RESTORE = ("save", "host", "vm"), ("restore", "host", "vm")
 CLEAN = ("clean", "host", "storagemap", NAS)

@@ -12,9 +12,8 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.database.connection import Database
 from rocks.storage.volumes import machine_locks
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage
+from tests.system.imgstorage.storage_site import END, HOST, START, STOP, Storage
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, start
-from tests.system.imgstorage.test_storage_vms import END, START, STOP
 
 pytestmark = pytest.mark.slow
 

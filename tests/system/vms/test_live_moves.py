@@ -2,85 +2,27 @@
 
 import contextlib
 import os
-import re
 import signal
-import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
-import libvirt  # noqa: TID251 - past the system
 import pytest
 
-from lab.processes import command_name
-from rocks.fleet.wire.consoles import console_log
-from tests.system.vms.guest import Guest
-from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
-from tests.waiting import wait_until
-
-OLD, NEW = HOSTS
-VM = "g"
-MOVE = f"move host vm {VM} {NEW} live=yes"
-SECONDS = 300.0
-COUNT = (
-    "(i=0; while :; do i=$((i+1)); echo $i >/counter; m=$m.; echo count=$i memory=${#m}; usleep 50000; done) & "
-    "echo begun=yes"
+from tests.system.vms.live_moves import (
+    DRAIN,
+    MOVE,
+    NEW,
+    OLD,
+    SECONDS,
+    VM,
+    Counter,
+    agents,
+    interrupted_after_the_switch,
+    moments,
+    running,
+    sessions,
 )
-
-
-def running(site: ThreeMachines) -> list[str]:
-    """The hosts on which the guest's CPUs run, by libvirt."""
-    return [host for host in HOSTS if VM in site.domains(host, libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING)]
-
-
-class Counter(Guest):
-    """A machine whose guest counts: in memory, on its disk and on its console; no number may be missing, or twice."""
-
-    def __init__(self, site: ThreeMachines) -> None:
-        super().__init__(site, VM, OLD)
-        self.before: list[str] = []
-        self.type(COUNT, "count=1 ")
-        wait_until(lambda: self.last() > 10, "the guest does not count", SECONDS)
-
-    def keep_log(self, host: str) -> None:
-        """Keep what the guest printed there: QEMU begins the log anew when the guest comes back."""
-        self.before.append(self.printed(host))
-        self.site.machines[host].outside(console_log(self.uuid)).unlink(missing_ok=True)
-
-    def numbers(self) -> list[int]:
-        """All that was counted, on both hosts."""
-        pattern = re.compile(r"count=(\d+) memory=(\d+)\r?\n")
-        printed = [*self.before, *(self.printed(host) for host in HOSTS)]
-        found = [match for text in printed for match in pattern.findall(text)]
-        assert all(count == memory for count, memory in found)
-        return [int(count) for count, _ in found]
-
-    def last(self) -> int:
-        """The highest number."""
-        return max(self.numbers(), default=0)
-
-    def counts_on(self, report: object = "") -> None:
-        """The guest goes on, on one host, and has lost nothing; the report belongs to the error."""
-        assert len(running(self.site)) == 1
-        before = self.last()
-        wait_until(
-            lambda: self.last() > before + 5,
-            lambda: f"the guest does not count any more: {report}; {self.state()}",
-            SECONDS,
-        )
-        numbers = sorted(self.numbers())
-        assert len(numbers) == len(set(numbers)), "a number was counted twice"
-        missing = sorted(set(range(1, numbers[-1])) - set(numbers))
-        # the line that the guest was printing while it moved is in two logs, a part in each
-        assert len(missing) <= len(self.before) + 1, f"numbers are missing: {missing}"
-
-    def state(self) -> str:
-        """What QEMU reports of the guest's processor and disk, where it runs."""
-        (host,) = running(self.site)
-        asked = [
-            self.site.virsh(host, "qemu-monitor-command", "--hmp", VM, question).text
-            for question in ("info status", "info registers", "info blockstats", "info block-jobs")
-        ]
-        return "\n".join(asked)
+from tests.system.vms.site import IMAGES, ThreeMachines
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -115,22 +57,6 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     assert site.running(VM) == [NEW]
 
 
-def moments(site: ThreeMachines, target: str) -> dict[str, Callable[[], object]]:
-    """What can be seen of a live migration to this host, in the order in which it happens."""
-    machine = site.machines[target]
-    return {
-        "the lease is renewed": lambda: site.lease(VM)[1] == "moving",
-        "the sockets are there": lambda: list(machine.outside("/run/libvirt").glob("rocks-live-*")),
-        "the copy begins": lambda: machine.outside(f"{IMAGES}/{VM}.vda").exists(),
-        "QEMU waits for the memory": lambda: VM in site.domains(target),
-        "the disk arrives": lambda: (
-            (path := machine.outside(f"{IMAGES}/{VM}.vda")).exists() and path.stat().st_blocks > 20000
-        ),
-        "it runs there": lambda: running(site) == [target],
-        "it is recorded there": lambda: site.place(VM) == target,
-    }
-
-
 def test_a_guest_that_counts_loses_nothing_whatever_is_killed(counter: Counter) -> None:
     """The command is killed by kill -9 at each moment; the same command then ends the move, and the guest counts on."""
     site, here, target = counter.site, OLD, NEW
@@ -157,23 +83,6 @@ def test_a_guest_that_counts_loses_nothing_whatever_is_killed(counter: Counter) 
         assert running(site) == [target]
         assert not site.machines[here].outside(f"{IMAGES}/{VM}.vda").exists()
         here, target = target, here
-
-
-def agents(site: ThreeMachines, host: str, end: str) -> list[int]:
-    """The process numbers of the agents of a live migration on a host, as this machine sees them."""
-    found = []
-    for number in site.machines[host].members_by_number().values():
-        with contextlib.suppress(OSError):
-            line = Path(f"/proc/{number.process_id}/cmdline").read_bytes().split(b"\0")
-            if b"live-" + end.encode() in line and b"sh" not in line[0].rpartition(b"/")[2][:4]:
-                found.append(number.process_id)
-    return found
-
-
-def sessions(site: ThreeMachines, host: str) -> list[int]:
-    """The SSH sessions on a host."""
-    members = site.machines[host].members_by_number().values()
-    return [one.process_id for one in members if command_name(one.process_id).startswith("sshd")]
 
 
 def test_an_end_that_dies_or_is_cut_off_leaves_the_machine_where_it_was_or_there(counter: Counter) -> None:
@@ -334,106 +243,3 @@ def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: Three
     wait_until(lambda: VM not in site.domains(NEW), seconds=SECONDS)
     site.done(f"start host vm {VM}")
     assert running(site) == [OLD]
-
-
-DRAIN = f"drain host {OLD} to={NEW} live=yes"
-
-
-def is_there_once(site: ThreeMachines) -> None:
-    """The machine runs on the new host, and nothing of it is left on the old one."""
-    assert running(site) == [NEW] and site.lease(VM)[1:] == ("running", NEW) and site.place(VM) == NEW
-    assert VM not in site.domains(OLD) and not site.machines[OLD].outside(f"{IMAGES}/{VM}.vda").exists()
-    assert site.sql("SELECT * FROM vm_disk_copies") == [] and site.sql("SELECT * FROM vm_fences") == []
-
-
-def test_a_drain_and_a_move_at_once(site: ThreeMachines) -> None:
-    """One of them moves the machine; the other one is refused or finds it moved, and never stops it."""
-    site.started(VM, OLD)
-    known = ("another command is changing g at this moment", f"{VM} is on {NEW} already")
-    for first, second in ((MOVE, DRAIN), (DRAIN, MOVE)):
-        for moment in ("at once", "the lease is renewed", "QEMU waits for the memory"):
-            commands = [site.begin(first)]
-            if moment != "at once":
-                wait_until(moments(site, NEW)[moment], seconds=SECONDS)
-            commands.append(site.begin(second))
-            results = [command.end(SECONDS) for command in commands]
-            assert 0 in [status for status, _ in results], results
-            for status, error in results:
-                assert status == 0 or any(text in error for text in known), results
-                assert "is stopped" not in error, results
-            is_there_once(site)
-            assert f"{VM} runs on {OLD} now" in site.rocks(f"move host vm {VM} {OLD} live=yes", SECONDS).text
-
-
-def test_a_drain_that_was_killed_is_repeated(site: ThreeMachines) -> None:
-    """It ends the move that it had begun."""
-    site.started(VM, OLD)
-    command = site.begin(DRAIN)
-    wait_until(moments(site, NEW)["the copy begins"], seconds=SECONDS)
-    command.kill()
-    ended = site.rocks(DRAIN, SECONDS)
-    assert ended.exit_status == 0, ended.error_text
-    is_there_once(site)
-
-
-@pytest.fixture
-def on_vlan(site: ThreeMachines) -> Iterator[ThreeMachines]:
-    """The machine is on a VLAN that both hosts have for themselves, and runs."""
-    for host in HOSTS:
-        site.done(f"set host attr {host} vlan_transport local")
-    site.done(f"add host interface {OLD} vlan7 subnet=private vlan=7")
-    site.started(VM, OLD, "vlan=7")
-    yield site
-    site.clean()
-    for host in HOSTS:
-        site.rocks(f"remove host interface {host} vlan7")
-        site.done(f"remove host attr {host} vlan_transport")
-
-
-def devices(site: ThreeMachines) -> list[str]:
-    """The network devices of the hosts, which they share here."""
-    return [name for _, name in site.machines["head"].in_network(socket.if_nameindex)]
-
-
-def interrupted_after_the_switch(site: ThreeMachines) -> None:
-    """A move whose command is killed when the guest runs on the new host alone, which it could not record."""
-    command = site.begin(MOVE)
-    wait_until(lambda: site.lease(VM)[1:] == ("moving", OLD), seconds=SECONDS)
-    with site.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(f"SELECT Name FROM vm_leases WHERE Name = '{VM}' FOR UPDATE")
-        wait_until(lambda: running(site) == [NEW] and VM not in site.domains(OLD), seconds=SECONDS)
-        command.kill()
-    assert site.lease(VM)[1:] == ("moving", OLD)
-
-
-def test_a_machine_is_not_moved_away_from_its_vlan(on_vlan: ThreeMachines) -> None:
-    """The VLANs of the new host are its own, and another machine of this one stays on the old host."""
-    site = on_vlan
-    site.add_vm("mate", OLD, "vlan=7")
-    refused = site.refused(MOVE)
-    assert f"{VM} is not moved: VLANs of {NEW} are local" in refused
-    assert f"VLAN 7 also has machines on {OLD}" in refused
-    assert running(site) == [OLD] and site.lease(VM)[1:] == ("running", OLD)
-
-
-def test_the_network_devices_of_what_arrives_stay(on_vlan: ThreeMachines) -> None:
-    """Whatever synchronises the new host: while QEMU waits there, and after the guest has ended, unrecorded."""
-    site = on_vlan
-    names = {OLD: f"{site.bridges[OLD]}.7", NEW: f"{site.bridges[NEW]}.7"}
-    assert names[OLD] in devices(site) and names[NEW] not in devices(site)
-    command = site.begin(MOVE)
-    wait_until(moments(site, NEW)["QEMU waits for the memory"], seconds=SECONDS)
-    assert "removed" not in site.done(f"sync host vlan {NEW}")
-    status, error = command.end(SECONDS)
-    assert status == 0, error
-    is_there_once(site)
-    assert names[NEW] in devices(site) and names[OLD] not in devices(site)
-    assert f"{VM} runs on {OLD} now" in site.rocks(f"move host vm {VM} {OLD} live=yes", SECONDS).text
-    interrupted_after_the_switch(site)
-    site.virsh(NEW, "destroy", VM)
-    assert f"{names[NEW]} removed" not in site.done(f"sync host vlan {NEW}")
-    assert names[NEW] in devices(site)
-    assert "is off there by now" in site.rocks(MOVE, SECONDS).text
-    site.done(f"start host vm {VM}")
-    assert running(site) == [NEW]

@@ -33,7 +33,7 @@ def test_the_receiver_gets_the_sent_parts(parts: list[bytes]) -> None:
 
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=4), st.data())
 def test_a_changed_byte_of_a_head_or_of_the_end_is_detected(parts: list[bytes], data: st.DataObject) -> None:
-    """TLS detects one within a part: tests/system/imgstorage/test_transfer.py."""
+    """TLS detects one within a part: tests/system/imgstorage/stream/test_transfer.py."""
     whole = bytearray(framed(parts))
     heads = [
         begin + byte
