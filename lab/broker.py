@@ -27,7 +27,7 @@ _SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # those in /usr/sbin change to the mac
 _NEEDED_PLUGINS = (*documents.PLUGINS, "rabbitmq_prelaunch")
 _EPMD = "/usr/bin/epmd"
 _NODE = "rocks@localhost"
-_CONTROL_SECONDS = 60.0
+_CONTROL_SECONDS = 180.0
 _STOP_GRACE_SECONDS = 20.0
 
 

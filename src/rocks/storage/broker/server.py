@@ -16,7 +16,7 @@ from rocks.core.process import Finished, run
 from rocks.core.settings_file import read_settings_text
 
 BROKER_CONFIGURATION = "/etc/rocks/broker.conf"
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 180.0  # it starts an Erlang machine, which took 60 s at a load of 20
 _EXIT_NO_USER = 67
 """Exit status of `rabbitmqctl` for an unknown user (EX_NOUSER of sysexits.h, RabbitMQ 3.7 and later)."""
 
