@@ -72,7 +72,7 @@ export function operationTexts(...operations) {
 
 // Neighbours in the list that say the same about several nodes, as lists.
 export function foldOperations(operations) {
-  const keyOf = (one) => [one.kind, one.actor, one.state, one.cluster, one.computeset, one.node === null ? one.id : ''].join('\n');
+  const keyOf = (one) => [one.kind, one.actor, one.state, one.cluster, one.computeset, one.image, one.node === null ? one.id : ''].join('\n');
   const groups = [];
   for (const one of operations) {
     const last = groups.at(-1);
