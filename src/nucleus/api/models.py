@@ -169,9 +169,7 @@ class Operation(Answer):
     cluster: str | None
     node: str | None
     computeset: int | None
-    image: str | None = Field(
-        description="what attach_iso puts into the CD drive: public/NAME or so; null: nothing"
-    )
+    image: str | None = Field(description="what attach_iso puts into the CD drive; null: nothing")
     actor: str
     progress: list[dict[str, Any]]
     result: dict[str, Any] | None

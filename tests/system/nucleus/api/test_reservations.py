@@ -9,8 +9,9 @@ import pytest
 
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
-from nucleus.mirror.pool import Pool
-from nucleus.reservations import records
+from nucleus.configuration import Configuration
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.reservations.controller import Controller
 from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
@@ -226,7 +227,7 @@ def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) ->
 
 
 def test_the_list_has_pages_and_forgets_what_has_ended_long_ago(
-    service: Client, sites: None, pool: Pool
+    service: Client, sites: None, pool: Pool, configuration: Configuration
 ) -> None:
     """An interval that was cancelled ended then: its own end may be a year ahead."""
     numbers = [reserve(service, cpus=1, begin=hours).json()["id"] for hours in range(6)]
@@ -254,6 +255,10 @@ def test_the_list_has_pages_and_forgets_what_has_ended_long_ago(
         "UPDATE reservation SET created = UTC_TIMESTAMP(3) - INTERVAL 91 DAY WHERE id <> %s",
         (cancelled_lately,),
     )
-    with pool.transaction() as session:
-        records.forget_ended(session)
+    guard = Guard(pool.settings, "reservations")
+    assert guard.take()
+    try:
+        Controller(configuration, guard).round()
+    finally:
+        guard.release()
     assert [one["id"] for one in service.get("ann", ALL).json()] == [ended_lately, lives, cancelled_lately]
