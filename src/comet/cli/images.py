@@ -57,17 +57,18 @@ def delete(context: Context) -> None:
 
 def attach(context: Context) -> int:
     image = _wire_name(context.client, context.arguments.image)
-    return _attach(context, image, f"{_short(image)} from the next power-on")
+    name = _short(image)
+    return _attach(context, image, f"{name} is being put into its drive", f"{name} from the next power-on")
 
 
 def detach(context: Context) -> int:
-    return _attach(context, "", "no image from the next power-on")
+    return _attach(context, "", "its drive is being emptied", "no image from the next power-on")
 
 
-def _attach(context: Context, image: str, effect: str) -> int:
+def _attach(context: Context, image: str, accepted: str, done: str) -> int:
     cluster, nodes = context.arguments.cluster, context.arguments.nodes
-    outcomes = each(context, context.client.attach_each(cluster, image, nodes), effect)
-    return followed(context, cluster, outcomes, effect)
+    outcomes = each(context, context.client.attach_each(cluster, image, nodes), accepted)
+    return followed(context, cluster, outcomes, done)
 
 
 def _short(name: str) -> str:

@@ -24,8 +24,10 @@ def test_images(comet: Comet, tmp_path: Path) -> None:
     assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2
     assert (
         comet("iso", "attach", "inst.iso", "vc2").out
-        == "vc2: project/alpha/inst.iso from the next power-on\n"
+        == "vc2: project/alpha/inst.iso is being put into its drive\n"
     )
+    printed = comet("iso", "attach", "inst.iso", "vc2", "--wait").out
+    assert printed == "vc2: project/alpha/inst.iso from the next power-on\n"
     assert comet.server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
     assert comet("iso", "attach", "2", "vc2").status == 0
     assert comet.server.clusters[0]["frontend"]["iso"] == "public/debian.iso"

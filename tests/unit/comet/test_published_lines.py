@@ -13,7 +13,7 @@ from tests.unit.comet.conftest import Comet, sent
 FIGURE_5 = (
     ("cm comet cluster vc2", "vm-vc2-3"),
     ("cm comet start vc2 vm-vc2-[0-3] -walltime=6h", "computeset 1 is accepted"),
-    ("cm comet iso attach image.iso vc2 vm-vc2-3", "image.iso from the next power-on"),
+    ("cm comet iso attach image.iso vc2 vm-vc2-3", "image.iso is being put into its drive"),
     ("cm comet power on vc2 vm-vc2-0", "vm-vc2-0: is being switched on"),
     ("cm comet console vc2 vm-vc2-0", "/console/"),
 )
@@ -40,8 +40,8 @@ FIGURE_6 = (
     ("comet iso upload --isoname=mine.iso {path}", "mine.iso"),
     ("comet iso attach mine.iso vc2 vm-vc2-[0-3]", "vm-vc2-3: project/alpha/mine.iso"),
     ("comet iso attach mine.iso vc2", "vc2: project/alpha/mine.iso"),
-    ("comet iso detach vc2 vm-vc2-[0-3]", "vm-vc2-3: no image"),
-    ("comet iso detach vc2", "vc2: no image"),
+    ("comet iso detach vc2 vm-vc2-[0-3]", "vm-vc2-3: its drive is being emptied"),
+    ("comet iso detach vc2", "vc2: its drive is being emptied"),
     ("comet node rename vc2 vm-vc2-0 n0", "renamed"),
     ("comet terminate 1", "computeset 1 is ending"),
 )
@@ -51,7 +51,7 @@ SLIDES = (
     ("comet image list", "debian.iso"),
     ("comet image upload --imagename=mine.iso {path}", "mine.iso"),
     ("comet image attach mine.iso vc2 vm-vc2-0", "vm-vc2-0: project/alpha/mine.iso"),
-    ("comet image detach vc2 vm-vc2-0", "vm-vc2-0: no image"),
+    ("comet image detach vc2 vm-vc2-0", "vm-vc2-0: its drive is being emptied"),
 )
 
 
