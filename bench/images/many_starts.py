@@ -100,4 +100,5 @@ def _forget(site: ImageSite, name: str) -> None:
     site.wait_for_state(f"{name}-vol", "unmapped")
     for host in site.hosts():
         forget_copy(host, f"{name}-vol")
-        host.run(["rm", "-f", f"{_CONSOLES}/{name}.console.log"])
+        link = f"{_CONSOLES}/{name}.console.log"  # to the log that is named by the machine's UUID
+        host.shell(f"rm -f $(readlink -f {link}) {link}")
