@@ -72,6 +72,10 @@ demo-own-cluster: ## the demo's site, and on it a cluster that its owner install
 	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
 	done && $(LAB) demo-own-cluster
 
+.PHONY: demo-fai
+demo-fai: ## the demo's site, and on it a cluster whose computes its owner installs by FAI from one ISO, and runs MPI on (root; half an hour)
+	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-fai
+
 GUEST = debian
 PACKAGES =
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)

@@ -13,6 +13,7 @@ from pathlib import Path
 from lab import system_calls
 from lab.demos.cluster import DemoCluster
 from lab.demos.demo import Demo
+from lab.demos.fai import DemoFai
 from lab.demos.image_demo import ImageDemo
 from lab.demos.launch import DemoLaunch
 from lab.demos.own import DemoOwn
@@ -24,7 +25,8 @@ from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
 _USAGE = (
-    "usage: python3 -m lab demo|demo-cluster|demo-launch|demo-own-cluster|demo-pragma|demo-slurm|demo-stop"
+    "usage: python3 -m lab "
+    "demo|demo-cluster|demo-fai|demo-launch|demo-own-cluster|demo-pragma|demo-slurm|demo-stop"
 )
 
 
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     actions: dict[str, Callable[[Site], None]] = {
         "demo": _demo,
         "demo-cluster": partial(_image_demo, DemoCluster),
+        "demo-fai": partial(_image_demo, DemoFai),
         "demo-launch": partial(_image_demo, DemoLaunch),
         "demo-own-cluster": partial(_image_demo, DemoOwn),
         "demo-pragma": partial(_image_demo, DemoPragma),

@@ -168,13 +168,9 @@ class DemoOwn(ImageDemo):
 
     def _install_computes(self, owner: Owner) -> None:
         if not self._asks("rocks list host interface compute-0-1"):
-            macs = self._macs(owner)
+            macs = [mac for _, mac in sorted(owner.macs(CLUSTER).items())]
             self._type_all(line.format(macs=macs) for line in HOSTS)
-        sets = json.loads(owner.answer("computeset", "--format=rest").text)
-        if CLUSTER in (one["cluster"] for one in sets):  # of an earlier run: it is charged until its walltime
-            owner.comet("power", "on", CLUSTER, NODES, "--wait=600")
-        else:
-            owner.comet("start", CLUSTER, NODES, "--walltime=6h", "--wait=600")
+        owner.start(CLUSTER, NODES)
         begin = time.monotonic()
         printed = ""
         while True:
@@ -196,14 +192,6 @@ class DemoOwn(ImageDemo):
         self._progress.record(
             "computes: from their start to the end of their profiles", time.monotonic() - begin
         )
-
-    def _macs(self, owner: Owner) -> list[str]:
-        """The MAC addresses of the computes on the cluster's VLAN, as their owner sees them."""
-        (cluster,) = json.loads(owner.answer("cluster", CLUSTER, "--format=rest").text)
-        return [
-            one["interface"][0]["mac"]
-            for one in sorted(cluster["computes"], key=lambda one: str(one["name"]))
-        ]
 
     def _run_program(self) -> None:
         if not self._asks(f"su - {USER} -c 'ssh {COMPUTES[-1]} true'"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import time
@@ -43,6 +44,19 @@ class Owner:
                 raise ToolError(f"Nucleus does not see the cluster {cluster} in {_POLL_SECONDS:g} s")
             time.sleep(_PAUSE_SECONDS)
         self._site.machine.run_checked([_NUCLEUS, "allocation", "permit", ALLOCATION, cluster], 60.0)
+
+    def start(self, cluster: str, nodes: str) -> None:
+        """Start a computeset of them, or power its nodes on: one of an earlier run is charged until its walltime."""
+        sets = json.loads(self.answer("computeset", "--format=rest").text)
+        if cluster in (one["cluster"] for one in sets):
+            self.comet("power", "on", cluster, nodes, "--wait=600")
+        else:
+            self.comet("start", cluster, nodes, "--walltime=6h", "--wait=600")
+
+    def macs(self, cluster: str) -> dict[str, str]:
+        """Compute → its MAC address on the cluster's VLAN, as its owner sees it."""
+        (found,) = json.loads(self.answer("cluster", cluster, "--format=rest").text)
+        return {str(one["name"]): str(one["interface"][0]["mac"]) for one in found["computes"]}
 
     def comet(self, *arguments: str) -> None:
         """Type a command, and print it with its answer. ToolError when it fails."""
