@@ -10,6 +10,7 @@ from bench.images import (
     clones,
     cluster_clones,
     copying,
+    crashes,
     cut_overs,
     layers,
     life,
@@ -62,6 +63,7 @@ FIGURES = (
         [("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 2400, cpus=1
     ),
     Figure([("R15", outage.WHAT)], outage.measure, 300),
+    Figure([("R34", crashes.WHAT)], crashes.measure, 1800),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
     Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),
 )

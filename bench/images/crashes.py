@@ -1,0 +1,48 @@
+"""R34: the power of a host fails below a disk that is written: how old the content is that its NAS has."""
+
+from __future__ import annotations
+
+import time
+
+from bench.images.site import HOST_POOL, NAS, POOL, ImageSite
+from bench.table import Found, at_most
+from bench.timing import typical
+
+ROUNDS = 6
+PERIOD_SECONDS = 10
+LIMIT = 2.0
+WHAT = "age of a disk's content on its NAS when its host's power fails / the period of transfers"
+
+_VOLUME = "crashed"
+_UNIT = "clock-writer"
+_BOOT_SECONDS = 300.0
+_LOOK = """\
+zfs set snapdev=visible {volume}
+udevadm settle
+head -c 20 /dev/zvol/$(zfs list -H -o name -t snapshot -s createtxg {volume} | tail -n 1) | head -n 1
+"""
+
+
+def measure(site: ImageSite) -> Found:
+    """The disk has the time in its first block; what the host's own copy has afterwards was on its disk."""
+    site.add_clone(_VOLUME)
+    site.done("set", "host", "storageattr", NAS, "frequency", str(PERIOD_SECONDS))
+    ages = [_crash(site, PERIOD_SECONDS * (2 + number / ROUNDS)) for number in range(ROUNDS)]
+    how = (
+        f"longest of {ROUNDS}, median {typical(ages):.1f} s, period {PERIOD_SECONDS} s; a block is written and flushed "
+        "all the time; the power is taken from the host's emulator"
+    )
+    return Found([at_most("R34", WHAT, max(ages) / PERIOD_SECONDS, LIMIT, "", how)])
+
+
+def _crash(site: ImageSite, after_seconds: float) -> float:
+    """Seconds between what the host had on its disk and what the NAS had of it, when the power failed."""
+    device = site.map(_VOLUME)
+    site.wait_until_local(site.host, _VOLUME)
+    site.start_own_program(site.host, _UNIT, "clock_writer", device)
+    time.sleep(after_seconds)
+    site.host.kill()
+    arrived = float(site.nas.shell(_LOOK.format(volume=f"{POOL}/{_VOLUME}")))
+    site.host.boot(_BOOT_SECONDS)
+    written = float(site.host.shell(f"head -c 20 /dev/zvol/{HOST_POOL}/{_VOLUME} | head -n 1\n"))
+    return written - arrived
