@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 
 from bench.images.site import GOLDEN, NAS, POOL, ImageSite
@@ -84,6 +85,7 @@ def measure(site: ImageSite) -> Found:
 
 def _prepare(site: ImageSite) -> None:
     """A cluster whose disks are the golden image's, at rest on the NAS."""
+    shutil.rmtree(_LIBRARY, ignore_errors=True)  # of an earlier run
     site.done("set", "attr", "image_library", _LIBRARY)
     site.done("set", "attr", "vm_vlan_pool", "200-300")
     file = site.lab.folder / "lesson.raw"

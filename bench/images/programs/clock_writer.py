@@ -18,7 +18,7 @@ def main(device: str) -> None:
     """Until the machine ends."""
     block = mmap.mmap(-1, _BLOCK_BYTES)  # of a page, as O_DIRECT needs it
     descriptor = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_DSYNC)
-    print("writing", flush=True)
+    print("watching", flush=True)  # what who starts it waits for
     while True:
         block.seek(0)
         block.write(b"%.3f\n" % time.time())
