@@ -73,7 +73,7 @@ demo-own-cluster: ## the demo's site, and on it a cluster that its owner install
 	done && $(LAB) demo-own-cluster
 
 .PHONY: demo-fai
-demo-fai: ## the demo's site, and on it a cluster whose computes its owner installs by FAI from one ISO, and runs MPI on (root; half an hour)
+demo-fai: ## the demo's site, and on it a cluster whose computes its owner installs by FAI from one ISO, and runs MPI on (root; 25 minutes)
 	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-fai
 
 GUEST = debian
@@ -89,7 +89,7 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-12-*.img dist
 
-test-guests: ## start, stop and remove the cluster of `make demo-cluster`, and launch as `make demo-launch` (root; minutes)
+test-guests: ## run the demos with machines of Debian as tests: cluster, launch, FAI, own cluster if its ISOs are in dist (root; 40 minutes, or two hours)
 	@tools/setup test
 	@$(MAKE) --no-print-directory guest-image
 	@$(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS)

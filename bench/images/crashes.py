@@ -1,4 +1,4 @@
-"""R34: the power of a host fails below a disk that is written: how old the content is that its NAS has."""
+"""R34: a host fails while a disk on it is written: how old the content of the disk on its NAS is then."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ head -c 20 /dev/zvol/$(zfs list -H -o name -t snapshot -s createtxg {volume} | t
 
 
 def measure(site: ImageSite) -> Found:
-    """The disk has the time in its first block; what the host's own copy has afterwards was on its disk."""
+    """A program writes the time into the first block.
+
+    After the restart the host's copy has the last time that was written, the newest snapshot on the NAS the last that
+    was transferred. Both are of the host's clock.
+    """
     site.add_clone(_VOLUME)
     site.done("set", "host", "storageattr", NAS, "frequency", str(PERIOD_SECONDS))
     ages = [_crash(site, PERIOD_SECONDS * (2 + number / ROUNDS)) for number in range(ROUNDS)]
     how = (
-        f"longest of {ROUNDS}, median {typical(ages):.1f} s, period {PERIOD_SECONDS} s; a block is written and flushed "
-        "all the time; the power is taken from the host's emulator"
+        f"longest of {ROUNDS}, median {typical(ages):.1f} s, period {PERIOD_SECONDS} s; a program on the host writes a "
+        "block and flushes it, again and again; the host's emulator is killed"
     )
     return Found([at_most("R34", WHAT, max(ages) / PERIOD_SECONDS, LIMIT, "", how)])
 

@@ -1,4 +1,4 @@
-"""`make demo-fai`: on the demo's site, an owner's computes are installed by FAI, Debian's installer of clusters.
+"""`make demo-fai`: on the demo's site, an owner's computes are installed by FAI, Fully Automatic Installation.
 
 The frontend has an image of Debian. The owner makes an ISO with FAI's programs from `examples/fai`, in a fresh Debian
 of its own below `.state/guest/fai`, and puts it into the drives of both computes. What is typed is in
@@ -33,6 +33,7 @@ PACKAGES = (
     "apt-get install --yes --no-install-recommends fai-server fai-setup-storage reprepro squashfs-tools xorriso"
     " dosfstools mtools openssh-client"
 )
+SOURCES = "sed -i /fai-project/d /etc/fai/apt/sources.list"
 ROOT = "fai-make-nfsroot -s"
 MIRROR = "fai-mirror -s /root/fai -c COMPUTE /root/mirror"
 KEY = "ssh-keygen -q -t ed25519 -N '' -f fai/files/id_ed25519"
@@ -86,9 +87,10 @@ class DemoFai(ImageDemo):
         return self._images.parent / "fai"
 
     def _prepare_root(self) -> None:
-        """Have a Debian with FAI, its root of installations, and the packages of computes."""
+        """Have a Debian with FAI, its nfsroot, and a partial mirror with the packages of computes."""
         if not (self._root / "srv" / "fai" / "nfsroot" / "boot").is_dir():
             self._type(PACKAGES)
+            self._type(SOURCES)
             # the sources of this machine's apt, in place of Debian's own
             sources = "cat /etc/apt/sources.list.d/*.list >/etc/fai/apt/sources.list"
             mirror = "mirror=$(awk '/ bookworm main/ { print $(NF - 2); exit }' /etc/fai/apt/sources.list)"

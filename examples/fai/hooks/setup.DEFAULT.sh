@@ -1,7 +1,8 @@
-# FAI reads this before it knows the classes: the machine's name and address are those of its MAC address.
+# FAI runs this before it defines the classes. The line of files/computes with a MAC address of this machine has its
+# name and address.
 while read -r mac name address; do
     for device in /sys/class/net/*; do
-        if [ "$(cat "$device/address")" = "$mac" ]; then
+        if [ "$(cat "$device/address")" = "${mac,,}" ]; then
             export HOSTNAME=$name COMPUTE_ADDRESS=$address COMPUTE_DEVICE=${device##*/}
             echo "$name" >/proc/sys/kernel/hostname
         fi

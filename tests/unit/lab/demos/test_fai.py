@@ -7,7 +7,10 @@ GUIDE = (CHECKOUT / "docs" / "guide" / "own-cluster.md").read_text("utf-8")
 
 
 def test_the_guide_shows_what_the_demo_types_in_its_order() -> None:
-    typed = [f"# {line}" for line in (fai.PACKAGES, fai.ROOT, fai.MIRROR, fai.KEY, fai.BUILD, fai.NAMES)]
+    typed = [
+        f"# {line}"
+        for line in (fai.PACKAGES, fai.SOURCES, fai.ROOT, fai.MIRROR, fai.KEY, fai.BUILD, fai.NAMES)
+    ]
     typed.append(f"$ comet iso upload {fai.ISO} --wait")
     typed.append(f"$ comet iso attach {fai.ISO} {fai.CLUSTER} '{fai.NODES}' --wait")
     typed.append(f"$ comet start {fai.CLUSTER} '{fai.NODES}' --walltime=6h --wait")
