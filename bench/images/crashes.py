@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from bench.images.boots import forget_copy
 from bench.images.site import HOST_POOL, NAS, POOL, ImageSite
 from bench.table import Found, at_most
 from bench.timing import typical
@@ -18,8 +19,9 @@ _UNIT = "clock-writer"
 _BOOT_SECONDS = 300.0
 _LOOK = """\
 zfs set snapdev=visible {volume}
-udevadm settle
-head -c 20 /dev/zvol/$(zfs list -H -o name -t snapshot -s createtxg {volume} | tail -n 1) | head -n 1
+snapshot=/dev/zvol/$(zfs list -H -o name -t snapshot -s createtxg {volume} | tail -n 1)
+for try in $(seq 50); do [ -e $snapshot ] && break; sleep 0.1; done
+head -c 20 $snapshot | head -n 1
 """
 
 
@@ -30,8 +32,12 @@ def measure(site: ImageSite) -> Found:
     was transferred. Both are of the host's clock.
     """
     site.add_clone(_VOLUME)
-    site.done("set", "host", "storageattr", NAS, "frequency", str(PERIOD_SECONDS))
+    site.done("set", "host", "zvolattr", NAS, _VOLUME, "frequency", str(PERIOD_SECONDS))
     ages = [_crash(site, PERIOD_SECONDS * (2 + number / ROUNDS)) for number in range(ROUNDS)]
+    site.wait_until_local(site.host, _VOLUME)
+    site.unmap(_VOLUME)
+    forget_copy(site.host, _VOLUME)
+    site.remove_image(_VOLUME)
     how = (
         f"longest of {ROUNDS}, median {typical(ages):.1f} s, period {PERIOD_SECONDS} s; a program on the host writes a "
         "block and flushes it, again and again; the host's emulator is killed"

@@ -34,7 +34,7 @@ PACKAGES = (
     " dosfstools mtools openssh-client"
 )
 SOURCES = "sed -i /fai-project/d /etc/fai/apt/sources.list"
-ROOT = "fai-make-nfsroot -s"
+ROOT = "fai-make-nfsroot -s -f"
 MIRROR = "fai-mirror -s /root/fai -c COMPUTE /root/mirror"
 KEY = "ssh-keygen -q -t ed25519 -N '' -f fai/files/id_ed25519"
 BUILD = f"fai-cd -f -c /root/fai -g /root/fai/grub.cfg -m /root/mirror /root/{ISO}"
@@ -69,12 +69,16 @@ class DemoFai(ImageDemo):
         owner.comet("power", "on", CLUSTER, "--wait=600")
         with self._progress.step(f"{CLUSTER} boots until it answers by SSH"):
             answer_of(self._site, config, CLUSTER, "true")
-        if ISO not in owner.answer("iso", "list").text:
+        attached = config.parent / "attached"  # of an earlier run
+        if not attached.exists():
             self._make_iso(owner, config)
             self._progress.print(f"  root@{CLUSTER}:~# {NAMES}")
             self._at(config, CLUSTER, NAMES)
+            if ISO in owner.answer("iso", "list").text:
+                owner.comet("iso", "delete", ISO, "--yes", "--wait=600")
             owner.comet("iso", "upload", ISO, "--wait=3600")
             owner.comet("iso", "attach", ISO, CLUSTER, NODES, "--wait=600")
+            attached.touch()
         owner.start(CLUSTER, NODES)
         self._wait_for_computes(config)
         self._run_program(config)
@@ -88,7 +92,9 @@ class DemoFai(ImageDemo):
 
     def _prepare_root(self) -> None:
         """Have a Debian with FAI, its nfsroot, and a partial mirror with the packages of computes."""
-        if not (self._root / "srv" / "fai" / "nfsroot" / "boot").is_dir():
+        made = self._root / "root" / "nfsroot.made"
+        if not made.exists():
+            self._type("apt-get update")
             self._type(PACKAGES)
             self._type(SOURCES)
             # the sources of this machine's apt, in place of Debian's own
@@ -98,9 +104,9 @@ class DemoFai(ImageDemo):
                 f'{sources} && {mirror} && sed -i "s|bookworm http[^\\"]*|bookworm $mirror|" /etc/fai/nfsroot.conf'
             )
             self._type(ROOT)
+            made.touch()
         shutil.copytree(EXAMPLE, self._root / "root" / "fai", dirs_exist_ok=True)
-        if not (self._root / "root" / "mirror" / "dists").is_dir():
-            self._type(MIRROR)
+        self._type(MIRROR)
 
     def _add_cluster(self, key: Path) -> None:
         if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
@@ -125,15 +131,20 @@ class DemoFai(ImageDemo):
 
     def _wait_for_computes(self, config: Path) -> None:
         begin = time.monotonic()
-        while any(
-            self._site.machine.run(ssh_line(config, name, "true"), 120.0).exit_status for name in COMPUTES
-        ):
-            if time.monotonic() > begin + _INSTALLATION_SECONDS:
-                raise ToolError(
-                    f"{' and '.join(COMPUTES)} do not answer by SSH after {_INSTALLATION_SECONDS:g} s"
-                )
-            time.sleep(_PAUSE_SECONDS)
+        for name in COMPUTES:
+            while not self._answers(config, name):
+                if time.monotonic() > begin + _INSTALLATION_SECONDS:
+                    raise ToolError(
+                        f"{name} does not answer by SSH after {_INSTALLATION_SECONDS:g} s; its console has the reason"
+                    )
+                time.sleep(_PAUSE_SECONDS)
         self._progress.record("computes: from their start until they answer by SSH", time.monotonic() - begin)
+
+    def _answers(self, config: Path, name: str) -> bool:
+        try:
+            return self._site.machine.run(ssh_line(config, name, "true"), 120.0).exit_status == 0
+        except ToolError:  # a login of an emulated machine may take longer
+            return False
 
     def _run_program(self, config: Path) -> None:
         self._progress.print(f"  $ ssh -J root@{ADDRESS} {USER}@{COMPUTES[0]} {MPI}")
@@ -165,6 +176,6 @@ class DemoFai(ImageDemo):
             str(self._root),
             "sh",
             "-c",
-            f"cd /root && export DEBIAN_FRONTEND=noninteractive && {command}",
+            f"cd /root && export DEBIAN_FRONTEND=noninteractive TMPDIR=/var/tmp && {command}",
         ]
         return run_checked(line, deadline_seconds=_SECONDS).text
