@@ -118,6 +118,9 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
     if not waiter:
         show(f"computeset {chosen} is ending. Follow it: comet computeset {chosen}")
         return
+    context.say(
+        f"computeset {chosen} is ending; it waits until its nodes are off, and their disks on the NAS"
+    )
     if operation:
         waiter.operation(operation)
     show(f"computeset {chosen} is {waiter.ended(chosen).state}")

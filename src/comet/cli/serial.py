@@ -29,7 +29,10 @@ def attach(connection: Connection, path: str, say: Callable[[str], None]) -> int
 
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
         web_socket.close()
-    closed = "the site has closed the console: the node is off, or its console was opened elsewhere"
+    closed = (
+        "the site has closed the console: the node is off, its console was opened elsewhere, its longest time is over, "
+        "or your token has ended. Run the command again"
+    )
     say(f"\n{'the console is left' if is_left else closed}")
     return 0
 

@@ -32,10 +32,12 @@ _LONGEST_PAUSE_SECONDS = 20
 """A server that asks for a longer pause is not waited for: wrong credentials are made to wait a minute."""
 
 _LARGEST_ERROR = 64 * 1024
+_SIGN_IN = (
+    "Sign in again: comet init, or comet init --token-file=FILE with a new token of the site's operators"
+)
 _ADVICE = {
-    "401": "Run comet init for a new token",
-    "not-authenticated": "Run comet init for a new token",
-    "acknowledgement-needed": "Read and acknowledge it: comet acknowledge",
+    "401": _SIGN_IN,
+    "not-authenticated": _SIGN_IN,
 }
 """What to do about problems of a server that states no remedy."""
 
@@ -210,7 +212,7 @@ class Connection:
             if isinstance(error, (TimeoutError, socket.timeout)):
                 reason = f"no answer in {self.timeout:g} s"
             if "CERTIFICATE_VERIFY" in reason:
-                reason += "; if the site has a CA of its own, name its file with --ca"
+                reason += "; if the operators gave you a certificate of the site: comet init --ca=FILE"
             raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
     def _send(

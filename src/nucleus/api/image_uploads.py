@@ -97,7 +97,9 @@ def _project_of(call: Call, requested: str | None) -> int | None:
     if call.scope.is_operator or call.service.configuration.images.owners_publish:
         return None
     if len(own) != 1:
-        raise invalid(f"for which project is it? state one of: {', '.join(sorted(own)) or 'none'}")
+        if not own:
+            raise invalid("you are in no project; ask the site's operators")
+        raise invalid(f"for which project is it? state one of: {', '.join(sorted(own))}")
     return next(iter(own.values()))
 
 

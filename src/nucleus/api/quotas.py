@@ -50,13 +50,23 @@ def demand_quota(
         _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
 
 
+_REMEDIES = {
+    "walltime_minutes": "choose a shorter walltime",
+    "node_hours": "choose fewer nodes or a shorter walltime",
+    "images": "delete images",
+    "image_bytes": "delete images",
+    "consoles": "close a console",
+}
+"""What brings a project below a limit; below the others, the end of something."""
+
+
 def _demand(project: identity.Project, name: str, value: int, where: str = "") -> None:
     limit = project.limits.get(name)
     if limit is not None and value > limit:
         raise Problem(
             "quota-exceeded",
             f"{LIMITS[name]}{where}: the project {project.name} would have {value}, and its limit is {limit};"
-            f" {'delete images' if name.startswith('image') else 'end something'}, or ask the site's operators",
+            f" {_REMEDIES.get(name, 'end something')}, or ask the site's operators",
         )
 
 

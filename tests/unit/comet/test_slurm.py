@@ -149,7 +149,10 @@ def test_a_token_that_is_not_known_is_the_reason_of_nodes_that_wait(
     guest.states["vm-vc2-0"], guest.states["vm-vc2-1"] = UP, "MIXED+CLOUD"
     with Client(server.url, "nuc_12345678_" + "y" * 43) as stranger, pytest.raises(CometError):
         agree(stranger, guest)
-    assert guest.reasons == {"vm-vc2-0": "The token is not known. Run comet init for a new token"}
+    assert guest.reasons == {
+        "vm-vc2-0": "The token is not known. Sign in again: comet init, or comet init --token-file=FILE with a new "
+        "token of the site's operators"
+    }
 
 
 def test_while_nucleus_is_away_nothing_changes(guest: Guest, client: Client, server: NucleusServer) -> None:

@@ -117,9 +117,7 @@ class Authenticator:
         try:
             caller = find()
             if caller is None:
-                raise refused(
-                    "these credentials are unknown, revoked or too old; get a token with `comet init`"
-                )
+                raise refused("these credentials are unknown, revoked or too old")
         except Problem as problem:
             if problem.code == "not-authenticated":
                 raise self._failure(request, claim, problem) from None
