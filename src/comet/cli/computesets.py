@@ -218,8 +218,7 @@ def _hours(seconds: Any) -> Optional[float]:
 
 def _print_set(it: Computeset) -> None:
     times = {key: value or "-" for key, value in _times(it).items()}
-    reason = f" ({it.end_reason})" if it.end_reason else ""
-    state = f"State: {it.state}{reason}{', some nodes failed' if it.degraded else ''}"
+    state = f"State: {it.state}{it.why}{', some nodes failed' if it.degraded else ''}"
     account = f"Allocation: {it.account or '-'}"
     show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
     about = ("Start", "End") if it.ended else ("Est. start", "Est. end")

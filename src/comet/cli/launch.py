@@ -342,8 +342,7 @@ class _Run:
         if one is None:
             raise OperationFailedError(f"the site has no {name} of this launch any more")
         if one.state != "running":
-            reason = f" ({one.end_reason})" if one.end_reason else ""
-            raise OperationFailedError(f"{name} is {one.state}{reason}, before the command ended")
+            raise OperationFailedError(f"{name} is {one.state}{one.why}, before the command ended")
         off = {node.name for node in one.computes if node.power == "off" and not node.stale}
         lost, self._off = sorted(off & self._off), off
         if lost:

@@ -84,6 +84,20 @@ class ClusterRecord(NamedTuple):
         return ((self.frontend,) if self.frontend else ()) + self.computes
 
 
+_BY_SCHEDULER = "by the site's scheduler; report it to the site's operators"
+_REASONS = {
+    "walltime": "its walltime is over",
+    "user": "ended by its owners",
+    "start_failed": "no node started",
+    "node": "a host failed",
+    "operator": "ended by the site",
+    "preempted": "its hosts were given to another job",
+    "limit": "a limit of the allocation was reached",
+    **dict.fromkeys(("placement", "requeued", "lost", "timeout"), _BY_SCHEDULER),
+}
+"""Why a computeset ended, by the server's word."""
+
+
 class Computeset(NamedTuple):
     """Computes that were started together. Walltime in minutes, `start_time` in seconds since 1970."""
 
@@ -110,6 +124,11 @@ class Computeset(NamedTuple):
     @property
     def ended(self) -> bool:
         return self.state in TERMINAL_STATES
+
+    @property
+    def why(self) -> str:
+        """The reason of its end in words, in parentheses behind a blank; empty without one."""
+        return f" ({_REASONS.get(self.end_reason, self.end_reason)})" if self.end_reason else ""
 
 
 class Operation(NamedTuple):

@@ -100,7 +100,7 @@ class Waiter:
         def ready(it: Computeset) -> bool:
             if it.state in ("ending", *TERMINAL_STATES):
                 raise OperationFailedError(
-                    f"computeset {number} is {it.state}{f' ({it.end_reason})' if it.end_reason else ''} "
+                    f"computeset {number} is {it.state}{it.why} "
                     f"and will not run. See: comet computeset {number}"
                 )
             return it.state == "running" and all(node.power == "on" for node in it.computes)

@@ -209,7 +209,10 @@ def test_a_command_that_never_ends_is_ended_with_the_walltime(it: Launching) -> 
     it.write(ENDLESS)
     while_it_runs(it, lambda: it.server.sets[1].update(state="completed", end_reason="walltime"))
     found = it.run()
-    assert found.status == 8 and "computeset 1 is completed (walltime), before the command ended" in found.err
+    assert (
+        found.status == 8
+        and "computeset 1 is completed (its walltime is over), before the command ended" in found.err
+    )
     assert is_over(it) and (it.folder / "dock-results" / "output").read_text() == "begun\n"
 
 
