@@ -53,7 +53,8 @@ class WebSocket:
         status = (first.decode("latin-1").split(" ") + [""])[1]
         if status != "101":
             raise NotFoundError(
-                f"the console's ticket is not taken ({status[:20]}): it counts once. Run the command again"
+                f"the site did not open this console ({status[:20]}): too many may be open, or its host does not "
+                "answer. Close others and run the command again; if it stays so, ask the site's operators"
             )
         if email.message_from_bytes(rest)["Sec-WebSocket-Accept"] != _accepted(key):
             self.close()

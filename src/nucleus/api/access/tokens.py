@@ -148,7 +148,10 @@ def get_key(call: Known) -> Response:
 
 def _demand_switch(is_on: bool) -> None:
     if not is_on:
-        raise Problem("not-found", "this site does not offer this; make a token with `comet init`")
+        raise Problem(
+            "not-found",
+            "this site does not offer this: ask its operators for a token, then `comet init --token-file=FILE`",
+        )
 
 
 @route(router, "POST /rest-auth/login", "login", "A token for a password", models.Key)
