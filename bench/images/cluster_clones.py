@@ -36,7 +36,8 @@ began=$(date +%s.%N)
 seq $count | xargs -P $at_once -I N zfs clone -o volmode=dev {POOL}/{GOLDEN}@by-hand {POOL}/by-hand-N
 ended=$(date +%s.%N)
 udevadm settle
-zfs destroy -R {POOL}/{GOLDEN}@by-hand
+# udev may hold one open for a moment
+for try in 1 2 3 4 5 6; do zfs destroy -R {POOL}/{GOLDEN}@by-hand && break; sleep 2; done
 udevadm settle
 echo $began $ended
 """
