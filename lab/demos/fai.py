@@ -84,7 +84,9 @@ class DemoFai(ImageDemo):
         self._run_program(config)
         self._site.machine.release()
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
-        self._progress.print("\n`make demo-stop` ends and removes all of it.")
+        self._progress.print(
+            "\n`make demo-stop` ends and removes the site; the Debian with FAI stays in .state/guest/fai."
+        )
 
     @property
     def _root(self) -> Path:
