@@ -199,6 +199,7 @@ def test_a_name_that_is_nearly_a_known_one_is_taken_over(frontend: Site, load: C
 
 PAGE = Path(__file__).resolve().parents[4] / "docs/guide/rocks-users.md"
 BLOCK = re.compile(r"```\n(# .*?)```", re.DOTALL)
+"""Commands with what they print; a block of commands alone is marked `sh`."""
 CHANGING = re.compile(r"\d{8}T\d{6}|\d{4}-\d\d-\d\dT[\d:+]+")
 """Moments, in names of copies and in messages."""
 
