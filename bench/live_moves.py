@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ _GUEST, _HOSTS = "guest-live", ("live-1", "live-2")
 _VLAN = 31
 _MEMORY_MB = 192
 _DISK_BYTES = 1000**3
+_LIBVIRT_SOCKET, _SOCKETS = "/run/libvirt/libvirt-sock", "/run/libvirt/bench-live"
 _VIRSH = ("/usr/bin/virsh", "--quiet", "--connect", "qemu:///system")
 _SECONDS = 150.0
 _POLL_SECONDS = 0.001
@@ -43,8 +46,11 @@ def measure(site: BenchSite) -> list[Row]:
     """A guest that prints a line all the time moves there and back, by virsh and then by `rocks move host vm`."""
     guest = _Guest(site)
     by_virsh = [guest.move(guest.by_virsh) for _ in range(ROUNDS)]
+    by_openssh = [guest.move(guest.by_openssh) for _ in range(ROUNDS)]
     by_rocks = [guest.move(guest.by_rocks) for _ in range(ROUNDS)]
-    ours, virsh = (typical([one.silence for one in moves]) for moves in (by_rocks, by_virsh))
+    ours, virsh, openssh = (
+        typical([one.silence for one in moves]) for moves in (by_rocks, by_virsh, by_openssh)
+    )
     commands = [typical([one.command for one in moves]) for moves in (by_rocks, by_virsh)]
     how = f"medians of {ROUNDS} moves, {_MEMORY_MB} MB of memory, {_DISK_BYTES // 1000**3} GB of disk"
     return [
@@ -55,6 +61,12 @@ def measure(site: BenchSite) -> list[Row]:
             LIMIT,
             "",
             f"{ours * 1000:.0f} ms against {virsh * 1000:.0f} ms, {how}",
+        ),
+        without_goal(
+            "R21",
+            "the same / by virsh through the frontend: OpenSSH forwards the sockets of both hosts",
+            f"{ours / openssh:.2f}",
+            f"{ours * 1000:.0f} ms against {openssh * 1000:.0f} ms, {how}",
         ),
         without_goal(
             "R21",
@@ -76,6 +88,7 @@ class _Guest:
         hosts = zip(_HOSTS, machines, strict=True)
         containers = [Container(name, host.ssh.address, host.device) for name, host in hosts]
         site.add_containers(containers, rack=2)
+        self._addresses = [f"root@{container.address}" for container in containers]
         with site.known_hosts.open("a", encoding="ascii") as file:
             for container, host in zip(containers, machines, strict=True):
                 key = " ".join(host.ssh.host_key.split()[:2])
@@ -121,10 +134,59 @@ class _Guest:
 
     def by_virsh(self, there: int) -> None:
         """By virsh on the old host, which reaches libvirt and QEMU of the new one in this machine's file system."""
-        old, new = self._machines[self._here], self._machines[there]
         folder = self._site.folder / "sockets"
         folder.mkdir(exist_ok=True)
         os.chown(folder, QEMU_OWNER, QEMU_OWNER)
+        libvirt = self._machines[there].outside(_LIBVIRT_SOCKET)
+        self._migrate(there, str(libvirt), str(folder))
+        for name in ("disks", "memory"):
+            (folder / name).unlink(missing_ok=True)
+
+    def by_openssh(self, there: int) -> None:
+        """By virsh on the old host; OpenSSH carries its connections through this machine."""
+        for machine in self._machines:
+            folder = machine.outside(_SOCKETS)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            os.chown(folder, QEMU_OWNER, QEMU_OWNER)
+        between = self._site.folder / "forwarded"
+        between.mkdir(exist_ok=True)
+        served = {"libvirt": _LIBVIRT_SOCKET, "disks": f"{_SOCKETS}/disks", "memory": f"{_SOCKETS}/memory"}
+        to_new = [part for name, path in served.items() for part in ("-L", f"{between / name}:{path}")]
+        from_old = [part for name in served for part in ("-R", f"{_SOCKETS}/{name}:{between / name}")]
+        with contextlib.ExitStack() as ended:
+            for number, forwards in ((there, to_new), (self._here, from_old)):
+                client = start_with_pipes(self._ssh(number, forwards))
+                ended.callback(client.wait, _SECONDS)
+                ended.callback(client.terminate)
+            sockets = [self._machines[self._here].outside(f"{_SOCKETS}/{name}") for name in served]
+            end = time.monotonic() + _SECONDS
+            while not all(path.exists() for path in sockets):
+                if time.monotonic() > end:
+                    raise ToolError(f"OpenSSH does not forward the sockets of {_HOSTS[self._here]}")
+                time.sleep(0.1)
+            for socket in sockets:
+                os.chown(socket, QEMU_OWNER, QEMU_OWNER)
+            self._migrate(there, f"{_SOCKETS}/libvirt", _SOCKETS)
+
+    def _ssh(self, number: int, forwards: list[str]) -> list[str]:
+        """OpenSSH's client on the frontend, to the host."""
+        options = {
+            "UserKnownHostsFile": self._site.known_hosts,
+            "HostKeyAlias": _HOSTS[number],
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "ExitOnForwardFailure": "yes",
+            "StreamLocalBindUnlink": "yes",
+        }
+        listed = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        key = str(self._site.public_key.with_suffix(""))
+        own = ("-N", "-p", str(SSH_PORT), "-i", key)
+        return ["/usr/bin/ssh", *own, *listed, *forwards, self._addresses[number]]
+
+    def _migrate(self, there: int, libvirt_socket: str, folder: str) -> None:
+        """`virsh migrate`, over these sockets as the old host sees them."""
+        old, new = self._machines[self._here], self._machines[there]
         disk = new.outside(self._disk)
         disk.parent.mkdir(parents=True, exist_ok=True)
         disk.unlink(missing_ok=True)
@@ -141,14 +203,12 @@ class _Guest:
                 *("--copy-storage-all", "--migrate-disks", "vda"),
                 *("--disks-uri", f"unix://{folder}/disks"),
                 _GUEST,
-                f"qemu+unix:///system?socket={new.outside('/run/libvirt/libvirt-sock')}",
+                f"qemu+unix:///system?socket={libvirt_socket}",
                 f"unix://{folder}/memory",
             ],
             _SECONDS,
         )
         old.outside(self._disk).unlink()
-        for name in ("disks", "memory"):
-            (folder / name).unlink(missing_ok=True)
 
     def _wait(self, text: str) -> None:
         end = time.monotonic() + _SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench.images.boots import SLOWLY, forget_copy
+from bench.images.boots import SLOWLY, forget_copy, iscsi_disk
 from bench.images.site import HOST_POOL, NAS, POOL, ImageSite
 from bench.table import Found, without_goal
 from bench.timing import typical
@@ -30,12 +30,9 @@ def measure(site: ImageSite) -> Found:
             _SECONDS,
         )
         on_nas = [f"/dev/zvol/{POOL}/{_VOLUME}", f"/dev/zvol/{_snapshot(site)}"]
-        disk = site.host.shell(
-            f"lsblk -n -s -o KNAME,TYPE /dev/mapper/{_VOLUME}-origin | awk '$2 == \"disk\" {{ print $1 }}'"
-        )
         on_host = [
             f"/dev/zvol/{_LOCAL}",
-            f"/dev/{disk.strip()}",
+            f"/dev/{iscsi_disk(site.host, _VOLUME)}",
             f"/dev/mapper/{_VOLUME}-origin",
             f"/dev/mapper/{_VOLUME}-snap",
         ]
