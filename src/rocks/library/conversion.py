@@ -54,15 +54,15 @@ def write_qcow2(
     `check` raises ends it.
     """
     options = ["-c", "-o", "compression_type=zstd"]
-    arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
+    arguments = ["-f", "raw", "-O", "qcow2", *options, str(opened(source)), str(opened(target))]
     if _convert(arguments, max_bytes, _reporting(progress, check)).exit_status:
         check()
         raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
 
 
-def _opened(descriptor: int) -> str:
+def opened(descriptor: int) -> Path:
     """Where another process of this user finds a file that is open here."""
-    return f"/proc/{os.getpid()}/fd/{descriptor}"
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
 
 class SpaceError(HostError):

@@ -42,6 +42,9 @@ LOST_SECONDS = 150.0
 SILENCE_SECONDS = 120.0
 """How long an end of a transfer waits for the next byte before it ends the connection; a transfer is resumable."""
 
+ALIVE_SECONDS = 20.0
+"""How often an end that reads a volume or a file, and sends nothing of it, says so."""
+
 DEVICE_SECONDS = 30.0
 """How long a daemon waits until udev has made the device of a volume."""
 

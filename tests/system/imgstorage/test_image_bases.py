@@ -13,7 +13,9 @@ import pytest
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
-from rocks.storage.nas import bases, imports, move_lines
+from rocks.storage import limits
+from rocks.storage.nas import bases, imports
+from rocks.storage.stream import lines as stream_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
@@ -329,9 +331,10 @@ def test_the_nas_says_that_it_still_reads(
         lines.append(fields)
         send_line(writer, fields)
 
-    monkeypatch.setattr(bases, "send_line", counted)
+    for module in (bases, stream_lines):
+        monkeypatch.setattr(module, "send_line", counted)
     monkeypatch.setattr(imports, "_FLUSH_BYTES", 2**20)
-    monkeypatch.setattr(move_lines, "ALIVE_SECONDS", -1.0)
+    monkeypatch.setattr(limits, "ALIVE_SECONDS", -1.0)
     start(storage, vm)
     assert len(lines) > 600 and lines[0] == {"ready": True} and lines[-1] == {"complete": True}
     assert content_of(storage, "patient-vol") == content == content_of(storage, base_volume(digest))

@@ -37,7 +37,7 @@ def test_qcow2_file_is_read_as_its_content(raw: Path, tmp_path: Path) -> None:
     make("convert", "-f", "raw", "-O", "qcow2", "-c", str(raw), str(file))
     with as_raw(read_image_file(str(file), "")) as (content, size):
         assert size == _SIZE
-        assert content.read_bytes() == raw.read_bytes()
+        assert content.read() == raw.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.qcow2", "image.raw"]
 
 
@@ -59,7 +59,7 @@ def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: 
     disguised = tmp_path / "disguised.raw"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(disguised))
     with as_raw(read_image_file(str(disguised), "raw")) as (content, size):
-        assert content == disguised
+        assert content.read() == disguised.read_bytes()
         assert size == disguised.stat().st_size
     with pytest.raises(UserError, match="is not a qcow2 file"), as_raw(ImageFile(raw, "qcow2")):
         pass
@@ -98,6 +98,42 @@ def test_vmdk_that_is_a_text_is_seen_as_well(tmp_path: Path) -> None:
         read_image_file(str(file), "")
 
 
+def test_a_file_that_others_can_change_is_not_converted(raw: Path, tmp_path: Path) -> None:
+    """qemu-img reads it twice by its name: in between its owner would choose which of our files is read."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    file = folder / "image.qcow2"
+    make("convert", "-f", "raw", "-O", "qcow2", str(raw), str(file))
+    for place, mode, owner in (
+        (folder, 0o777, 0),
+        (folder, 0o755, 1000),
+        (file, 0o666, 0),
+        (file, 0o644, 1000),
+    ):
+        place.chmod(mode)
+        os.chown(place, owner, owner)
+        with (
+            pytest.raises(UserError, match=f"other users can change {place}"),
+            as_raw(ImageFile(file, "qcow2")),
+        ):
+            pass
+        place.chmod(0o755)
+        os.chown(place, 0, 0)
+    with as_raw(ImageFile(file, "qcow2")) as (content, _):
+        assert content.read() == raw.read_bytes()
+
+
+def test_a_link_in_the_place_of_a_raw_file_is_not_followed(raw: Path, tmp_path: Path) -> None:
+    """Its owner could point it to any file of this machine after the command was typed."""
+    link = tmp_path / "link.raw"
+    link.symlink_to(raw)
+    with (
+        pytest.raises(UserError, match="it is a symbolic link; give its target"),
+        as_raw(ImageFile(link, "raw")),
+    ):
+        pass
+
+
 def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal it would else be silent for hours."""
     monkeypatch.setattr(process, "_WATCH_SECONDS", 0.01)
@@ -108,7 +144,7 @@ def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Mon
     make("convert", "-f", "raw", "-O", "qcow2", "-c", str(whole), str(file))
     seen: list[float] = []
     with as_raw(read_image_file(str(file), ""), seen.append) as (content, size):
-        assert content.read_bytes() == whole.read_bytes()
+        assert content.read() == whole.read_bytes()
         assert size == 64 * 2**20
     assert seen and seen == sorted(seen) and 0 <= seen[0] <= seen[-1] <= 100
 

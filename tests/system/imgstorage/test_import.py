@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
+from rocks.storage import limits
 from rocks.storage.client.importing import Destination, send_file
+from rocks.storage.stream import lines as stream_lines
 from rocks.storage.stream.pace import Progress
 from rocks.storage.stream.transport import client_context
 from rocks.storage.wire import requests as wire
@@ -45,7 +47,8 @@ def send(site: ImageSite, file: Path, broker: RealBroker, tmp_path: Path, node: 
     )
     seen: list[Progress] = []
     context = client_context(Machine(node, tmp_path / "client", broker).identity)
-    digest = send_file(file, destination, context, seen.append)
+    with file.open("rb") as content:
+        digest = send_file(content, destination, context, seen.append)
     assert seen[-1].percent == 100.0
     return digest
 
@@ -85,7 +88,42 @@ def test_only_the_frontend_may_import(
     assert site.nas.pools.content(f"tank/{ZVOL}") == {}
 
 
-def test_file_that_changes_during_the_import_is_detected(
+def test_file_that_changes_while_it_is_sent_is_no_image(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
+) -> None:
+    """Both ends agree on what was sent; it is nothing that the file ever was."""
+    made = site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+    place = Destination(
+        NAS, "127.0.0.1", site.nas.stream_port, f"tank/{ZVOL}", made["guid"], made["size_bytes"]
+    )
+    context = client_context(Machine(FRONTEND, tmp_path / "client", real_broker).identity)
+
+    def write_again(progress: Progress) -> None:
+        with file.open("r+b") as target:
+            target.write(b"later")
+
+    with file.open("rb") as content, pytest.raises(UserError, match="was changed while it was read"):
+        send_file(content, place, context, write_again)
+    with pytest.raises(StateError, match="import of .* is not complete"):
+        site.map(ZVOL)
+
+
+def test_ends_that_only_read_say_so(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frontend in a long hole, the NAS while it reads back: a silent connection would be ended."""
+    monkeypatch.setattr(limits, "ALIVE_SECONDS", -1.0)
+    lines: list[object] = []
+    send_line = stream_lines.send_line
+    monkeypatch.setattr(
+        stream_lines, "send_line", lambda writer, fields: (lines.append(fields), send_line(writer, fields))
+    )
+    send(site, file, real_broker, tmp_path)
+    assert any("reading" in str(line) for line in lines)
+    assert site.nas.pools.read(f"tank/{ZVOL}", SIZE) == file.read_bytes()
+
+
+def test_content_that_is_not_what_was_sent_is_detected(
     site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
 ) -> None:
     """The NAS reads different content back: the volume stays unusable."""

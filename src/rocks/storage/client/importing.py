@@ -6,12 +6,12 @@ import hashlib
 import os
 import ssl
 import struct
-from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.image_blocks import data_blocks, send_blocks
+from rocks.storage import limits
 from rocks.storage.stream.frames import FrameWriter
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Meter, Progress
@@ -35,30 +35,43 @@ class Destination(NamedTuple):
     size_bytes: int
 
 
-def send_file(path: Path, destination: Destination, context: ssl.SSLContext, listener: Listener) -> str:
-    """Send a raw image; returns the digest (BLAKE2b) of the whole volume, on which both ends agree.
+def send_file(file: BinaryIO, destination: Destination, context: ssl.SSLContext, listener: Listener) -> str:
+    """Send an open raw image; returns the digest (BLAKE2b) of the whole volume, on which both ends agree.
 
-    Holes and zeros are not sent. IncoherentError when the NAS reads different content back; the volume stays unused.
+    Holes and zeros are not sent. UserError when the file changes meanwhile, IncoherentError when the NAS reads back
+    different content; the volume stays unused then.
     """
+    before = _content_of(file)
     opening = write_opening(Opening("import", destination.volume, 0, destination.guid))
     digest = hashlib.blake2b()
     meter = Meter(destination.size_bytes, monotonic_seconds())
-    with (
-        _opened(path) as file,
-        connect(context, destination.address, destination.port, destination.nas, opening) as connection,
-    ):
+    sent_at = monotonic_seconds()
+    with connect(context, destination.address, destination.port, destination.nas, opening) as connection:
         receive_line(connection.reader)
         frames = FrameWriter(connection.writer)
         for offset, data in pieces(file, destination.size_bytes):
             digest.update(data)
+            now = monotonic_seconds()
             if data != _ZEROS[: len(data)]:
                 frames.data(_OFFSET.pack(offset) + data)
-            listener(meter.add(len(data), monotonic_seconds()))
+                sent_at = now
+            elif now - sent_at > limits.ALIVE_SECONDS:
+                frames.data(b"")  # of a long hole nothing is sent, and the NAS would end a silent connection
+                connection.writer.flush()
+                sent_at = now
+            listener(meter.add(len(data), now))
         frames.end()
-        reported = receive_line(connection.reader).get("digest")
-        if reported != digest.hexdigest():
+        while "digest" not in (answer := receive_line(connection.reader)):
+            pass  # the NAS says that it still reads
+        if answer["digest"] != digest.hexdigest():
             raise IncoherentError(
-                f"{destination.volume} on {destination.nas} differs from {path}, and stays unusable: repeat the command"
+                f"{destination.volume} on {destination.nas} differs from what was sent, and stays unusable: repeat the "
+                "command"
+            )
+        if _content_of(file) != before:
+            raise UserError(
+                f"the file was changed while it was read; {destination.volume} stays unusable: repeat the command when "
+                "it is complete"
             )
         send_line(connection.writer, {"agreed": True})
         receive_line(connection.reader)
@@ -104,9 +117,27 @@ def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:
         if offset >= length or data_begins >= offset + size:
             yield offset, _ZEROS[:size]
         else:
-            file.seek(offset)
-            yield offset, file.read(min(size, length - offset)).ljust(size, b"\0")
+            yield offset, _read(file, offset, min(size, length - offset)).ljust(size, b"\0")
         offset += size
+
+
+def _read(file: BinaryIO, offset: int, count: int) -> bytes:
+    """All of these bytes: a file system may give fewer at a time. UserError when the file became shorter."""
+    found = b""
+    while len(found) < count:
+        data = os.pread(file.fileno(), count - len(found), offset + len(found))
+        if not data:
+            raise UserError(
+                "the file became shorter while it was read; repeat the command when it is complete"
+            )
+        found += data
+    return found
+
+
+def _content_of(file: BinaryIO) -> Tuple[int, int, int]:
+    """What differs after each change of the file: nobody can set the time of its last change."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _next_data(file: BinaryIO, offset: int) -> int:
@@ -115,10 +146,3 @@ def _next_data(file: BinaryIO, offset: int) -> int:
         return os.lseek(file.fileno(), offset, os.SEEK_DATA)
     except OSError:
         return 1 << 62
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 from typing import IO, Any, Callable, Dict, List, Mapping, Optional
 
-from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.clock import Deadline
 from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.core.image_blocks import blocks_read, send_blocks
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas import move_lines
 from rocks.storage.nas.handlers import AUTOMATIC, BLOCK_BYTES
 from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
-from rocks.storage.stream.lines import Opening, send_line
+from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.bases import SNAPSHOT, base_volume, is_base
 from rocks.storage.wire.replies import BaseRow, MadeBase
@@ -45,13 +44,10 @@ def base_of(history: History) -> Optional[SnapshotFact]:
 
 def _reading(connection: Connection, device: IO[bytes]) -> Callable[[int], bytes]:
     """A function that reads the device, and reports to the frontend, which would end a silent connection."""
-    last = monotonic_seconds()
+    report = alive_reporter(connection.writer)
 
     def read(count: int) -> bytes:
-        nonlocal last
-        if monotonic_seconds() - last > move_lines.ALIVE_SECONDS:
-            last = monotonic_seconds()
-            send_line(connection.writer, {"reading": count})
+        report(count)
         return device.read(count)
 
     return read

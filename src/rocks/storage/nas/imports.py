@@ -18,7 +18,7 @@ from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import BLOCK_BYTES, needed_volume
 from rocks.storage.stream.frames import read_frames
-from rocks.storage.stream.lines import Opening, receive_line, send_line
+from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.bases import is_base
 from rocks.storage.wire.requests import AddZvol
@@ -83,12 +83,12 @@ class Imports:
         if request.origin is not None:
             self._clone(name, request)
         elif request.size_bytes > 0:
-            self._pools.ensure_volume(name, rounded(request.size_bytes), BLOCK_BYTES)
+            # the mark from the first moment: without it an empty volume would count as an image
+            mark = {IMPORTING: "yes"} if request.importing else {}
+            self._pools.ensure_volume(name, rounded(request.size_bytes), BLOCK_BYTES, properties=mark)
         else:
             raise UserError(f"ZVol {request.zvol} needs a size, an origin or a file")
         made = needed_volume(self._pools, name)
-        if request.importing:
-            self._pools.ensure_properties(name, made.guid, {IMPORTING: "yes"})
         return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
 
     def check_new(self, zvol: str) -> None:
@@ -122,7 +122,8 @@ class Imports:
                 send_line(connection.writer, {"ready": True})
                 write_pieces(connection, device, volume)
                 device.seek(0)
-                send_line(connection.writer, {"digest": read_digest(device, volume.size_bytes)})
+                digest = read_digest(device, volume.size_bytes, alive_reporter(connection.writer))
+                send_line(connection.writer, {"digest": digest})
             if receive_line(connection.reader).get("agreed") is True:
                 self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
                 send_line(connection.writer, {"complete": True})
@@ -213,9 +214,7 @@ def put_on_disk(device: IO[bytes]) -> None:
         raise ToolError(f"the import could not be written to the disk: {error.strerror}") from None
 
 
-def read_digest(
-    device: IO[bytes], size_bytes: int, count: Callable[[int], None] = lambda part_bytes: None
-) -> str:
+def read_digest(device: IO[bytes], size_bytes: int, count: Callable[[int], None]) -> str:
     """The digest (BLAKE2b) of the first bytes of a device; `count` is called with the bytes of each part."""
     digest, left = hashlib.blake2b(), size_bytes
     while left > 0:

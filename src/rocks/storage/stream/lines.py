@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional
+from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional
 
+from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import CLASSES, HostError, IncoherentError, RocksError
 from rocks.fleet.wire.received import parse_json
+from rocks.storage import limits
 
 VERSION = 2
 """Of the lines and of the frames; both ends have the same. Frames of version 1 had checksums."""
@@ -47,6 +49,19 @@ def send_line(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
     """Send a line."""
     writer.write(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
     writer.flush()
+
+
+def alive_reporter(writer: BinaryIO) -> Callable[[int], None]:
+    """A function for each part that is read: it says now and then to the other end that this one still reads."""
+    last = monotonic_seconds()
+
+    def report(part_bytes: int) -> None:
+        nonlocal last
+        if monotonic_seconds() - last > limits.ALIVE_SECONDS:
+            last = monotonic_seconds()
+            send_line(writer, {"reading": part_bytes})
+
+    return report
 
 
 def send_error(writer: BinaryIO, error: RocksError) -> None:

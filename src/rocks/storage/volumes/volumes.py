@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, StateError, ToolError, UserError
+from rocks.core.errors import BusyError, HostError, StateError, ToolError, UserError
 from rocks.core.process import run
+from rocks.core.units import size_text
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.library.conversion import write_raw
+from rocks.library.conversion import SpaceError, check_space, opened, write_raw
+from rocks.library.folders import open_folder
 from rocks.storage.client import questions
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
@@ -107,24 +112,76 @@ def import_image(
 
 
 @contextmanager
-def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Iterator[tuple[Path, int]]:
-    """The content of a file as a raw file, and its size. UserError or StateError for an unusable file.
+def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Iterator[tuple[BinaryIO, int]]:
+    """The content of a file as an open raw file, and its size. UserError or StateError for an unusable file.
 
     `watch` receives the percentage of a conversion, which may take hours.
     """
     if file.format == "raw":
-        size_bytes = file.path.stat().st_size
-        if size_bytes == 0:
-            raise UserError(f"{file.path} is empty")
-        yield file.path, size_bytes
+        with _open(file.path) as content:
+            size_bytes = os.fstat(content.fileno()).st_size
+            if size_bytes == 0:
+                raise UserError(f"{file.path} is empty")
+            yield content, size_bytes
         return
+    _check_own(file.path)
     size_bytes = _virtual_size(file)
-    with tempfile.TemporaryDirectory(prefix=".rocks-import-", dir=file.path.absolute().parent) as folder:
-        raw = Path(folder) / "raw"
-        done = write_raw(file.path, raw, size_bytes, watch or (lambda percent: None), _CONVERT_SECONDS)
+    folder = file.path.absolute().parent
+
+    def watched(percent: float) -> None:
+        try:
+            check_space(folder)
+        except SpaceError:
+            raise HostError(
+                f"{folder} has too little free space for the content of {file.path.name}, "
+                f"{size_text(size_bytes)} at most; move the file to a larger file system"
+            ) from None
+        if watch is not None:
+            watch(percent)
+
+    # it has no name: nothing remains of it, also after a kill
+    with tempfile.TemporaryFile(dir=folder) as raw:
+        done = write_raw(file.path, opened(raw.fileno()), size_bytes, watched, _CONVERT_SECONDS)
         if done.exit_status:
             raise ToolError(f"qemu-img failed with exit status {done.exit_status}: {done.error_text}")
         yield raw, size_bytes
+
+
+def _open(path: Path) -> BinaryIO:
+    """A plain file that no link of another user has led to. UserError for what cannot be read."""
+
+    def opener(name: str, flags: int) -> int:
+        folder = open_folder(path.absolute().parent)
+        try:
+            return os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    try:
+        content = open(path, "rb", buffering=0, opener=opener)  # noqa: PTH123, SIM115 - the caller's `with`
+    except OSError as error:
+        reason = "it is a symbolic link; give its target" if error.errno == errno.ELOOP else error.strerror
+        raise UserError(f"{path} cannot be read: {reason}") from None
+    if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+        content.close()
+        raise UserError(f"file={path} is not a file on this machine")
+    return content
+
+
+def _check_own(path: Path) -> None:
+    """UserError unless only this user can change the file and its way: qemu-img reads it twice, by its name.
+
+    Who could change it in between would choose which files of this machine are read.
+    """
+    file = path.resolve()
+    for place in (file, *file.parents):
+        found = place.stat()
+        others = found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if found.st_gid else 0))
+        is_sticky = place != file and found.st_mode & stat.S_ISVTX
+        if found.st_uid not in (0, os.geteuid()) or (others and not is_sticky):
+            raise UserError(
+                f"other users can change {place} while {path} is read; copy the file to a folder of root's first"
+            )
 
 
 def _check_raw(file: Path) -> None:

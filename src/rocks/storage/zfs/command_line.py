@@ -60,6 +60,10 @@ _NAME_BYTES = 256
 _POLL_SECONDS = 0.05
 
 
+def _options(properties: Mapping[str, str]) -> List[str]:
+    return [word for it in properties.items() for word in ("-o", "=".join(it))]
+
+
 class ZfsCommandLine:
     """`ZfsCommands` by the programs."""
 
@@ -128,11 +132,19 @@ class ZfsCommandLine:
         """As `ZfsCommands.flush`."""
         zpool_sync(pool_of(volume))
 
-    def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
+    def create(
+        self,
+        volume: str,
+        size_bytes: int,
+        block_bytes: int,
+        reserve_bytes: int,
+        properties: Mapping[str, str],
+    ) -> None:
         """As `ZfsCommands.create`."""
         block_size = ("-o", f"volblocksize={block_bytes}")
         reserve = ("-o", f"refreservation={reserve_bytes}") if reserve_bytes else ()
-        zfs("create", "-s", *block_size, *VOLUME_OPTIONS, *reserve, "-V", str(size_bytes), volume)
+        options = [*block_size, *VOLUME_OPTIONS, *reserve, *_options(properties)]
+        zfs("create", "-s", *options, "-V", str(size_bytes), volume)
 
     def clone(self, snapshot: str, volume: str) -> None:
         """As `ZfsCommands.clone`."""
@@ -140,7 +152,7 @@ class ZfsCommandLine:
 
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
-        options = [*VOLUME_OPTIONS, *(word for it in properties.items() for word in ("-o", "=".join(it)))]
+        options = [*VOLUME_OPTIONS, *_options(properties)]
         with ThreadPoolExecutor(_CLONES_AT_ONCE) as threads:
             for _ in threads.map(lambda volume: zfs("clone", *options, origins[volume], volume), origins):
                 pass

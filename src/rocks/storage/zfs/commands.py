@@ -69,8 +69,15 @@ class ZfsCommands(Protocol):
     def flush(self, volume: str) -> None:
         """Sync the open transaction group, so that `read_written` includes all writes."""
 
-    def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
-        """Create a sparse volume."""
+    def create(
+        self,
+        volume: str,
+        size_bytes: int,
+        block_bytes: int,
+        reserve_bytes: int,
+        properties: Mapping[str, str],
+    ) -> None:
+        """Create a sparse volume, which has these user properties from the beginning."""
 
     def clone(self, snapshot: str, volume: str) -> None:
         """Clone a snapshot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from rocks.core.errors import IncoherentError, RocksError, StateError
@@ -27,9 +28,20 @@ def settle(act: Callable[[], None], is_so: Callable[[], bool]) -> Change:
 class VolumeOperations(PoolReading):
     """The methods of `PoolDriver` on volumes, by `ZfsCommands`."""
 
-    def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
-        """Create a sparse volume. IncoherentError when it exists with another size or block size."""
+    def ensure_volume(
+        self,
+        volume: str,
+        size_bytes: int,
+        block_bytes: int,
+        reserve_bytes: int = 0,
+        properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> Change:
+        """Create a sparse volume, which has these user properties (`imgstore:…`) from its first moment.
+
+        IncoherentError when it exists with another size or block size; the properties of an existing one stay.
+        """
         check_volume(volume)
+        check_properties(properties)
         check_size(volume, size_bytes, block_bytes)
 
         def is_so() -> bool:
@@ -43,7 +55,9 @@ class VolumeOperations(PoolReading):
 
         if is_so():
             return UNCHANGED
-        return settle(lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
+        return settle(
+            lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes, properties), is_so
+        )
 
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
         """Create the volume as a clone of a snapshot (full name)."""

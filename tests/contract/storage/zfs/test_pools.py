@@ -94,7 +94,10 @@ def test_a_pool(world: World) -> None:
     with pytest.raises(PoolFullError, match="the pool is full"):
         pools.ensure_volume(f"{world.here}/cow", SIZE, BLOCK, reserve_bytes=SIZE)
     refused(PoolFullError, "the pool is full", pools.ensure_reserved, volume, guid, SIZE)
-    assert pools.ensure_volume(f"{world.here}/cow", SIZE, BLOCK, reserve_bytes=MIB).changed
+    mark = {"imgstore:mark": "yes"}
+    assert pools.ensure_volume(f"{world.here}/cow", SIZE, BLOCK, reserve_bytes=MIB, properties=mark).changed
+    made = pools.read_volume(f"{world.here}/cow")
+    assert made is not None and made.property_value("imgstore:mark") == "yes"
     assert pools.read_volume(f"{world.here}/vm") is None  # a part of a name is not the name
     for ask in (pools.read_pool, pools.list_volumes):
         refused(StateError, "has no ZFS pool nowhere", ask, "nowhere")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import UserError
 from rocks.storage.client.importing import pieces
 
 _PIECE = 512 * 1024
@@ -35,3 +36,15 @@ def test_pieces_contain_the_whole_file(tmp_path: Path, extents: list[tuple[int, 
         found = list(pieces(file, size))
     assert b"".join(data for _, data in found) == content.ljust(size, b"\0")
     assert [offset for offset, _ in found] == list(range(0, size, _PIECE))
+
+
+def test_a_file_that_becomes_shorter_is_not_filled_up(tmp_path: Path) -> None:
+    """Its missing end would else be zeros that both ends agree on."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(3 * _PIECE))
+    with path.open("rb", buffering=0) as file:
+        found = pieces(file, 3 * _PIECE)
+        next(found)
+        os.truncate(path, _PIECE + 10)
+        with pytest.raises(UserError, match="became shorter"):
+            next(found)

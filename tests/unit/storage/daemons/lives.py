@@ -192,7 +192,8 @@ def imported(site: DrivenSite, folder: Path) -> None:
     def add() -> None:
         made = site.ask(wire.AddZvol("tank", ZVOL, size, importing=True))
         place = Destination(NAS, "", 0, VOLUME, made["guid"], made["size_bytes"])
-        digest = send_file(file, place, FRONTEND, lambda progress: None)  # type: ignore[arg-type]
+        with file.open("rb") as content:
+            digest = send_file(content, place, FRONTEND, lambda progress: None)  # type: ignore[arg-type]
         padded = file.read_bytes().ljust(made["size_bytes"], b"\0")
         assert digest == hashlib.blake2b(padded).hexdigest()
 

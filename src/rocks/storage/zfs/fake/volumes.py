@@ -13,12 +13,20 @@ from rocks.storage.zfs.names import OUR_PREFIX
 class FakeVolumes(FakeReading):
     """The part of `ZfsCommands` on volumes."""
 
-    def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
+    def create(
+        self,
+        volume: str,
+        size_bytes: int,
+        block_bytes: int,
+        reserve_bytes: int,
+        properties: Mapping[str, str],
+    ) -> None:
         """As `ZfsCommands.create`."""
         pool = self._new_name(volume)
         _check_space(pool, volume, reserve_bytes)
         txg = pool.next_txg()
         made = Volume(volume, new_guid(), size_bytes, block_bytes, reserve_bytes, shaped_txg=txg)
+        made.properties.update(properties)
         pool.volumes[volume] = made
 
     def clone(self, snapshot: str, volume: str) -> None:
