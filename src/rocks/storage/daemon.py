@@ -11,11 +11,14 @@ import threading
 from pathlib import Path
 from typing import Callable, NamedTuple, Protocol
 
-from rocks.core.errors import RocksError
+from rocks.core.errors import BusyError, RocksError
 from rocks.core.files import file_error
-from rocks.storage.bus import BusSettings
+from rocks.storage.bus import BusSettings, Delivery
 from rocks.storage.configuration import PATH, Configuration, read_configuration
+from rocks.storage.store.file import RecordsError
 from rocks.storage.stream.transport import Identity
+
+_log = logging.getLogger(__name__)
 
 PKI = Path("/etc/rocks/pki")
 
@@ -50,6 +53,22 @@ def read_settings(path: Path = PATH) -> Settings:
         authority_file=str(authority),
     )
     return Settings(configuration, bus, Identity(pair, pair, authority))
+
+
+def when_recorded(handle: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
+    """The handler, for messages that wait while what they bring cannot be recorded.
+
+    Nobody sends again that a machine has ended: as a dead letter it would be lost for good.
+    """
+
+    def wait_or_handle(delivery: Delivery) -> None:
+        try:
+            handle(delivery)
+        except RecordsError as error:
+            _log.warning("%s", error)
+            raise BusyError(str(error)) from error
+
+    return wait_or_handle
 
 
 def run_daemon(make: Callable[[Settings], Service]) -> int:

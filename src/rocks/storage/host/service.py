@@ -14,6 +14,7 @@ from rocks.fleet.host.records import record_names
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import Configuration
+from rocks.storage.daemon import when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
@@ -116,7 +117,9 @@ class HostService:
         # copies are read one by one; the start does not wait for that
         self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
         queue = host_queue(configuration.name)
-        self._bus = Bus(bus_settings, queue, self._received, self._workers.posted.set, Limits())
+        self._bus = Bus(
+            bus_settings, queue, when_recorded(self._received), self._workers.posted.set, Limits()
+        )
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._workers.posted)
 
     def start(self) -> None:

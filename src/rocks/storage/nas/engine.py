@@ -20,7 +20,7 @@ from rocks.storage.store.nas import NasStore
 
 _log = logging.getLogger(__name__)
 
-_AGAIN_SECONDS = 10.0
+AGAIN_SECONDS = 10.0
 WORKERS = 8
 """Images with effects under way at the same time; transfers have threads of their own."""
 
@@ -161,7 +161,7 @@ class Engine:
                 pass
         except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
             _log.exception("a fault at image %s; please report this", image_id)
-            later = threading.Timer(_AGAIN_SECONDS, self.wake, (image_id,))
+            later = threading.Timer(AGAIN_SECONDS, self.wake, (image_id,))
             later.daemon = True
             later.start()
         finally:

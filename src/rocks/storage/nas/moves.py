@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple, Union
@@ -20,7 +21,7 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
-from rocks.storage.nas.engine import Engine, failed_effect, now_seconds
+from rocks.storage.nas.engine import AGAIN_SECONDS, Engine, failed_effect, now_seconds
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import check_content
 from rocks.storage.nas.progress import ProgressBoard
@@ -31,6 +32,7 @@ from rocks.storage.stream.transport import Connection
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
 
+_log = logging.getLogger(__name__)
 MOVES_AT_ONCE = 2
 
 Connect = Callable[[str, bytes], ContextManager[Connection]]
@@ -132,7 +134,19 @@ class Moves:
                 del self._running[key]
             self._progress.end(image.image_id)
         if result is not None:
+            self._record(image, result)
+
+    def _record(self, image: Image, result: Union[EffectDone, EffectFailed]) -> None:
+        """Without a record the effect is begun again: the other NAS has what was sent."""
+        try:
             self._engine.take(image.image_id, result)
+        except Exception:  # noqa: BLE001 - nobody reads what a worker raises
+            _log.exception(
+                "the end of a move of %s was not recorded; the step is performed again", image.zvol
+            )
+            later = threading.Timer(AGAIN_SECONDS, self._engine.wake, (image.image_id,))
+            later.daemon = True
+            later.start()
 
     def _is_open(self, key: _Key) -> bool:
         image = self._engine.image(key[0])

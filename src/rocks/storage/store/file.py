@@ -44,6 +44,10 @@ _REMEDIES = {
 """SQLite's text (3.40) → what to do; `sqlite_errorcode` is newer than Python 3.9."""
 
 
+class RecordsError(ToolError):
+    """The records cannot be read or written, as while their file system is full."""
+
+
 class OutboxMessage(NamedTuple):
     """A message to send to the queue `destination`; the other fields as in the bus."""
 
@@ -174,9 +178,9 @@ class StoreFile:
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
-    def _unusable(self, error: sqlite3.Error) -> ToolError:
+    def _unusable(self, error: sqlite3.Error) -> RecordsError:
         remedy = _REMEDIES.get(str(error), "").format(path=self._path, folder=self._path.parent)
-        return ToolError(f"the daemon's records in {self._path} cannot be used: {error}{remedy}")
+        return RecordsError(f"the daemon's records in {self._path} cannot be used: {error}{remedy}")
 
     def _create_tables(self, tables: str) -> None:
         version = int(self.rows("PRAGMA user_version")[0][0])

@@ -6,6 +6,11 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
+from rocks.storage.life.events import EffectDone
+from rocks.storage.life.states import MOVING
+from rocks.storage.nas import moves
+from rocks.storage.nas.engine import Engine
+from rocks.storage.store.file import RecordsError
 from rocks.storage.stream.lines import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -72,6 +77,26 @@ def test_image_moves_with_its_snapshots_and_settings(site: DrivenSite) -> None:
     assert [fact.name for fact in site.other_nas.pools.list_volumes("tank")] == [f"tank/{ZVOL}"]
     with pytest.raises(StateError, match=f"was moved to {OTHER_NAS}: repeat rocks move"):
         map_local(site, NAS)
+
+
+def test_the_end_of_a_move_that_cannot_be_recorded_is_tried_again(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system of the records was full for a moment, after hours of transfer."""
+    content = create_image(site)
+    take, refused = Engine.take, []
+
+    def take_later(engine: Engine, image_id: str, event: object) -> object:
+        if isinstance(event, EffectDone) and not refused and engine.image(image_id).state == MOVING:
+            refused.append(image_id)
+            raise RecordsError("database or disk is full")
+        return take(engine, image_id, event)
+
+    monkeypatch.setattr(Engine, "take", take_later)
+    monkeypatch.setattr(moves, "AGAIN_SECONDS", 0.01)
+    move(site)
+    assert refused and listed_state(site, NAS) == "deleting"
+    assert site.other_nas.pools.content(f"tank/{ZVOL}") == content
 
 
 def test_host_uses_its_retained_copy_when_the_other_nas_maps_the_image(site: DrivenSite) -> None:

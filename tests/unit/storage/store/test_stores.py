@@ -5,12 +5,15 @@ import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import rocks
-from rocks.core.errors import IncoherentError, StateError, ToolError
+from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.core.process import run_checked, start_with_pipes
+from rocks.storage.bus import Delivery
+from rocks.storage.daemon import when_recorded
 from rocks.storage.life.effects import AskHost, EnsureVolume
 from rocks.storage.life.facts import Facts, HistoryPoint
 from rocks.storage.life.host_image import HostImage
@@ -172,6 +175,7 @@ def test_records_of_a_newer_release_are_an_error(tmp_path: Path) -> None:
 _HOLDER = """
 import sys, time
 from pathlib import Path
+from typing import cast
 from rocks.storage.store.nas import NasStore
 store = NasStore(Path(sys.argv[1]))
 print("open", flush=True)
@@ -237,3 +241,18 @@ def test_records_on_a_full_disk(tmp_path: Path) -> None:
         store.close()
     finally:
         run_checked(["umount", "-l", str(folder)], deadline_seconds=10)
+
+
+def test_a_message_waits_while_the_records_are_full(tmp_path: Path) -> None:
+    """As a dead letter it would be lost: nobody sends again that a machine has ended."""
+    store = StoreFile(tmp_path / "records.db", "")
+    store.rows(f"PRAGMA max_page_count = {store.rows('PRAGMA page_count')[0][0]}")
+    message = OutboxMessage("one", "queue", "news", None, None, bytes(10**6))
+    delivery = cast("Delivery", None)
+    handle = when_recorded(lambda _: store.post(message))
+    with pytest.raises(BusyError, match="database or disk is full; free space"):
+        handle(delivery)
+    store.rows("PRAGMA max_page_count = 100000")
+    handle(delivery)
+    assert store.unsent("one") == message
+    store.close()
