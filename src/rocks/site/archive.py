@@ -42,6 +42,7 @@ _ANSWERS = "answers"
 _LIST = "list.json"
 _FILES = PurePosixPath("files")
 _COPY = "saved-site.sql"
+_LOCK, _LOCK_SECONDS = "save site", 60.0
 
 
 class SavedFile(NamedTuple):
@@ -79,14 +80,21 @@ def backup_folder() -> Path:
 def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     """Write the site into a new encrypted file; returns its path. UserError when the file exists.
 
-    StateError on a machine that is no frontend, HostError for files that cannot be read or written.
+    StateError on a machine that is no frontend, HostError for files that cannot be read or written, BusyError while
+    another command saves the site.
     """
     now = utc_now()
     name = find_local_host(database)
     path = Path(file) if file else backup_folder() / f"site-{name}-{now:%Y%m%dT%H%M%S}"
     if os.path.lexists(path):
         raise UserError(f"{path} exists; give another file")
-    content = encrypt(collect_site(database, now), passphrase)
+    # the copies of two commands have one name: each would store what the other has just written
+    database.lock(_LOCK, _LOCK_SECONDS)
+    try:
+        collected = collect_site(database, now)
+    finally:
+        database.unlock(_LOCK)
+    content = encrypt(collected, passphrase)
     try:
         if not file:
             ensure_folders(path.parent, 0o700)

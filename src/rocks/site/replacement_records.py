@@ -1,9 +1,9 @@
 """Puts the content of a copy in the place of the database's, in one transaction.
 
 The copy is loaded into a database beside it and migrated there. Then both have the same tables, and the rows are
-exchanged by one transaction, which leaves the old content or the new at every moment. Leases, fences and accepted
-requests of owners are never deleted: those that are there stay, and those of the copy are added. An audit log that has
-begun stays, too.
+exchanged by one transaction, which leaves the old content or the new at every moment. Leases with what they have of
+their hosts, fences and accepted requests of owners are never deleted: those that are there stay, and those of the copy
+are added. An audit log that has begun stays, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from rocks.database.backup import load_copy
 from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
+from rocks.machine.leases import records as leases
 from rocks.trust.audit_records import copy_entries
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from rocks.database.settings import Settings
 
-_ADDED = ("vm_leases", "vm_lease_disks", "vm_fences", "airboss_nonces", "airboss_past_hours")
+_ADDED = ("vm_leases", "vm_lease_disks", "vm_fences", *leases.PARTS, "airboss_nonces", "airboss_past_hours")
 _LOG = ("sec_audit", "sec_audit_head")
 """A chain of entries that are never removed: that of the copy is taken where there is none yet."""
 _UNTOUCHED = ("schema_migrations",)
@@ -66,13 +67,14 @@ def exchange_rows(database: Database, loaded: Loaded) -> tuple[str, ...]:
             with Database(database.settings._replace(database=loaded.name)) as copy:
                 copy_entries(database, copy)
             continue
-        columns = ", ".join(f"`{name}`" for name in _columns(database, table))
+        columns = ", ".join(f"`{name}`" for name in _columns(database, table, table not in _ADDED))
         insert = "INSERT IGNORE" if table in _ADDED else "INSERT"
         if table not in _ADDED:
             database.execute(f"DELETE FROM `{table}`")
         database.execute(
             f"{insert} INTO `{table}` ({columns}) SELECT {columns} FROM `{loaded.name}`.`{table}`"
         )
+    leases.free_released_parts(database)
     database.execute("SET SESSION foreign_key_checks = 1")
     return preserved
 
@@ -97,13 +99,17 @@ def _tables(settings: Settings, name: str) -> list[str]:
     return found
 
 
-def _columns(database: Database, table: str) -> list[str]:
-    """The columns that are stored, not computed."""
+def _columns(database: Database, table: str, with_row_numbers: bool) -> list[str]:
+    """The columns that are stored, not computed.
+
+    Rows that are added get new numbers: those of the copy may be in use here, by rows of something else.
+    """
     return [
         str(name)
         for (name,) in database.rows(
             "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
-            " AND COALESCE(GENERATION_EXPRESSION, '') = '' ORDER BY ORDINAL_POSITION",
-            (table,),
+            " AND COALESCE(GENERATION_EXPRESSION, '') = '' AND (%s OR EXTRA <> 'auto_increment')"
+            " ORDER BY ORDINAL_POSITION",
+            (table, with_row_numbers),
         )
     ]

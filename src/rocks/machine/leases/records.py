@@ -301,6 +301,12 @@ def _free_parts(database: Database, names: Sequence[str]) -> None:
     _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({placeholders(names)})", names)
 
 
+def free_released_parts(database: Database) -> None:
+    """The same of all machines that run nowhere: a restored copy may have brought parts of leases that have ended."""
+    released = "SELECT Name FROM vm_leases WHERE State = 'released'"
+    _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({released})", ())
+
+
 def _delete_parts(database: Database, condition: str, values: Sequence[str]) -> None:
     """Delete the parts `s`, each beside its fence `f`, for which the condition holds."""
     for table in PARTS:
