@@ -189,7 +189,7 @@ def download_folder(library: Path, name: str) -> Path:
 
 def remove_finished_leftovers(library: Path) -> None:
     """Remove what is left of imports that were killed after their last step. OSError."""
-    for path in library.glob(f".*{_CONTENT}*"):
+    for path in (*library.glob(f".*{_CONTENT}*"), *library.glob(f".*{_DOWNLOAD}")):
         name = _name_of(path.with_name(path.name.removesuffix(".json")))
         if name and (library / f"{name}.json").exists():
             with contextlib.suppress(BusyError):

@@ -165,9 +165,11 @@ def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: Thr
     disk = site.machines[NEW].outside(f"{IMAGES}/{VM}.vda")
     number = disk.stat().st_ino
     site.done(f"set host attr {NEW} vm_image_directory /elsewhere")  # the next move would go there
+    site.done(f"set host attr {NEW} kvm false")  # and no further machine
     ended = site.rocks(MOVE, SECONDS)
     assert ended.exit_status == 0, ended.error_text
     site.done(f"remove host attr {NEW} vm_image_directory")
+    site.done(f"set host attr {NEW} kvm true")
     assert site.sql("SELECT Host, Path FROM vm_lease_disks") == [[NEW, f"{IMAGES}/{VM}.vda"]]
     assert f"{VM} was moved to {NEW}, and is off there by now: rocks start host vm {VM}" in ended.text
     assert site.place(VM) == NEW and site.lease(VM)[2] == NEW and disk.stat().st_ino == number

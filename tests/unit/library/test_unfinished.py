@@ -248,6 +248,8 @@ def test_what_a_killed_command_leaves_is_removed_by_name_or_by_the_next_import(
     image = imported(library, disk)
     shutil.copy(image_file(library, "one"), library / ".one.import")
     shutil.copy(image_file(library, "one"), library / ".one.import.json")
+    (library / ".one.download").mkdir()
+    (library / ".one.download/part").write_bytes(b"what was brought")
     assert find_leftovers(library) == []
     request = ImportRequest("two", (disk,), 1)
     import_image(library, request, lambda line: None)

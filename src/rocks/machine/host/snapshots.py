@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import struct
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
-from rocks.core.files import draft, explain, rename_file, write_file
+from rocks.core.files import draft, explain, remove_drafts, rename_file, write_file
 from rocks.core.image_blocks import copy_content
 from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.fleet.host.change import CHANGED, Change
@@ -211,12 +212,19 @@ def _copy_running(
 def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> None:
     for disk, copy in pairs:
         ensure_disk(disk, host.image_owners)
+        _remove_drafts(Path(disk.path))
         source = os.open(disk.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             with draft(Path(f"{copy}{_PART}")) as image:
                 copy_content(source, image.descriptor)
         finally:
             os.close(source)
+
+
+def _remove_drafts(disk: Path) -> None:
+    """Remove what snapshots of the disk, under any name, have left whose agent was killed; no list shows that."""
+    for left in disk.parent.glob(f".{glob.escape(disk.name)}.snapshot.*.unfinished-*"):
+        remove_drafts(left.with_name(left.name[1:].rpartition(".unfinished-")[0]))
 
 
 @contextlib.contextmanager

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, BusyError, HostError, RocksError, StateError
+from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
 from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, disk_keys
-from rocks.machine.machines import load_containers
 from rocks.machine.moves.live_move_rules import domain_on, has_arrived
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left
@@ -127,7 +128,7 @@ def _record_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> Non
     The machine was moved: no check of today's attributes may prevent that this is recorded.
     """
     assert lease.host is not None and lease.target is not None
-    (target,) = load_containers(database, [lease.target])
+    (target,) = load_hosts(database, [lease.target])
     plan = plan_in_place(vm)
     record_move(database, vm, target, plan)
     there = replace(vm, container=target, disks=plan.disks)
@@ -154,7 +155,7 @@ def _bring_images(
         raise _unknown(lease, there, "", is_off=is_silent(there))
     found = domain_on(there, vm.name)
     is_active = found is not None and found.state in (*GUEST_RUNS, "paused")
-    (target,) = load_containers(database, [lease.target])
+    (target,) = load_hosts(database, [lease.target])
 
     def end_departure() -> None:
         error = _end_departure(database, fleet, vm, lease)
@@ -256,7 +257,8 @@ def _remove_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> lis
     copies = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == lease.target]
     if not copies:
         return []
-    errors = remove_files(database, vm, lease.target, [copy.path for copy in copies])
+    paths = [path for copy in copies for path in (copy.path, moving_path(copy.path))]
+    errors = remove_files(database, vm, lease.target, paths)
     if not errors:
         disk_copies.delete_copies(database, vm.name, copies)
         database.commit()

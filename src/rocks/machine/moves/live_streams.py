@@ -138,7 +138,10 @@ class _Migration:
 
     def _start(self, host: HostAddress, mode: list[str], request: Any) -> None:
         self._streams[host.name] = start_agent(host, self._settings, mode)
-        self._send(host, json.dumps(encode(request)).encode() + b"\n")
+        try:
+            self._send(host, json.dumps(encode(request)).encode() + b"\n")
+        except OSError as error:  # its agent has ended, or takes nothing for too long
+            raise HostError(f"{host.name} does not take the request of the migration: {error}") from None
 
     def _send(self, host: HostAddress, data: bytes) -> None:
         with self._locks[host.name]:

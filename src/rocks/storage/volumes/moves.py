@@ -86,9 +86,9 @@ def _send(
 ) -> None:
     """Have the NASes move the image. The record of the move is deleted again when they have refused."""
     assert here is not None
+    needed_bytes = _needed_bytes(storage, move)
     table.put_move(database, move)
     database.commit()
-    needed_bytes = _needed_bytes(storage, move)
     accept = questions.question(
         move.target, AcceptZvol(move.zpool, move.volume, move.nas, here.image_id, needed_bytes)
     )

@@ -22,6 +22,7 @@ from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.core.files import explain
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.codec import decode, encode
+from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
 from rocks.fleet.wire.live_moves import (
     DISKS,
@@ -44,7 +45,7 @@ from rocks.fleet.wire.live_moves import (
 from rocks.fleet.wire.requests import EndArrival
 from rocks.machine.host.console_logs import name_log
 from rocks.machine.host.disks import ensure_disk, give_file, opened_disk_folder
-from rocks.machine.host.files.paths import check_path
+from rocks.machine.host.files.paths import check_path, open_file
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.guest_links import links_locked, release_links
@@ -267,6 +268,7 @@ def _create_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> No
     try:
         with opened_disk_folder(spec) as folder:
             os.unlink(name, dir_fd=folder)
+            _remove_part(host, folder, moving_path(path), request.uuid)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(name, flags, 0o600, dir_fd=folder)
             try:
@@ -276,6 +278,19 @@ def _create_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> No
                 os.close(descriptor)
     except OSError as error:
         raise HostError(f"cannot make the image {path}: {explain(error, Path(path))}") from None
+
+
+def _remove_part(host: Host, folder: int, path: str, machine: str) -> None:
+    """Remove what a move of the stopped machine has left incomplete, which nothing records once this one has ended."""
+    descriptor = open_file(folder, Path(path).name, path)
+    if descriptor is None:
+        return
+    try:
+        if host.image_owners.of_file(descriptor, path) == machine:
+            os.unlink(Path(path).name, dir_fd=folder)
+            host.image_owners.forget("file", path)
+    finally:
+        os.close(descriptor)
 
 
 def _wait_until_there(host: Host, name: str) -> None:
