@@ -295,10 +295,10 @@ profile: ## build the packages with this roll's nodes and graphs, roll-NAME-kick
 	@$(MAKE) --no-print-directory -C roll profile
 
 new-command: $(PYTHON) ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
-	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'
+	@PYTHONPATH=src $(PYTHON) -m lab.pages.new_command '$(subst ','\'',$(WORDS))'
 
 reference: $(PYTHON) ## write docs/reference, and what completion knows, from the help of the commands and of the REST interface
-	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
+	PYTHONPATH=src $(PYTHON) -m lab.pages.reference docs/reference
 	PYTHONPATH=src $(PYTHON) -m nucleus.api.reference docs/reference/nucleus-openapi.json
 
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes

@@ -7,4 +7,5 @@
 | namespaces of a whole test run | `isolation` |
 | a daemon on it | `database`, `libvirtd`, `sshd`; `broker` and `mariadb` without a machine |
 | a site, the demos on it | `site`; `demos`, `console`, `guest` |
+| manual and reference pages, the files of a new command | `pages` |
 """

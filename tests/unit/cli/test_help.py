@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cli import manual
-from rocks.cli.manual import command_page
-from rocks.cli.reference import pages, write_reference
+from lab.pages import manual
+from lab.pages.manual import command_page
+from lab.pages.reference import pages, write_reference
 from rocks.commands._framework.command_index import FILE, index_text
 from rocks.commands._framework.topics import DAILY, TOPICS
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cli.new_command import create_command, main
+from lab.pages.new_command import create_command, main
 from rocks.core import process
 from rocks.core.errors import UserError
 from tests.unit.cli.conftest import Rocks
@@ -20,7 +20,15 @@ CHECKOUT = Path(__file__).parents[3]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the parts of this checkout that a new command needs; times are preserved, for compiled modules."""
-    for name in ("src/rocks", "tests/unit/cli", "tests/command_trees.py", "pyproject.toml", "version.mk"):
+    for name in (
+        "src/rocks",
+        "lab/__init__.py",
+        "lab/pages",
+        "tests/unit/cli",
+        "tests/command_trees.py",
+        "pyproject.toml",
+        "version.mk",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         process.run_checked(["cp", "-a", str(CHECKOUT / name), str(tmp_path / name)], deadline_seconds=60)
     return tmp_path
@@ -37,7 +45,7 @@ def run(checkout: Path, *arguments: str) -> process.Finished:
 
 def test_the_new_command_has_a_test_that_passes(checkout: Path) -> None:
     """And its files need no change of style."""
-    made = run(checkout, "-m", "rocks.cli.new_command", "list", "host", "shade")
+    made = run(checkout, "-m", "lab.pages.new_command", "list", "host", "shade")
     command, test, changed = made.text.splitlines()
     assert changed.startswith("docs/reference/commands.md has the command now")
     assert (made.exit_status, command) == (0, "src/rocks/commands/list/host/shade/__init__.py")

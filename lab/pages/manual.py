@@ -1,4 +1,4 @@
-"""Writes rocks(8) and a manual page for each command, from their help: `python3 -m rocks.cli.manual FOLDER`."""
+"""Writes rocks(8) and a manual page for each command, from their help: `python3 -m lab.pages.manual FOLDER`."""
 
 from __future__ import annotations
 
@@ -202,6 +202,6 @@ def _text(text: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python3 -m rocks.cli.manual FOLDER")
+        sys.exit("usage: python3 -m lab.pages.manual FOLDER")
     for _name, _content in pages().items():
         Path(sys.argv[1], _name).write_text(_content, encoding="utf-8")

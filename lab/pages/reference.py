@@ -1,4 +1,4 @@
-"""Writes the reference pages, and the index of our commands: `python3 -m rocks.cli.reference docs/reference`."""
+"""Writes the reference pages, and the index of our commands: `python3 -m lab.pages.reference docs/reference`."""
 
 from __future__ import annotations
 

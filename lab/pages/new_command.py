@@ -1,4 +1,4 @@
-"""Creates the files of a new command: `python3 -m rocks.cli.new_command WORDS…`, by `make new-command`."""
+"""Creates the files of a new command: `python3 -m lab.pages.new_command WORDS…`, by `make new-command`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.cli.reference import write_reference
+from lab.pages.reference import write_reference
 from rocks.commands._framework.tree import OUR_TREE, is_command_word
 from rocks.core.errors import RocksError, UserError
 
