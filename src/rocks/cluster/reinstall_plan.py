@@ -106,7 +106,7 @@ def check_snapshots(vm: VirtualMachine, names: Sequence[str]) -> None:
         )
 
 
-def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str) -> None:
+def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str | None) -> None:
     """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
     if machine not in ("", vm.uuid):
         raise StateError(

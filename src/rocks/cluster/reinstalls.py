@@ -243,12 +243,8 @@ def _check_sizes(
 def _check_volume(
     vm: VirtualMachine, disk: DiskLocation, row: ImageRow, relatives: Relatives | RocksError, force: bool
 ) -> None:
-    from rocks.storage.volumes.bases import older_nas
-
     if isinstance(relatives, RocksError):
         raise relatives
-    if relatives.origin is None or row.machine is None:
-        raise older_nas(disk.nas, "does not report what an image is a clone of")
     reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
     reinstall_plan.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
     reinstall_plan.check_clones(disk, row.zvol, relatives.clones)

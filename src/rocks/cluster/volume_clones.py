@@ -110,16 +110,10 @@ def _clone(
 ) -> None:
     from rocks.storage.client import questions
     from rocks.storage.limits import MAP_SECONDS
-    from rocks.storage.volumes.bases import is_unsupported, older_nas
     from rocks.storage.wire import requests as wire
 
     sources = sorted({volume_name(one.original, 0) for one in clones})
-    try:
-        snapshots = storage.ask(questions.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
-    except RocksError as error:
-        if is_unsupported(error):
-            raise older_nas(nas, "clones no clusters") from None
-        raise
+    snapshots = storage.ask(questions.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
     requests = [
         wire.NewClone(volume_name(one.clone, 0), f"{source}@{snapshots[source]}")
         for one in clones

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import pytest
-
-from rocks.core.errors import Code, IncoherentError, RocksError
+from rocks.core.errors import RocksError
 from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
@@ -21,9 +19,6 @@ from rocks.inventory import host_requests
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
 from rocks.machine.plan import plan_start
-from rocks.storage.nas import commands as nas_commands
-from rocks.storage.wire.actions import Role
-from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 
@@ -128,18 +123,6 @@ class Storage(NamedTuple):
             " JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s ORDER BY d.ID",
             [name],
         )
-
-
-def forget_requests(patch: pytest.MonkeyPatch, *requests: type) -> None:
-    """Make the NAS one of an earlier release, which does not know these requests."""
-
-    def older(message: Message, role: Role) -> Any:
-        request = read_request(message, role)
-        if isinstance(request, requests):
-            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
-        return request
-
-    patch.setattr(nas_commands, "read_request", older)
 
 
 @dataclass

@@ -10,9 +10,8 @@ from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine import change_records as vm_changes
 from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import growth as nas_growth
-from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, START, Storage, forget_requests
+from tests.system.imgstorage.storage_site import HOST, START, Storage
 
 GROW = ("set", "host", "vm", "disk")
 
@@ -161,17 +160,6 @@ def test_a_volume_without_a_record_grows(storage: Storage) -> None:
     assert sizes(storage, vm) == (2, 2, 2)
     storage.done("set", "host", "vm", other, "uuid=11111111-2222-3333-4444-555555555555")
     assert "belongs to another machine" in storage.refused(*GROW, other, "vda", "size=2")
-
-
-def test_a_nas_of_an_earlier_release(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what to install; the record stays."""
-    vm = used_vm(storage, "older")
-    forget_requests(monkeypatch, wire.GrowZvol)
-    message = storage.refused(*GROW, vm, "vda", "size=2")
-    assert message == (
-        f"{NAS} has an earlier release of image storage, which does not grow volumes (older-vol); install this release "
-        "there"
-    )
 
 
 def test_a_dry_run_grows_nothing(storage: Storage) -> None:

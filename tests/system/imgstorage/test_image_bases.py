@@ -27,7 +27,6 @@ from tests.system.imgstorage.storage_site import (
     STOP,
     PlayedHosts,
     Storage,
-    forget_requests,
     interrupt,
 )
 from tests.waiting import wait_until
@@ -228,27 +227,6 @@ def test_a_disk_of_the_former_image_starts_no_machine(
     assert f"ZVol {vm}-vol in tank is an unused disk of another image" in message
     storage.done(*message.partition("remove it (rocks ")[2].partition(")")[0].split())
     run_once(storage, vm)
-
-
-def test_an_older_nas_goes_on_with_the_disks_that_it_has(
-    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers that it does not know the request: no empty disk is made, and those that exist are mapped."""
-    add_image(storage, library, "newer")
-    has, lacks = add_machine(storage, "old-has", "newer"), add_machine(storage, "old-lacks", "newer")
-    storage.images.ask(wire.AddZvol("tank", "old-has-vol", BYTES_PER_GIB))
-    forget_requests(monkeypatch, wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.ListBases)
-    ended = storage.rocks(*START, lacks, has)
-    assert ended.status == 3
-    assert (
-        f"{NAS} has an earlier release of image storage, which makes no disk of an image (old-lacks-vol)"
-        in ended.err
-    )
-    assert storage.images.nas.pools.read_volume("tank/old-lacks-vol") is None
-    assert storage.images.row("old-has-vol")["remotehost"] == HOST
-    storage.done(*STOP, has, END)
-    ended = storage.rocks("list", "image", "newer", "bases=yes")
-    assert f"{NAS} has an earlier release" in ended.err
 
 
 def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Path) -> None:

@@ -16,7 +16,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import VirtualMachine
 from rocks.machine import removal as vm_removal
 from rocks.storage.client import asking
-from rocks.storage.nas import image_records, listing
+from rocks.storage.nas import image_records
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
@@ -164,26 +164,8 @@ def test_a_silent_nas_keeps_images_that_the_command_names(
     assert volumes(storage, "lonely") == []
 
 
-def test_a_nas_of_an_earlier_release_keeps_the_images(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would ignore the UUID, and does not report whose its images are."""
-    used(storage, "older")
-    image_row = listing.image_row
-
-    def earlier(*arguments: object) -> dict[str, object]:
-        row = image_row(*arguments)  # type: ignore[arg-type]
-        del row["machine"]
-        return row
-
-    monkeypatch.setattr(image_records, "image_row", earlier)
-    ended = removed(storage, "older")
-    assert "has an earlier release of image storage" in ended.err
-    assert volumes(storage, "older") == ["older-vol"]
-
-
 def test_a_volume_that_its_nas_does_not_list_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a reinstallation of the NAS over its pools; an earlier release would not compare the UUID."""
+    """As after a reinstallation of the NAS over its pools: nobody knows whose it is."""
     used(storage, "unlisted")
     with monkeypatch.context() as patch:
         patch.setattr(image_records, "first_page", lambda rows, size: ([], False))

@@ -124,7 +124,6 @@ def _checked(
 ) -> Destroyed:
     """The errors that are known before anything is requested, and whether the NAS lists the image."""
     from rocks.storage.client import questions
-    from rocks.storage.volumes.bases import older_nas
 
     answers = storage.ask_each(
         {nas: questions.images_of(nas) for nas in sorted({disk.nas for disk in disks})}
@@ -136,8 +135,6 @@ def _checked(
             found[disk] = rows
         elif disk in users:
             found[disk] = users[disk]
-        elif any(row.machine is None for row in rows):
-            found[disk] = older_nas(disk.nas, "does not report whose its images are")
         else:
             volume = volume_name(disk.vm, disk.number)
             row = next((row for row in rows if row.zvol == volume), None)

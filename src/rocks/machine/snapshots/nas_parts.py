@@ -13,7 +13,6 @@ from rocks.core.errors import Code, RocksError
 from rocks.storage.client import questions
 from rocks.storage.life.names import is_former
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.bases import older_nas
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import volume_name
 from rocks.storage.wire.held_snapshots import read_tag
@@ -100,8 +99,6 @@ def _read(
         if isinstance(answer, RocksError):
             if answer.code is not Code.IMAGE_UNKNOWN:  # one that was never started has no image
                 found.errors[nas] = answer
-        elif answer.machine is None:
-            found.errors[nas] = older_nas(nas, "holds no snapshots of machines")
         elif answer.machine in ("", uuids[disk.vm]):
             present = f"{disk.zpool}/{volume_name(disk.vm, disk.number)}"
             for name, part in _parts(disk, volume, answer.rows):

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import Code, HostError, RocksError, StateError
+from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.folder import find_source, library_folder
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, Source, check_disk_size, check_seed_place, volume_of
@@ -183,31 +183,7 @@ def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
     sources = tuple(
         "" if isinstance(one.source, RocksError) else volume_of(one.source.name) for one in requested
     )
-    try:
-        return storage.ask(
-            questions.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS
-        )
-    except RocksError as error:
-        if not is_unsupported(error):
-            raise
-    # a NAS of an earlier release: disks that it has go on
-    known = {row.zvol for row in storage.ask(questions.images_of(nas))}
-    from rocks.storage.wire.replies import MadeClones, RefusedClone
-
-    volumes = [one.disk.volume for one in requested]
-    refused = [
-        RefusedClone(volume, str(older_nas(nas, f"makes no disk of an image ({volume})")))
-        for volume in volumes
-        if volume not in known
-    ]
-    return MadeClones((), tuple(volume for volume in volumes if volume in known), (), tuple(refused))
-
-
-def older_nas(nas: str, what: str) -> StateError:
-    """The error of a request that a NAS of an earlier release does not know."""
-    return StateError(
-        f"{nas} has an earlier release of image storage, which {what}; install this release there"
-    )
+    return storage.ask(questions.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
 
 
 def _store(
@@ -247,8 +223,3 @@ def _store(
         return True
     finally:
         database.unlock(lock)
-
-
-def is_unsupported(error: RocksError) -> bool:
-    """Whether a NAS of an earlier release does not know the request."""
-    return error.code is Code.ACTION_UNSUPPORTED

@@ -18,7 +18,6 @@ from rocks.machine.leases.plan import SAVED
 from rocks.storage.client import questions
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.bases import is_unsupported, older_nas
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.plan import volume_name
 from rocks.storage.wire.requests import GrowZvol
@@ -34,8 +33,8 @@ def grow_volume(
 ) -> tuple[str, ...]:
     """Have the NAS grow the volume of a disk of the machine, which is locked; returns notes.
 
-    StateError while a host may have the image, for a volume that is larger, and for a NAS of an earlier release. An
-    image that its first start will make needs nothing: it gets the size of the record, which may be smaller.
+    StateError while a host may have the image, and for a volume that is larger. An image that its first start will make
+    needs nothing: it gets the size of the record, which may be smaller.
     """
     _check_is_off(vm, lease, location)
     check_no_moves(database, [location])
@@ -45,8 +44,6 @@ def grow_volume(
         with open_storage(database) as storage:
             storage.ask(questions.question(location.nas, request), MAP_SECONDS)
     except RocksError as error:
-        if is_unsupported(error):
-            raise older_nas(location.nas, f"does not grow volumes ({volume})") from None
         if error.code is Code.IMAGE_UNKNOWN:
             return (f"{location.nas} has no volume {volume} yet: the next start of {vm.name} makes it",)
         raise

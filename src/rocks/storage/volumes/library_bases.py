@@ -26,12 +26,7 @@ def list_bases(database: Database) -> tuple[_Bases, list[str]]:
 
     StateError when this machine has no certificate, BusyError without the broker.
     """
-    from rocks.storage.volumes.bases import is_unsupported, older_nas
-
     found, failures = _ask(database)
-    for nas, error in failures.items():
-        if is_unsupported(error):
-            failures[nas] = older_nas(nas, "has no bases of images")
     return found, [_not_known(nas, error) for nas, error in failures.items()]
 
 
@@ -46,9 +41,7 @@ def remove_bases(database: Database, digest: str) -> list[str]:
         return []  # without a certificate this machine has never sent an image to a NAS
     except RocksError as error:
         return [f"Warning: whether NASes store the image is not known: {error}"]
-    from rocks.storage.volumes.bases import is_unsupported
-
-    lines = [_not_known(nas, error) for nas, error in failures.items() if not is_unsupported(error)]
+    lines = [_not_known(nas, error) for nas, error in failures.items()]
     return lines + _remove(database, [(nas, base) for nas, base in found if base.digest == digest])
 
 

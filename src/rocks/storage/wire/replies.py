@@ -21,7 +21,7 @@ class ImageRow:
     it is the last one. `locked` is the volume's name while a map would raise BusyError. `due_at`: a removed image is
     destroyed then, UNIX seconds. `silent_seconds`: for so long its host has sent nothing, and it should have. `peer` is
     the other NAS of a move; in the state `arriving` the image is not of this NAS yet. `machine` is the UUID of the
-    machine that the image was mapped for first, '' before that, None from a NAS of an earlier release.
+    machine that the image was mapped for first, '' before that, None from a NAS that does not say it.
     """
 
     zvol: str
@@ -88,7 +88,7 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class SnapshotsOfImage:
-    """The snapshots of an image, and the UUID of the machine whose it is; None from an earlier release."""
+    """The snapshots of an image, and the UUID of the machine whose it is; None from a NAS that does not say it."""
 
     rows: Tuple[SnapshotRow, ...]
     machine: Optional[str]
@@ -106,11 +106,11 @@ class HeldRow:
 class Relatives:
     """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, and the clones of it (POOL/VOLUME).
 
-    `origin` is '' for none, None from an earlier release. `held` are the snapshots of its machine that it is part of.
+    `origin` is '' for none. `held` are the snapshots of its machine that it is part of.
     `size_bytes` is that of its volume, 0 without one and from an earlier release.
     """
 
-    origin: Optional[str]
+    origin: str
     clones: Tuple[str, ...]
     held: Tuple[str, ...] = ()
     size_bytes: int = 0
@@ -268,7 +268,7 @@ def read_relatives(fields: Fields) -> Relatives:
     origin, size_bytes = fields.get("origin"), fields.get("size_bytes")
     tags = [read_tag(hold) for one in snapshots for hold in one.tags]
     return Relatives(
-        origin if isinstance(origin, str) else None,
+        origin if isinstance(origin, str) else "",
         tuple(clone for one in snapshots for clone in one.clones),
         tuple(dict.fromkeys(tag.snapshot for tag in tags if tag is not None)),
         size_bytes if isinstance(size_bytes, int) else 0,

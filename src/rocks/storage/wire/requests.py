@@ -25,7 +25,7 @@ class MapZvol(Asks[str]):
     """Map an image to a host. `size` in GiB counts only for a volume that does not exist yet.
 
     `token` is the lease token of the virtual machine that will use it, None without one; `machine` is its UUID, empty
-    without one. A NAS of an earlier release ignores the UUID.
+    without one.
     """
 
     zpool: str
@@ -121,8 +121,7 @@ class DelZvol(Asks[None]):
 
     Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
     `with_snapshots`: the snapshots of its machine are destroyed with it, and do not prevent that. With
-    `machine`, a UUID, the image of another virtual machine stays. A NAS of an earlier release ignores the UUID; such a
-    NAS lists its images without their machines.
+    `machine`, a UUID, the image of another virtual machine stays.
     """
 
     zpool: str
