@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rocks.core.process import run_checked
+from rocks.fleet.wire.disk_files import GiveImageRequest
 from rocks.fleet.wire.requests import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
@@ -44,6 +45,10 @@ class Attacked:
         """A start under the next lease."""
         self.token += 10
         return StartDomain("vm", self.token, leased_xml("vm", self.token), disks)
+
+    def give(self, path: Path, is_block: bool = False) -> None:
+        """Make a disk of nobody that of machine MINE, as an operator does by `rocks set host image`."""
+        ask(self.host, GiveImageRequest(str(path), str(self.images), is_block, MINE))
 
     def start(self, *disks: DiskSpec) -> str:
         """The error of a start, empty when the guest runs; it is stopped again."""

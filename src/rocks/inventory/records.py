@@ -143,7 +143,6 @@ class Host:
 class VirtualMachine:
     """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes.
 
-    `adopts_images`: it is older than the UUIDs and has not been started since; its disks become its own at its start.
     `doubted_host`: a live migration to that host was aborted, and its current disks may be there (decision 176).
     `restoring`: a restore of its disks to that snapshot has begun, and not ended.
     """
@@ -156,7 +155,6 @@ class VirtualMachine:
     cdrom_path: str = ""
     disks: tuple[Disk, ...] = ()
     uuid: str = ""
-    adopts_images: bool = False
     doubted_host: str | None = None
     restoring: str | None = None
 

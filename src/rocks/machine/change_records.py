@@ -207,16 +207,6 @@ def update_vm(database: Database, name: str, columns: Mapping[str, object]) -> N
         database.execute(f"UPDATE vm_nodes SET {settings} WHERE Node = {_NODE}", [*columns.values(), name])
 
 
-def end_adoption(database: Database, names: Sequence[str]) -> None:
-    """The machines have started since their UUIDs exist: from now on, only disks that bear them are theirs."""
-    if names:
-        database.execute(
-            "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.Adopts = FALSE"
-            f" WHERE v.Adopts AND n.Name IN ({placeholders(names)})",
-            names,
-        )
-
-
 def new_uuid() -> str:
     """A random UUID: guests see theirs, and one made of a time would contain the server's MAC address."""
     import uuid  # late: it brings `platform`, and a start makes none

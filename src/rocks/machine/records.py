@@ -42,7 +42,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         return []
     rows = database.rows(
         f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {_DOUBTED_HOST},"
-        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts, v.Restoring FROM vm_nodes v"
+        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Restoring FROM vm_nodes v"
         f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",
         names,
@@ -86,7 +86,6 @@ class _VmColumns(NamedTuple):
     virt_type: Any
     cdrom_path: Any
     uuid: Any
-    adopts_images: Any
     restoring: Any
 
 
@@ -100,7 +99,6 @@ def _machine(host: Host, container: Host | None, vm: _VmColumns, disks: tuple[Di
         cdrom_path=vm.cdrom_path or "",
         disks=disks,
         uuid=str(vm.uuid),
-        adopts_images=bool(vm.adopts_images),
         doubted_host=vm.doubted_host,
         restoring=vm.restoring,
     )

@@ -348,13 +348,6 @@ def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], RUNNING, None)
-    started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.spec is not None]
-    if adopting := [vm.name for vm in started if vm.adopts_images]:
-        from rocks.machine.change_records import (
-            end_adoption,
-        )  # late: with seven modules, for old machines only
-
-        end_adoption(database, adopting)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     if installing:
         from rocks.inventory.boot_records import set_boot_action  # late: few starts install

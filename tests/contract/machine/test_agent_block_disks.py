@@ -35,15 +35,13 @@ def test_block_devices_belong_to_a_machine(attacked: Attacked, loop: str, tmp_pa
     """By their identity, whatever name is given; the record is root's."""
     spec = attacked.spec(Path(loop), is_block=True)
     assert "nobody is known to own" in attacked.start(spec)
-    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+    attacked.give(Path(loop), is_block=True)
     assert attacked.start(spec) == ""
     assert "belongs to another" in attacked.start(attacked.spec(Path(loop), is_block=True, machine=THEIRS))
     other = Path("/dev") / f"rocks-test-{os.getpid()}"
     other.symlink_to(loop)
     try:
-        assert "belongs to another" in attacked.start(
-            attacked.spec(other, is_block=True, machine=THEIRS, adopts=True)
-        )
+        assert "belongs to another" in attacked.start(attacked.spec(other, is_block=True, machine=THEIRS))
     finally:
         other.unlink()
     (tmp_path / "link").symlink_to(loop)
@@ -58,18 +56,19 @@ def test_block_devices_that_the_host_uses(attacked: Attacked, loop: str, tmp_pat
     (tmp_path / "mounted").mkdir()
     done(["mount", loop, str(tmp_path / "mounted")])
     try:
-        error = attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True))
+        error = attacked.start(attacked.spec(Path(loop), is_block=True))
     finally:
         done(["umount", str(tmp_path / "mounted")])
     assert "the host itself uses the block device" in error
-    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+    attacked.give(Path(loop), is_block=True)
+    assert attacked.start(attacked.spec(Path(loop), is_block=True)) == ""
 
 
 def test_block_devices_outside_of_dev(attacked: Attacked, loop: str, tmp_path: Path) -> None:
     """A device file that somebody made elsewhere."""
     status = Path(loop).stat()
     os.mknod(tmp_path / "mine", status.st_mode, status.st_rdev)
-    spec = attacked.spec(tmp_path / "mine", is_block=True, adopts=True)
+    spec = attacked.spec(tmp_path / "mine", is_block=True)
     assert "outside of /dev" in attacked.start(spec)
 
 
@@ -83,12 +82,13 @@ def test_a_block_device_without_a_stable_identity(
     (tmp_path / "sys" / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").symlink_to(name)
     monkeypatch.setattr(block, "_SYSFS", tmp_path / "sys")
     monkeypatch.setattr(block, "_ZFS_LINKS", tmp_path / "zvol")
-    spec = attacked.spec(Path(loop), is_block=True, adopts=True)
+    spec = attacked.spec(Path(loop), is_block=True)
     assert "no UUID, WWID or serial number" in attacked.start(spec)
     with pytest.raises(StateError, match="use a volume of LVM or ZFS, or an image file"):
         ask(attacked.host, GiveImageRequest(loop, "", True, MINE))
     (tmp_path / "zvol" / "tank").mkdir(parents=True)
     (tmp_path / "zvol" / "tank" / "vm").symlink_to(loop)
+    attacked.give(Path(loop), is_block=True)
     assert attacked.start(spec) == ""
     assert attacked.host.image_owners.of_device("zvol=tank/vm") == MINE
 

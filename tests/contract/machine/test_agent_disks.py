@@ -31,21 +31,20 @@ def test_a_new_machine_never_gets_an_old_machine_s_image(attacked: Attacked) -> 
     assert "belongs to another machine (22222222-" in attacked.start(attacked.spec(image))
     assert image.read_bytes() == b"the former owner's data"
     assert attacked.start(attacked.spec(image, machine=THEIRS)) == ""
-    assert "belongs to another machine" in attacked.start(attacked.spec(image, adopts=True))
 
 
 def test_a_file_of_nobody_needs_the_operator_s_consent(attacked: Attacked) -> None:
-    """A machine of an upgraded site adopts its image once: root's, mode 0600, and then only its own."""
+    """It is root's then, mode 0600, and only that machine's."""
     image = attacked.images / "vm.vda"
     image.write_bytes(b"copied into place")
     os.chown(image, NOBODY, NOBODY)
     image.chmod(0o666)
     assert "nobody is known to own the disk" in attacked.start(attacked.spec(image))
     assert image.stat().st_mode & 0o777 == 0o666
-    assert attacked.start(attacked.spec(image, adopts=True)) == ""
+    attacked.give(image)
     assert (image.stat().st_mode & 0o777, image.stat().st_uid) == (0o600, 0)
     assert attacked.start(attacked.spec(image)) == ""
-    assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS, adopts=True))
+    assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS))
 
 
 def test_the_mark_is_root_s_alone(attacked: Attacked) -> None:
@@ -99,7 +98,7 @@ def test_links(attacked: Attacked, tmp_path: Path) -> None:
         ("hard.vda", "is linked: the file has 2 names"),
         ("folder/shadow", "is a symbolic link"),
     ):
-        assert fault in attacked.start(attacked.spec(attacked.images / name, adopts=True)), name
+        assert fault in attacked.start(attacked.spec(attacked.images / name)), name
     (attacked.images / "hard.vda").unlink()
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("root:hash", 0o600)
     refused(OSError, "No data", os.getxattr, secret, ATTRIBUTE)
@@ -108,9 +107,9 @@ def test_links(attacked: Attacked, tmp_path: Path) -> None:
 def test_another_kind_of_file(attacked: Attacked) -> None:
     """A FIFO does not make the agent wait, and a file outside of the image directory is not looked at."""
     os.mkfifo(attacked.images / "fifo")
-    assert "is not an image file" in attacked.start(attacked.spec(attacked.images / "fifo", adopts=True))
+    assert "is not an image file" in attacked.start(attacked.spec(attacked.images / "fifo"))
     shadow = Path("/etc/shadow")
-    assert "is not below the image directory" in attacked.start(attacked.spec(shadow, adopts=True))
+    assert "is not below the image directory" in attacked.start(attacked.spec(shadow))
     mode = shadow.stat().st_mode & 0o777
     assert "symbolic link" not in attacked.start(attacked.spec(shadow, directory="/var"))
     assert shadow.stat().st_mode & 0o777 == mode
@@ -163,6 +162,8 @@ def test_images_that_refer_to_other_files(attacked: Attacked, tmp_path: Path) ->
     done([*made, "-o", f"data_file={tmp_path}/data", str(data), "1M"])
     done(["qemu-img", "create", "-q", "-f", "qed", str(attacked.images / "qed"), "1M"])
     done(["qemu-img", "create", "-q", "-f", "qed", *backed, str(attacked.images / "qed-backing")])
+    for name in ("backing", "data", "qed", "qed-backing"):
+        attacked.give(attacked.images / name)
     for name, kind, fault in (
         ("backing", "qcow2", "refers to another file"),
         ("data", "qcow2", "refers to another file"),
@@ -171,7 +172,7 @@ def test_images_that_refer_to_other_files(attacked: Attacked, tmp_path: Path) ->
         ("backing", "raw", ""),
         ("qed", "qed", ""),
     ):
-        error = attacked.start(attacked.spec(attacked.images / name, format=kind, adopts=True))
+        error = attacked.start(attacked.spec(attacked.images / name, format=kind))
         assert fault in error and bool(fault) == bool(error), (name, kind, error)
 
 

@@ -216,7 +216,7 @@ def test_unfinished_migration_of_another_version_raises_an_error(
 def test_machines_of_an_older_site_get_uuids_and_keep_the_places_of_their_disks(
     absent_database: Settings, tmp_path: Path
 ) -> None:
-    """They adopt their images at their next start; a machine that is added later does not."""
+    """They are marked as older, which nothing reads any more; a machine that is added later is not."""
     upgraded(absent_database, tmp_path, migrations=load_migrations()[:10])
     run_checked(
         ["mariadb", "--no-defaults", f"--socket={absent_database.socket}", absent_database.database],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.machine.host.files.owners import ATTRIBUTE
-from tests.system.machines.site import NEW, OLD, MachineSite
+from tests.system.machines.site import OLD, MachineSite
 
 DISKS = ("g.vda", "g.vdb")
 SECTOR = 2048
@@ -83,22 +83,6 @@ def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSi
     machines.site.database.lock("vm thief", 0)
     assert "another command is changing thief" in machines.refused(f"set host image {OLD} {image} vm=thief")
     machines.site.database.unlock("vm thief")
-
-
-def test_a_machine_of_an_upgraded_site_adopts_its_image_once(machines: MachineSite) -> None:
-    machines.add("older")
-    machines.site.change("UPDATE vm_nodes SET Adopts = TRUE")
-    machines.image("older.vda").write_bytes(bytes(1024**2))
-    assert "nobody is known to own its disks until its next start" in machines.refused(
-        f"move host vm older {NEW}"
-    )
-    machines.run("start host vm older")
-    assert machines.sql("SELECT Adopts FROM vm_nodes") == [(0,)] and rows(machines) == [
-        ("older.vda", "older")
-    ]
-    machines.run("stop host vm older")
-    os.removexattr(machines.image("older.vda"), ATTRIBUTE)
-    assert "nobody is known to own" in machines.refused("start host vm older")
 
 
 def test_only_unused_images_are_removed(machines: MachineSite) -> None:

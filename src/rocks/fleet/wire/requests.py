@@ -61,11 +61,11 @@ class SeedSpec:
 class DiskSpec:
     """A disk that must exist: a device, or an image that is made when absent and never overwritten.
 
-    `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. With `adopts` a disk
-    that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
-    `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
-    never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty; a
-    medium must be that copy itself. `target` is its device and bus in the guest, for messages.
+    `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. `directory` is the
+    image directory above the file; empty: its folder. `is_mapped`: the device of an image that image storage has
+    mapped. `is_cdrom`: a medium that is only read; it is never made and belongs to no machine. With `base`, a missing
+    image is made as a copy of it, not empty; a medium must be that copy itself. `target` is its device and bus in the
+    guest, for messages.
     """
 
     path: str
@@ -73,7 +73,6 @@ class DiskSpec:
     size_gb: int
     is_block: bool
     machine: str = ""
-    adopts: bool = False
     directory: str = ""
     is_mapped: bool = False
     is_cdrom: bool = False

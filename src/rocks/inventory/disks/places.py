@@ -66,11 +66,11 @@ def place_disk(
     if disk.is_block:
         if not is_allowed_device(container, disk.path):
             raise _no_device(vm, container, f"its disk, the device {disk.path},", _ANOTHER_DISK, outcome)
-        return _with(made, machine=vm.uuid, adopts=vm.adopts_images)
+        return _with(made, machine=vm.uuid)
     directory = directory_of(container, disk.path)
     if directory is None:
         raise _no_directory(vm, container, f"its disk {disk.path}", _ANOTHER_DISK, outcome)
-    return _with(made, machine=vm.uuid, adopts=vm.adopts_images, directory=directory)
+    return _with(made, machine=vm.uuid, directory=directory)
 
 
 def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) -> tuple[DiskSpec, ...]:

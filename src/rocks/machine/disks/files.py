@@ -121,7 +121,7 @@ def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:
     if not which_are_vms(database, [name]):
         return True
     (vm,) = table.load_vms(database, [name])
-    return fact.machine in (vm.uuid, UNREADABLE) or (vm.adopts_images and not fact.machine)
+    return fact.machine in (vm.uuid, UNREADABLE)
 
 
 def check_erase(machines: Sequence[VirtualMachine]) -> None:

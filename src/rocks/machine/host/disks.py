@@ -65,9 +65,9 @@ class DiskIdentity(NamedTuple):
 def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
     """Create a sparse image, empty or from its base, unless the disk exists; it must belong to the machine then.
 
-    StateError, with the code IMAGE_FOREIGN, for a disk of another machine or of an unknown one, unless
-    `spec.adopts`. StateError too for a path by which local users or the guest could reach another file, for a device
-    that the host uses, and when the path is another kind of file; HostError when creation fails.
+    StateError, with the code IMAGE_FOREIGN, for a disk of another machine, IMAGE_UNOWNED for one of an unknown one.
+    StateError too for a path by which local users or the guest could reach another file, for a device that the host
+    uses, and when the path is another kind of file; HostError when creation fails.
     """
     check_path(spec.path)
     if spec.is_block:
@@ -141,18 +141,12 @@ def _parts(spec: DiskSpec) -> Tuple[str, str, str]:
 
 def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
     device = check_device(spec.path, is_mapped=spec.is_mapped)
-    change = UNCHANGED
     if spec.is_cdrom:
         _check_medium(spec.path, owners.of_device(device.identity))
     elif spec.machine and not spec.is_mapped:
         check_identity(device, spec.path)
-        found = owners.of_device(device.identity)
-        if found is None and spec.adopts:
-            owners.set_device(device.identity, spec.path, spec.machine)
-            change = CHANGED
-        else:
-            _check_machine(spec, found)
-    return change, DiskIdentity(spec.path, device.number, 0)
+        _check_machine(spec, owners.of_device(device.identity))
+    return UNCHANGED, DiskIdentity(spec.path, device.number, 0)
 
 
 def _checked(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> DiskIdentity:
@@ -180,11 +174,8 @@ def _check_medium(path: str, found: Optional[str], status: Optional[os.stat_resu
 
 def _settle_owner(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> None:
     """The image is the machine's and nobody else can open it."""
-    found = owners.of_file(descriptor, spec.path)
-    if found is None and spec.adopts and spec.machine:
-        give_file(descriptor, spec.path, spec.machine, owners)
-    elif spec.machine:
-        _check_machine(spec, found)
+    if spec.machine:
+        _check_machine(spec, owners.of_file(descriptor, spec.path))
     check_owner(spec.path, os.fstat(descriptor))
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != SECRET:
         os.fchmod(descriptor, SECRET)

@@ -13,7 +13,7 @@ from tests.system.commands.conftest import Site
 
 ADD = ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "compute")
 MACHINES = ("compute-0-0-0", "compute-0-1-0")
-LOADING = "v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts, v.Restoring FROM vm_nodes"
+LOADING = "v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Restoring FROM vm_nodes"
 """Part of the statement by which `load_vms` reads machines."""
 
 CHANGING_HOOK = """

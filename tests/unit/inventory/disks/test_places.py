@@ -102,11 +102,10 @@ def test_devices_by_patterns(patterns: str, path: str, is_allowed: bool) -> None
             place(there, f"phy:{path},vda,virtio")
 
 
-def test_the_disk_bears_the_machine_and_only_an_older_machine_adopts() -> None:
+def test_the_disk_bears_the_machine() -> None:
     there = host(vm_image_directories="/images")
     expected = DiskSpec("/images/a", "raw", 36, False, machine=UUID, directory="/images")
     assert place(there, "file:/images/a,vda,virtio") == expected
-    assert place(there, "file:/images/a,vda,virtio", adopts_images=True) == replace(expected, adopts=True)
 
 
 def test_the_device_of_a_mapped_image_needs_no_pattern() -> None:
