@@ -41,7 +41,6 @@ from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
 from rocks.storage.life.host_image import HostImage, check_order, number_is_used
 from rocks.storage.life.image import Rejection
 from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest
-from rocks.storage.life.stored_names import current_fields
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
 from rocks.storage.wire.queues import nas_queue
@@ -338,8 +337,7 @@ def image_of(message: Message) -> str:
 
 
 def _request(message: Message) -> Any:
-    request = current_fields(message.fields.get("request"))
-    return decode_lenient(HostRequest, request, "message.request")
+    return decode_lenient(HostRequest, message.fields.get("request"), "message.request")
 
 
 def _digest(message: Message) -> str:

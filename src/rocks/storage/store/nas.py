@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.life.image import Image
-from rocks.storage.life.stored_names import current_record, numbered, unnumbered
+from rocks.storage.life.record_version import numbered, unnumbered
 from rocks.storage.store.file import OutboxMessage, StoreFile
 
 _TABLES = """
@@ -261,4 +261,4 @@ _OPERATION = ", ".join(Operation._fields)
 
 
 def _image(zvol: str, record: str) -> Image:
-    return decode_lenient(Image, current_record(unnumbered(json.loads(record), zvol)), zvol)
+    return decode_lenient(Image, unnumbered(json.loads(record), zvol), zvol)

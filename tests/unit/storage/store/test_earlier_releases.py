@@ -14,9 +14,9 @@ from rocks.storage.life.events import HostFailed, Restarted
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Decision, Image
+from rocks.storage.life.record_version import RECORD_VERSION
 from rocks.storage.life.requests import HostRequest
 from rocks.storage.life.states import STATES
-from rocks.storage.life.stored_names import RECORD_VERSION
 from rocks.storage.nas.host_requests import event_of
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.host import CopyRecord, HostStore
