@@ -114,7 +114,7 @@ class HostEngine:
         came = int(utc_now().timestamp())
         with self._store.transaction():
             known = self._store.request(message.op_id)
-            if known is not None and known.digest not in (None, _digest(message)):
+            if known is not None and known.digest != _digest(message):
                 # the NAS's record has gone back and uses its numbers again: the answer would be that of another request
                 self.reject(message, sender, number_is_used(zvol, epoch, sequence).error())
                 return None

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Tuple
 
 from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.core.files import explain
@@ -59,35 +59,24 @@ class OutboxMessage(NamedTuple):
     body: bytes
 
 
-class LaterColumn(NamedTuple):
-    """A column that a table got after its first release, as SQLite declares it.
-
-    An older file gets the column, empty, and stays of its version: an older daemon ignores the column.
-    """
-
-    table: str
-    name: str
-    kind: str
-
-
 class StoreFile:
     """The file of one daemon; one connection, used by all its threads in turn."""
 
-    def __init__(self, path: Path, tables: str, later: Sequence[LaterColumn] = ()) -> None:
-        """`tables` makes the daemon's tables besides the outbox, without the columns of `later`. ToolError when the
-        file cannot be used, StateError while another daemon uses it.
+    def __init__(self, path: Path, tables: str) -> None:
+        """`tables` makes the daemon's tables besides the outbox. ToolError when the file cannot be used, StateError
+        while another daemon uses it.
         """
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
         self._owner_file = _own(path)
         try:
-            self._open(tables, later)
+            self._open(tables)
         except BaseException:
             os.close(self._owner_file)
             raise
 
-    def _open(self, tables: str, later: Sequence[LaterColumn]) -> None:
+    def _open(self, tables: str) -> None:
         path = self._path
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -98,7 +87,6 @@ class StoreFile:
             # A transaction that has ended is on the disk: the daemon's next operation relies on that.
             self._connection.execute("PRAGMA synchronous = FULL")
             self._create_tables(_COMMON_TABLES + tables)
-            self._add_columns(later)
         except OSError as error:
             raise ToolError(
                 f"the daemon's records in {path} cannot be used: {explain(error, path)}"
@@ -190,13 +178,6 @@ class StoreFile:
             )
         if version == 0:
             self._connection.executescript(f"BEGIN;{tables}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
-
-    def _add_columns(self, later: Sequence[LaterColumn]) -> None:
-        with self.transaction():
-            for column in later:
-                there = {name for _, name, *_ in self.rows(f"PRAGMA table_info({column.table})")}
-                if column.name not in there:
-                    self._execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
 
 
 def _own(path: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Set
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.record_version import numbered, unnumbered
-from rocks.storage.store.file import LaterColumn, OutboxMessage, StoreFile
+from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire.messages import HOST_NEWS, write_message
 from rocks.storage.wire.queues import nas_queue
 
@@ -18,12 +18,10 @@ _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);
 CREATE TABLE paused (zvol TEXT PRIMARY KEY);
 CREATE TABLE requests (
-  op_id TEXT PRIMARY KEY, nas TEXT NOT NULL, zvol TEXT NOT NULL, body BLOB NOT NULL, answer BLOB
+  op_id TEXT PRIMARY KEY, nas TEXT NOT NULL, zvol TEXT NOT NULL, body BLOB NOT NULL, answer BLOB,
+  came INTEGER, digest TEXT
 );
 """
-
-# the tables above are those of the first release, in new files too
-_LATER = (LaterColumn("requests", "came", "INTEGER"), LaterColumn("requests", "digest", "TEXT"))
 
 _STORED_REQUESTS = 10_000
 
@@ -38,7 +36,7 @@ class CopyRecord(NamedTuple):
 
 class RequestRecord(NamedTuple):
     """A request of a NAS. `answer` is None until it is answered; `came` in UNIX seconds. `digest` distinguishes it
-    from another request of the same number. Both are None in records of older releases.
+    from another request of the same number.
     """
 
     op_id: str
@@ -46,15 +44,15 @@ class RequestRecord(NamedTuple):
     zvol: str
     body: bytes
     answer: Optional[bytes]
-    came: Optional[int] = None
-    digest: Optional[str] = None
+    came: int
+    digest: str
 
 
 class HostStore(StoreFile):
     """The records of a host daemon."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _TABLES, _LATER)
+        super().__init__(path, _TABLES)
 
     # --- copies
 

@@ -31,6 +31,8 @@ CREATE TABLE zvolattrs (
   zvol TEXT PRIMARY KEY, frequency INTEGER, nextsync INTEGER, downloadspeed TEXT, uploadspeed TEXT
 );
 CREATE TABLE globals (attr TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE beating_hosts (host TEXT PRIMARY KEY);
+CREATE TABLE arrivals (zvol TEXT PRIMARY KEY, record TEXT NOT NULL);
 """
 
 _STORED_OPERATIONS = 10_000
@@ -83,9 +85,6 @@ class NasStore(StoreFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TABLES)
-        # later than the first release; an older daemon ignores it
-        self.change("CREATE TABLE IF NOT EXISTS beating_hosts (host TEXT PRIMARY KEY)")
-        self.change("CREATE TABLE IF NOT EXISTS arrivals (zvol TEXT PRIMARY KEY, record TEXT NOT NULL)")
 
     # --- hosts that send heartbeats
 

@@ -82,7 +82,7 @@ def test_a_host_that_writes_an_image_back_sends_heartbeats(tmp_path: Path) -> No
     beats = Heartbeats(store, threading.Event())
     beats.beat()
     assert store.waiting(9) == []
-    store.begin(RequestRecord("1-2-return", "nas-0-0", "a-vol", b"{}", None))
+    store.begin(RequestRecord("1-2-return", "nas-0-0", "a-vol", b"{}", None, 1, "d"))
     beats.beat()
     (waiting,) = store.waiting(9)
     assert waiting.destination.endswith("nas-0-0")

@@ -122,8 +122,8 @@ def test_host_remembers_stages_and_answers(tmp_path: Path) -> None:
     copy = CopyRecord("id-1", HostImage("a-vol", "tank", epoch=3, stage="overlay"), {"nas": "nas-0-0"})
     store.keep(copy)
     for number in ("id-1.3-5", "id-1.3-4"):
-        assert store.begin(RequestRecord(number, "nas-0-0", "a-vol", b"body", None))
-    assert not store.begin(RequestRecord("id-1.3-4", "nas-0-0", "a-vol", b"other", None))
+        assert store.begin(RequestRecord(number, "nas-0-0", "a-vol", b"body", None, 1, "d"))
+    assert not store.begin(RequestRecord("id-1.3-4", "nas-0-0", "a-vol", b"other", None, 2, "e"))
     store.close()
     again = HostStore(tmp_path / "host.db")
     assert again.copies() == [copy]
@@ -133,35 +133,6 @@ def test_host_remembers_stages_and_answers(tmp_path: Path) -> None:
     assert [(one.destination, one.body) for one in again.waiting(9)] == [("img-storage.nas.nas-0-0", b"done")]
     again.forget("a-vol")
     assert again.copy("a-vol") is None
-
-
-HOST_TABLES_WITHOUT_TIMES = """
-CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);
-CREATE TABLE paused (zvol TEXT PRIMARY KEY);
-CREATE TABLE requests (
-  op_id TEXT PRIMARY KEY, nas TEXT NOT NULL, zvol TEXT NOT NULL, body BLOB NOT NULL, answer BLOB
-);
-"""
-
-
-def test_a_hosts_file_of_an_older_release_is_read_and_written(tmp_path: Path) -> None:
-    """A request in it has no time; and the older daemon can use the file again."""
-    path = tmp_path / "host.db"
-    old_fields = "op_id, nas, zvol, body, answer"
-    before = StoreFile(path, HOST_TABLES_WITHOUT_TIMES)
-    insert = f"INSERT INTO requests ({old_fields}) VALUES (?, 'nas-0-0', 'a-vol', x'00', NULL)"
-    before.change(insert, ("id-1.3-4",))
-    before.close()
-    for _ in range(2):  # the second time the column is there
-        store = HostStore(path)
-        store.begin(RequestRecord("id-1.3-5", "nas-0-0", "b-vol", b"body", None, 1700000000))
-        found = {request.op_id: request.came for request in store.open_requests()}
-        assert found == {"id-1.3-4": None, "id-1.3-5": 1700000000}
-        store.close()
-    before = StoreFile(path, HOST_TABLES_WITHOUT_TIMES)
-    before.change(insert, ("id-1.3-6",))
-    assert len(before.rows(f"SELECT {old_fields} FROM requests")) == 3
-    before.close()
 
 
 def test_records_of_a_newer_release_are_an_error(tmp_path: Path) -> None:
