@@ -1,8 +1,5 @@
 """What is written to the audit log, for commands and for every other source of changes.
 
-    with audited(database, Event("control", "vc1", "10.1.255.2", "set host power vm-vc1-0 action=on")):
-        ...  # changes
-
 A change and its entry are one transaction. The entry is written by the first commit that has changes, or before a host
 is asked; the outcome, where it is known only later, is an entry of its own. So neither a kill nor a lost host leaves a
 change without its entry. Each entry also goes to the journal, with the digest that the log had then.
@@ -15,7 +12,6 @@ import socket
 import struct
 import syslog
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import __version__
@@ -26,7 +22,7 @@ from rocks.trust.audit_log import Entry, Head
 from rocks.trust.audit_records import append_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rocks.database.connection import Database
 
@@ -60,26 +56,6 @@ class Event(NamedTuple):
     """The account with whose rights it is done, if it has one on the frontend."""
     roll: str = ROLL_NAME
     version: str = __version__
-
-
-@contextmanager
-def audited(database: Database, event: Event) -> Iterator[AuditRecord]:
-    """Record `event` with the outcome of the section: 0, or the error that it raises.
-
-    The section may commit as often as it needs to; the last commit is made here. An error rolls back. Errors of the
-    database before the first entry is written are raised: then nothing has been changed.
-    """
-    record = AuditRecord(database, event)
-    record.begin()
-    try:
-        yield record
-        record.set_outcome(0)
-        database.commit()
-    except BaseException as error:
-        _roll_back(database)
-        record.fail(error)
-        raise
-    record.complete()
 
 
 class AuditRecord:

@@ -5,17 +5,18 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from rocks.commands._framework import run_command
-from rocks.core.errors import BusyError, Code
+from rocks.core.errors import BusyError, Code, RocksError
 from rocks.database.connection import Database
 from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.trust.audit import Event, audited
+from rocks.trust.audit import AuditRecord, Event
 from rocks.trust.audit_log import LONGEST_ACTION
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -278,7 +279,24 @@ def test_many_commands_at_once_keep_one_chain(site: Site, processes: dict[str, s
     ]
 
 
-# other sources: the function that they call
+# sections of other sources
+
+
+@contextmanager
+def audited(database: Database, event: Event) -> Iterator[None]:
+    """A section that ends with its outcome: 0, or the error that it raises, which rolls back."""
+    record = AuditRecord(database, event)
+    record.begin()
+    try:
+        yield
+        record.set_outcome(0)
+        database.commit()
+    except BaseException as error:
+        with suppress(RocksError):  # a lost connection has rolled back everything
+            database.rollback()
+        record.fail(error)
+        raise
+    record.complete()
 
 
 def test_a_section_that_waits_has_its_entry_before_and_its_outcome_after(
