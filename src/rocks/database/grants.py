@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import ToolError, UserError
 from rocks.database.blockers import READERS
-from rocks.database.connection import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from rocks.database.settings import Settings
+    from rocks.database.connection import Database
 
 ALL_LOCAL_USERS = ""
 """The anonymous account of MariaDB. By unix_socket it admits every user of the machine under the user's own name only:
@@ -30,17 +29,12 @@ SECRET_TABLES = "sec\\_%"
 """LIKE pattern of the tables that only root may read."""
 
 
-def grant_readers(settings: Settings, names: Iterable[str]) -> None:
-    """Let these users of the machine (or `ALL_LOCAL_USERS`) read all but the secret tables, also new tables.
-
-    Accounts that do not exist are made, for local connections by unix_socket. The errors of `Database`.
-    """
-    with Database(settings) as database:
-        apply_grants(database, settings.database, sorted(set(names)))
-
-
 def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
-    """As `grant_readers` over a connection of the caller: SELECT on tables and views, EXECUTE on routines."""
+    """Let these users of the machine (or `ALL_LOCAL_USERS`) read all but the secret tables.
+
+    That is SELECT on tables and views, EXECUTE on routines. Accounts that do not exist are made, for local connections
+    by unix_socket. The errors of `Database`.
+    """
     if not names:
         return
     accounts = ", ".join(["%s@localhost"] * len(names))

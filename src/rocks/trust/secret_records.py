@@ -78,7 +78,7 @@ def add(database: Database, host: str, attribute: str, value: str) -> None:
 
 
 def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> None:
-    """Remove the attribute of the hosts, or the global one (None), where there is one."""
+    """Remove the attribute of the hosts, or the global one (None); a missing one is not an error."""
     if hosts is None:
         database.execute("DELETE FROM sec_global_attributes WHERE Attr = %s", [attribute])
     elif hosts:

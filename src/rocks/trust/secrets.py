@@ -1,4 +1,4 @@
-"""Set, list and remove secret attributes. A value comes from a file or standard input, never from a command line."""
+"""Set secret attributes. A value comes from a file or standard input, never from a command line."""
 
 from __future__ import annotations
 
@@ -41,11 +41,6 @@ def set_secret(database: Database, hosts: Sequence[str] | None, name: str, value
     """Store the attribute of the hosts, or the global one (None). UserError for an invalid name."""
     check_name(name)
     secrets.store(database, hosts, name, value)
-
-
-def remove_secret(database: Database, hosts: Sequence[str] | None, name: str) -> None:
-    """Remove the attribute of the hosts, or the global one (None); a missing one is not an error."""
-    secrets.delete(database, hosts, name)
 
 
 def _read_file(path: str) -> str:

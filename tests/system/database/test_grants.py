@@ -8,7 +8,7 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, UserError
 from rocks.database.connection import Database
-from rocks.database.grants import ALL_LOCAL_USERS, grant_readers
+from rocks.database.grants import ALL_LOCAL_USERS, apply_grants
 from rocks.database.migrate import bring_up_to_date, load_migrations
 from rocks.database.settings import Settings
 
@@ -38,6 +38,12 @@ def as_nobody(operation: Callable[[], object]) -> object:
         raise result
     assert not isinstance(result, BaseException), result
     return result
+
+
+def grant_readers(settings: Settings, names: list[str]) -> None:
+    """Let these accounts read, as an upgrade of the database does."""
+    with Database(settings) as database:
+        apply_grants(database, settings.database, names)
 
 
 def asked(settings: Settings, sql: str) -> object:

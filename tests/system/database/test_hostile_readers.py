@@ -11,10 +11,10 @@ import pytest
 from rocks.cli.main import main
 from rocks.database import blockers, grants
 from rocks.database.connection import Database
-from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads, grant_readers
+from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
-from tests.system.database.test_grants import NOBODY
+from tests.system.database.test_grants import NOBODY, grant_readers
 from tests.waiting import at_once, wait_until
 
 ATTACKS = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rocks.storage.host.sequences import sequence_for
+from rocks.storage.life import rejections
 from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.events import CopyFound, Request, Restarted
+from rocks.storage.life.events import CopyFound, Event, Request, Restarted
 from rocks.storage.life.facts import Facts, Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image, Rejection, Step
 from rocks.storage.life.machine import entries_by_pair
-from rocks.storage.life.rejections import rejection_text
 from rocks.storage.life.requests import HostRequest
-from rocks.storage.life.states import STATES
+from rocks.storage.life.states import STATES, State
 from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import Row
 from rocks.storage.nas import sequences
@@ -88,6 +88,12 @@ def rows_table() -> str:
         if row.event is not Restarted
     ]
     return _table(("state", "event", "if", "to", "begins step", "what"), rows)
+
+
+def rejection_text(state: State, event: type[Event]) -> str:
+    """The text with its placeholders."""
+    _, text = rejections._template(state, event)
+    return text.replace("{doing}", rejections._DOING[state])
 
 
 def rejections_table() -> str:

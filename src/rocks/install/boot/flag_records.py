@@ -39,7 +39,7 @@ def store_boot_flags(database: Database, names: Sequence[str] | None, flags: str
 
 
 def delete_boot_flags(database: Database, names: Sequence[str] | None) -> None:
-    """Remove the flags of the named hosts, or those for all hosts (None)."""
+    """Remove the flags of the named hosts, or those for all hosts (None); missing ones are not an error."""
     if names is None:
         database.execute("DELETE FROM bootflags WHERE Node = %s", (_ALL_HOSTS,))
     elif names:

@@ -1,4 +1,4 @@
-"""Set and remove the kernel's boot flags of hosts; the roll's installer and kickstart write them into boot loaders."""
+"""Set the kernel's boot flags of hosts; the roll's installer and kickstart write them into boot loaders."""
 
 from __future__ import annotations
 
@@ -26,8 +26,3 @@ def set_boot_flags(database: Database, names: Sequence[str] | None, flags: str) 
     except UserError as error:
         raise UserError(f'flags "{printable(flags)}" is not valid: {error}') from None
     boot_flags.store_boot_flags(database, names, flags)
-
-
-def remove_boot_flags(database: Database, names: Sequence[str] | None) -> None:
-    """Remove the flags of the hosts, or those for all hosts (None); missing ones are not an error."""
-    boot_flags.delete_boot_flags(database, names)

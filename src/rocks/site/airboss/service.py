@@ -205,10 +205,6 @@ class OwnerService:
             check_rsa_bits(bits, allows_old_rsa(database, clusters[0].cluster))
         return clusters[0].cluster
 
-    def record_refusals(self) -> None:
-        """Record the numbers of refused requests whose minute is over; else a timer does it."""
-        self._refusals.record_due()
-
     def _take_nonce(self, database: Database, request: OwnerRequest) -> None:
         """UserError for a request that was accepted before, or that may have been."""
         self._forget_hours(database)

@@ -13,7 +13,7 @@ HOLD_TAG = "imgstore_base"
 SEED_FOLDER = ".seed"
 ARRIVING_FOLDER = ".arriving"
 _SNAPSHOT = re.compile(r"img-(\d+)-(\d+)-\d{8}T\d{6}Z\Z")
-_QUARANTINED = re.compile(r"-(?:quarantine|orphan)-\d+(?:-\d+)?\Z")
+_QUARANTINED = re.compile(r"-quarantine-\d+(?:-\d+)?\Z")
 _AUTHORITY = re.compile(r"[^a-z0-9.-]")
 
 
@@ -90,15 +90,12 @@ def left_image_id(image_id: str, nas: str, epoch: int) -> str:
 
 
 def quarantine_volume(volume: str, epoch: int) -> str:
-    """The name of a volume in quarantine: obsolete, and destroyed only when its NAS has all of it, or by a command.
-
-    Earlier releases used `-orphan-` in place of `-quarantine-`.
-    """
+    """The name of a volume in quarantine: obsolete, and destroyed only when its NAS has all of it, or by a command."""
     return f"{volume}-quarantine-{epoch}"
 
 
 def is_quarantined(volume: str) -> bool:
-    """Whether the name is that of a volume in quarantine, of this or an earlier release."""
+    """Whether the name is that of a volume in quarantine."""
     return _QUARANTINED.search(volume) is not None
 
 

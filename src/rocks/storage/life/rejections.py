@@ -25,7 +25,6 @@ from rocks.storage.life.states import (
     RESTORING,
     RETURNING,
     SEEDING,
-    STATES,
     SWITCHING,
     UNMAPPED,
     State,
@@ -129,16 +128,6 @@ _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
 
 OVERTAKEN: Tuple[Type[Event], ...] = (events.StartSeed, events.StartPull, events.RetryDue, events.GraceOver)
 """Events of the scheduler that arrive too late are dropped silently."""
-
-
-def has_rejection(state: State, event: Type[Event]) -> bool:
-    """Whether the pair has a text."""
-    return state in STATES and ((state, event) in _BY_PAIR or event in _BY_EVENT)
-
-
-def rejection_text(state: State, event: Type[Event]) -> str:
-    """The text with its placeholders, for the page."""
-    return _template(state, event)[1].replace("{doing}", _DOING[state])
 
 
 def reject(image: Image, event: Event) -> Rejection:

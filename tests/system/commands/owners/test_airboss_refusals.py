@@ -114,7 +114,7 @@ def test_refused_requests_of_a_key_are_one_entry_of_the_audit_log_a_minute(
     assert answer_to(own, service.signed(service.document(time=1, cluster="two"), "two.key"))[0] == 403
     assert len(entries()) == 2, "each key has its own"
     clocks.steady = 60.0
-    own.record_refusals()
+    own._refusals.record_due()
     (_, _, counted) = entries()
     assert counted.startswith("29 more refused, the last: list macs machine-29 (request ")
     listed = service.site.done("list audit 'user=owner of one' failed=yes")

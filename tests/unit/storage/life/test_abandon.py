@@ -6,7 +6,7 @@ import pytest
 
 from rocks.storage.host import effects as host_effects
 from rocks.storage.host import sequences as host_sequences
-from rocks.storage.life import rejections, requests, schedule
+from rocks.storage.life import requests, schedule
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import (
     Abandon,
@@ -26,6 +26,7 @@ from rocks.storage.life.image import Copy, Image, Rejection
 from rocks.storage.life.states import HOST_HAS_IT, STATES, State
 from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import RejectionRow
+from tests.unit.storage.picture import rejection_text
 from tests.unit.storage.records import (
     GIB,
     HOST,
@@ -232,9 +233,7 @@ def test_no_text_names_a_command_that_is_not_there() -> None:
     """And none promises that a destruction is taken back."""
     texts = [entry.text for entry in TABLE if isinstance(entry, RejectionRow)]
     texts += [
-        rejections.rejection_text(state, event)
-        for state in STATES
-        for event in (Map, Unmap, PullNow, Restore, Abandon)
+        rejection_text(state, event) for state in STATES for event in (Map, Unmap, PullNow, Restore, Abandon)
     ]
     assert not [text for text in texts if "repair host" in text or "takes that back" in text]
     deleting = refused(record("deleting"), replace(MAP, op_id="map-2"))

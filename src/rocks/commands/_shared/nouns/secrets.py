@@ -121,10 +121,10 @@ class SecretRemoval(SecretCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
-        from rocks.trust.secrets import remove_secret
+        from rocks.trust.secret_records import delete
 
         attribute, names = self.attribute_and_names()
-        remove_secret(self.db, self.hosts_of(names), attribute)
+        delete(self.db, self.hosts_of(names), attribute)
 
 
 class SecretListing(ScopeListing):

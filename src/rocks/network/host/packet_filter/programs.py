@@ -7,7 +7,7 @@ the configured ones and the link-local address of its MAC address (RFC 4291, app
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Sequence, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 from rocks.network.host.packet_filter.bpf import Program
 from rocks.network.host.packet_filter.ethernet import control, other_mac, other_type, tagged
@@ -15,7 +15,7 @@ from rocks.network.host.packet_filter.fields import Sender, link_local
 from rocks.network.host.packet_filter.ipv4 import dhcp_server, other_arp, other_ipv4
 from rocks.network.host.packet_filter.ipv6 import neighbours_and_routers, other_ipv6
 
-__all__ = ["REASONS", "Rule", "Sender", "link_local", "rules_for"]
+__all__ = ["Rule", "Sender", "link_local", "rules_for"]
 
 
 class Rule(NamedTuple):
@@ -47,5 +47,3 @@ _SHARED: _Writers = (
     ("ipv6", other_ipv6),
     ("neighbour", neighbours_and_routers),
 )
-REASONS: Sequence[str] = tuple(reason for reason, _ in _EVERYWHERE + _SHARED)
-"""All reasons."""

@@ -1,7 +1,7 @@
 """`rocks remove host bootflags`"""
 
 import rocks.commands
-from rocks.install.boot.flags import remove_boot_flags
+from rocks.install.boot.flag_records import delete_boot_flags
 
 
 class Command(rocks.commands.Command):
@@ -24,4 +24,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the flags."""
-        remove_boot_flags(self.db, self.getHostnames(args) if args else None)
+        delete_boot_flags(self.db, self.getHostnames(args) if args else None)
