@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.limits import CLONES_AT_ONCE
 from rocks.core.errors import CLASSES, RocksError, StateError
+from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import ensure_locked
-from rocks.library.guest_images import IMAGE_ATTRIBUTE
+from rocks.library.guest_images import CLONE_ATTRIBUTE, IMAGE_ATTRIBUTE
 from rocks.machine.leases.records import read_leases
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
@@ -96,13 +97,17 @@ def create_volumes(
 
 
 def record_places(database: Database, disks: Mapping[str, DiskLocation], clones: Sequence[NasClone]) -> None:
-    """Record that the disks of the clones are where those of the original are."""
+    """Record that the disks of the clones are where those of the original are, and copies of them."""
     places = {disk.vm: disk for disk in disk_locations(database, [one.clone for one in clones])}
     located = []
     for one in clones:
         original = disks[one.original]
         located.append(places[one.clone]._replace(nas=original.nas, zpool=original.zpool))
     put_disks(database, located)
+    # without it, a machine that gets the name later would boot the disk that a killed command has left
+    for name in {one.original for one in clones}:
+        copies = [one.clone for one in clones if one.original == name]
+        replace_attribute(database, "host", copies, CLONE_ATTRIBUTE, volume_name(name, 0))
 
 
 def _clone(

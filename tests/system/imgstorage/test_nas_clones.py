@@ -11,6 +11,8 @@ import pytest
 from rocks.cluster import clones as cluster_clones
 from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
+from rocks.database.connection import Database
+from rocks.inventory.in_use_records import LOCK as INVENTORY
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, START, Storage, owner
@@ -132,6 +134,34 @@ def test_what_an_interrupted_command_made_is_used_or_made_anew(
     assert original.content(f"{original.name}-1-vol").startswith(b"changed meanwhile")
     compute = f"tank/vm-{original.name}-2-0-vol"
     assert volumes[compute] == left[compute]
+
+
+def test_what_a_killed_command_left_is_no_disk_of_another_cluster(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner would have the passwords and keys of the first one. A recorded copy starts with its own disk."""
+    storage, name = original.storage, original.name
+    clone = nas_clones.create_volumes
+
+    def made_then_killed(*arguments: Any) -> None:
+        with Database(storage.cluster.database.settings) as other:
+            other.lock(INVENTORY, 1.0)  # others change the site while NASes work
+        clone(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster_clones, "create_volumes", made_then_killed)
+        assert storage.rocks("clone", "cluster", name, IP, "count=2").status != 0
+    later = f"{name}-1"
+    storage.done(
+        "add", "cluster", "203.0.113.30", "0", f"fe-name={later}", f"fe-container={HOST}", "image=debian"
+    )
+    storage.done("set", "host", "vm", "nas", later, f"nas={NAS}", "zpool=tank")
+    refused = storage.refused(*START, later)
+    assert f"ZVol {later}-vol in tank is an unused disk of another image ({name}-vol)" in refused
+    assert [row[-1] for row in original.clone(f"name={name}-2", "count=1")] == ["added"]
+    assert storage.rocks(*START, f"{name}-2-1").status == 0
+    storage.stop(f"{name}-2-1")
 
 
 def test_originals_that_are_not_at_rest(original: Original) -> None:

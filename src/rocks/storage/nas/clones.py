@@ -26,7 +26,10 @@ from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 _log = logging.getLogger(__name__)
 _OF_AN_IMAGE = {f"{PROPERTY_PREFIX}image-disk": "on"}
-"""Of the first disk of a machine, whatever its image is; the copy of a machine's disk (`replaces`) lacks it."""
+"""Of the first disk of a machine, whatever its image is."""
+
+_OF_A_MACHINE = {f"{PROPERTY_PREFIX}cloned-disk": "on"}
+"""Of the copy of a machine's disk (`replaces`): a killed command leaves it, and a later machine may get its name."""
 
 
 class Clones:
@@ -110,7 +113,7 @@ class Clones:
             self._pools.ensure_clones(
                 {f"{zpool}/{clone.zvol}": f"{zpool}/{clone.origin}" for clone in to_make},
                 {f"{zpool}/{origin}": guid for origin, guid in origins.items()},
-                {} if request.replaces else _OF_AN_IMAGE,
+                _OF_A_MACHINE if request.replaces else _OF_AN_IMAGE,
             )
             facts.update(self._read(zpool, made))
         self._settle([clone for clone in request.clones if clone.zvol not in refused], facts, made)
@@ -142,12 +145,16 @@ class Clones:
         return refused
 
     def _check_image(self, clone: NewClone, fact: VolumeFact, source: str) -> None:
-        """StateError for a disk of another image that no host has had: a removed machine of the name has left it."""
+        """StateError for a disk of something else that no host has had.
+
+        A removed machine of the name has left it, or a killed command that cloned a cluster.
+        """
         origin = "" if fact.origin is None else fact.origin.partition("/")[2].partition("@")[0]
-        expected = clone.origin.partition("@")[0] or source
-        is_of_an_image = is_base(origin) or dict(fact.properties).items() >= _OF_AN_IMAGE.items()
+        expected = {clone.origin.partition("@")[0], source} - {""}
+        marks = dict(fact.properties).items()
+        is_known = is_base(origin) or marks >= _OF_AN_IMAGE.items() or marks >= _OF_A_MACHINE.items()
         # one without an origin was promoted: what it was made from is not known any more
-        if origin and is_of_an_image and expected not in ("", origin) and not standing_grant(fact).epoch:
+        if origin and is_known and expected and origin not in expected and not standing_grant(fact).epoch:
             zpool = fact.name.partition("/")[0]
             raise StateError(
                 f"ZVol {clone.zvol} in {zpool} is an unused disk of another image ({origin}), not of the one that is "

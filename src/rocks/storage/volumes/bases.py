@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.folder import find_source, library_folder
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, Source, check_disk_size, check_seed_place, volume_of
+from rocks.library.guest_images import (
+    CLONE_ATTRIBUTE,
+    IMAGE_ATTRIBUTE,
+    Source,
+    check_disk_size,
+    check_seed_place,
+    volume_of,
+)
 from rocks.library.records import image_file
 from rocks.storage.client import questions
 from rocks.storage.client.importing import Destination, send_base
@@ -47,6 +54,9 @@ class _Request(NamedTuple):
     origin: str = ""
     """VOLUME@SNAPSHOT; '': the disk is only looked for."""
 
+    copied: str = ""
+    """The volume of which it is a copy, where a cluster was cloned."""
+
 
 def create_disks(
     database: Database,
@@ -72,7 +82,8 @@ def create_disks(
                 continue
             source = _source(database, with_image[disk.vm], disk)
             origin = base_snapshot(source.digest) if isinstance(source, Source) and source.digest else ""
-            requested[disk.nas, disk.zpool].append(_Request(disk, source, origin))
+            copied = with_image[disk.vm].host.attribute(CLONE_ATTRIBUTE)
+            requested[disk.nas, disk.zpool].append(_Request(disk, source, origin, copied))
     database.end_reading()
     for place, of_pool in requested.items():
         try:
@@ -181,7 +192,8 @@ def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
         for one in requested
     )
     sources = tuple(
-        "" if isinstance(one.source, RocksError) else volume_of(one.source.name) for one in requested
+        one.copied or ("" if isinstance(one.source, RocksError) else volume_of(one.source.name))
+        for one in requested
     )
     return storage.ask(questions.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
 

@@ -124,9 +124,9 @@ def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Ite
                 raise UserError(f"{file.path} is empty")
             yield content, size_bytes
         return
-    _check_own(file.path)
-    size_bytes = _virtual_size(file)
-    folder = file.path.absolute().parent
+    own = _own_file(file.path)
+    size_bytes = _virtual_size(ImageFile(own, file.format))
+    folder = own.parent
 
     def watched(percent: float) -> None:
         try:
@@ -141,7 +141,7 @@ def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Ite
 
     # it has no name: nothing remains of it, also after a kill
     with tempfile.TemporaryFile(dir=folder) as raw:
-        done = write_raw(file.path, opened(raw.fileno()), size_bytes, watched, _CONVERT_SECONDS)
+        done = write_raw(own, opened(raw.fileno()), size_bytes, watched, _CONVERT_SECONDS)
         if done.exit_status:
             raise ToolError(f"qemu-img failed with exit status {done.exit_status}: {done.error_text}")
         yield raw, size_bytes
@@ -168,10 +168,11 @@ def _open(path: Path) -> BinaryIO:
     return content
 
 
-def _check_own(path: Path) -> None:
-    """UserError unless only this user can change the file and its way: qemu-img reads it twice, by its name.
+def _own_file(path: Path) -> Path:
+    """The file behind all links. UserError unless only this user can change it and its way.
 
-    Who could change it in between would choose which files of this machine are read.
+    qemu-img reads it twice, by its name: who could change it in between would choose which files of this machine are
+    read.
     """
     file = path.resolve()
     for place in (file, *file.parents):
@@ -182,6 +183,7 @@ def _check_own(path: Path) -> None:
             raise UserError(
                 f"other users can change {place} while {path} is read; copy the file to a folder of root's first"
             )
+    return file
 
 
 def _check_raw(file: Path) -> None:

@@ -13,6 +13,12 @@ MACHINES = {
         "volume:NAME, a volume of the NAS that has the disk; the machine then gets a second, small disk for cloud-init "
         "with its name, addresses and keys",
     ),
+    "vm_disk_clone_of": Known(
+        "host",
+        "text",
+        "",
+        "volume on its NAS of which the virtual machine's first disk is a copy; rocks clone cluster sets it",
+    ),
     "vm_cdrom": Known(
         "host",
         "CD image",
