@@ -257,6 +257,10 @@ class Database:
         """Release a lock; a lock that this connection does not hold is ignored."""
         self.unlock_all([name])
 
+    def unlock_wholly(self, name: str) -> None:
+        """Release a lock, however often this connection has taken it."""
+        self._locks.release_wholly(name)
+
     def unlock_all(self, names: Iterable[str]) -> None:
         """Release all these locks."""
         self._locks.release_all(dict.fromkeys(names))

@@ -71,6 +71,12 @@ class NamedLocks:
             elif count == 1:
                 self._set(offset, fcntl.F_UNLCK)
 
+    def release_wholly(self, name: str) -> None:
+        """Release the lock, however often this connection has taken it."""
+        offset = self._offset(name)
+        if self._held.pop(offset, 0):
+            self._set(offset, fcntl.F_UNLCK)
+
     def close(self) -> None:
         """Release all locks."""
         descriptor, self._descriptor = self._descriptor, None

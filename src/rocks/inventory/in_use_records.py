@@ -57,13 +57,19 @@ _MAX_CELLS = 4
 
 
 def lock_inventory(database: Database) -> None:
-    """Lock names, places and addresses against other commands that choose or check them, until the connection ends."""
+    """Lock names, places and addresses against other commands that choose or check them.
+
+    Until the connection ends or `unlock_inventory`: the others wait for some seconds only, so nothing slow may follow.
+    """
     database.lock(LOCK, LOCK_SECONDS)
 
 
 def unlock_inventory(database: Database) -> None:
-    """Release that lock before something slow; what was found has to be compared afterwards."""
-    database.unlock(LOCK)
+    """Release that lock, however often it was taken, before something slow.
+
+    What was found has to be compared afterwards.
+    """
+    database.unlock_wholly(LOCK)
 
 
 def read_inventory(database: Database, containers: Sequence[str]) -> SiteInventory:

@@ -64,6 +64,16 @@ def names_beginning_with(database: Database, stem: str) -> set[str]:
     return {str(row[0]).lower() for row in rows}
 
 
+def taken_ranks(database: Database, appliance: str, rack: int) -> set[int]:
+    """The ranks in a rack that physical hosts of the appliance have."""
+    rows = database.rows(
+        "SELECT n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
+        " LEFT JOIN vm_nodes v ON v.Node = n.ID WHERE v.Node IS NULL AND a.Name = %s AND n.Rack = %s",
+        [appliance, rack],
+    )
+    return {int(row[0]) for row in rows}
+
+
 def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
     """Add the hosts, each with its attribute `os`; three statements for any number of hosts.
 

@@ -45,6 +45,14 @@ def test_a_lock_taken_twice_is_released_twice(folder: str) -> None:
     assert other.take_all(["vm a"], 0) == []
 
 
+def test_a_lock_is_released_wholly_however_often_it_was_taken(folder: str) -> None:
+    one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
+    assert [one.take_all(["vm a"], 0), one.take_all(["vm a"], 0)] == [[], []]
+    one.release_wholly("vm a")
+    one.release_wholly("vm a")
+    assert other.take_all(["vm a"], 0) == []
+
+
 def test_more_locks_than_a_process_may_open_files(folder: str) -> None:
     names = [f"vm {number}" for number in range(3000)]
     one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")

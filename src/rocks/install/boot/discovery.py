@@ -32,7 +32,7 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.in_use_records import lock_inventory, unlock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
@@ -118,9 +118,11 @@ def discover_hosts(
                     added += 1
                     with _interrupt_deferred():  # Ctrl-C ends the discovery, but loses no host that was added
                         database.commit()
+                        unlock_inventory(database)
                         yield host
             finally:
                 database.rollback()
+                unlock_inventory(database)
     if settings.max_hosts is not None and added < settings.max_hosts:
         raise StateError(
             f"{added} of {settings.max_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
@@ -189,8 +191,9 @@ def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, in
     """The first name of the rack, from the lowest rank on, that nothing has."""
     stem = f"{settings.appliance}-{settings.rack}-"
     taken = nodes.names_beginning_with(database, stem)
+    places = nodes.taken_ranks(database, settings.appliance, settings.rack)  # a renamed host keeps its place
     for rank in range(settings.rank, LAST_RANK + 1):
-        if f"{stem}{rank}".lower() not in taken:
+        if rank not in places and f"{stem}{rank}".lower() not in taken:
             return f"{stem}{rank}", rank
     raise StateError(f"no name {stem}RANK is free; give another rack=")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
+from rocks.inventory.in_use_records import unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
@@ -127,6 +128,7 @@ def _start_there(
         target = replace(target, mounts=mounts_of(database, [target.name]).get(target.name, ()))
         record_on_host(database, vm, target)
         database.commit()
+        unlock_inventory(database)
     except RocksError as error:
         database.rollback()
         outcomes.warnings += outcomes.done.pop(vm.name)

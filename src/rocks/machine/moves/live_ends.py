@@ -13,6 +13,7 @@ from rocks.core.errors import CLASSES, BusyError, HostError, RocksError, StateEr
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
 from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.in_use_records import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
@@ -135,6 +136,7 @@ def _record_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> Non
     leases.end_live_move(database, vm.name, target.name, disk_keys(there))
     leases.put_up_fences(database, [(lease.host, vm.name, lease.token + 1)])
     database.commit()
+    unlock_inventory(database)
 
 
 def _bring_images(

@@ -102,6 +102,7 @@ def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) ->
     lines = [line for file in files for line in _copy(database, vm, target, file, copies, reporter)]
     record_move(database, vm, target, plan)
     database.commit()
+    vm_inventory.unlock_inventory(database)
     (moved,) = table.load_vms(database, [name])
     return [*lines, f"{vm.name} is on {target.name} now", *remove_left(database, moved)]
 
@@ -136,6 +137,7 @@ def as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePla
     record_on_host(database, vm, target)
     (there,) = table.load_vms(database, [vm.name])
     database.rollback()
+    vm_inventory.unlock_inventory(database)
     return replace(there, disks=plan.disks)
 
 
@@ -305,7 +307,10 @@ def record_move(database: Database, vm: VirtualMachine, target: Host, plan: Move
 
 
 def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None:
-    """Record the machine on another physical host, which carries its VLANs then."""
+    """Record the machine on another physical host, which carries its VLANs then.
+
+    The caller ends its transaction and releases the inventory: the next machine of a drain may take hours.
+    """
     vm_inventory.lock_inventory(database)
     number = node_ids(database, [target.name])[target.name.lower()]
     vm_changes.update_vm(database, vm.name, {"PhysNode": number})
