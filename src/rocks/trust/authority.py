@@ -120,9 +120,12 @@ class Authority:
     def bundle(self, node: str) -> CertificateBundle:
         """The files for the node. StateError when it has no certificate."""
         newest = self._newest(node)
+        missing = StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
         if not newest.exists():
-            raise StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
+            raise missing
         with self._locked():
+            if not newest.exists():  # it was revoked meanwhile
+                raise missing
             return CertificateBundle(
                 newest.read_bytes(),
                 (self._folder / "ca.crt").read_bytes(),

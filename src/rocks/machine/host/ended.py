@@ -53,12 +53,16 @@ def report_ends(
 
 
 def _read_notes(state_folder: Path) -> Dict[str, str]:
-    """Name → content of at most `MAX_NAMES` notes. One whose name begins with a dot is incomplete."""
+    """Name → content of at most `MAX_NAMES` notes. One whose name begins with a dot is incomplete.
+
+    Others each time, where there are more: one that the frontend cannot settle hides none for ever.
+    """
     folder = Place.ENDED.below(state_folder)
     if not folder.is_dir():
         return {}
     try:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        random.shuffle(names)
         return {name: (folder / name).read_text("utf-8", "replace") for name in names[:MAX_NAMES]}
     except OSError as error:
         raise HostError(f"the notes in {folder} cannot be read: {explain(error, folder)}") from None

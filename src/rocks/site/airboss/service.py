@@ -38,6 +38,7 @@ from rocks.site.airboss.rules import (
     IMAGES_ATTRIBUTE,
     Hours,
     Rates,
+    Shares,
     check_hour,
     check_rsa_bits,
     check_time,
@@ -72,6 +73,9 @@ BOUNDS = Bounds(
 PER_ADDRESS = (10.0, 60)
 PER_CLUSTER = (5.0, 60)
 """Requests a second, and at once."""
+
+QUESTIONS = (4, 32)
+"""Questions about states at once, of a cluster and of all: each waits for hosts, of which one may be silent."""
 
 _FORGET_SECONDS = 600.0
 _NO_SIGNATURE = "the request has no valid signature of a key that rocks list host key shows for a cluster"
@@ -132,6 +136,7 @@ class OwnerService:
         self._refusals = RefusedCalls(settings, log)
         self._power = Power(launcher)
         self._consoles = Consoles(settings, log)
+        self._questions = Shares(*QUESTIONS, "questions about states")
 
     def answer(self, request: Request) -> Answer:
         """The answer to a client: a JSON object with `error` unless the request was accepted."""
@@ -239,9 +244,7 @@ class OwnerService:
             upgrade = {"Upgrade": UPGRADE, "Connection": "Upgrade"}
             return {}, Answer(101, "", b"", upgrade, stream=stream)
         if request.operation == LIST_MACS:
-            content: Mapping[str, object] = {
-                "machines": list_machines(database, asked.machines, request.status)
-            }
+            content: Mapping[str, object] = {"machines": self._listed(database, asked)}
         elif request.operation == CDROM:
             medium = _requested_medium(database, asked.cluster, request.image)
             content = _insert_medium(database, asked.names[0], medium, request.boot, call)
@@ -250,6 +253,17 @@ class OwnerService:
             database.close()
             content = self._power.switch(asked.cluster, asked.names, request.action, call)
         return content, _reply(200, content)
+
+    def _listed(self, database: Database, asked: _Asked) -> object:
+        if not asked.request.status:
+            return list_machines(database, asked.machines, False)
+        with self._lock:
+            self._questions.take(asked.cluster)
+        try:
+            return list_machines(database, asked.machines, True)
+        finally:
+            with self._lock:
+                self._questions.give_back(asked.cluster)
 
     def _may_ask(self, rates: Rates, key: str) -> bool:
         with self._lock:

@@ -139,6 +139,24 @@ def test_a_stop_at_work_holds_up_no_report_of_another_guest(guests: Guests) -> N
     assert guests.report() == [] and list((guests.state / "ended").iterdir()) == []
 
 
+def test_a_host_is_asked_once_at_a_time(guests: Guests) -> None:
+    """Each question keeps a worker of the service, and a silent host would keep all of them from the others."""
+    answer(guests)
+    asked = ended_machines.ask_facts
+
+    def ask(*arguments: object, **more: object) -> object:
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+        return asked(*arguments, **more)
+
+    guests.site.patch.setattr(ended_machines, "ask_facts", ask)
+    guests.ended = ("web",)
+    guests.note("web")
+    assert guests.report() == ["web has ended, and its lease is released"]
+    guests.note("web")
+    assert guests.report() == []
+
+
 def test_a_host_reports_on_its_own_guests_only(guests: Guests) -> None:
     guests.site.change("UPDATE vm_leases SET Host = 'vmc-0-1'")
     for name in ("web", "other", "x' OR 1=1 --", "vmc-0-1"):

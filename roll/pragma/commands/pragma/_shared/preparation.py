@@ -48,6 +48,7 @@ _INTERFACE = re.compile(r"ifcfg-eth[0-9]{1,4}")
 _RULES = "70-persistent-net.rules"
 _SCRIPTS = "/etc/sysconfig/network-scripts"
 _SECONDS = 3600.0
+_RECOVERY_MEMORY_BYTES, _RECOVERY_SECONDS = 1 << 30, 600
 
 
 def prepare_image(image: Path) -> bool:
@@ -68,7 +69,7 @@ def prepare_image(image: Path) -> bool:
         lines, expected = _plan(place, folder)
         if not lines:
             return False
-        _recover(place)
+        _recover(place, image.stat().st_size)
         (folder / "commands").write_text("".join(f"{line}\n" for line in lines))
         debugfs(place, "-w", "-f", str(folder / "commands"), max_bytes=image.stat().st_size)
     for path in expected:
@@ -78,9 +79,18 @@ def prepare_image(image: Path) -> bool:
     return True
 
 
-def _recover(place: str) -> None:
-    """Replay the journal of a file system that was not unmounted: debugfs would write beside it."""
-    ended = run(["/usr/sbin/e2fsck", "-p", place], deadline_seconds=_SECONDS)
+def _recover(place: str, max_bytes: int) -> None:
+    """Replay the journal of a file system that was not unmounted: debugfs would write beside it.
+
+    Whoever made the image chooses what e2fsck reads: its memory, time and what it writes are bounded.
+    """
+    bounds = [
+        f"--as={_RECOVERY_MEMORY_BYTES}",
+        f"--cpu={_RECOVERY_SECONDS}",
+        f"--fsize={max_bytes}",
+        "--core=0",
+    ]
+    ended = run(["prlimit", *bounds, "/usr/sbin/e2fsck", "-p", place], deadline_seconds=_SECONDS)
     if ended.exit_status > 1:
         raise HostError(f"the file system of the image is damaged: {one_line(ended.text.strip())[-200:]}")
 
