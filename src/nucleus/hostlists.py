@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import groupby
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
@@ -14,21 +14,33 @@ if TYPE_CHECKING:
 MAX_HOSTS = 100_000
 """How many names a list may stand for."""
 
+MAX_OWNERS_NODES = 10_000
+"""The same of an owner's list: the service makes the names of several at once."""
+
+_MAX_NAME = 128
+"""Characters of a name, as the database has them."""
+
 _PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 _NUMBERS = re.compile(r"\d+")
 
 
-def expand(text: str) -> list[str]:
-    """The names in the order of the list; zeros before a low bound are kept. UserError for a list that is none."""
+def expand(text: str, most: int = MAX_HOSTS) -> list[str]:
+    """The names in the order of the list; zeros before a low bound are kept.
+
+    UserError for a list that is none, or stands for more names than `most`: before they are made.
+    """
     names: list[str] = []
     place = 0
     while place < len(text):
         part = _PART.match(text, place)
         if part is None:
             raise _wrong(text, f"a name is missing at position {place + 1}")
-        names.extend(_expand_part(text, part.group(), MAX_HOSTS - len(names)))
+        found = _expand_part(text, part.group(), most - len(names))
+        if found is None:
+            raise _wrong(text, f"it has more than {most} names")
+        names.extend(found)
         place = part.end()
         if place < len(text):
             if text[place] != "," or place + 1 == len(text):
@@ -37,19 +49,26 @@ def expand(text: str) -> list[str]:
     return names
 
 
-def _expand_part(text: str, part: str, most: int) -> list[str]:
-    names = [""]
+def _expand_part(text: str, part: str, most: int) -> list[str] | None:
+    """The names of a part; None for more than `most`."""
+    choices: list[list[str]] = []
+    count, length = 1, 0
     for bracket, plain in _PIECE.findall(part):
-        choices = [plain] if plain else list(_numbers(text, bracket, most))
-        if len(names) * len(choices) > most:
-            raise _wrong(text, f"it has more than {MAX_HOSTS} names")
-        names = [name + choice for name in names for choice in choices]
-    if len(names) > most:
-        raise _wrong(text, f"it has more than {MAX_HOSTS} names")
-    return names
+        ranges = [] if plain else _ranges_in(text, bracket)
+        count *= 1 if plain else sum(high - low + 1 for low, high, _ in ranges)
+        if count > most:
+            return None
+        numbers = ((number, width) for low, high, width in ranges for number in range(low, high + 1))
+        choices.append([plain] if plain else [f"{number:0{width}}" for number, width in numbers])
+        length += max(map(len, choices[-1]))
+        if length > _MAX_NAME:
+            raise _wrong(text, f"a name in it is longer than {_MAX_NAME} characters")
+    return ["".join(pieces) for pieces in product(*choices)]
 
 
-def _numbers(text: str, bracket: str, most: int) -> Iterator[str]:
+def _ranges_in(text: str, bracket: str) -> list[tuple[int, int, int]]:
+    """(first number, last one, digits at least) of the ranges of a bracket."""
+    ranges = []
     for item in bracket.split(","):
         found = _RANGE.fullmatch(item)
         if found is None:
@@ -57,10 +76,8 @@ def _numbers(text: str, bracket: str, most: int) -> Iterator[str]:
         low, high = found[1], found[2] or found[1]
         if int(low) > int(high):
             raise _wrong(text, f"the range {item} ends before it begins")
-        if int(high) - int(low) >= most:
-            raise _wrong(text, f"it has more than {MAX_HOSTS} names")
-        for number in range(int(low), int(high) + 1):
-            yield f"{number:0{len(low)}}"
+        ranges.append((int(low), int(high), len(low)))
+    return ranges
 
 
 def _wrong(text: str, why: str) -> UserError:

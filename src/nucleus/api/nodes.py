@@ -15,7 +15,7 @@ from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
-from nucleus.hostlists import expand
+from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, operations
 from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
@@ -122,7 +122,7 @@ def attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
 def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
     """The computes of a list, in its order. Problem for a list that is none, a node twice, and an unknown one."""
     try:
-        names = expand(text)
+        names = expand(text, MAX_OWNERS_NODES)
     except UserError as error:
         raise invalid(str(error)) from None
     if not names:

@@ -1,10 +1,12 @@
 """Lists of hosts."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.hostlists import collect, expand, natural_key
+from nucleus.hostlists import MAX_OWNERS_NODES, collect, expand, natural_key
 from rocks.core.errors import UserError
 
 
@@ -33,6 +35,32 @@ def test_lists_become_names(text: str, names: list[str]) -> None:
 def test_other_text_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UserError, match=r"is not a list of hosts: .*; an example is "):
         expand(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a[" + ",".join(["0-99999"] * 511) + "]", "more than 100000 names"),
+        ("a[" + ",".join(["0-9"] * 11) + "]" + "[0-999]" + "[0-9]", "more than 100000 names"),
+        ("a[0-99999]" + "[0]" * 1361, "longer than 128 characters"),
+        ("a" * 129, "longer than 128 characters"),
+    ],
+)
+def test_a_short_list_of_too_many_or_too_long_names_is_refused_before_they_are_made(
+    text: str, why: str
+) -> None:
+    tracemalloc.start()
+    with pytest.raises(UserError, match=why):
+        expand(text)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
+
+
+def test_an_owners_list_has_fewer_names() -> None:
+    assert len(expand("a[0-9999]", MAX_OWNERS_NODES)) == MAX_OWNERS_NODES
+    with pytest.raises(UserError, match="more than 10000 names"):
+        expand("a[0-9998],b[0-1]", MAX_OWNERS_NODES)
 
 
 _NAMES = st.lists(st.from_regex(r"[a-z]{1,2}-?[0-9]{0,3}[a-z]?", fullmatch=True), max_size=12)

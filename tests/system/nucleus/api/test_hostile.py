@@ -181,6 +181,10 @@ BOMBS: dict[str, bytes] = {
     "one name twice": b'{"cluster": "vc3", "cluster": "none"}',
     "many names": b"{" + b",".join(b'"%d": 1' % n for n in range(50_000)) + b"}",
     "a list that is large when it is written out": b'{"cluster": "vc2", "computes": "n[0-9999999]"}',
+    "a list of ranges": json.dumps(
+        {"cluster": "vc2", "computes": f"n[{','.join(['0-99999'] * 500)}]"}
+    ).encode(),
+    "a list of long names": json.dumps({"cluster": "vc2", "computes": "n[0-99999]" + "[0]" * 1300}).encode(),
     "lists of lists": b'{"cluster": "vc2", "computes": "a[0-99]b[0-99]c[0-99]d[0-99]"}',
     "a lone surrogate": b'{"cluster": "\\ud800"}',
     "NUL": b'{"cluster": "vc2\\u0000"}',
