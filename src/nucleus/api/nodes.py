@@ -17,7 +17,7 @@ from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, operations
-from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_off
+from nucleus.states import ACTIVE, ENDING, RUNNING, SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -144,6 +144,12 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
 
 def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
     demand_cluster_match(change, cluster)
+    ending = next((node for node in nodes if node.set_state == ENDING), None)
+    if ending is not None:  # a node with something to do would keep the set, and its hosts, from their end
+        raise Problem(
+            "node-busy",
+            f"the computeset {ending.set_id} of {ending.name} is ending; wait until it has ended",
+        )
     image = find_image(change, iso, cluster) if iso else None
     arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
     if len(nodes) == 1:

@@ -25,6 +25,9 @@ STARTS = "start_member"
 """The kind of operation that starts a node of a set."""
 
 _SHUTDOWNS, _POWER_OFFS = "shutdown_member", "poweroff_member"
+_OWNERS = ("poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso")
+"""Kinds of operations that owners ask for: the end of a set does not wait for those that are queued."""
+
 _KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
 
 
@@ -65,6 +68,9 @@ def _perform(session: Session, seen: Seen, actions: Sequence[Action], grace_seco
     cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
     if kinds & {"shutdown", "poweroff"}:
         events += _end(session, seen, STARTS, cancelled, [QUEUED])
+        members = [member.id for member in seen.context.members]
+        ended = operations.end_queued_operations(session, members, _OWNERS, cancelled)
+        events += _ended(seen, ended, cancelled)
     if "poweroff" in kinds:
         events += _end(session, seen, _SHUTDOWNS, cancelled, [QUEUED])
     # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
@@ -101,7 +107,10 @@ def _end(
     states: Sequence[str] = (QUEUED, RUNNING),
 ) -> list[NewEvent]:
     """End the set's operations of a kind; the events of that."""
-    return [
-        seen.event("operation.state", name, old, outcome_of(problem), name)
-        for name, old in operations.end_set_operations(session, seen.one.id, kind, problem, states)
-    ]
+    ended = operations.end_set_operations(session, seen.one.id, kind, problem, states)
+    return _ended(seen, ended, problem)
+
+
+def _ended(seen: Seen, ended: Sequence[tuple[str, str]], problem: JsonObject | None) -> list[NewEvent]:
+    new = outcome_of(problem)
+    return [seen.event("operation.state", name, old, new, name) for name, old in ended]

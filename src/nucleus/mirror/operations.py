@@ -184,6 +184,24 @@ def end_set_operations(
         f"SELECT id FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})",
         (set_id, kind, *states),
     )
+    return _end_found(session, found, error, states)
+
+
+def end_queued_operations(
+    session: Session, node_ids: Sequence[int], kinds: Sequence[str], error: JsonObject
+) -> list[tuple[str, str]]:
+    """End what is queued of these kinds for the nodes; (id, state before) of each."""
+    found = session.column(
+        f"SELECT id FROM operation WHERE target_node IN ({placeholders(node_ids)}) AND state = 'queued'"
+        f" AND kind IN ({placeholders(kinds)})",
+        (*node_ids, *kinds),
+    )
+    return _end_found(session, found, error, [QUEUED])
+
+
+def _end_found(
+    session: Session, found: Sequence[str], error: JsonObject | None, states: Sequence[str]
+) -> list[tuple[str, str]]:
     ended = _lock_in(session, states, found)
     names = [identifier for identifier, _ in ended]
     session.update("operation", {"state": outcome_of(error), "error": error}, _ENDED, id=names)

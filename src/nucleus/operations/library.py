@@ -12,6 +12,7 @@ from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.retries import is_outcome
 from nucleus.records import JsonObject, NewEvent
+from nucleus.states import ENDING
 from rocks.core.errors import Code, RocksError
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ def _restore(session: Session, job: Job) -> None:
 
 def attach_iso(job: Job) -> JsonObject:
     """Insert the image of the arguments, or take out what is inserted; it counts from the next power-on."""
+    if job.target.set_state == ENDING:  # it was asked for before, for many nodes
+        raise RefusedError(
+            f"the computeset {job.target.set_id} of {job.target.name} ends; repeat it afterwards"
+        )
     image = job.operation.arguments.get("image")
     medium = None
     if image is not None:

@@ -28,7 +28,7 @@ def power_on(job: Job) -> JsonObject:
     if job.reached("start", _is_active):
         return {"state": ACTIVE}
     if job.operation.target_set is not None:
-        _check_set(job)
+        _check_set(job, "its nodes are not started")
     state, error = job.act("start", job.rocks.start)
     if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
         raise error
@@ -40,24 +40,22 @@ def start_member(job: Job) -> JsonObject:
     host = str(job.operation.arguments["host"])
     if job.read_state() == ACTIVE and job.target.physical_host == host:
         return {"state": ACTIVE}
-    _check_set(job)
+    _check_set(job, "its nodes are not started")
     if job.target.physical_host != host:
         job.begin_command("place")
         job.rocks.place(job.target.rocks_name, host)
     return power_on(job)
 
 
-def _check_set(job: Job) -> None:
-    """RefusedError when the set has ended, or ends: nothing of it is started any more. CancelledError: by its owner."""
+def _check_set(job: Job, outcome: str) -> None:
+    """RefusedError when the set has ended, or ends, and its nodes may be another's. CancelledError: by its owner."""
     number = job.operation.target_set
     assert number is not None
     found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
     if found is not None and found.cancel_requested:
-        raise CancelledError(f"the computeset {number} was ended by its owner; its nodes are not started")
+        raise CancelledError(f"the computeset {number} was ended by its owner; {outcome}")
     if found is None or found.state != RUNNING:
-        raise RefusedError(
-            f"the computeset {number} is {found.state if found else 'gone'}; its nodes are not started"
-        )
+        raise RefusedError(f"the computeset {number} is {found.state if found else 'gone'}; {outcome}")
 
 
 def ask_to_shut_down(job: Job) -> JsonObject:
@@ -93,6 +91,8 @@ def stop_once(job: Job, action: str) -> JsonObject:
             f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
             f" look at the node, and repeat the {action} if it was not"
         )
+    if job.operation.target_set is not None:
+        _check_set(job, f"the {action} was not done")
     if job.target.state != ACTIVE:
         job.read_state()
     # where the host did not say, it decides: an unknown state is no refusal

@@ -1,0 +1,125 @@
+"""A computeset that ends: what owners have asked of its nodes neither keeps it nor reaches the next one."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.computesets.driver import Driver
+from nucleus.computesets.host_list import HostList
+from nucleus.configuration import Configuration, WorkSettings
+from nucleus.mirror import computesets, events, operations
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.job import Tools
+from nucleus.operations.worker import perform
+from nucleus.records import SYSTEM, NewOperation, Operation
+from tests.system.nucleus.conftest import compute_numbers, sql
+
+
+@pytest.fixture
+def turn(pool: Pool, guard: Guard) -> Callable[[], object]:
+    """A round of the driver, with four hosts."""
+    return Driver(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"])).round
+
+
+def start(pool: Pool, cluster: int, count: int) -> int:
+    """A set of the first so many nodes."""
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster)[:count]
+        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
+        return computesets.insert_computeset(session, new)
+
+
+def ask(pool: Pool, new: NewOperation) -> Operation:
+    with pool.transaction() as session:
+        return operations.insert_operation(session, new)
+
+
+def look(pool: Pool, operation: Operation) -> Operation:
+    with pool.transaction() as session:
+        found = operations.get_operation(session, operation.id)
+    assert found is not None
+    return found
+
+
+def done(pool: Pool, simulator: Simulator, operation: Operation) -> Operation:
+    """The operation after a worker has had its turn."""
+    sql(
+        pool,
+        "UPDATE operation SET state = 'running', worker = 't', attempts = 1 WHERE id = %s",
+        (operation.id,),
+    )
+    perform(Tools(pool, Rocks(simulator, 60), WorkSettings(), threading.Event()), look(pool, operation))
+    return look(pool, operation)
+
+
+def test_what_is_queued_for_its_nodes_is_cancelled(
+    pool: Pool, cluster_number: int, turn: Callable[[], object]
+) -> None:
+    """Operations of a node are done in their order: hundreds of them would keep its hosts long after the walltime."""
+    number = start(pool, cluster_number, 2)
+    for _ in range(2):
+        turn()
+    with pool.transaction() as session:
+        first, second, other, _ = compute_numbers(session, cluster_number)
+        session.execute("UPDATE operation SET state = 'succeeded'")
+    kinds = ("attach_iso", "reset", "reboot", "poweroff", "shutdown", "poweron")
+    runs = ask(pool, NewOperation("attach_iso", "ann", cluster_number, second))
+    sql(pool, "UPDATE operation SET state = 'running', worker = 't' WHERE id = %s", (runs.id,))
+    queued = [ask(pool, NewOperation(kind, "ann", cluster_number, first, number)) for kind in kinds]
+    part = ask(pool, NewOperation("attach_iso", "ann", cluster_number, second, unique_key="parent/2"))
+    others = ask(pool, NewOperation("attach_iso", "ann", cluster_number, other))
+    sql(pool, "UPDATE computeset SET cancel_requested = 'poweroff'")
+    turn()
+    for one in (*queued, part):
+        ended = look(pool, one)
+        detail = (ended.error or {}).get("detail")
+        assert (ended.state, detail) == ("cancelled", f"the computeset {number} ends"), ended.kind
+    assert (look(pool, runs).state, look(pool, others).state) == ("running", "queued")
+    with pool.transaction() as session:
+        found = events.events_after(session, SYSTEM, 0, types=["operation.state"])
+    assert {one.target for one in found if one.new == "cancelled"} >= {one.id for one in (*queued, part)}
+    stops = sql(pool, "SELECT COUNT(*) FROM operation WHERE kind = 'poweroff_member' AND state = 'queued'")
+    assert stops == [(2,)]
+
+
+def test_an_image_that_was_meant_for_many_nodes_takes_no_time_of_one_whose_set_ends(
+    pool: Pool, cluster_number: int
+) -> None:
+    start(pool, cluster_number, 1)
+    simulator = Simulator(2)
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+    for state, expected in (("ending", "failed"), ("running", "succeeded")):
+        sql(pool, "UPDATE computeset SET state = %s", (state,))
+        attached = done(pool, simulator, ask(pool, NewOperation("attach_iso", "ann", cluster_number, node)))
+        assert attached.state == expected, attached.error
+        assert bool(simulator.commands) is (expected == "succeeded")
+
+
+@pytest.mark.parametrize("kind", ["reset", "reboot"])
+def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
+    pool: Pool, cluster_number: int, kind: str
+) -> None:
+    """It waited for its turn, and the same nodes are in another set by then."""
+    former, simulator = start(pool, cluster_number, 1), Simulator(2)
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        session.execute("UPDATE computeset SET state = 'cancelled', cancel_requested = 'poweroff'")
+        computesets.release_nodes(session, former)
+    present = start(pool, cluster_number, 1)
+    sql(pool, "UPDATE computeset SET state = 'running' WHERE id = %s", (present,))
+    sql(pool, "UPDATE node SET state = 'active' WHERE id = %s", (node,))
+    simulator.guests["vm-vc2-0"].state, simulator.guests["vm-vc2-0"].host = "active", "vm-container-1-0"
+    late = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, former)))
+    assert late.state == "cancelled" and simulator.commands == []
+    assert (late.error or {})["detail"] == (
+        f"the computeset {former} was ended by its owner; the {kind} was not done"
+    )
+    sql(pool, "UPDATE computeset SET cancel_requested = NULL, state = 'completed' WHERE id = %s", (former,))
+    late = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, former)))
+    assert late.state == "failed" and "is completed; the" in (late.error or {})["detail"]
+    own = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, present)))
+    assert own.state == "succeeded", own.error
