@@ -73,6 +73,9 @@ LONGEST_WAIT_SECONDS = 50
 MAX_PER_PAGE = 1000
 """Entries of a list in one answer."""
 
+MAX_NODES_PER_PAGE = 10_000
+"""Nodes of the computesets in one answer, where some have ended; one computeset is answered whole."""
+
 MAX_PICTURES_OF_HOST = 3
 """Of screens, at the same time."""
 

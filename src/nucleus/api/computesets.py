@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -11,7 +13,7 @@ from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
-from nucleus.api.paging import chosen, number_of, page_of, paged
+from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.quotas import demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
@@ -19,6 +21,7 @@ from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
+from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
@@ -45,16 +48,15 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     by_id = clusters.clusters_by_id(session, scope, {found.cluster_id for found in sets})
     nodes = clusters.nodes_by_id(session, scope, [number for found in sets for number in found.node_ids])
     interfaces = clusters.interfaces_of(session, scope, sorted({node.cluster_id for node in nodes.values()}))
-    answers = []
+    answers, shaped = [], dict[int, Json]()
     for found in sets:
         cluster = by_id.get(found.cluster_id)
         if cluster is not None:
             freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
-            computes = [
-                compute_json(nodes[number], cluster.name, interfaces.get(number, ()), freshness)
-                for number in found.node_ids
-                if number in nodes
-            ]
+            for number in nodes.keys() & set(found.node_ids) - shaped.keys():  # many sets had the same node
+                of_node = interfaces.get(number, ())
+                shaped[number] = compute_json(nodes[number], cluster.name, of_node, freshness)
+            computes = [shaped[number] for number in found.node_ids if number in shaped]
             answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
     return answers
 
@@ -72,9 +74,37 @@ def list_computesets(
     """Without `state` all that there ever were."""
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
-    found = computesets.list_computesets(question.session, question.scope, state or (), number)
-    part, headers = paged(request, page, [str(one.id) for one in found], number_of)
-    return conditional_json(request, chosen(sets_json(question, found[part]), fields), headers)
+    found, headers = _found(question, page, state or (), number)
+    return conditional_json(request, chosen(sets_json(question, found), fields), headers)
+
+
+def _found(
+    question: Reading, page: Page, states: Sequence[str], cluster: int | None
+) -> tuple[list[Computeset], dict[str, str]]:
+    """The sets of the page, and the header that leads to the next.
+
+    Sets that have ended are kept for ever: of a list that may have them only a part is read.
+    """
+    asked = question.session, question.scope, states, cluster
+    is_whole = page.limit is None and page.after is None
+    if is_whole and states and not set(states) & set(ENDED_SETS):
+        return computesets.list_computesets(*asked), {}
+    after = None if is_whole else number_of(page.after or "")
+    most = page.limit or MAX_PER_PAGE
+    sizes = computesets.sizes_of_computesets(*asked, after, most + 1)
+    numbers = [number for number, _ in sizes]
+    count = min(most, _fitting([nodes for _, nodes in sizes]))
+    headers = dict[str, str]()
+    if not is_whole:
+        page = Page(count or None, None)
+        _, headers = paged(question.call.request, page, [str(number) for number in numbers], number_of)
+    return computesets.computesets_by_number(question.session, numbers[:count]), headers
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """How many sets are in one answer, with all their nodes: the first one, however large it is."""
+    totals = list(accumulate(sizes))
+    return max(bisect.bisect_right(totals, MAX_NODES_PER_PAGE), min(len(sizes), 1))
 
 
 @route(router, "GET /v1/computeset/{s}", "row24", "A computeset", models.Computeset)

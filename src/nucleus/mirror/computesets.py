@@ -55,13 +55,52 @@ def list_computesets(
     session: Session, scope: Scope, states: Sequence[str] = (), cluster_id: int | None = None
 ) -> list[Computeset]:
     """Sets that the asker may see, by number."""
+    which, values = _visible(scope, states, cluster_id)
+    return _sets(session, f"{which} ORDER BY s.id", values)
+
+
+def _visible(scope: Scope, states: Sequence[str], cluster_id: int | None) -> tuple[str, list[Any]]:
     condition, values = visible(scope)
     sql = f"WHERE {condition}"
     if states:
         sql, values = f"{sql} AND s.state IN ({placeholders(states)})", [*values, *states]
     if cluster_id is not None:
         sql, values = f"{sql} AND s.cluster_id = %s", [*values, cluster_id]
-    return _sets(session, f"{sql} ORDER BY s.id", values)
+    return sql, values
+
+
+def sizes_of_computesets(
+    session: Session,
+    scope: Scope,
+    states: Sequence[str],
+    cluster_id: int | None,
+    after: int | None,
+    limit: int,
+) -> list[tuple[int, int]]:
+    """(number, how many nodes) of sets that the asker may see: those after a number, or for None the newest first."""
+    which, values = _visible(scope, states, cluster_id)
+    if after is not None:
+        which, values = f"{which} AND s.id > %s", [*values, after]
+    return session.rows(
+        f"SELECT s.id, s.node_count FROM computeset s JOIN cluster c ON c.id = s.cluster_id {which}"
+        f" ORDER BY s.id{' DESC' if after is None else ''} LIMIT %s",
+        [*values, limit],
+    )
+
+
+def computesets_by_number(session: Session, numbers: Sequence[int]) -> list[Computeset]:
+    """The sets of these numbers, by number, for an asker who may see them."""
+    return _sets(session, f"WHERE s.id IN ({placeholders(numbers)}) ORDER BY s.id", numbers)
+
+
+def has_started_lately(session: Session, cluster_id: int, count: int) -> bool:
+    """Whether so many sets of a cluster were made within an hour: of all that it ever had only these are read."""
+    row = session.row(
+        "SELECT created > UTC_TIMESTAMP(3) - INTERVAL 1 HOUR FROM computeset WHERE cluster_id = %s"
+        " ORDER BY id DESC LIMIT 1 OFFSET %s",
+        (cluster_id, count - 1),
+    )
+    return row is not None and bool(row[0])
 
 
 def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Computeset]:
