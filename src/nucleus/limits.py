@@ -27,6 +27,15 @@ MAX_UNFINISHED = 1000
 MAX_SET_TRIES = 3
 """After so many failed starts of a machine, or lost jobs before it has hosts, a computeset is given up."""
 
+MAX_SETS_PER_HOUR = 1000
+"""Computesets of a cluster that are started within an hour: what is known of them is kept for ever."""
+
+MAX_RENAMED_PER_HOUR = 2000
+"""Nodes of a cluster that are renamed within an hour, or twice as many as it has, if that is more.
+
+Their names are kept for ever, in the history and in the audit log.
+"""
+
 MAX_TOKENS = 100
 """Usable tokens of a user."""
 
@@ -57,6 +66,9 @@ RESERVATION_DAYS = 90
 
 STALE_INTERVALS = 3
 """After so many intervals without an answer, what the mirror has is called stale."""
+
+MAX_STORED_ANSWER_BYTES = 64 << 10
+"""Of an answer that is kept for a repetition; of a longer one only the place of what it has made."""
 
 MAX_BODY_BYTES = 1 << 20
 """Of a request that is no upload."""

@@ -14,6 +14,7 @@ from nucleus.api import models
 from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.quotas import demand_few_renames
 from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.routes import changes, reads, route, when_done
 from nucleus.api.service import (
@@ -244,6 +245,7 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
         )
     before = {node.id: node.name for node in nodes}
     changed = {number: new for number, new in renamed.items() if before[number] != new}
+    demand_few_renames(change.session, cluster, len(nodes), len(changed))
     try:
         clusters.rename_nodes(change.session, changed)
     except DuplicateError:

@@ -15,7 +15,7 @@ from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
-from nucleus.api.quotas import demand_quota
+from nucleus.api.quotas import demand_few_sets, demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route
@@ -71,7 +71,10 @@ def list_computesets(
     cursor: Cursor = None,
     fields: Fields = None,
 ) -> Response:
-    """Without `state` all that there ever were."""
+    """Without `state` also those that have ended: then, without `limit`, the newest of all that there ever were.
+
+    A page ends earlier where its sets have many nodes.
+    """
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
     found, headers = _found(question, page, state or (), number)
@@ -152,6 +155,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
     demand_quota(change, cluster, nodes, walltime, account)
+    demand_few_sets(session, cluster)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
         None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
-from nucleus.limits import LIMITS, MAX_UNFINISHED
-from nucleus.mirror import identity, operations, status
+from nucleus.limits import FIRST_LIMITS, LIMITS, MAX_RENAMED_PER_HOUR, MAX_SETS_PER_HOUR, MAX_UNFINISHED
+from nucleus.mirror import computesets, identity, operations, status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,25 @@ def demand_short_queue(session: Session, project_id: int, added: int) -> None:
             f"{MAX_UNFINISHED} changes of the project {project.name} are not done yet; wait until some of them are",
             headers={"Retry-After": "10"},
             remedy=Remedy("list-operations"),
+        )
+
+
+def demand_few_sets(session: Session, cluster: Cluster) -> None:
+    """Problem when too many computesets of the cluster were started within an hour."""
+    if computesets.has_started_lately(session, cluster.id, MAX_SETS_PER_HOUR):
+        raise limited(
+            f"{MAX_SETS_PER_HOUR} computesets of {cluster.name} were started within an hour; start this one later",
+            headers={"Retry-After": "600"},
+        )
+
+
+def demand_few_renames(session: Session, cluster: Cluster, nodes: int, more: int) -> None:
+    """Problem when too many names of the cluster, which has so many nodes, would have changed within an hour."""
+    most = max(MAX_RENAMED_PER_HOUR, 2 * nodes)
+    if more and operations.renamed_lately(session, cluster.id) + more > most:
+        raise limited(
+            f"{most} nodes of {cluster.name} at most are renamed within an hour; rename these later",
+            headers={"Retry-After": "600"},
         )
 
 

@@ -18,6 +18,7 @@ from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
 from nucleus.api.representations import operation_json
+from nucleus.limits import MAX_STORED_ANSWER_BYTES
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.driver import NoConnectionError
 from nucleus.mirror.events import NEWS, WORK, append_events
@@ -284,6 +285,8 @@ def _once(session: Session, call: Call, action: str, act: Callable[[Change], Any
         body = bytes(response.body)
         if _has_secret(headers):
             headers, body = _SECRET, b""
+        elif len(body) > MAX_STORED_ANSWER_BYTES:
+            headers, body = {**_SECRET, "location": headers.get("location", "")}, b""
         idempotency.store(session, actor, key, idempotency.Stored(b"", response.status_code, headers, body))
     append_events(session, change.events)
     if change.entries:
@@ -307,6 +310,11 @@ def _request_hash(call: Call) -> bytes:
 def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
     if stored.request_hash != request_hash:
         raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
+    if "location" in stored.headers and _has_secret(stored.headers):
+        raise conflict(
+            "the request with this Idempotency-Key was done, and its answer is too long to be kept; read what it has"
+            f" made: {stored.headers['location']}"
+        )
     if _has_secret(stored.headers):
         raise conflict(
             "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"

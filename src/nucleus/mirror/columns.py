@@ -31,6 +31,15 @@ def new_ulid(after: str | None = None) -> str:
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     with _lock:
         number = _last = max(number, _last + 1, _number_of(after) + 1 if after else 0)
+    return _text_of(number)
+
+
+def oldest_ulid(seconds: int) -> str:
+    """What identifiers of the last seconds come after."""
+    return _text_of((time.time_ns() // 1_000_000 - seconds * 1000) << 80)
+
+
+def _text_of(number: int) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
+from nucleus.mirror.columns import (
+    columns_of,
+    from_json,
+    new_ulid,
+    oldest_ulid,
+    placeholders,
+    to_json,
+    visible,
+)
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
 from nucleus.states import QUEUED, RUNNING, SUCCEEDED, outcome_of
 
@@ -219,6 +227,17 @@ def count_unfinished(session: Session, project_id: int) -> int:
             " WHERE project_id = %s AND state IN ('queued', 'running') AND unique_key IS NULL"
             " AND kind NOT IN ('start_set', 'end_set')",
             (project_id,),
+        )
+    )
+
+
+def renamed_lately(session: Session, cluster_id: int) -> int:
+    """How many nodes of a cluster were renamed within an hour; one counts as often as it was."""
+    return int(
+        session.value(
+            "SELECT IFNULL(SUM(JSON_LENGTH(result, '$.names')), 0) FROM operation"
+            " WHERE target_cluster = %s AND id > %s AND kind = 'rename'",
+            (cluster_id, oldest_ulid(3600)),
         )
     )
 

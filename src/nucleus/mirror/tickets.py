@@ -11,7 +11,8 @@ from nucleus.limits import TICKET_SECONDS
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
-_RETENTION_DAYS = 1
+_RETENTION_HOURS = 1
+"""Pages that are loaded again show whose console they were."""
 
 
 class Ticket(NamedTuple):
@@ -32,8 +33,8 @@ def issue_ticket(session: Session, new: Ticket) -> str:
         (_hash(text), *new, TICKET_SECONDS),
     )
     session.execute(
-        "DELETE FROM console_ticket WHERE expires < UTC_TIMESTAMP(3) - INTERVAL %s DAY LIMIT 100",
-        (_RETENTION_DAYS,),
+        "DELETE FROM console_ticket WHERE expires < UTC_TIMESTAMP(3) - INTERVAL %s HOUR LIMIT 100",
+        (_RETENTION_HOURS,),
     )
     return text
 
