@@ -237,6 +237,11 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
     renamed = {computes[old.casefold()].id: new for old, new in requested.items()}
     if len(renamed) < len(requested):
         raise invalid("a node is named twice; name each once")
+    digits = next((new for new in requested.values() if new.isdecimal()), None)
+    if digits is not None:
+        raise invalid(
+            f"{digits} cannot name a node: a number is that of a computeset; choose a name with a letter"
+        )
     after = [renamed.get(node.id, node.name).casefold() for node in nodes]
     taken = next((new for new in requested.values() if after.count(new.casefold()) > 1), None)
     if taken is not None:

@@ -343,14 +343,14 @@ def _end(change: Change, number: int, how: str) -> Response:
         return no_content()
     computesets.request_end(change.session, number, how)
     known = operations.list_operations(
-        change.session, change.scope, states=("queued", "running"), set_id=number
+        change.session, change.scope, states=("queued", "running"), set_id=number, kind="end_set"
     )
-    ending = next((operation for operation in known if operation.kind == "end_set"), None)
     target = f"{cluster.name}/set {number}"
-    if ending is None:
-        ending = change.ask("end_set", cluster, set_id=number, arguments={"how": how}, target=target)
-    else:
+    if known:
+        ending = known[0]
         change.note(target, after=how)
+    else:
+        ending = change.ask("end_set", cluster, set_id=number, arguments={"how": how}, target=target)
     return accepted(change, ending, (cluster.name, None))
 
 

@@ -118,6 +118,7 @@ def list_operations(
     cluster_id: int | None = None,
     node_id: int | None = None,
     set_id: int | None = None,
+    kind: str | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Operation]:
@@ -126,7 +127,8 @@ def list_operations(
     sql = f"SELECT {_COLUMNS} FROM operation o WHERE {condition}"
     if states:
         sql, values = f"{sql} AND o.state IN ({placeholders(states)})", [*values, *states]
-    for column, value in (("target_cluster", cluster_id), ("target_node", node_id), ("target_set", set_id)):
+    which = {"target_cluster": cluster_id, "target_node": node_id, "target_set": set_id, "kind": kind}
+    for column, value in which.items():
         if value is not None:
             sql, values = f"{sql} AND o.{column} = %s", [*values, value]
     if before is not None:

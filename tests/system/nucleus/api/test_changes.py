@@ -193,6 +193,7 @@ def test_names_change_all_at_once(service: Client) -> None:
         ({"map": {"n3": "a", "vm-vc2-2": "a"}}, "name-conflict"),
         ({"map": {"n3": "a b"}}, "invalid-request"),
         ({"map": {"n3": "a" * 64}}, "invalid-request"),
+        ({"map": {"n3": "12"}}, "invalid-request"),  # for comet that is a computeset
         ({"map": {}}, "invalid-request"),
         ({"map": {"none": "a"}}, "unknown-node"),
         ({"map": {"vc2": "a"}}, "unknown-node"),
