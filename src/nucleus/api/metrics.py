@@ -42,7 +42,7 @@ class Metrics:
         self._seconds.labels(pattern).observe(seconds)
 
     def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
-        """All counters. `values`: gauge → labels → value, as they are now."""
+        """All counters. `values`: gauge → labels → value, as they are now. By one thread at a time."""
         for name, samples in values.items():
             gauge = self._gauges[name]
             if _GAUGES[name][1]:

@@ -17,9 +17,9 @@ from comet.client.launcher_rules import FILE, launcher_values
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
 from nucleus.api.metrics import METRICS_TYPE
-from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid
+from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid, unavailable
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, address_of, service_of
+from nucleus.api.service import Known, Service, address_of, service_of
 from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts
@@ -193,13 +193,20 @@ def readyz(request: Request) -> Response:
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    """Counters for Prometheus."""
+    """Counters for Prometheus, as they were a few seconds ago at most."""
     service = service_of(request)
+    text = service.metrics_text.get(lambda: _metrics(service))
+    if text is None:
+        raise unavailable("the first counters are being read; ask again in a second")
+    return Response(text, headers={"Content-Type": METRICS_TYPE})
+
+
+def _metrics(service: Service) -> bytes:
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
         values["alarms"]["reservation",] = float(len(records.alarms(session)))
     values["streams"] = {(): float(service.stream_limit.count)}
-    return Response(service.metrics.text(values), headers={"Content-Type": METRICS_TYPE})
+    return service.metrics.text(values)
 
 
 @router.get("/openapi.json")

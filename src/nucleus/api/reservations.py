@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -37,8 +36,6 @@ router = APIRouter()
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
-_ASKING = threading.Lock()
-"""Held by the request that asks this site for its cluster images."""
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS)]
@@ -207,7 +204,9 @@ def _reservation_json(one: Reservation) -> Json:
 )
 def create_reservation(call: Known, body: NewReservation) -> Response:
     """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
-    images = _images_of(call, body.site)  # before: it may take long, and others need the connection
+    may_reserve = "computeset" in call.scope.scopes and (call.scope.is_operator or call.scope.projects)
+    # before: it may take long, and others need the connection
+    images = _images_of(call, body.site) if may_reserve else None
     return changing(call, "computeset", "create_reservation", lambda change: _create(change, body, images))
 
 
@@ -260,17 +259,16 @@ def _images_of(call: Call, name: str) -> list[str] | None:
 
     Another site is not asked, and this one only once at a time: nobody waits for the answer to somebody else.
     """
-    with call.service.pool.reading() as session:
+    service = call.service
+    with service.pool.reading() as session:
         site = records.find_site(session, name)
-    if site is None or site.login is not None or not _ASKING.acquire(blocking=False):
+    if site is None or site.login is not None:
         return None
     try:
-        return listed_images(LocalSite(call.service.rocks, ""))
+        return service.cluster_images.get(lambda: listed_images(LocalSite(service.rocks, "")))
     except RocksError as error:
         _LOG.warning("the cluster images of %s are not known: %s", site.name, error)
         return None
-    finally:
-        _ASKING.release()
 
 
 def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
+from nucleus.api.recent import Recent
 from nucleus.api.representations import operation_json
 from nucleus.limits import MAX_STORED_ANSWER_BYTES
 from nucleus.mirror import audit, clusters, idempotency, operations
@@ -61,6 +62,12 @@ class Service:
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
     """Each is recorded in the audit log."""
+
+    metrics_text: Recent[bytes] = field(default_factory=lambda: Recent(5.0))
+    """Anybody may ask for it, and it takes ten questions to the database."""
+
+    cluster_images: Recent[list[str]] = field(default_factory=lambda: Recent(30.0))
+    """Of this site, for reservations: `rocks` is asked."""
 
     stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))

@@ -1,7 +1,7 @@
 // The page of reservations: those of the visitor, and what a week has left of each site.
 
 import { byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { ask, path } from './requests.js';
+import { ask, askerOnce, path } from './requests.js';
 import { question } from './question.js';
 
 const DAY = 86_400_000;
@@ -32,6 +32,7 @@ function cancelButton(one) {
 // Times are in UTC, as those of the table.
 function reserve(site) {
   const day = dateOf(Math.max(begin, Date.now() + DAY));
+  const make = askerOnce();
   const number = () => element('input', { type: 'number', min: 1, required: true });
   const moment = (hour) => element('input', { type: 'datetime-local', required: true, value: `${day}T${hour}:00` });
   question({
@@ -45,7 +46,7 @@ function reserve(site) {
     act: async (values) => {
       const [from, to] = [values.begin, values.end].map((text) => new Date(`${text}Z`).toISOString());
       const body = { ...values, site: site.name, begin: from, end: to, cpus: Number(values.cpus), memory_gb: Number(values.memory_gb) };
-      const { content } = await ask('POST', path('reservation'), body);
+      const { content } = await make(path('reservation'), body);
       say(`${site.name} is reserved from ${time(content.intervals[0].begin)} to ${time(content.intervals[0].end)}: reservation ${content.id}.`);
       readSoon();
     },

@@ -16,6 +16,7 @@ import uvicorn
 from nucleus.api import listening
 from nucleus.api.access.throttles import Rate
 from nucleus.api.listening import listen
+from nucleus.api.recent import Recent
 from nucleus.configuration import ListenSettings
 
 SECONDS = 120
@@ -108,6 +109,7 @@ class Client:
         """As if no request had come for a while."""
         for rate in ("change_rate", "request_rate", "unknown_rate"):
             setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
+        self.application.state.service.metrics_text = Recent(5.0)
 
 
 @contextlib.contextmanager

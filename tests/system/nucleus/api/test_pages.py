@@ -54,6 +54,14 @@ def test_scripts_load_only_what_is_there_and_make_no_markup(service: Client) -> 
             assert service.get("", f"/assets/{name}").status_code == 200, name
 
 
+def test_what_would_be_there_twice_is_asked_for_with_a_key() -> None:
+    """Who presses a button again, because no answer came, gets one computeset or reservation."""
+    text = "".join(file.read_text("utf-8") for file in STATIC.glob("*.js"))
+    for noun in ("computeset", "reservation"):
+        assert f"ask('POST', path('{noun}')" not in text, noun
+        assert f"(path('{noun}'), body)" in text, noun
+
+
 def test_the_address_of_the_service_leads_to_the_page(service: Client) -> None:
     for path, expected in (("/", "/page/clusters"), ("/nucleus", "/nucleus/page/clusters")):
         answer = service.get("", path)

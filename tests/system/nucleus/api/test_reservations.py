@@ -112,6 +112,25 @@ def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
     assert [one.json()["vc_checked"] for one in others] == [False]
 
 
+def test_a_site_is_not_asked_for_those_who_cannot_reserve_and_not_for_each_request(
+    service: Client, sites: None, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def pragma(self: Rocks, arguments: Sequence[str]) -> str:
+        asked.append(arguments)
+        return '[{"virtual image": "dock6"}]'
+
+    monkeypatch.setattr(Rocks, "pragma", pragma)
+    reader = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"]}).json()["token"]
+    service.tokens["reader"] = reader
+    for who in ("reader", "nobody"):
+        assert (reserve(service, who).status_code, asked) == (403, [])
+    for begin in (0, 2, 4):
+        assert reserve(service, begin=begin).json()["vc_checked"] is True
+    assert len(asked) == 1
+
+
 def test_status_has_alarms_of_reservations(
     service: Client, sites: None, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +147,7 @@ def test_status_has_alarms_of_reservations(
     )
     assert main(["status"]) == 1
     assert f"alarm: reservation {number} of UCSD stays stopping" in capsys.readouterr().out
+    service.forget_rates()
     assert 'nucleus_alarms{kind="reservation"} 1.0' in service.get("", "/metrics").text
 
 
