@@ -62,11 +62,25 @@ class Upload(NamedTuple):
 
 _REFERENCE = "IF(i.project_id IS NULL, CONCAT('public/', i.name), CONCAT('project/', p.name, '/', i.name))"
 _FROM = "FROM image i LEFT JOIN project p ON p.id = i.project_id"
+_USER = "LEFT JOIN user u ON u.id = i.uploaded_by"
+_COLUMNS = "i.id, i.project_id, p.name, i.name, i.size_bytes, i.sha256, i.md5, i.state, u.username, i.created"
 _IMAGE = (
-    "SELECT i.id, i.project_id, p.name, i.name, i.size_bytes, i.sha256, i.md5, i.state, u.username, i.created,"
+    f"SELECT {_COLUMNS},"
     f" (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND {_REFERENCE} IN (n.iso, n.iso_active))"
-    f" {_FROM} LEFT JOIN user u ON u.id = i.uploaded_by"
+    f" {_FROM} {_USER}"
 )
+_DRIVES = (
+    "SELECT reference, COUNT(*) AS nodes FROM"
+    " (SELECT id, iso COLLATE utf8mb4_bin AS reference FROM node WHERE gone_at IS NULL AND iso IS NOT NULL UNION"
+    " SELECT id, iso_active COLLATE utf8mb4_bin FROM node WHERE gone_at IS NULL AND iso_active IS NOT NULL) d"
+    " GROUP BY reference"
+)
+_IMAGES = (
+    f"SELECT {_COLUMNS}, IFNULL(drives.nodes, 0) {_FROM} {_USER}"
+    f" LEFT JOIN ({_DRIVES}) drives ON drives.reference = {_REFERENCE}"
+)
+"""Of many: the nodes are read once, not again for each image."""
+
 _UPLOAD = f"SELECT {columns_of('upload', Upload._fields)} FROM upload"
 
 
@@ -84,7 +98,7 @@ def list_images(session: Session, scope: Scope) -> list[Image]:
     """Images that the asker may use: the public ones, then those of projects, by name."""
     condition, values = _visible(scope)
     rows = session.rows(
-        f"{_IMAGE} WHERE i.state = 'ready' AND {condition} ORDER BY p.name IS NOT NULL, p.name, i.name",
+        f"{_IMAGES} WHERE i.state = 'ready' AND {condition} ORDER BY p.name IS NOT NULL, p.name, i.name",
         values,
     )
     return [Image(*row) for row in rows]
