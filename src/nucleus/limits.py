@@ -52,6 +52,9 @@ SIGNATURE_WINDOW_SECONDS = 1800
 TICKET_SECONDS = 30
 """How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
 
+UPLOAD_PAUSE_SECONDS = 60
+"""After which silence of an upload its user may begin it anew under its name."""
+
 UPLOAD_HOURS = 24
 """An upload that got nothing for so long is forgotten."""
 

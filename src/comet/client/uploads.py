@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from comet.client.connection import Answer, Connection, decoded
-from comet.client.errors import NotFoundError, RefusedError, UnreachableError, UsageError
+from comet.client.errors import CometError, NotFoundError, RefusedError, UnreachableError, UsageError
 from comet.client.records import bad_answer
 
 PART = 8 * 1024 * 1024
@@ -40,9 +41,22 @@ def upload(
                 raise UsageError(f"{path} is empty")
             body = {"name": name, "size": size, "sha256": digest, **({"project": project} if project else {})}
             place = _begin(connection, body)
-            return _send_parts(connection, file, place, size, progress)
+            try:
+                return _send_parts(connection, file, place, size, progress)
+            except UnreachableError:
+                raise  # nor could it be given up
+            except BaseException:
+                _abandon(connection, place)
+                raise
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _abandon(connection: Connection, place: str) -> None:
+    """Free the name and the bytes, as well as that goes: nobody knows the upload any more."""
+    connection.close()  # a request of it may have no answer yet
+    with contextlib.suppress(CometError):
+        connection.request("DELETE", place, repeat=False)
 
 
 def _begin(connection: Connection, body: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from nucleus.api import models
 from nucleus.api.access.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem, conflict, invalid
-from nucleus.api.quotas import demand_image_quota
+from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
@@ -56,15 +57,21 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
             "too-large",
             f"an image may have {most} bytes here, and {size} are announced; a form counts with all its parts",
         )
-    _forget_old(change)
     project_id = _project_of(call, project)
+    silent = images.silent_upload(change.session, project_id, name, call.caller.user.id)
+    if silent is not None:
+        images.remove_image(change.session, silent.image_id)
+    _forget_old(change)
+    if project_id is None and not call.scope.is_operator:
+        demand_public_image_quota(change.session, call.caller.user.id, size)
     demand_image_quota(change.session, project_id, size)
     try:
         upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
         raise Problem(
             "name-conflict",
-            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name",
+            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; an upload"
+            " of yours that has ended early can be repeated after a minute",
         ) from None
     change.note(images.reference(project if project_id else None, name))
     return upload
@@ -185,7 +192,7 @@ async def _receiver(call: Call, upload: Upload) -> AsyncGenerator[Receiver]:
     path = part_path(_folder(call), upload.id)
     receiver = Receiver(path, upload.offset_bytes, upload.size_bytes, note)
     try:
-        await run_in_threadpool(receiver.open)
+        await run_in_threadpool(receiver.open, partial(_resume, call, upload.id, upload.offset_bytes))
         yield receiver
     finally:
         await run_in_threadpool(receiver.close)

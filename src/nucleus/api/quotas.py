@@ -114,3 +114,15 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
         count, size = status.image_usage(session, project.id)
         _demand(project, "images", count + 1)
         _demand(project, "image_bytes", size + more_bytes)
+
+
+def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
+    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
+    count, size = status.public_image_usage(session, user_id)
+    for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
+        if value > FIRST_LIMITS[name]:
+            raise Problem(
+                "quota-exceeded",
+                f"{LIMITS[name]}: you would have {value} for everybody, and the limit is {FIRST_LIMITS[name]};"
+                f" {_REMEDIES[name]}, or ask the site's operators",
+            )

@@ -130,8 +130,12 @@ class Receiver:
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._descriptor = -1
 
-    def open(self) -> None:
-        """Open and lock the file. Problem when another request has it, or the disk is full."""
+    def open(self, check: Callable[[], object]) -> None:
+        """Open and lock the file. Problem when another request has it, or the disk is full, and that of `check`.
+
+        `check` looks, under the lock, whether the offset is still what was recorded: another request may have ended
+        since it was read.
+        """
         import fcntl
 
         try:
@@ -140,6 +144,7 @@ class Receiver:
                 self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            check()
             if os.fstat(self._descriptor).st_size < self.offset:
                 raise Problem(
                     "unknown-upload", "the first part of this upload is gone; upload the file again"

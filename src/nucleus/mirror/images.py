@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.limits import UPLOAD_HOURS
+from nucleus.limits import UPLOAD_HOURS, UPLOAD_PAUSE_SECONDS
 from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
@@ -180,6 +180,17 @@ def set_state(session: Session, image_id: int, state: str) -> None:
 def remove_image(session: Session, image_id: int) -> None:
     """Forget the image, and its upload."""
     session.delete("image", id=image_id)
+
+
+def silent_upload(session: Session, project_id: int | None, name: str, user_id: int) -> Upload | None:
+    """The user's own upload of this name that gets nothing at present: its program was ended, or its answer lost."""
+    row = session.row(
+        f"SELECT {columns_of('upload', Upload._fields)} FROM upload JOIN image i ON i.id = upload.image_id"
+        " WHERE i.project_id <=> %s AND i.name = %s AND upload.user_id = %s"
+        f" AND touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_PAUSE_SECONDS} SECOND",
+        (project_id, name, user_id),
+    )
+    return Upload(*row) if row else None
 
 
 def old_uploads(session: Session) -> list[Upload]:

@@ -104,6 +104,29 @@ def test_an_upload_goes_on_when_the_server_starts_anew(comet: Comet, tmp_path: P
     assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in comet.server.images
 
 
+@pytest.mark.parametrize("end", ["refused", "interrupted"])
+def test_an_upload_that_ends_early_frees_its_name(comet: Comet, tmp_path: Path, end: str) -> None:
+    image, asked = tmp_path / "inst.iso", list[str]()
+    image.write_bytes(b"an image")
+
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(f"{handler.command} {handler.path.rpartition('/')[2]}")
+        answer(204 if handler.command == "DELETE" else 413, b"")(handler)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    comet.server.answers["/image/upload/"] = refuse
+    if end == "interrupted":
+        comet.patch.setattr("comet.client.uploads._send_parts", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            comet("iso", "upload", str(image))
+    else:
+        assert comet("iso", "upload", str(image)).status == 5
+    (identifier,) = comet.server.uploads
+    assert asked == [*[f"PATCH {identifier}"] * (end == "refused"), f"DELETE {identifier}"]
+
+
 def test_a_misspelled_image_is_named_and_an_empty_list_says_so(comet: Comet) -> None:
     comet.server.images.clear()
     assert "there is no image for your drives" in comet("iso", "list").err

@@ -12,6 +12,7 @@ from nucleus.api import uploads
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
+from nucleus.records import SYSTEM
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
@@ -242,3 +243,40 @@ def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configur
     assert sql(pool, "SELECT name, sha256 FROM image") == [
         ("a.iso", SHA.hexdigest()), ("c.iso", SHA.hexdigest()),
     ]  # fmt: skip
+
+
+def test_a_part_whose_place_was_read_before_another_one_ended_removes_nothing(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, between = begin(service, "twice.iso"), []
+    real = uploads.Receiver.open
+
+    def late(self: uploads.Receiver, check: Any) -> None:
+        if not between:
+            between.append(0)
+            between.append(go_on(service, place, 0, ISO[:20_000]).status_code)
+        real(self, check)
+
+    monkeypatch.setattr(uploads.Receiver, "open", late)
+    refused = go_on(service, place, 0, ISO[:10])
+    assert between == [0, 204] and refused.status_code == 409
+    assert refused.headers["Upload-Offset"] == "20000"
+    assert go_on(service, place, 20_000).status_code == 202
+
+
+def test_a_list_says_how_many_nodes_have_an_image(service: Client, pool: Pool) -> None:
+    for name in ("a.iso", "A.iso", "b.iso"):
+        assert send(service, name).status_code == 204
+    ready(pool)
+    sql(pool, "UPDATE node SET iso = 'project/alpha/a.iso' WHERE name IN ('vc2', 'vm-vc2-0', 'vm-vc3-0')")
+    sql(pool, "UPDATE node SET iso_active = 'project/alpha/a.iso' WHERE name IN ('vc2', 'vm-vc2-1')")
+    sql(pool, "UPDATE node SET iso_active = 'project/alpha/A.iso' WHERE name = 'vm-vc2-0'")
+    sql(pool, "UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE name = 'vm-vc3-0'")
+    listed = service.get("ann", "/v1/image", headers=OBJECTS).json()
+    found = {one["name"].rpartition("/")[2]: one["in_use"] for one in listed}
+    assert found == {"a.iso": 3, "A.iso": 1, "b.iso": 0}
+    with pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        for name, count in found.items():
+            one = images.find_image(session, SYSTEM, project.name, name)
+            assert one is not None and one.in_use == count, "by either question"
