@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from nucleus.api import models
+from nucleus.api.access.authentication import demand_more_than_read
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, invalid
 from nucleus.api.representations import Json, text_of, user_json
@@ -154,7 +155,8 @@ def _acknowledgement(call: Call) -> Json:
 )
 @changes("read", "acknowledge")
 def put_acknowledgement(change: Change, body: models.Acknowledged) -> Response:
-    """With the version of the text that you have read."""
+    """With the version of the text that you have read, and credentials that may do more than read."""
+    demand_more_than_read(change.caller)
     content = _acknowledgement(change.call)
     if body.version != content["version"]:
         raise Problem(

@@ -39,13 +39,17 @@ if TYPE_CHECKING:
 
 
 class Caller(NamedTuple):
-    """Whose request it is. `scope` is what the mirror asks; `method` how the caller proved it."""
+    """Whose request it is. `scope` is what the mirror asks; `method` how the caller proved it.
+
+    `is_whole`: the credentials are for all projects of the user, also those of tomorrow.
+    """
 
     user: identity.User
     scope: Scope
     token_id: str | None
     method: str
     expires: datetime | None = None
+    is_whole: bool = True
 
     @property
     def actor(self) -> str:
@@ -282,7 +286,7 @@ def _of_token(found: TokenUse) -> Caller | None:
         return None
     allowed = user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
     scope = _scope(user, frozenset(token.scopes), frozenset(allowed))
-    return Caller(user, scope, token.id, "token", token.expires)
+    return Caller(user, scope, token.id, "token", token.expires, token.projects is None)
 
 
 def _whole(user: User | None, method: str) -> Caller | None:
@@ -321,6 +325,12 @@ def require(caller: Caller, scope: str) -> None:
     """Problem unless the token allows it."""
     if scope not in caller.scope.scopes:
         raise missing_scope(caller, scope)
+
+
+def demand_more_than_read(caller: Caller) -> None:
+    """Problem for credentials that may only read."""
+    if caller.scope.scopes <= {"read"}:
+        raise forbidden("your credentials may only read; use a password, or a token that has another scope")
 
 
 def missing_scope(caller: Caller, scope: str) -> Problem:

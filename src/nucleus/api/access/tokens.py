@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import models
 from nucleus.api.access import credentials
-from nucleus.api.access.authentication import missing_scope, store_token
+from nucleus.api.access.authentication import demand_more_than_read, missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
@@ -76,8 +76,7 @@ def create_token(change: Change, body: models.NewToken) -> Response:
 
 def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
     if names is None:
-        is_whole = call.scope.projects == call.caller.user.projects.keys()
-        return None if is_whole else tuple(sorted(call.scope.projects))
+        return None if call.caller.is_whole else tuple(sorted(call.scope.projects))
     own = call.caller.projects
     for name in names:
         if name not in own:
@@ -97,7 +96,9 @@ def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
 @route(router, "DELETE /v1/token/{id}", "revoke_token", "Revoke a token", status_code=204)
 @changes("read", "revoke_token")
 def revoke_token(change: Change, id: str) -> Response:
-    """At once, for every request that comes from now on."""
+    """At once, for every request that comes from now on. One that may only read revokes no other."""
+    if id != change.caller.token_id:
+        demand_more_than_read(change.caller)
     if not identity.revoke_token(change.session, id, change.caller.user.id):
         detail = f"there is no usable token {id[:64]!r} of yours"
         raise Problem("unknown-token", detail, remedy=Remedy("list-tokens"))

@@ -3,6 +3,7 @@
 import pytest
 
 from nucleus.api.access import tokens
+from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client
@@ -48,6 +49,37 @@ def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool
     assert service.get("reader", "/v1/cluster").status_code == 401
     sql(pool, "UPDATE user SET is_active = 0 WHERE username = 'ann'")
     assert service.get("ann", "/v1/cluster").status_code == 401
+
+
+def test_a_token_for_some_projects_makes_none_for_those_of_tomorrow(service: Client, pool: Pool) -> None:
+    made = service.ask("ann", "POST", "/v1/token", json={"projects": ["alpha"]}).json()
+    service.tokens["script"] = made["token"]
+    service.tokens["made"] = service.ask("script", "POST", "/v1/token", json={}).json()["token"]
+    service.tokens["whole"] = service.ask("ann", "POST", "/v1/token", json={}).json()["token"]
+    with pool.transaction() as session:
+        ann, beta = identity.user_by_name(session, "ann"), identity.project_by_name(session, "beta")
+        identity.set_member(session, ann.id, beta.id, True)
+    for who, clusters in (("script", ["vc2"]), ("made", ["vc2"]), ("whole", ["vc2", "vc3"])):
+        assert [one["name"] for one in service.get(who, "/v1/cluster").json()] == clusters, who
+
+
+def test_a_token_that_may_only_read_ends_itself_alone(service: Client, pool: Pool) -> None:
+    reader, other = (
+        service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"]}).json() for _ in range(2)
+    )
+    service.tokens["reader"] = reader["token"]
+    own = service.tokens["ann"].split("_")[1]
+    for identifier in (own, other["id"]):
+        refused = service.ask("reader", "DELETE", f"/v1/token/{identifier}", headers=PROBLEMS)
+        assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope")
+    sql(pool, "UPDATE user SET acknowledged_at = NULL WHERE username = 'ann'")
+    path = "/v1/user/acknowledgement"
+    version = {"version": service.get("reader", path).json()["version"]}
+    assert service.ask("reader", "PUT", path, json=version, headers=PROBLEMS).status_code == 403
+    assert service.ask("ann", "PUT", path, json=version).status_code == 200
+    assert service.ask("reader", "DELETE", f"/v1/token/{reader['id']}").status_code == 204
+    assert service.get("reader", path).status_code == 401
+    assert service.ask("ann", "DELETE", f"/v1/token/{other['id']}").status_code == 204
 
 
 def test_a_token_is_worth_nothing_when_it_has_expired(service: Client, pool: Pool) -> None:
