@@ -266,7 +266,7 @@ class _Run:
             ) from error
         except CometError as error:
             # a repetition may be refused before Nucleus looks at the key: then the computeset may be there
-            if is_first or error.slug in _REFUSALS:
+            if (is_first and not error.may_be_done) or error.slug in _REFUSALS:
                 self._forget()
             raise
         it.computeset = started.computeset

@@ -124,10 +124,16 @@ class Connection:
         if isinstance(body, Mapping):
             body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
         until, is_reported = min(time.monotonic() + _BUSY_SECONDS, self.ask_until), False
+        may_be_done = False
         while True:
             try:
                 return self._exchange(method, path, body, more, patience, repeat)
-            except (RefusedError, UnreachableError) as error:
+            except CometError as error:
+                may_be_done = error.may_be_done = (
+                    may_be_done or error.may_be_done or isinstance(error, UnreachableError)
+                )
+                if not isinstance(error, (RefusedError, UnreachableError)):
+                    raise
                 pause = error.retry_after
                 if not repeat or error.http_status not in _PASSING or pause is None:
                     raise
@@ -147,7 +153,7 @@ class Connection:
         patience: float,
         repeat: bool,
     ) -> Answer:
-        deadline = time.monotonic() + 4 * self.timeout + patience
+        deadline, has_broken = time.monotonic() + 4 * self.timeout + patience, False
         with self._guarded():
             try:
                 response = self._send(method, path, body, self.headers(more), patience)
@@ -155,9 +161,14 @@ class Connection:
                 if not repeat:
                     raise
                 self.close()
+                has_broken = True
                 # signed anew: the server takes each signature once
                 response = self._send(method, path, body, self.headers(more), patience)
-        return self._answer(response, deadline)
+        try:
+            return self._answer(response, deadline)
+        except CometError as error:
+            error.may_be_done = has_broken
+            raise
 
     def stream(self, path: str, headers: Mapping[str, str], silence: float) -> http.client.HTTPResponse:
         """A body without an end; a read that waits longer than `silence` seconds raises OSError."""

@@ -15,6 +15,9 @@ class CometError(Exception):
     retry_after: Optional[int] = None
     """Seconds after which the server says that it may be asked again."""
 
+    may_be_done = False
+    """Whether the request was sent before, without an answer: then the server may have done it."""
+
     def __init__(self, message: str, slug: str = "", http_status: Optional[int] = None) -> None:
         super().__init__(message)
         self.slug = slug

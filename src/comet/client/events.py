@@ -39,7 +39,7 @@ def events(
     UnreachableError when `tries` connections in a row gave nothing.
     """
     pairs = [("cluster", cluster)] if cluster else []
-    pairs += [("types", ",".join(types))] if types else []
+    pairs += [("types", it) for it in types]
     path = connection.path("events", query=pairs)
     failures = 0
     while True:

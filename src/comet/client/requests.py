@@ -13,7 +13,7 @@ from comet.client import configuration, records
 from comet.client.cache import Cache
 from comet.client.configuration import Endpoint
 from comet.client.connection import Answer, Connection, decoded
-from comet.client.errors import NoCachedAnswerError, UnreachableError, UsageError
+from comet.client.errors import CometError, NoCachedAnswerError, UnreachableError, UsageError
 from comet.client.records import Operation
 
 _OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -112,6 +112,9 @@ class Requests:
                 if not has_broken or time.monotonic() + _RESTART_PAUSE_SECONDS > until:
                     raise
                 time.sleep(_RESTART_PAUSE_SECONDS)
+            except CometError as error:
+                error.may_be_done = error.may_be_done or has_broken
+                raise
 
 
 def checked_operation(identifier: str) -> str:

@@ -141,6 +141,13 @@ def test_what_is_foreign_looks_missing_to_a_stranger(day: Site) -> None:
         assert b"nucleus" in answer.read()
 
 
+def test_events_of_several_types_are_followed_together(day: Site) -> None:
+    """As the help of `comet events` shows it."""
+    assert day.comet("ann", "start", "vc2", "vm-vc2-0").status == 0
+    found = day.comet("ann", "events", "--types=set.state,node.power")
+    assert (found.status, "set.state" in found.out) == (0, True), found.err
+
+
 def test_a_token_for_a_script_has_no_more_rights_than_it_needs(day: Site) -> None:
     made = day.comet("ann", "token", "create", "--scopes=read", "--note=watch", "--days=1")
     token = made.out.strip()

@@ -379,6 +379,8 @@ def test_events_are_lines(comet: Comet) -> None:
     visible = comet("events")
     assert visible.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
     assert json.loads(comet("events", "--format=json").out)["id"] == "7"
+    assert comet("events", "--types=set.state,node.power").status == 0
+    assert comet.server.requests[-1][1].endswith("/events?types=set.state&types=node.power")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 import json
 import os
+import socket
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from comet.cli import launch
+from comet.client import requests
 from comet.client.client import Client
 from comet.client.errors import UnreachableError
 from comet.client.frontend import Frontend
@@ -181,3 +184,29 @@ def test_an_interrupted_request_that_is_refused_when_repeated_is_not_forgotten(i
     it.server.answers.clear()
     again = it.run()
     assert again.status == 130 and it.states() == ["cancelled"], again
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_refusal_after_an_answer_that_was_lost_does_not_forget_the_computeset(
+    it: Launching, times: int
+) -> None:
+    """The server ended the connection after it had started the computeset; then the token is no longer valid."""
+    lost: list[int] = []
+
+    def lose(handler: BaseHTTPRequestHandler) -> None:
+        if not lost:
+            started = it.server.route("POST", ["computeset"], {}, json.loads(it.server.requests[-1][3]))
+            it.server.replayed[handler.headers["Idempotency-Key"]] = started
+        lost.append(1)
+        if len(lost) == times:
+            it.server.answers["/v1/computeset"] = answer(
+                401, b'{"type": "x/not-authenticated", "detail": "no"}'
+            )
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    it.server.answers["/v1/computeset"] = lose
+    it.patch.setattr(requests, "_RESTART_PAUSE_SECONDS", 0.01)
+    assert it.run().status == 3 and state_file(it).exists() and it.states() == ["running"]
+    it.server.answers.clear()
+    assert it.run().status == 0 and it.states() == ["cancelled"]
