@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Disk, Host, VirtualMachine
 
 LIBRARY_ATTRIBUTE = "image_library"
-IMAGE_ATTRIBUTE, CLONE_ATTRIBUTE = "vm_image", "vm_disk_clone_of"
+IMAGE_ATTRIBUTE = "vm_image"
+CLONE_ATTRIBUTE = "vm_disk_clone_of"
 KEYS_ATTRIBUTE = "vm_authorized_keys"
 ADDRESS_ATTRIBUTE = "vm_cluster_address"
 CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"

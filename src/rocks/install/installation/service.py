@@ -81,8 +81,8 @@ _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
-_HOSTS_ASKED = 2
-_asked: set[str] = set()
+_MAX_HOSTS_ASKED = 2
+_hosts_asked: set[str] = set()
 _ASKED_LOCK = threading.Lock()
 """Hosts that are asked which of their machines have ended, one question each: a silent one keeps no more workers."""
 
@@ -228,16 +228,16 @@ def _take_ended(
     host = _identified(database, request, mac)
     names = read_names(request.body)
     with _ASKED_LOCK:
-        if host.name in _asked or len(_asked) >= _HOSTS_ASKED:
+        if host.name in _hosts_asked or len(_hosts_asked) >= _MAX_HOSTS_ASKED:
             raise HostError("hosts report ends of machines now; repeat the report")
-        _asked.add(host.name)
+        _hosts_asked.add(host.name)
     try:
         gone = take_ended(database, host.name, names, terminate)
     except RocksError as error:  # the host is not to blame, and reports it once more
         raise HostError(str(error)) from None
     finally:
         with _ASKED_LOCK:
-            _asked.discard(host.name)
+            _hosts_asked.discard(host.name)
     return Answer(200, "text/plain; charset=utf-8", "".join(f"{name}\n" for name in gone).encode())
 
 

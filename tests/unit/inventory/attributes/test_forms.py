@@ -10,6 +10,7 @@ from rocks.inventory.attributes.known import KNOWN
 
 ANY_TEXT = {
     "vm_vc_out",
+    "vm_disk_clone_of",
     *(
         "vm_fence_command",
         "ib_opensm_reload",

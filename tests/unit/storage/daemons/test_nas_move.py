@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
+from rocks.storage.life.effects import SendToNas
 from rocks.storage.life.events import EffectDone
-from rocks.storage.life.states import MOVING
 from rocks.storage.nas import moves
 from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError
@@ -87,13 +87,15 @@ def test_the_end_of_a_move_that_cannot_be_recorded_is_tried_again(
     take, refused = Engine.take, []
 
     def take_later(engine: Engine, image_id: str, event: object) -> object:
-        if isinstance(event, EffectDone) and not refused and engine.image(image_id).state == MOVING:
+        work = engine.image(image_id).work
+        is_sent = isinstance(event, EffectDone) and isinstance(work.effects[work.position], SendToNas)
+        if is_sent and not refused:
             refused.append(image_id)
             raise RecordsError("database or disk is full")
         return take(engine, image_id, event)
 
     monkeypatch.setattr(Engine, "take", take_later)
-    monkeypatch.setattr(moves, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(moves, "AGAIN_SECONDS", 0.0)
     move(site)
     assert refused and listed_state(site, NAS) == "deleting"
     assert site.other_nas.pools.content(f"tank/{ZVOL}") == content

@@ -221,7 +221,10 @@ def test_a_disk_smaller_than_its_origin_is_refused(nas: Nas) -> None:
 
 
 def test_a_disk_that_no_host_has_had_is_of_the_image_that_its_machine_has_now(nas: Nas) -> None:
-    """Its first start was interrupted, then its image was changed. A copy of another machine's disk is left alone."""
+    """Its first start was interrupted, then its image was changed.
+
+    A copy of another machine's disk is that of a recorded clone only.
+    """
     for name in ("golden", "other"):
         nas.make(name, "now")
     nas.clone("of-image-vol")
@@ -235,7 +238,10 @@ def test_a_disk_that_no_host_has_had_is_of_the_image_that_its_machine_has_now(na
         ("of-golden-vol", "other@now", "other", True),
         ("of-golden-vol", base_snapshot(DIGEST), "", True),
         ("of-golden-vol", "", "", False),
-        ("copy-vol", base_snapshot(DIGEST), "", False),
+        ("copy-vol", base_snapshot(DIGEST), "", True),
+        ("copy-vol", base_snapshot(DIGEST), "other", True),
+        ("copy-vol", base_snapshot(DIGEST), "golden", False),
+        ("copy-vol", "", "golden", False),
     ):
         new = (NewClone(zvol, origin, 2 * SIZE),)
         answer = nas.clones.clone(CloneZvols("tank", new, sources=(source,)))

@@ -16,10 +16,10 @@ def test_what_running_machines_have_of_their_hosts_outlives_a_restore(
     disk = "INSERT INTO {}.vm_lease_disks (ID, Host, Path, Name) VALUES (9001, 'h', '/{}', '{}')"
     core = "INSERT INTO {}.vm_core_leases (Host, Cpu, Name, Token) VALUES ('h', {}, '{}', 7)"
     here, there = old.settings.database, new.settings.database
-    for database, name, cpu in ((here, "vm-old", 1), (there, "vm-new", 2)):
-        site.change(lease.format(database, name, "'h'", "running"))
-        site.change(disk.format(database, name, name))
-        site.change(core.format(database, cpu, name))
+    for schema, name, cpu in ((here, "vm-old", 1), (there, "vm-new", 2)):
+        site.change(lease.format(schema, name, "'h'", "running"))
+        site.change(disk.format(schema, name, name))
+        site.change(core.format(schema, cpu, name))
     site.change(lease.format(here, "vm-both", "'h'", "running"))
     site.change(core.format(here, 3, "vm-both"))
     site.change(lease.format(there, "vm-both", "NULL", "released"))
