@@ -153,12 +153,13 @@ def test_what_a_killed_command_left_is_no_disk_of_another_cluster(
         patch.setattr(cluster_clones, "create_volumes", made_then_killed)
         assert storage.rocks("clone", "cluster", name, IP, "count=2").status != 0
     later = f"{name}-1"
-    storage.done(
+    storage.succeeded(
         "add", "cluster", "203.0.113.30", "0", f"fe-name={later}", f"fe-container={HOST}", "image=debian"
     )
     storage.done("set", "host", "vm", "nas", later, f"nas={NAS}", "zpool=tank")
-    refused = storage.refused(*START, later)
-    assert f"ZVol {later}-vol in tank is an unused disk of another image ({name}-vol)" in refused
+    refused = storage.rocks(*START, later)
+    assert refused.status == 1
+    assert f"ZVol {later}-vol in tank is an unused disk of another image ({name}-vol)" in refused.err
     assert [row[-1] for row in original.clone(f"name={name}-2", "count=1")] == ["added"]
     assert storage.rocks(*START, f"{name}-2-1").status == 0
     storage.stop(f"{name}-2-1")
