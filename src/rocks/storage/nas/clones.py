@@ -151,8 +151,8 @@ class Clones:
         """
         origin = "" if fact.origin is None else fact.origin.partition("/")[2].partition("@")[0]
         expected = {clone.origin.partition("@")[0], source} - {""}
-        marks = dict(fact.properties).items()
-        is_known = is_base(origin) or marks >= _OF_AN_IMAGE.items() or marks >= _OF_A_MACHINE.items()
+        stored = dict(fact.properties).items()
+        is_known = is_base(origin) or stored >= _OF_AN_IMAGE.items() or stored >= _OF_A_MACHINE.items()
         # one without an origin was promoted: what it was made from is not known any more
         if origin and is_known and expected and origin not in expected and not standing_grant(fact).epoch:
             zpool = fact.name.partition("/")[0]
