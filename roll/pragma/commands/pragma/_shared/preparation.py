@@ -82,7 +82,7 @@ def prepare_image(image: Path) -> bool:
 def _recover(place: str, max_bytes: int) -> None:
     """Replay the journal of a file system that was not unmounted: debugfs would write beside it.
 
-    Whoever made the image chooses what e2fsck reads: its memory, time and what it writes are bounded.
+    The author of the image chooses what e2fsck reads: its memory, its time and what it writes are bounded.
     """
     bounds = [
         f"--as={_RECOVERY_MEMORY_BYTES}",
