@@ -261,6 +261,10 @@ class Database:
         """Release a lock, however often this connection has taken it."""
         self._locks.release_wholly(name)
 
+    def unlock_others(self, names: Iterable[str]) -> None:
+        """Release all locks but these, after the end of a transaction of several commands and before something slow."""
+        self._locks.release_others(names)
+
     def unlock_all(self, names: Iterable[str]) -> None:
         """Release all these locks."""
         self._locks.release_all(dict.fromkeys(names))

@@ -77,6 +77,13 @@ class NamedLocks:
         if self._held.pop(offset, 0):
             self._set(offset, fcntl.F_UNLCK)
 
+    def release_others(self, names: Iterable[str]) -> None:
+        """Release all locks but these."""
+        remaining = set(map(self._offset, names))
+        for offset in [one for one in self._held if one not in remaining]:
+            del self._held[offset]
+            self._set(offset, fcntl.F_UNLCK)
+
     def close(self) -> None:
         """Release all locks."""
         descriptor, self._descriptor = self._descriptor, None

@@ -53,6 +53,13 @@ def test_a_lock_is_released_wholly_however_often_it_was_taken(folder: str) -> No
     assert other.take_all(["vm a"], 0) == []
 
 
+def test_all_locks_but_some_are_released(folder: str) -> None:
+    one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
+    assert one.take_all(["vm a", "vm b", "vm c"], 0) == one.take_all(["vm a"], 0) == []
+    one.release_others(["vm b", "never taken"])
+    assert other.take_all(["vm a", "vm c"], 0) == [] and other.take_all(["vm b"], 0) == ["vm b"]
+
+
 def test_more_locks_than_a_process_may_open_files(folder: str) -> None:
     names = [f"vm {number}" for number in range(3000)]
     one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
-from rocks.inventory.in_use_records import unlock_inventory
 
 from .contextualisation import vc_out_texts
 from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine
@@ -92,8 +91,8 @@ class KvmRocks:
         if request.name:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
-        command.db.unlock(_ADDRESS_LOCK)
-        unlock_inventory(command.db)  # the machines' start may take half an hour
+        # those of the commands, too: the machines' start may take half an hour
+        command.db.unlock_others([_LOCK.format(request.name)])
         return Allocated(name, fqdn, address, names[1:], described)
 
     def requested(self, name: str) -> list[str]:
