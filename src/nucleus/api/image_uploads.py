@@ -70,8 +70,8 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
     except DuplicateError:
         raise Problem(
             "name-conflict",
-            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; an upload"
-            " of yours that has ended early can be repeated after a minute",
+            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
+            " own upload of it was interrupted, repeat it after a minute",
         ) from None
     change.note(images.reference(project if project_id else None, name))
     return upload

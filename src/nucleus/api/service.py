@@ -319,8 +319,8 @@ def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
         raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
     if "location" in stored.headers and _has_secret(stored.headers):
         raise conflict(
-            "the request with this Idempotency-Key was done, and its answer is too long to be kept; read what it has"
-            f" made: {stored.headers['location']}"
+            "the request with this Idempotency-Key was done, and its answer was too long to keep; read "
+            f"{stored.headers['location'] or 'the state of what it changed'}"
         )
     if _has_secret(stored.headers):
         raise conflict(

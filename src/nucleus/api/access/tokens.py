@@ -96,7 +96,7 @@ def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
 @route(router, "DELETE /v1/token/{id}", "revoke_token", "Revoke a token", status_code=204)
 @changes("read", "revoke_token")
 def revoke_token(change: Change, id: str) -> Response:
-    """At once, for every request that comes from now on. One that may only read revokes no other."""
+    """At once, for every request that comes from now on. A token that may only read revokes no other token."""
     if id != change.caller.token_id:
         demand_more_than_read(change.caller)
     if not identity.revoke_token(change.session, id, change.caller.user.id):

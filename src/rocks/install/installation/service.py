@@ -229,7 +229,7 @@ def _take_ended(
     names = read_names(request.body)
     with _ASKED_LOCK:
         if host.name in _hosts_asked or len(_hosts_asked) >= _MAX_HOSTS_ASKED:
-            raise HostError("hosts report ends of machines now; repeat the report")
+            raise HostError("a report of ended machines is being handled; send the report again")
         _hosts_asked.add(host.name)
     try:
         gone = take_ended(database, host.name, names, terminate)

@@ -36,7 +36,8 @@ class Command(rocks.commands.Command):
     occupies no space.
     </param>
     <param type='string' name='file' default='none' of='file'>
-    File on this machine to import, raw or qcow2.
+    File on this machine to import, raw or qcow2. A raw file must not be a symbolic link; no other user may be
+    able to change a qcow2 file or its folders.
     </param>
     <param type='string' name='format' default="by the end of the file's name" values='raw,qcow2'>
     raw or qcow2; required if the name of the file does not end in .raw, .img or .qcow2.
