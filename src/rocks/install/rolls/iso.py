@@ -178,7 +178,9 @@ def _xorriso(arguments: Sequence[str], epoch: int) -> Finished:
 
 
 def _reason(done: Finished) -> str:
-    """The last message of xorriso that is a problem."""
+    """Why xorriso failed; it catches the signal that ends it, names it and exits with 1."""
+    if ended := re.search(r"^UNIX-SIGNAL:\s+(\w+)", done.error_text, re.MULTILINE):
+        return f"{ended[1]} ended it"
     lines = [
         line for line in done.error_text.splitlines() if re.search(r": (FAILURE|FATAL|SORRY|MISHAP) :", line)
     ]

@@ -3,19 +3,22 @@
 import os
 import random
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import RocksError, UserError
+from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.install.rolls.build import create_roll
 from rocks.install.rolls.content import read_roll
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.iso import extract_roll, find_rolls
+from rocks.install.rolls.iso import extract_roll, find_rolls, write_iso
 from rocks.install.rolls.manifest import MANIFEST, check_manifest, manifest_text
 from tests.rolls import write_roll
+from tests.waiting import wait_until
 
 ROLL = RollId("hello", "1.0", "noarch")
 PLACE = "hello/1.0/noarch"
@@ -76,6 +79,24 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path, iso: Path) -> None
     assert again.read_bytes() == first
     assert again.name == "hello-1.0-1.noarch.disk1.iso"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_the_signal_that_ends_xorriso_is_named(tmp_path: Path) -> None:
+    tree, iso = tmp_path / "tree", tmp_path / "large.iso"
+    tree.mkdir()
+    (tree / "large").touch()
+    os.truncate(tree / "large", 2**32 - 2048)
+    this = os.getpid()
+
+    def end() -> None:
+        wait_until(iso.exists)
+        for child in Path(f"/proc/{this}/task/{this}/children").read_text().split():
+            if Path(f"/proc/{child}/comm").read_text() == "xorriso\n":
+                os.kill(int(child), signal.SIGTERM)
+
+    threading.Thread(target=end).start()
+    with pytest.raises(ToolError, match=r"xorriso did not write \S+/large.iso: SIGTERM ended it"):
+        write_iso(tree, iso, "large", 1)
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path, iso: Path) -> None:
