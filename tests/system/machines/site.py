@@ -10,6 +10,8 @@ from rocks.cli import main
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.wire.requests import PerformRequest, StartDomain
+from rocks.inventory import in_use_records
 from rocks.library import streams as image_streams
 from rocks.machine.moves import disk_streams as disk_moves
 from tests.system.commands.conftest import Ended, Site
@@ -160,6 +162,8 @@ class MachineSite:
             return HostConnection(self.hosts[address.name])
 
         def asked(fleet: Fleet, requests: Mapping[str, Any], limit_seconds: float | None = None) -> Any:
+            if any(_is_slow(request) for request in requests.values()):
+                self._check_unlocked()
             if requests:
                 effects.count_one()
             for answer in ask_each(fleet, requests, limit_seconds):
@@ -184,6 +188,7 @@ class MachineSite:
             commit(database)
 
         def started(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> AgentProgram:
+            self._check_unlocked()
             effects.count_one()
             return AgentProgram(self.hosts[host.name], mode)
 
@@ -196,6 +201,18 @@ class MachineSite:
             replace(module, "start_agent", started)
         replace(main, "_open_database", lambda: self._opened(opened()))
 
+    def _check_unlocked(self) -> None:
+        """No start and no copy is waited for while the site's names are locked: others wait for some seconds only."""
+        for database in self._open:
+            locks = database._locks
+            assert locks._offset(in_use_records.LOCK) not in locks._held
+
     def _opened(self, database: Database) -> Database:
         self._open.append(database)
         return database
+
+
+def _is_slow(request: object) -> bool:
+    return isinstance(request, PerformRequest) and any(
+        isinstance(one, StartDomain) for one in request.operations
+    )
