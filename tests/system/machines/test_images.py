@@ -215,6 +215,16 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     assert contents(machines, "monday") == [b"first. "] * 2
 
 
+def test_what_killed_snapshots_of_a_disk_left_goes_with_the_next_one(two_disks: MachineSite) -> None:
+    machines = two_disks
+    left = machines.image(".g.vda.snapshot.sunday.1-of-2.part.unfinished-1-aa")
+    others = machines.image(".other.vda.snapshot.sunday.1-of-2.part.unfinished-1-aa")
+    for file in (left, others):
+        file.touch()
+    machines.run("add host vm snapshot g monday")
+    assert not left.exists() and others.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("is_running", "dying_host"), [(True, None), (True, OLD), (False, None)])
 def test_a_snapshot_that_dies_at_any_effect_is_completed(

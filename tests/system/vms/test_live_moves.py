@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.fleet.wire.disk_moves import moving_path
+from rocks.machine.host.files import owners
 from tests.system.vms.live_moves import (
     DRAIN,
     MOVE,
@@ -38,6 +40,10 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     site.done(f"start host vm {VM}")
     assert f"{NEW}: would receive {VM} from {OLD}" in site.rocks(f"{MOVE} dry-run=yes").text
     token, _, _ = site.lease(VM)
+    ((uuid,),) = site.sql("SELECT UUID FROM vm_nodes")
+    incomplete = site.machines[NEW].outside(moving_path(f"{IMAGES}/{VM}.vda"))
+    incomplete.touch()  # of an interrupted move of the stopped machine
+    os.setxattr(incomplete, owners.ATTRIBUTE, uuid.encode())
     assert (
         f"{VM} runs on {NEW} now\nthe old copy of {VM} on {OLD} is removed\n"
         in site.rocks(MOVE, SECONDS).text
@@ -48,7 +54,7 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     assert new_token > token and (state, host) == ("running", NEW)
     assert site.sql("SELECT * FROM vm_disk_copies") == [] and site.sql("SELECT * FROM vm_fences") == []
     assert site.sql("SELECT Host, Path FROM vm_lease_disks") == [[NEW, f"{IMAGES}/{VM}.vda"]]
-    assert not site.machines[OLD].outside(f"{IMAGES}/{VM}.vda").exists()
+    assert not site.machines[OLD].outside(f"{IMAGES}/{VM}.vda").exists() and not incomplete.exists()
     assert f"{VM} is on {NEW} already" in site.refused(MOVE)
     site.done(f"pause host vm {VM}")
     site.done(f"resume host vm {VM}")

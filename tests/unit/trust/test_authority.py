@@ -1,5 +1,6 @@
 """The authority of certificates: OpenSSL verifies them, revoked ones are on its list, only root reads its key."""
 
+import contextlib
 import ssl
 import stat
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_a_repeated_revocation_changes_nothing(authority: Authority, tmp_path: P
         displayed.serial
     ]
     with pytest.raises(StateError, match="rocks add host certificate nas-0-0"):
+        authority.bundle("nas-0-0")
+
+
+def test_a_certificate_that_is_revoked_while_it_is_fetched_is_missing(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revocation has the lock first."""
+    authority.issue(_request("nas-0-0"))
+    locked = authority._locked
+
+    def after_the_revocation() -> contextlib.AbstractContextManager[None]:
+        monkeypatch.setattr(authority, "_locked", locked)
+        assert authority.revoke("nas-0-0")
+        return locked()
+
+    monkeypatch.setattr(authority, "_locked", after_the_revocation)
+    with pytest.raises(StateError, match="nas-0-0 has no certificate"):
         authority.bundle("nas-0-0")
 
 
