@@ -1,11 +1,15 @@
 """Servers in threads of this process, and ports of this machine."""
 
 import contextlib
+import itertools
+import os
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
+
+_ports = itertools.count()
 
 Server = TypeVar("Server", bound=socketserver.BaseServer)
 
@@ -24,6 +28,9 @@ def answering(server: Server) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    """A port of 127.0.0.1 at which nothing listens, below those that the kernel gives clients, of this worker alone."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 20000 + 1000 * worker + next(_ports) % 1000
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

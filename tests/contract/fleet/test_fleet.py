@@ -1,5 +1,6 @@
 """Many hosts at once, some of them faulty: each has a reply or a clear error, and none delays the others."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
 from tests.servers import free_port
-from tests.waiting import at_once
+from tests.waiting import at_once, wait_until
 
 PROBE = ProbeRequest()
 SOURCES = Path(__file__).resolve().parents[3] / "src"
@@ -223,19 +224,24 @@ for line in sys.stdin:
 MIRROR_AGENT = f'exec("{MIRROR_AGENT}")'
 
 
+def agents(machine: Machine) -> list[int]:
+    """The agents on the machine."""
+    found = []
+    for member in machine.members():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if b"rocks-agent" in Path(f"/proc/{member.process_id}/cmdline").read_bytes():
+                found.append(member.process_id)
+    return found
+
+
 @pytest.mark.system
 def test_a_host_that_freezes(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """The reply's deadline passes for it alone; a later call opens a new connection."""
     settings, server = ssh_settings
     with Fleet([known_host(server, settings, name) for name in ("a", "b")], settings) as fleet:
         assert all(isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({"a": PROBE, "b": PROBE}))
-        agents = [
-            member.process_id
-            for member in machine.members()
-            if b"rocks-agent" in Path(f"/proc/{member.process_id}/cmdline").read_bytes()
-        ]
-        assert len(agents) >= 2
-        frozen = agents[0]
+        # one of an earlier case may be ending
+        frozen = wait_until(lambda: found[0] if len(found := agents(machine)) == 2 else 0)
         os.kill(frozen, signal.SIGKILL)
         results = dict(fleet.ask_each({"a": PROBE, "b": PROBE}))
         assert sorted(type(result).__name__ for result in results.values()) == ["HostError", "ProbeFact"]
@@ -269,7 +275,7 @@ def test_commands_on_this_machine(tmp_path: Path) -> None:
     assert {(result.state, result.output) for result in results} == {("done", "2\n")}
     (scripted,) = fleet.run_scripts({names[0]: LONG_SCRIPT}, 120)
     assert (scripted.state, scripted.exit_status, scripted.output) == ("done", 7, "0\nhere\n")
-    late = next(fleet.run_commands("echo a; sleep 600", names[:1], 0.3))
+    late = next(fleet.run_commands("echo a; sleep 600", names[:1], patience(1)))
     assert (late.state, late.exit_status, late.output) == ("timeout", None, "a\n")
     assert next(fleet.run_commands("printf '\\377'", names[:1], 0)).output == "\ufffd"
 

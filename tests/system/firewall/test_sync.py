@@ -1,5 +1,6 @@
 """`rocks sync host firewall` to a machine with a network of its own, by a real sshd."""
 
+import math
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.network.firewall import changes as firewalls
 from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall.nft_rules import UNIT_TEXT
+from tests.patience import patience
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401
 from tests.waiting import at_once, wait_until
 
@@ -69,7 +71,7 @@ def target() -> Iterator[Target]:
         settings = FleetSettings(
             key_file=str(folder / "keys" / "id_ed25519"),
             known_hosts_file=str(folder / "known_hosts"),
-            connect_deadline_seconds=3.0,
+            connect_deadline_seconds=patience(3.0),
             control_folder="",
         )
         line, _ = ensure_own_key(settings)
@@ -178,12 +180,13 @@ def test_rules_that_refuse_the_frontend_are_taken_back(
     """The database has another address of the frontend, and no rule accepts SSH."""
     synced.done("sync", "host", "firewall", NAME)
     before = target.machine.outside("/etc/rocks/firewall.nft").read_text("utf-8")
-    monkeypatch.setattr(firewalls, "load_rules", partial(on_host.load_rules, rollback_seconds=12))
+    seconds = math.ceil(patience(12))
+    monkeypatch.setattr(firewalls, "load_rules", partial(on_host.load_rules, rollback_seconds=seconds))
     synced.done("set", "host", "interface", "ip", "head", "eth0", "10.1.0.99")
     failed = synced.rocks("sync", "host", "firewall", NAME)
     assert failed.status == 1
     assert f"host {NAME} is not reached with the new firewall rules" in failed.err
-    assert "it loads the earlier ones again, 12 s after it got the new ones" in failed.err
+    assert f"it loads the earlier ones again, {seconds} s after it got the new ones" in failed.err
     assert "10.1.0.99" in target.rules() and OWN not in target.rules()
     target.wait_for_rules(OWN)
     assert "10.1.0.99" not in target.rules()

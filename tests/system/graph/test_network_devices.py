@@ -20,6 +20,7 @@ from rocks.network.device_options import BondOption
 from rocks.network.host_network_files import network_files, removal_text
 from rocks.network.host_network_plan import DeviceRoute, HostDevice, plan_devices
 from rocks.network.route_rules import ResolvedRoute, Route
+from tests.patience import patience
 from tests.unit.install.graph.hosts import context
 from tests.unit.machines import PRIVATE, container, interface
 
@@ -174,10 +175,11 @@ for _ in $(seq 300); do
   ! ip -4 route show default | grep -q . || break
   sleep 0.1
 done
-shift
+pause=$2
+shift 2
 for script; do
   bash "$script"
-  sleep 1
+  sleep "$pause"
   ip -json -4 route
   cat /run/rocks-reboot-needed 2>/dev/null || echo none
 done
@@ -226,8 +228,8 @@ def test_routes_are_set_and_removed_at_once_and_addresses_wait_for_the_boot(tmp_
             _CHANGES,
             "sh",
         ]
-        + [str(folder), *map(str, scripts)],
-        deadline_seconds=90,
+        + [str(folder), f"{patience(1):.1f}", *map(str, scripts)],
+        deadline_seconds=patience(90),
     ).text
     lines = [line for line in output.splitlines() if not line.startswith("x: ")]
     routes = [{one["dst"]: one.get("gateway") for one in json.loads(line)} for line in lines[::2]]

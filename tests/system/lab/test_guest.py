@@ -13,6 +13,7 @@ from lab.namespace import IMAGE_FOLDER, Machine
 from lab.processes import end
 from rocks.core.errors import StateError
 from rocks.core.process import run_checked
+from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 from tests.waiting import wait_until
 
@@ -59,9 +60,9 @@ def test_the_guest_reports_its_name_and_mac_and_goes_when_its_power_button_is_pr
     document = _domain(bridge).encode()
     machine.run_checked(["/usr/bin/virsh", "-c", "qemu:///system", "create", "/dev/stdin"], 60, document)
     # 76 s where libvirt sees a /dev/kvm that does not work
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < patience(60)
     log = machine.outside(CONSOLE_LOG)
-    ready = console.follow_until_ready(log, 0, 120, lambda line: None)
+    ready = console.follow_until_ready(log, 0, patience(120), lambda line: None)
     assert ready == console.Ready(NAME, MAC)
     guest = libvirtd.guests(machine)[NAME]
     assert Path(f"/proc/{guest.process_id}").stat().st_uid == libvirtd.QEMU_OWNER
@@ -114,7 +115,7 @@ finally:
     own_processes = ["/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     finished = run_checked(
         [*own_processes, sys.executable, "-c", program],
-        deadline_seconds=150,
+        deadline_seconds=patience(150),
         environment={"PATH": os.environ["PATH"], "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"},
     )
     assert float(finished.text.split()[-1]) < 20

@@ -13,6 +13,7 @@ from lab import links
 from lab.namespace import Machine
 from lab.processes import ProcessIdentity, all_process_ids, end, identify, parent_of, wait_until_ended
 from rocks.core.process import run, run_checked, start_in_background
+from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 from tests.waiting import wait_until
 
@@ -105,7 +106,7 @@ def test_a_demo_that_is_killed_before_it_is_complete(checkout: Path, generation:
     machine = Machine(checkout / ".state" / "demo")
     members = machine.members()
     run.kill(generation)
-    assert all(wait_until_ended(member, 10) for member in members)
+    assert all(wait_until_ended(member, patience(10)) for member in members)
     wait_until(lambda: not run.processes() and not machine.is_running())
     assert mounts() == before
     assert not [link.name for link in links.read_links() if link.name.startswith("rocks")]
@@ -121,7 +122,7 @@ def test_a_demo_that_is_killed_before_it_is_complete(checkout: Path, generation:
                 "lab",
                 "demo-stop",
             ],
-            deadline_seconds=30,
+            deadline_seconds=patience(30),
         )
     assert not (checkout / ".state" / "demo").exists()
 
@@ -145,7 +146,7 @@ def test_a_test_run_that_is_killed(checkout: Path, generation: int, seconds: flo
     assert "rockskill0" not in [link.name for link in links.read_links()]
     run_checked(
         ["/bin/sh", "-c", f'cd "$0"; "{sys.executable}" -m lab.isolation true', str(checkout)],
-        deadline_seconds=30,
+        deadline_seconds=patience(30),
         environment={"PATH": os.environ["PATH"], "PYTHONPATH": f"{checkout}:{checkout / 'src'}"},
     )
     assert list((checkout / ".state" / "tmp").iterdir()) == [], (

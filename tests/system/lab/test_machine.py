@@ -12,6 +12,7 @@ from lab.namespace import FOLDERS, Machine
 from lab.processes import command_name, end, identify, parent_of, wait_until_ended
 from rocks.core.errors import StateError, ToolError
 from rocks.core.process import run, run_checked, start_in_background
+from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, processes_naming
 from tests.waiting import wait_until
 
@@ -201,9 +202,9 @@ def test_everything_ends_when_one_of_its_two_processes_is_killed(machine: Machin
     assert process is not None
     end([process], grace_seconds=0)
     for member in members:
-        assert wait_until_ended(member, 5)
+        assert wait_until_ended(member, patience(5))
     left = identify(entered)
-    assert left is None or wait_until_ended(left, 5)
+    assert left is None or wait_until_ended(left, patience(5))
     assert not machine.is_running()
     machine.start()
     assert machine.is_running() and machine.daemon("napper") is None
@@ -237,9 +238,9 @@ ENVIRONMENT = {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}", "PATH": os.enviro
 
 def test_a_machine_ends_with_its_starter_unless_it_is_released(machine: Machine) -> None:
     start = [sys.executable, "-c", CODE, str(machine.folder)]
-    run_checked(start, deadline_seconds=20, environment=ENVIRONMENT)
+    run_checked(start, deadline_seconds=patience(20), environment=ENVIRONMENT)
     wait_until(lambda: not processes_naming(str(machine.folder)))
-    run_checked([*start, "release"], deadline_seconds=20, environment=ENVIRONMENT)
+    run_checked([*start, "release"], deadline_seconds=patience(20), environment=ENVIRONMENT)
     time.sleep(0.3)
     assert machine.daemon("napper") is not None
     assert "ended sleep" in machine.stop()

@@ -9,7 +9,7 @@ import pytest
 from lab.machines import with_taps
 from rocks.core.process import Finished, run, run_checked
 
-_TAP = "rockstap0"
+_TAP = "taptest0"
 _SECONDS = 30.0
 _SHOW = 'readlink /proc/self/fd/100; cat /proc/self/fdinfo/100; cat; echo "$0"'
 

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lasts half a second."""
-    monkeypatch.setattr(pools, "SILENCE_SECONDS", 0.5)
+    """Longer than the questions of the case take, which ask by the same rule."""
+    monkeypatch.setattr(pools, "SILENCE_SECONDS", 3.0)
 
 
 def test_workers_go_on_when_the_database_answers_again(

@@ -13,6 +13,7 @@ from rocks.install.graph_files import Library
 from rocks.install.profiles import write_profile
 from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.golden.profile.cases import CASES, on_site, vm_host
+from tests.patience import patience
 from tests.profiles import written_files
 
 pytestmark = pytest.mark.slow
@@ -183,7 +184,7 @@ def test_a_job_runs_in_a_slurm_of_the_files_of_the_profiles(mariadb: Settings, t
                 "unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child", "--",
                 "/bin/bash", "-c", _BOOT, "sh", str(tmp_path), kind, mariadb.socket,
             ),
-            deadline_seconds=240,
+            deadline_seconds=patience(240),
         )  # fmt: skip
     texts = [(tmp_path / name).read_text("utf-8") for name in ("printed", "errors", "console", "log")]
     assert texts[0].split() == ["1|COMPLETED|1|alp1", *["active"] * 4], (ended.error_text, *texts[1:])

@@ -23,16 +23,13 @@ from rocks.core.errors import ToolError
 from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings
+from tests.patience import patience
 from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-LAUNCHER = [
-    str(CHECKOUT / ".state/venv/bin/python"),
-    "-E",
-    "-S",
-    str(CHECKOUT / "tests/system/transaction_watch.py"),
-]
+_PYTHON, _WATCH = CHECKOUT / ".state/venv/bin/python", CHECKOUT / "tests/system/transaction_watch.py"
+LAUNCHER = [str(_PYTHON), "-E", "-S", str(_WATCH)]
 HOSTS = ("vmh1", "vmh2")
 ADDRESSES = {"head": "127.0.0.1", "vmh1": "127.0.0.2", "vmh2": "127.0.0.3"}
 IMAGES = "/var/lib/rocks-images"
@@ -93,9 +90,9 @@ class ThreeMachines:
         for name, machine in self.machines.items():
             self._remove_domains(name)
             for path in machine.outside(IMAGES).iterdir():
-                path.unlink()
+                path.unlink(missing_ok=True)  # a killed command's agent may remove it
             for path in machine.outside("/var/lib/rocks/leases").glob("*"):
-                path.unlink()
+                path.unlink(missing_ok=True)
         self.sql("UPDATE vm_leases SET State = 'running', Target = NULL WHERE State = 'moving'")
         vms = [name for (name,) in self.sql("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")]
         if vms:
@@ -137,7 +134,7 @@ class ThreeMachines:
         """As `rocks`, with a terminal as its standard input, output and error."""
         command = shlex.join(self.machines["head"].command([*LAUNCHER, *shlex.split(line)]))
         program = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
-        return run(program, deadline_seconds=MAX_SECONDS, environment=self._environment)
+        return run(program, deadline_seconds=patience(MAX_SECONDS), environment=self._environment)
 
     def done(self, line: str) -> str:
         """As `rocks`, for a command that must succeed; returns its standard output."""
@@ -192,7 +189,8 @@ class ThreeMachines:
 
     def virsh(self, host: str, *arguments: str) -> Finished:
         """Run virsh on a host, past the system."""
-        return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *arguments], 30.0)
+        program = ["/usr/bin/virsh", "-q", "-c", "qemu:///system", *arguments]
+        return self.machines[host].run(program, patience(30.0))
 
     def domains(self, host: str, flags: int = 0) -> list[str]:
         """Names of all domains that libvirt on the host knows; flags of virConnectListAllDomains choose."""
@@ -395,5 +393,5 @@ class Running:
 
     def end(self, deadline_seconds: float = MAX_SECONDS) -> tuple[int, str]:
         """(exit status, standard error) when it has ended."""
-        _, error_output = self._process.communicate(timeout=deadline_seconds)
+        _, error_output = self._process.communicate(timeout=patience(deadline_seconds))
         return self._process.returncode, error_output.decode()

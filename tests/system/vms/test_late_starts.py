@@ -1,5 +1,6 @@
 """An agent that is stopped (SIGSTOP) at a step of a start goes on after the machine was stopped, moved and started."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -85,10 +86,13 @@ class StoppedStart:
             self._machine.outside(name).unlink(missing_ok=True)
 
     def _stopped(self) -> list[int]:
-        states = {
-            p.process_id: Path(f"/proc/{p.process_id}/stat").read_text() for p in self._machine.members()
-        }
-        return [number for number, text in states.items() if text.rpartition(")")[2].split()[0] == "T"]
+        stopped = []
+        for member in self._machine.members():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                text = Path(f"/proc/{member.process_id}/stat").read_text()
+                if text.rpartition(")")[2].split()[0] == "T":
+                    stopped.append(member.process_id)
+        return stopped
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from comet.client.launchers import Group
 from tests.nucleus_server import answer, problem
 from tests.unit.comet.conftest import sent
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
+from tests.waiting import wait_until
 
 __all__ = ["it"]
 
@@ -213,7 +214,8 @@ def test_a_command_that_never_ends_is_ended_with_the_walltime(it: Launching) -> 
         found.status == 8
         and "computeset 1 is completed (its walltime is over), before the command ended" in found.err
     )
-    assert is_over(it) and (it.folder / "dock-results" / "output").read_text() == "begun\n"
+    wait_until(lambda: is_over(it))
+    assert (it.folder / "dock-results" / "output").read_text() == "begun\n"
 
 
 def test_a_node_that_dies_ends_the_launch(it: Launching) -> None:
@@ -221,7 +223,8 @@ def test_a_node_that_dies_ends_the_launch(it: Launching) -> None:
     while_it_runs(it, lambda: it.server.sets[1]["computes"][1].update(power="off"))
     found = it.run()
     assert found.status == 8 and "vm-vc2-1 of computeset 1 went off" in found.err
-    assert is_over(it) and it.states() == ["cancelled"]
+    wait_until(lambda: is_over(it))
+    assert it.states() == ["cancelled"]
 
 
 def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(it: Launching) -> None:
@@ -229,7 +232,8 @@ def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(it: Launching
     while_it_runs(it, lambda: os.kill(os.getpid(), signal.SIGTERM))
     found = it.run()
     assert found.status == 130 and "the same command again fetches it" in found.err
-    assert is_over(it) and it.states() == ["cancelled"] and not (it.folder / "dock-results").exists()
+    wait_until(lambda: is_over(it))
+    assert it.states() == ["cancelled"] and not (it.folder / "dock-results").exists()
     again = it.run()
     assert again.status == 130 and (it.folder / "dock-results" / "output").read_text() == "begun\n"
     assert len(it.server.sets) == 1
@@ -248,7 +252,8 @@ def test_a_server_that_is_away_delays_the_end_only(it: Launching) -> None:
         found = it.run()
     assert found.status == 6 and "computeset 1 is not ended" in found.err and it.states() == ["running"]
     it.server.answers.clear()
-    assert it.run().status == 130 and it.states() == ["cancelled"] and is_over(it)
+    assert it.run().status == 130 and it.states() == ["cancelled"]
+    wait_until(lambda: is_over(it))
 
 
 def test_a_frontend_that_is_away_for_a_while_is_asked_again(it: Launching) -> None:

@@ -16,6 +16,7 @@ from comet.client.frontend import Frontend
 from tests.nucleus_server import answer, problem
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 from tests.unit.comet.test_launch import ENDLESS, is_over, while_it_runs
+from tests.waiting import wait_until
 
 __all__ = ["it"]
 
@@ -166,7 +167,8 @@ def test_a_site_that_was_made_anew_keeps_its_computeset(it: Launching, is_there:
     found = it.run()
     assert found.status == 8 and "the site has no computeset 1 of this launch any more" in found.err
     assert "remove" not in found.err and "again" not in found.err
-    assert it.states() == ["running"] * is_there and is_over(it)
+    assert it.states() == ["running"] * is_there
+    wait_until(lambda: is_over(it))
     assert (it.folder / "dock-results" / "output").read_text() == "begun\n"
 
 

@@ -37,6 +37,7 @@ from tests.contract.network.packet_filter.frames import (
 from tests.contract.network.threads import OfThread, leave_network
 from tests.contract.outcomes import changes_once
 from tests.contract.worlds import WORLDS
+from tests.patience import patience
 from tests.waiting import wait_until
 
 MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)
@@ -144,7 +145,7 @@ class RealWorld:
             # macvtap reports some dropped frames to the guest
             with contextlib.suppress(OSError):
                 os.write(guest, bytes(_HEADER_BYTES) + frame)
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(patience(_SETTLE_SECONDS))
         received = _received(listener)
         return [frame in received for frame in frames]
 

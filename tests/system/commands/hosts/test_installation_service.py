@@ -19,6 +19,7 @@ from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.trust.x509 import CertificateSpec, has_address
+from tests.patience import patience
 from tests.servers import answering
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import (
@@ -136,7 +137,7 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
 
 def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
     pair = message_broker.node_authority().bundle("head").pair
-    bounds = Bounds(per_address=3, seconds=2.0)
+    bounds = Bounds(per_address=3, seconds=patience(5))
     answer = Answer(200, "text/plain", b"x")
     with answering(
         HttpsServer(("127.0.0.1", 0), pair, lambda request: answer, lambda line: None, bounds)

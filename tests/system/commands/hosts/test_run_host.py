@@ -1,6 +1,7 @@
 """Commands on hosts: this machine, one behind a real sshd, and one that is not there; and the keys to them."""
 
 import io
+import math
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from rocks.commands._framework.base import Command
 from rocks.fleet import keys
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, Sshd, confirmed
 
@@ -171,7 +173,8 @@ def test_run_host_distinguishes_failures(known: Site) -> None:
 
 def test_run_host_kills_at_the_timeout(known: Site) -> None:
     begin = time.monotonic()
-    ended = known.rocks("run host head compute-0-0 timeout=1 'echo begun; sleep 600'")
+    timeout = math.ceil(patience(1))
+    ended = known.rocks(f"run host head compute-0-0 timeout={timeout} 'echo begun; sleep 600'")
     assert time.monotonic() - begin < 300
     assert ended.status == 1
     assert sorted(ended.out.splitlines()) == [
