@@ -6,6 +6,10 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.units import UNITS
 
+TRUE_VALUES = frozenset(("on", "yes", "y", "true", "1"))
+FALSE_VALUES = frozenset(("off", "no", "n", "false", "0"))
+"""Values of attributes and parameters that mean yes and no, in lower case."""
+
 HIGHEST_NUMBER = 999_999_999
 """The largest rack, rank or count; it fits a column of the database and a `rackN` selector."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.units import UNITS
+from rocks.core.values import TRUE_VALUES
 from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 PRIVATE_NETWORK = "private"
 """The frontend's network with its hosts; its zone is used for images without the attribute imgstorage-network."""
-
-TRUE_VALUES = ("on", "yes", "y", "true", "1")
-"""Values of an attribute that mean yes, in lower case."""
 
 
 @dataclass(frozen=True)

@@ -83,3 +83,15 @@ def has_its_four_parts(page: Path) -> bool:
 def test_every_decision_has_its_four_parts() -> None:
     pages = sorted((CHECKOUT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [page.name for page in pages if not has_its_four_parts(page)] == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    """A name that ends with `…` is the beginning of one; blocks of code are examples."""
+    texts = [path.read_text("utf-8") for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    there = {path.stem for path in (CHECKOUT / "tests").rglob("test_*.py")}
+    there |= {name for text in texts for name in re.findall(r"def (test_\w+)\(", text)}
+    for page in all_pages():
+        for name, more in re.findall(
+            r"\b(test_\w+)\b(…?)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        ):
+            assert name in there or (more and any(one.startswith(name) for one in there)), f"{page}: {name}"

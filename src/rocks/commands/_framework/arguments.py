@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.values import FALSE_VALUES, TRUE_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,8 +19,6 @@ FIRST_PARAMETER = "@ROCKSPARAM0"
 """Key under which the raw text of the first parameter is stored; firewall commands read a category from it."""
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-")
-TRUE_VALUES = frozenset(("on", "yes", "y", "true", "1"))
-FALSE_VALUES = frozenset(("off", "no", "n", "false", "0"))
 
 
 class ParsedArguments(NamedTuple):

@@ -15,6 +15,7 @@ from rocks.core.errors import HostError, StateError
 from rocks.core.files import PUBLIC, draft, ensure_folders, remove_file, write_file
 from rocks.core.own_addresses import devices_with
 from rocks.core.process import replace_this_process
+from rocks.core.values import TRUE_VALUES
 from rocks.install.boot.dnsmasq import (
     BIOS_PROGRAM,
     FIRST_SCRIPT,
@@ -39,7 +40,7 @@ from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import global_attributes, resolve_attribute
 from rocks.inventory.host_records import local_host
-from rocks.inventory.records import PRIVATE_NETWORK, TRUE_VALUES
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.broker import node_authority
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rocks.install.graph.records import HostContext, Selection
 
 _LONGEST = 500
+# without 1 and 0: a condition compares numbers
 _TRUE_VALUES = frozenset(("on", "true", "yes", "y"))
 _FALSE_VALUES = frozenset(("off", "false", "no", "n"))
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")

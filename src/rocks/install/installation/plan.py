@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, printable
+from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
-from rocks.inventory.records import TRUE_VALUES
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:

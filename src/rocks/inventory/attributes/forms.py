@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, check_network_name, check_plain_name, printable
 from rocks.core.public_keys import read_keys
-from rocks.core.values import read_number
+from rocks.core.values import FALSE_VALUES, TRUE_VALUES, read_number
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
 from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_disks
@@ -20,7 +20,6 @@ from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
 from rocks.inventory.limits import MAX_VM_CPUS
-from rocks.inventory.records import TRUE_VALUES
 from rocks.library.guest_images import check_source_name
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
 from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 
     Check = Callable[[str], object]
 
-_FALSE = ("off", "no", "n", "false", "0")
-
 
 def check_form(name: str, value: str) -> None:
     """UserError when the system reads the attribute `name`, in any case, and cannot read this value."""
@@ -80,13 +77,13 @@ def _one_of(*texts: str) -> Check:
 
 
 def _yes_or_no(value: str) -> None:
-    if value.lower() not in (*TRUE_VALUES, *_FALSE):
+    if value.lower() not in (*TRUE_VALUES, *FALSE_VALUES):
         raise UserError("it must be true or false")
 
 
 def _exactly_true(value: str) -> None:
     """The readers of these attributes compare with `true`, as Rocks does: a yes would be a no."""
-    if value != "true" and value.lower() not in _FALSE:
+    if value != "true" and value.lower() not in FALSE_VALUES:
         raise UserError("it must be true or false")
 
 

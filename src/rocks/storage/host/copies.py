@@ -9,10 +9,9 @@ from rocks.core.units import size_text
 from rocks.storage.life import names
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.names import OUR_PREFIX
 
 _log = logging.getLogger(__name__)
-
-PROPERTY_PREFIX = "imgstore:"
 
 
 class RetainedCopy(NamedTuple):
@@ -158,7 +157,7 @@ def created_seconds(pools: PoolDriver, copy: RetainedCopy) -> Optional[int]:
 
 
 def _own(volume: VolumeFact) -> Dict[str, str]:
-    return {key[len(PROPERTY_PREFIX) :]: value for key, value in volume.properties}
+    return {key[len(OUR_PREFIX) :]: value for key, value in volume.properties}
 
 
 def _is_clean(pools: PoolDriver, copy: RetainedCopy) -> bool:

@@ -8,15 +8,14 @@ from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
-from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
 from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
-
-_AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
+from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 
 Handler = Callable[..., Facts]
 
@@ -203,7 +202,7 @@ class CopyHandlers:
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:
         del access
         volume = self._fact(_volume(effect))
-        taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, _AUTOMATIC)
+        taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(volume.name, taken.name, taken.guid, names.HOLD_TAG)
         return Facts(guid=taken.guid)
 
@@ -251,7 +250,7 @@ class CopyHandlers:
         values = {"copy": kind, "base_guid": guid, "epoch": str(access.epoch)}
         # these identify the image to a host that has lost its records
         values.update(id=access.image_id, nas=access.nas, volume=access.volume)
-        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in values.items()}
+        named = {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
         self._pools.ensure_properties(name, self._fact(name).guid, named)
 
     def _fact(self, name: str) -> VolumeFact:

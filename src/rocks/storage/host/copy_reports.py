@@ -9,13 +9,14 @@ import logging
 from typing import Collection, Dict, FrozenSet, Optional
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copies import PROPERTY_PREFIX, RetainedCopy, checked_copy, retained_copies
+from rocks.storage.host.copies import RetainedCopy, checked_copy, retained_copies
 from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.names import OUR_PREFIX
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,6 @@ def _record(pools: PoolDriver, copy: RetainedCopy) -> Optional[CopyRecord]:
 
 def _details(copy: RetainedCopy, volume: VolumeFact) -> Dict[str, object]:
     """As `CopyRecord.details`; addresses come with the next request."""
-    nas_volume = volume.property_value(f"{PROPERTY_PREFIX}volume")
+    nas_volume = volume.property_value(f"{OUR_PREFIX}volume")
     places = {"address": "", "portal_port": 0, "stream_port": 0}
     return {"nas": copy.nas, "volume": nas_volume, **places, "chap": None, "evictable": {}}

@@ -6,6 +6,7 @@ from typing import Optional, Union
 
 from rocks.core.errors import UserError
 from rocks.core.units import size_bytes
+from rocks.core.values import FALSE_VALUES, TRUE_VALUES
 
 Value = Union[None, bool, int, str]
 
@@ -13,7 +14,6 @@ _LEAST_RATE = 100 * 1024
 """Below this rate a part of a stream takes longer than the other end waits."""
 
 _LONGEST_PERIOD_SECONDS = 366 * 86400
-_TRUE, _FALSE = ("on", "yes", "y", "true", "1"), ("off", "no", "n", "false", "0")
 
 
 def attribute_value(name: str, text: Optional[str]) -> Value:
@@ -64,8 +64,8 @@ def _seconds(name: str, text: str) -> int:
 
 
 def _flag(name: str, text: str) -> bool:
-    if text.lower() in _TRUE:
+    if text.lower() in TRUE_VALUES:
         return True
-    if text.lower() in _FALSE:
+    if text.lower() in FALSE_VALUES:
         return False
     raise UserError(f"{name} is {text!r}; it must be yes or no")

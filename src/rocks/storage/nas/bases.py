@@ -17,7 +17,7 @@ from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.handlers import AUTOMATIC, BLOCK_BYTES
+from rocks.storage.nas.handlers import BLOCK_BYTES
 from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
@@ -26,6 +26,7 @@ from rocks.storage.wire.replies import BaseRow, MadeBase
 from rocks.storage.wire.requests import AddBase
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, SnapshotFact, VolumeFact
+from rocks.storage.zfs.names import AUTOMATIC_PROPERTY
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Bases:
         other = self._pools.read_history(volume.name).snapshot(SNAPSHOT)
         if other is not None:  # by an operator, of a part of the content
             self._pools.ensure_snapshot_gone(volume.name, other.name, other.guid)
-        self._pools.ensure_snapshot(volume.name, volume.guid, SNAPSHOT, AUTOMATIC)
+        self._pools.ensure_snapshot(volume.name, volume.guid, SNAPSHOT, AUTOMATIC_PROPERTY)
 
     def _destroy_unfinished(self, volume: VolumeFact) -> None:
         """Destroy what a transfer that failed has written: the pool may be full of it."""

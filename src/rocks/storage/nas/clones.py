@@ -15,7 +15,7 @@ from rocks.storage.life import names
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.bases import base_of
 from rocks.storage.nas.engine import Engine, now_seconds
-from rocks.storage.nas.handlers import AUTOMATIC, PROPERTY_PREFIX, standing_grant
+from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
 from rocks.storage.wire.bases import is_base
@@ -23,12 +23,13 @@ from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
+from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 
 _log = logging.getLogger(__name__)
-_OF_AN_IMAGE = {f"{PROPERTY_PREFIX}image-disk": "on"}
+_OF_AN_IMAGE = {f"{OUR_PREFIX}image-disk": "on"}
 """Of the first disk of a machine, whatever its image is."""
 
-_OF_A_MACHINE = {f"{PROPERTY_PREFIX}cloned-disk": "on"}
+_OF_A_MACHINE = {f"{OUR_PREFIX}cloned-disk": "on"}
 """Of the copy of a machine's disk (`replaces`): a killed command leaves it, and a later machine may get its name."""
 
 
@@ -79,7 +80,7 @@ class Clones:
             while history.snapshot(names.snapshot_name(image.epoch, image.sequence, seconds)) is not None:
                 seconds += 1  # one of this very second has an earlier content
             name = names.snapshot_name(image.epoch, image.sequence, seconds)
-            newest = self._pools.ensure_snapshot(image.volume, volume.guid, name, AUTOMATIC)
+            newest = self._pools.ensure_snapshot(image.volume, volume.guid, name, AUTOMATIC_PROPERTY)
         return newest
 
     def clone(self, request: CloneZvols) -> Mapping[str, Any]:

@@ -19,11 +19,9 @@ from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.wire.held_snapshots import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
+from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 
-PROPERTY_PREFIX = "imgstore:"
 _DEVICES = "/dev/zvol/"
-AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
-"""The property of snapshots made here: only these are ever destroyed by retention."""
 
 BLOCK_BYTES = 16 * 1024
 """Block size of new volumes: a guest's 4 KiB write costs four times its size when written back, not thirty-two."""
@@ -104,7 +102,7 @@ class NasHandlers:
         reason = why_refused(effect, standing_grant(volume))
         if reason is not None:
             raise IncoherentError(f"{effect.volume}: {reason}")
-        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in grant_properties(effect).items()}
+        named = {f"{OUR_PREFIX}{key}": value for key, value in grant_properties(effect).items()}
         self._pools.ensure_properties(effect.volume, volume.guid, named)
         return NOTHING
 
@@ -112,7 +110,7 @@ class NasHandlers:
         volume = self._volume(effect.volume)
         newest = self._pools.read_history(effect.volume).newest
         if newest is None or self._pools.written_since(effect.volume, newest.name, newest.guid) > 0:
-            newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+            newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(effect.volume, newest.name, newest.guid, HOLD_TAG)
         return Facts(
             base_name=newest.name,
@@ -225,7 +223,7 @@ class NasHandlers:
         volume = self._volume(effect.volume)
         if effect.guid is not None:
             _check_identity(effect.volume, volume, effect.guid)
-        self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+        self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         return Facts(volume_guid=volume.guid)
 
     def _ensure_clone(self, effect: effects.EnsureClone) -> Facts:
@@ -307,10 +305,8 @@ def _check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
 
 def standing_grant(volume: VolumeFact) -> Grant:
     """The grant in a volume's properties."""
-    cut = len(PROPERTY_PREFIX)
-    return read_grant(
-        {key[cut:]: value for key, value in volume.properties if key.startswith(PROPERTY_PREFIX)}
-    )
+    cut = len(OUR_PREFIX)
+    return read_grant({key[cut:]: value for key, value in volume.properties if key.startswith(OUR_PREFIX)})
 
 
 def _holders(snapshot: SnapshotFact) -> List[str]:

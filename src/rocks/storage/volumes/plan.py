@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
+from rocks.core.values import FALSE_VALUES, TRUE_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
 IMAGE_ATTRIBUTES = ("frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
-
-_TRUE = ("on", "yes", "y", "true", "1")
-_FALSE = ("off", "no", "n", "false", "0")
 
 
 class ImageSpec(NamedTuple):
@@ -122,8 +120,8 @@ def _is_persistent(vm: VirtualMachine) -> bool | None:
     text = vm.host.attributes.get("img_persistent", "").lower()  # unset, the NAS keeps what it has
     if not text:
         return None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
+    if text in TRUE_VALUES or text in FALSE_VALUES:
+        return text in TRUE_VALUES
     raise StateError(
         f'the attribute img_persistent of {vm.name} is "{printable(text)}"; it must be yes (changes are written back) '
         f"or no (changes are discarded): rocks set host attr {vm.name} img_persistent yes"

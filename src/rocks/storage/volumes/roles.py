@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.core.values import TRUE_VALUES
 from rocks.storage.volumes.places import NAS_APPLIANCE
 from rocks.storage.wire import queues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRUE_VALUES = frozenset(("on", "yes", "y", "true", "1"))
 FRONTEND_APPLIANCE = "frontend"
 
 _BY_ATTRIBUTE = {
@@ -27,7 +27,7 @@ def storage_roles(attributes: Mapping[str, str]) -> frozenset[str]:
     roles = set()
     for role, (attribute, usual) in _BY_ATTRIBUTE.items():
         value = found.get(attribute, "")
-        if value in _TRUE_VALUES or (not value and appliance == usual):
+        if value in TRUE_VALUES or (not value and appliance == usual):
             roles.add(role)
     if appliance == FRONTEND_APPLIANCE:
         roles.add(queues.FRONTEND)

@@ -9,7 +9,8 @@ from rocks.core.errors import UserError
 
 OUR_PREFIX = "imgstore:"
 AUTOMATIC = OUR_PREFIX + "auto"
-"""`on` for snapshots that the system creates and may destroy."""
+AUTOMATIC_PROPERTY = {AUTOMATIC: "on"}
+"""Of snapshots that the system creates: only these are ever destroyed by retention."""
 
 MAX_NAME_CHARACTERS = 255
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9.][A-Za-z0-9_.:-]{0,200}\Z")

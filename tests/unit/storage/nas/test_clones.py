@@ -10,12 +10,12 @@ from rocks.core.errors import StateError, UserError
 from rocks.storage.life.image import Image
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import AUTOMATIC
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.bases import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.names import AUTOMATIC_PROPERTY
 
 DIGEST = "a" * 64
 SIZE = 2**20
@@ -54,7 +54,7 @@ class Nas:
         self.pools.write(name, zvol.encode())
         fact = self.pools.read_volume(name)
         if snapshot:
-            properties = AUTOMATIC if snapshot == SNAPSHOT else {}
+            properties = AUTOMATIC_PROPERTY if snapshot == SNAPSHOT else {}
             self.pools.ensure_snapshot(name, fact.guid, snapshot, properties)
         return fact.guid
 
