@@ -75,7 +75,7 @@ def run(
             raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
         output, error_output = outputs
     except BaseException:
-        _kill_group(process)
+        end_group(process)
         raise
     return Finished(tuple(arguments), process.returncode, output, error_output)
 
@@ -207,11 +207,6 @@ def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
         return ""
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a program that was started here, and what it started."""
-    _kill_group(process)
-
-
 def _start(arguments: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -307,7 +302,7 @@ def _ended_in_time(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | No
 def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
     """Kill the program; what happened to it, as a predicate."""
     had_ended = process.poll() is not None
-    is_gone = _kill_group(process)
+    is_gone = end_group(process)
     if had_ended:
         return (
             f"has ended, but a process that it started did not close its output within {deadline_seconds:g} s"
@@ -320,8 +315,8 @@ def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
     return f"did not end within {deadline_seconds:g} s and was killed"
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> bool:
-    """Kill the process group; whether the program has ended and its output is closed."""
+def end_group(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a program that was started here, and what it started; whether it has ended, and its output is closed."""
     try:
         with dry_run.question():  # it was started here
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""How many CPUs a host or a virtual machine can have, and what is left to a host. Pure.
+"""How many CPUs a host or a virtual machine can have, what is left to a host, and waits for locks. Pure.
 
 The other limits of machines: `machine.limits`.
 """
@@ -13,3 +13,6 @@ DEFAULT_VM_CPUS = 1
 
 DEFAULT_MEMORY_RESERVE_MB = 256
 """The memory that is left to a host by default; attribute `vm_memory_reserve`."""
+
+LOCK_WAIT_SECONDS = 2.0
+"""How long a command waits for another one that changes the same machine, volume or image."""

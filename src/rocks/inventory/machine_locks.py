@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, RocksError
+from rocks.inventory.limits import LOCK_WAIT_SECONDS
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease
-
-WAIT_SECONDS = 2.0
 
 
 def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = False) -> dict[str, RocksError]:
@@ -50,7 +49,7 @@ def check_not_moving(database: Database, found: Iterable[Lease]) -> None:
 
 def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
     try:
-        database.lock_all([_lock_name(name) for name in names], WAIT_SECONDS)
+        database.lock_all([_lock_name(name) for name in names], LOCK_WAIT_SECONDS)
         return {}
     except BusyError:
         pass  # find out below which of them are busy, so that the others go on

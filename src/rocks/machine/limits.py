@@ -28,6 +28,9 @@ AGENT_SECONDS = 20
 STATUS_SECONDS = 5.0
 """How long a listing waits for a host."""
 
+LOCK_SECONDS = 30.0
+"""How long an operation on a host waits for the lock of its machine."""
+
 FENCE_SECONDS = 120.0
 """How long the command of `vm_fence_command` may take."""
 

@@ -40,13 +40,19 @@ def check_network(network: Network) -> None:
     check_zone(network.dns_zone)
 
 
-def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
-    """The addresses of a network; UserError unless it is IPv4, contiguous, and has addresses for hosts."""
-    address = read_ipv4("subnet", subnet, "10.1.0.0")
+def read_netmask(netmask: str) -> tuple[ipaddress.IPv4Address, int]:
+    """The netmask, and the bits of hosts; UserError unless it is contiguous."""
     mask = read_ipv4("netmask", netmask, "255.255.0.0")
     inverse = ~int(mask) & 0xFFFF_FFFF
     if inverse & (inverse + 1):
         raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, such as 255.255.0.0')
+    return mask, inverse
+
+
+def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
+    """The addresses of a network; UserError unless it is IPv4, contiguous, and has addresses for hosts."""
+    address = read_ipv4("subnet", subnet, "10.1.0.0")
+    mask, inverse = read_netmask(netmask)
     if inverse < 3 or int(mask) == 0:
         raise UserError(f'netmask "{netmask}" is not valid: it must be from 128.0.0.0 to 255.255.255.252')
     network = ipaddress.IPv4Network((int(address) & int(mask), 32 - inverse.bit_length()))

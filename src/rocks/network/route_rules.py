@@ -10,7 +10,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.rules import SOURCE_LETTERS
 from rocks.network.interface_rules import check_ip
-from rocks.network.network_rules import read_ipv4
+from rocks.network.network_rules import read_ipv4, read_netmask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,10 +71,7 @@ class RouteOwner(NamedTuple):
 def read_destination(address: str, netmask: str) -> ipaddress.IPv4Network:
     """The network of a route; UserError unless the netmask is contiguous and the address is the network's first."""
     first = read_ipv4("address", address, "10.2.0.0")
-    mask = read_ipv4("netmask", netmask, "255.255.0.0")
-    inverse = ~int(mask) & 0xFFFF_FFFF
-    if inverse & (inverse + 1):
-        raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, such as 255.255.0.0')
+    mask, inverse = read_netmask(netmask)
     if int(first) & inverse:
         of_mask = ipaddress.IPv4Address(int(first) & int(mask))
         raise UserError(

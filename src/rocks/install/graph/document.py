@@ -9,12 +9,16 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from rocks.core.errors import StateError
+from rocks.install.graph.conditions import applies
 from rocks.install.graph.records import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.install.graph.records import HostContext
+
+SELECTING = frozenset(("arch", "os", "release", "cond"))
+"""Attributes that any tag may have."""
 
 REMARKS = frozenset(("description", "copyright", "changelog"))
 """Tags with remarks, which are ignored."""
@@ -80,6 +84,14 @@ def selection_of(element: etree._Element) -> Selection:
         _split_list(attribute(element, "release")),
         attribute(element, "cond"),
     )
+
+
+def applies_to(element: etree._Element, context: HostContext, place: str) -> bool:
+    """Whether a tag applies to a host. StateError for an invalid condition."""
+    try:
+        return applies([selection_of(element)], context)
+    except StateError as error:
+        raise StateError(f"{where(element, place)}: {error}") from None
 
 
 def check_known_attributes(element: etree._Element, known: frozenset[str], place: str) -> None:

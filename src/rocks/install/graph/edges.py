@@ -8,6 +8,7 @@ from rocks.core.errors import StateError
 from rocks.install.graph.conditions import read_condition
 from rocks.install.graph.document import (
     REMARKS,
+    SELECTING,
     attribute,
     check_known_attributes,
     parse_document,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-_SELECTING = frozenset(("arch", "os", "release", "cond"))
 _NO_ENTITIES = HostContext({}, {}, {})
 """Graph files are the same for all hosts: they have no entities."""
 
@@ -41,11 +41,11 @@ def read_graph(files: Iterable[tuple[str, bytes]]) -> Graph:
 
 def _read_rule(element: etree._Element, place: str, edges: list[Edge], orders: list[Order]) -> None:
     if element.tag == "edge":
-        check_known_attributes(element, _SELECTING | {"from", "to"}, place)
+        check_known_attributes(element, SELECTING | {"from", "to"}, place)
         for parent, child, selections in _pairs(element, "from", "to", place):
             edges.append(Edge(parent, child, selections, where(element, place)))
     elif element.tag == "order":
-        check_known_attributes(element, _SELECTING | {"head", "tail", "gen"}, place)
+        check_known_attributes(element, SELECTING | {"head", "tail", "gen"}, place)
         generator = attribute(element, "gen")
         for head, tail, selections in _pairs(element, "head", "tail", place):
             orders.append(Order(head, tail, generator, selections, where(element, place)))
@@ -74,7 +74,7 @@ def _pairs(
         name = (child.text or "").strip()
         if child.tag != expected or not name or len(child):
             raise StateError(f"{where(child, place)}: <{expected}>NAME</{expected}> is expected here")
-        check_known_attributes(child, _SELECTING, place)
+        check_known_attributes(child, SELECTING, place)
         pair = (given[known], name) if known == first else (name, given[known])
         yield *pair, (own, _selection(child, place))
 

@@ -14,14 +14,14 @@ from lxml import etree
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
-from rocks.install.graph.conditions import applies
 from rocks.install.graph.document import (
     ANNOTATIONS,
     REMARKS,
+    SELECTING,
+    applies_to,
     attribute,
     check_known_attributes,
     parse_document,
-    selection_of,
     tag_of,
     where,
 )
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.install.graph.records import HostContext
-
-SELECTING = frozenset(("arch", "os", "release", "cond"))
-"""Attributes that any tag may have."""
 
 PROCESSED = frozenset(("eval", "include", "sinclude", "copy", "var"))
 _INCLUDING = SELECTING | {"file", "mode"}
@@ -75,7 +72,7 @@ def expand(
     """
     roll = attribute(root, "roll") or "base"
     expansion = _Expansion(place, roll, context, frontend)
-    if not expansion.applies(root):
+    if not applies_to(root, context, place):
         return NodeTree(name, place, roll, etree.Element(str(root.tag)))
     return NodeTree(name, place, roll, expansion.copy_of(root))
 
@@ -90,16 +87,10 @@ class _Expansion:
         self._line: int | None = None
         """The line of the tag whose XML is being inserted."""
 
-    def applies(self, element: etree._Element) -> bool:
-        try:
-            return applies([selection_of(element)], self._context)
-        except StateError as error:
-            raise StateError(f"{where(element, self._place)}: {error}") from None
-
     def copy_of(self, element: etree._Element) -> etree._Element:
         found = etree.Element(str(element.tag))
         self._copy_attributes(element, found)
-        if self.applies(element):
+        if applies_to(element, self._context, self._place):
             self._copy_content(element, found)
         else:
             found.text = element.text
@@ -134,7 +125,7 @@ class _Expansion:
                 pass
             elif child.tag not in PROCESSED:
                 found.append(self.copy_of(child))
-            elif self.applies(child):
+            elif applies_to(child, self._context, self._place):
                 self._process(child, found)
             _add_text(found, child.tail)
         if element.tag == "file" and element.get("include"):

@@ -11,17 +11,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.install.graph.conditions import applies
 from rocks.install.graph.document import (
     REMARKS,
+    SELECTING,
+    applies_to,
     attribute,
     check_known_attributes,
     parse_document,
-    selection_of,
     tag_of,
     where,
 )
-from rocks.install.graph.expansion import PROCESSED, SELECTING, expand
+from rocks.install.graph.expansion import PROCESSED, expand
 from rocks.install.graph.file_tag import FILE_ATTRIBUTES, read_file
 from rocks.install.graph.records import Directive, File, Node, Package, Section, When
 
@@ -89,18 +89,12 @@ class _Reader:
             self._name, self._place, tuple(self._packages), tuple(self._sections), tuple(self._directives)
         )
 
-    def applies(self, element: etree._Element) -> bool:
-        try:
-            return applies([selection_of(element)], self._context)
-        except StateError as error:
-            raise StateError(f"{where(element, self._place)}: {error}") from None
-
     def read(self, element: etree._Element) -> None:
         if element.tag in REMARKS:
             return
         if element.tag not in _KNOWN:
             raise self._unsupported(element, _KNOWN)
-        if not self.applies(element):
+        if not applies_to(element, self._context, self._place):
             return
         match element.tag:
             case "package":
@@ -109,7 +103,7 @@ class _Reader:
                 self._directives += [
                     Directive(str(child.tag), self._text(child).strip(), where(child, self._place))
                     for child in element
-                    if self.applies(child)
+                    if applies_to(child, self._context, self._place)
                 ]
             case "file":
                 place = where(element, self._place)
@@ -156,7 +150,7 @@ class _Reader:
         parts: list[str | File] = [element.text or ""]
         for child in element:
             if child.tag == "file":
-                if self.applies(child):
+                if applies_to(child, self._context, self._place):
                     parts.append(self._file(child))
             else:
                 raise self._unsupported(child, ("file", *sorted(PROCESSED)))

@@ -33,7 +33,7 @@ def installer_values(host: Host, packaging: str) -> dict[str, Value]:
     )
     try:
         drive = _drive(host)
-        for number, text in enumerate(_parts(host, drive, packaging), 1):
+        for number, text in enumerate(_parts(host, drive), 1):
             parts[f"install_part_{number}"] = text
         disks: dict[str, Value] = {"install_drive": drive, "install_bootloader": _boot_loader(host, drive)}
     except (UserError, StateError) as error:
@@ -57,17 +57,17 @@ def _drive(host: Host) -> str:
     return choices[0].value.removeprefix(_DEVICES)
 
 
-def _parts(host: Host, drive: str, packaging: str) -> list[str]:
+def _parts(host: Host, drive: str) -> list[str]:
     partitions = read_partitions(host.attribute("install_partitions"))
     if len(partitions) > MAX_PARTITIONS or any(one.file_system == "none" for one in partitions):
         raise StateError(
             f"only the installer of this roll makes the partitions of host {host.name}: others take at most "
             f"{MAX_PARTITIONS}, and none without a file system"
         )
-    return [_part(one, drive, packaging) for one in partitions]
+    return [_part(one, drive) for one in partitions]
 
 
-def _part(partition: Partition, drive: str, packaging: str) -> str:
+def _part(partition: Partition, drive: str) -> str:
     place = partition.mount_point or "swap"
     kind = f" --fstype={partition.file_system}" if partition.mount_point else ""
     size = f" --size={partition.size_mib or 1024}"

@@ -20,6 +20,7 @@ from rocks.core.process import run
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
+from rocks.install.rolls.environment import ENVIRONMENT, PATH
 from rocks.install.rolls.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
 
@@ -37,11 +38,6 @@ KEY = "key.gpg"
 _EXCHANGE = 2
 _AT_FDCWD = -100
 _SECONDS = 1800
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C.UTF-8",
-    "TZ": "UTC",
-}
 
 
 class DistributionPlan(NamedTuple):
@@ -227,9 +223,9 @@ def _index_rpms(new: Path, count: int) -> None:
 def _run(arguments: Sequence[str], package: str) -> bytes:
     """The output of an indexing program. StateError when it is not installed, ToolError when it fails."""
     name = arguments[3] if arguments[0] == "env" else arguments[0]
-    if shutil.which(name, path=_ENVIRONMENT["PATH"]) is None:
+    if shutil.which(name, path=PATH) is None:
         raise StateError(f"{name} is not installed: apt-get install {package}, then repeat the command")
-    done = run(arguments, deadline_seconds=_SECONDS, environment=_ENVIRONMENT)
+    done = run(arguments, deadline_seconds=_SECONDS, environment=ENVIRONMENT)
     if done.exit_status != 0:
         raise ToolError(f"{name} failed with exit status {done.exit_status}: {done.error_text[-300:]}")
     return done.output

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.install.rolls.description import RollId
+from rocks.install.rolls.environment import ENVIRONMENT, settle
 from rocks.install.rolls.manifest import is_safe_path
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rocks.core.process import Finished
 
 _SECONDS = 7200
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLOCK_BYTES = 2048
 _DESCRIPTOR = re.compile(r"'/([^/']+)/([^/']+)/([^/']+)/roll-([^/']+)\.xml'")
 _LISTED = re.compile(r"(\S)\S{9}\S*\s+\d+\s+\d+\s+\d+\s+(\d+)\s+\S+\s+\S+\s+\S+\s+'/(.*?)'(?: -> .*)?")
@@ -37,12 +37,7 @@ def write_iso(tree: Path, iso: Path, volume: str, epoch: int) -> None:
     ToolError when xorriso fails, HostError when the folder cannot be prepared.
     """
     try:
-        for path, _, files in os.walk(tree, topdown=False):
-            for name in files:
-                Path(path, name).chmod(0o644)
-                os.utime(Path(path, name), (epoch, epoch))
-            Path(path).chmod(0o755)
-            os.utime(path, (epoch, epoch))
+        settle(tree, epoch)
     except OSError as error:
         raise HostError(f"cannot prepare {tree}: {error.strerror}") from None
     made = datetime.fromtimestamp(epoch, UTC)
@@ -166,7 +161,7 @@ def _read(iso: Path, arguments: Sequence[str]) -> Finished:
 
 
 def _xorriso(arguments: Sequence[str], epoch: int) -> Finished:
-    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
+    environment = dict(ENVIRONMENT)
     if epoch:
         environment["SOURCE_DATE_EPOCH"] = str(epoch)
     try:

@@ -5,7 +5,6 @@ A frontend that installs it uses them as those of an enabled roll. Source: speci
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from rocks.core.process import run
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.build import EARLIEST, work_folder
 from rocks.install.rolls.content import COMMANDS, read_roll
+from rocks.install.rolls.environment import ENVIRONMENT, PATH, settle
 from rocks.install.rolls.packages import read_package
 from rocks.install.rolls.sources import copy_profile, read_sources
 
@@ -29,7 +29,6 @@ PLACE = "opt/rocks/share/rocks/rolls"
 
 _TREES = "etc/rocks/trees.d"
 _SECONDS = 300
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SUMMARY = "commands, nodes and graphs of the Rocks roll"
 _CONTROL = """Package: {package}
 Version: {version}-{release}
@@ -80,7 +79,7 @@ def create_profile_package(description_path: Path, output: Path, kind: str, epoc
             (tree / _TREES).mkdir(parents=True)
             write_file(tree / _TREES / f"package-{roll.name}", f"/{PLACE}/{roll.name}/{COMMANDS}\n")
         made_at = max(epoch if epoch is not None else description.made_at or 0, EARLIEST)
-        _settle(tree, made_at)
+        settle(tree, made_at)
         built = (
             _build_deb(work, description, made_at)
             if kind == "deb"
@@ -89,16 +88,6 @@ def create_profile_package(description_path: Path, output: Path, kind: str, epoc
         package = output.absolute() / read_package(built).file_name
         rename_file(built, package)
     return package
-
-
-def _settle(tree: Path, epoch: int) -> None:
-    """Give all files the same modes and time."""
-    for path, _, files in os.walk(tree, topdown=False):
-        for name in files:
-            Path(path, name).chmod(0o644)
-            os.utime(Path(path, name), (epoch, epoch))
-        Path(path).chmod(0o755)
-        os.utime(path, (epoch, epoch))
 
 
 def _fill(text: str, description: RollDescription, **more: str) -> str:
@@ -118,7 +107,7 @@ def _build_deb(work: Path, description: RollDescription, epoch: int) -> Path:
     built = work / "built.deb"
     (work / "tree/DEBIAN").mkdir()
     write_file(work / "tree/DEBIAN/control", _fill(_CONTROL, description), mode=0o644)
-    _settle(work / "tree", epoch)
+    settle(work / "tree", epoch)
     _run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(work / "tree"), str(built)], "dpkg", epoch)
     return built
 
@@ -150,11 +139,11 @@ def _build_rpm(work: Path, description: RollDescription, epoch: int) -> Path:
 
 def _run(arguments: Sequence[str], package: str, epoch: int) -> None:
     """StateError when the program is not installed, ToolError when it fails."""
-    if shutil.which(arguments[0], path=_PATH) is None:
+    if shutil.which(arguments[0], path=PATH) is None:
         raise StateError(
             f"{arguments[0]} is not installed: apt-get install {package}, then repeat the command"
         )
-    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
+    environment = dict(ENVIRONMENT)
     done = run(
         arguments,
         deadline_seconds=_SECONDS,

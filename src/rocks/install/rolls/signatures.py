@@ -18,6 +18,7 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import printable
 from rocks.core.process import run
+from rocks.install.rolls.environment import PATH
 from rocks.install.rolls.manifest import MANIFEST, SIGNATURE
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _PUBLIC_KEY = "distribution.asc"
 """In that folder, which only root reads: the public key of the last distribution, for the profiles of hosts."""
 
 _SECONDS = 300
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_BYTES = 16 * 1024 * 1024
 _ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]{1,200}\r?\n){0,20}\r?\n([A-Za-z0-9+/=\r\n]+)"
@@ -247,11 +247,11 @@ def _signer(folder: Path, place: str, keys: Path, ring: bytes) -> str:
 
 def _stop_agent(gnupg_folder: Path) -> None:
     """End the agent that gpg started for this folder."""
-    if shutil.which("gpgconf", path=_PATH):
+    if shutil.which("gpgconf", path=PATH):
         run(
             ["gpgconf", "--homedir", str(gnupg_folder), "--kill", "gpg-agent"],
             deadline_seconds=_SECONDS,
-            environment={"PATH": _PATH, "HOME": "/nonexistent"},
+            environment={"PATH": PATH, "HOME": "/nonexistent"},
         )
 
 
@@ -261,13 +261,13 @@ def _gpg(arguments: Sequence[str], gnupg_folder: str) -> Finished:
 
 
 def _run(name: str, arguments: Sequence[str], environment: dict[str, str]) -> Finished:
-    if shutil.which(name, path=_PATH) is None:
+    if shutil.which(name, path=PATH) is None:
         packages = "gpg gpg-agent" if name == "gpg" else name
         raise StateError(f"{name} is not installed: apt-get install {packages}, then repeat the command")
     return run(
         [name, *arguments],
         deadline_seconds=_SECONDS,
-        environment={"PATH": _PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", **environment},
+        environment={"PATH": PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", **environment},
     )
 
 

@@ -48,7 +48,8 @@ from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.observe import keep_out
 from rocks.machine.host.saves import forget_save, save_domain, save_facts
 from rocks.machine.host.snapshots import forget_restore, make_snapshot, observe_snapshot, restore_snapshot
-from rocks.machine.host.start import LOCK_SECONDS, Turn, secure, start_domain, start_steps
+from rocks.machine.host.start import Turn, secure, start_domain, start_steps
+from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, OperationPlan
 
 _THREADS = 4

@@ -34,11 +34,9 @@ from rocks.machine.host.moves.arriving_volumes import check_have_content
 from rocks.machine.host.observe import observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
+from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.plan import Way, checked_disks, plan_start
 from rocks.network.host.rules import check_link, is_of_site
-
-LOCK_SECONDS = 30.0
-"""How long an operation waits for the lock of its machine."""
 
 
 class Turn:

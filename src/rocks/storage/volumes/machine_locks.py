@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.attributes.records import members_with_values
-from rocks.inventory.machine_locks import WAIT_SECONDS, ensure_locked
+from rocks.inventory.limits import LOCK_WAIT_SECONDS
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, VOLUME_PREFIX, check_no_users
 from rocks.storage.volumes.move_rules import disks_of_image
 from rocks.storage.volumes.place_records import disk_locations
@@ -40,7 +41,7 @@ def lock_for_removal(
     StateError when machines get their disks from one, but those that are `removed` with it; BusyError while another
     command destroys one.
     """
-    database.lock_all([_lock_name(nas, volume) for nas, _, volume in volumes], WAIT_SECONDS)
+    database.lock_all([_lock_name(nas, volume) for nas, _, volume in volumes], LOCK_WAIT_SECONDS)
     database.end_reading()
     names = {f"{VOLUME_PREFIX}{volume}": (nas, zpool) for nas, zpool, volume in volumes}
     found = [one for one in members_with_values(database, IMAGE_ATTRIBUTE, [*names]) if one[0] not in removed]
@@ -53,12 +54,12 @@ def lock_for_removal(
 
 
 def wait_for_removals(database: Database, volumes: Iterable[tuple[str, str]]) -> None:
-    """Return when no command destroys one of the volumes (NAS, name). BusyError after `WAIT_SECONDS`.
+    """Return when no command destroys one of the volumes (NAS, name). BusyError after `LOCK_WAIT_SECONDS`.
 
     A removal that begins later finds the machines that get their disks from it.
     """
     names = [_lock_name(nas, volume) for nas, volume in volumes]
-    database.lock_all(names, WAIT_SECONDS)
+    database.lock_all(names, LOCK_WAIT_SECONDS)
     database.unlock_all(names)
 
 

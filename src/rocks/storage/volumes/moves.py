@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
+from rocks.inventory.limits import LOCK_WAIT_SECONDS
 from rocks.inventory.loaded_host_records import load_hosts
-from rocks.inventory.machine_locks import WAIT_SECONDS, ensure_locked
+from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
 from rocks.storage.life.states import DELETING, MOVING
@@ -55,7 +56,7 @@ def move_image(
     (server,) = load_hosts(database, [target])
     check_nas(server)
     hours = grace_hours(database, nas)
-    database.lock_all([f"image {volume.lower()}"], WAIT_SECONDS)
+    database.lock_all([f"image {volume.lower()}"], LOCK_WAIT_SECONDS)
     _lock(database, disks_of(database, nas, volume))
     begun = next((one for one in table.read_moves(database) if (one.nas, one.volume) == (nas, volume)), None)
     with open_storage(database) as storage:
@@ -116,7 +117,7 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
     BusyError when the other NAS is about to have it, StateError when it has it.
     """
     check_volume_name(volume)
-    database.lock_all([f"image {volume.lower()}"], WAIT_SECONDS)
+    database.lock_all([f"image {volume.lower()}"], LOCK_WAIT_SECONDS)
     moves = [
         one for one in table.read_moves(database) if one.volume == volume and nas in (one.nas, one.target)
     ]

@@ -66,6 +66,7 @@ from rocks.machine.host.libvirt.moving_xml import (
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import create_placeholders, remove_placeholders
 from rocks.machine.host.moves.live_streams import Streams, connect_within, folders
+from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, plan_end_arrival
 from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site
@@ -75,7 +76,6 @@ Shape = TypeVar("Shape")
 _RUN_FOLDER = Path("/run/libvirt")
 _QEMU_FOLDER = Path("/var/lib/libvirt/qemu")
 _LIBVIRT_SOCKETS = ("virtqemud-sock", "libvirt-sock")
-_LOCK_SECONDS = 30.0
 _PREPARE_SECONDS = 120.0
 _CONNECT_SECONDS = 10.0
 _PROGRESS_SECONDS = 0.5
@@ -90,7 +90,7 @@ def leave(host: Host) -> int:
     ended it.
     """
     request = _request(Leave)
-    with host.leases.held(request.name, _LOCK_SECONDS):
+    with host.leases.held(request.name, LOCK_SECONDS):
         document = _renewed(host, request)
         with _sockets(request.move) as folder, contextlib.ExitStack() as servers:
             streams = Streams()
@@ -174,7 +174,7 @@ def arrive(host: Host) -> int:
     """The new host: make what the machine needs, and pass the connections on until the old host ends them."""
     request = _request(Arrive)
     name = request.start.name
-    with host.leases.held(name, _LOCK_SECONDS), _sockets(request.move) as folder:
+    with host.leases.held(name, LOCK_SECONDS), _sockets(request.move) as folder:
         streams = Streams(lambda socket_name: _connect(folder, socket_name))
         streams.start()
         departure = _received(streams, DOCUMENT, Departure)
