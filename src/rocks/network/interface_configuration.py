@@ -11,14 +11,14 @@ from rocks.inventory.in_use_records import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.network import interface_records as table
 from rocks.network.device_options import BONDING, bond_options
-from rocks.network.interface_plan import Configuration, Row, plan_configuration
+from rocks.network.interface_configuration_plan import Configuration, Row, plan_configuration
 from rocks.network.interfaces import InterfaceParameters, add_interface, check_mac_unused, find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.network.interface_plan import Adapter
+    from rocks.network.interface_configuration_plan import Adapter
 
 OPTIONS_LONGEST = 128
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.database.sets import in_order, placeholders
-from rocks.network.interface_plan import Hardware
+from rocks.network.interface_configuration_plan import Hardware
 from rocks.network.interface_rules import Subnet, looks_like_mac, mac_pattern
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from rocks.storage.life.events import CopyFound, Event, Request, Restarted
 from rocks.storage.life.facts import Facts, Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image, Rejection, Step
-from rocks.storage.life.machine import entries_by_pair
 from rocks.storage.life.requests import HostRequest
+from rocks.storage.life.state_machine import entries_by_pair
 from rocks.storage.life.states import STATES, State
 from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import Row

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rocks.machine.placement.shapes import ShapeRequest
 
 
-def plan_devices(
+def plan_pci_devices(
     vm: ShapeRequest, facts: Sequence[PciFact], rows: Iterable[DeviceRow]
 ) -> tuple[DeviceRow, ...]:
     """The first free devices of each pool. `rows` are the leases of other machines on the host.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, StateError
-from rocks.machine.placement.devices import plan_devices
+from rocks.machine.placement.devices import plan_pci_devices
 from rocks.machine.placement.memory import ORDINARY_KB, fits, split_pages, why_no_memory
 from rocks.machine.placement.shapes import Cell, CoreRow, PageRow, Placement, ShapeLeases
 
@@ -49,7 +49,7 @@ def plan_shape(vm: ShapeRequest, facts: ShapeFact, leased: ShapeLeases) -> tuple
 def _plan(
     vm: ShapeRequest, facts: ShapeFact, others: ShapeLeases, whole: ShapeRequest
 ) -> tuple[Placement, ShapeLeases]:
-    devices = plan_devices(vm, facts.devices, others.devices)
+    devices = plan_pci_devices(vm, facts.devices, others.devices)
     if vm.is_pinned:
         placement, leases = _pinned(vm, facts, others)
         shared = _all_cpus(facts) - (whole.lent_cpus if whole.lent_cpus is not None else _all_cpus(facts))

@@ -11,7 +11,7 @@ from rocks.storage.life.grants import Grant
 
 @dataclass(frozen=True)
 class Event:
-    """The base class: an event that `Machine.decide` accepts."""
+    """The base class: an event that `StateMachine.decide` accepts."""
 
 
 @dataclass(frozen=True)

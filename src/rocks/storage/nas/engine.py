@@ -14,7 +14,7 @@ from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Effect
 from rocks.storage.life.events import EffectDone, EffectFailed, Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
-from rocks.storage.life.machine import is_ready
+from rocks.storage.life.state_machine import is_ready
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.nas import NasStore
 

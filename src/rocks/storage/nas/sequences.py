@@ -13,8 +13,8 @@ from rocks.storage.life import effects, guards, names, requests
 from rocks.storage.life.effects import AskHost, Effect
 from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.image import Image, Step
-from rocks.storage.life.machine import Machine, Sequence
 from rocks.storage.life.requests import HostRequest
+from rocks.storage.life.state_machine import Sequence, StateMachine
 
 Effects = Tuple[Effect, ...]
 
@@ -338,5 +338,5 @@ SEQUENCES: Dict[Step, Sequence] = {
 }
 """The effects of every step that a row of the table starts."""
 
-MACHINE = Machine(SEQUENCES)
+MACHINE = StateMachine(SEQUENCES)
 """The state machine that the daemon runs."""

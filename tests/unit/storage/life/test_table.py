@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import FAMILIES, Code
-from rocks.storage.life import events, machine, rejections
+from rocks.storage.life import events, rejections, state_machine
 from rocks.storage.life.events import Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Rejection, Step
@@ -135,7 +135,7 @@ def test_a_restart_does_what_is_open(state: State) -> None:
     image = record(state)
     decision = MACHINE.decide(image, events.Restarted(), NOW)
     assert isinstance(decision, Decision) and decision.image == image
-    assert machine.is_ready(image) == (image.work is not None)
+    assert state_machine.is_ready(image) == (image.work is not None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import Abandon, Delete, EffectDone, EffectFailed, Restore, Retry, RetryDue
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection
-from rocks.storage.life.machine import is_ready
+from rocks.storage.life.state_machine import is_ready
 from rocks.storage.nas.handlers import NasHandlers, Portal
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.zfs.fake.pools import FakePools

@@ -52,7 +52,7 @@ def is_ready(image: Image) -> bool:
 
 
 @dataclass(frozen=True)
-class Machine:
+class StateMachine:
     """The table and the sequences that its steps stand for."""
 
     sequences: Mapping[Step, Sequence]
