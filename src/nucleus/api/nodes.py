@@ -16,7 +16,7 @@ from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
-from nucleus.mirror import clusters, operations
+from nucleus.mirror import clusters, computesets, operations
 from nucleus.states import ACTIVE, ENDING, RUNNING, SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
@@ -68,10 +68,21 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         demand_acknowledgement(change.call)
         demand_leader(change, cluster)
         demand_startable(node)
+        _demand_host(change, node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None
     operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
+
+
+def _demand_host(change: Change, node: Node) -> None:
+    """Problem when the running set of a compute has lost the node's host."""
+    running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
+    if running and computesets.has_lost_host(running, node.physical_host):
+        raise conflict(
+            f"the host of {node.name} was taken from the computeset {running.id};"
+            f" `comet terminate {running.id}` ends it, then start another"
+        )
 
 
 def _way_out(change: Change, cluster: Cluster, node: Node) -> str:

@@ -155,6 +155,11 @@ _HAS_NO_JOB = (
 """Of a node in the living set s, if any: its job has ended, or has lost the node's host."""
 
 
+def has_lost_host(running: Computeset, host: str | None) -> bool:
+    """Whether the job of a running set has lost the host of a node, as in `_HAS_NO_JOB`: it may be another's."""
+    return running.degraded and host is not None and host not in running.context.get("hosts", ())
+
+
 def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
     """All of them, by name; clusters without a project are the operators' own."""
     return [

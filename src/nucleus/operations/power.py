@@ -19,6 +19,7 @@ from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
+    from nucleus.records import Computeset
 
 _BEGUN, _DONE = "begun", "done"
 
@@ -28,7 +29,7 @@ def power_on(job: Job) -> JsonObject:
     if job.reached("start", _is_active):
         return {"state": ACTIVE}
     if job.operation.target_set is not None:
-        _check_set(job, "its nodes are not started")
+        _check_host(job, str(job.operation.arguments.get("host") or "") or job.target.physical_host)
     state, error = job.act("start", job.rocks.start)
     if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
         raise error
@@ -40,15 +41,26 @@ def start_member(job: Job) -> JsonObject:
     host = str(job.operation.arguments["host"])
     if job.read_state() == ACTIVE and job.target.physical_host == host:
         return {"state": ACTIVE}
-    _check_set(job, "its nodes are not started")
+    _check_host(job, host)
     if job.target.physical_host != host:
         job.begin_command("place")
         job.rocks.place(job.target.rocks_name, host)
     return power_on(job)
 
 
-def _check_set(job: Job, outcome: str) -> None:
-    """RefusedError when the set has ended, or ends, and its nodes may be another's. CancelledError: by its owner."""
+def _check_host(job: Job, host: str | None) -> None:
+    """As `_check_set`, before a start; RefusedError also when the set has lost the host."""
+    found = _check_set(job, "its nodes are not started")
+    if computesets.has_lost_host(found, host):
+        raise RefusedError(
+            f"the host of {job.target.name} was taken from the computeset {found.id}; end it, and start another"
+        )
+
+
+def _check_set(job: Job, outcome: str) -> Computeset:
+    """The set, which runs. RefusedError when it has ended, or ends, and its hosts may be another's. CancelledError when
+    its owner has ended it.
+    """
     number = job.operation.target_set
     assert number is not None
     found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
@@ -56,6 +68,7 @@ def _check_set(job: Job, outcome: str) -> None:
         raise CancelledError(f"the computeset {number} was ended by its owner; {outcome}")
     if found is None or found.state != RUNNING:
         raise RefusedError(f"the computeset {number} is {found.state if found else 'gone'}; {outcome}")
+    return found
 
 
 def ask_to_shut_down(job: Job) -> JsonObject:

@@ -161,22 +161,34 @@ def test_starts_that_the_end_of_a_set_cancels_have_events(
     assert ended is not None and (ended.error or {})["detail"] == f"the computeset {number} ends"
 
 
-def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, cluster_number: int) -> None:
+_LOST = """degraded = TRUE, context = '{"hosts": ["host-1"]}'"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "change", "ends", "detail"),
+    [
+        ("start_member", "host-9", "cancel_requested = 'shutdown'", "cancelled", "ended by its owner"),
+        ("start_member", "host-9", _LOST, "failed", "host of vm-vc2-0 was taken from the computeset"),
+        ("poweron", None, _LOST, "failed", "host of vm-vc2-0 was taken from the computeset"),  # host-0
+    ],
+)
+def test_a_node_of_a_set_that_has_ended_or_lost_its_host_is_not_started(
+    pool: Pool, cluster_number: int, kind: str, host: str | None, change: str, ends: str, detail: str
+) -> None:
     number, simulator = _start(pool, cluster_number, 1), Simulator(2)
     with pool.transaction() as session:
-        session.execute("UPDATE computeset SET state = 'running', cancel_requested = 'shutdown'")
+        session.execute(f"UPDATE computeset SET state = 'running', {change}")
         node = compute_numbers(session, cluster_number)[0]
-        new = NewOperation(
-            "start_member", "nucleus", cluster_number, node, number, arguments={"host": "host-9"}
-        )
+        arguments = {"host": host} if host else {}
+        new = NewOperation(kind, "nucleus", cluster_number, node, number, arguments=arguments)
         asked = operations.insert_operation(session, new).id
         session.execute("UPDATE operation SET state = 'running', worker = 'test', attempts = 1")
         claimed = operations.get_operation(session, asked)
     perform(Tools(pool, Rocks(simulator, 60), WorkSettings(), threading.Event()), claimed)
     with pool.transaction() as session:
         done = operations.get_operation(session, claimed.id)
-    assert done is not None and done.state == "cancelled" and not simulator.commands
-    assert "was ended by its owner" in (done.error or {})["detail"]
+    assert done is not None and done.state == ends and not simulator.commands
+    assert detail in (done.error or {})["detail"]
 
 
 @pytest.mark.parametrize(

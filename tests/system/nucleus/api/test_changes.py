@@ -166,6 +166,12 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
         operation = service.ask("ann", "PUT", asked, headers=MODERN).json()
         assert operation["kind"] == action and operation["computeset"] == number
     assert service.ask("ann", "PUT", f"{SETS}{number}/reboot", headers=MODERN).json()["kind"] == "reboot_set"
+    poweron = path.replace("poweroff", "poweron")
+    for hosts, status in (("host-0", 202), ("host-1", 409)):
+        sql(pool, "UPDATE computeset SET degraded = TRUE, context = %s", (json.dumps({"hosts": [hosts]}),))
+        answer = service.ask("ann", "PUT", poweron, headers={**MODERN, **PROBLEMS})
+        assert answer.status_code == status, answer.text
+    assert f"host of vm-vc2-0 was taken from the computeset {number}" in answer.json()["detail"]
 
 
 def test_a_node_that_is_off_is_not_reset(service: Client, pool: Pool) -> None:
