@@ -157,18 +157,19 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 
 
 def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
-    """A cluster that nobody but operators sees; one of the same name that is gone loses its owners."""
-    session.execute(
-        "DELETE a FROM cluster_allocation a JOIN cluster c ON c.id = a.cluster_id WHERE c.rocks_name = %s",
-        (frontend,),
-    )
-    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND rocks_name <> %s", (frontend, frontend))
-    session.execute(
-        "INSERT INTO cluster (name, rocks_name, vlan) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE name = VALUES(name),"
-        " vlan = VALUES(vlan), project_id = NULL, description = '', username = NULL, gone_at = NULL,"
-        " missing_polls = 0, generation = generation + 1",
-        (f"{frontend}-rocks" if taken else frontend, frontend, vlan),
-    )
+    """A cluster that nobody but operators sees; one of the same name that is gone keeps its computesets."""
+    gone = session.column("SELECT id FROM cluster WHERE rocks_name = %s AND gone_at IS NOT NULL", (frontend,))
+    _forget_rocks_names(session, "cluster", gone)
+    session.delete("cluster_allocation", cluster_id=gone)
+    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (frontend,))
+    name = f"{frontend}-rocks" if taken else frontend
+    number = session.insert("cluster", {"name": name, "rocks_name": frontend, "vlan": vlan})
+    session.update("node", {"cluster_id": number}, cluster_id=gone, gone_at=None)  # listed after its removal
+
+
+def _forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:
+    """Let others have the names in Rocks of what is gone: to Rocks it would be the same, to owners it is not."""
+    session.update(table, {}, "rocks_name = CONCAT(LEFT(rocks_name, 100), '~', id)", id=numbers)
 
 
 def _update(session: Session, table: str, name: str, values: dict[str, Any], also: str = "") -> None:
@@ -208,6 +209,13 @@ def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], s
         name.lower()
         for name in session.column("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
     }
+    for part in _parts([name for name, *_ in changes.new_nodes]):
+        gone = session.column(
+            "SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id"
+            f" WHERE n.rocks_name IN ({placeholders(part)}) AND n.gone_at IS NOT NULL AND c.gone_at IS NOT NULL",
+            part,
+        )
+        _forget_rocks_names(session, "node", gone)
     rows = []
     for name, frontend, values, _ in changes.new_nodes:
         number = numbers[frontend]

@@ -11,12 +11,12 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
-from nucleus.mirror import clusters, events, identity, images, observations
+from nucleus.mirror import clusters, computesets, events, identity, images, observations, status
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.images import name_in_library
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
-from nucleus.records import SYSTEM, Cluster, Node
+from nucleus.records import SYSTEM, Cluster, Node, Scope
 from rocks.core.errors import HostError, ToolError
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
@@ -183,6 +183,42 @@ def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
     poller.poll()
     of_site, nodes = _read(pool)
     assert of_site["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
+
+
+def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_one(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    poller.poll()
+    of_site, nodes = _read(pool)
+    with pool.transaction() as session:
+        alpha, beta = (identity.add_project(session, name) for name in ("alpha", "beta"))
+        assign_cluster(session, of_site["vc2"].id, alpha)
+        node = nodes["vm-vc2-0"].id
+        new = computesets.NewComputeset(of_site["vc2"].id, (node,), "ann", "alp1", None, 60, "ann")
+        number = computesets.insert_computeset(session, new)
+        computesets.release_nodes(session, number)
+        begin = "start_time = UTC_TIMESTAMP(3) - INTERVAL 2 HOUR"
+        ended = f"{begin}, ended_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR"
+        session.update("computeset", {"state": "completed"}, ended, id=number)
+    gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
+    for _ in range(2):
+        poller.poll()
+    simulator.guests.update({one.name: one for one in gone})
+    poller.poll()
+    now = _read(pool)[0]
+    for again in (poller, Poller(Configuration(), Rocks(simulator, 60), poller._guard)):
+        changes = again.poll()
+        assert changes is not None and not changes.touched and not changes.new_clusters
+    with pool.transaction() as session:
+        assign_cluster(session, now["vc2"].id, beta)
+        former, present = (Scope(None, frozenset({one})) for one in (alpha, beta))
+        assert [one.id for one in computesets.list_computesets(session, former)] == [number]
+        assert computesets.list_computesets(session, present) == []
+        assert list(clusters.nodes_by_id(session, former, [node])) == [node], "the nodes of the set, too"
+        assert clusters.nodes_by_id(session, present, [node]) == {}
+        charges = [(one.project, one.cluster, one.charged_seconds) for one in status.charges(session, SYSTEM)]
+        assert charges == [("alpha", "vc2", 3600)]
+        assert [one.name for one in clusters.list_clusters(session, present)] == ["vc2"]
 
 
 def test_names_and_macs_that_change_places(poller: Poller, pool: Pool, simulator: Simulator) -> None:
