@@ -30,7 +30,7 @@ from nucleus.api.service import (
 )
 from nucleus.hostlists import natural_key
 from nucleus.limits import MAX_PER_PAGE
-from nucleus.mirror import clusters
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.states import is_image_free
 
@@ -153,6 +153,12 @@ def demand_cluster_match(change: Change, cluster: Cluster) -> None:
     require_match(change.call.request, etag_of(state=_state_of(cluster)), f"the cluster {cluster.name}")
 
 
+def demand_cluster_stays(change: Change, cluster: Cluster) -> None:
+    """Problem while the cluster is being destroyed: what is started now would be powered off with it."""
+    if None in operations.targets_in_work(change.session, cluster.id, "destroy"):
+        raise conflict(f"{cluster.name} is being destroyed; nothing of it can be started")
+
+
 def _state_of(cluster: Cluster) -> tuple[int, int]:
     return cluster.id, cluster.generation
 
@@ -170,6 +176,8 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     _demand_confirmation(confirm, cluster.name)
     for node in clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]:
         _demand_removable(node)
+    if operations.targets_in_work(change.session, cluster.id, "poweron"):
+        raise conflict(f"a node of {cluster.name} is being powered on; power it off first")
     return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.clusters import Cursor, Fields, Limit
+from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
@@ -148,6 +148,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     demand_leader(change, cluster)
+    demand_cluster_stays(change, cluster)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
         _demand_free(change, cluster, node)

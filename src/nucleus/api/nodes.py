@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.clusters import demand_cluster_match
+from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
 from nucleus.api.images import find_image
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_quota
@@ -67,6 +67,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     if action == "poweron":
         demand_acknowledgement(change.call)
         demand_leader(change, cluster)
+        demand_cluster_stays(change, cluster)
         demand_startable(node)
         _demand_host(change, node)
         demand_quota(change, cluster, [node])

@@ -254,6 +254,11 @@ def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
     return _nodes(session, f"target_node IN ({placeholders(node_ids)})", node_ids)
 
 
+def targets_in_work(session: Session, cluster_id: int, kind: str) -> set[int | None]:
+    """Nodes of a cluster for which an operation of that kind is queued or runs; None where it is for the cluster."""
+    return {*_nodes(session, "target_cluster = %s AND kind = %s", (cluster_id, kind))}
+
+
 def _nodes(session: Session, which: str, values: Sequence[Any]) -> set[int]:
     sql = f"SELECT target_node FROM operation WHERE {which} AND state IN ('queued', 'running')"
     return set(session.column(sql, values))

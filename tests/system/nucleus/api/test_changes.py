@@ -174,6 +174,31 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
     assert f"host of vm-vc2-0 was taken from the computeset {number}" in answer.json()["detail"]
 
 
+def test_a_cluster_is_not_destroyed_while_something_of_it_starts_nor_started_while_it_is_destroyed(
+    service: Client, pool: Pool
+) -> None:
+    destroy = ("ann", "DELETE", "/v1/cluster/vc2?confirm=vc2")
+    poweron = ("ann", "PUT", "/v1/cluster/vc2/frontend/poweron")
+    asked = service.ask(*poweron, headers=MODERN).json()
+    refused = service.ask(*destroy, headers={**MODERN, **PROBLEMS})
+    assert refused.status_code == 409 and "is being powered on" in refused.json()["detail"]
+    assert service.ask("ann", "DELETE", f"/v1/operation/{asked['id']}").status_code == 204
+    computes = service.ask(
+        "ann", "DELETE", "/v1/cluster/vc2/compute/vm-vc2-3?confirm=vm-vc2-3", headers=MODERN
+    )
+    assert computes.status_code == 202 and start(service, computes="vm-vc2-0").status_code == 201
+    sql(pool, "UPDATE computeset_node SET active = NULL")
+    assert service.ask(*destroy, headers=MODERN).status_code == 202
+    for state in ("queued", "running"):
+        sql(pool, "UPDATE operation SET state = %s WHERE kind = 'destroy' AND target_node IS NULL", (state,))
+        service.forget_rates()
+        for answer in (start(service, count=1), service.ask(*poweron, headers={**MODERN, **PROBLEMS})):
+            assert answer.status_code == 409 and "vc2 is being destroyed" in answer.json()["detail"]
+    sql(pool, "UPDATE operation SET state = 'failed' WHERE kind = 'destroy'")
+    assert start(service, computes="vm-vc2-1").status_code == 201
+    assert service.ask(*poweron, headers=MODERN).status_code == 202
+
+
 def test_a_node_that_is_off_is_not_reset(service: Client, pool: Pool) -> None:
     path = "/v1/cluster/vc2/frontend/"
     sql(pool, "UPDATE node SET state = 'nostate' WHERE name = 'vc2'")
