@@ -149,7 +149,8 @@ def _list_hosts(given: Any, session: Session) -> None:
 
 
 def _change_hosts(given: Any, session: Session) -> None:
-    names, is_added = expand(given.hosts), given.action == "add"
+    names = hosts.spelled(session, given.configured, expand(given.hosts))
+    is_added = given.action == "add"
     used = _used_hosts(session)
     known = hosts.listed_hosts(session, given.configured)
     for name in names:

@@ -41,7 +41,8 @@ def nodes_without_host(session: Session) -> list[str]:
 def listed_hosts(session: Session, configured: Sequence[str]) -> list[str]:
     """The hosts that computesets get, in this order: those of the settings, then those that were added by command."""
     is_added = dict(session.rows("SELECT name, is_added FROM batch_host"))
-    added = [name for name, is_one in is_added.items() if is_one and name not in configured]
+    stated = {name.casefold() for name in configured}
+    added = [name for name, is_one in is_added.items() if is_one and name.casefold() not in stated]
     return [name for name in configured if is_added.get(name, True)] + sorted(added, key=natural_key)
 
 
@@ -56,6 +57,13 @@ def is_unknown(session: Session, name: str) -> bool:
     """Whether `rocks` has listed hosts, and this one was not among them."""
     row = session.row("SELECT COUNT(*), SUM(name = %s) FROM site_host WHERE is_listed", (name,))
     return bool(row and row[0] and not row[1])
+
+
+def spelled(session: Session, configured: Sequence[str], names: Iterable[str]) -> list[str]:
+    """The hosts, each once, as the settings spell them, or else the list, or else `rocks`: names have no case."""
+    listed = session.column("SELECT name FROM site_host WHERE is_listed")
+    known = {one.casefold(): one for one in [*listed, *listed_hosts(session, configured), *configured]}
+    return list(dict.fromkeys(known.get(name.casefold(), name) for name in names))
 
 
 class HostJob(NamedTuple):

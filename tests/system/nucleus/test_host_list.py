@@ -60,6 +60,21 @@ def test_a_host_is_used_at_once_and_leaves_when_its_job_ends(
     assert audited == ["add_host"] * 2 + ["remove_host"] * 2 + ["add_host"]
 
 
+def test_a_host_is_the_same_in_another_case(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
+    def listed() -> list[str]:
+        capsys.readouterr()
+        assert main(["host", "list"]) == 0
+        return [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+
+    sql(pool, "INSERT INTO site_host (name, is_listed) VALUES ('h-0', TRUE), ('h-1', TRUE), ('h-2', TRUE)")
+    assert main(["host", "add", "H-[0,2],h-2"]) == 0
+    assert listed() == ["h-0", "h-1", "h-2"], "as rocks has it"
+    assert main(["host", "remove", "H-[1-2]"]) == 0 and listed() == ["h-0"]
+    assert main(["host", "add", "H-1"]) == 0 and listed() == ["h-0", "h-1"]
+    sql(pool, "INSERT INTO batch_host (name, is_added) VALUES ('H-0', TRUE)")  # of an older version
+    assert listed() == ["h-0", "h-1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
