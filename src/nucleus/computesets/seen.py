@@ -100,10 +100,11 @@ def job_events(seen: Seen) -> list[Event]:
         if hosts < known and job.id == context.jobid:
             found.append(Event("hosts_lost", jobid=job.id, lost=tuple(sorted(known - hosts))))
         elif hosts != known:
-            members = [
-                (number, seen.nodes[number].physical_host if number in seen.nodes else None)
-                for number in one.node_ids
-            ]
+            requested = one.context.get("requested") or ()
+            last = {number: node.physical_host for number, node in seen.nodes.items()}
+            if set(requested) == hosts:  # an operator has paired them with the nodes
+                last = dict(zip(one.node_ids, requested, strict=False))
+            members = [(number, last.get(number)) for number in one.node_ids]
             found.append(Event("allocated", jobid=job.id, hosts=lifecycle.placed(members, list(job.hosts))))
     elif job.state == PENDING and one.state == RUNNING:
         found.append(Event("allocated", jobid=job.id))  # it was requeued: its hosts may be others' by now

@@ -35,6 +35,7 @@ def seen(*nodes: Any, state: str = "running", job: Job | None = None, **values: 
         values.pop("of", cluster()),
     )
     known = {"state": state, "jobid": 7, "node_ids": (3, 4), "waiting": None, "place": None}
+    values["context"] = values.pop("stored", {})
     one: Any = SimpleNamespace(**{**known, "estimated_start": None, "walltime_end": None, **values})
     return Seen(one, context, {}, of, {it.id: it for it in nodes}, busy, [], job)
 
@@ -87,6 +88,14 @@ _KNOWN = Context((), jobid=7, hosts=("h1", "h2"))
         ),
         (
             seen(node(), job=_RUNS, state="submitted"),
+            [Event("allocated", jobid=7, hosts=((3, "h1"), (4, "h2")))],
+        ),
+        (  # an operator has paired them
+            seen(node(), job=_RUNS, state="submitted", stored={"requested": ["h2", "h1"]}),
+            [Event("allocated", jobid=7, hosts=((3, "h2"), (4, "h1")))],
+        ),
+        (  # other hosts than the operator asked for
+            seen(node(), job=_RUNS, state="submitted", stored={"requested": ["h2", "h3"]}),
             [Event("allocated", jobid=7, hosts=((3, "h1"), (4, "h2")))],
         ),
         (seen(job=_RUNS, state="ending"), []),
