@@ -64,7 +64,7 @@ def test_a_fresh_disk_is_a_clone_again(storage: Storage) -> None:
 def test_a_volume_that_is_being_destroyed_fails_its_machine_only(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(machine_locks, "LOCK_WAIT_SECONDS", 0.0)
     storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
     for name, volume in (("held-1", "leaving"), ("free-1", "staying")):
         storage.done("add", "host", "storageimg", NAS, "tank", volume, "size=1")
@@ -149,7 +149,7 @@ def test_a_fresh_disk_waits_for_the_removal_of_its_volume(
     start(storage, name)
     storage.stop(name)
     storage.images.nas.pools.write(f"tank/{name}-vol", b"homework")
-    monkeypatch.setattr(machine_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(machine_locks, "LOCK_WAIT_SECONDS", 0.0)
     storage.cluster.database.lock(f"volume {NAS}:going", 0)
     assert f"volume {NAS}:going" in storage.refused("reinstall", "host", "vm", name)
     storage.cluster.database.unlock(f"volume {NAS}:going")

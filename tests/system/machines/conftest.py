@@ -15,7 +15,7 @@ __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 @pytest.fixture
 def machines(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
     """The site without virtual machines; its hosts have no KVM."""
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     made = MachineSite(vm_site, tmp_path / "hosts")

@@ -272,6 +272,17 @@ def test_disks_of_a_machine_that_is_off(machines: MachineSite) -> None:
     assert "its disks are: vda" in machines.refused("remove host vm disk g vdz")
 
 
+def test_a_disk_that_no_start_will_take_has_its_note(machines: MachineSite) -> None:
+    machines.add("g")
+    machines.started("h")
+    file = machines.image("h.vda")
+    note = f"{file} of {OLD} is a disk of h: g cannot start with it"
+    assert note in machines.run(f"add host vm disk g disk=file:{file},vdb,virtio")
+    assert machines.run("remove host vm disk g vdb").strip() == "the image stays: it is a disk of h"
+    printed = machines.run("add host vm disk g disk=file:/etc/shadow,vdb,virtio")
+    assert "g cannot start: its disk /etc/shadow is outside the image directories" in printed
+
+
 def test_a_virtual_function_that_no_adapter_has(machines: MachineSite) -> None:
     vm = machines.add("fast")
     ((mac,),) = machines.sql(

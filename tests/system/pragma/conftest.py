@@ -78,7 +78,7 @@ def server(pragma_site: Site) -> Iterator[RangeServer]:
 @pytest.fixture
 def machines(local: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
     """The site with hosts in memory that answer; the repository's images are in its library."""
-    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     made = MachineSite(local, tmp_path / "hosts")

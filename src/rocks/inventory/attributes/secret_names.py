@@ -20,6 +20,7 @@ _NATURE = re.compile(
 _PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 STARS = "***"
+_PEM = "-----BEGIN"
 
 
 def is_secret(name: str) -> bool:
@@ -31,10 +32,12 @@ def is_secret(name: str) -> bool:
 def without_secrets(command_path: Sequence[str], texts: Sequence[str]) -> list[str]:
     """The texts of a command line for the log, with stars for values that are or may be secrets.
 
-    A value that was typed without quotes is several texts, also some like `user=root`: all are stars.
+    A value that was typed without quotes is several texts, also some like `user=root`: all are stars. So is all from a
+    key of OpenSSH or OpenSSL on, whatever its name: it may be a private one that was given by mistake.
     """
     logged = []
-    first = _first_secret(command_path, texts)
+    keys = [place for place, text in enumerate(texts) if _PEM in text]
+    first = min([_first_secret(command_path, texts), *keys])
     for place, text in enumerate(texts):
         name, equals, _ = text.partition("=")
         if place >= first:

@@ -19,6 +19,7 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.changes import check_no_copies
+from rocks.machine.disks.owner_records import machine_with_disk, why_not_started
 from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
@@ -63,7 +64,10 @@ def add_disk(
     disk = disk if known is None else known
     check_no_copies(database, vm, None, [disk])
     changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
-    notes = () if lease is None else _attach(database, changed, lease, disk, filters_of)
+    if lease is None:
+        notes = why_not_started(database, vm, disk)
+    else:
+        notes = _attach(database, changed, lease, disk, filters_of)
     vm_changes.replace_disks(database, name, changed.disks)
     database.commit()
     return notes
@@ -89,6 +93,9 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     database.commit()
     if vm.container is None or disk.is_block or not _is_there(database, where, disk.path):
         return ()
+    other = machine_with_disk(database, where, disk.path)
+    if other is not None:
+        return (f"the image stays: it is a disk of {other}",)
     return (f"the image stays: rocks remove host image {where} '{disk.path}' removes it",)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
+from rocks.machine.spec import disk_spec
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from rocks.database.connection import Database
+    from rocks.inventory.records import Disk, VirtualMachine
 
 
 def names_of_uuids(database: Database, uuids: Collection[str]) -> dict[str, str]:
@@ -35,6 +38,21 @@ def machine_with_disk(database: Database, host: str, path: str) -> str | None:
         (host, path, name, folder, host, path),
     )
     return str(rows[0][0]) if rows else None
+
+
+def why_not_started(database: Database, vm: VirtualMachine, disk: Disk) -> tuple[str, ...]:
+    """Why a start of the machine with this disk will be refused, as far as the records say; a line, or none."""
+    container = vm.container
+    if container is None or disk.is_mapped:
+        return ()
+    try:
+        disk_spec(vm, container, disk, "cannot start")
+    except StateError as error:
+        return (str(error),)
+    other = machine_with_disk(database, container.name, disk.path)
+    if other is None or other.lower() == vm.name.lower():
+        return ()
+    return (f"{disk.path} of {container.name} is a disk of {other}: {vm.name} cannot start with it",)
 
 
 def machines_with_devices(database: Database, devices: Collection[str]) -> dict[str, list[str]]:

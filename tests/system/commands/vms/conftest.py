@@ -20,7 +20,7 @@ def samples(vm_site: Site) -> Site:
 @pytest.fixture
 def moving(vm_site: Site) -> Site:
     """`web` was moving when its command was killed; no host answers."""
-    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     vm_site.done("add host vm", OLD, "membership=Hosted VM", "name=web")
     vm_site.change(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent, Target) VALUES ('web', 7, %s, 'moving', 'move', %s)",

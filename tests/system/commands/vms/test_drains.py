@@ -286,7 +286,7 @@ def test_a_machine_that_has_left_meanwhile_is_left_alone(
 def test_a_machine_that_another_command_changes_is_left_to_it(
     vm_site: Site, stops: list[list[str]], moved: Moved, live: str
 ) -> None:
-    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     vm_site.database.lock("vm web", 0)
     assert "another command is changing web" in vm_site.refused(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
@@ -298,7 +298,7 @@ def test_a_machine_that_another_command_stops_is_waited_for(
     vm_site: Site, stops: list[list[str]], state: str
 ) -> None:
     """The other command holds its lock until it has emptied the host; `running`: it is not stopping the machine."""
-    vm_site.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     end = "UPDATE vm_leases SET State = 'released', Host = NULL"
     vm_site.patch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
     lock_vms = live_drains.lock_vms

@@ -116,7 +116,7 @@ def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
 
 def test_a_machine_that_another_command_changes_is_left_alone(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
-    images.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    images.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     images.database.lock("vm web", 0)
     message = "another command is changing web at this moment"
     assert message in images.refused(*SET, "db", "web", "nas=none")

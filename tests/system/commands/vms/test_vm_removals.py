@@ -89,7 +89,7 @@ def test_a_host_that_does_not_answer_starts_nothing_and_holds_no_lease(samples: 
 
 
 def test_a_machine_that_another_command_changes_is_left_alone(samples: Site) -> None:
-    samples.patch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    samples.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     samples.database.lock("vm web-a", 0)
     message = "another command is changing web-a at this moment"
     assert message in samples.refused(*SET, "web-a", "mem=64")

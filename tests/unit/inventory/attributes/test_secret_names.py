@@ -49,6 +49,8 @@ def test_other_names(name: str) -> None:
         ("set host sec_attr|h|x|geheim", "h x ***"),
         ("set sec_attr|x|geheim", "x ***"),
         ("set sec_attr|x", "x"),
+        ("set attr|vm_authorized_keys|-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "vm_authorized_keys ***"),
+        ("add cluster|vc1|note=-----BEGIN|OPENSSH|PRIVATE", "vc1 *** *** ***"),
         ("set host sec_attr|h|x", "h x"),
         ("remove host attr|h|root_pw", "h root_pw"),
         ("list host|password=geheim", "password=***"),
