@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.rocks import CLUSTER
 from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
@@ -115,17 +116,22 @@ def destroy(job: Job) -> JsonObject:
         return {}  # removed before a worker was killed
     found = job.transaction(lambda session: clusters.nodes_of(session, SYSTEM, [cluster.id]))[cluster.id]
     removed = found if job.node is None else [job.node]
-    for node in removed:
+    there = removed
+    if job.has("remove"):
+        # it may have been done: a machine that is gone has no state, and is not removed twice
+        listed = {member.name for member in job.rocks.read(CLUSTER).content}
+        there = [node for node in removed if node.rocks_name in listed]
+    for node in there:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise RefusedError(f"{node.name} is in use: its computeset or its image has not ended")
         if not is_off(state, has_host=node.physical_host is not None):
             raise RefusedError(f"{node.name} is {state}; power it off first")
     job.store("remove")
-    if job.node is None:
+    if there and job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)
-    else:
-        job.rocks.remove_machine(job.node.rocks_name)
+    elif there:
+        job.rocks.remove_machine(there[0].rocks_name)
     numbers, is_cluster = [node.id for node in removed], job.node is None
     job.transaction(
         lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
