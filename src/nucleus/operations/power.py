@@ -16,7 +16,7 @@ from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.records import SYSTEM, JsonObject
-from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off, power_of
+from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
@@ -62,13 +62,13 @@ def _check_set(job: Job, outcome: str) -> None:
 def ask_to_shut_down(job: Job) -> JsonObject:
     """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
     seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), LONGEST_GRACE_SECONDS)
-    return {"state": job.reached("stop", is_off) or _stop(job, "stop", "shutdown", seconds)}
+    return {"state": job.reached("stop", _has_ended) or _stop(job, "stop", "shutdown", seconds)}
 
 
 def stop(job: Job, action: str) -> JsonObject:
     """Have the node off, unless it is: by poweroff, or by shutdown, after which `rocks` powers a deaf guest off."""
-    state = job.reached("stop", is_off) or _stop(job, "stop", action)
-    return {"state": job.confirm(state, is_off, "off")}
+    state = job.reached("stop", _has_ended) or _stop(job, "stop", action)
+    return {"state": job.confirm(state, _has_ended, "off")}
 
 
 def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str | None:
@@ -77,6 +77,11 @@ def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str |
     if error is not None:
         raise error
     return state
+
+
+def _has_ended(state: str | None) -> bool:
+    """Whether the machine is off, and has left its images: one that has crashed keeps them until it is stopped."""
+    return is_off(state) and state != CRASHED
 
 
 def _is_active(state: str | None) -> bool:

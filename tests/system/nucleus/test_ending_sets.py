@@ -99,6 +99,21 @@ def test_an_image_that_was_meant_for_many_nodes_takes_no_time_of_one_whose_set_e
         assert bool(simulator.commands) is (expected == "succeeded")
 
 
+@pytest.mark.parametrize("kind", ["shutdown_member", "poweroff_member"])
+def test_a_node_that_has_crashed_is_stopped_so_that_its_image_is_written_back(
+    pool: Pool, cluster_number: int, kind: str
+) -> None:
+    number, simulator = start(pool, cluster_number, 1), Simulator(2)
+    guest = simulator.guests["vm-vc2-0"]
+    guest.state, guest.host, guest.image = "crashed", "vm-container-1-0", "mapped"
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        session.execute("UPDATE node SET state = 'crashed' WHERE id = %s", (node,))
+    stopped = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, number)))
+    assert (stopped.state, stopped.result) == ("succeeded", {"state": "nostate"}), stopped.error
+    assert guest.image == "unmapped"
+
+
 @pytest.mark.parametrize("kind", ["reset", "reboot"])
 def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
     pool: Pool, cluster_number: int, kind: str
