@@ -77,13 +77,14 @@ def read_jobs(text: str) -> dict[str, Job]:
         # an account is any text of a person, where Slurm does not demand one that it knows: also several lines
         left, nodes, account = (line.split("|", 2) + ["", ""])[:3]
         job = Job(_minutes(left), account)
+        needed = 1 << 30 if job.minutes is None else job.minutes
         try:
             names = expand_hostlist(nodes) if nodes else []
         except UsageError:
             continue
         for name in names:
             known = found.get(name)
-            if known is None or (known.minutes is not None and (job.minutes or 1 << 30) > known.minutes):
+            if known is None or (known.minutes is not None and needed > known.minutes):
                 found[name] = job
     return found
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.records import Interface
-from nucleus.states import NODE_STATES, NOSTATE_ERROR
+from nucleus.states import NODE_STATES, NOSTATE_ERROR, READY, SYNCED, SYNCING, disk_state
 from rocks.core.errors import ToolError
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 JsonRow = dict[str, Any]
 
-VOLUME_ENDING = "-vol"
+_VOLUME = re.compile(r"(.+)-vol[0-9]*")
+_REMOVED = "deleting"
+_DISK_STATES = (READY, SYNCED, SYNCING)
+"""Of several images of a machine, the one that counts has the last of these."""
+
 _ISO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
@@ -127,12 +131,26 @@ def read_gateways(text: str) -> dict[str, str]:
 
 
 def read_images(text: str) -> dict[str, Image]:
-    """`rocks list host storagemap`: name of the machine → its image, whichever NAS has it."""
-    found = {}
+    """`rocks list host storagemap`: name of the machine → its image, whichever NAS has it.
+
+    Of several, one that is not on its NAS only: a machine is free when all its disks are. One that was removed, or
+    moved to another NAS, counts only where there is no other.
+    """
+    found: dict[str, Image] = {}
     for _, rows in _objects(text, "nas", "storagemap", ("zvol", "state", "locked")):
         for volume, state, locked in rows:
-            found[str(volume).removesuffix(VOLUME_ENDING)] = Image(str(state), str(locked).lower() == "true")
+            image = Image(str(state), str(locked).lower() == "true")
+            of_machine = _VOLUME.fullmatch(str(volume))
+            name = of_machine[1] if of_machine else str(volume)
+            if name not in found or _rank(image) > _rank(found[name]):
+                found[name] = image
     return found
+
+
+def _rank(image: Image) -> int:
+    if image.state == _REMOVED:
+        return -1
+    return _DISK_STATES.index(disk_state(image.state, image.locked))
 
 
 def read_library(text: str) -> dict[str, int]:

@@ -211,7 +211,7 @@ class Simulator:
     def _stop(self, arguments: Sequence[str]) -> Answer:
         guest, action = self.guests[arguments[0]], arguments[1].removeprefix("action=")
         if (
-            guest.state != "active"
+            guest.state not in ("active", "crashed")
             or action in ("reset", "reboot")
             or (action == "shutdown" and guest.is_deaf)
         ):

@@ -10,9 +10,11 @@ from nucleus.computesets.lifecycle import Context, Event
 from nucleus.records import NewEvent
 from nucleus.states import (
     ACTIVE,
+    CRASHED,
     CREATED,
     ENDED,
     ENDING,
+    PAUSED,
     PENDING,
     RUNNING,
     SUBMITTED,
@@ -139,8 +141,10 @@ def node_events(member: lifecycle.Member, seen: Seen) -> list[Event]:
     if node is None or node.gone_at is not None:  # removed from the site: it neither runs nor has an image
         off = [Event("node_off", node=member.id)] * member.is_on
         return off + [Event("image_free", node=member.id)] * (not member.is_free)
-    if node.state == ACTIVE:
-        is_known = member.is_on or (seen.one.state == ENDING and node.id in seen.busy)
+    is_ending = seen.one.state == ENDING
+    # neither shuts down nor leaves its images by itself: only what is on is powered off
+    if node.state == ACTIVE or (is_ending and node.state in (PAUSED, CRASHED)):
+        is_known = member.is_on or (is_ending and node.id in seen.busy)
         return [] if is_known else [Event("node_active", node=member.id)]
     has_host = member.is_on or node.physical_host is not None  # one that was seen on had a host
     if not is_off(node.state, has_host=has_host) or node.id in seen.busy:

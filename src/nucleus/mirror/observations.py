@@ -12,7 +12,7 @@ from nucleus.mirror.events import append_events
 from nucleus.records import Interface, NewEvent, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from nucleus.configuration import SiteSettings
     from nucleus.mirror.pool import Session
@@ -246,11 +246,27 @@ def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]
     )
 
 
-def record_observed(session: Session, kinds: Iterable[str], at: datetime) -> None:
-    """Note when the commands began whose answers the mirror has now: topology, power, image."""
-    columns = ", ".join(f"observed_{kind} = %s" for kind in kinds)
-    if columns:
-        session.execute(f"UPDATE cluster SET {columns} WHERE gone_at IS NULL", [at] * columns.count("%s"))
+def record_observed(
+    session: Session, kinds: Iterable[str], at: datetime, without_images: Collection[str] = ()
+) -> None:
+    """Note when the commands began whose answers the mirror has now: topology, power, image.
+
+    `without_images`: names in Rocks of clusters some of whose images were not listed.
+    """
+    changes, values = list[str](), list[Any]()
+    for kind in kinds:
+        column, unlisted = f"observed_{kind}", without_images if kind == IMAGE else ()
+        changes.append(f"{column} = IF(rocks_name IN ({placeholders(unlisted)}), {column}, %s)")
+        values += [*unlisted, at]
+    if changes:
+        session.execute(f"UPDATE cluster SET {', '.join(changes)} WHERE gone_at IS NULL", values)
+
+
+def end_future(session: Session, now: datetime) -> None:
+    """After the clock was set back: what lies ahead of it counts as of now, so that what is listed next is newer."""
+    observed = [("cluster", f"observed_{kind}") for kind in (TOPOLOGY, POWER, IMAGE)]
+    for table, column in (*observed, ("node", "last_command_at")):
+        session.execute(f"UPDATE {table} SET {column} = %s WHERE {column} > %s", (now, now))
 
 
 def record_source(

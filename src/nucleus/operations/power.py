@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.rocks import CLUSTER
 from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.records import SYSTEM, JsonObject
-from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off, power_of
+from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
@@ -74,13 +75,13 @@ def _check_set(job: Job, outcome: str) -> Computeset:
 def ask_to_shut_down(job: Job) -> JsonObject:
     """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
     seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), LONGEST_GRACE_SECONDS)
-    return {"state": job.reached("stop", is_off) or _stop(job, "stop", "shutdown", seconds)}
+    return {"state": job.reached("stop", _has_ended) or _stop(job, "stop", "shutdown", seconds)}
 
 
 def stop(job: Job, action: str) -> JsonObject:
     """Have the node off, unless it is: by poweroff, or by shutdown, after which `rocks` powers a deaf guest off."""
-    state = job.reached("stop", is_off) or _stop(job, "stop", action)
-    return {"state": job.confirm(state, is_off, "off")}
+    state = job.reached("stop", _has_ended) or _stop(job, "stop", action)
+    return {"state": job.confirm(state, _has_ended, "off")}
 
 
 def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str | None:
@@ -89,6 +90,11 @@ def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str |
     if error is not None:
         raise error
     return state
+
+
+def _has_ended(state: str | None) -> bool:
+    """Whether the machine is off, and has left its images: one that has crashed keeps them until it is stopped."""
+    return is_off(state) and state != CRASHED
 
 
 def _is_active(state: str | None) -> bool:
@@ -128,17 +134,22 @@ def destroy(job: Job) -> JsonObject:
         return {}  # removed before a worker was killed
     found = job.transaction(lambda session: clusters.nodes_of(session, SYSTEM, [cluster.id]))[cluster.id]
     removed = found if job.node is None else [job.node]
-    for node in removed:
+    there = removed
+    if job.has("remove"):
+        # it may have been done: a machine that is gone has no state, and is not removed twice
+        listed = {member.name for member in job.rocks.read(CLUSTER).content}
+        there = [node for node in removed if node.rocks_name in listed]
+    for node in there:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise RefusedError(f"{node.name} is in use: its computeset or its image has not ended")
         if not is_off(state, has_host=node.physical_host is not None):
             raise RefusedError(f"{node.name} is {state}; power it off first")
     job.store("remove")
-    if job.node is None:
+    if there and job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)
-    else:
-        job.rocks.remove_machine(job.node.rocks_name)
+    elif there:
+        job.rocks.remove_machine(there[0].rocks_name)
     numbers, is_cluster = [node.id for node in removed], job.node is None
     job.transaction(
         lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)

@@ -71,6 +71,17 @@ def hosts_of(known: Known, interfaces: Iterable[str], changes: Changes) -> set[s
     return {*interfaces} - machines - {name for name, *_ in changes.new_nodes}
 
 
+def without_images(known: Known, listed: Listed) -> set[str]:
+    """Names in Rocks of the clusters with an image that was not listed, because its NAS did not answer; pure."""
+    if listed.images is None or listed.has_all_images:
+        return set()
+    return {
+        node.cluster
+        for name, node in known.nodes.items()
+        if not node.is_gone and node.values and node.values.image_state and name not in listed.images
+    }
+
+
 def _compare_clusters(known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes) -> None:
     for frontend in dict.fromkeys(frontends.values()):
         cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)

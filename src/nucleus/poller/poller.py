@@ -18,12 +18,12 @@ from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, references
 from nucleus.mirror.observations import Changes, KnownNode
-from nucleus.poller.difference import Known, Listed, compare, hosts_of
+from nucleus.poller.difference import Known, Listed, compare, hosts_of, without_images
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from nucleus.backends.rocks import Rocks, Rows, Source
     from nucleus.configuration import Configuration, PollSettings
@@ -119,6 +119,8 @@ class Poller:
             return None
         with self._guard.transaction() as session:
             began = observations.database_now(session)
+            if self._known is None or self._known_at is None or began < self._known_at:
+                observations.end_future(session, began)
             self._known, self._known_at = (
                 self._load(session, any(source.is_topology for source in due)),
                 began,
@@ -133,7 +135,7 @@ class Poller:
             after = _after(session, known, changes)
             if listed.interfaces is not None:
                 record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
-            events = [*changes.events, *self._record(session, reads)]
+            events = [*changes.events, *self._record(session, reads, without_images(known, listed))]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         self._known = after
@@ -187,8 +189,10 @@ class Poller:
         except RocksError as error:
             return Read(None, str(error), time.monotonic() - before, began)
 
-    def _record(self, session: Session, reads: Mapping[Source, Read]) -> list[NewEvent]:
-        """Note how the commands ended; the events of that."""
+    def _record(
+        self, session: Session, reads: Mapping[Source, Read], without: Collection[str]
+    ) -> list[NewEvent]:
+        """Note how the commands ended; the events of that. `without`: clusters some of whose images were not listed."""
         for source, read in reads.items():
             count = len(read.rows.content) if read.rows else 0
             observations.record_source(session, source.name, read.seconds, read.began, count, read.error)
@@ -199,7 +203,7 @@ class Poller:
             if any(source in reads for source in sources)
             and all(read.rows is not None for source, read in reads.items() if source in sources)
         ]
-        observations.record_observed(session, fresh, began)
+        observations.record_observed(session, fresh, began, without)
         if commands.CLUSTER in reads:
             forget_old_events(session)
             forget_old_answers(session)

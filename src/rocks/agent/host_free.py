@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
@@ -139,6 +139,8 @@ def run_hook(context: str, name: str, refused: Path, use: Callable[[], List[str]
 
 def _prolog(name: str, found: List[str], refused: Path) -> int:
     if not found:
+        with suppress(FileNotFoundError):
+            refused.unlink()  # of an earlier run of the job, whose epilog was not run: that of this one waits
         return 0
     print(f"this host is not free: {', '.join(found)}", file=sys.stderr)
     write_file(refused, "")

@@ -1,10 +1,14 @@
 """A computeset that ends: what owners have asked of its nodes neither keeps it nor reaches the next one."""
 
+import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
+from nucleus.backends import rocks as commands
+from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.computesets.driver import Driver
@@ -14,6 +18,7 @@ from nucleus.mirror import computesets, events, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
+from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
 from tests.system.nucleus.conftest import compute_numbers, sql
 
@@ -99,6 +104,21 @@ def test_an_image_that_was_meant_for_many_nodes_takes_no_time_of_one_whose_set_e
         assert bool(simulator.commands) is (expected == "succeeded")
 
 
+@pytest.mark.parametrize("kind", ["shutdown_member", "poweroff_member"])
+def test_a_node_that_has_crashed_is_stopped_so_that_its_image_is_written_back(
+    pool: Pool, cluster_number: int, kind: str
+) -> None:
+    number, simulator = start(pool, cluster_number, 1), Simulator(2)
+    guest = simulator.guests["vm-vc2-0"]
+    guest.state, guest.host, guest.image = "crashed", "vm-container-1-0", "mapped"
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        session.execute("UPDATE node SET state = 'crashed' WHERE id = %s", (node,))
+    stopped = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, number)))
+    assert (stopped.state, stopped.result) == ("succeeded", {"state": "nostate"}), stopped.error
+    assert guest.image == "unmapped"
+
+
 @pytest.mark.parametrize("kind", ["reset", "reboot"])
 def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
     pool: Pool, cluster_number: int, kind: str
@@ -123,3 +143,65 @@ def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
     assert late.state == "failed" and "is completed; the" in (late.error or {})["detail"]
     own = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, present)))
     assert own.state == "succeeded", own.error
+
+
+def ending(pool: Pool, turn: Callable[[], object], name: str) -> int:
+    """A set of the compute of a cluster, which ends, and whose stop is done."""
+    ((cluster,),) = sql(pool, "SELECT id FROM cluster WHERE name = %s", (name,))
+    number = start(pool, cluster, 1)
+    for _ in range(2):
+        turn()
+    sql(pool, "UPDATE computeset SET cancel_requested = 'poweroff' WHERE id = %s", (number,))
+    turn()
+    sql(pool, "UPDATE node SET last_command_at = UTC_TIMESTAMP(3) WHERE cluster_id = %s", (cluster,))
+    sql(pool, "UPDATE operation SET state = 'succeeded'")
+    return number
+
+
+def states(pool: Pool, turn: Callable[[], object]) -> list[str]:
+    """Of all sets, when the driver has seen everything."""
+    for _ in range(3):
+        turn()
+    return [state for (state,) in sql(pool, "SELECT state FROM computeset ORDER BY id")]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_set_ends_although_the_clock_was_set_back(
+    pool: Pool, lease: Guard, turn: Callable[[], object], is_restarted: bool
+) -> None:
+    """By an hour, after its stop: then power and images must have been listed once more."""
+    rocks = Rocks(Simulator(1, 1), 60)
+    poller = Poller(Configuration(), rocks, lease)
+    poller.poll()
+    ending(pool, turn, "vc1")
+    sql(pool, "UPDATE node SET last_command_at = UTC_TIMESTAMP(3) + INTERVAL 60 MINUTE")
+    for kind in ("power", "image"):
+        sql(pool, f"UPDATE cluster SET observed_{kind} = UTC_TIMESTAMP(3) + INTERVAL 59 MINUTE")
+    if is_restarted:
+        poller = Poller(Configuration(), rocks, lease)
+    else:
+        assert poller._known_at is not None
+        poller._known_at += timedelta(hours=1)
+    poller.poll([commands.VM])
+    assert states(pool, turn) == ["ending"]
+    poller.poll()
+    assert states(pool, turn) == ["cancelled"]
+
+
+def test_a_set_does_not_end_while_the_nas_of_its_images_does_not_answer(
+    pool: Pool, lease: Guard, turn: Callable[[], object]
+) -> None:
+    """What is known of its images is from before its machines were started; other sets end."""
+    simulator = Simulator(2, 1)
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+    poller.poll()
+    for name in ("vc1", "vc2"):
+        ending(pool, turn, name)
+    (listed,) = json.loads(simulator.run(["list", "host", "storagemap", "json=yes"], 60).out)
+    listed["storagemap"] = [row for row in listed["storagemap"] if row["zvol"] == "vm-vc2-0-vol"]
+    silent = Answer(commands.SOME_FAILED, json.dumps([listed]), "Error: nas-0-1 does not answer")
+    simulator.faults.append((("list", "host", "storagemap"), lambda: silent))
+    poller.poll()
+    assert states(pool, turn) == ["ending", "cancelled"]
+    poller.poll()
+    assert states(pool, turn) == ["cancelled", "cancelled"]

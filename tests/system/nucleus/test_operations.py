@@ -13,6 +13,7 @@ import pytest
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer, Executor
 from nucleus.backends.rocks import Rocks
+from nucleus.backends.service import ExecutorService
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations
@@ -245,8 +246,6 @@ from nucleus.backends.rocks import Rocks
 from nucleus.configuration import read_configuration
 from nucleus.mirror.pool import Pool
 from nucleus.operations import job
-from nucleus.operations import worker
-from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 
 configuration = read_configuration()
@@ -269,38 +268,31 @@ Workers(configuration, Pool(configuration.database), rocks).run(threading.Event(
 """
 
 
-def _environment(settings: DatabaseSettings, socket: Path, kill_at: int) -> dict[str, str]:
-    return {
-        **os.environ,
-        "NUCLEUS_DATABASE_SOCKET": settings.socket,
-        "NUCLEUS_DATABASE_NAME": settings.name,
-        "NUCLEUS_DATABASE_USER": settings.user,
-        "NUCLEUS_EXECUTOR_SOCKET": str(socket),
-        "NUCLEUS_WORK_CONFIRM_SECONDS": "5",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "KILL_AT": str(kill_at),
-    }
-
-
-@pytest.mark.parametrize("kill_at", [4, 9, 14])
-def test_a_worker_that_is_killed_between_two_steps(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path, kill_at: int
-) -> None:
-    """A real process is killed by itself, before or after one of its transactions; others finish what it had begun."""
-    from nucleus.backends.service import ExecutorService
-
-    with answering(ExecutorService(simulator, tmp_path / "executor.sock", {os.getuid()})):
-        asked = [ask(pool, "poweron", nodes["vm-vc1-0"]), ask(pool, "reset", nodes["vm-vc1-0"])]
-        program = start_with_pipes(
-            [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
-        )
+@contextmanager
+def after_a_kill(pool: Pool, simulator: Simulator, folder: Path, kill_at: int) -> Iterator[None]:
+    """Workers that finish what a real process had begun, which has killed itself at one of its transactions."""
+    socket, path = folder / "executor.sock", os.pathsep.join(sys.path)
+    more = {"NUCLEUS_EXECUTOR_SOCKET": str(socket), "NUCLEUS_WORK_CONFIRM_SECONDS": "5", "PYTHONPATH": path}
+    environment = {**os.environ, **more, "KILL_AT": str(kill_at)}
+    with answering(ExecutorService(simulator, socket, {os.getuid()})):
+        program = start_with_pipes([sys.executable, "-c", _PROGRAM], environment)
         try:
             wait_until(lambda: program.poll() is not None, "the kill")
             assert program.returncode == -signal.SIGKILL
         finally:
             end_group(program)
         with working(pool, simulator):
-            on, reset = (ended(pool, one) for one in asked)
+            yield
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("kill_at", [4, 9, 14])
+def test_a_worker_that_is_killed_between_two_steps(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path, kill_at: int
+) -> None:
+    asked = [ask(pool, "poweron", nodes["vm-vc1-0"]), ask(pool, "reset", nodes["vm-vc1-0"])]
+    with after_a_kill(pool, simulator, tmp_path, kill_at):
+        on, reset = (ended(pool, one) for one in asked)
     assert on.state == "succeeded", on
     starts = [command for command in simulator.commands if command[0] == "start"]
     resets = [command for command in simulator.commands if "action=reset" in command]
@@ -378,19 +370,31 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
         assert ended(pool, again).state == "succeeded" and states() == []
 
 
+def ask_destroy(pool: Pool, cluster: int, node: int | None = None) -> Operation:
+    with pool.transaction() as session:
+        return operations.insert_operation(session, NewOperation("destroy", "ann", cluster, node))
+
+
 def test_a_cluster_is_destroyed_when_all_of_it_is_off(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
-    def ask_destroy() -> Operation:
-        with pool.transaction() as session:
-            return operations.insert_operation(
-                session, NewOperation("destroy", "ann", nodes["vc1"].cluster_id)
-            )
-
     simulator.run(["start", "host", "vm", "vc1"], 60)
     with working(pool, simulator):
-        refused = ended(pool, ask_destroy())
+        refused = ended(pool, ask_destroy(pool, nodes["vc1"].cluster_id))
         simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
         assert refused.state == "failed" and "power it off first" in (refused.error or {})["detail"]
-        assert ended(pool, ask_destroy()).state == "succeeded"
+        assert ended(pool, ask_destroy(pool, nodes["vc1"].cluster_id)).state == "succeeded"
     assert not simulator.guests
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("name", ["vc1", "vm-vc1-0"])
+def test_a_removal_whose_worker_is_killed_when_it_is_done_has_succeeded(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path, name: str
+) -> None:
+    asked = ask_destroy(pool, nodes[name].cluster_id, None if name == "vc1" else nodes[name].id)
+    with after_a_kill(pool, simulator, tmp_path, 7):
+        assert name not in simulator.guests
+        assert ended(pool, asked).state == "succeeded", look(pool, asked).error
+    assert [command[0] for command in simulator.commands] == ["remove"]
+    assert sql(pool, "SELECT COUNT(gone_at) FROM node") == [(5 if name == "vc1" else 1,)]

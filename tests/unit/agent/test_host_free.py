@@ -91,6 +91,16 @@ def test_a_prolog_refuses_a_host_with_a_machine_and_its_epilog_does_not_wait(pro
     assert not (programs.folder / "note").exists() and len(programs.changes) == 1
 
 
+def test_an_epilog_waits_although_the_job_was_refused_before(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host was switched off before the epilog of the refused job, which Slurm gives the same number again."""
+    assert programs.run("prolog_slurmd", ["machine vm-0"]) == 1
+    assert programs.run("prolog_slurmd", []) == 0
+    monkeypatch.setattr(host_free, "EPILOG_SECONDS", 0.0)
+    assert programs.run("epilog_slurmd", ["machine vm-0"]) == 1
+
+
 def test_an_epilog_waits_and_resumes_what_a_health_check_has_drained(programs: Programs) -> None:
     assert programs.run("epilog_slurmd", ["machine vm-0"], ["image /dev/x"], []) == 0
     assert programs.changes == []

@@ -80,6 +80,7 @@ def test_nodes_are_read_with_texts_of_other_people() -> None:
 
 def test_of_the_jobs_on_a_node_the_longest_counts() -> None:
     text = "10:00|n[1-2]|a\n1-02:00:01|n2|b\nUNLIMITED|n3|c\n5:00|n3|d\n1:05:00|n1|e|x\n10:00||f\nodd\n1:00|n[|g\n"
+    text += "0:00|n1|h\n"  # its time is over, and Slurm has not ended it yet
     assert read_jobs(text) == {"n1": Job(65, "e|x"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
 
 

@@ -71,6 +71,32 @@ def test_images_are_known_by_their_machine() -> None:
     assert shapes.read_images(text) == {"vm-0": Image("NAS->VM", True), "x": Image("mapped", False)}
 
 
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([("unmapped", False), ("NAS<-VM", True)], Image("NAS<-VM", True)),
+        ([("NAS<-VM", True), ("unmapped", False)], Image("NAS<-VM", True)),
+        ([("unmapped", False), ("mapped", True)], Image("mapped", True)),
+        ([("unmapped", False), ("unmapped", True)], Image("unmapped", True)),
+        ([("mapped", False), ("NAS->VM", True)], Image("NAS->VM", True)),
+        ([("unmapped", False), ("unmapped", False)], Image("unmapped", False)),
+        ([("deleting", True), ("unmapped", False)], Image("unmapped", False)),
+        ([("mapped", False), ("deleting", True)], Image("mapped", False)),
+    ],
+)
+@pytest.mark.parametrize("nases", [("nas-0-0", "nas-0-0"), ("nas-0-0", "nas-0-1")])
+def test_of_several_disks_that_counts_which_is_not_on_its_nas_only(
+    states: list[tuple[str, bool]], expected: Image, nases: tuple[str, str]
+) -> None:
+    """The hosts of a computeset are free when all disks of its machines are written back."""
+    rows = [
+        {"zvol": f"vm-0-vol{number or ''}", "state": state, "locked": locked}
+        for number, (state, locked) in enumerate(states)
+    ]
+    listed = [{"nas": nas, "storagemap": [row]} for nas, row in zip(nases, rows, strict=True)]
+    assert shapes.read_images(json.dumps(listed)) == {"vm-0": expected}
+
+
 @pytest.mark.parametrize("text", ["", "  \n", "[]"])
 def test_nothing_is_an_empty_list(text: str) -> None:
     assert shapes.read_members(text) == [] and shapes.read_images(text) == {}

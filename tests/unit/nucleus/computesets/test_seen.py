@@ -50,6 +50,13 @@ def seen(*nodes: Any, state: str = "running", job: Job | None = None, **values: 
         (_ON, seen(node()), [_OFF_EVENT, _FREE]),
         (_ON, seen(node(), busy={3}), []),
         (_ON, seen(node(state="paused")), []),
+        (_OFF, seen(node(state="paused")), []),
+        (_ON, seen(node(state="crashed", image_state="mapped")), [_OFF_EVENT]),
+        *[
+            (member, seen(node(state=state, image_state="mapped"), state="ending"), events)
+            for state in ("paused", "crashed")  # which the end of the set powers off
+            for member, events in ((_OFF, [_ACTIVE]), (_ON, []))
+        ],
         (_DONE, seen(node()), []),
         (_ON, seen(node(image_state="pulling")), [_OFF_EVENT]),
         (_OFF, seen(node(image_locked=True)), []),
