@@ -113,6 +113,18 @@ def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite
     assert ("one:" in machines.run("list host").split()) == (command == "remove host vm")
 
 
+def test_the_seed_of_a_removed_machine_goes_with_its_disk(machines: MachineSite) -> None:
+    machines.started("gone")
+    disk, seed, other = (machines.image(f"gone.vda{end}") for end in ("", ".seed", ".seeds"))
+    for file in (seed, other):
+        file.touch()
+        os.setxattr(file, "trusted.rocks.machine", machines.uuid("gone").encode())
+    machines.run("stop host vm gone")
+    machines.run("remove host vm gone")
+    machines.run(f"remove host image {OLD} '{disk}'")
+    assert machines.files(OLD) == [other.name]
+
+
 def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:
     machines.started("gone")
     machines.run("stop host vm gone")

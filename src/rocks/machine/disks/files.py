@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
-from rocks.library.guest_images import is_copy, seed_path
+from rocks.library.guest_images import SEED_SUFFIX, is_copy, seed_path
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks import owner_records as image_owners
@@ -98,6 +99,7 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
 def remove_image(database: Database, host_name: str, path: str) -> int:
     """Remove an image that is no machine's disk; returns its size in bytes. StateError when it is one's.
 
+    The small disk for cloud-init of a removed machine, which has its secrets, goes with the disk that it is beside.
     An image at the place of a machine's disk that does not belong to that machine is not its disk: it never starts
     with it.
     """
@@ -113,6 +115,11 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
     database.commit()
     _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
     disk_copies.forget_copy(database, host.name, path)
+    database.commit()
+    if other is None and fact.machine not in ("", UNREADABLE) and not fact.is_block:
+        seed = f"{path}{SEED_SUFFIX}"
+        with contextlib.suppress(StateError):  # it is another machine's
+            _ask(database, host, RemoveImageRequest(seed, _directory(host, seed), False, fact.machine, erase))
     return fact.size_bytes
 
 
