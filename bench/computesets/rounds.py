@@ -1,7 +1,7 @@
 """R27, inside the machine: the time of a round, and the life of many sets of all sizes among batch jobs.
 
-`python -m bench.computesets.rounds` prints the rows as JSON. The driver and Slurm are real; nodes do at once what they
-are asked to. While the sets live, the invariants of computesets are compared in each round.
+`python -m bench.computesets.rounds` prints the rows as JSON. The controller and Slurm are real; nodes do at once what
+they are asked to. While the sets live, the invariants of computesets are compared in each round.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.timing import typical
 from lab import database
 from lab.slurm.nodes import obey
 from nucleus.backends.slurm import Slurm
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings
 from nucleus.hostlists import expand
@@ -61,7 +61,7 @@ class JobLine(NamedTuple):
 
 
 class Site:
-    """The driver, its database and its Slurm; `clock` can be put forward."""
+    """The controller, its database and its Slurm; `clock` can be put forward."""
 
     def __init__(self) -> None:
         self.settings = DatabaseSettings(database.SOCKET, "bench_nucleus", "root")
@@ -72,13 +72,13 @@ class Site:
         real = Clock()
         clock = Clock(real.now, lambda: real.since_boot() + self._ahead)
         self._guard = Guard(self.settings, "computesets")
-        self.driver = Driver(Configuration(), self._guard, self.batch, clock)
+        self.controller = ComputesetController(Configuration(), self._guard, self.batch, clock)
 
     def drive(self) -> None:
-        """A round of the driver, after the question whether it still has the lease."""
+        """A round of the controller, after the question whether it still has the lease."""
         if not self._guard.take():
-            raise ToolError("another driver has the lease of the bench's schema")
-        self.driver.round()
+            raise ToolError("another controller has the lease of the bench's schema")
+        self.controller.round()
 
     def round(self) -> None:
         """A round, and what nodes do then."""
@@ -180,7 +180,7 @@ def _measure(site: Site) -> list[Row]:
         f" of {sum(one.node_count for one in sets)} nodes, of which {len(running)} run, on"
         f" {sum(one.node_count for one in running)} of {len(site.batch.nodes())} hosts"
     )
-    what = f"a round of the driver with {len(jobs)} jobs"
+    what = f"a round of the controller with {len(jobs)} jobs"
     return [
         at_most("R27", what, typical(took), 0.3, "s", how),
         at_most(

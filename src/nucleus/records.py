@@ -22,7 +22,7 @@ class Scope(NamedTuple):
 
 
 SYSTEM = Scope(None, frozenset(), is_operator=True)
-"""Poller, workers and driver, which look for nobody."""
+"""Poller, workers and controller, which look for nobody."""
 
 
 class Interface(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the driver of computesets asks of a batch system: `computesets.host_list`, or `backends.slurm`."""
+"""What the controller of computesets asks of a batch system: `computesets.host_list`, or `backends.slurm`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.slurm import Slurm
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
 from nucleus.mirror.pool import Guard, Pool
@@ -43,7 +43,7 @@ _LARGEST_MESSAGE_BYTES = 1 << 20
 """Of what a browser sends to a console at once."""
 
 _SWITCH_SECONDS = 0.0001
-"""How long a thread may keep the others waiting: a request is answered while workers and the driver are busy.
+"""How long a thread may keep the others waiting: a request is answered while workers and the controller are busy.
 
 Measured while the poller was a thread, too, at 300 requests a second, in turns: the slowest hundredth took 15 ms with
 0.5 ms, and 9.6 ms with 0.1 ms.
@@ -125,7 +125,7 @@ def _parts(
     return {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller"), _store_texts).run,
         "workers": Workers(configuration, pool, changing).run,
-        "computesets": Driver(
+        "computesets": ComputesetController(
             configuration, Guard(configuration.database, "computesets"), _batch(configuration, pool)
         ).run,
         "reservations": Controller(configuration, Guard(configuration.database, "reservations")).run,

@@ -1,1 +1,1 @@
-"""Computesets: a pure state machine, and the driver that gives it events and performs its actions."""
+"""Computesets: a pure state machine, and the controller that gives it events and performs its actions."""

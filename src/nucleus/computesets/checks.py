@@ -1,4 +1,4 @@
-"""What the driver looks at now and then besides single computesets: what needs an operator, and what was charged."""
+"""What the controller looks at besides single computesets, now and then: what needs an operator, what was charged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The life of a computeset (specification §5.4): `step(state, context, event)` is pure, and TABLE is all of it.
 
 An event that has no row in a state changes nothing. Times are not known here: an action starts a timer by its name, and
-the driver reports when it is due.
+the controller reports when it is due.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Event(NamedTuple):
 class Action(NamedTuple):
     """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm; scancel.
 
-    The last one is for the reader: the driver compares all jobs with their sets in each round, and ends or cancels
+    The last one is for the reader: the controller compares all jobs with their sets in each round, and ends or cancels
     those that nobody needs.
     """
 
@@ -143,7 +143,7 @@ def _cancel_running(_: str, context: Context, event: Event) -> Result:
 def _cancel_ending(_: str, context: Context, event: Event) -> Result:
     """Again; a request to power off overtakes the shutdown."""
     context = context._replace(is_cancelled=True)
-    return ENDING, context, _of_running(context, "poweroff") if event.how == "poweroff" else []
+    return ENDING, context, _of_running(context) if event.how == "poweroff" else []
 
 
 def _walltime(_: str, context: Context, __: Event) -> Result:
@@ -158,8 +158,8 @@ def _end(context: Context, reason: str, how: str) -> Result:
     return _finish(context, [*timers, *stops])
 
 
-def _of_running(context: Context, how: str) -> list[Action]:
-    return [Action(how, node=member.id) for member in context.members if member.is_on]
+def _of_running(context: Context) -> list[Action]:
+    return [Action("poweroff", node=member.id) for member in context.members if member.is_on]
 
 
 def _lost_early(_: str, context: Context, event: Event) -> Result:
@@ -261,7 +261,7 @@ def _image_free(state: str, context: Context, event: Event) -> Result:
 
 
 def _grace_over(_: str, context: Context, __: Event) -> Result:
-    return ENDING, context, _of_running(context, "poweroff")
+    return ENDING, context, _of_running(context)
 
 
 def _sync_over(_: str, context: Context, __: Event) -> Result:

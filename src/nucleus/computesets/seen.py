@@ -90,7 +90,7 @@ def is_absent(seen: Seen) -> bool:
 
 
 def job_events(seen: Seen) -> list[Event]:
-    """What has happened to the job; that it is absent the driver reports after a while."""
+    """What has happened to the job; that it is absent the controller reports after a while."""
     one, context, job = seen.one, seen.context, seen.job
     if job is None or job.state == UNKNOWN:
         return []

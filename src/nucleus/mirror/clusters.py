@@ -106,7 +106,7 @@ def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict
 
 
 class MemberNode(NamedTuple):
-    """What the driver of computesets needs of a node: it reads those of all sets each second."""
+    """What the controller of computesets needs of a node: it reads those of all sets each second."""
 
     id: int
     state: str | None

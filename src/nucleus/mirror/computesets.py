@@ -104,9 +104,9 @@ def has_started_lately(session: Session, cluster_id: int, count: int) -> bool:
 
 
 def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Computeset]:
-    """All sets that have not ended, by number: for the driver. Of those `known`, what has changed is read again.
+    """All sets that have not ended, by number: for the controller. Of those `known`, what has changed is read again.
 
-    What does not count as a change is the charge, which the driver does not look at.
+    What does not count as a change is the charge, which the controller does not look at.
     """
     before = {(one.id, one.version, one.cancel_requested): one for one in known}
     sql = f"SELECT id, version, cancel_requested FROM computeset WHERE state IN ({placeholders(LIVING_SETS)})"
@@ -206,7 +206,7 @@ def uncharged_sets(session: Session) -> dict[str, bool]:
 
 
 def read_timers(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
-    """Set → name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
+    """Set → name of a timer → when it is due, as `computesets.timers` has stored it; other notes, too."""
     rows = session.rows(f"SELECT id, timers FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
     return {number: dict(from_json(timers)) for number, timers in rows}
 

@@ -189,7 +189,7 @@ def end_operation(
 def end_set_operations(
     session: Session, set_id: int, kind: str, error: JsonObject | None, states: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
+    """End the operations of a set that the computesets' controller ends, not a worker; (id, state before) of each."""
     found = session.column(
         f"SELECT id FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})",
         (set_id, kind, *states),

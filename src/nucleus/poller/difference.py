@@ -122,7 +122,7 @@ def _compare_node(
             for column, old, new in zip(NodeValues._fields, before, after, strict=True)
             if old != new
         }
-        changes.events.extend(_events(known, node, name, changed))
+        changes.events.extend(_events(known, node, changed))
     if listed.members is not None:
         if frontend != node.cluster:
             changed["cluster"] = frontend
@@ -187,7 +187,7 @@ def _is_outdated(node: KnownNode | None, observed_at: datetime | None, now: date
     return observed_at <= node.last_command_at and (now is None or node.last_command_at <= now)
 
 
-def _events(known: Known, node: KnownNode, name: str, changed: Mapping[str, Any]) -> list[NewEvent]:
+def _events(known: Known, node: KnownNode, changed: Mapping[str, Any]) -> list[NewEvent]:
     cluster = known.clusters.get(node.cluster)
     if cluster is None or node.values is None:
         return []

@@ -1,6 +1,6 @@
 """Gives all intervals their events, and stores the operations that follow; one controller at a time.
 
-As the driver of computesets: everything is compared again at each round, and what a step decides is stored in one
+As the controller of computesets: everything is compared again at each round, and what a step decides is stored in one
 transaction with its operation. So nothing is lost when a round ends anywhere.
 """
 

@@ -23,7 +23,7 @@ import uvicorn
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import (
     AuthenticationSettings,
@@ -105,8 +105,8 @@ class Site(NamedTuple):
         stop = threading.Event()
         settings, rocks = self.configuration, Rocks(self.simulator, 60)
         guard = Guard(settings.database, "computesets")
-        driver = Driver(settings, guard, batch or HostList(self.pool, HOSTS))
-        parts = (self.poller.run, Workers(settings, self.pool, rocks).run, driver.run)
+        controller = ComputesetController(settings, guard, batch or HostList(self.pool, HOSTS))
+        parts = (self.poller.run, Workers(settings, self.pool, rocks).run, controller.run)
         threads = [threading.Thread(target=part, args=(stop,)) for part in parts]
         for thread in threads:
             thread.start()

@@ -1,8 +1,8 @@
-"""The driver of computesets on a real Slurm, round by round; nodes do at once what they are asked to."""
+"""The controller of computesets on a real Slurm, round by round; nodes do at once what they are asked to."""
 
 from lab.slurm.nodes import obey
 from nucleus.backends.batch import Batch
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration
 from nucleus.mirror import computesets, events, identity, status
@@ -54,7 +54,7 @@ class Rounds:
 
     def __init__(self, pool: Pool, guard: Guard, batch: Batch, cluster_number: int) -> None:
         self.hands = Hands()
-        self.driver = Driver(Configuration(), guard, batch, self.hands.clock)
+        self.controller = ComputesetController(Configuration(), guard, batch, self.hands.clock)
         self._pool, self._cluster = pool, cluster_number
         self.doubles: list[tuple[str, str, str]] = []
         """(node, its host, another host) of starts of a node that was on elsewhere."""
@@ -84,8 +84,8 @@ class Rounds:
         return [host for (host,) in rows]
 
     def turn(self) -> None:
-        """A round of the driver, and what follows from it at the nodes."""
-        self.driver.round()
+        """A round of the controller, and what follows from it at the nodes."""
+        self.controller.round()
         self.doubles += sql(
             self._pool,
             "SELECT n.name, n.physical_host, JSON_VALUE(o.arguments, '$.host') AS other FROM operation o"

@@ -11,7 +11,7 @@ from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import Configuration, WorkSettings
 from nucleus.mirror import computesets, events, operations
@@ -25,8 +25,8 @@ from tests.system.nucleus.conftest import compute_numbers, sql
 
 @pytest.fixture
 def turn(pool: Pool, guard: Guard) -> Callable[[], object]:
-    """A round of the driver, with four hosts."""
-    return Driver(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"])).round
+    """A round of the controller, with four hosts."""
+    return ComputesetController(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"])).round
 
 
 def start(pool: Pool, cluster: int, count: int) -> int:
@@ -159,7 +159,7 @@ def ending(pool: Pool, turn: Callable[[], object], name: str) -> int:
 
 
 def states(pool: Pool, turn: Callable[[], object]) -> list[str]:
-    """Of all sets, when the driver has seen everything."""
+    """Of all sets, when the controller has seen everything."""
     for _ in range(3):
         turn()
     return [state for (state,) in sql(pool, "SELECT state FROM computeset ORDER BY id")]

@@ -198,7 +198,7 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
     def lose(*numbers: int) -> None:
         # a round sees a job that it has submitted, and its hosts, if that has begun already
         slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "State=DOWN")
-        rounds.driver.round()
+        rounds.controller.round()
         slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "State=UP")
         for one in map(rounds.look, numbers):
             state = ("squeue", "-h", "--states=all", "-j", str(one.jobid), "-o", "%T")
@@ -212,7 +212,7 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
                 everything,
             )
             ended.append((one.id, str(one.jobid)))
-        rounds.driver.round()
+        rounds.controller.round()
         assert all(
             rounds.look(number).jobid is None
             for number in numbers

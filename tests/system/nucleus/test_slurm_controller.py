@@ -38,7 +38,7 @@ def test_a_controller_that_forgets_a_job_and_gives_its_number_to_another(
 ) -> None:
     slurm.occupy(len(HOSTS))
     first = rounds.start(0, 1)
-    rounds.driver.round()
+    rounds.controller.round()
     slurm.signal("slurmctld", "KILL")
     slurm.start_controller()
     forgotten = rounds.look(first)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus.backends.slurm import Slurm
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror.computesets import has_lost_host
 from nucleus.mirror.pool import Guard, Pool
@@ -43,8 +43,8 @@ class MortalSlurm(Slurm):
         raise Killed
 
 
-class Process(Driver):
-    """A driver in whose place another one begins when it is killed."""
+class Process(ComputesetController):
+    """A controller in whose place another one begins when it is killed."""
 
     def __init__(self, guard: Guard, batch: MortalSlurm, rounds: Rounds) -> None:
         self._given = Configuration(), guard, batch, rounds.hands.clock
@@ -54,7 +54,7 @@ class Process(Driver):
         try:
             return super().round()
         except Killed:
-            Driver.__init__(self, *self._given)
+            ComputesetController.__init__(self, *self._given)
             return None
 
 
@@ -63,7 +63,7 @@ def test_a_driver_that_is_killed_at_any_step_has_one_job_and_no_machine_twice(
     rounds: Rounds, slurm: SlurmSite, guard: Guard, is_before: bool
 ) -> None:
     batch = MortalSlurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
-    rounds.driver = Process(guard, batch, rounds)
+    rounds.controller = Process(guard, batch, rounds)
     for program in PROGRAMS:
         batch.dies_at = program, is_before
         number = rounds.start(0, 2)
@@ -178,7 +178,7 @@ def test_a_set_whose_image_is_not_written_back_in_time_keeps_its_hosts(
     name = rounds.until(number, "running").name
     wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 1)[1], "the node is on")
     rounds.end(number)
-    rounds.driver.round()
+    rounds.controller.round()
     off: tuple[Any, ...] = (
         "UPDATE node SET state = 'nostate', image_state = 'NAS<-VM' WHERE state = 'active'",
         "UPDATE operation SET state = 'succeeded', ended = UTC_TIMESTAMP(3) WHERE state = 'queued'",

@@ -1,4 +1,4 @@
-"""The driver of computesets, round by round: clocks that are set, alarms, and a process that is stopped."""
+"""The controller of computesets, round by round: clocks that are set, alarms, and a process that is stopped."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from nucleus.backends.batch import Job, NewJob
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
-from nucleus.computesets.driver import Driver
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
@@ -52,11 +52,13 @@ def hands() -> Hands:
 
 @pytest.fixture
 def turn(pool: Pool, hands: Hands) -> Iterator[Callable[[], None]]:
-    """A round of a driver that has the lease, with four hosts."""
+    """A round of a controller that has the lease, with four hosts."""
     guard = Guard(pool.settings, "computesets")
     assert guard.take()
-    driver = Driver(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"]), hands.clock)
-    yield driver.round
+    controller = ComputesetController(
+        Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"]), hands.clock
+    )
+    yield controller.round
     guard.release()
 
 
@@ -101,7 +103,7 @@ def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_runnin
     sql(pool, "ALTER TABLE host_job AUTO_INCREMENT = 1")
     guard = Guard(pool.settings, "computesets")
     assert guard.take()
-    driver = Driver(Configuration(), guard, kind(pool, ["h0", "h1", "h2", "h3"]))
+    controller = ComputesetController(Configuration(), guard, kind(pool, ["h0", "h1", "h2", "h3"]))
     with pool.transaction() as session:
         nodes = compute_numbers(session, cluster_number)
         first, second = (
@@ -111,7 +113,7 @@ def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_runnin
             for one in (nodes[:2], nodes[2:])
         )
     for _ in range(3):
-        driver.round()
+        controller.round()
     guard.release()
     assert _state(pool, second) == ("running", None)
     assert (_state(pool, first)[0] == "running") is (kind is SameNumber)

@@ -1,4 +1,4 @@
-"""Gives the machines of all computesets their events, and performs their actions; one driver at a time.
+"""Gives the machines of all computesets their events, and performs their actions; one controller at a time.
 
 Everything is compared again at each round: the set, its job, its nodes, its timers. So nothing is lost when a round
 ends anywhere; what a step decides is stored in one transaction with the operations that perform it. A round reads all
@@ -122,8 +122,8 @@ def _unneeded(jobs: dict[str, Job], living: Sequence[Computeset]) -> list[tuple[
     return found
 
 
-class Driver:
-    """The driver of a process; it does nothing without the lease."""
+class ComputesetController:
+    """The controller of a process; it does nothing without the lease."""
 
     def __init__(
         self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
