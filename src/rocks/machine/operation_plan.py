@@ -26,7 +26,8 @@ from rocks.fleet.wire.requests import (
     ThawGuest,
 )
 from rocks.fleet.wire.snapshot_names import has_snapshot
-from rocks.machine.plan import GUEST_RUNS, check_disk, is_active_domain
+from rocks.machine.domain_states import GUEST_RUNS, is_active_domain
+from rocks.machine.plan import check_disk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

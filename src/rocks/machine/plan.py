@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
 from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
+from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active
 from rocks.machine.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
     from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
     from rocks.fleet.wire.requests import DiskSpec, StartDomain
-
-ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
-"""States in which a domain holds memory and may write to its disks."""
-
-GUEST_RUNS = ("running", "blocked")
-"""States in which the guest runs."""
 
 NOT_STARTED = "is not started"
 """What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""
@@ -110,16 +105,6 @@ def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
             f"rocks stop host vm {name} saved=remove"
         )
     return Way.START
-
-
-def is_active(facts: HostFacts, name: str) -> bool:
-    """Whether a domain of that name uses memory on the host, and so may write to its disks."""
-    return any(d.name.lower() == name.lower() and is_active_domain(d) for d in facts.domains)
-
-
-def is_active_domain(domain: DomainFact | None) -> bool:
-    """Whether it uses memory, and so may write to its disks: it has a QEMU process."""
-    return domain is not None and domain.state in ACTIVE_STATES
 
 
 def check_memory(

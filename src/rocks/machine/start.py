@@ -22,6 +22,7 @@ from rocks.machine import records as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
+from rocks.machine.domain_states import GUEST_RUNS, is_active
 from rocks.machine.hooks import load_changed
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
@@ -46,7 +47,7 @@ from rocks.machine.leases.plan import (
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.plan import GUEST_RUNS, is_active, way_of
+from rocks.machine.plan import way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of

@@ -18,9 +18,9 @@ from rocks.fleet.wire.consoles import ConsoleLogRequest
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
 from rocks.machine import records as table
+from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
-from rocks.machine.plan import ACTIVE_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -215,9 +215,9 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
     A host that does not answer is ignored: its daemon takes no device away from a guest.
     """
     from rocks.inventory.host_requests import ask_facts, open_fleet
+    from rocks.machine.domain_states import is_active
     from rocks.machine.leases.plan import place_of, saved_with_images
     from rocks.machine.leases.records import read_leases
-    from rocks.machine.plan import is_active
 
     held = read_leases(database, [vm.name for vm in machines])
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}

@@ -11,6 +11,7 @@ from rocks.core.errors import RocksError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
+from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same, read_disk
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.guest_links import links_locked
@@ -31,7 +32,6 @@ from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.start import adapted, document_of, secure
-from rocks.machine.plan import is_active_domain
 from rocks.network.host.rules import check_link, is_of_site
 
 

@@ -6,10 +6,10 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.network import DropCount, FilterState, InterfaceFact, NetworkFacts, NetworkRequest
+from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses
 from rocks.machine.host.libvirt.interface_xml import GuestInterface
-from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.packet_filter.driver import Drops, GuestDevice
 from rocks.network.host.rules import Link
 

@@ -13,10 +13,10 @@ from rocks.fleet.host.state_folder import Place, locked
 from rocks.fleet.wire.errors import as_agent_error
 from rocks.fleet.wire.links import LinkSpec
 from rocks.fleet.wire.network import LinkOutcome, SyncLinksReply, SyncLinksRequest
+from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
-from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from rocks.network.host.plans import Links

@@ -7,6 +7,7 @@ from typing import Iterable, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
+from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.guest_functions import release_older_vfs
 from rocks.machine.host.guest_links import release_links
@@ -16,7 +17,6 @@ from rocks.machine.host.libvirt.accelerator import known_accelerator
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.libvirt.stop import ensure_fenced
 from rocks.machine.host.topology import read_shape
-from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.kernel_support import has_8021q, has_filters
 
 _FENCE_DEADLINE_SECONDS = 5.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
+from rocks.machine.domain_states import is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import (
     RUNNING,
@@ -23,7 +24,6 @@ from rocks.machine.leases.plan import (
     saved_elsewhere,
     still_at_work,
 )
-from rocks.machine.plan import is_active
 from rocks.machine.spec import container_of, saved_domain
 
 if TYPE_CHECKING:

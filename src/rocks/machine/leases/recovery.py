@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
+from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.leases.plan import MOVING
-from rocks.machine.plan import ACTIVE_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_f
 from rocks.library.guest_images import SEED_SUFFIX
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
+from rocks.machine.domain_states import GUEST_RUNS
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.machine.leases.plan import (
@@ -19,7 +20,6 @@ from rocks.machine.leases.plan import (
     target_answers,
 )
 from rocks.machine.moves.live_move_rules import domain_on, has_arrived
-from rocks.machine.plan import GUEST_RUNS
 from rocks.trust.secret_records import resolve_secret
 
 if TYPE_CHECKING:

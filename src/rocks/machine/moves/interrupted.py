@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.machine import records as table
+from rocks.machine.domain_states import GUEST_RUNS
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
 from rocks.machine.moves.live_move_rules import domain_on, is_off_on_both
-from rocks.machine.plan import GUEST_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

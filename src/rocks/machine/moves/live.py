@@ -24,6 +24,7 @@ from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.disks.seeds import create_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
+from rocks.machine.domain_states import GUEST_RUNS, is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, disk_keys
@@ -41,7 +42,7 @@ from rocks.machine.moves.moves import (
 )
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
+from rocks.machine.plan import plan_start
 from rocks.machine.spec import container_of, spec_of
 from rocks.network.guest_connections import VirtualFunction
 

@@ -19,6 +19,7 @@ from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
+from rocks.machine.domain_states import GUEST_RUNS
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.moves.live_move_rules import domain_on, has_arrived
@@ -32,7 +33,6 @@ from rocks.machine.moves.moving_volumes import (
     no_resume,
     release_images,
 )
-from rocks.machine.plan import GUEST_RUNS
 from rocks.machine.spec import container_of, links_of
 
 if TYPE_CHECKING:

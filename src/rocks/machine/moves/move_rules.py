@@ -13,8 +13,8 @@ from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import seed_path
 from rocks.library.limits import LEAST_FREE_BYTES
 from rocks.machine.addition_plan import image_folder
+from rocks.machine.domain_states import is_active
 from rocks.machine.leases.plan import RUNNING, SAVED
-from rocks.machine.plan import is_active
 from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from xml.etree.ElementTree import Element
 from rocks.core.errors import IncoherentError, StateError
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec
+from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.libvirt.device_xml import attachable, check_hot_bus, disk_of, interface_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces
 from rocks.machine.operation_plan import OperationPlan, check_changeable
-from rocks.machine.plan import check_disk, is_active_domain
+from rocks.machine.plan import check_disk
 
 MEMORY_STEP_MB = 128
 """Memory is added in such steps: Linux brings blocks of at least this size online."""

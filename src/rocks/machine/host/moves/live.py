@@ -43,6 +43,7 @@ from rocks.fleet.wire.live_moves import (
     Result,
 )
 from rocks.fleet.wire.requests import EndArrival
+from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS
 from rocks.machine.host.console_logs import name_log
 from rocks.machine.host.disks import ensure_disk, give_file, opened_disk_folder
 from rocks.machine.host.files.paths import check_path, open_file
@@ -68,7 +69,6 @@ from rocks.machine.host.moves.arriving_volumes import create_placeholders, remov
 from rocks.machine.host.moves.live_streams import Streams, connect_within, folders
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, plan_end_arrival
-from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site
 
 Shape = TypeVar("Shape")
