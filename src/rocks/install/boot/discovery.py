@@ -32,7 +32,7 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
-from rocks.inventory.in_use_records import lock_inventory, unlock_inventory
+from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
@@ -161,7 +161,7 @@ def _add(
     bound.take()
     name, rank = _next_name(database, settings)
     _, subnet = existing_subnet(database, PRIVATE_NETWORK)
-    (address,) = next_addresses(subnet, interfaces.used_ips(database))
+    (address,) = next_addresses(subnet, [*interfaces.used_ips(database), *reserved_ips(database)])
     add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
     add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
     set_next_boot(database, [name], INSTALL)

@@ -160,6 +160,22 @@ def test_an_interrupt_after_the_commit_loses_no_line(served: Site) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_the_address_of_a_router_name_server_or_bmc_is_not_chosen(served: Site) -> None:
+    """No host has them, and they are where the search for a free address begins."""
+    served.done("set attr Kickstart_PrivateGateway 10.1.255.254")
+    served.done("set attr Kickstart_PrivateDNSServers 10.1.255.253,10.1.255.252")
+    served.done("set host attr vmc-0-0 ipmi_address 10.1.255.251")
+    served.done("set host attr vmc-0-1 ipmi_address bmc.example.org")
+    served.done("set appliance attr compute slurm_server 10.1.255.250")
+    for number, line in enumerate(("route", "os route linux", "appliance route compute", "host route head")):
+        served.done("add", *line.split(), f"10.{99 + number}.0.0", f"10.1.255.{249 - number}")
+    machines = iter([_mac(1).hex(":")])
+    served.patch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    assert " is compute-0-0, 10.1.255.245; " in served.rocks("discover host count=1 timeout=60").out
+    assert served.done("report nextip private") == "10.1.255.244\n"
+    served.done("add host interface vmc-0-1 eth7 subnet=private ip=10.1.255.251")
+
+
 @pytest.mark.slow
 def test_hosts_that_were_not_found_are_an_error(
     served: Site, environment: dict[str, str], wire: socket.socket
