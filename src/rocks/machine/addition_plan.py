@@ -81,8 +81,8 @@ class NewVm:
 class SiteInventory:
     """The names, addresses and slices in use on the site; a plan adds those that it takes. Names are in lower case.
 
-    `reserved_ips` are never chosen, but may be named; `appliances` are reserved names; `partitions` maps a container to its (mount point, size) pairs, `carriers` to the
-    networks on which it has a device.
+    `reserved_ips` are never chosen, but may be named; `appliances` are reserved names; `partitions` maps a container to
+    its (mount point, size) pairs, `carriers` to the networks on which it has a device.
     """
 
     names: set[str]
