@@ -180,6 +180,10 @@ def test_remove_host_interface(two: Site) -> None:
     two.done("add host interface compute-0-0 eth2")
     two.done("remove host interface compute-0-0 eth%")
     assert two.done("list host interface") == ""
+    two.done("add host interface compute-0-0 bond_1")
+    two.done("add host interface compute-0-0 bond-1")
+    two.done("remove host interface compute-0-0 bond_1")
+    assert two.database.rows("SELECT Device FROM networks") == [("bond-1",)]
 
 
 def test_dump_host_interface(two: Site) -> None:
