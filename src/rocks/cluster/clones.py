@@ -113,7 +113,7 @@ def clone_clusters(
     vm_inventory.lock_inventory(database)
     present = members(database, names)
     missing = [name for name in names if name not in present]
-    addresses = _addresses(database, parameters, names, missing, shape.gateway)
+    addresses = _addresses(database, parameters, names, missing)
     known = {vm.name: vm for vm in table.load_vms(database, [name for name in names if name in present])}
     copied = attributes.read_attributes(
         database, "host", [shape.frontend.name, *(vm.name for vm in shape.computes)]
@@ -275,7 +275,6 @@ def _addresses(
     parameters: CloneParameters,
     names: Sequence[str],
     missing: Sequence[str],
-    gateway: str | None,
 ) -> Mapping[str, str]:
     """Frontend → its public address, for the clones that are missing. StateError when there are too few."""
     if len(parameters.addresses) == len(names):
@@ -284,7 +283,8 @@ def _addresses(
     if PUBLIC_NETWORK not in networks:
         raise unknown_network(PUBLIC_NETWORK, networks)
     subnet = networks[PUBLIC_NETWORK][1]
-    used = {*vm_inventory.read_inventory(database, []).ips, *([gateway] if gateway else [])}
+    inventory = vm_inventory.read_inventory(database, [])
+    used = [*inventory.ips, *inventory.reserved_ips]
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])
     return dict(zip(missing, found, strict=True))
 

@@ -37,6 +37,20 @@ _SITE: tuple[tuple[str, _Cells, str], ...] = (
 )
 """(kind, columns, FROM clause), for the whole site."""
 
+_RESERVED: tuple[tuple[str, _Cells, str], ...] = (
+    (
+        "reserved",
+        ("Value",),
+        "attributes WHERE Attr IN ('Kickstart_PrivateGateway', 'Kickstart_PublicGateway',"
+        " 'Kickstart_PrivateDNSServers', 'Kickstart_PublicDNSServers', 'ipmi_address', 'slurm_server')",
+    ),
+    *(
+        ("reserved", ("Gateway",), f"{table} WHERE Gateway <> ''")
+        for table in ("global_routes", "os_routes", "appliance_routes", "node_routes")
+    ),
+)
+"""The same, of addresses that no host of the site has to have: routers, name servers, BMCs, controllers of Slurm."""
+
 _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
     (
         "partition",
@@ -93,6 +107,7 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
         names={name.lower() for name in _first(found, "name")},
         macs=_first(found, "mac"),
         ips=_first(found, "ip"),
+        reserved_ips=_split(_first(found, "reserved")),
         vlans={int(vlan) for vlan in _first(found, "vlan")},
         slices=dict(slices),
         appliances={name.lower() for name in _first(found, "appliance")},
@@ -103,6 +118,15 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
         partitions=dict(partitions),
         carriers=dict(carriers),
     )
+
+
+def reserved_ips(database: Database) -> list[str]:
+    """Addresses that are not chosen for a new interface though no interface has them; also texts that are none.
+
+    A command may still name one of them.
+    """
+    rows = database.rows(" UNION ALL ".join(_branch(*one) for one in _RESERVED))
+    return _split([str(row[1]) for row in rows])
 
 
 def other_with_slice(database: Database, vm: str, container: str, number: int) -> str | None:
@@ -125,7 +149,7 @@ def load_subnets(database: Database) -> dict[str, tuple[int, Subnet]]:
 
 
 def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]]:
-    branches = [_branch(kind, cells, source) for kind, cells, source in _SITE]
+    branches = [_branch(kind, cells, source) for kind, cells, source in (*_SITE, *_RESERVED)]
     if containers:
         where = f" WHERE n.Name IN ({placeholders(containers)})"
         branches += [_branch(kind, cells, source + where) for kind, cells, source in _CONTAINERS]
@@ -136,6 +160,11 @@ def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]
 def _branch(kind: str, cells: _Cells, source: str) -> str:
     columns = [*cells, *["NULL"] * (_MAX_CELLS - len(cells))]
     return f"SELECT '{kind}', {', '.join(columns)} FROM {source}"
+
+
+def _split(texts: Sequence[str]) -> list[str]:
+    """What lists of addresses name."""
+    return [address for text in texts for address in text.replace(",", " ").split()]
 
 
 def _first(found: Mapping[str, list[tuple[Any, ...]]], kind: str) -> list[str]:

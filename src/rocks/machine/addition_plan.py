@@ -81,14 +81,15 @@ class NewVm:
 class SiteInventory:
     """The names, addresses and slices in use on the site; a plan adds those that it takes. Names are in lower case.
 
-    `appliances` are reserved names; `partitions` maps a container to its (mount point, size) pairs, `carriers` to the
-    networks on which it has a device.
+    `reserved_ips` are never chosen, but may be named; `appliances` are reserved names; `partitions` maps a container to
+    its (mount point, size) pairs, `carriers` to the networks on which it has a device.
     """
 
     names: set[str]
     macs: list[str]
     ips: list[str]
     vlans: set[int]
+    reserved_ips: Sequence[str] = ()
     slices: dict[str, set[int]] = field(default_factory=dict)
     appliances: set[str] = field(default_factory=set)
     memberships: Sequence[Membership] = ()
@@ -124,7 +125,7 @@ class SiteInventory:
 
     def take_ips(self, subnet: Subnet, count: int) -> list[str]:
         """Take the next free addresses of a network."""
-        chosen = next_addresses(subnet, self.ips, count)
+        chosen = next_addresses(subnet, [*self.ips, *self.reserved_ips], count)
         self.ips += chosen
         return chosen
 

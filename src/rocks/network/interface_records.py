@@ -161,9 +161,13 @@ def list_disabled(database: Database, names: Sequence[str]) -> list[tuple[object
 
 
 def remove_interfaces(database: Database, hosts: Sequence[str], pattern: str) -> int:
-    """Remove the interfaces whose device or MAC address is LIKE `pattern`; returns their number."""
+    """Remove the interfaces whose device or MAC address matches `pattern`, in which `%` matches any text.
+
+    Returns their number.
+    """
     if not hosts:
         return 0
+    pattern = pattern.replace("\\", "\\\\").replace("_", "\\_")
     return database.execute(
         "DELETE i FROM networks i JOIN nodes n ON n.ID = i.Node"
         f" WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN ({placeholders(hosts)})",

@@ -8,7 +8,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.core.values import check_text, is_null
 from rocks.inventory.in_use_records import lock_inventory
-from rocks.machine.change_records import claim_own_vlans
+from rocks.machine.change_records import claim_own_vlans, other_owner_of_vlan
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import (
     address_in_use,
@@ -43,7 +43,10 @@ class InterfaceParameters(NamedTuple):
 
 
 def add_interface(database: Database, host: str, parameters: InterfaceParameters) -> None:
-    """Add the interface that the parameters describe. UserError, and no change, for an invalid parameter."""
+    """Add the interface that the parameters describe. UserError, and no change, for an invalid parameter.
+
+    UserError as of `set_vlan`, too.
+    """
     parameters = InterfaceParameters(
         parameters.iface, *(None if value is None or is_null(value) else value for value in parameters[1:])
     )
@@ -68,6 +71,8 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
     name = parameters.name or (host if subnet is not None else None)
     row = table.NewInterface(host, device, mac, parameters.ip, name, subnet_id, parameters.module, vlan)
     table.insert_interfaces(database, [row])
+    if vlan:
+        _claim_vlan(database, [host], vlan)
 
 
 def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: int | None = None) -> None:
@@ -170,10 +175,22 @@ def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str
 
 
 def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
-    """Set the VLAN; 0 clears it."""
+    """Set the VLAN; 0 clears it. UserError for virtual frontends when another cluster has it."""
     number = read_vlan(vlan)
+    lock_inventory(database)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
+    _claim_vlan(database, hosts, number)
+
+
+def _claim_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:
+    """Give the VLAN to the cluster of a virtual frontend among the hosts. UserError when another cluster has it."""
     claim_own_vlans(database, hosts)
+    other = other_owner_of_vlan(database, vlan, hosts) if vlan else None
+    if other is not None:
+        raise UserError(
+            f"VLAN {vlan} is that of the virtual cluster {other[1]}, and {other[0]} is the frontend of another one: "
+            "give another VLAN; rocks list cluster shows the clusters"
+        )
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:

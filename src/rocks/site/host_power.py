@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run, process
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.site_programs import site_program
+from rocks.database.sets import placeholders
 from rocks.fleet.run_parallel import run_parallel
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attribute
@@ -45,7 +46,8 @@ def check_may_switch(
     """How each of the physical hosts is switched, in their order.
 
     StateError, for all hosts together, when one has no power control, is this frontend, or may run a virtual machine
-    that would lose its power; the last not with `force`. UserError unless this process is root, which reads passwords.
+    or have a disk of one that may run; the last two not with `force`. UserError unless this process is root, which
+    reads passwords.
     """
     if os.geteuid() != 0:
         raise UserError(
@@ -73,7 +75,29 @@ def check_may_switch(
             + (f" and {len(held) - 1} more" if len(held) > 1 else "")
             + f", which would lose its power: rocks stop host vm {first.name}, or add force=yes"
         )
+    served = [] if force else _served_machines(database, hosts)
+    if served:
+        nas, name, host = served[0]
+        raise StateError(
+            f"host {nas} is the NAS of a disk of {name}, which may be running on {host}"
+            + (f", and of {len(served) - 1} more" if len(served) > 1 else "")
+            + f", and would lose it: rocks stop host vm {name}, or add force=yes"
+        )
     return controls
+
+
+def _served_machines(database: Database, hosts: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(NAS, machine, host) of the machines with a disk on one of the hosts and a lease, by name."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        "SELECT MIN(s.nas_name), n.Name, l.Host FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
+        " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node JOIN vm_leases l ON l.Name = n.Name"
+        f" WHERE l.State <> 'released' AND s.nas_name IN ({placeholders(hosts)})"
+        " GROUP BY n.Name, l.Host ORDER BY n.Name",
+        hosts,
+    )
+    return [(str(nas), str(name), str(host)) for nas, name, host in rows]
 
 
 def read_controls(database: Database, hosts: Sequence[str]) -> list[PowerControl]:

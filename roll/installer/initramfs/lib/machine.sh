@@ -43,11 +43,14 @@ use_ports_of_root() {
 }
 
 # set_clock: certificates are not valid before their time, and a clock without a battery is decades late. The site's files
-# say when they were written; the clock is at least that.
+# say when they were written; the clock is at least that, and so is the clock that the installed system starts with.
 set_clock() {
   [ -r "$SITE/ca.pem" ] || fail "this initramfs has no site files (/installer/site/ca.pem): the boot entry must load them as a second initrd"
   written=$(cat "$SITE/time" 2>/dev/null || echo 0)
-  [ "$(date +%s)" -ge "$written" ] || date -s "@$written" >/dev/null
+  if [ "$(date +%s)" -lt "$written" ]; then
+    date -s "@$written" >/dev/null
+    hwclock -u -w 2>/dev/null || say "the machine's own clock cannot be set"
+  fi
 }
 
 fetch_plan() {

@@ -110,6 +110,8 @@ write_first_boot() {
   cp "$SITE/ca.pem" "$folder/ca.pem"
   printf '%s\n' "$plan_installation" >"$folder/installation"
   printf '%s\n' "$plan_progress" >"$folder/progress"
+  # systemd's clock is never before this; without it, the site's certificates are not yet valid where a clock has no battery
+  [ ! -s "$SITE/time" ] || touch -d "@$(cat "$SITE/time")" "$TARGET/usr/lib/clock-epoch"
   [ -n "$plan_profile" ] || return 0
   printf '%s\n' "$plan_profile" >"$folder/profile"
   cp "$FILES/first-boot" "$folder/first-boot"

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
-from rocks.core.errors import BusyError, StateError, UserError
+from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.install.boot.actions import write_boot_files
 from rocks.install.boot.files import (
@@ -32,10 +32,12 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
-from rocks.inventory.in_use_records import lock_inventory, unlock_inventory
+from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
+from rocks.network.dns.changes import has_name_service
+from rocks.network.dns.service import sync_names
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
 
@@ -79,12 +81,14 @@ def discover_hosts(
 ) -> Iterator[DiscoveredHost]:
     """Add a host for each unknown machine that asks for a network boot; yields it when it is committed.
 
-    `notify` gets a line when it begins to wait, and before that one for each reason why no host would be installed.
+    `notify` gets a line when it begins to wait, and before that one for each reason why no host would be installed;
+    later, one for each machine that has to ask again, and for each failure of the name service.
     The first item comes when a machine was found; what is invalid is found before. StateError without the boot service,
     for a network without free addresses, beyond the bound, and when the time ends before all hosts are found; BusyError
     while another discovery runs.
     """
     appliance = _appliance(database, settings.appliance)
+    settings = settings._replace(appliance=appliance.name)  # of which its hosts get their names
     if not has_boot_service():
         raise StateError(f"the boot service was never started here: {how_to_begin(local_host(database))}")
     device = boot_network(database).device
@@ -112,13 +116,18 @@ def discover_hosts(
             if mac is None or mac in known:
                 continue
             try:
-                host = _add(database, mac, appliance.membership, settings, bound)
+                try:
+                    host = _add(database, mac, appliance.membership, settings, bound)
+                except BusyError as error:
+                    notify(f"Warning: {mac} is not added yet, but when it asks again: {error}")
+                    continue
                 known.add(mac)
                 if host is not None:
                     added += 1
                     with _interrupt_deferred():  # Ctrl-C ends the discovery, but loses no host that was added
                         database.commit()
                         unlock_inventory(database)
+                        _update_names(database, notify)
                         yield host
             finally:
                 database.rollback()
@@ -128,6 +137,15 @@ def discover_hosts(
             f"{added} of {settings.max_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
             "from the network, then repeat the command"
         )
+
+
+def _update_names(database: Database, notify: Callable[[str], None]) -> None:
+    """The name of a new host is served; a failure of that does not end the discovery of the others."""
+    if has_name_service():
+        try:
+            sync_names(database)
+        except RocksError as error:
+            notify(f"Warning: the names are not up to date: {error}")
 
 
 class _Bound:
@@ -161,7 +179,7 @@ def _add(
     bound.take()
     name, rank = _next_name(database, settings)
     _, subnet = existing_subnet(database, PRIVATE_NETWORK)
-    (address,) = next_addresses(subnet, interfaces.used_ips(database))
+    (address,) = next_addresses(subnet, [*interfaces.used_ips(database), *reserved_ips(database)])
     add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
     add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
     set_next_boot(database, [name], INSTALL)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
-from rocks.core.errors import HostError, UserError
+from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file, write_files
 from rocks.install.boot.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.install.boot.fact_records import boot_facts
@@ -80,7 +80,7 @@ def sync_host_files(database: Database) -> int:
     """Write the addresses and scripts of all served hosts, remove those of others, and inform dnsmasq.
 
     Returns the number of served hosts. Two commands at once do it one after the other, each with what is committed
-    then. HostError when a file cannot be written.
+    then. HostError when a file cannot be written, StateError as of `served_hosts`.
     """
     database.lock(LOCK, LOCK_SECONDS)
     try:
@@ -108,18 +108,26 @@ def unserved_hosts(database: Database, names: Sequence[str]) -> list[str]:
 
 
 def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
-    """The hosts that the service serves, and the name and text of each one's script."""
+    """The hosts that the service serves, and the name and text of each one's script.
+
+    StateError while this machine has no address on the network private: the files of all hosts would go.
+    """
     local = find_local_host(database)
     facts = boot_facts(database, physical_hosts(database))
     found = find_private_address(database, local) if local else None
     database.end_reading()
-    server = found.address if found else ""
+    if found is None:
+        raise StateError(
+            "the files of the boot service stay as they are, though changes of the database are stored: the frontend "
+            "has no address on the network private: rocks add host interface "
+            f"{local or 'FRONTEND'} DEVICE ip=ADDRESS subnet=private, then rocks sync config"
+        )
     hosts, scripts = [], {}
     for one in facts:
         mac = (one.mac or "").lower()
-        if server and one.host != local and is_served(one) and one.address and _MAC.fullmatch(mac):
+        if one.host != local and is_served(one) and one.address and _MAC.fullmatch(mac):
             hosts.append(ServedHost(one.host, mac, one.address))
-            scripts[host_script_name(mac)] = _script(one, server)
+            scripts[host_script_name(mac)] = _script(one, found.address)
     return hosts, scripts
 
 

@@ -154,7 +154,8 @@ def _interface_fault(frontend: str, network: str, device: str, address: IPv4Inte
         return ""
     return (
         f"the device {devices[0]} of this machine has the address; correct the site: rocks remove host interface "
-        f"{frontend} {device}, then rocks add host interface {frontend} {devices[0]} ip={ip} subnet={network}"
+        f"{frontend} {device}, then rocks add host interface {frontend} {devices[0]} ip={ip} subnet={network}, then "
+        "rocks sync config"
     )
 
 

@@ -49,6 +49,24 @@ def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Pat
     assert [path.name for path in tftp.glob("hosts/*")] == ["52-54-00-00-00-33.ipxe"]
 
 
+def test_the_files_stay_while_the_frontend_has_no_address(served: Site, folders: tuple[Path, Path]) -> None:
+    """An operator corrects the frontend's device; any change of a host's boot, meanwhile, removed all files."""
+    before = {path: path.read_text() for path in (folders[1] / "hosts", *folders[0].glob("hosts/*"))}
+    served.done("remove host interface head eth0")
+    ended = served.rocks("set host boot", HOST, "action=install")
+    assert ended.status == 1 and "stay as they are, though changes of the database are stored" in ended.err
+    assert (
+        "rocks add host interface head DEVICE ip=ADDRESS subnet=private, then rocks sync config" in ended.err
+    )
+    assert {path: path.read_text() for path in before} == before
+    served.done("add host interface head", DEVICE, f"ip={ADDRESS}", "subnet=private")
+    served.done("sync config")
+    assert (
+        "rocks.plan=" in _script(folders)
+        and (folders[1] / "hosts").read_text() == before[folders[1] / "hosts"]
+    )
+
+
 def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:
     served.done("add host compute-0-9")
     ended = served.rocks("set host boot compute-0-9", HOST, "action=install")

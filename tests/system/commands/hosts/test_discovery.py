@@ -13,6 +13,8 @@ import pytest
 
 from rocks.database.connection import Database
 from rocks.install.boot.listener import NetworkBoots
+from rocks.inventory import in_use_records
+from rocks.network.dns.service import END
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import CHECKOUT, FAR
@@ -158,6 +160,60 @@ def test_an_interrupt_after_the_commit_loses_no_line(served: Site) -> None:
     )
     assert _hosts(served) == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_address_of_a_router_name_server_or_bmc_is_not_chosen(served: Site) -> None:
+    """No host has them, and they are where the search for a free address begins."""
+    served.done("set attr Kickstart_PrivateGateway 10.1.255.254")
+    served.done("set attr Kickstart_PrivateDNSServers 10.1.255.253,10.1.255.252")
+    served.done("set host attr vmc-0-0 ipmi_address 10.1.255.251")
+    served.done("set host attr vmc-0-1 ipmi_address bmc.example.org")
+    served.done("set appliance attr compute slurm_server 10.1.255.250")
+    for number, line in enumerate(("route", "os route linux", "appliance route compute", "host route head")):
+        served.done("add", *line.split(), f"10.{99 + number}.0.0", f"10.1.255.{249 - number}")
+    machines = iter([_mac(1).hex(":")])
+    served.patch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    assert " is compute-0-0, 10.1.255.245; " in served.rocks("discover host count=1 timeout=60").out
+    assert served.done("report nextip private") == "10.1.255.244\n"
+    served.done("add host interface vmc-0-1 eth7 subnet=private ip=10.1.255.251")
+
+
+def test_a_machine_is_added_when_it_asks_again_after_the_site_was_locked(served: Site) -> None:
+    """Discoveries run for hours, and another command may hold the lock of the names for longer than they wait."""
+    served.patch.setattr(in_use_records, "LOCK_SECONDS", 0.1)
+    asked = []
+    with Database(served.database.settings) as other:
+        other.lock(in_use_records.LOCK, 0)
+
+        def ask(*_: object) -> str:
+            asked.append(True)
+            if len(asked) == 2:
+                other.unlock(in_use_records.LOCK)
+            return _mac(1).hex(":")
+
+        served.patch.setattr(NetworkBoots, "next", ask)
+        ended = served.rocks("discover host count=1 timeout=60 appliance=COMPUTE")
+    assert (ended.status, ended.out) == (
+        0,
+        "52:54:aa:00:00:01 is compute-0-0, 10.1.255.254; to be installed\n",
+    )
+    assert "Warning: 52:54:aa:00:00:01 is not added yet, but when it asks again: " in ended.err
+    assert len(asked) == 2
+
+
+def test_the_name_of_a_discovered_host_is_served(served: Site, tmp_path: Path) -> None:
+    """A name service that cannot write ends no discovery."""
+    (tmp_path / "dns/zones").mkdir(parents=True)
+    machines = (_mac(number).hex(":") for number in range(1, 9))
+    served.patch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    served.rocks("discover host count=1 timeout=60")
+    assert "compute-0-0" in (tmp_path / "dns/zones/local").read_text()
+    assert "compute-0-0.local" in (tmp_path / "etc-hosts").read_text()
+    hosts = tmp_path / "etc-hosts"
+    hosts.write_text(hosts.read_text().replace(END, ""))
+    ended = served.rocks("discover host count=2 timeout=60")
+    assert (ended.status, len(ended.out.splitlines())) == (0, 2)
+    assert ended.err.count("Warning: the names are not up to date: ") == 2
 
 
 @pytest.mark.slow

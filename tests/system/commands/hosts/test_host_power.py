@@ -156,6 +156,27 @@ def test_a_host_with_machines_stays_on(machine: Site) -> None:
     machine.done("set host power vmc-0-0 action=off force=yes")
 
 
+def test_the_nas_of_machines_that_run_stays_on(machine: Site) -> None:
+    machine.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('power_command', '/bin/true')")
+    machine.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
+    machine.done("add host vm vmc-0-0 vmc-0-1 compute")
+    machine.done("set host vm nas compute-0-0-0 compute-0-1-0 nas=nas-0-0 zpool=tank")
+    machine.done("set host power nas-0-0 action=off")
+    machine.take_lease("compute-0-0-0", "vmc-0-0")
+    refused = machine.refused("set host power nas-0-0 action=install")
+    assert (
+        "nas-0-0 is the NAS of a disk of compute-0-0-0, which may be running on vmc-0-0, and would" in refused
+    )
+    assert machine.done("list host boot nas-0-0") != "ACTION \ninstall\n"
+    machine.take_lease("compute-0-1-0", "vmc-0-1")
+    assert (
+        "on vmc-0-0, and of 1 more, and would lose it: rocks stop host vm compute-0-0-0, or"
+        in machine.refused("set host power nas-0-0 action=off")
+    )
+    machine.done("set host power vmc-0-0 nas-0-0 action=on")
+    machine.done("set host power nas-0-0 action=off force=yes")
+
+
 def test_a_virtual_machine_is_started_and_stopped_on_its_host(machine: Site) -> None:
     """There is no key to its host here, which the error says."""
     machine.done("add host vm vmc-0-0 compute name=web")

@@ -139,6 +139,27 @@ def test_a_network_gives_a_name_only_where_there_was_none(two: Site) -> None:
     assert two.database.rows("SELECT Name FROM networks") == [("compute-0-0",)]
 
 
+def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
+    """Each would be on the other's network at its next start."""
+    for number in (1, 2):
+        cluster = f"203.0.113.{8 + number} 1 fe-name=vc{number} cluster-naming=yes vlan={100 + number}"
+        vm_site.done("add cluster", *cluster.split())
+    before = vm_site.contents()
+    for line in (
+        "set host interface vlan vc2 eth0 101",
+        "set host interface vlan vc1 vc2 eth0 300",
+        "add host interface vc2 eth2 subnet=private vlan=101",
+    ):
+        assert (
+            "is that of the virtual cluster vc1, and vc2 is the frontend of another one"
+            in vm_site.refused(line)
+        )
+        assert vm_site.contents() == before
+    vm_site.done("set host interface vlan vm-vc2-0 eth0 101")  # a compute may change its cluster
+    vm_site.done("set host interface vlan vc2 eth0 103")
+    assert "is in use" in vm_site.refused("add cluster 203.0.113.20 0 vlan=103")
+
+
 def test_the_same_value_again_is_no_error(two: Site) -> None:
     before = two.contents()
     two.done("set host interface ip compute-0-0 eth0 10.1.0.10")
@@ -159,6 +180,10 @@ def test_remove_host_interface(two: Site) -> None:
     two.done("add host interface compute-0-0 eth2")
     two.done("remove host interface compute-0-0 eth%")
     assert two.done("list host interface") == ""
+    two.done("add host interface compute-0-0 bond_1")
+    two.done("add host interface compute-0-0 bond-1")
+    two.done("remove host interface compute-0-0 bond_1")
+    assert two.database.rows("SELECT Device FROM networks") == [("bond-1",)]
 
 
 def test_dump_host_interface(two: Site) -> None:

@@ -96,6 +96,13 @@ def test_a_repeated_command_adds_only_what_is_missing(original: Site) -> None:
     assert [row[4] for row in machines(original, "vm-turn-2-")] == ["vmc-0-1", "vmc-0-0", "vmc-0-1"]
 
 
+def test_clones_do_not_get_the_address_of_a_router_or_name_server(original: Site) -> None:
+    original.done("set attr Kickstart_PublicGateway 203.0.113.20")
+    original.done("set attr Kickstart_PublicDNSServers 203.0.113.21,203.0.113.23")
+    printed = original.done(*CLONE, "count=2", "output-header=no").splitlines()
+    assert [line.split()[1] for line in printed] == ["203.0.113.22", "203.0.113.24"]
+
+
 def test_a_repeated_command_says_that_its_key_is_not_used(original: Site, tmp_path: Path) -> None:
     command = (
         'nobody can log in: rocks set host attr {} vm_authorized_keys "$(cat {})", before the first start\n'

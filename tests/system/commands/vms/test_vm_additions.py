@@ -61,6 +61,17 @@ def test_one_machine_on_each_of_several_hosts(vm_site: Site) -> None:
     ]
 
 
+def test_no_machine_gets_the_address_of_a_router(vm_site: Site) -> None:
+    """Its filter would permit the address to a tenant, who could take the traffic of the site."""
+    vm_site.done("set attr Kickstart_PrivateGateway 10.1.255.254")
+    vm_site.done("add host vm vmc-0-1 compute")
+    vm_site.done("add host vm vmc-0-1 compute ip=10.1.255.254")
+    assert [interfaces(vm_site, f"compute-0-1-{number}")[0][2] for number in (0, 1)] == [
+        "10.1.255.253",
+        "10.1.255.254",
+    ]
+
+
 def test_a_hosted_vm_has_neither_network_nor_address(vm_site: Site) -> None:
     vm_site.done("add host vm vmc-0-0 'hosted vm' vlan=4")
     assert machine(vm_site, "hosted-vm-0-0-0")[0] == "Hosted VM"

@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
+from rocks.inventory.in_use_records import reserved_ips
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
@@ -11,7 +12,7 @@ from rocks.network.network_records import network_names
 
 class Command(rocks.commands.Command):
     """
-    Print the next free address of a network. The address is not reserved.
+    Print the next free address of a network, which is no gateway, name server or BMC. The address is not reserved.
 
     <arg type='string' name='subnet'>
     Name of the network.
@@ -53,5 +54,6 @@ class Command(rocks.commands.Command):
             self.abort(
                 f"subnet {printable(name)} is not valid. {meant}rocks list network lists the valid ones."
             )
-        (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
+        used = [*interfaces.used_ips(self.db), *reserved_ips(self.db)]
+        (address,) = next_addresses(found[1], used, 1, increment, base or None)
         self.addText(address + "\n")
