@@ -21,14 +21,15 @@ def choose_places(
 ) -> list[Host]:
     """The host of the frontend, then that of each of `count` computes with so many CPUs.
 
-    Hosts that are named are taken, those of the computes in turn; None chooses. The frontend goes to the physical
-    frontend where that runs virtual machines, computes only where no other host does. StateError without a host, and
-    the errors of `load_containers`.
+    Hosts that are named are taken, those of the computes in turn, and each is checked; None chooses. The frontend goes
+    to the physical frontend where that runs virtual machines, computes only where no other host does. StateError
+    without a host, and the errors of `load_containers`.
     """
     if frontend is not None and computes:
-        names = [frontend, *(computes[number % len(computes)] for number in range(count))]
-        named = {host.name: host for host in load_containers(database, list(dict.fromkeys(names)))}
-        return [named[name] for name in names]
+        named = {
+            host.name: host for host in load_containers(database, list(dict.fromkeys([frontend, *computes])))
+        }
+        return [named[name] for name in (frontend, *(computes[i % len(computes)] for i in range(count)))]
     taken, own = _taken_cpus(database), find_local_host(database)
     hosts = {host.name: host for host in load_hosts(database, list(taken)) if host.is_true("kvm")}
     if not hosts:
@@ -44,7 +45,7 @@ def choose_places(
         if computes
         else place_in_turn(others, count, cpus)
     )
-    missing = [name for name in dict.fromkeys((first, *turn)) if name not in hosts]
+    missing = [name for name in dict.fromkeys((first, *turn, *(computes or ()))) if name not in hosts]
     hosts |= {host.name: host for host in load_containers(database, missing)}
     return [hosts[name] for name in (first, *turn)]
 

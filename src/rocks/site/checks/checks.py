@@ -254,7 +254,7 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if read_epoch(database).follows(read_record(database)):
         yield SiteCheck("leases", OK, "the database is the one that granted the last lease")
     elif not _other_hosts(database, frontend):
-        yield SiteCheck("leases", OK, "there are no hosts yet; the first start asks them")
+        yield SiteCheck("leases", OK, "this machine has no other hosts; the next start asks it")
     else:
         yield SiteCheck(
             "leases",

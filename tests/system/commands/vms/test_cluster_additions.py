@@ -133,6 +133,8 @@ def test_a_host_that_is_no_vm_container_gets_no_machine(vm_site: Site) -> None:
     for host, line in (
         ("vmc-0-1", (*ADD, IP, "0", "fe-container=vmc-0-1")),
         ("vmc-0-1", (*ADD, IP, "2", "fe-container=vmc-0-0", "container-hosts=vmc-0-0 vmc-0-1")),
+        ("vmc-0-1", (*ADD, IP, "0", "fe-container=vmc-0-0", "container-hosts=vmc-0-1")),
+        ("vmc-0-1", (*ADD, IP, "1", "container-hosts=vmc-0-0 vmc-0-1")),
         ("vmc-0-1", ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "membership=compute")),
         ("head", (*ADD, IP, "0", "fe-container=head")),
     ):
