@@ -55,10 +55,11 @@ class ImageDemo(ABC):
         return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
 
     def add_image(self, name: str, file: Path) -> None:
-        """Have the image in the site's library."""
-        if {row["attr"] for row in self._demo.ask("list", "attr")}.isdisjoint({"image_library"}):
+        """Have the image in the site's library, which stays where it is when it has images."""
+        images = {row["name"] for row in self._demo.ask("list", "image")}
+        if not images and "image_library" not in {row["attr"] for row in self._demo.ask("list", "attr")}:
             self._demo.show("set", "attr", "image_library", LIBRARY)
-        if name not in {row["name"] for row in self._demo.ask("list", "image")}:
+        if name not in images:
             self._demo.show("add", "image", name, f"file={file}", "comment=from packages of Debian")
 
     def add_cluster(self, name: str, address: str, image: str, key: Path) -> None:
