@@ -45,9 +45,9 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
     _check_unused(database, names)
     for hook in hooks:
         hook.check(names)
-    names_after_commit(database)
     for hook in hooks:
         hook.run(names)
+    names_after_commit(database)  # last: a hook may commit, and names that cannot be written are not its error
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:

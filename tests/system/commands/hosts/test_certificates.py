@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, RocksError
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.install.boot import files as boot_files
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
@@ -254,6 +257,36 @@ def test_remove_host_checks_the_broker_before_it_changes_anything(
         message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
     )
     assert vm_site.rocks("remove host vmc-0-1").status == 0
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [("names", "does not have one line"), ("boot", "another command is at work on boot files")],
+)
+def test_a_removed_host_has_no_user_at_the_broker_though_files_cannot_be_written(
+    vm_site: Site, pki: Path, tmp_path: Path, cluster_database: Settings, cause: str, error: str
+) -> None:
+    """Damaged marks in /etc/hosts, or the files of the boot service locked: the command fails, and has done the rest."""
+    program, calls = tmp_path / "rabbitmqctl", tmp_path / "calls"
+    program.write_text(f"#!/bin/sh\necho \"$*\" >>{calls}\necho '[]'\n")
+    program.chmod(0o755)
+    settings = BrokerSettings(str(program), str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    vm_site.done("add host certificate vmc-0-1")
+    with Database(cluster_database) as other:
+        if cause == "names":
+            (tmp_path / "dns/zones").mkdir(parents=True)
+            (tmp_path / "etc-hosts").write_text("# end of rocks\n")
+        else:
+            vm_site.patch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path))
+            vm_site.patch.setattr(boot_files, "LOCK_SECONDS", 0.0)
+            other.lock(boot_files.LOCK, 0)
+        ended = vm_site.rocks("remove host vmc-0-1")
+    assert ended.status == 1 and error in ended.err
+    assert [line for line in calls.read_text().splitlines() if "delete_user" in line] == [
+        "--quiet delete_user vmc-0-1"
+    ]
+    assert "vmc-0-1" not in vm_site.done("list host certificate") + vm_site.done("list host")
 
 
 def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(
