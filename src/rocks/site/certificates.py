@@ -181,7 +181,8 @@ def remove_certificates(
     """
     control = own_broker(database)
     authority = node_authority()
-    revoked = {name: info for name in names if (info := authority.revoke(name))}
+    hosts = [name for name in names if name != BROKER_NAME]  # the broker's own is no host's
+    revoked = {name: info for name in hosts if (info := authority.revoke(name))}
     if not revoked or control is None:
         return revoked
     try:

@@ -47,6 +47,30 @@ def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
     assert vm_site.done("list host certificate") == ""
 
 
+def test_a_renamed_host_gets_another_certificate(vm_site: Site, pki: Path, deployed: Path) -> None:
+    """That of its old name is in the revocation list, and the commands that are named lead to a new one."""
+    vm_site.done("add host certificate head vmc-0-0")
+    vm_site.done("sync host certificate head vmc-0-0")
+    old = message_broker.node_authority().certificates()["vmc-0-0"]
+    ended = vm_site.rocks("set host name vmc-0-0 hypervisor")
+    assert ended.status == 0 and "Warning: the certificate of vmc-0-0 is revoked" in ended.err
+    assert "vmc-0-0" not in vm_site.done("list host certificate")
+    for command in ("add host certificate hypervisor", "sync host certificate hypervisor"):
+        assert f"rocks {command};" in ended.err
+        vm_site.done(command)
+    vm_site.done("sync host certificate head")
+    assert [revoked_at(deployed, node) for node in ("head", "hypervisor")] == [{old.serial}] * 2
+    vm_site.done("set host name vmc-0-1 other")  # has no certificate
+
+
+def test_a_host_named_broker_does_not_take_the_brokers_certificate_along(vm_site: Site, pki: Path) -> None:
+    vm_site.done("add host certificate vmc-0-0")
+    message_broker.node_authority().issue(CertificateSpec("broker", ["head"], [], 100))
+    vm_site.done("set host name vmc-0-1 broker")
+    vm_site.done("remove host broker")
+    assert "broker" in message_broker.node_authority().certificates()
+
+
 def test_deployment_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path) -> None:
     """A host that does not answer does not delay the other, and its old certificate stays."""
     vm_site.done("set attr Kickstart_PrivateHostname head")
