@@ -121,7 +121,7 @@ class Database:
         for action in actions:
             try:
                 action()
-            except BaseException as error:  # Ctrl-C ends one action: the changes are made, and need the others
+            except BaseException as error:  # also of Ctrl-C: the changes are made, and need the other actions
                 first = first or error
         if first is not None:
             raise first

@@ -47,7 +47,8 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
         hook.check(names)
     for hook in hooks:
         hook.run(names)
-    names_after_commit(database)  # last: a hook may commit, and names that cannot be written are not its error
+    # last: a hook may commit, and names that cannot be written are not its error
+    names_after_commit(database)
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:

@@ -30,7 +30,7 @@ def record_handed_out(settings: Settings, name: str) -> None:
 
 
 def begin_sending(settings: Settings, name: str) -> bool:
-    """Whether the host's secrets are still to be sent to it, unasked; False when they were since its installation began.
+    """Whether the host's secrets are still to be sent to it, unasked, and were not since its installation began.
 
     They count as handed out from now on. HostError when that record cannot be written.
     """
@@ -45,7 +45,8 @@ def record_sent(settings: Settings, name: str) -> None:
 
     HostError when the record cannot be written.
     """
-    if (Path(settings.state_folder) / _FOLDER / name.lower()).exists():  # else `forget_handed_out` came between
+    # `forget_handed_out` may have come between
+    if (Path(settings.state_folder) / _FOLDER / name.lower()).exists():
         _record(settings, _SENT, name)
 
 

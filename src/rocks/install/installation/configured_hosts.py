@@ -79,12 +79,15 @@ class FirstSync:
         try:
             if command == _SECRETS and not begin_sending(self._settings, host):
                 self._log(
-                    f"{host} was configured once more since its installation, and its secrets are not sent again: {text}"
+                    f"{host} was configured once more since its installation, and its secrets are not sent "
+                    f"again: {text}"
                 )
                 return True
             finished = process.run([self._launcher, *command, host], deadline_seconds=_SECONDS)
             if finished.exit_status < 0:
-                self._log(f"{text} was ended by signal {-finished.exit_status}; it is repeated when this service starts")
+                self._log(
+                    f"{text} was ended by signal {-finished.exit_status}; it is repeated when this service starts"
+                )
                 return False
             if finished.exit_status != 0:
                 reason = finished.error_text or "it printed nothing"

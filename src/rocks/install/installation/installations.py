@@ -141,7 +141,8 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
         write_boot_files(database, [name])
     is_configured = state is State.CONFIGURED and found.state is not State.CONFIGURED
     if is_configured:
-        record_configured(database.settings, name)  # before the commit, after which the host does not report it again
+        # before the commit, after which the host does not report it again
+        record_configured(database.settings, name)
     table.record_report(database, name, state, report.text, _now())
     database.commit()
     return is_configured

@@ -290,7 +290,7 @@ def test_remove_host_checks_the_broker_before_it_changes_anything(
 def test_a_removed_host_has_no_user_at_the_broker_though_files_cannot_be_written(
     vm_site: Site, pki: Path, tmp_path: Path, cluster_database: Settings, cause: str, error: str
 ) -> None:
-    """Damaged marks in /etc/hosts, or the files of the boot service locked: the command fails, and has done the rest."""
+    """Damaged marks in /etc/hosts, or locked files of the boot service: the command fails, and has done the rest."""
     program, calls = tmp_path / "rabbitmqctl", tmp_path / "calls"
     program.write_text(f"#!/bin/sh\necho \"$*\" >>{calls}\necho '[]'\n")
     program.chmod(0o755)
