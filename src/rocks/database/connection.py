@@ -102,7 +102,10 @@ class Database:
         return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
 
     def commit(self) -> None:
-        """Make the changes durable and visible to others, then do what `after_commit` was given."""
+        """Make the changes durable and visible to others, then do what `after_commit` was given.
+
+        All of that is done, though a part of it fails; then the first error is raised, and the changes stay.
+        """
         if self._at_next_commit is not None and self.is_connected:
             self._at_next_commit()
         self._end_transaction("COMMIT")
@@ -110,9 +113,18 @@ class Database:
         if self._connection is not None:
             self._at_next_commit = None
         self._has_changes = False
+        self._do_after_commit()
+
+    def _do_after_commit(self) -> None:
         actions, self._after_commit = self._after_commit, []
+        first: BaseException | None = None
         for action in actions:
-            action()
+            try:
+                action()
+            except BaseException as error:  # also of Ctrl-C: the changes are made, and need the other actions
+                first = first or error
+        if first is not None:
+            raise first
 
     @contextmanager
     def part(self) -> Iterator[None]:

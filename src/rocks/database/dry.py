@@ -62,9 +62,7 @@ class DryDatabase(Database):
             self._has_changes = False
             self.changed += self._uncommitted
             self._uncommitted.clear()
-        actions, self._after_commit = self._after_commit, []
-        for action in actions:
-            action()
+        self._do_after_commit()
 
     def at_next_commit(self, action: Callable[[], None] | None) -> None:
         """Nothing: there is no entry for the audit log."""

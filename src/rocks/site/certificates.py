@@ -40,7 +40,7 @@ from rocks.storage.volumes.nodes import hosts_without_right
 from rocks.trust.x509 import CertificateInfo, CertificateSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from rocks.database.connection import Database
 
@@ -171,27 +171,34 @@ def check_broker_answers(database: Database, names: Sequence[str]) -> None:
         ) from None
 
 
-def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
+def remove_certificates(
+    database: Database, names: Sequence[str], broker_failed: Callable[[BusyError], None]
+) -> dict[str, list[CertificateInfo]]:
     """Revoke all certificates of the hosts, and end their connections to the broker; host → revoked certificates.
 
-    Hosts without a certificate are skipped. Commits before it contacts the broker. BusyError when they are revoked and
-    the broker did not answer.
+    Hosts without a certificate are skipped. Commits before it contacts the broker, and contacts it even if the commit
+    fails. `broker_failed` gets the error of a broker that did not answer: the certificates are revoked all the same.
     """
     control = own_broker(database)
     authority = node_authority()
-    revoked = {name: info for name in names if (info := authority.revoke(name))}
+    hosts = [name for name in names if name != BROKER_NAME]  # the broker's own is no host's
+    revoked = {name: info for name in hosts if (info := authority.revoke(name))}
     if not revoked or control is None:
         return revoked
-    database.commit()  # a revoked certificate stays so, and the broker may take its time
     try:
-        install_broker_certificates(authority, control)
-        for name in revoked:
-            control.remove_user(name)
-    except RocksError as error:
-        raise BusyError(
-            f"revoked: {', '.join(revoked)}; but their connections to the broker stay open, since the broker did not "
-            f"answer ({error}): start it, then run `rocks sync broker`"
-        ) from None
+        database.commit()  # a revoked certificate stays so, and the broker may take its time
+    finally:
+        try:
+            install_broker_certificates(authority, control)
+            for name in revoked:
+                control.remove_user(name)
+        except RocksError as error:
+            broker_failed(
+                BusyError(
+                    f"revoked: {', '.join(revoked)}; but their connections to the broker stay open, since the broker "
+                    f"did not answer ({error}): start it, then run `rocks sync broker`"
+                )
+            )
     return revoked
 
 

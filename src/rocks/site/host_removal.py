@@ -45,9 +45,10 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
     _check_unused(database, names)
     for hook in hooks:
         hook.check(names)
-    names_after_commit(database)
     for hook in hooks:
         hook.run(names)
+    # last: a hook may commit, and names that cannot be written are not its error
+    names_after_commit(database)
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:

@@ -29,14 +29,25 @@ def record_handed_out(settings: Settings, name: str) -> None:
         )
 
 
-def record_sent(settings: Settings, name: str) -> bool:
-    """Record that the host's secrets are sent to it now, unasked; False when they were since its installation began.
+def begin_sending(settings: Settings, name: str) -> bool:
+    """Whether the host's secrets are still to be sent to it, unasked, and were not since its installation began.
 
-    They count as handed out. HostError when the record cannot be written.
+    They count as handed out from now on. HostError when that record cannot be written.
     """
-    is_first = _record(settings, _SENT, name)
+    if (Path(settings.state_folder) / _SENT / name.lower()).exists():
+        return False
     _record(settings, _FOLDER, name)
-    return is_first
+    return True
+
+
+def record_sent(settings: Settings, name: str) -> None:
+    """Record that the host has got what `begin_sending` began, unless it is to be installed again meanwhile.
+
+    HostError when the record cannot be written.
+    """
+    # `forget_handed_out` may have come between
+    if (Path(settings.state_folder) / _FOLDER / name.lower()).exists():
+        _record(settings, _SENT, name)
 
 
 def _record(settings: Settings, place: str, name: str) -> bool:

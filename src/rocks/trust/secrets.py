@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 def read_secret(file: str) -> str:
     """The value, without its line end: from the file, or else from standard input, where a person types it unseen.
 
-    UserError for a file that is not a regular one, that others than its owner may read, or that is empty.
+    UserError for a file that is not a regular one, that others than its owner may read, or that is empty; and for a
+    value that is not UTF-8.
     """
     if file:
         value = _read_file(file)
     elif sys.stdin.isatty():
         value = getpass.getpass("value: ", sys.stderr)
     else:
-        value = sys.stdin.read(VALUE_LONGEST_BYTES + 2)
+        value = _decoded(sys.stdin.buffer.read(VALUE_LONGEST_BYTES + 2), "the value")
     value = value.removesuffix("\n")
     if not value:
         raise UserError("the value is empty; give it on standard input or in file=PATH")
@@ -56,7 +57,12 @@ def _read_file(path: str) -> str:
         if mode & 0o077:
             raise UserError(f"others may read {printable(path)}: chmod 600 {printable(path)}, then repeat")
         data = file.read(VALUE_LONGEST_BYTES + 2)
+    return _decoded(data, printable(path))
+
+
+def _decoded(data: bytes, source: str) -> str:
+    is_cut = len(data) > VALUE_LONGEST_BYTES + 1  # maybe within a character; `check_value` refuses it
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8", "replace" if is_cut else "strict")
     except UnicodeDecodeError:
-        raise UserError(f"{printable(path)} is not UTF-8 text") from None
+        raise UserError(f"{source} is not UTF-8 text") from None

@@ -78,6 +78,27 @@ def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> 
     assert len(done) == 1
 
 
+@pytest.mark.parametrize("error", [UserError, BusyError, ValueError, KeyboardInterrupt])
+def test_work_after_the_commit_is_all_done_though_some_fails(
+    database: Database, error: type[BaseException]
+) -> None:
+    """The first error is raised; the changes are committed, and nothing is left for the next commit."""
+    done: list[str] = []
+
+    def fail(text: str, kind: type[BaseException]) -> None:
+        done.append(text)
+        raise kind(text)
+
+    database.after_commit(lambda: fail("first", error))
+    database.after_commit(lambda: fail("second", HostError))
+    database.after_commit(lambda: done.append("third"))
+    insert(database, "a")
+    with pytest.raises(error, match="first"):
+        database.commit()
+    database.commit()
+    assert (names(database), done) == (["a"], ["first", "second", "third"])
+
+
 def test_work_after_the_commit_outlives_a_selector(database: Database) -> None:
     done: list[str] = []
     database.after_commit(lambda: done.append("done"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import process
-from rocks.core.errors import RocksError
-from rocks.trust.handed_out_secrets import record_sent
+from rocks.core.errors import HostError, RocksError, ToolError
+from rocks.core.files import remove_file
+from rocks.trust.handed_out_secrets import begin_sending, record_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +23,28 @@ COMMANDS = (("sync", "users"), _SECRETS)
 """Commands of `rocks` for a new host; each takes its name."""
 
 _SECONDS = 600.0
+_FOLDER = "to-sync"
+
+
+def record_configured(settings: Settings, host: str) -> None:
+    """Record that the host waits for the commands, until they have ended. HostError when that cannot be written."""
+    path = _record_of(settings, host)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise HostError(f"cannot record that {host} is configured: {error.strerror} ({path})") from None
+
+
+def _record_of(settings: Settings, host: str) -> Path:
+    return Path(settings.state_folder) / _FOLDER / host.lower()
 
 
 class FirstSync:
     """Runs the commands for new hosts, one host after the other, as an operator would.
 
-    A host may report that it is configured as often as it likes: its secrets are sent once for each installation.
+    It begins with the hosts of `record_configured` that an earlier process did not come to. A host may report that it
+    is configured as often as it likes: its secrets are sent once for each installation.
     """
 
     def __init__(self, launcher: str, log: Callable[[str], None], settings: Settings) -> None:
@@ -33,6 +52,9 @@ class FirstSync:
         self._launcher, self._log, self._settings = launcher, log, settings
         self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lock, self._named = threading.Lock(), set[str]()
+        folder = _record_of(settings, "any").parent
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            self.put(path.name)
         threading.Thread(target=self._work, daemon=True).start()
 
     def put(self, host: str) -> None:
@@ -47,14 +69,40 @@ class FirstSync:
             host = self._waiting.get()
             with self._lock:
                 self._named.discard(host)
-            for command in COMMANDS:
-                try:
-                    if command == _SECRETS and not record_sent(self._settings, host):
-                        self._log(
-                            f"{host} was configured once more since its installation, and its secrets are not sent "
-                            f"again: rocks {' '.join(command)} {host}"
-                        )
-                        continue
-                    process.run_checked([self._launcher, *command, host], deadline_seconds=_SECONDS)
-                except RocksError as error:
-                    self._log(f"{host} was configured, but: {error}; rocks {' '.join(command)} {host}")
+            have_ended = [self._run(host, command) for command in COMMANDS]
+            if all(have_ended):
+                self._forget(host)
+
+    def _run(self, host: str, command: tuple[str, ...]) -> bool:
+        """Whether the command has ended by itself, and not by a signal, as when the service is stopped."""
+        text = f"rocks {' '.join(command)} {host}"
+        try:
+            if command == _SECRETS and not begin_sending(self._settings, host):
+                self._log(
+                    f"{host} was configured once more since its installation, and its secrets are not sent "
+                    f"again: {text}"
+                )
+                return True
+            finished = process.run([self._launcher, *command, host], deadline_seconds=_SECONDS)
+            if finished.exit_status < 0:
+                self._log(
+                    f"{text} was ended by signal {-finished.exit_status}; it is repeated when this service starts"
+                )
+                return False
+            if finished.exit_status != 0:
+                reason = finished.error_text or "it printed nothing"
+                raise ToolError(f"exit status {finished.exit_status}: {reason}")
+            if command == _SECRETS:
+                record_sent(self._settings, host)
+        except RocksError as error:
+            self._log(f"{host} was configured, but: {error}; {text}")
+        return True
+
+    def _forget(self, host: str) -> None:
+        with self._lock:
+            if host in self._named:
+                return  # it was configured once more meanwhile
+            try:
+                remove_file(_record_of(self._settings, host))
+            except OSError as error:
+                self._log(f"the record that {host} is configured cannot be removed: {error}")

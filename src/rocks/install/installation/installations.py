@@ -14,6 +14,7 @@ from rocks.fleet.settings import FleetSettings
 from rocks.install.boot.actions import write_boot_files
 from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL
 from rocks.install.installation import records as table
+from rocks.install.installation.configured_hosts import record_configured
 from rocks.install.installation.plan import Source, plan_installation
 from rocks.install.installation.plan_document import plan_text
 from rocks.install.installation.states import HOST_KEY, UNFINISHED, State, next_state, read_report
@@ -121,6 +122,8 @@ def read_checksum(folder: Path) -> str:
 def take_report(database: Database, name: str, number: str, body: bytes, offer: Offer) -> bool:
     """Record what a host reports, and do what follows. Commits. Returns whether the host has now become configured.
 
+    That is recorded for `FirstSync`, too.
+
     `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known. UserError for an
     invalid report, StateError for one of another installation.
     """
@@ -136,9 +139,13 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
     if state is State.INSTALLED:
         boots.set_boot_action(database, [name], "os")
         write_boot_files(database, [name])
+    is_configured = state is State.CONFIGURED and found.state is not State.CONFIGURED
+    if is_configured:
+        # before the commit, after which the host does not report it again
+        record_configured(database.settings, name)
     table.record_report(database, name, state, report.text, _now())
     database.commit()
-    return state is State.CONFIGURED and found.state is not State.CONFIGURED
+    return is_configured
 
 
 def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) -> None:

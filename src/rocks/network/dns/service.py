@@ -245,7 +245,7 @@ def with_part(old: str, part: str, path: str) -> str:
     if len(begins) > 1 or len(ends) != len(begins) or (begins and ends[0] < begins[0]):
         raise StateError(
             f'{path} does not have one line "{_BEGINS} …" and one line "{END}" after it: remove these lines and what '
-            "is between them, then repeat the command"
+            "is between them, then: rocks sync config"
         )
     ours = [f"{BEGIN}\n", part, f"{END}\n"] if part else []
     if begins:

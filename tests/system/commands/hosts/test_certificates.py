@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, RocksError
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.install.boot import files as boot_files
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
@@ -42,6 +45,30 @@ def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
         in vm_site.rocks("remove host vmc-0-1").err
     )
     assert vm_site.done("list host certificate") == ""
+
+
+def test_a_renamed_host_gets_another_certificate(vm_site: Site, pki: Path, deployed: Path) -> None:
+    """That of its old name is in the revocation list, and the commands that are named lead to a new one."""
+    vm_site.done("add host certificate head vmc-0-0")
+    vm_site.done("sync host certificate head vmc-0-0")
+    old = message_broker.node_authority().certificates()["vmc-0-0"]
+    ended = vm_site.rocks("set host name vmc-0-0 hypervisor")
+    assert ended.status == 0 and "Warning: the certificate of vmc-0-0 is revoked" in ended.err
+    assert "vmc-0-0" not in vm_site.done("list host certificate")
+    for command in ("add host certificate hypervisor", "sync host certificate hypervisor"):
+        assert f"rocks {command};" in ended.err
+        vm_site.done(command)
+    vm_site.done("sync host certificate head")
+    assert [revoked_at(deployed, node) for node in ("head", "hypervisor")] == [{old.serial}] * 2
+    vm_site.done("set host name vmc-0-1 other")  # has no certificate
+
+
+def test_a_host_named_broker_does_not_take_the_brokers_certificate_along(vm_site: Site, pki: Path) -> None:
+    vm_site.done("add host certificate vmc-0-0")
+    message_broker.node_authority().issue(CertificateSpec("broker", ["head"], [], 100))
+    vm_site.done("set host name vmc-0-1 broker")
+    vm_site.done("remove host broker")
+    assert "broker" in message_broker.node_authority().certificates()
 
 
 def test_deployment_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path) -> None:
@@ -254,6 +281,36 @@ def test_remove_host_checks_the_broker_before_it_changes_anything(
         message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
     )
     assert vm_site.rocks("remove host vmc-0-1").status == 0
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [("names", "does not have one line"), ("boot", "another command is at work on boot files")],
+)
+def test_a_removed_host_has_no_user_at_the_broker_though_files_cannot_be_written(
+    vm_site: Site, pki: Path, tmp_path: Path, cluster_database: Settings, cause: str, error: str
+) -> None:
+    """Damaged marks in /etc/hosts, or locked files of the boot service: the command fails, and has done the rest."""
+    program, calls = tmp_path / "rabbitmqctl", tmp_path / "calls"
+    program.write_text(f"#!/bin/sh\necho \"$*\" >>{calls}\necho '[]'\n")
+    program.chmod(0o755)
+    settings = BrokerSettings(str(program), str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    vm_site.done("add host certificate vmc-0-1")
+    with Database(cluster_database) as other:
+        if cause == "names":
+            (tmp_path / "dns/zones").mkdir(parents=True)
+            (tmp_path / "etc-hosts").write_text("# end of rocks\n")
+        else:
+            vm_site.patch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path))
+            vm_site.patch.setattr(boot_files, "LOCK_SECONDS", 0.0)
+            other.lock(boot_files.LOCK, 0)
+        ended = vm_site.rocks("remove host vmc-0-1")
+    assert ended.status == 1 and error in ended.err
+    assert [line for line in calls.read_text().splitlines() if "delete_user" in line] == [
+        "--quiet delete_user vmc-0-1"
+    ]
+    assert "vmc-0-1" not in vm_site.done("list host certificate") + vm_site.done("list host")
 
 
 def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(

@@ -231,6 +231,19 @@ def test_the_journal_has_the_digest_of_each_entry(site: Site, journal: Journal) 
     assert (fields["ROCKS_ACTION"], fields["ROCKS_EXIT_STATUS"]) == ("add host compute-0-0", "0")
 
 
+def test_a_change_whose_files_cannot_be_written_has_one_entry_and_its_outcome(
+    vm_site: Site, journal: Journal, tmp_path: Path
+) -> None:
+    """The alias is added, and /etc/hosts with damaged marks stays as it is: the journal has both digests."""
+    (tmp_path / "dns/zones").mkdir(parents=True)
+    (tmp_path / "etc-hosts").write_text("# end of rocks\n")
+    assert "does not have one line" in vm_site.rocks("add host alias vmc-0-0 first").err
+    rows = vm_site.database.rows("SELECT Concerns, Action, Digest FROM sec_audit ORDER BY Number")
+    assert [row[:2] for row in rows] == [(None, "add host alias vmc-0-0 first"), (1, "")]
+    assert [journal.next()["ROCKS_AUDIT_DIGEST"] for _ in rows] == [row[2] for row in rows]
+    assert exits(vm_site) == [("add host alias vmc-0-0 first", 1, "state")]
+
+
 def test_the_journal_has_what_the_log_cannot_take(site: Site, journal: Journal) -> None:
     """The database is gone: the command reports it as ever, and the journal has who tried."""
     site.patch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")

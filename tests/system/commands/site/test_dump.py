@@ -132,7 +132,7 @@ def replayed(
         given = iter(record.read_text().split("\0")[:-1])
         for count in given:
             arguments = [next(given) for _ in range(int(count))]
-            monkeypatch.setattr(sys, "stdin", io.StringIO(next(given)))
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(next(given).encode()), "utf-8"))
             assert main(arguments) == 0, arguments
 
     return replay

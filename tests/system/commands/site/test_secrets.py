@@ -11,6 +11,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.inventory.attributes.records import replace_attribute
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES
 from rocks.machine import converge
 from rocks.machine.leases import fence_command
 from tests.system.commands.conftest import Site
@@ -18,7 +19,12 @@ from tests.system.commands.conftest import Site
 
 def give(site: Site, text: str) -> None:
     """The next command finds this on its standard input."""
-    site.patch.setattr("sys.stdin", io.StringIO(text))
+    give_bytes(site, text.encode())
+
+
+def give_bytes(site: Site, data: bytes) -> None:
+    """As `give`, also of what is no text."""
+    site.patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
 
 
 def listed(site: Site, *command: str) -> list[dict[str, str]]:
@@ -64,6 +70,19 @@ def test_refusals(vm_site: Site, tmp_path: Path) -> None:
         (("sec_attr", "vm_fence_command", "x"), "a value is not given on the command line"),
     ):
         assert message in vm_site.refused("set", *arguments), arguments
+
+
+def test_a_value_that_is_no_text_is_refused(vm_site: Site, tmp_path: Path) -> None:
+    """A key of random bytes, from standard input and from a file."""
+    give_bytes(vm_site, b"\xff\x00\xfe")
+    assert vm_site.refused("set sec_attr x") == "the value is not UTF-8 text"
+    file = tmp_path / "key"
+    file.touch(mode=0o600)
+    file.write_bytes(b"\xff\x00\xfe")
+    assert vm_site.refused("set sec_attr x", f"file={file}") == f"{file} is not UTF-8 text"
+    for text in ("ü" * VALUE_LONGEST_BYTES, "a" + "ü" * VALUE_LONGEST_BYTES):  # one is cut within a character
+        give(vm_site, text)
+        assert "is too long" in vm_site.refused("set sec_attr x")
 
 
 def test_a_value_on_the_command_line_is_refused_and_not_logged(vm_site: Site) -> None:

@@ -1,13 +1,17 @@
 """New hosts get accounts and secret attributes by commands, one after the other."""
 
+import os
 import queue
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from rocks.core import process
 from rocks.core.errors import StateError
 from rocks.database.settings import Settings
-from rocks.install.installation.configured_hosts import FirstSync
+from rocks.install.installation.configured_hosts import FirstSync, record_configured
 from rocks.trust.handed_out_secrets import forget_handed_out, record_handed_out
 from tests.waiting import wait_until
 
@@ -17,6 +21,11 @@ SECONDS = 120
 def settings(folder: Path) -> Settings:
     """A frontend with an empty state folder."""
     return Settings(None, "", 0, "", "", "", str(folder / "state"))
+
+
+def waiting(folder: Path) -> list[str]:
+    """The hosts whose commands have not ended."""
+    return sorted(path.name for path in (folder / "state/to-sync").iterdir())
 
 
 def first_sync(folder: Path, script: str) -> tuple[FirstSync, queue.SimpleQueue[str]]:
@@ -66,6 +75,58 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
     while not logged.get(timeout=SECONDS).endswith("sync users last"):
         pass
     assert record.read_text().splitlines().count("sync users often") == 2
+
+
+SERVICE = """
+import signal, sys
+from rocks.database.settings import Settings
+from rocks.install.installation.configured_hosts import FirstSync
+FirstSync(sys.argv[1], print, Settings(None, "", 0, "", "", "", sys.argv[2]))
+signal.pause()
+"""
+
+
+def test_a_killed_service_goes_on_with_all_that_waited_when_it_starts_again(tmp_path: Path) -> None:
+    """The host that it worked on gets its secrets, too: they are recorded as sent when they are."""
+    record, sending, program = tmp_path / "record", tmp_path / "sending", tmp_path / "first"
+    hosts = ["compute-0-0", "compute-0-1"]
+    for host in hosts:
+        record_configured(settings(tmp_path), host)
+    program.write_text(
+        f'#!/bin/sh\n[ "$2" = host ] || exit 0\necho $$ >{sending}.new\n'
+        f"mv {sending}.new {sending}\nexec sleep 600\n"
+    )
+    program.chmod(0o755)
+    service = process.start_with_pipes(
+        [sys.executable, "-c", SERVICE, str(program), str(tmp_path / "state")],
+        {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        wait_until(sending.exists)
+    finally:
+        service.kill()
+        process.finish(service, SECONDS)
+    os.kill(int(sending.read_text()), signal.SIGKILL)
+    _, logged = first_sync(tmp_path, f'echo "$*" >>{record}')
+    wait_until(lambda: not waiting(tmp_path))
+    assert record.read_text().splitlines() == [
+        f"{command} {host}" for host in hosts for command in ("sync users", "sync host sec_attr")
+    ]
+    assert logged.empty()
+
+
+def test_a_command_that_is_ended_by_a_signal_is_repeated_at_the_next_start(tmp_path: Path) -> None:
+    """As systemd ends it when it stops the service; one that fails by itself is not repeated."""
+    for host in ("failed", "stopped"):
+        record_configured(settings(tmp_path), host)
+    _, logged = first_sync(tmp_path, 'case "$*" in *failed) exit 1;; *sec_attr*) kill $$;; esac')
+    lines = [logged.get(timeout=SECONDS) for _ in range(3)]
+    assert lines[2].startswith("rocks sync host sec_attr stopped was ended by signal 15")
+    assert waiting(tmp_path) == ["stopped"]
+    record = tmp_path / "record"
+    first_sync(tmp_path, f'echo "$*" >>{record}')
+    wait_until(lambda: not waiting(tmp_path))
+    assert record.read_text() == "sync users stopped\nsync host sec_attr stopped\n"
 
 
 def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """Revokes the hosts' certificates."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rocks.commands._framework.plugins import TAIL
 from rocks.commands.remove.host import HostPart
-from rocks.core.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.core.errors import BusyError
 
 
 class Plugin(HostPart):
@@ -25,12 +31,10 @@ class Plugin(HostPart):
         # Imported late: the library for certificates is slow to load.
         from rocks.site.certificates import remove_certificates
 
-        try:
-            removed = remove_certificates(self.db, hosts)
-        except BusyError as error:
+        def warn(error: BusyError) -> None:
             self.owner.notify(f"Warning: {error}")
-            return
-        for host in removed:
+
+        for host in remove_certificates(self.db, hosts, warn):
             self.owner.notify(
                 f"Warning: the certificate of {host} is revoked; run rocks sync host certificate NODE... for the other "
                 "nodes, which accept its transfers until then"

@@ -28,12 +28,12 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Revoke the certificates, print their serial numbers and deploy the revocation list."""
         hosts = self.getSomeHostnames(args)
-        try:
-            removed = remove_certificates(self.db, hosts)
-        except BusyError:
+        failures: list[BusyError] = []
+        removed = remove_certificates(self.db, hosts, failures.append)
+        if failures:
             # They are revoked although the broker was not changed; a repeated command would find nothing to revoke.
             deploy_revocation_list_to_nodes(self)
-            raise
+            raise failures[0]
         for host, revoked in removed.items():
             for certificate in revoked:
                 self.addText(f"{host}: certificate {certificate.serial_text} is revoked\n")

@@ -1,13 +1,21 @@
 """`rocks set host name`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands
 from rocks.inventory.hosts import rename_host
+
+if TYPE_CHECKING:
+    from rocks.core.errors import BusyError
 
 
 class Command(rocks.commands.Command):
     """
     Rename a host. Its interfaces that have its name are renamed too; attributes and other data remain, and so do
-    the disk files of a virtual machine, which the command lists.
+    the disk files of a virtual machine, which the command lists. A certificate has the old name and is revoked; the
+    command lists what gives the host another.
 
     <shared names='one-host'/>
     <arg type='string' name='name'>
@@ -23,10 +31,24 @@ class Command(rocks.commands.Command):
     </example>
 
     <related>list host</related>
+    <related>add host certificate</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Rename the host and report what keeps its name."""
+        """Rename the host, report what keeps its name, and revoke its certificate."""
+        # Imported late: the library for certificates is slow to load.
+        from rocks.site.certificates import remove_certificates
+
+        def warn(error: BusyError) -> None:
+            self.notify(f"Warning: {error}")
+
         hosts, (name,) = self.requireArguments("name")
-        for disk in rename_host(self.db, self.getOneHostname(hosts), name):
+        old = self.getOneHostname(hosts)
+        for disk in rename_host(self.db, old, name):
             self.notify(f"the disk file {disk} keeps its name; the virtual machine uses it as before")
+        if remove_certificates(self.db, [old], warn):
+            self.notify(
+                f"Warning: the certificate of {old} is revoked; for another: rocks add host certificate {name}; "
+                f"rocks sync host certificate {name}; rocks sync broker. Name the other nodes in sync host "
+                "certificate, too: they accept transfers of the old certificate until then"
+            )
