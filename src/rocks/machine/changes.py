@@ -111,7 +111,8 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
             )
         check_names_are_not_held(database, [name])
     ensure_locked(database, [name])
-    vm_inventory.lock_inventory(database)
+    if (target, changes.slice, changes.uuid, changes.virt_type) != (None, None, None, None):
+        vm_inventory.lock_inventory(database)  # other changes are asked of a host, which may be slow
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
     _check_maxima(vm, changes)

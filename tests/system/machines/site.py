@@ -10,7 +10,6 @@ from rocks.cli import main
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.fleet.wire.requests import PerformRequest, StartDomain
 from rocks.inventory import in_use_records
 from rocks.library import streams as image_streams
 from rocks.machine.moves import disk_streams as disk_moves
@@ -162,9 +161,8 @@ class MachineSite:
             return HostConnection(self.hosts[address.name])
 
         def asked(fleet: Fleet, requests: Mapping[str, Any], limit_seconds: float | None = None) -> Any:
-            if any(_is_slow(request) for request in requests.values()):
-                self._check_unlocked()
             if requests:
+                self._check_unlocked()
                 effects.count_one()
             for answer in ask_each(fleet, requests, limit_seconds):
                 effects.count_one()
@@ -202,7 +200,7 @@ class MachineSite:
         replace(main, "_open_database", lambda: self._opened(opened()))
 
     def _check_unlocked(self) -> None:
-        """No start and no copy is waited for while the site's names are locked: others wait for some seconds only."""
+        """No host is waited for while the site's names are locked: other commands wait for some seconds only."""
         for database in self._open:
             locks = database._locks
             assert locks._offset(in_use_records.LOCK) not in locks._held
@@ -210,9 +208,3 @@ class MachineSite:
     def _opened(self, database: Database) -> Database:
         self._open.append(database)
         return database
-
-
-def _is_slow(request: object) -> bool:
-    return isinstance(request, PerformRequest) and any(
-        isinstance(one, StartDomain) for one in request.operations
-    )
