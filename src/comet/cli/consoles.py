@@ -1,18 +1,28 @@
-"""`comet console`: an address for the browser, or the serial console in this terminal."""
+"""`comet console`: an address for the browser, or the serial console in this terminal; Ctrl-] leaves it."""
 
 from __future__ import annotations
 
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, Any, Callable
+
 from comet.cli.context import Context
 from comet.cli.output import show
+from comet.client.errors import UsageError
+
+if TYPE_CHECKING:
+    from comet.client.connection import Connection
+    from comet.client.websocket import WebSocket
+
+_ESCAPE = b"\x1d"
 
 
 def console(context: Context) -> int:
     given = context.arguments
     if context.option("serial"):
-        from comet.cli.serial import attach
-
         found = context.client.console(given.cluster, given.node, "serial")
-        return attach(context.client.connection, found.websocket_path, context.say)
+        return _attach(context.client.connection, found.websocket_path, context.say)
     found = context.client.console(given.cluster, given.node)
     show(found.page_url)
     if not context.option("link"):
@@ -21,3 +31,67 @@ def console(context: Context) -> int:
         if not webbrowser.open(found.page_url):
             context.say("no browser could be started: open the address above, within 30 s")
     return 0
+
+
+def _attach(connection: Connection, path: str, say: Callable[[str], None]) -> int:
+    """Until the guest's console closes, Ctrl-], or the end of input. The terminal is as before afterwards."""
+    if sys.stdin is None or sys.stdout is None:
+        raise UsageError("the serial console needs a terminal")
+    from comet.client.websocket import WebSocket
+
+    web_socket = WebSocket(connection, path)
+    say("connected; Ctrl-] leaves the console")
+    saved = _raw()
+    try:
+        is_left = _copy(web_socket)
+    finally:
+        if saved is not None:
+            import termios
+
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
+        web_socket.close()
+    closed = (
+        "the site has closed the console: the node is off, its console was opened elsewhere, its longest time is over, "
+        "or your token has ended. Run the command again"
+    )
+    say(f"\n{'the console is left' if is_left else closed}")
+    return 0
+
+
+def _raw() -> Any:
+    """Put a terminal into raw mode; what it was, or None for something else."""
+    if not sys.stdin.isatty():
+        return None
+    import termios
+    import tty
+
+    saved = termios.tcgetattr(sys.stdin.fileno())
+    tty.setraw(sys.stdin.fileno())
+    return saved
+
+
+def _copy(web_socket: WebSocket) -> bool:
+    """Until one end closes; whether it was this one."""
+    terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
+    sources = [terminal, web_socket.socket]
+    while True:
+        pending = getattr(web_socket.socket, "pending", int)()
+        ready = [web_socket.socket] if pending else select.select(sources, [], [])[0]
+        if web_socket.socket in ready:
+            _write(output, web_socket.receive())
+            if web_socket.is_closed:
+                return False
+        if terminal in ready:
+            typed = os.read(terminal, 4096)
+            before, escape, _ = typed.partition(_ESCAPE)
+            if before:
+                web_socket.send(before)
+            if escape:
+                return True
+            if not typed:
+                sources.remove(terminal)  # a file's end: the answers are still shown
+
+
+def _write(output: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(output, data) :]

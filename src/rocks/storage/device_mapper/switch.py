@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.005
 
 
 class PreparedSwitch:
-    """A process that activates the inactive table of a device on request (`switcher.py`).
+    """A process that activates the inactive table of a device on request (`switch_process.py`).
 
     ToolError when it does not become ready. A context manager: the process ends with the block.
     """
@@ -31,7 +31,12 @@ class PreparedSwitch:
         self._name = name
         self._unread = b""
         environment = dict(os.environ, PYTHONPATH=str(Path(rocks.__file__).parent.parent))
-        program = [sys.executable or "/usr/bin/python3", "-m", "rocks.storage.device_mapper.switcher", name]
+        program = [
+            sys.executable or "/usr/bin/python3",
+            "-m",
+            "rocks.storage.device_mapper.switch_process",
+            name,
+        ]
         self._process = start_with_pipes(program, environment)
         if "ready" not in self._receive(Deadline(_START_SECONDS)):
             self._process.kill()

@@ -1,4 +1,4 @@
-"""The process that switches the table of a device once: `python3 -m rocks.storage.device_mapper.switcher NAME`.
+"""The process that switches the table of a device once: `python3 -m rocks.storage.device_mapper.switch_process NAME`.
 
 All slow work is done before it prints `ready`. A line on standard input starts the switch; end of file ends the
 process. It prints JSON lines: `{"resumed": SECONDS}` when the device accepts I/O again, `{"ended": SECONDS}` when the
