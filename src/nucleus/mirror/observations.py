@@ -122,6 +122,19 @@ def _shared(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
+def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> bool:
+    """Take over the listed spelling of names in Rocks that differ from it in case only; whether there is one.
+
+    To Rocks, and to the database, both are the same name.
+    """
+    spelled = {name.lower(): name for name in listed}
+    changed = [spelled[name.lower()] for name in known if name not in listed and name.lower() in spelled]
+    for name in changed:
+        for table in ("cluster", "node"):
+            session.execute(f"UPDATE {table} SET rocks_name = %s WHERE rocks_name = %s", (name, name))
+    return bool(changed)
+
+
 def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
     """Write what a poll has changed; the caller appends the events, at the end of the transaction.
 

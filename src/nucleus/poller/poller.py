@@ -128,8 +128,12 @@ class Poller:
         reads = self._read_all(due, began)
         with self._guard.transaction() as session:
             now = observations.database_now(session)
-            known = _merged(self._known, observations.load_nodes(session, min(now, began) - _OVERLAP))
             listed = _listed(reads, now)
+            names = {name for member in listed.members or () for name in (member.name, member.frontend)}
+            if observations.respell(session, {*self._known.clusters, *self._known.nodes}, names):
+                known = Known(observations.load_clusters(session), observations.load_nodes(session))
+            else:
+                known = _merged(self._known, observations.load_nodes(session, min(now, began) - _OVERLAP))
             changes = compare(known, _with_references(listed, references(session)))
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)

@@ -122,7 +122,8 @@ class Database:
             try:
                 action()
             except BaseException as error:  # also of Ctrl-C: the changes are made, and need the other actions
-                first = first or error
+                if first is None or not isinstance(error, Exception):
+                    first = error
         if first is not None:
             raise first
 

@@ -8,7 +8,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.core.values import check_text, is_null
 from rocks.inventory.in_use_records import lock_inventory
-from rocks.machine.change_records import claim_own_vlans, other_owner_of_vlan
+from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import (
     address_in_use,
@@ -183,14 +183,16 @@ def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) ->
 
 
 def _claim_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:
-    """Give the VLAN to the cluster of a virtual frontend among the hosts. UserError when another cluster has it."""
+    """Give the VLAN to the cluster of a virtual frontend among the hosts. UserError when another cluster is on it."""
     claim_own_vlans(database, hosts)
-    other = other_owner_of_vlan(database, vlan, hosts) if vlan else None
-    if other is not None:
-        raise UserError(
-            f"VLAN {vlan} is that of the virtual cluster {other[1]}, and {other[0]} is the frontend of another one: "
-            "give another VLAN; rocks list cluster shows the clusters"
-        )
+    while vlan and (other := other_owner_of_vlan(database, vlan, hosts)) is not None:
+        frontend, owner, is_used = other
+        if is_used:
+            raise UserError(
+                f"VLAN {vlan} is that of the virtual cluster {owner}, and {frontend} is the frontend of another one: "
+                "give another VLAN; rocks list cluster shows the clusters"
+            )
+        move_vlan(database, vlan, frontend)
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:

@@ -171,6 +171,11 @@ def check_broker_answers(database: Database, names: Sequence[str]) -> None:
         ) from None
 
 
+def has_certificate(name: str) -> bool:
+    """Whether the host has a certificate of the site's authority."""
+    return name != BROKER_NAME and name in node_authority().certificates()
+
+
 def remove_certificates(
     database: Database, names: Sequence[str], broker_failed: Callable[[BusyError], None]
 ) -> dict[str, list[CertificateInfo]]:

@@ -65,11 +65,7 @@ def check_may_switch(
     if held and not force:
         first = held[0]
         if first.state == MOVING:
-            raise StateError(
-                f"{first.name} is moving from {first.host} to {first.target}, and may run on either, which would lose "
-                f"its power: when no command is moving it, rocks move host vm {first.name} {first.target} live=yes "
-                "ends that; or add force=yes"
-            )
+            raise _is_moving(first.name, str(first.host), str(first.target), "its power")
         raise StateError(
             f"host {first.host} may be running the virtual machine {first.name}"
             + (f" and {len(held) - 1} more" if len(held) > 1 else "")
@@ -77,7 +73,9 @@ def check_may_switch(
         )
     served = [] if force else _served_machines(database, hosts)
     if served:
-        nas, name, host = served[0]
+        nas, name, host, target = served[0]
+        if target:
+            raise _is_moving(name, host, target, "its disk")
         raise StateError(
             f"host {nas} is the NAS of a disk of {name}, which may be running on {host}"
             + (f", and of {len(served) - 1} more" if len(served) > 1 else "")
@@ -86,18 +84,26 @@ def check_may_switch(
     return controls
 
 
-def _served_machines(database: Database, hosts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(NAS, machine, host) of the machines with a disk on one of the hosts and a lease, by name."""
+def _is_moving(name: str, host: str, target: str, what: str) -> StateError:
+    return StateError(
+        f"{name} is moving from {host} to {target}, and may run on either, and would lose {what}: when no command is "
+        f"moving it, rocks move host vm {name} {target} live=yes ends that; or add force=yes"
+    )
+
+
+def _served_machines(database: Database, hosts: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """(NAS, machine, host, host to which it moves or '') of machines with a disk on one of the hosts and a lease."""
     if not hosts:
         return []
     rows = database.rows(
-        "SELECT MIN(s.nas_name), n.Name, l.Host FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
+        "SELECT MIN(s.nas_name), n.Name, l.Host, IF(l.State = 'moving', l.Target, '')"
+        " FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
         " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node JOIN vm_leases l ON l.Name = n.Name"
         f" WHERE l.State <> 'released' AND s.nas_name IN ({placeholders(hosts)})"
-        " GROUP BY n.Name, l.Host ORDER BY n.Name",
+        " GROUP BY n.Name, l.Host, l.State, l.Target ORDER BY n.Name",
         hosts,
     )
-    return [(str(nas), str(name), str(host)) for nas, name, host in rows]
+    return [(str(nas), str(name), str(host), str(target or "")) for nas, name, host, target in rows]
 
 
 def read_controls(database: Database, hosts: Sequence[str]) -> list[PowerControl]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rocks.database.settings import Settings
 
 _FOLDER, _SENT = "handed-out", "sent-secrets"
+TO_SYNC = "to-sync"
+"""Folder of the state with a file for each configured host whose accounts and secrets are still to be sent."""
 
 
 def record_handed_out(settings: Settings, name: str) -> None:
@@ -68,7 +70,7 @@ def forget_handed_out(settings: Settings, names: Sequence[str]) -> None:
     """Let these hosts get their secrets once more. HostError when a record cannot be removed."""
     for name in names:
         try:
-            for place in (_FOLDER, _SENT):
+            for place in (_FOLDER, _SENT, TO_SYNC):
                 remove_file(Path(settings.state_folder) / place / name.lower())
         except OSError as error:
             raise HostError(f"the record of secrets of {name} cannot be removed: {error.strerror}") from None

@@ -99,6 +99,17 @@ def test_work_after_the_commit_is_all_done_though_some_fails(
     assert (names(database), done) == (["a"], ["first", "second", "third"])
 
 
+def test_an_interrupt_of_work_after_the_commit_is_no_error_of_other_work(database: Database) -> None:
+    def fail(error: BaseException) -> None:
+        raise error
+
+    database.after_commit(lambda: fail(HostError("first")))
+    database.after_commit(lambda: fail(KeyboardInterrupt("second")))
+    insert(database, "a")
+    with pytest.raises(KeyboardInterrupt, match="second"):
+        database.commit()
+
+
 def test_work_after_the_commit_outlives_a_selector(database: Database) -> None:
     done: list[str] = []
     database.after_commit(lambda: done.append("done"))

@@ -50,11 +50,8 @@ def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Pol
         (name,) for name in HOSTS
     ]
     assert of_site["vc1"].vlan == 4 and of_site["vc1"].project_id is None
-    assert (nodes["vc1"].kind, nodes["vc1"].gateway, nodes["vc1"].dns1) == (
-        "frontend",
-        "203.0.113.1",
-        "9.9.9.9",
-    )
+    frontend = nodes["vc1"]
+    assert (frontend.kind, frontend.gateway, frontend.dns1) == ("frontend", "203.0.113.1", "9.9.9.9")
     compute = nodes["vm-vc2-3"]
     assert (compute.state, compute.image_state, compute.image_locked) == ("nostate-error", "unmapped", False)
     assert (compute.cpus, compute.memory_mb, compute.disk_gb) == (2, 2048, 36)
@@ -66,6 +63,21 @@ def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Pol
     changes = poller.poll()
     assert changes is not None and not changes.touched and not changes.nodes
     assert _read(pool)[0]["vc1"].generation == of_site["vc1"].generation
+
+
+def test_a_name_in_another_case_is_the_same_cluster(
+    poller: Poller, pool: Pool, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `rocks set host name vc1 VC1`; each later poll failed."""
+    poller.poll()
+    number, run = _read(pool)[0]["vc1"].id, simulator.run
+    renamed = lambda *given: (one := run(*given))._replace(out=one.out.replace('"vc1"', '"VC1"'))  # noqa: E731
+    monkeypatch.setattr(simulator, "run", renamed)
+    poller.poll()
+    assert len(_read(pool)[1]) == 10 and sql(
+        pool, "SELECT rocks_name FROM cluster WHERE id = %s", [number]
+    ) == [("VC1",)]
+    assert (changes := poller.poll()) is not None and not changes.touched and not changes.nodes
 
 
 def test_a_change_is_seen_with_its_event_in_its_cluster_only(
@@ -374,8 +386,7 @@ def test_texts_that_cannot_be_stored_stop_no_poll(lease: Guard, simulator: Simul
     def refuse(_: Guard) -> None:
         raise HostError("the disk of the database is full")
 
-    poller = Poller(Configuration(), Rocks(simulator, 60), lease, refuse)
-    assert poller.poll() is not None
+    assert Poller(Configuration(), Rocks(simulator, 60), lease, refuse).poll() is not None
     assert list(_read(pool)[0]) == ["vc1", "vc2"]
 
 

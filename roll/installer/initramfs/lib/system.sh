@@ -111,7 +111,7 @@ write_first_boot() {
   printf '%s\n' "$plan_installation" >"$folder/installation"
   printf '%s\n' "$plan_progress" >"$folder/progress"
   # systemd's clock is never before this; without it, the site's certificates are not yet valid where a clock has no battery
-  [ ! -s "$SITE/time" ] || touch -d "@$(cat "$SITE/time")" "$TARGET/usr/lib/clock-epoch"
+  [ ! -s "$SITE/time" ] || touch -d "@$(cat "$SITE/time")" "$TARGET/usr/lib/clock-epoch" || true
   [ -n "$plan_profile" ] || return 0
   printf '%s\n' "$plan_profile" >"$folder/profile"
   cp "$FILES/first-boot" "$folder/first-boot"

@@ -125,7 +125,7 @@ def discover_hosts(
                 if host is not None:
                     added += 1
                     with _interrupt_deferred():  # Ctrl-C ends the discovery, but loses no host that was added
-                        database.commit()
+                        _store(database, notify)
                         unlock_inventory(database)
                         _update_names(database, notify)
                         yield host
@@ -137,6 +137,16 @@ def discover_hosts(
             f"{added} of {settings.max_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
             "from the network, then repeat the command"
         )
+
+
+def _store(database: Database, notify: Callable[[str], None]) -> None:
+    """Commit; that the files of the boot service are not written then does not end the discovery."""
+    try:
+        database.commit()
+    except RocksError as error:
+        if database.has_changes:
+            raise
+        notify(f"Warning: the files of the boot service are not written ({error}): rocks sync config")
 
 
 def _update_names(database: Database, notify: Callable[[str], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import HostError, RocksError, ToolError
-from rocks.core.files import remove_file
-from rocks.trust.handed_out_secrets import begin_sending, record_sent
+from rocks.core.files import ensure_folders, remove_file, write_file
+from rocks.trust.handed_out_secrets import TO_SYNC, begin_sending, record_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,21 +22,20 @@ COMMANDS = (("sync", "users"), _SECRETS)
 """Commands of `rocks` for a new host; each takes its name."""
 
 _SECONDS = 600.0
-_FOLDER = "to-sync"
 
 
 def record_configured(settings: Settings, host: str) -> None:
     """Record that the host waits for the commands, until they have ended. HostError when that cannot be written."""
     path = _record_of(settings, host)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        ensure_folders(path.parent, 0o700)
+        write_file(path, "", mode=0o600)
     except OSError as error:
         raise HostError(f"cannot record that {host} is configured: {error.strerror} ({path})") from None
 
 
 def _record_of(settings: Settings, host: str) -> Path:
-    return Path(settings.state_folder) / _FOLDER / host.lower()
+    return Path(settings.state_folder) / TO_SYNC / host.lower()
 
 
 class FirstSync:
@@ -69,6 +67,8 @@ class FirstSync:
             host = self._waiting.get()
             with self._lock:
                 self._named.discard(host)
+            if not _record_of(self._settings, host).exists():
+                continue  # a new installation of it has begun
             have_ended = [self._run(host, command) for command in COMMANDS]
             if all(have_ended):
                 self._forget(host)

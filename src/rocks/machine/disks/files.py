@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +82,7 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
     other = image_owners.machine_with_disk(database, host.name, path)
     if other is not None and other.lower() != vm.name.lower():
         raise StateError(f"{path} on {host.name} is the disk of {other}; give {other} another disk first")
-    fact = _find(database, host, path)
+    fact, _ = _find(database, host, path)
     owners = image_owners.names_of_uuids(database, {fact.machine})
     database.commit()
     if fact.machine == vm.uuid:
@@ -105,7 +104,7 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
     """
     host = _containers(database, [host_name])[0]
     other = image_owners.machine_with_disk(database, host.name, path)
-    fact = _find(database, host, path)
+    fact, seed = _find(database, host, path)
     if other is not None and _is_disk_of(database, other, fact):
         raise StateError(
             f"{path} on {host.name} is the disk of {other}; remove {other} first (rocks remove host vm {other} "
@@ -113,13 +112,12 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
         )
     erase = _erase(host)
     database.commit()
+    if seed is not None and other is None and seed.machine == fact.machine not in ("", UNREADABLE):
+        _ask(
+            database, host, RemoveImageRequest(seed.path, _directory(host, path), False, fact.machine, erase)
+        )
     _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
     disk_copies.forget_copy(database, host.name, path)
-    database.commit()
-    if other is None and fact.machine not in ("", UNREADABLE) and not fact.is_block:
-        seed = f"{path}{SEED_SUFFIX}"
-        with contextlib.suppress(StateError):  # it is another machine's
-            _ask(database, host, RemoveImageRequest(seed, _directory(host, seed), False, fact.machine, erase))
     return fact.size_bytes
 
 
@@ -300,15 +298,15 @@ def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:
     )
 
 
-def _find(database: Database, host: Host, path: str) -> ImageFact:
-    """The image of this path, as the host lists it."""
-    facts = _ask(database, host, ImagesRequest(image_directories(host))).images
-    fact = next((fact for fact in facts if fact.path == path), None)
+def _find(database: Database, host: Host, path: str) -> tuple[ImageFact, ImageFact | None]:
+    """The image of this path, as the host lists it, and the seed beside it."""
+    facts = {fact.path: fact for fact in _ask(database, host, ImagesRequest(image_directories(host))).images}
+    fact = facts.get(path)
     if fact is None:
         raise StateError(
             f"{one_line(path)} is not a disk image on {host.name}; rocks list host image {host.name} shows all"
         )
-    return fact
+    return fact, facts.get(f"{path}{SEED_SUFFIX}")
 
 
 def _directory(host: Host, path: str) -> str:

@@ -27,15 +27,15 @@ def names_of_uuids(database: Database, uuids: Collection[str]) -> dict[str, str]
     return {str(uuid): str(name) for uuid, name in rows}
 
 
-def machine_with_disk(database: Database, host: str, path: str) -> str | None:
-    """A virtual machine that has this path of the host as a disk, or whose lease covers it; None without one."""
+def machine_with_disk(database: Database, host: str, path: str, besides: str = "") -> str | None:
+    """A virtual machine, `besides` one, that has this path of the host as a disk or whose lease covers it, or None."""
     folder, _, name = path.rpartition("/")
     rows = database.rows(
         "SELECT n.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
-        " JOIN nodes p ON p.ID = v.PhysNode WHERE p.Name = %s AND (d.Name = %s OR"
+        " JOIN nodes p ON p.ID = v.PhysNode WHERE n.Name <> %s AND p.Name = %s AND (d.Name = %s OR"
         " (d.Name = %s AND TRIM(TRAILING '/' FROM d.Prefix) = %s))"
-        " UNION SELECT Name FROM vm_lease_disks WHERE Host = %s AND Path = %s",
-        (host, path, name, folder, host, path),
+        " UNION SELECT Name FROM vm_lease_disks WHERE Name <> %s AND Host = %s AND Path = %s",
+        (besides, host, path, name, folder, besides, host, path),
     )
     return str(rows[0][0]) if rows else None
 
@@ -49,8 +49,8 @@ def why_not_started(database: Database, vm: VirtualMachine, disk: Disk) -> tuple
         disk_spec(vm, container, disk, "cannot start")
     except StateError as error:
         return (str(error),)
-    other = machine_with_disk(database, container.name, disk.path)
-    if other is None or other.lower() == vm.name.lower():
+    other = machine_with_disk(database, container.name, disk.path, besides=vm.name)
+    if other is None:
         return ()
     return (f"{disk.path} of {container.name} is a disk of {other}: {vm.name} cannot start with it",)
 

@@ -52,6 +52,8 @@ def test_a_renamed_host_gets_another_certificate(vm_site: Site, pki: Path, deplo
     vm_site.done("add host certificate head vmc-0-0")
     vm_site.done("sync host certificate head vmc-0-0")
     old = message_broker.node_authority().certificates()["vmc-0-0"]
+    vm_site.done("set host name vmc-0-0 vmc-0-0")
+    assert message_broker.node_authority().certificates()["vmc-0-0"] == old, "it has its name"
     ended = vm_site.rocks("set host name vmc-0-0 hypervisor")
     assert ended.status == 0 and "Warning: the certificate of vmc-0-0 is revoked" in ended.err
     assert "vmc-0-0" not in vm_site.done("list host certificate")

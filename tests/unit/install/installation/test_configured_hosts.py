@@ -28,13 +28,22 @@ def waiting(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "state/to-sync").iterdir())
 
 
+class Reported(FirstSync):
+    """Hosts that it gets have reported before."""
+
+    def put(self, host: str) -> None:
+        """As `FirstSync.put`."""
+        record_configured(self._settings, host)
+        super().put(host)
+
+
 def first_sync(folder: Path, script: str) -> tuple[FirstSync, queue.SimpleQueue[str]]:
     """Its commands are those of the shell script; the lines that it logs."""
     program = folder / "rocks"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    return FirstSync(str(program), logged.put, settings(folder)), logged
+    return Reported(str(program), logged.put, settings(folder)), logged
 
 
 def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
@@ -113,6 +122,17 @@ def test_a_killed_service_goes_on_with_all_that_waited_when_it_starts_again(tmp_
         f"{command} {host}" for host in hosts for command in ("sync users", "sync host sec_attr")
     ]
     assert logged.empty()
+
+
+def test_a_host_whose_new_installation_has_begun_gets_nothing_of_what_waited(tmp_path: Path) -> None:
+    """The secrets would go to its old system, and count as sent to the new one."""
+    record = tmp_path / "record"
+    for host in ("anew", "other"):
+        record_configured(settings(tmp_path), host)
+    forget_handed_out(settings(tmp_path), ["anew"])
+    first_sync(tmp_path, f'echo "$*" >>{record}')
+    wait_until(lambda: not waiting(tmp_path))
+    assert record.read_text() == "sync users other\nsync host sec_attr other\n"
 
 
 def test_a_command_that_is_ended_by_a_signal_is_repeated_at_the_next_start(tmp_path: Path) -> None:

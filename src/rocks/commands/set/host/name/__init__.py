@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Rename the host, report what keeps its name, and revoke its certificate."""
         # Imported late: the library for certificates is slow to load.
-        from rocks.site.certificates import remove_certificates
+        from rocks.site.certificates import has_certificate, remove_certificates
 
         def warn(error: BusyError) -> None:
             self.notify(f"Warning: {error}")
@@ -46,7 +46,11 @@ class Command(rocks.commands.Command):
         old = self.getOneHostname(hosts)
         for disk in rename_host(self.db, old, name):
             self.notify(f"the disk file {disk} keeps its name; the virtual machine uses it as before")
-        if remove_certificates(self.db, [old], warn):
+        if name == old or not has_certificate(old):
+            return
+        try:
+            remove_certificates(self.db, [old], warn)
+        finally:  # the commit within may fail for another reason, as damaged names
             self.notify(
                 f"Warning: the certificate of {old} is revoked; for another: rocks add host certificate {name}; "
                 f"rocks sync host certificate {name}; rocks sync broker. Name the other nodes in sync host "
