@@ -240,6 +240,18 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         assert sql(pool, "SELECT COUNT(*) FROM reservation") == [(0,)], other
 
 
+def test_nothing_keeps_or_repeats_a_private_key_that_was_sent(
+    service: Client, sites: None, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The refusal is in the audit log, and no table has a part of the request."""
+    secret = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
+    answer = reserve(service, public_key=f"-----BEGIN OPENSSH PRIVATE KEY-----\n{secret}\n")
+    assert answer.status_code == 400 and ".pub" in answer.text and secret not in answer.text + caplog.text
+    stored = {str(name): repr(sql(pool, f"SELECT * FROM `{name}`")) for (name,) in sql(pool, "SHOW TABLES")}
+    assert "create_reservation" in stored["audit"] and "invalid-request" in stored["audit"]
+    assert [name for name, rows in stored.items() if secret in rows] == []
+
+
 def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) -> None:
     answers = at_once(lambda who: reserve(service, who, cpus=40), ["ann", "bob"])
     assert sorted(answer.status_code for answer in answers) == [201, 409]
