@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from nucleus.backends.executor import Answer, LocalExecutor
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations.controller import Controller
+from rocks.core.errors import EXIT_UNKNOWN_COMMAND
 from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
@@ -92,6 +94,17 @@ def test_a_misspelled_cluster_image_is_refused(
     assert reserve(service).json()["vc_checked"] is True
     away = reserve(service, site="NCHC", vc="dokc6", cpus=1, memory_gb=1)
     assert away.json()["vc_checked"] is False, "another site is not asked"
+
+
+def test_a_site_without_the_roll_pragma_is_not_reserved(
+    service: Client, sites: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rocks` ends so for a command that no roll has."""
+    unknown = Answer(EXIT_UNKNOWN_COMMAND, "", 'error - invalid rocks command "pragma"')
+    monkeypatch.setattr(LocalExecutor, "run", lambda self, arguments, deadline_seconds: unknown)
+    refused = reserve(service)
+    assert refused.status_code == 409 and "install the roll pragma" in refused.json()["detail"]
+    assert reserve(service, site="NCHC", cpus=1, memory_gb=1).status_code == 201, "another site is not asked"
 
 
 def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
