@@ -66,7 +66,7 @@ async function readMine() {
     const [first] = one.next;
     fillTexts(row, [
       ['', `${one.vc} at ${one.site}`], ['', first.state], ['', `${one.cpus} CPUs, ${one.memory_gb} GB`],
-      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length - 1} times more` : ''],
+      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
       ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
     ]);
   }, 'None that has not ended.');
