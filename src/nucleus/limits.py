@@ -36,6 +36,9 @@ MAX_RENAMED_PER_HOUR = 2000
 Their names are kept for ever, in the history and in the audit log.
 """
 
+MAX_WALLTIME_MINUTES = 10_000_000
+"""Of a request; a site sets less (`most_walltime_minutes`)."""
+
 MAX_TOKENS = 100
 """Usable tokens of a user."""
 

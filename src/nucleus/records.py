@@ -119,6 +119,14 @@ class Computeset(NamedTuple):
     charged_so_far_seconds: int | None
     node_ids: tuple[int, ...]
 
+    @property
+    def used_seconds(self) -> int | None:
+        """Of nodes, in whole minutes, as `mirror.status` charges what no batch system does; None before its end."""
+        if self.ended_at is None:
+            return None
+        seconds = int((self.ended_at - self.start_time).total_seconds()) if self.start_time else 0
+        return self.node_count * -(-seconds // 60) * 60
+
 
 class Account(NamedTuple):
     """What a batch system counts of an account, in minutes of nodes: its limit, used, and left to jobs that run.

@@ -44,6 +44,12 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     reserve.click()
     owner.sees("#public_key-wrong", "one line")
     check_page(owner)
+    sent: list[str] = []
+    owner.page.on("request", lambda one: sent.append(one.method))
+    owner.page.get_by_label("public SSH key").fill("-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXk")
+    reserve.click()
+    owner.sees("#public_key-wrong", "stays with you")
+    assert "POST" not in sent
     owner.page.get_by_label("public SSH key").fill(KEY)
     reserve.click()
     owner.sees("dialog [role=alert]", "choose another time, or less")

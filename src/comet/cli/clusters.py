@@ -49,14 +49,26 @@ def documents(context: Context) -> list[Any]:
 def summary_rows(context: Context) -> None:
     found = documents(context)
     clusters = [records.read_cluster(it) for it in found]
+    if _say_none(context, clusters):
+        return
     context.stale = any(it.stale for it in clusters)
     context.print([summary(it) for it in clusters], _SUMMARY, lambda: found)
+
+
+def _say_none(context: Context, clusters: list[records.ClusterRecord]) -> bool:
+    """Whether there is nothing to print for a person, who gets a sentence."""
+    if clusters or context.form != "table":
+        return False
+    context.say("you have no cluster: the site's operators give one to a project, and put you into it")
+    return True
 
 
 def nodes(context: Context) -> None:
     """The mash-up of clusters, their nodes and their sets."""
     found = documents(context)
     clusters = [records.read_cluster(it) for it in found]
+    if _say_none(context, clusters):
+        return
     context.stale = any(it.stale or any(node.stale for node in it.nodes()) for it in clusters)
     if context.form == "rest":
         context.print_document(found)
@@ -112,7 +124,8 @@ def node_info(context: Context) -> None:
         active_computeset_state=found.computeset_state,
     )
     if context.form == "table":
-        pairs = [{"attribute": key, "value": it} for key, it in values.items()]
+        # an empty host: Nucleus keeps hosts from owners
+        pairs = [{"attribute": key, "value": it} for key, it in values.items() if key != "host" or it]
         context.print(pairs, columns("attribute", "value"))
     else:
         context.print([values], columns(*values))
@@ -129,10 +142,13 @@ def rename(context: Context) -> None:
         raise RefusedError(f"cluster {cluster} has a compute {taken[0]} already, which is not renamed here")
     pairs = dict(zip(old, new))
     check_names(new)
-    for before, after in pairs.items():
-        context.say(f"{before} -> {after}")
+    renamed = "\n".join(f"{before} -> {after}" for before, after in pairs.items())
+    if not context.option("yes"):
+        context.say(renamed)
     context.confirm(f"Rename {len(pairs)} node{'s' if len(pairs) > 1 else ''} of {cluster}?")
     context.client.rename(cluster, pairs)
+    if context.option("yes"):  # not before: the service may refuse them
+        context.say(renamed)
     context.say(f"{len(pairs)} renamed")
 
 

@@ -129,6 +129,8 @@ def _power_set(context: Context, action: str, chosen: int) -> int:
         context.confirm(computesets.end_question(found))
         computesets.end_set(context, chosen, hard=action == "off")
         return 0
-    _confirm_loss(context, action, f"the {len(found.computes)} nodes of computeset {chosen}")
+    count = len(found.computes)
+    nodes = "the node" if count == 1 else f"the {count} nodes"
+    _confirm_loss(context, action, f"{nodes} of computeset {chosen}")
     outcomes = each(context, context.client.power_each(cluster, action, computeset=chosen), _ACCEPTED[action])
     return followed(context, cluster, outcomes, _WAITED[action])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,6 +14,11 @@ from comet.client.errors import UsageError
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
 )
+_MAX_KEY_BYTES = 16384
+_PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
+_PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")
+_PRIVATE = ("PRIVATE KEY", "PuTTY-User-Key-File")
+"""What files with private keys have: those of OpenSSH and OpenSSL, and those of PuTTY."""
 
 
 def show_all(context: Context) -> None:
@@ -67,12 +73,23 @@ def cancel(context: Context) -> None:
 
 
 def _key(path: str) -> str:
+    """The public key of a file. UsageError for all else, before anything is sent: a private key stays here."""
     try:
-        return Path(path).expanduser().read_text("utf-8").strip()
+        with Path(path).expanduser().open("rb") as file:
+            content = file.read(_MAX_KEY_BYTES + 1)
+        text = content.decode("utf-8").strip()
     except OSError as error:
         raise UsageError(f"--key={path}: it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--key={path}: it is no text; give a file such as ~/.ssh/id_ed25519.pub") from None
+        raise UsageError(f"--key={path}: it is no text; {_PUBLIC}") from None
+    if any(it in text for it in _PRIVATE):
+        raise UsageError(f"--key={path}: this is a private key, which stays with you; {_PUBLIC}")
+    if len(content) > _MAX_KEY_BYTES:
+        raise UsageError(f"--key={path}: it is too large for a public key, which is one line; {_PUBLIC}")
+    lines = [it for it in text.splitlines() if it.strip() and not it.startswith("#")]
+    if len(lines) != 1 or not _PUBLIC_KEY.match(lines[0].strip()):
+        raise UsageError(f"--key={path}: it is not one public SSH key in one line; {_PUBLIC}")
+    return text
 
 
 def _local(moment: Any) -> Optional[str]:

@@ -171,6 +171,11 @@ class Client(Requests):
         """
         from comet.client.uploads import upload
 
+        try:
+            Path(path).stat()  # before its name is looked at, which may be mistyped
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{path} cannot be read: {reason}") from None
         chosen = name or Path(path).name
         if not _IMAGE.fullmatch(chosen):
             raise UsageError(

@@ -8,11 +8,16 @@ from typing import Optional
 from comet.client.errors import UsageError
 
 _MAX_DIGITS = 9
+_LONGEST = 10_000_000
+"""Minutes; more are no request of Nucleus. Of these it says what its site allows."""
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
 
 
 def walltime_to_minutes(text: str) -> int:
-    """`90m`, `6h`, `2d`, `1w` in minutes. UsageError without a unit: 6 is minutes to some, hours to others."""
+    """`90m`, `6h`, `2d`, `1w` in minutes, at most what a request may have.
+
+    UsageError without a unit: 6 is minutes to some, hours to others.
+    """
     found = re.fullmatch(r"([0-9]+)([mhdw])", text.strip())
     # before `int`: Python refuses to read a number of 5,000 digits
     if found and len(found[1]) > _MAX_DIGITS:
@@ -21,7 +26,7 @@ def walltime_to_minutes(text: str) -> int:
         raise UsageError(
             f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w: for example 6h"
         )
-    return int(found[1]) * _MINUTES[found[2]]
+    return min(int(found[1]) * _MINUTES[found[2]], _LONGEST)
 
 
 def format_duration(seconds: Optional[float]) -> str:

@@ -57,6 +57,8 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
                 of_node = interfaces.get(number, ())
                 shaped[number] = compute_json(nodes[number], cluster.name, of_node, freshness)
             computes = [shaped[number] for number in found.node_ids if number in shaped]
+            if found.charged_seconds is None and call.service.configuration.batch.kind == "hosts":
+                found = found._replace(charged_seconds=found.used_seconds)
             answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
     return answers
 

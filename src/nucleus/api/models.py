@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
+from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
@@ -129,7 +129,9 @@ class Computeset(Answer):
     place: int | None = Field(description="among the computesets that wait; 1 is the next")
     estimated_start: Moment
     walltime_end: Moment
-    charged_seconds: int | None = Field(description="of nodes, as the site's Slurm has charged an ended set")
+    charged_seconds: int | None = Field(
+        description="of nodes, as an ended set was charged; with Slurm null until its accounting has it"
+    )
     charged_so_far_seconds: int | None = Field(
         description="the same, of a set that has not ended; null afterwards"
     )
@@ -155,7 +157,7 @@ class NewComputeset(Request):
         None, description="so many nodes that are free, instead of computes"
     )
     allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
-    walltime_mins: Annotated[int, Field(ge=1, le=10_000_000)] | NumberText | None = None
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES)] | NumberText | None = None
     reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = None
     hosts: Text | None = Field(None, description="for operators: hosts of the nodes, in their order")
 

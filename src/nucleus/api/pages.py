@@ -26,6 +26,7 @@ from nucleus.mirror.hosts import listed_hosts
 from nucleus.reservations import records
 from nucleus.reservations.rules import Span, max_used_in_parts
 from rocks.core.errors import RocksError
+from rocks.core.names import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,7 +253,7 @@ def _groups(description: dict[str, Any]) -> Iterator[str]:
         noun = path.removeprefix("/v1").split("/")[1]
         groups.setdefault(noun, []).extend(_requests(path, methods))
     for noun, requests in groups.items():
-        title = f"<h3><code>{html.escape(noun)}</code></h3> <span>{len(requests)} requests</span>"
+        title = f"<h3><code>{html.escape(noun)}</code></h3> <span>{counted(len(requests), 'request')}</span>"
         yield f'<details class="card"><summary>{title}</summary>{"".join(requests)}</details>'
 
 

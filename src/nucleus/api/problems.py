@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.responses import Response
 
 from nucleus.api.models import FORMS
-from nucleus.limits import MAX_TOKEN_DAYS
+from nucleus.limits import MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -166,7 +166,8 @@ def problem_of(error: RocksError, request: Request) -> Problem:
 
 
 _VALUES = {
-    "walltime_mins": "it must be a whole number of minutes, at least 1; 90 is an hour and a half",
+    "walltime_mins": f"it must be a whole number of minutes, from 1 to {MAX_WALLTIME_MINUTES}; 90 is an hour and a"
+    " half",
     "count": "it must be a whole number of nodes, from 1 to 100000",
     "days": f"it must be a whole number of days, from 1 to {MAX_TOKEN_DAYS}",
     **dict.fromkeys(

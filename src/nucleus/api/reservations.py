@@ -274,8 +274,12 @@ def _images_of(call: Call, name: str) -> list[str] | None:
 def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:
     if vc in known:
         return
+    if not known:
+        raise conflict(
+            f"{site.name} has no cluster images: ask its operators to install the roll pragma, and to add {vc}"
+        )
     near = get_close_matches(vc, known, 1)
-    advice = f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:20]) or 'none yet'}"
+    advice = f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:20])}"
     raise invalid(f"{site.name} has no cluster image {vc}; {advice}")
 
 

@@ -50,11 +50,14 @@ _READING = threading.Lock()
 
 
 class SiteError(ToolError):
-    """A command of `rocks` failed; the text is for operators. What `rocks` reported: family and code, or "" and ""."""
+    """A command of `rocks` failed; the text is for operators. What `rocks` reported: family and code, or "" and "".
 
-    def __init__(self, message: str, family: str = "", code: str = "") -> None:
+    `status`: its exit status; 0 where it is not known.
+    """
+
+    def __init__(self, message: str, family: str = "", code: str = "", status: int = 0) -> None:
         super().__init__(message)
-        self.reported_family, self.reported_code = family, code
+        self.reported_family, self.reported_code, self.status = family, code, status
 
 
 class Rows(NamedTuple):
@@ -193,4 +196,4 @@ def _failure(
     arguments: Sequence[str], status: int, message: str, family: str = "", code: str = ""
 ) -> SiteError:
     reason = message.strip().removeprefix("Error: ") or "it printed nothing"
-    return SiteError(f"`rocks {' '.join(arguments)}` ended with {status}: {reason}", family, code)
+    return SiteError(f"`rocks {' '.join(arguments)}` ended with {status}: {reason}", family, code, status)

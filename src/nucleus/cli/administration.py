@@ -16,6 +16,7 @@ from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -81,7 +82,7 @@ def check_name(name: str, what: str) -> str:
     """The name. UserError when it cannot be one."""
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} cannot name {what}: letters, digits and _ . @ -, at most 64, the first no sign"
+            f"{printable(repr(name))} cannot name {what}: letters, digits and _ . @ -, at most 64, the first no sign"
         )
     return name
 
@@ -99,7 +100,7 @@ def the_user(session: Session, name: str) -> User:
     """The user. UserError when there is none."""
     found = identity.user_by_name(session, name)
     if found is None:
-        raise UserError(f"there is no user {name!r}; nucleus user list")
+        raise UserError(f"there is no user {printable(repr(name))}; nucleus user list")
     return found
 
 
@@ -107,7 +108,8 @@ def the_project(session: Session, name: str) -> Project:
     """The project. UserError when there is none."""
     found = identity.project_by_name(session, name)
     if found is None:
-        raise UserError(f"there is no project {name!r}; nucleus project list, nucleus project add {name}")
+        given = printable(name)
+        raise UserError(f"there is no project {given!r}; nucleus project list, nucleus project add {given}")
     return found
 
 
@@ -116,7 +118,8 @@ def the_cluster(session: Session, name: str) -> Cluster:
     found = clusters.find_cluster(session, SYSTEM, name, lock=True)
     if found is None:
         raise UserError(
-            f"there is no cluster {name!r}; nucleus cluster list; the poller enters those of rocks list cluster"
+            f"there is no cluster {printable(repr(name))}; nucleus cluster list; the poller enters those of rocks list"
+            " cluster"
         )
     return found
 

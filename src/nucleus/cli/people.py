@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,16 @@ from nucleus.cli.administration import (
 from nucleus.limits import DEFAULT_TOKEN_DAYS, LIMITS, MAX_TOKEN_DAYS
 from nucleus.mirror import identity
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from nucleus.mirror.pool import Session
 
 run = perform
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +50,8 @@ def _list_users(_: Any, session: Session) -> None:
 
 def _add_user(given: Any, session: Session) -> None:
     name = check_name(given.user, "a user")
+    if given.email and not _EMAIL.fullmatch(given.email):
+        raise UserError(f"{printable(given.email)} is no e-mail address: NAME@DOMAIN is needed")
     projects = [the_project(session, project) for project in given.project]
     with unique(f"the user {name}"):
         number = identity.add_user(
@@ -70,11 +76,12 @@ def _acknowledge(given: Any, session: Session) -> None:
 
 
 def _list_projects(_: Any, session: Session) -> None:
-    rows = [
-        (one.name, " ".join(f"{name}={value}" for name, value in sorted(one.limits.items())))
-        for one in identity.list_projects(session)
-    ]
+    rows = [(one.name, _limits_text(one.limits)) for one in identity.list_projects(session)]
     print_table(("PROJECT", "LIMITS"), rows)
+
+
+def _limits_text(limits: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(limits.items()))
 
 
 def _add_project(given: Any, session: Session) -> None:
@@ -113,6 +120,7 @@ def _limit(given: Any, session: Session) -> None:
             raise UserError(f"{text!r}: a whole number or none is needed, as in {name}=10")
     identity.set_limits(session, project.id, limits)
     record(session, "set_limits", project.name, " ".join(given.limit))
+    print(f"{project.name} has {_limits_text(limits) or 'no limits'}")
 
 
 def _list_tokens(given: Any, session: Session) -> None:

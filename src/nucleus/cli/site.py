@@ -30,6 +30,7 @@ from nucleus.records import SYSTEM
 from nucleus.reservations import mail, records
 from nucleus.states import PENDING
 from rocks.core.errors import IncoherentError, StateError, UserError
+from rocks.core.names import counted, printable
 
 if TYPE_CHECKING:
     from nucleus.configuration import Configuration
@@ -79,6 +80,7 @@ def _assign(given: Any, session: Session) -> None:
     clusters.assign_cluster(session, cluster.id, None if project is None else project.id)
     clusters.bump_generation(session, [cluster.id])
     record(session, "assign_cluster", cluster.name, given.project)
+    print(f"{cluster.name} is assigned to {'no project' if project is None else project.name}")
 
 
 def _describe(given: Any, session: Session) -> None:
@@ -99,7 +101,8 @@ def _permit_node(given: Any, session: Session) -> None:
     node = clusters.find_node(session, SYSTEM, cluster.id, given.node)
     if node is None:
         raise UserError(
-            f"the cluster {cluster.name} has no node {given.node!r}; rocks list cluster {cluster.rocks_name}"
+            f"the cluster {cluster.name} has no node {printable(repr(given.node))}; rocks list cluster"
+            f" {cluster.rocks_name}"
         )
     session.update("node", {"admin_disabled": given.action == "disable"}, id=node.id)
     clusters.bump_generation(session, [cluster.id])
@@ -122,12 +125,12 @@ def _remove_allocation(given: Any, session: Session) -> None:
     used = session.value("SELECT COUNT(*) FROM computeset WHERE account = %s", (name,))
     if used:
         raise StateError(
-            f"the allocation {name} stays: {used} computesets are charged to it; nucleus allocation permit {name}"
+            f"the allocation {name} stays: {counted(used, 'computeset')} charged it; nucleus allocation permit {name}"
             " CLUSTER --remove lets a cluster charge it no more"
         )
     changed = identity.remove_allocation(session, name)
     if changed is None:
-        raise UserError(f"there is no allocation {name!r}; nucleus allocation list")
+        raise UserError(f"there is no allocation {printable(repr(name))}; nucleus allocation list")
     clusters.bump_generation(session, changed)
     record(session, "remove_allocation", name)
 
@@ -135,7 +138,9 @@ def _remove_allocation(given: Any, session: Session) -> None:
 def _permit_allocation(given: Any, session: Session) -> None:
     cluster = the_cluster(session, given.cluster)
     if not identity.set_allocation(session, cluster.id, given.allocation, not given.remove):
-        raise UserError(f"there is no allocation {given.allocation!r}; nucleus allocation list")
+        raise UserError(
+            f"there is no allocation {printable(repr(given.allocation))}; nucleus allocation list"
+        )
     clusters.bump_generation(session, [cluster.id])
     action = "forbid_allocation" if given.remove else "permit_allocation"
     record(session, action, f"{cluster.name}/{given.allocation}")
@@ -191,18 +196,19 @@ def _add_site(given: Any, session: Session) -> None:
         if not 1 <= number <= _MAX_OF_SITE:
             raise UserError(f"{name} cannot have {number} {what}: it may have 1 to {_MAX_OF_SITE}")
     if given.address and not _ADDRESS.fullmatch(given.address):
-        raise UserError(f"{given.address!r} is no address of a site: USER@HOST is needed")
+        raise UserError(f"{printable(repr(given.address))} is no address of a site: USER@HOST is needed")
     project = the_project(session, given.project).id if given.project else None
     columns = {"name": name, "cpus": given.cpus, "memory_gb": given.memory_gb, "has_ent": given.ent}
     with unique(f"the site {name}"):
         session.insert("reservation_site", {**columns, "address": given.address, "project_id": project})
     record(session, "add_site", name)
+    print(f"added {name}; what owners reserve there: comet reservation list")
 
 
 def _remove_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
-        raise UserError(f"there is no site {given.site!r}; nucleus site list")
+        raise UserError(f"there is no site {printable(repr(given.site))}; nucleus site list")
     living = records.living_reservations(session, site.id)
     if living:
         raise StateError(
@@ -217,7 +223,7 @@ def _remove_site(given: Any, session: Session) -> None:
 def _retire_site(given: Any, session: Session) -> None:
     site = records.find_site(session, given.site, is_locked=True)
     if site is None:
-        raise UserError(f"there is no site {given.site!r}; nucleus site list")
+        raise UserError(f"there is no site {printable(repr(given.site))}; nucleus site list")
     if site.login is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
     ended = records.fail_all(session, site.id)
@@ -226,7 +232,8 @@ def _retire_site(given: Any, session: Session) -> None:
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
     print(
-        f"{len(ended)} intervals of reservations of {site.name} have ended as failed; what runs there was not removed"
+        f"ended as failed: {counted(len(ended), 'interval')} of reservations of {site.name}; what runs there was not"
+        " removed"
     )
 
 

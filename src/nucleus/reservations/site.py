@@ -14,8 +14,9 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from nucleus.backends.rocks import SiteError
 from nucleus.reservations.rules import STOP_SECONDS
-from rocks.core.errors import HostError, ToolError
+from rocks.core.errors import EXIT_UNKNOWN_COMMAND, HostError, ToolError
 from rocks.core.process import run
 from rocks.core.terminal import one_line
 
@@ -164,8 +165,16 @@ def remove(site: SiteConnection, requested: Requested) -> None:
 
 
 def listed_images(site: SiteConnection) -> list[str]:
-    """The names of the cluster images that a site has. ToolError or HostError when it does not state them."""
-    text = site.pragma(("list", "repository", "json=yes"))
+    """The names of the cluster images that a site has; none without the roll pragma, whose command it is.
+
+    ToolError or HostError when it does not state them.
+    """
+    try:
+        text = site.pragma(("list", "repository", "json=yes"))
+    except SiteError as error:
+        if error.status == EXIT_UNKNOWN_COMMAND:
+            return []
+        raise
     try:
         return [str(row["virtual image"]) for row in json.loads(text or "[]")]
     except (ValueError, KeyError, TypeError, RecursionError):

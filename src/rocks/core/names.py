@@ -37,6 +37,11 @@ _RESERVED_NAMES = frozenset(("localhost", "select", "help", "null", "none"))
 """Names with another meaning where a host, a member or a value is expected."""
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 host`, `2 hosts`: for a message."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """`text` for a message: one line, at most 80 characters, without control characters."""
     safe = one_line(text)

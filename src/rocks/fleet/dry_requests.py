@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rocks.core import dry_run
 from rocks.core.errors import BugError
+from rocks.core.names import counted
 from rocks.fleet.wire.consoles import (
     ConsoleLogRequest,
     RemoveConsoleLogsRequest,
@@ -149,7 +150,7 @@ def _remove_image(host: str, request: RemoveImageRequest, ask: Ask) -> ImageChan
 
 
 def _remove_console_logs(host: str, request: RemoveConsoleLogsRequest, ask: Ask) -> RemovedLogs:
-    dry_run.would(host, f"remove the logs of the consoles of {len(request.machines)} machines")
+    dry_run.would(host, f"remove the logs of the consoles of {counted(len(request.machines), 'machine')}")
     return RemovedLogs(0)
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError
+from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
 from rocks.core.process import run
 from rocks.install.graph.document import entity_names
@@ -120,7 +121,7 @@ def _graph_file(library: Library, graph: str, path: Path, nodes: _Nodes) -> str:
             _check_known(name, order.place, nodes)
     unconditional = HostContext({}, {}, {})
     ordered_nodes((), _readable(library, graph).orders, "", unconditional)
-    return f"{_count(own.edges, 'edge')}, {_count(own.orders, 'order')}"
+    return f"{counted(len(own.edges), 'edge')}, {counted(len(own.orders), 'order')}"
 
 
 def _check_known(name: str, place: str, nodes: _Nodes) -> None:
@@ -163,7 +164,3 @@ def _check_content(library: Library, name: str, path: Path) -> None:
         if read.exit_status:
             reason = _BASH_PLACE.sub("", read.error_text).strip().splitlines()[:1] or ["no message"]
             raise StateError(f"{section.place}: bash cannot read this section: {reason[0]}")
-
-
-def _count(things: Collection[object], name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rocks
 from rocks.core.errors import RocksError
+from rocks.core.names import counted
 from rocks.core.systemd_units import read_units
 from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
@@ -61,7 +62,7 @@ def _counts(database: Database) -> str:
     ((hosts, machines, networks),) = database.rows(
         "SELECT (SELECT COUNT(*) FROM nodes), (SELECT COUNT(*) FROM vm_nodes), (SELECT COUNT(*) FROM subnets)"
     )
-    return f"{hosts} hosts, {machines} of them virtual machines, {networks} networks"
+    return f"{counted(hosts, 'host')}, {machines} of them virtual machines, {counted(networks, 'network')}"
 
 
 def _is_there(program: str) -> bool:

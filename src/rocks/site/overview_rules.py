@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.names import counted
 from rocks.core.terminal import one_line
 from rocks.machine.leases.plan import MOVING
 from rocks.machine.moves.live_move_rules import doubt_line, is_off_on_both
@@ -147,7 +148,7 @@ def host_concerns(
             f"host {host}",
             f"does not answer: {one_line(why)}"
             + (
-                f"; {may_run[host]} machines may still run there: rocks list host vm lease"
+                f"; {counted(may_run[host], 'machine')} may still run there: rocks list host vm lease"
                 if may_run[host]
                 else ""
             ),

@@ -99,7 +99,7 @@ def test_apt_finds_the_newest_package_of_the_enabled_rolls(
     (tmp_path / "sources/other-1.0-noarch/include").mkdir(parents=True)
     assert roll_site.rocks("add", "roll", str(build_roll("other"))).status == 0
     out = roll_site.done("create", "distro")
-    assert out == f"{place}/rocks-dist/x86_64: 2 rolls, 1 deb packages, 0 rpm packages\n"
+    assert out == f"{place}/rocks-dist/x86_64: 2 rolls, 1 deb package, 0 rpm packages\n"
     folder = place / "rocks-dist/x86_64"
     assert [path.name for path in (folder / "Debian/pool").iterdir()] == ["tool_1.10-1_all.deb"]
     assert "Candidate: 1.10-1" in apt(tmp_path / "apt", folder, "rocks-dist", "apt-cache", "policy", "tool")
@@ -150,7 +150,7 @@ def test_without_a_database(
     add_with_debs(roll_site, build_roll, tmp_path, "hello", "1.0")
     monkeypatch.setenv("ROCKS_DATABASE_SOCKET", "/nowhere/mysql.sock")
     ended = roll_site.rocks("create", "distro", "rolls=hello,1.0", f"root={rolls_folder}")
-    assert (ended.status, ended.err) == (0, "") and "1 rolls, 1 deb packages" in ended.out
+    assert (ended.status, ended.err) == (0, "") and "1 roll, 1 deb package," in ended.out
     for text, message in (("hello,2.0", '"hello,2.0"'), ("no/such", '"no/such"')):
         ended = roll_site.rocks("create", "distro", f"rolls={text}", f"root={rolls_folder}")
         assert ended.status == 1 and f"there is no roll {message} for x86_64" in ended.err
@@ -183,7 +183,7 @@ def test_dnf_finds_the_packages(roll_site: Site, build_roll: BuildRoll, place: P
     )
     roll_site.rocks("add", "roll", str(build_roll()))
     roll_site.done("enable", "roll", "hello")
-    assert "1 rolls, 0 deb packages, 1 rpm packages" in roll_site.done("create", "distro")
+    assert "1 roll, 0 deb packages, 1 rpm package" in roll_site.done("create", "distro")
     listed = (place / "rocks-dist/x86_64/repodata/primary.xml.gz").read_bytes()
     import gzip
 

@@ -166,14 +166,18 @@ def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(comet: Comet) -> Non
 
 
 def test_node_info_and_rename(comet: Comet) -> None:
-    assert "| pub_ip         | 203.0.113.9" in comet("node", "info", "vc2").out
+    printed = comet("node", "info", "vc2").out
+    assert "| pub_ip         | 203.0.113.9" in printed and "| host " not in printed
     assert comet("node", "info", "vc2", "vm-vc2-9").status == 4
     renamed = comet("node", "rename", "vc2", "vm-vc2-[0-1]", "n[1,0]", "--yes")
-    assert renamed.status == 0
+    assert renamed.status == 0 and renamed.err == "vm-vc2-0 -> n1\nvm-vc2-1 -> n0\n2 renamed\n"
     assert sent(comet.server, "POST") == [
         ("cluster/vc2/rename", {"map": {"vm-vc2-0": "n1", "vm-vc2-1": "n0"}})
     ]
     assert comet("node", "rename", "vc2", "n[0-1]", "n[1,0]", "--yes").status == 0
+    comet.server.answers["cluster/vc2/rename"] = answer(409, b'{"detail": "vc2 is the frontend"}')
+    refused = comet("node", "rename", "vc2", "n0", "vc2", "--yes")
+    assert (refused.status, refused.err) == (5, "vc2 is the frontend\n")
     for typed, status in (
         (("n0", "n[0-1]"), 2),
         (("n9", "n8"), 4),

@@ -60,8 +60,12 @@ def test_what_is_collected_expands_to_the_same_names() -> None:
         assert set(expand_hostlist(collect_hostlist(names))) == names
 
 
-@pytest.mark.parametrize(("text", "minutes"), [("90m", 90), ("6h", 360), ("2d", 2880), ("1w", 10080)])
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90m", 90), ("6h", 360), ("2d", 2880), ("1w", 10080), ("6943d", 9_997_920), ("99999d", 10_000_000)],
+)
 def test_a_walltime_has_a_unit(text: str, minutes: int) -> None:
+    """One beyond all requests is the longest of them: of that the service says what its site allows."""
     assert walltime_to_minutes(text) == minutes
 
 

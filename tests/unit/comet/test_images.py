@@ -18,7 +18,9 @@ def test_images(comet: Comet, tmp_path: Path) -> None:
     assert comet("iso", "upload", str(image)).status == 5
     assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
     assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
-    assert comet("iso", "upload", str(tmp_path / "none.iso")).status == 2
+    for absent in ("none.iso", "none"):
+        refused = comet("iso", "upload", str(tmp_path / absent))
+        assert refused.status == 2 and f"{tmp_path / absent} cannot be read: No such file" in refused.err
     assert comet("iso", "upload", str(tmp_path), "--isoname=x.iso").status == 2
     (tmp_path / "empty.iso").touch()
     assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2

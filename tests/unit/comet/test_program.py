@@ -16,6 +16,7 @@ from comet.client.cache import Cache, default_path
 from comet.client.durations import walltime_to_minutes
 from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer, cluster
+from tests.unit.comet.conftest import Comet
 from tests.waiting import wait_until
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
@@ -224,6 +225,20 @@ print(json.dumps([number, rows, Comet.list_iso(), Comet.console_url("vc2"), Clus
 def test_help_names_the_command_that_a_word_resembles(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "reservaton"]) == 2
     assert "Did you mean: comet reservation list" in capsys.readouterr().err
+
+
+def test_who_has_no_cluster_reads_a_sentence(comet: Comet) -> None:
+    comet.server.clusters = []
+    for command in ("ll", "cluster"):
+        printed = comet(command)
+        assert printed.status == 0 and "you have no cluster" in printed.err and not printed.out
+    assert comet("ll", "--format=json").out == "[]\n"
+
+
+def test_a_name_of_300_characters_is_not_repeated_whole(comet: Comet) -> None:
+    for typed in (("iso", "delete", "x" * 300), ("x" * 300,), ("start", "vc2", f"vm[{'x' * 300}")):
+        refused = comet(*typed)
+        assert refused.status and "x" * 190 in refused.err and "x" * 201 not in refused.err, typed
 
 
 @pytest.mark.parametrize("text", ["9999999999h", "99999999999m"])

@@ -64,3 +64,38 @@ def test_what_is_mistyped_asks_nothing_of_the_server(comet: Comet, key: str) -> 
         refused = comet(*create, *typed)
         assert refused.status == 2 and part in refused.err, typed
     assert comet("reservation", "cancel", "x").status == 2 and comet.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----\n",
+            "stays with you",
+        ),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\nAAAA\n", "stays with you"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n" + "A" * 20_000, "stays with you"),
+        ("ssh-ed25519 AAAA ann\n" * 1000, "too large"),
+        ("ssh-ed25519 AAAA ann\nssh-ed25519 BBBB ann\n", "in one line"),
+        ("root:x:0:0\n", "in one line"),
+        ("", "in one line"),
+    ],
+)
+def test_a_file_without_a_public_key_is_not_sent(
+    comet: Comet, tmp_path: Path, content: str, part: str
+) -> None:
+    """Of a private key not even the server learns, nor who reads the terminal."""
+    (tmp_path / "key").write_text(content)
+    times = ("--begin=2026-12-01T10:00", "--end=2026-12-01T12:00")
+    refused = comet(
+        "reservation",
+        "create",
+        "UCSD",
+        "dock6",
+        *times,
+        "--cpus=1",
+        "--memory=1",
+        f"--key={tmp_path / 'key'}",
+    )
+    assert refused.status == 2 and part in refused.err and ".pub" in refused.err
+    assert "b3BlbnNzaC1rZXk" not in refused.err and comet.server.requests == []

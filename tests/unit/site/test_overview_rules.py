@@ -58,7 +58,7 @@ def test_what_needs_an_operator() -> None:
     ]
     found = host_concerns({"h2": "no route\nto host"}, leases)
     assert [one.subject for one in found] == ["host h2", "machine gone", "machine vc1"]
-    assert "1 machines may still run there" in found[0].problem and "\n" not in found[0].problem
+    assert "1 machine may still run there" in found[0].problem and "\n" not in found[0].problem
     assert "rocks stop host vm gone" in found[1].problem
     (moving,) = host_concerns({}, [HeldLease("vc1", "h1", "moving", 1, True, True, "h2")])
     assert moving.subject == "machine vc1" and "rocks move host vm vc1 h2 live=yes" in moving.problem

@@ -118,9 +118,7 @@ def read_credentials(authorization: str, headers: dict[str, str]) -> Sent:
         if token is None and kind == "bearer" and value.count(".") == 2:
             return SentAssertion(value)
         if token is None:
-            raise BadCredentials(
-                "this is no token of this service: it begins with nuc_; was it copied whole?"
-            )
+            raise BadCredentials("this is no token of this service: those begin with nuc_; copy it whole")
         return token
     if kind == "basic":
         return _password(value)

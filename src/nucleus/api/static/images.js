@@ -29,7 +29,7 @@ async function read() {
     row.querySelector('button').hidden = !mayChange || one.state !== 'ready';
     fillTexts(row, [
       ['', one.name], [one.state === 'ready' ? '' : 'warn', one.state], ['soft', size(one.size)],
-      ['soft', one.in_use ? `in the drive of ${one.in_use} nodes` : ''], ['soft', one.uploaded_by && `by ${one.uploaded_by}`], ['soft', time(one.created)],
+      ['soft', one.in_use ? `in the drive of ${one.in_use} node${one.in_use === 1 ? '' : 's'}` : ''], ['soft', one.uploaded_by && `by ${one.uploaded_by}`], ['soft', time(one.created)],
       ['soft', one.sha256 && `SHA-256 ${one.sha256}`],
     ]);
   }, 'There are none.');

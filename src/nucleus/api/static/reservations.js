@@ -1,13 +1,14 @@
 // The page of reservations: those of the visitor, and what a week has left of each site.
 
 import { byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { ask, askerOnce, path } from './requests.js';
+import { Refusal, ask, askerOnce, path } from './requests.js';
 import { question } from './question.js';
 
 const DAY = 86_400_000;
 const MINUTE = 60_000;
 const HOURS = 24;
 const DAYS = 7;
+const PRIVATE_KEY = /PRIVATE KEY|PuTTY-User-Key-File/; // it is not sent
 const LIVING = ['waiting', 'starting', 'running', 'stopping'];
 let rights = [];
 let timer = null;
@@ -44,6 +45,10 @@ function reserve(site) {
       { name: 'public_key', label: 'Your public SSH key, in one line', input: element('input', { required: true, maxlength: 4096, autocomplete: 'off' }) },
     ],
     act: async (values) => {
+      if (PRIVATE_KEY.test(values.public_key)) {
+        const detail = 'this is a private key, which stays with you; give the line of the file that ends in .pub';
+        throw new Refusal(detail, 'Refused', false, [{ pointer: '#/public_key', detail }]);
+      }
       const [from, to] = [values.begin, values.end].map((text) => new Date(`${text}Z`).toISOString());
       const body = { ...values, site: site.name, begin: from, end: to, cpus: Number(values.cpus), memory_gb: Number(values.memory_gb) };
       const { content } = await make(path('reservation'), body);
@@ -61,7 +66,7 @@ async function readMine() {
     const [first] = one.next;
     fillTexts(row, [
       ['', `${one.vc} at ${one.site}`], ['', first.state], ['', `${one.cpus} CPUs, ${one.memory_gb} GB`],
-      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length - 1} times more` : ''],
+      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
       ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
     ]);
   }, 'None that has not ended.');

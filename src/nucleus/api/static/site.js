@@ -13,7 +13,7 @@ const list = (id, entries, keyOf, textsOf, nothing) =>
 async function readState() {
   const { content } = await ask('GET', 'page/site/state');
   list('sources', content.sources, (one) => one.name, (one) => [
-    ['', one.name], [one.failures ? 'bad' : '', one.failures ? `failed ${one.failures} times` : 'answers'],
+    ['', one.name], [one.failures ? 'bad' : '', one.failures ? `failed ${one.failures === 1 ? 'once' : `${one.failures} times`}` : 'answers'],
     ['soft', `seen ${time(one.observed_at)}`], ['soft', `${one.rows} rows in ${one.seconds.toFixed(2)} s`], ['bad', one.error ?? ''],
   ]);
   list('hosts', content.hosts, (one) => one.name, (one) => [

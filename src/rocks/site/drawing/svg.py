@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lxml import etree
 
+from rocks.core.names import counted
 from rocks.core.terminal import one_line
 from rocks.site.drawing.content import LOCAL
 
@@ -197,7 +198,7 @@ def _cluster_boxes(site: Topology, clusters: dict[str, str]) -> list[Box]:
         machines = of_cluster[name]
         places = Counter(place for machine in machines for place in machine.disks)
         hosts = {machine.container for machine in machines} - {""}
-        lines = [(f"{len(machines)} machines on {len(hosts)} hosts", clusters[name])]
+        lines = [(f"{counted(len(machines), 'machine')} on {counted(len(hosts), 'host')}", clusters[name])]
         if name in site.vlans:
             lines.append((f"VLAN {', '.join(map(str, site.vlans[name]))}", ""))
         lines += [(f"disks {place}: {count}", "") for place, count in places.most_common(4)]

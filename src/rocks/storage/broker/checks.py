@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, RocksError
+from rocks.core.names import counted
 from rocks.fleet.connection import DownError
 from rocks.storage.broker.broker import (
     BROKER_GUIDE,
@@ -57,7 +58,7 @@ def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     known = node_authority().certificates()
     ready = [node for node in nodes if node.name in known]
     faults = [SiteCheck("broker", WRONG, fault) for fault in _faults(control, ready, address, profile)]
-    yield from faults or [SiteCheck("broker", OK, f"runs, and has {len(ready)} users")]
+    yield from faults or [SiteCheck("broker", OK, f"runs, and has {counted(len(ready), 'user')}")]
 
 
 def _faults(control: BrokerControl, nodes: Sequence[BrokerNode], address: str, profile: str) -> Iterator[str]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from nucleus.backends.executor import Answer, LocalExecutor
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations.controller import Controller
+from rocks.core.errors import EXIT_UNKNOWN_COMMAND
 from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
@@ -92,6 +94,17 @@ def test_a_misspelled_cluster_image_is_refused(
     assert reserve(service).json()["vc_checked"] is True
     away = reserve(service, site="NCHC", vc="dokc6", cpus=1, memory_gb=1)
     assert away.json()["vc_checked"] is False, "another site is not asked"
+
+
+def test_a_site_without_the_roll_pragma_is_not_reserved(
+    service: Client, sites: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rocks` ends so for a command that no roll has."""
+    unknown = Answer(EXIT_UNKNOWN_COMMAND, "", 'error - invalid rocks command "pragma"')
+    monkeypatch.setattr(LocalExecutor, "run", lambda self, arguments, deadline_seconds: unknown)
+    refused = reserve(service)
+    assert refused.status_code == 409 and "install the roll pragma" in refused.json()["detail"]
+    assert reserve(service, site="NCHC", cpus=1, memory_gb=1).status_code == 201, "another site is not asked"
 
 
 def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
@@ -238,6 +251,18 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         answer = reserve(service, **other)
         assert answer.status_code == status and "detail" in answer.json(), (other, answer.text)
         assert sql(pool, "SELECT COUNT(*) FROM reservation") == [(0,)], other
+
+
+def test_nothing_keeps_or_repeats_a_private_key_that_was_sent(
+    service: Client, sites: None, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The refusal is in the audit log, and no table has a part of the request."""
+    secret = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
+    answer = reserve(service, public_key=f"-----BEGIN OPENSSH PRIVATE KEY-----\n{secret}\n")
+    assert answer.status_code == 400 and ".pub" in answer.text and secret not in answer.text + caplog.text
+    stored = {str(name): repr(sql(pool, f"SELECT * FROM `{name}`")) for (name,) in sql(pool, "SHOW TABLES")}
+    assert "create_reservation" in stored["audit"] and "invalid-request" in stored["audit"]
+    assert [name for name, rows in stored.items() if secret in rows] == []
 
 
 def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) -> None:

@@ -63,10 +63,13 @@ def test_times_that_follow_each_other_add_up_to_what_allocations_were_charged(
         rows = list(csv.DictReader(printed(capsys, "--format=csv", *options).splitlines()))
         summed += sum(int(row["charged_seconds"]) for row in rows)
     assert summed == sum(seconds)
-    sql(pool, "UPDATE computeset SET charged_seconds = NULL")
+    sql(pool, "UPDATE computeset SET charged_seconds = NULL, jobid = id")
     (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
     (row,) = service.get("ann", "/v1/usage").json()
     assert row["charged_seconds"] == usage["charged_minutes"] * 60
+    listed = service.get("ann", "/v1/computeset").json()
+    assert [one["charged_seconds"] for one in listed if one["state"] == "running"] == [None]
+    assert sum(one["charged_seconds"] or 0 for one in listed) == row["charged_seconds"]
     assert "NODE HOURS" in printed(capsys).splitlines()[0]
 
 

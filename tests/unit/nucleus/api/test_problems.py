@@ -19,7 +19,7 @@ def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
     return dict(invalid_values(RequestValidationError(errors, body=body)).errors)
 
 
-_MINUTES = "it must be a whole number of minutes, at least 1; 90 is an hour and a half"
+_MINUTES = "it must be a whole number of minutes, from 1 to 10000000; 90 is an hour and a half"
 _DAYS = "it must be a whole number of days, from 1 to 3650"
 
 
@@ -28,6 +28,7 @@ _DAYS = "it must be a whole number of days, from 1 to 3650"
     [
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": "6h"}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": 0}, {"#/walltime_mins": _MINUTES}),
+        (models.NewComputeset, {"cluster": "vc", "walltime_mins": 10**8}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": []}, {"#/walltime_mins": _MINUTES}),
         (models.NewToken, {"days": "x"}, {"#/days": _DAYS}),
         (models.NewToken, {"days": 4000}, {"#/days": _DAYS}),

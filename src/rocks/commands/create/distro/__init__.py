@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 
 import rocks.commands
+from rocks.core.names import counted
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.rolls.builds import build_distribution, rolls_by_text
 from rocks.install.rolls.folders import distribution_folder, rolls_folder
@@ -53,7 +54,8 @@ class Command(rocks.commands.Command):
         self.db.end_reading()
         done = build_distribution(root, chosen, self.fillText("dist", DEFAULT_DISTRIBUTION), arch, Path())
         self.addLine(
-            f"{done.folder}: {len(chosen)} rolls, {done.debs} deb packages, {done.rpms} rpm packages"
+            f"{done.folder}: {counted(len(chosen), 'roll')}, {counted(done.debs, 'deb package')}, "
+            f"{counted(done.rpms, 'rpm package')}"
             + (", the installer of hosts" if done.has_installer else "")
         )
         if not chosen:

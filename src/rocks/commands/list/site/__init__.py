@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.core.errors import UserError
+from rocks.core.names import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,13 +75,12 @@ class Command(rocks.commands.Command):
             self.addText(json.dumps(_as_json(site), indent=4) + "\n")
             return
         up = sum(line.state == "up" for line in site.hosts)
-        self.addLine(
-            f"{site.time} UTC: {up} of {len(site.hosts)} hosts answer, {len(site.clusters)} clusters"
-        )
-        hosts = sorted(site.hosts, key=_urgency) if len(site.hosts) > lines else site.hosts
-        self._table("hosts", HOSTS, hosts, lines)
-        clusters = [line._replace(vlans=",".join(map(str, line.vlans))) for line in site.clusters]  # type: ignore[arg-type]
-        self._table("clusters", CLUSTERS, clusters, lines)
+        hosts, clusters = counted(len(site.hosts), "host"), counted(len(site.clusters), "cluster")
+        self.addLine(f"{site.time} UTC: {up} of {hosts} answer{'s' if up == 1 else ''}, {clusters}")
+        ordered = sorted(site.hosts, key=_urgency) if len(site.hosts) > lines else site.hosts
+        self._table("hosts", HOSTS, ordered, lines)
+        rows = [line._replace(vlans=",".join(map(str, line.vlans))) for line in site.clusters]  # type: ignore[arg-type]
+        self._table("clusters", CLUSTERS, rows, lines)
         self._table("images on their way", IMAGES, site.images, lines)
         self._table("needs an operator", CONCERNS, site.concerns, lines)
         if not site.concerns:
