@@ -55,7 +55,7 @@ class ImageDemo(ABC):
         return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
 
     def add_image(self, name: str, file: Path) -> None:
-        """Have the image in the site's library, which stays where it is when it has images."""
+        """Add the image to the library. A library that has images stays in its folder."""
         images = {row["name"] for row in self._demo.ask("list", "image")}
         if not images and "image_library" not in {row["attr"] for row in self._demo.ask("list", "attr")}:
             self._demo.show("set", "attr", "image_library", LIBRARY)

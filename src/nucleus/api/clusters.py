@@ -177,7 +177,10 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     for node in clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]:
         _demand_removable(node)
     if operations.targets_in_work(change.session, cluster.id, "poweron"):
-        raise conflict(f"a node of {cluster.name} is being powered on; power it off first")
+        raise conflict(
+            f"a node of {cluster.name} is being powered on: wait for it, then `comet power off {cluster.name}`, "
+            "and repeat the request"
+        )
     return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
 

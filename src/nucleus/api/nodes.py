@@ -81,8 +81,8 @@ def _demand_host(change: Change, node: Node) -> None:
     running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
     if running and computesets.has_lost_host(running, node.physical_host):
         raise conflict(
-            f"the host of {node.name} was taken from the computeset {running.id};"
-            f" `comet terminate {running.id}` ends it, then start another"
+            f"the site took the host of {node.name} from computeset {running.id}: "
+            f"run `comet terminate {running.id}`, then `comet start` with this node again"
         )
 
 

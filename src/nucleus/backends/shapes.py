@@ -133,8 +133,8 @@ def read_gateways(text: str) -> dict[str, str]:
 def read_images(text: str) -> dict[str, Image]:
     """`rocks list host storagemap`: name of the machine → its image, whichever NAS has it.
 
-    Of several, one that is not on its NAS only: a machine is free when all its disks are. One that was removed, or
-    moved to another NAS, counts only where there is no other.
+    Of several images of a machine, the one that is least free: a machine is free when all of its images are
+    on their NASes. One that was removed, or moved to another NAS, counts only where there is no other.
     """
     found: dict[str, Image] = {}
     for _, rows in _objects(text, "nas", "storagemap", ("zvol", "state", "locked")):

@@ -181,7 +181,7 @@ def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
 
 
 def _forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:
-    """Let others have the names in Rocks of what is gone: to Rocks it would be the same, to owners it is not."""
+    """Change the Rocks names of rows that are gone, so that new clusters and nodes can have them."""
     session.update(table, {}, "rocks_name = CONCAT(LEFT(rocks_name, 100), '~', id)", id=numbers)
 
 
@@ -276,7 +276,7 @@ def record_observed(
 
 
 def end_future(session: Session, now: datetime) -> None:
-    """After the clock was set back: what lies ahead of it counts as of now, so that what is listed next is newer."""
+    """After the clock was set back: times later than `now` become `now`, so that the next poll is newer."""
     observed = [("cluster", f"observed_{kind}") for kind in (TOPOLOGY, POWER, IMAGE)]
     for table, column in (*observed, ("node", "last_command_at")):
         session.execute(f"UPDATE {table} SET {column} = %s WHERE {column} > %s", (now, now))

@@ -54,7 +54,8 @@ def _check_host(job: Job, host: str | None) -> None:
     found = _check_set(job, "its nodes are not started")
     if computesets.has_lost_host(found, host):
         raise RefusedError(
-            f"the host of {job.target.name} was taken from the computeset {found.id}; end it, and start another"
+            f"the site took the host of {job.target.name} from computeset {found.id}: "
+            f"run `comet terminate {found.id}`, then `comet start` with this node again"
         )
 
 

@@ -49,7 +49,7 @@ _RESERVED: tuple[tuple[str, _Cells, str], ...] = (
         for table in ("global_routes", "os_routes", "appliance_routes", "node_routes")
     ),
 )
-"""The same, of addresses that no host of the site has to have: routers, name servers, BMCs, controllers of Slurm."""
+"""Addresses that may belong to no host of the site: routers, name servers, BMCs, controllers of Slurm."""
 
 _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
     (
@@ -121,9 +121,9 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
 
 
 def reserved_ips(database: Database) -> list[str]:
-    """Addresses that are not chosen for a new interface though no interface has them; also texts that are none.
+    """Addresses that are not chosen for a new interface though no interface has them.
 
-    A command may still name one of them.
+    Values that are not addresses are returned, too. A command may still name one of them.
     """
     rows = database.rows(" UNION ALL ".join(_branch(*one) for one in _RESERVED))
     return _split([str(row[1]) for row in rows])

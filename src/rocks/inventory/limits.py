@@ -1,4 +1,4 @@
-"""How many CPUs a host or a virtual machine can have, what is left to a host, and waits for locks. Pure.
+"""Limits of CPUs and memory, and of waits for locks. Pure.
 
 The other limits of machines: `machine.limits`.
 """

@@ -189,8 +189,8 @@ def _claim_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> N
         frontend, owner, is_used = other
         if is_used:
             raise UserError(
-                f"VLAN {vlan} is that of the virtual cluster {owner}, and {frontend} is the frontend of another one: "
-                "give another VLAN; rocks list cluster shows the clusters"
+                f"VLAN {vlan} belongs to the virtual cluster {owner}, and {frontend} is the frontend of "
+                "another cluster: choose another VLAN; rocks list host interface lists those in use"
             )
         move_vlan(database, vlan, frontend)
 

@@ -76,10 +76,13 @@ def check_may_switch(
         nas, name, host, target = served[0]
         if target:
             raise _is_moving(name, host, target, "its disk")
+        more = len(served) - 1
+        others = (
+            f" (so do {more} more machines)" if more > 1 else " (so does another machine)" if more else ""
+        )
         raise StateError(
-            f"host {nas} is the NAS of a disk of {name}, which may be running on {host}"
-            + (f", and of {len(served) - 1} more" if len(served) > 1 else "")
-            + f", and would lose it: rocks stop host vm {name}, or add force=yes"
+            f"{name} may be running on {host}, and has a disk on the NAS {nas}{others}: switching {nas} off "
+            f"takes the disk away; rocks stop host vm {name}, or add force=yes"
         )
     return controls
 

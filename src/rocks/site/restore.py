@@ -131,7 +131,7 @@ def _report_rest(
         ensure_folders(folder, 0o700)
         write_file(nucleus, saved.nucleus_sql, mode=0o600)
         notify(
-            f"the records of Nucleus are in {nucleus}; the guide's page on Nucleus (Setting it up) has how to load them"
+            f"the records of Nucleus are in {nucleus}; to load them: the guide's page Nucleus, Setting it up"
         )
     if preserved:
         notify(

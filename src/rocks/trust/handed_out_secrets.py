@@ -32,9 +32,10 @@ def record_handed_out(settings: Settings, name: str) -> None:
 
 
 def begin_sending(settings: Settings, name: str) -> bool:
-    """Whether the host's secrets are still to be sent to it, unasked, and were not since its installation began.
+    """False when the host's secrets were sent since its installation began. Otherwise records them as handed
+    out, and returns True.
 
-    They count as handed out from now on. HostError when that record cannot be written.
+    HostError when that record cannot be written.
     """
     if (Path(settings.state_folder) / _SENT / name.lower()).exists():
         return False

@@ -4,7 +4,7 @@
 `pool`               connections to it
 `lease`              the poller's lease, held
 `slurm`              a real Slurm of four hosts, once per worker
-`rounds`             the driver of computesets on it, round by round
+`rounds`             the controller of computesets on it, round by round
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
 """
 
@@ -160,7 +160,7 @@ def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
 
 @pytest.fixture
 def guard(pool: Pool) -> Iterator[Guard]:
-    """The lease of the driver of computesets."""
+    """The lease of the controller of computesets."""
     taken = Guard(pool.settings, "computesets")
     assert taken.take()
     yield taken

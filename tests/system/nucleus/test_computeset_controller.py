@@ -170,8 +170,8 @@ _LOST = """degraded = TRUE, context = '{"hosts": ["host-1"]}'"""
     ("kind", "host", "change", "ends", "detail"),
     [
         ("start_member", "host-9", "cancel_requested = 'shutdown'", "cancelled", "ended by its owner"),
-        ("start_member", "host-9", _LOST, "failed", "host of vm-vc2-0 was taken from the computeset"),
-        ("poweron", None, _LOST, "failed", "host of vm-vc2-0 was taken from the computeset"),  # host-0
+        ("start_member", "host-9", _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),
+        ("poweron", None, _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),  # host-0
     ],
 )
 def test_a_node_of_a_set_that_has_ended_or_lost_its_host_is_not_started(

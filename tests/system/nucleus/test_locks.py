@@ -73,7 +73,7 @@ def _ask_again(session: Session) -> object:
 
 
 def _end_set(session: Session) -> object:
-    """The driver ends what is still queued of a set."""
+    """The controller ends what is still queued of a set."""
     return not operations.end_set_operations(session, _SET, "poweron", None, ["queued"])
 
 

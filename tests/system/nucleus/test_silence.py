@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than the questions of the case take, which ask by the same rule."""
+    """A longer limit than the questions of this case need."""
     monkeypatch.setattr(pools, "SILENCE_SECONDS", 3.0)
 
 

@@ -59,7 +59,7 @@ class Process(ComputesetController):
 
 
 @pytest.mark.parametrize("is_before", [True, False])
-def test_a_driver_that_is_killed_at_any_step_has_one_job_and_no_machine_twice(
+def test_a_controller_that_is_killed_at_any_step_has_one_job_and_no_machine_twice(
     rounds: Rounds, slurm: SlurmSite, guard: Guard, is_before: bool
 ) -> None:
     batch = MortalSlurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)

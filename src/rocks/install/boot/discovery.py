@@ -119,7 +119,7 @@ def discover_hosts(
                 try:
                     host = _add(database, mac, appliance.membership, settings, bound)
                 except BusyError as error:
-                    notify(f"Warning: {mac} is not added yet, but when it asks again: {error}")
+                    notify(f"Warning: {mac} is not added now ({error}); it is added when it asks again")
                     continue
                 known.add(mac)
                 if host is not None:
@@ -155,7 +155,7 @@ def _update_names(database: Database, notify: Callable[[str], None]) -> None:
         try:
             sync_names(database)
         except RocksError as error:
-            notify(f"Warning: the names are not up to date: {error}")
+            notify(f"Warning: the names of the new hosts are not written ({error}): rocks sync dns")
 
 
 class _Bound:

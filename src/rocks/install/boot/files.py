@@ -117,10 +117,12 @@ def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
     found = find_private_address(database, local) if local else None
     database.end_reading()
     if found is None:
+        name = local or "FRONTEND"
         raise StateError(
-            "the files of the boot service stay as they are, though changes of the database are stored: the frontend "
-            "has no address on the network private: rocks add host interface "
-            f"{local or 'FRONTEND'} DEVICE ip=ADDRESS subnet=private, then rocks sync config"
+            "the frontend has no address on the network private, so the files of the boot service were not "
+            f"written; changes of the database are stored: rocks add host interface {name} DEVICE ip=ADDRESS "
+            f"subnet=private (rocks set host interface ip {name} DEVICE ADDRESS for an interface that "
+            "exists), then rocks sync config"
         )
     hosts, scripts = [], {}
     for one in facts:

@@ -41,8 +41,8 @@ def _record_of(settings: Settings, host: str) -> Path:
 class FirstSync:
     """Runs the commands for new hosts, one host after the other, as an operator would.
 
-    It begins with the hosts of `record_configured` that an earlier process did not come to. A host may report that it
-    is configured as often as it likes: its secrets are sent once for each installation.
+    It begins with the hosts whose commands had not ended when the last process stopped. A host may report that
+    it is configured as often as it likes: its secrets are sent once for each installation.
     """
 
     def __init__(self, launcher: str, log: Callable[[str], None], settings: Settings) -> None:
@@ -86,7 +86,8 @@ class FirstSync:
             finished = process.run([self._launcher, *command, host], deadline_seconds=_SECONDS)
             if finished.exit_status < 0:
                 self._log(
-                    f"{text} was ended by signal {-finished.exit_status}; it is repeated when this service starts"
+                    f"{text} was ended by signal {-finished.exit_status}; "
+                    "rocks-kickstart repeats it at its next start"
                 )
                 return False
             if finished.exit_status != 0:
@@ -95,7 +96,7 @@ class FirstSync:
             if command == _SECRETS:
                 record_sent(self._settings, host)
         except RocksError as error:
-            self._log(f"{host} was configured, but: {error}; {text}")
+            self._log(f"{host} is configured, but this failed: {error}; {text}")
         return True
 
     def _forget(self, host: str) -> None:

@@ -9,7 +9,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
 
 
-def settle(tree: Path, epoch: int) -> None:
+def set_modes_and_times(tree: Path, epoch: int) -> None:
     """Give all files and folders of the tree the same modes and this time, in seconds since 1970. OSError."""
     for path, _, files in os.walk(tree, topdown=False):
         for name in files:

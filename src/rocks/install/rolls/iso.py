@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.environment import ENVIRONMENT, settle
+from rocks.install.rolls.environment import ENVIRONMENT, set_modes_and_times
 from rocks.install.rolls.manifest import is_safe_path
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def write_iso(tree: Path, iso: Path, volume: str, epoch: int) -> None:
     ToolError when xorriso fails, HostError when the folder cannot be prepared.
     """
     try:
-        settle(tree, epoch)
+        set_modes_and_times(tree, epoch)
     except OSError as error:
         raise HostError(f"cannot prepare {tree}: {error.strerror}") from None
     made = datetime.fromtimestamp(epoch, UTC)

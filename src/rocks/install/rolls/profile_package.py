@@ -15,7 +15,7 @@ from rocks.core.process import run
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.build import EARLIEST, work_folder
 from rocks.install.rolls.content import COMMANDS, read_roll
-from rocks.install.rolls.environment import ENVIRONMENT, PATH, settle
+from rocks.install.rolls.environment import ENVIRONMENT, PATH, set_modes_and_times
 from rocks.install.rolls.packages import read_package
 from rocks.install.rolls.sources import copy_profile, read_sources
 
@@ -79,7 +79,7 @@ def create_profile_package(description_path: Path, output: Path, kind: str, epoc
             (tree / _TREES).mkdir(parents=True)
             write_file(tree / _TREES / f"package-{roll.name}", f"/{PLACE}/{roll.name}/{COMMANDS}\n")
         made_at = max(epoch if epoch is not None else description.made_at or 0, EARLIEST)
-        settle(tree, made_at)
+        set_modes_and_times(tree, made_at)
         built = (
             _build_deb(work, description, made_at)
             if kind == "deb"
@@ -107,7 +107,7 @@ def _build_deb(work: Path, description: RollDescription, epoch: int) -> Path:
     built = work / "built.deb"
     (work / "tree/DEBIAN").mkdir()
     write_file(work / "tree/DEBIAN/control", _fill(_CONTROL, description), mode=0o644)
-    settle(work / "tree", epoch)
+    set_modes_and_times(work / "tree", epoch)
     _run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(work / "tree"), str(built)], "dpkg", epoch)
     return built
 

@@ -254,7 +254,7 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if read_epoch(database).follows(read_record(database)):
         yield SiteCheck("leases", OK, "the database is the one that granted the last lease")
     elif not _other_hosts(database, frontend):
-        yield SiteCheck("leases", OK, "this machine has no other hosts; the next start asks it")
+        yield SiteCheck("leases", OK, "the site has no other hosts; the next start asks this machine")
     else:
         yield SiteCheck(
             "leases",

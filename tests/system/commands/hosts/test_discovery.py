@@ -197,7 +197,7 @@ def test_a_machine_is_added_when_it_asks_again_after_the_site_was_locked(served:
         0,
         "52:54:aa:00:00:01 is compute-0-0, 10.1.255.254; to be installed\n",
     )
-    assert "Warning: 52:54:aa:00:00:01 is not added yet, but when it asks again: " in ended.err
+    assert "Warning: 52:54:aa:00:00:01 is not added now (" in ended.err
     assert len(asked) == 2
 
 
@@ -213,7 +213,7 @@ def test_the_name_of_a_discovered_host_is_served(served: Site, tmp_path: Path) -
     hosts.write_text(hosts.read_text().replace(END, ""))
     ended = served.rocks("discover host count=2 timeout=60")
     assert (ended.status, len(ended.out.splitlines())) == (0, 2)
-    assert ended.err.count("Warning: the names are not up to date: ") == 2
+    assert ended.err.count("Warning: the names of the new hosts are not written (") == 2
 
 
 @pytest.mark.slow

@@ -164,13 +164,11 @@ def test_the_nas_of_machines_that_run_stays_on(machine: Site) -> None:
     machine.done("set host power nas-0-0 action=off")
     machine.take_lease("compute-0-0-0", "vmc-0-0")
     refused = machine.refused("set host power nas-0-0 action=install")
-    assert (
-        "nas-0-0 is the NAS of a disk of compute-0-0-0, which may be running on vmc-0-0, and would" in refused
-    )
+    assert "compute-0-0-0 may be running on vmc-0-0, and has a disk on the NAS nas-0-0: switching" in refused
     assert machine.done("list host boot nas-0-0") != "ACTION \ninstall\n"
     machine.take_lease("compute-0-1-0", "vmc-0-1")
     assert (
-        "on vmc-0-0, and of 1 more, and would lose it: rocks stop host vm compute-0-0-0, or"
+        "on the NAS nas-0-0 (so does another machine): switching nas-0-0 off takes the disk away; rocks stop"
         in machine.refused("set host power nas-0-0 action=off")
     )
     machine.done("set host power vmc-0-0 nas-0-0 action=on")

@@ -151,7 +151,7 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
         "add host interface vc2 eth2 subnet=private vlan=101",
     ):
         assert (
-            "is that of the virtual cluster vc1, and vc2 is the frontend of another one"
+            "belongs to the virtual cluster vc1, and vc2 is the frontend of another cluster"
             in vm_site.refused(line)
         )
         assert vm_site.contents() == before

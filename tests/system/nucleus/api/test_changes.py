@@ -171,7 +171,7 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
         sql(pool, "UPDATE computeset SET degraded = TRUE, context = %s", (json.dumps({"hosts": [hosts]}),))
         answer = service.ask("ann", "PUT", poweron, headers={**MODERN, **PROBLEMS})
         assert answer.status_code == status, answer.text
-    assert f"host of vm-vc2-0 was taken from the computeset {number}" in answer.json()["detail"]
+    assert f"the site took the host of vm-vc2-0 from computeset {number}" in answer.json()["detail"]
 
 
 def test_a_cluster_is_not_destroyed_while_something_of_it_starts_nor_started_while_it_is_destroyed(

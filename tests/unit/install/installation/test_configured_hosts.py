@@ -53,7 +53,7 @@ def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) 
     sync.put("compute-0-0")
     sync.put("broken")
     line = logged.get(timeout=SECONDS)
-    assert line.startswith("broken was configured, but: ") and "why" in line
+    assert line.startswith("broken is configured, but this failed: ") and "why" in line
     assert line.endswith("; rocks sync users broken")
     sync.put("compute-0-1")
     sync.put("broken")

@@ -12,7 +12,8 @@ from rocks.network.network_records import network_names
 
 class Command(rocks.commands.Command):
     """
-    Print the next free address of a network, which is no gateway, name server or BMC. The address is not reserved.
+    Print the next free address of a network, which is no gateway (also of a route), name server, BMC or Slurm
+    controller (slurm_server). The address is not reserved.
 
     <arg type='string' name='subnet'>
     Name of the network.

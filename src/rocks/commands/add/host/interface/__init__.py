@@ -6,7 +6,8 @@ from rocks.network.interfaces import InterfaceParameters, add_interface
 
 class Command(rocks.commands.Command):
     """
-    Add an interface to a host. The command checks all values first and adds nothing if one is invalid.
+    Add an interface to a host. The command checks all values first and adds nothing if one is invalid. A
+    virtual frontend does not get a VLAN that another cluster uses.
 
     <shared names='one-host'/>
     <arg type='string' name='iface'>

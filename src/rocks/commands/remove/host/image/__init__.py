@@ -11,7 +11,8 @@ class Command(rocks.commands.Command):
     device that belonged to a machine is erased, and can be given to another one afterwards.
 
     The attribute vm_image_erase of the host decides about the blocks: discard (default) frees them, overwrite
-    writes zeros first. An image that a domain or process of the host uses is not removed.
+    writes zeros first. An image that a domain or process of the host uses is not removed. The small disk for
+    cloud-init beside the image of a removed machine is removed with it.
 
     <arg type='string' name='host'>
     Physical host.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Command(rocks.commands.Command):
     """
     Rename a host. Its interfaces that have its name are renamed too; attributes and other data remain, and so do
-    the disk files of a virtual machine, which the command lists. A certificate has the old name and is revoked; the
-    command lists what gives the host another.
+    the disk files of a virtual machine, which the command lists. The host's certificate has the old name: it
+    is revoked, and the command names those that issue a new one.
 
     <shared names='one-host'/>
     <arg type='string' name='name'>
@@ -52,7 +52,7 @@ class Command(rocks.commands.Command):
             remove_certificates(self.db, [old], warn)
         finally:  # the commit within may fail for another reason, as damaged names
             self.notify(
-                f"Warning: the certificate of {old} is revoked; for another: rocks add host certificate {name}; "
-                f"rocks sync host certificate {name}; rocks sync broker. Name the other nodes in sync host "
-                "certificate, too: they accept transfers of the old certificate until then"
+                f"Warning: the certificate of {old} is revoked; for one of {name}: "
+                f"rocks add host certificate {name}, then rocks sync host certificate {name} NODE… "
+                "with all other nodes, which accept the old one until then, then rocks sync broker"
             )

@@ -28,7 +28,8 @@ class Command(rocks.commands.Command):
     frontend switches the machine. It is the attribute airboss of localhost.
     </param>
     <param type='bool' name='force' default='no'>
-    yes: also switch off physical hosts that may be running virtual machines, and NASes of machines that may run.
+    yes: also switch off physical hosts that may be running virtual machines, and NASes with a disk of a
+    machine that may be running.
     </param>
     <shared names='dry-run'/>
 

@@ -6,7 +6,8 @@ from rocks.network.interfaces import set_vlan
 
 class Command(InterfaceSetter):
     """
-    Set the VLAN of hosts' interfaces.
+    Set the VLAN of hosts' interfaces. A virtual frontend does not get a VLAN that another cluster
+    uses.
 
     <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='vlan'>
