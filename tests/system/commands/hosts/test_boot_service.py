@@ -54,10 +54,9 @@ def test_the_files_stay_while_the_frontend_has_no_address(served: Site, folders:
     before = {path: path.read_text() for path in (folders[1] / "hosts", *folders[0].glob("hosts/*"))}
     served.done("remove host interface head eth0")
     ended = served.rocks("set host boot", HOST, "action=install")
-    assert ended.status == 1 and "stay as they are, though changes of the database are stored" in ended.err
-    assert (
-        "rocks add host interface head DEVICE ip=ADDRESS subnet=private, then rocks sync config" in ended.err
-    )
+    assert ended.status == 1 and "were not written; changes of the database are stored: " in ended.err
+    assert "rocks add host interface head DEVICE ip=ADDRESS subnet=private (" in ended.err
+    assert "then rocks sync config" in ended.err
     assert {path: path.read_text() for path in before} == before
     served.done("add host interface head", DEVICE, f"ip={ADDRESS}", "subnet=private")
     served.done("sync config")

@@ -160,7 +160,7 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     assert "is in use" in vm_site.refused("add cluster 203.0.113.20 0 vlan=103")
     vm_site.done("set host interface vlan vc1 eth0 102")  # nobody is on it any more
     assert ("vc1", 102) in vm_site.rows("SELECT cluster_name, vlanid FROM clusters")
-    assert "is that of the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
+    assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
 
 
 def test_the_same_value_again_is_no_error(two: Site) -> None:
