@@ -171,7 +171,7 @@ def guard(pool: Pool) -> Iterator[Guard]:
 def rounds(
     pool: Pool, guard: Guard, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Rounds]:
-    """The driver, with the programs of the test's Slurm; no job is left."""
+    """The controller, with the programs of the test's Slurm; no job is left."""
     from tests.system.nucleus.slurm_rounds import Rounds  # which imports this module
 
     monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
