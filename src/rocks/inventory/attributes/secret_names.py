@@ -36,17 +36,17 @@ def without_secrets(command_path: Sequence[str], texts: Sequence[str]) -> list[s
     key of OpenSSH or OpenSSL on, whatever its name: it may be a private one that was given by mistake.
     """
     logged = []
-    keys = [place for place, text in enumerate(texts) if _PEM in text]
-    first = min([_first_secret(command_path, texts), *keys])
+    first = _first_secret(command_path, texts)
+    key = next((place for place, text in enumerate(texts) if _PEM in text), len(texts))
     for place, text in enumerate(texts):
         name, equals, _ = text.partition("=")
-        if place >= first:
+        if place >= first or place > key:
             logged.append(STARS)
         elif equals and _PARAMETER.match(text):
-            hidden = name.lower() in _PARAMETERS or is_secret(name)
+            hidden = place == key or name.lower() in _PARAMETERS or is_secret(name)
             logged.append(f"{name}={STARS}" if hidden else text)
         else:
-            logged.append(text)
+            logged.append(STARS if place == key else text)
     return logged
 
 

@@ -50,7 +50,7 @@ def test_other_names(name: str) -> None:
         ("set sec_attr|x|geheim", "x ***"),
         ("set sec_attr|x", "x"),
         ("set attr|vm_authorized_keys|-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "vm_authorized_keys ***"),
-        ("add cluster|vc1|note=-----BEGIN|OPENSSH|PRIVATE", "vc1 *** *** ***"),
+        ("add cluster|vc1|note=-----BEGIN|OPENSSH|PRIVATE", "vc1 note=*** *** ***"),
         ("set host sec_attr|h|x", "h x"),
         ("remove host attr|h|root_pw", "h root_pw"),
         ("list host|password=geheim", "password=***"),
