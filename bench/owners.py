@@ -14,7 +14,7 @@ from bench.fairness import measure_turns
 from bench.requests import Service, ask, ask_steadily, follow
 from bench.service import Place, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
-from bench.table import Row, at_most, without_goal
+from bench.table import Row, at_most, not_measured, without_goal
 from bench.timing import in_turns, run_seconds, typical
 from nucleus.api.access.authentication import store_token
 from nucleus.api.cached_clusters import store_texts
@@ -27,6 +27,7 @@ from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run_checked
 
 CLUSTERS, COMPUTES = 200, 99
 CHANGED = 1000
@@ -207,7 +208,9 @@ def _comet(place: Place, service: Service) -> list[Row]:
     return [without_goal("R23", what, f"{typical(took) * 1000:.0f} ms", how)]
 
 
-_COMET = ("/usr/bin/python3", "-m", "comet")
+_PYTHON = ("/usr/bin/python3",)
+_COMET = (*_PYTHON, "-m", "comet")
+_INSTALL_SECONDS = 600.0
 
 
 def _comet_environment() -> Mapping[str, str]:
@@ -227,4 +230,27 @@ def _comet_alone() -> list[Row]:
     return [
         at_most("R23", "start of `comet` (`comet --version`)", typical(start) * 1000, 150, "ms", how),
         at_most("R23", "completion of a word in the shell", typical(completion) * 1000, 50, "ms", how),
+        _beside_openstack(),
     ]
+
+
+def _beside_openstack() -> Row:
+    """The client of another cloud starts in an environment of its own, which is made once."""
+    what = "start of `comet` / of `openstack` (python-openstackclient), both with `--version`"
+    folder = CHECKOUT / ".state" / "bench-openstack"
+    try:
+        if not (folder / "bin" / "openstack").exists():
+            run_checked([*_PYTHON, "-m", "venv", str(folder)], deadline_seconds=_INSTALL_SECONDS)
+            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "python-openstackclient"]
+            run_checked(pip, deadline_seconds=_INSTALL_SECONDS, environment=os.environ)
+        ours, theirs = in_turns(
+            [
+                lambda: run_seconds([*_COMET, "--version"], _comet_environment()),
+                lambda: run_seconds([str(folder / "bin" / "openstack"), "--version"], os.environ),
+            ],
+            ROUNDS,
+        )
+    except ToolError as error:
+        return not_measured("R23", what, str(error))
+    took = f"{typical(ours) * 1000:.0f} ms / {typical(theirs) * 1000:.0f} ms, medians of {ROUNDS}, in turns"
+    return without_goal("R23", what, f"{typical(ours) / typical(theirs):.2f}", took)

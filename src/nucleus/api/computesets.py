@@ -58,7 +58,8 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
                 shaped[number] = compute_json(nodes[number], cluster.name, of_node, freshness)
             computes = [shaped[number] for number in found.node_ids if number in shaped]
             if found.charged_seconds is None and call.service.configuration.batch.kind == "hosts":
-                found = found._replace(charged_seconds=found.used_seconds)
+                so_far = found.charged_so_far_seconds  # of a batch system that the site has had
+                found = found._replace(charged_seconds=found.used_seconds if so_far is None else so_far)
             answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
     return answers
 

@@ -129,8 +129,10 @@ def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> 
     """
     spelled = {name.lower(): name for name in listed}
     changed = [spelled[name.lower()] for name in known if name not in listed and name.lower() in spelled]
-    for name in changed:
-        for table in ("cluster", "node"):
+    if changed:  # the clusters are locked before nodes
+        session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")
+    for table in ("cluster", "node"):
+        for name in changed:
             session.execute(f"UPDATE {table} SET rocks_name = %s WHERE rocks_name = %s", (name, name))
     return bool(changed)
 

@@ -122,16 +122,18 @@ def claim_own_vlans(database: Database, names: Sequence[str]) -> None:
 
 def other_owner_of_vlan(database: Database, vlan: int, names: Sequence[str]) -> tuple[str, str, bool] | None:
     """(virtual frontend among the named hosts, frontend of the other cluster that has the VLAN id, whether another
-    machine is on it); None without.
+    machine is on it, besides named computes); None without.
     """
     if not names:
         return None
     rows = database.rows(
         "SELECT n.Name, o.Name, EXISTS (SELECT 1 FROM networks i JOIN vm_nodes w ON w.Node = i.Node"
-        " WHERE i.VlanID = c.VlanID AND i.Node <> n.ID) FROM cluster_vlans c JOIN nodes o ON o.ID = c.Frontend"
+        " JOIN nodes x ON x.ID = i.Node WHERE i.VlanID = c.VlanID AND x.ID <> n.ID"
+        f" AND (x.Membership = m.ID OR x.Name NOT IN ({placeholders(names)})))"
+        " FROM cluster_vlans c JOIN nodes o ON o.ID = c.Frontend"
         " JOIN memberships m ON m.Name = 'Frontend' JOIN nodes n ON n.Membership = m.ID AND n.ID <> c.Frontend"
         f" JOIN vm_nodes v ON v.Node = n.ID WHERE c.VlanID = %s AND n.Name IN ({placeholders(names)}) ORDER BY n.ID",
-        [vlan, *names],
+        [*names, vlan, *names],
     )
     return (str(rows[0][0]), str(rows[0][1]), bool(rows[0][2])) if rows else None
 

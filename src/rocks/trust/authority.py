@@ -94,7 +94,7 @@ class Authority:
 
     def revoke(self, node: str) -> list[CertificateInfo]:
         """Revoke all certificates of the node and remove its keys. Returns the revoked certificates."""
-        if not self._newest(node).exists() and not self._old(node).exists():
+        if not self.has(node):
             return []
         with self._locked():
             revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
@@ -116,6 +116,10 @@ class Authority:
     def has_any_deployed(self, node: str) -> bool:
         """Whether a certificate is deployed to the node, its newest or the one before."""
         return self._deployed(node).exists() and self._newest(node).exists()
+
+    def has(self, node: str) -> bool:
+        """Whether the node has a certificate."""
+        return self._newest(node).exists() or self._old(node).exists()
 
     def bundle(self, node: str) -> CertificateBundle:
         """The files for the node. StateError when it has no certificate."""

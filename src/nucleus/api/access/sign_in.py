@@ -56,7 +56,7 @@ def sign_in(request: Request, body: SignIn) -> Response:
         sent = read_token(body.password.strip())
     if sent is None:
         raise refused(
-            "this is no token of this service: it begins with nuc_; your site gives you the first one"
+            "this is no token of this service: those begin with nuc_; your site gives you the first one"
         )
     caller = service_of(request).authenticator.log_in(request, sent)
     return start_session(request, caller, body.password.strip())

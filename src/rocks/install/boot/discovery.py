@@ -140,13 +140,13 @@ def discover_hosts(
 
 
 def _store(database: Database, notify: Callable[[str], None]) -> None:
-    """Commit; that the files of the boot service are not written then does not end the discovery."""
+    """Commit; what fails after that, as the files of the boot service, does not end the discovery."""
     try:
         database.commit()
     except RocksError as error:
         if database.has_changes:
             raise
-        notify(f"Warning: the files of the boot service are not written ({error}): rocks sync config")
+        notify(f"Warning: the host is added, but this failed then: {error}")
 
 
 def _update_names(database: Database, notify: Callable[[str], None]) -> None:

@@ -38,6 +38,14 @@ def _record_of(settings: Settings, host: str) -> Path:
     return Path(settings.state_folder) / TO_SYNC / host.lower()
 
 
+def _number_of(settings: Settings, host: str) -> int | None:
+    """The inode of the host's record, which each report makes anew; None without a record."""
+    try:
+        return _record_of(settings, host).stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
 class FirstSync:
     """Runs the commands for new hosts, one host after the other, as an operator would.
 
@@ -52,7 +60,8 @@ class FirstSync:
         self._lock, self._named = threading.Lock(), set[str]()
         folder = _record_of(settings, "any").parent
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            self.put(path.name)
+            if not path.name.startswith("."):  # a draft of a process that was killed
+                self.put(path.name)
         threading.Thread(target=self._work, daemon=True).start()
 
     def put(self, host: str) -> None:
@@ -67,15 +76,16 @@ class FirstSync:
             host = self._waiting.get()
             with self._lock:
                 self._named.discard(host)
-            if not _record_of(self._settings, host).exists():
-                continue  # a new installation of it has begun
-            have_ended = [self._run(host, command) for command in COMMANDS]
-            if all(have_ended):
-                self._forget(host)
+            number = _number_of(self._settings, host)
+            if all(self._run(host, command) for command in COMMANDS):
+                self._forget(host, number)
 
     def _run(self, host: str, command: tuple[str, ...]) -> bool:
         """Whether the command has ended by itself, and not by a signal, as when the service is stopped."""
         text = f"rocks {' '.join(command)} {host}"
+        if _number_of(self._settings, host) is None:
+            self._log(f"{host} is installed anew, so this is not run: {text}")
+            return False
         try:
             if command == _SECRETS and not begin_sending(self._settings, host):
                 self._log(
@@ -99,9 +109,9 @@ class FirstSync:
             self._log(f"{host} is configured, but this failed: {error}; {text}")
         return True
 
-    def _forget(self, host: str) -> None:
+    def _forget(self, host: str, number: int | None) -> None:
         with self._lock:
-            if host in self._named:
+            if host in self._named or _number_of(self._settings, host) != number:
                 return  # it was configured once more meanwhile
             try:
                 remove_file(_record_of(self._settings, host))

@@ -48,8 +48,9 @@ def why_not_started(database: Database, vm: VirtualMachine, disk: Disk) -> tuple
     try:
         disk_spec(vm, container, disk, "cannot start")
     except StateError as error:
-        # where the machine has a disk on a NAS, this one may follow: then it has no place on the host
-        return () if any(one.is_mapped for one in vm.disks) else (str(error),)
+        # where the machine has a disk on a NAS, a file may follow: then it has no place on the host
+        if disk.is_block or not any(one.is_mapped for one in vm.disks):
+            return (str(error),)
     other = machine_with_disk(database, container.name, disk.path, besides=vm.name)
     if other is None:
         return ()

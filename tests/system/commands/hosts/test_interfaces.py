@@ -158,7 +158,8 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     vm_site.done("set host interface vlan vm-vc2-0 eth0 101")  # a compute may change its cluster
     vm_site.done("set host interface vlan vc2 eth0 103")
     assert "is in use" in vm_site.refused("add cluster 203.0.113.20 0 vlan=103")
-    vm_site.done("set host interface vlan vc1 eth0 102")  # nobody is on it any more
+    vm_site.done("set host interface vlan vm-vc2-0 eth0 103")
+    vm_site.done("set host interface vlan vc1 vm-vc1-0 eth0 102")  # nobody else is on it any more
     assert ("vc1", 102) in vm_site.rows("SELECT cluster_name, vlanid FROM clusters")
     assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
 

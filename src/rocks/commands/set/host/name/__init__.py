@@ -51,8 +51,9 @@ class Command(rocks.commands.Command):
         try:
             remove_certificates(self.db, [old], warn)
         finally:  # the commit within may fail for another reason, as damaged names
-            self.notify(
-                f"Warning: the certificate of {old} is revoked; for one of {name}: "
-                f"rocks add host certificate {name}, then rocks sync host certificate {name} NODE… "
-                "with all other nodes, which accept the old one until then, then rocks sync broker"
-            )
+            if not has_certificate(old):
+                self.notify(
+                    f"Warning: the certificate of {old} is revoked; for one of {name}: "
+                    f"rocks add host certificate {name}, then rocks sync host certificate {name} NODE… "
+                    "with all other nodes, which accept the old one until then, then rocks sync broker"
+                )
