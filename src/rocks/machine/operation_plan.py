@@ -244,12 +244,10 @@ def plan_growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
 
 
 def plan_snapshot(operation: MakeSnapshot, observed: Observed) -> OperationPlan:
-    """Nothing when all copies are there. StateError for a second one of the name, and for a disk without content."""
+    """StateError for a second one of the name, and for a disk without content."""
     name, domain, files, present = operation.name, observed.domain, observed.disks, observed.snapshot
     if present:
         raise has_snapshot(name, present)
-    if all(files[copy].exists for copy in operation.copies):
-        return OperationPlan()
     for disk in operation.disks:
         check_disk(name, disk, files[disk.path], "gets no snapshot")
         if is_active_domain(domain):

@@ -17,6 +17,7 @@ from rocks.fleet.keys import (
 from rocks.fleet.known_hosts import read_known_hosts
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
+from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS
 from rocks.inventory.host_requests import fleet_addresses
 from rocks.network.dns.name_records import load_site_names
 from rocks.site.host_lists import known_hosts_lines, names_of_hosts
@@ -74,7 +75,9 @@ def share_keys(
         try:
             yield (
                 name,
-                key if isinstance(key, RocksError) else _share(hosts[name], key, confirm, replace, chosen),
+                key
+                if isinstance(key, RocksError)
+                else _share(database, hosts[name], key, confirm, replace, chosen),
             )
         except RocksError as error:
             yield name, error
@@ -98,6 +101,7 @@ def report_known_hosts(database: Database) -> str:
 
 
 def _share(
+    database: Database,
     host: HostAddress,
     key: HostKey,
     confirm: Callable[[PresentedKey], bool],
@@ -119,7 +123,13 @@ def _share(
             "to it: compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on its console, then "
             f"rocks sync host sharedkey {host.name} fingerprint={key.fingerprint}{again}"
         )
-    recorded = key not in known and record_host_keys(settings.known_hosts_file, host, (key,))
+    recorded = False
+    if key not in known:
+        database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed just now report their keys
+        try:
+            recorded = record_host_keys(settings.known_hosts_file, host, (key,))
+        finally:
+            database.unlock(KEYS_LOCK)
     installed = not accepts_own_key(host, settings)
     if installed:
         install_own_key(host, settings)

@@ -227,6 +227,18 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     assert contents(machines, "monday") == [b"first. "] * 2
 
 
+@pytest.mark.parametrize("of", ["another", ""])
+def test_a_file_in_the_place_of_a_copy_stays(two_disks: MachineSite, of: str) -> None:
+    """The command succeeded without a copy where all were there, and removed it where one was."""
+    files = [two_disks.image(f"{name}.snapshot.monday.{number}-of-2") for number, name in enumerate(DISKS, 1)]
+    for file in files:
+        file.write_bytes(b"somebody's")
+        if of:
+            os.setxattr(file, "trusted.rocks.machine", of.encode())
+        assert "is not of this machine" in two_disks.refused("add host vm snapshot g monday")
+        assert file.read_bytes() == b"somebody's"
+
+
 def test_what_killed_snapshots_of_a_disk_left_goes_with_the_next_one(two_disks: MachineSite) -> None:
     machines = two_disks
     left = machines.image(".g.vda.snapshot.sunday.1-of-2.part.unfinished-1-aa")

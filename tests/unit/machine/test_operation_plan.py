@@ -158,7 +158,6 @@ def test_what_the_host_refuses(operation: Operation, observed: Observed, message
         ),
         (GrowDisk("a", DISK), Observed(None, {"/images/a": disk()}), ()),
         (GrowDisk("a", DISK, 5), Observed(RUNS, {"/images/a": disk(exists=True)}), ()),
-        (MakeSnapshot("a", (DISK,), ("/c",)), Observed(None, {"/c": disk(exists=True)}), ()),
         (StopDomain("a", action="shutdown"), Observed(domain("a", "crashed", token=5)), ("power off a",)),
         (
             StopDomain("a", discards_save=True),

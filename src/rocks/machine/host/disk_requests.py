@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.files import remove_drafts
 from rocks.core.image_blocks import send_content
 from rocks.core.terminal import one_line
 from rocks.core.units import gigabytes
@@ -85,6 +86,7 @@ def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
             size_bytes = os.fstat(descriptor).st_size
             remove_file(folder, Path(request.path).name, request.path, request.erase)
             host.image_owners.forget("file", request.path)
+            remove_drafts(Path(request.path))  # of copies whose agent was killed
             return ImageChange(True, size_bytes)
     except FileNotFoundError:
         return ImageChange(False)

@@ -112,13 +112,20 @@ def identity_at(path: str) -> DiskIdentity:
 
 
 def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:
-    """Whether the path still leads to the same file or device."""
+    """Whether the path still leads to the same file or device.
+
+    A file with its machine's mark may be on a device of another number: a boot may number devices anew, and a saved
+    guest continues after one.
+    """
     try:
         status = Path(disk.path).stat()
         is_marked = not disk.machine or disk.machine == mark_at(disk.path, owners)
     except (OSError, HostError):
         return False
-    return is_marked and _identity(disk.path, status) == disk._replace(machine="")
+    present = _identity(disk.path, status)
+    if disk.machine and disk.inode and present.inode:
+        present = present._replace(device=disk.device)
+    return is_marked and present == disk._replace(machine="")
 
 
 def mark_at(path: str, owners: ImageOwners) -> Optional[str]:

@@ -59,8 +59,19 @@ def observe_snapshot(
     pairs = _pairs(operation.disks, operation.copies)
     if isinstance(operation, MakeSnapshot):
         check_not_restoring(host, operation.name)
+        _check_copies(host, pairs)
     files = {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
     return Observed(domain, files, snapshot=_present(host, pairs))
+
+
+def _check_copies(host: Host, pairs: Sequence[Pair]) -> None:
+    """StateError for a file in the place of a copy that is another machine's, or nobody's."""
+    for disk, copy in pairs:
+        if os.path.lexists(copy) and _owner(host, Path(copy)) != disk.machine:
+            raise StateError(
+                f"{copy} is there, and is not of this machine: rocks list host image shows whose it is, rocks remove "
+                "host image HOST PATH removes it; or choose another name for the snapshot"
+            )
 
 
 def _present(host: Host, pairs: Sequence[Pair]) -> str:

@@ -14,7 +14,7 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host import disks
-from rocks.machine.host.disks import read_disk
+from rocks.machine.host.disks import is_same, read_disk
 from rocks.machine.host.files.owners import ImageOwners
 from tests.waiting import wait_until
 
@@ -101,6 +101,16 @@ def test_facts_of_disks(tmp_path: Path) -> None:
     assert (absent.exists, absent.size_bytes) == (False, 0)
     assert absent.filesystem_bytes == there.filesystem_bytes > 0
     assert 0 < absent.free_bytes <= absent.filesystem_bytes
+
+
+def test_a_marked_file_is_the_same_on_a_device_of_another_number(tmp_path: Path) -> None:
+    """As after a boot; a saved guest could not be continued, and its memory was lost."""
+    owners = ImageOwners(tmp_path / "state")
+    made = disks.ensure_disk(spec(tmp_path / "vm.hda", machine="u"), owners)[1]
+    assert made.machine == "u" and is_same(made._replace(device=made.device + 1), owners)
+    assert not is_same(made._replace(inode=made.inode + 1), owners)
+    assert not is_same(made._replace(machine="v"), owners)
+    assert not is_same(made._replace(machine="", device=made.device + 1), owners)
 
 
 def test_leftovers_of_a_killed_creation_go_and_live_ones_stay(tmp_path: Path) -> None:
