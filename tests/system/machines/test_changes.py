@@ -281,6 +281,7 @@ def test_a_disk_that_no_start_will_take_has_its_note(machines: MachineSite) -> N
     assert machines.run("remove host vm disk g vdb").strip() == "the image stays: it is a disk of h"
     printed = machines.run("add host vm disk g disk=file:/etc/shadow,vdb,virtio")
     assert "g cannot start: its disk /etc/shadow is outside the image directories" in printed
+    assert machines.run("remove host vm disk g vdb") == "", "it is no image"
 
 
 def test_a_virtual_function_that_no_adapter_has(machines: MachineSite) -> None:

@@ -13,7 +13,7 @@ from rocks.core.errors import Code, HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
-from rocks.inventory.disks.places import with_image_remedy
+from rocks.inventory.disks.places import directory_of, with_image_remedy
 from rocks.inventory.host_requests import ask_facts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
@@ -91,7 +91,9 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
         leases.uncover(database, name, (where, disk.path))
     vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
-    if vm.container is None or disk.is_block or not _is_there(database, where, disk.path):
+    if vm.container is None or directory_of(vm.container, disk.path) is None:
+        return ()  # a device, or no image: no command of ours removes it
+    if not _is_there(database, where, disk.path):
         return ()
     other = machine_with_disk(database, where, disk.path)
     if other is not None:
