@@ -1,11 +1,24 @@
 """The agent and network devices: made for guests, filtered, restored after a boot, removed with the last guest."""
 
+from pathlib import Path
+
 import pytest
 
+from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import FactsRequest, Fence
 from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
-from rocks.fleet.wire.requests import LinkSpec, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.fleet.wire.requests import (
+    DiskSpec,
+    LinkSpec,
+    OperationOutcome,
+    PauseDomain,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
 from rocks.machine.host import guest_links
+from rocks.machine.host.disks import DiskIdentity, ensure_disk
+from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.guest_links import restore_links
 from tests.contract.agents import VLAN, Agent, start
 from tests.patience import patience
@@ -22,6 +35,25 @@ def test_links_are_removed_with_the_last_guest(agent: Agent) -> None:
     assert "ptrunk.7" not in agent.links.links
     (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkSpec("p", "vlan", None, 0),)))
     assert outcome.error is None and "a network device was not removed" in outcome.notes[0]
+
+
+def test_a_stop_does_not_wait_for_the_disk_of_another_machine(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may be copied for minutes; the last guest of a VLAN ends meanwhile, with its device."""
+    agent.perform(start("a", links=(VLAN,)))
+    stopped: list[OperationOutcome] = []
+
+    def make_disk(spec: DiskSpec, owners: ImageOwners) -> tuple[Change, DiskIdentity]:
+        stopped.extend(agent.perform(StopDomain("a", 7, links=(VLAN,))))
+        assert "ptrunk.7" not in agent.links.links
+        return ensure_disk(spec, owners)
+
+    monkeypatch.setattr("rocks.machine.host.start.ensure_disk", make_disk)
+    disk = DiskSpec(str(tmp_path / "images" / "b.vda"), "raw", 1, False)
+    assert agent.error(start("b", links=(VLAN,), disks=(disk,))) is None
+    assert [(outcome.changed, outcome.notes) for outcome in stopped] == [(True, ())]
+    assert "ptrunk.7" in agent.links.links and agent.state("b") == "running"
 
 
 NETWORKED = """<domain type='qemu'><name>{name}</name>

@@ -24,7 +24,14 @@ from rocks.machine.host.files.bases import check_medium, copy_base
 from rocks.machine.host.files.block import check_device, check_identity
 from rocks.machine.host.files.formats import check_refers_to_nothing
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.paths import check_closed, check_owner, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import (
+    check_closed,
+    check_mounted,
+    check_owner,
+    check_path,
+    open_file,
+    opened_folder,
+)
 
 __all__ = ["DiskIdentity", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
@@ -67,12 +74,14 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
 
     StateError, with the code IMAGE_FOREIGN, for a disk of another machine, IMAGE_UNOWNED for one of an unknown one.
     StateError too for a path by which local users or the guest could reach another file, for a device that the host
-    uses, and when the path is another kind of file; HostError when creation fails.
+    uses, when the path is another kind of file, and as `check_mounted`; HostError when creation fails.
     """
     check_path(spec.path)
     if spec.is_block:
         return _ensure_device(spec, owners)
     directory, below, name = _parts(spec)
+    if not spec.is_cdrom:
+        check_mounted(spec.path)
     try:
         with opened_folder(directory, below, make=not spec.is_cdrom) as folder:
             check_closed(folder, str(Path(spec.path).parent))

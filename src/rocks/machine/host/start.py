@@ -62,22 +62,22 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
     with held, host.lease_epoch.admitted(operation.name, operation.token):
         check_not_restoring(host, operation.name)
         host.leases.admit(operation.name, operation.token)
-        turn.wait()  # before the locks that a start before this one may need
+        turn.wait()
         try:
-            with (
-                contextlib.ExitStack() as until_started,
-                links_locked(host, operation.links, shared=True),
-                vfs_locked(host, operation),
-            ):
+            with contextlib.ExitStack() as until_started:
                 try:
                     way = until_started.enter_context(_planned(host, operation, document))
                 finally:
                     turn.end()
+                document, notes = _with_disks(host, operation, document, way)
+                # after the disks: a copy may take minutes, and other starts and stops wait for these locks
+                until_started.enter_context(links_locked(host, operation.links, shared=True))
+                until_started.enter_context(vfs_locked(host, operation))
                 change = ensure_running(
                     host.domains(),
                     operation,
                     way,
-                    lambda: _prepare(host, operation, document),
+                    lambda: _prepare(host, operation, document, notes),
                     lambda live: secure(host, renew_identities(host, live) if operation.restores else live),
                 )
         except RocksError:
@@ -130,15 +130,30 @@ def _checked(operation: StartDomain) -> DomainDocument:
     return document
 
 
-def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
-    """Create what the domain refers to; the disks of a saved machine are as they were, or it is refused."""
+def _with_disks(
+    host: Host, operation: StartDomain, document: DomainDocument, way: Way
+) -> Tuple[DomainDocument, Tuple[str, ...]]:
+    """Make or check the disks; the document as adapted to this host, with their identities in the lease, and notes.
+
+    The disks of a saved machine are as they were, or it is refused. Other errors as `ensure_disk`.
+    """
+    if way is Way.RESTORE:
+        check_saved_disks(host, operation.name)
+    if way is not Way.START:
+        return document, ()
+    document, notes = adapted(host, document)
+    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    if operation.seed is not None:
+        seed = operation.seed
+        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
+    return with_disk_identities(document, identities) if identities else document, notes
+
+
+def _prepare(
+    host: Host, operation: StartDomain, document: DomainDocument, notes: Tuple[str, ...]
+) -> Prepared:
+    """Create what the domain refers to, but its disks."""
     name = operation.name
-    notes: Tuple[str, ...] = ()
-    if operation.restores:
-        check_saved_disks(host, name)
-    else:
-        document, notes = adapted(host, document)
-        document = _ensure_disks(host, operation, document)
     host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
@@ -155,15 +170,6 @@ def secure(host: Host, live: DomainDocument) -> Change:
     _check_disks(host, live)
     check_have_content(host, live)
     return ensure_secured(host, live)
-
-
-def _ensure_disks(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
-    """Make or check the machine's disks; the document with their identities in the lease. Errors as `ensure_disk`."""
-    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
-    if operation.seed is not None:
-        seed = operation.seed
-        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
-    return with_disk_identities(document, identities) if identities else document
 
 
 def _check_disks(host: Host, live: DomainDocument) -> None:

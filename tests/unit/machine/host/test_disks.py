@@ -15,6 +15,7 @@ from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host import disks
 from rocks.machine.host.disks import is_same, read_disk
+from rocks.machine.host.files import paths
 from rocks.machine.host.files.owners import ImageOwners
 from tests.waiting import wait_until
 
@@ -142,7 +143,7 @@ disks.ensure_disk(DiskSpec(sys.argv[1], "raw", 1, False), ImageOwners(Path(sys.a
 """
 
 
-@pytest.mark.parametrize("step", ["ftruncate", "fsync", "link", "close"])
+@pytest.mark.parametrize("step", ["ftruncate", "fsync", "link", "unlink", "close"])
 def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     """SIGKILL anywhere leaves no image or a whole one; the next start makes it and tidies up."""
     path = tmp_path / "vm.hda"
@@ -162,6 +163,29 @@ def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     ensure_disk(DiskSpec(str(tmp_path / "other"), "raw", 1, False))
     left = [entry.name for entry in tmp_path.iterdir() if entry.name not in ("vm.hda", "other")]
     assert left == []
+
+
+def test_no_image_is_created_where_a_file_system_is_not_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a boot on which the mount failed: the machine's disk may be there, and a new one would hide it."""
+    table = tmp_path / "fstab"
+    folder = tmp_path / "the images"
+    folder.mkdir()
+    point = str(folder).replace(" ", "\\040")
+    table.write_text(
+        f"# disks\n/dev/vdb none swap sw 0 0\n/dev/vda / ext4 defaults 0 1\n/dev/vdc {point}/ xfs\n"
+    )
+    monkeypatch.setattr(paths, "_FSTAB", table)
+    with pytest.raises(StateError, match=f"is not created.* run `mount {folder}` on the host"):
+        ensure_disk(spec(folder / "kvm" / "vm.hda"))
+    assert list(folder.iterdir()) == []
+    mounted = tmp_path / "mountinfo"
+    mounted.write_text(f"36 1 0:1 / {point} rw - xfs /dev/vdc rw\n")
+    monkeypatch.setattr(paths, "_MOUNTED", mounted)
+    assert ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
+    mounted.write_text("")
+    assert not ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
 
 
 def test_two_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ from rocks.core.image_blocks import content_of, copy_content, receive_content
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage, base_path
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.paths import check_closed, check_owner, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import (
+    check_closed,
+    check_mounted,
+    check_owner,
+    check_path,
+    open_file,
+    opened_folder,
+)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _WRITTEN_NS = 1_000_000_000
@@ -27,10 +34,11 @@ _WRITTEN_NS = 1_000_000_000
 def receive_base(base: BaseImage, read: Callable[[int], bytes]) -> Change:
     """Store the stream of `rocks.core.image_blocks` as the host's copy of the image; one that is there stays.
 
-    IncoherentError when the stream is not that of this image, StateError for a folder that others can change,
-    HostError when it cannot be written. Then nothing is left.
+    IncoherentError when the stream is not that of this image, StateError for a folder that others can change, and as
+    `check_mounted`; HostError when it cannot be written. Then nothing is left.
     """
     path = _path(base)
+    check_mounted(str(path))
     try:
         with opened_folder(base.directory, f"/{BASE_FOLDER}", make=True) as folder:
             check_closed(folder, str(path.parent))

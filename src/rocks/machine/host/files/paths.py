@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Iterator, Optional
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import StateError, UserError
+from rocks.core.files import remove_drafts
 from rocks.machine.host.files.qemu_owner import qemu_owner
 
 FOLDER_MODE = 0o711
@@ -25,6 +27,8 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_LINKS = 16
 _MAX_PLACING_SECONDS = 1.0
 _STICKY = stat.S_ISVTX
+_FSTAB = Path("/etc/fstab")
+_MOUNTED = Path("/proc/self/mountinfo")
 
 
 def check_path(path: str) -> str:
@@ -68,7 +72,7 @@ def open_file(folder: int, name: str, path: str) -> Optional[int]:
         raise StateError(f"{path} is not an image file")
     descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
     try:
-        status = _status_with_one_name(descriptor)
+        status = _status_with_one_name(descriptor, path)
         if (status.st_dev, status.st_ino) != (before.st_dev, before.st_ino):
             raise StateError(f"{path} was replaced while it was opened; try again")
         if status.st_nlink > 1:
@@ -83,12 +87,42 @@ def open_file(folder: int, name: str, path: str) -> Optional[int]:
     return descriptor
 
 
-def _status_with_one_name(descriptor: int) -> os.stat_result:
-    """The file's status, after a moment in which another process may be between link(2) and unlink(2) of its draft."""
+def _status_with_one_name(descriptor: int, path: str) -> os.stat_result:
+    """The file's status, after a moment in which another process may be between link(2) and unlink(2) of its draft.
+
+    A process that was killed between them has left its draft as a second name, which is removed.
+    """
     end_at = monotonic_seconds() + _MAX_PLACING_SECONDS
     while (status := os.fstat(descriptor)).st_nlink > 1 and monotonic_seconds() < end_at:
+        remove_drafts(Path(path))
         time.sleep(0.02)
     return status
+
+
+def check_mounted(path: str) -> None:
+    """StateError for a missing file where a file system of /etc/fstab is not mounted: the file may be on it."""
+    if os.path.lexists(path):
+        return
+    place = os.path.realpath(path)
+    mounted = {line.split()[4] for line in _lines(_MOUNTED)}
+    for line in _lines(_FSTAB):
+        fields = line.split("#")[0].split()
+        point = fields[1].rstrip("/") if len(fields) > 2 else ""
+        folder = re.sub(
+            r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point
+        )  # both tables escape white space
+        if point and place.startswith(f"{folder}/") and point not in mounted:
+            raise StateError(
+                f"{path} is not created: the file system of {folder} is not mounted, and may have it; run "
+                f"`mount {folder}` on the host"
+            )
+
+
+def _lines(table: Path) -> "list[str]":
+    try:
+        return table.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def check_owner(path: str, status: os.stat_result) -> None:
