@@ -113,10 +113,20 @@ class ImageSite:
         """Destroy an image at once, so that its name and its space are free."""
         self.done("remove", "host", "storageimg", NAS, POOL, volume, "now=yes")
 
-    def map(self, volume: str, size_gb: int = 1) -> str:
-        """Map an image to the first host; returns the path of its device there."""
-        arguments = (NAS, POOL, volume, self.host.name, str(size_gb), f"remotepool={HOST_POOL}")
-        return self.done("add", "host", "storagemap", *arguments).splitlines()[-1]
+    def map(
+        self,
+        volume: str,
+        size_gb: int = 1,
+        *,
+        host: LabMachine | None = None,
+        deadline_seconds: float = _STATE_SECONDS,
+    ) -> str:
+        """Map an image to the host, by default the first one; returns the path of its device there."""
+        name = (host or self.host).name
+        arguments = (NAS, POOL, volume, name, str(size_gb), f"remotepool={HOST_POOL}")
+        return self.done(
+            "add", "host", "storagemap", *arguments, deadline_seconds=deadline_seconds
+        ).splitlines()[-1]
 
     def unmap(self, volume: str) -> None:
         """Unmap an image, and wait until it is written back to the NAS."""

@@ -165,6 +165,26 @@ def test_all_machines_run_on_the_hosts_that_are_named(local: Site, started: list
     assert machines(local)["lake"]["host"] == "vmc-0-1"
 
 
+def test_a_site_of_ten_hosts_with_sixteen_cpus_is_filled_to_the_last_one(
+    local: Site, started: list[list[str]]
+) -> None:
+    """The size of Fiji's testbed, by four clusters; one CPU more is refused."""
+    local.done("set host attr vmc-0-0 vmc-0-1 kvm false")
+    local.done("set attr vm_image_directory /images")
+    hosts = [f"vmc-1-{number}" for number in range(10)]
+    for host in hosts:
+        local.done("add host", host, "membership=VM Container", "cpus=16", "rack=1", f"rank={host[6:]}")
+    local.done("set attr pragma_public_addresses", " ".join(f"203.0.113.2{n}=vc{n}" for n in range(5)))
+    for cpus in (48, 37, 53, 22):
+        local.done(f"pragma boot dock6 {cpus}")
+    assert "1 CPUs are not free: the VM containers have 0 free" in local.refused("pragma boot dock6 1")
+    taken = dict.fromkeys(hosts, 0)
+    for row in machines(local).values():
+        if row["host"] in taken:
+            taken[row["host"]] += row["cpus"]
+    assert taken == dict.fromkeys(hosts, 16)
+
+
 def test_what_cannot_be_booted_leaves_nothing(
     local: Site, key: Path, started: list[list[str]], tmp_path: Path
 ) -> None:
