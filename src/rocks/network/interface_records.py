@@ -104,11 +104,12 @@ def set_hardware(database: Database, changed: Mapping[int, Hardware]) -> None:
 
 
 def set_subnet(database: Database, ids: Sequence[int], subnet_id: int | None) -> None:
-    """Set or clear the network of the interfaces; an interface without a name gets that of its host."""
+    """Set or clear the network of the interfaces; one without a name gets that of its host, but no VLAN's entry."""
     if ids:
         database.execute(
             "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"
-            f" i.Name = IF(i.Name IS NULL OR i.Name = '', n.Name, i.Name) WHERE i.ID IN ({placeholders(ids)})",
+            " i.Name = IF(COALESCE(i.Name, '') <> '' OR COALESCE(i.Device, '') LIKE 'vlan%%', i.Name, n.Name)"
+            f" WHERE i.ID IN ({placeholders(ids)})",
             [subnet_id, *ids],
         )
 

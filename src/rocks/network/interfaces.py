@@ -162,7 +162,10 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
 
 
 def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str) -> None:
-    """Set the network of the interfaces; it must contain their addresses. A missing name becomes that of the host."""
+    """Set the network of the interfaces; it must contain their addresses.
+
+    A missing name becomes that of the host, but for the entry of a VLAN that a host carries, which has none.
+    """
     rows = find_rows(database, hosts, iface)
     if is_null(subnet):
         table.set_column(database, [row.id for row in rows], "Subnet", None)

@@ -31,9 +31,7 @@ CONTENTS = {
     " JOIN nodes n ON n.ID = v.Node WHERE d.ID = t.vm_disk_id), t.nas_name, t.zpool_name",
     "memberships": "t.Name, (SELECT a.Name FROM appliances a WHERE a.ID = t.Appliance),"
     " (SELECT d.Name FROM distributions d WHERE d.ID = t.Distribution), t.Public",
-    # an interface on a network without a name has that of its host
-    "networks": f"{_NODE.format('Node')}, t.MAC, t.IP, COALESCE(t.Name, IF(t.Subnet, {_NODE.format('Node')}, NULL)),"
-    f" t.Device, {_NETWORK.format('Subnet')}, t.Module,"
+    "networks": f"{_NODE.format('Node')}, t.MAC, t.IP, t.Name, t.Device, {_NETWORK.format('Subnet')}, t.Module,"
     " NULLIF(t.VlanID, 0), t.Options, t.Channel, t.Disable_KVM",  # 0 and NULL are both untagged
     "node_rolls": f"{_NODE.format('Node')},"
     " (SELECT CONCAT_WS(' ', r.Name, r.Version, r.Arch) FROM rolls r WHERE r.ID = t.RollID)",

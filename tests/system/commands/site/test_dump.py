@@ -291,20 +291,22 @@ def without_old_values(found: dict[str, list[str]]) -> dict[str, list[str]]:
 def test_a_dump_makes_the_same_database_again(
     site: Site, second: Settings, replayed: Callable[[str], None], silent_hosts: None
 ) -> None:
-    """Read by a shell that stops at the first error; secrets by their own commands."""
+    """Read by a shell that stops at the first error; secrets by their own commands. It has the same dump, too."""
     make_site(site, int(os.environ.get("ROCKS_TEST_DUMPED_HOSTS", "12")))
     make_what_others_add(site)
     site.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('root_pw', '$6$it''s\n\"odd\"')")
     site.change(
         "INSERT INTO sec_node_attributes (Node, Attr, Value) SELECT ID, 'ipmi_password', '-n' FROM nodes LIMIT 1"
     )
-    text = site.done("dump") + site.done("dump sec_attr") + site.done("dump host sec_attr")
+    dumped = site.done("dump")
+    text = dumped + site.done("dump sec_attr") + site.done("dump host sec_attr")
     before = without_old_values(contents(site.database))
     replayed(text)
     with Database(second) as database:
         after = contents(database)
     for table, rows in before.items():
         assert after[table] == rows, table
+    assert site.done("dump") == dumped
     assert all(
         before[table] for table in ("networks", "attributes", "cluster_vlans", "vm_disks", "public_keys")
     )

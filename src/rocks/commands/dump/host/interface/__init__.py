@@ -34,7 +34,7 @@ class Command(rocks.commands.dump.command):
                 ("mac", mac if device else None),
                 ("module", module),
                 ("subnet", subnet),
-                ("vlan", vlan),
+                ("vlan", vlan or None),  # 0 is none
                 ("options", options),
                 ("channel", channel),
             )

@@ -6,7 +6,8 @@ from rocks.network.interfaces import set_subnet
 
 class Command(InterfaceSetter):
     """
-    Assign hosts' interfaces to a network. An interface without a name receives the name of its host.
+    Assign hosts' interfaces to a network. An interface without a name receives the name of its host; a device vlanN,
+    the entry of a VLAN that a host carries, does not.
 
     <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='subnet'>
