@@ -19,7 +19,9 @@ from rocks.database.backup import BACKUP_FOLDER, copy_database, has_schema
 from rocks.database.versions import newest_version
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
-from rocks.site.answers import QUESTIONS
+from rocks.network.interface_records import list_interfaces
+from rocks.network.network_records import load_networks
+from rocks.site.answers import PRIVATE, PUBLIC, PUBLIC_NAMES, QUESTIONS
 from rocks.trust.encrypted_file import encrypt
 
 if TYPE_CHECKING:
@@ -111,9 +113,7 @@ def collect_site(database: Database, now: datetime) -> bytes:
     frontend = find_local_host(database)
     if frontend is None:
         raise StateError("the cluster database does not have this machine, so there is no site to save")
-    attributes = global_attributes(database)
-    given = ((question.name, attributes.get(question.name)) for question in QUESTIONS)
-    answers = "".join(f"{name} = {value}\n" for name, value in given if value)
+    answers = "".join(f"{name} = {value}\n" for name, value in _answers(database, frontend).items())
     database.end_reading()
     members = [
         SavedFile(_DATABASE, 0o600, _copy_of(database.settings)),
@@ -131,6 +131,27 @@ def collect_site(database: Database, now: datetime) -> bytes:
         "sha256": {one.path: _digest(one.content) for one in members if one.content is not None},
     }
     return _pack([SavedFile(_LIST, 0o600, json.dumps(listed).encode()), *members])
+
+
+def _answers(database: Database, frontend: str) -> dict[str, str]:
+    """The answers of the site; of one that was not made by `create site`, as its records have them.
+
+    Those about the public network are left out where the frontend is not on it.
+    """
+    attributes = global_attributes(database)
+    found = {question.name: attributes.get(question.name, "") for question in QUESTIONS}
+    rows = list_interfaces(database, [frontend])
+    for network in load_networks(database, [PRIVATE, PUBLIC]):
+        names = [f"Kickstart_{network.name.capitalize()}{what}" for what in ("Interface", "Address", "Netmask")]
+        on_it = [row for row in rows if row[1] == network.name and row[2] and row[4]]
+        if on_it and not all(found[name] for name in names):
+            _, _, device, _, address, netmask, *_ = on_it[0]
+            found.update(zip(names, map(str, (device, address, netmask)), strict=True))
+            zone = f"Kickstart_{network.name.capitalize()}DNSDomain"
+            found[zone] = found[zone] or network.dns_zone
+    if not found[PUBLIC_NAMES[0]]:
+        found.update(dict.fromkeys(PUBLIC_NAMES, ""))
+    return {name: value for name, value in found.items() if value}
 
 
 def _copy_of(settings: Settings) -> bytes:

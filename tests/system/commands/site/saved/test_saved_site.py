@@ -18,6 +18,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases.epoch_records import read_record
 from rocks.site import restore as site_restore
+from rocks.site.answers import SiteInterface, read_answers_text
 from rocks.trust.encrypted_file import decrypt, encrypt
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.saved.conftest import PASSPHRASE, Machine, save
@@ -82,7 +83,9 @@ def test_a_site_is_restored_on_another_machine(
     assert "restore " not in checked.out
 
     site.done("restore site", str(saved), secret, f"answers={tmp_path / 'answers'}")
-    assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
+    plan = read_answers_text((tmp_path / "answers").read_text())
+    assert (plan.frontend, plan.interfaces) == ("head", (SiteInterface("eth0", "10.1.0.1", "private"),))
+    assert [(one.subnet, one.netmask) for one in plan.networks] == [("10.1.0.0", "255.255.0.0")]
 
 
 @pytest.mark.slow
