@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import struct
 from collections.abc import Callable
@@ -30,7 +31,20 @@ _OTHERS = (
     (0x40, b"\x7f\x10\xda\xbe", "a VirtualBox disk (VDI)"),
     (0, b"LUKS\xba\xbe", "an encrypted disk (LUKS)"),
 )
-_PACKED = ((b"\xfd7zXZ\0", "xz -dk"), (b"BZh", "bunzip2 -k"), (b"PK\x03\x04", "unzip"))
+_PACKED = (
+    (b"\xfd7zXZ\0", "xz -dk"),
+    (b"BZh", "bunzip2 -k"),
+    (b"PK\x03\x04", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z x"),
+    (b"\x04\x22\x4d\x18", "lz4 -dk"),
+    (b"LZIP", "lzip -dk"),
+)
+_NO_DISKS = (
+    (b"\x7fELF", "a program (ELF)"),
+    (b"%PDF-", "a PDF document"),
+    (b"!<arch>\n", "a Debian package, or another archive of ar"),
+    (b"\xed\xab\xee\xdb", "an RPM package"),
+)
 
 _TAR = (257, b"ustar")
 _PAGES = (b"<!doctype", b"<html", b"<?xml")
@@ -59,7 +73,8 @@ def reader_of(descriptor: int) -> ReadAt:
 def kind_of(read_at: ReadAt) -> FileKind:
     """The format of a file by its magic numbers; raw for any other content.
 
-    UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for pages.
+    UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for what is
+    certainly no disk.
     """
     start = read_at(0, 512)
     for offset, magic, kind in _MAGICS:
@@ -79,7 +94,19 @@ def kind_of(read_at: ReadAt) -> FileKind:
         raise UserError(
             "it is a page of a web server, not a disk; fetch the image again, and look at the address"
         )
+    what = next((what for magic, what in _NO_DISKS if start.startswith(magic)), "")
+    if what or _is_text(start):
+        raise UserError(f"it is {what or 'text'}, not a disk; give the file of the disk itself")
     return "raw"
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether the first sector of a file is lines of text: no boot sector, partition table or file system is."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return "\n" in text and all(one.isprintable() or one in "\n\r\t\f" for one in text)
 
 
 def read_qcow2(read_at: ReadAt) -> Qcow2:
@@ -89,7 +116,9 @@ def read_qcow2(read_at: ReadAt) -> Qcow2:
         raise UserError("it ends within its header")
     magic, version, backing, _, _, size, encryption, *_, snapshots, _ = _HEADER.unpack(data)
     if magic != 0x514649FB or version not in (2, 3):
-        raise UserError(f"it is a qcow2 image of version {version}, and 2 and 3 are known")
+        raise UserError(
+            f"it is a qcow2 image of version {version}, and 2 and 3 are read here; qemu-img info FILE says what it is"
+        )
     features, length = _read_features(read_at) if version == 3 else (0, 72)
     fault = (
         "it has a backing file, whose content is not in it"

@@ -1,10 +1,13 @@
 """Files of every format become the same image; those that lie, refer to others or unpack to too much leave nothing."""
 
+import bz2
 import errno
 import gzip
 import hashlib
+import lzma
 import os
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -158,6 +161,35 @@ def test_an_archive_or_a_page_is_no_disk(tmp_path: Path, raw: Path) -> None:
     for text in (b"<!DOCTYPE html><title>404</title>", b"\n <HTML>", b"<?xml version='1.0'?><Error/>"):
         (tmp_path / "page").write_bytes(text)
         refused(tmp_path / "library", tmp_path / "page", "it is a page of a web server")
+
+
+def test_a_file_of_another_kind_is_no_disk(tmp_path: Path) -> None:
+    """The text is that of a list of checksums, and one whose first sector ends within a character."""
+    file = tmp_path / "file"
+    for content, reason in (
+        (Path(sys.executable).read_bytes(), r"a program \(ELF\), not a disk"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(1000), "a PDF document, not a disk"),
+        (b"!<arch>\ndebian-binary   " + bytes(1000), "a Debian package"),
+        (b"\xed\xab\xee\xdb\x03\0" + bytes(1000), "an RPM package"),
+        (lzma.compress(os.urandom(2000)), "unpack it first: xz -dk FILE"),
+        (bz2.compress(os.urandom(2000)), "unpack it first: bunzip2 -k FILE"),
+        (b"7z\xbc\xaf\x27\x1c" + os.urandom(1000), "unpack it first: 7z x FILE"),
+        (b"\x04\x22\x4d\x18" + os.urandom(1000), "unpack it first: lz4 -dk FILE"),
+        (b"LZIP\x01" + os.urandom(1000), "unpack it first: lzip -dk FILE"),
+        (20 * f"{'0' * 64}  debian-12.qcow2\r\n".encode(), "it is text, not a disk"),
+        (f"\n{'ü' * 1000}".encode(), "it is text, not a disk"),
+        (gzip.compress(b"#!/bin/sh\n" * 100), "it is text, not a disk"),
+    ):
+        file.write_bytes(content)
+        refused(tmp_path / "library", file, reason)
+
+
+def test_a_disk_may_begin_with_some_text(tmp_path: Path) -> None:
+    """Boot sectors have messages, and what a program writes onto a disk without partitions is not known."""
+    file = tmp_path / "disk"
+    for number, start in enumerate((b"GRUB \n", b"x" * 600, b"\n" * 511 + b"\x80", "ü\n".encode("latin-1") * 300)):
+        file.write_bytes(start + bytes(4096))
+        assert added(tmp_path / "library", file, f"disk{number}").format == "raw"
 
 
 @needs_qemu
