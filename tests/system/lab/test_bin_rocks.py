@@ -1,6 +1,7 @@
 """`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -155,3 +156,28 @@ def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(
         assert (
             f"note: {folder}/ is a folder of the demo's machine; outside it is /proc/" in note
         ) == is_another
+
+
+@pytest.mark.slow
+def test_a_backup_of_the_demo_s_database_is_restored_in_its_machine(machine: Machine) -> None:
+    """The note has the shell for the command that is printed, whose socket and copy are the machine's."""
+    machine.start()
+    database.start(machine)
+    program = str(CHECKOUT / "bin" / "rocks")
+
+    def done(*arguments: str) -> Finished:
+        finished = called([program, *arguments], machine.folder)
+        assert finished.exit_status == 0, finished
+        return finished
+
+    assert "note: " not in done("update", "database").error_text
+    done("set", "attr", "colour", "red")
+    lines = done("update", "database", "backup=yes").error_text.splitlines()
+    (note,) = (line for line in lines if line.startswith("note: the command that restores a backup"))
+    (restore,) = (line for line in lines if line.startswith("to restore it: "))
+    done("set", "attr", "colour", "blue")
+    shell, typed = note.partition("machine: ")[2], restore.removeprefix("to restore it: ")
+    restored = called(["sh", "-c", f"{shell} -c {shlex.quote(typed)}"], machine.folder)
+    assert restored.exit_status == 0, restored
+    assert "red" in done("list", "attr", "output-header=no").text
+    assert "blue" not in done("list", "attr", "output-header=no").text
