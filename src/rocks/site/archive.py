@@ -142,7 +142,9 @@ def _answers(database: Database, frontend: str) -> dict[str, str]:
     found = {question.name: attributes.get(question.name, "") for question in QUESTIONS}
     rows = list_interfaces(database, [frontend])
     for network in load_networks(database, [PRIVATE, PUBLIC]):
-        names = [f"Kickstart_{network.name.capitalize()}{what}" for what in ("Interface", "Address", "Netmask")]
+        names = [
+            f"Kickstart_{network.name.capitalize()}{what}" for what in ("Interface", "Address", "Netmask")
+        ]
         on_it = [row for row in rows if row[1] == network.name and row[2] and row[4]]
         if on_it and not all(found[name] for name in names):
             _, _, device, _, address, netmask, *_ = on_it[0]

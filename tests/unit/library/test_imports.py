@@ -187,7 +187,9 @@ def test_a_file_of_another_kind_is_no_disk(tmp_path: Path) -> None:
 def test_a_disk_may_begin_with_some_text(tmp_path: Path) -> None:
     """Boot sectors have messages, and what a program writes onto a disk without partitions is not known."""
     file = tmp_path / "disk"
-    for number, start in enumerate((b"GRUB \n", b"x" * 600, b"\n" * 511 + b"\x80", "ü\n".encode("latin-1") * 300)):
+    for number, start in enumerate(
+        (b"GRUB \n", b"x" * 600, b"\n" * 511 + b"\x80", "ü\n".encode("latin-1") * 300)
+    ):
         file.write_bytes(start + bytes(4096))
         assert added(tmp_path / "library", file, f"disk{number}").format == "raw"
 
