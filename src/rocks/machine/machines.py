@@ -30,6 +30,7 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFA
 from rocks.machine.records import networks_of_vlans
 from rocks.machine.removed import check_addition
 from rocks.network.dns.changes import names_after_commit
+from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID
 from rocks.network.network_rules import unknown_network
 
@@ -67,8 +68,8 @@ class VmParameters:
 def add_vms(database: Database, containers: Sequence[str], parameters: VmParameters) -> list[NewVm]:
     """Add one virtual machine to each named physical host.
 
-    UserError for an invalid parameter or a value in use, StateError when the site has no free address or no folder for
-    images; then nothing is added.
+    UserError for an invalid parameter, a value in use, or a frontend on the VLAN of another cluster; StateError when
+    the site has no free address or no folder for images; then nothing is added.
     """
     if not containers:
         raise UserError("must supply at least one host; the given selectors match none")
@@ -106,15 +107,20 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     new = plan_new_vms(requests, inventory)
     check_addition(database, [vm.name for vm in new])
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
-    _record_host_vlans(database, new)
+    _give_vlans(database, new)
     names_after_commit(database)
     return new
 
 
-def _record_host_vlans(database: Database, new: Sequence[NewVm]) -> None:
-    """Their hosts carry the VLANs of the machines from now on, on the networks on which others carry them."""
+def _give_vlans(database: Database, new: Sequence[NewVm]) -> None:
+    """Their hosts carry the VLANs of the machines from now on, on the networks on which others carry them.
+
+    The VLANs of frontends become those of their clusters. UserError when another cluster is on one of them.
+    """
     vlans = {interface.vlan for vm in new for interface in vm.interfaces if interface.vlan}
     if vlans:
+        for vlan in sorted(vlans):
+            claim_frontends_vlan(database, [vm.name for vm in new], vlan)
         networks = networks_of_vlans(database, sorted(vlans))
         hosts = dict.fromkeys(vm.container for vm in new)
         vm_changes.record_host_vlans(

@@ -72,7 +72,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
     row = table.NewInterface(host, device, mac, parameters.ip, name, subnet_id, parameters.module, vlan)
     table.insert_interfaces(database, [row])
     if vlan:
-        _claim_vlan(database, [host], vlan)
+        claim_frontends_vlan(database, [host], vlan)
 
 
 def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: int | None = None) -> None:
@@ -182,10 +182,10 @@ def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) ->
     number = read_vlan(vlan)
     lock_inventory(database)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
-    _claim_vlan(database, hosts, number)
+    claim_frontends_vlan(database, hosts, number)
 
 
-def _claim_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:
+def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:
     """Give the VLAN to the cluster of a virtual frontend among the hosts. UserError when another cluster is on it."""
     claim_own_vlans(database, hosts)
     while vlan and (other := other_owner_of_vlan(database, vlan, hosts)) is not None:

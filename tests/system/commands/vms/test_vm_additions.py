@@ -115,6 +115,21 @@ def test_the_host_of_a_new_machine_carries_the_vlans_of_its_cluster(vm_site: Sit
     assert (carrier, network) == ("vlan99", "private"), "no host carries VLAN 98"
 
 
+def test_a_frontend_does_not_get_the_vlan_of_another_cluster(vm_site: Site) -> None:
+    """Whether that cluster is one of `add cluster`, or a frontend that was added as this one."""
+    vm_site.done("add cluster 203.0.113.9 0 fe-name=vc1 vlan=99 fe-container=vmc-0-0")
+    vm_site.done("add host vm vmc-0-0 membership=Frontend name=vc2 vlan=98,0 num-macs=2")
+    before = vm_site.contents()
+    for owner, vlan in (("vc1", "99"), ("vc2", "98"), ("vc2", "97,98 num-macs=2")):
+        assert (
+            f"belongs to the virtual cluster {owner}, and vc3 is the frontend of another cluster"
+            in vm_site.refused(f"add host vm vmc-0-1 membership=Frontend name=vc3 vlan={vlan}")
+        )
+        assert vm_site.contents() == before
+    assert "is in use" in vm_site.refused("add cluster 203.0.113.10 0 vlan=98")
+    vm_site.done("add host vm vmc-0-1 membership=Frontend name=vc3 vlan=97")
+
+
 ADD_HOST_VM_REFUSES = [
     ((), "must supply a membership"),
     (("compute",), "must supply at least one host"),

@@ -53,7 +53,8 @@ class Command(rocks.commands.Command):
     Size of the disk; of one on a NAS the number is GiB.
     </param>
     <param type='string' name='vlan' default='none'>
-    VLAN ids of the interfaces, separated by commas; none for an untagged interface.
+    VLAN ids of the interfaces, separated by commas; none for an untagged interface. A virtual frontend does not get a
+    VLAN that another cluster uses.
     </param>
     <param type='string' name='virt-type' default='hvm' values='hvm'>
     Type of virtualisation; KVM has only hvm.
