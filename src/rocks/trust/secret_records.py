@@ -77,16 +77,17 @@ def add(database: Database, host: str, attribute: str, value: str) -> None:
     )
 
 
-def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> None:
-    """Remove the attribute of the hosts, or the global one (None); a missing one is not an error."""
+def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> int:
+    """Remove the attribute of the hosts, or the global one (None); returns how many there were."""
     if hosts is None:
-        database.execute("DELETE FROM sec_global_attributes WHERE Attr = %s", [attribute])
-    elif hosts:
-        database.execute(
+        return database.execute("DELETE FROM sec_global_attributes WHERE Attr = %s", [attribute])
+    if hosts:
+        return database.execute(
             "DELETE s FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
             f" WHERE s.Attr = %s AND n.Name IN ({placeholders(hosts)})",
             [attribute, *hosts],
         )
+    return 0
 
 
 def move_from_attributes(database: Database, names: Sequence[str], suffix: str) -> list[tuple[str, str, str]]:

@@ -101,8 +101,9 @@ def set_attribute(
     attributes.replace_attribute(database, scope, members, name, value)
 
 
-def remove_attribute(database: Database, scope: str, members: Sequence[str], name: str) -> None:
-    """Remove the attribute and its old value from all `members` of `scope` that have it."""
-    attributes.delete_attributes(database, scope, members, [name, name + OLD_SUFFIX])
+def remove_attribute(database: Database, scope: str, members: Sequence[str], name: str) -> int:
+    """Remove the attribute and its old value from all `members` of `scope`; returns how many values there were."""
+    removed = attributes.delete_attributes(database, scope, members, [name, name + OLD_SUFFIX])
     if is_known_secret(name) and scope in ("host", "global"):
-        secrets.delete(database, None if scope == "global" else members, name)
+        removed += secrets.delete(database, None if scope == "global" else members, name)
+    return removed

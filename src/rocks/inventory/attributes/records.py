@@ -185,13 +185,13 @@ def preserve_old_values(database: Database, scope: str, members: Sequence[str], 
 
 def delete_attributes(
     database: Database, scope: str, members: Sequence[str], attributes: Iterable[str]
-) -> None:
-    """Remove the attributes from the members that have them."""
+) -> int:
+    """Remove the attributes from the members that have them; returns how many were removed."""
     names = list(attributes)
     if not members or not names:
-        return
+        return 0
     condition, values = _of_members(scope, members)
-    database.execute(
+    return database.execute(
         f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN ({placeholders(names)})", [*values, *names]
     )
 

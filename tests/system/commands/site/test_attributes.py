@@ -43,7 +43,21 @@ def test_add_set_remove_in_every_scope(computes: Site, scope: str) -> None:
     assert stored(computes, "colour_old") == [(scope, member, "blue")]
     computes.done("remove", *arguments, "attr", *members, "colour")
     assert stored(computes, "colour") == stored(computes, "colour_old") == []
-    computes.done("remove", *arguments, "attr", *members, "colour")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_removing_an_attribute_that_is_missing_is_noted(computes: Site, scope: str) -> None:
+    """It is no error: scripts remove what may be there. A person may have mistyped the name."""
+    arguments, members = SCOPES[scope]
+    computes.done("add", *arguments, "attr", *members, "colour", "red")
+    command = " ".join(["rocks list", *arguments, "attr"])
+    whose = f" for {', '.join(members)}" if members else ""
+    for name, hint in (("coluor", "did you mean colour? "), ("x" * 5000, "")):
+        ended = computes.rocks("remove", *arguments, "attr", *members, name)
+        named = name if hint else "x" * 79 + "…"
+        assert (ended.status, ended.out) == (0, "")
+        assert ended.err == f'no attribute "{named}"{whose}: {hint}{command} shows all\n'
+    assert stored(computes, "colour")
 
 
 @pytest.mark.parametrize("scope", SCOPES)

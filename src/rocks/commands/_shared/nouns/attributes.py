@@ -178,7 +178,7 @@ class AttributeRemoval(AttributeCommand):
         ),
     }
     help = """
-    Remove {what}, and its previous value. A missing attribute is not an error.
+    Remove {what}, and its previous value. A missing attribute is not an error; a line on standard error says so.
 
     {arguments}
     <arg type='string' name='attr'>
@@ -200,4 +200,14 @@ class AttributeRemoval(AttributeCommand):
 
         names, attribute = self.fillArgument("attr")
         attribute = self.check_attribute_name(attribute)
-        remove_attribute(self.db, self.scope, self.members_to_change(names, attribute), attribute)
+        members = self.members_to_change(names, attribute)
+        if not remove_attribute(self.db, self.scope, members, attribute):
+            self._note_missing(members, attribute)
+
+    def _note_missing(self, members: Sequence[str], attribute: str) -> None:
+        from rocks.core.near_names import did_you_mean
+        from rocks.inventory.attributes.records import read_attributes
+
+        names = {name for _, name, _ in read_attributes(self.db, self.scope, members)}
+        hint = did_you_mean(attribute, sorted(names))
+        self.note_missing("attr", f'attribute "{printable(attribute)}"', members, hint)

@@ -106,8 +106,7 @@ class RouteRemoval(ScopeCommand):
         from rocks.network.routes import remove_routes
 
         if not remove_routes(self.db, self.scope, members, address, self.fillText("netmask")):
-            scope_name = "" if self.scope == "global" else f"{self.scope} "
-            self.notify(f"no route to {address}: rocks list {scope_name}route shows all")
+            self.note_missing("route", f"route to {address}", members)
 
 
 class RouteListing(ScopeListing):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import rocks.commands.dump
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,12 @@ class ScopeCommand(Command):
         """UserError when no member is named, but must be."""
         if self.scope in self.required and not names:
             raise UserError(f"must supply at least one {self.scope}")
+
+    def note_missing(self, noun: str, what: str, members: Sequence[str], hint: str = "") -> None:
+        """A line on standard error that there was nothing to remove, which is no error; `hint` names a similar one."""
+        scope_name = "" if self.scope == "global" else f"{self.scope} "
+        whose = f" for {printable(', '.join(members))}" if scope_name and members else ""
+        self.notify(f"no {what}{whose}: {hint}rocks list {scope_name}{noun} shows all")
 
 
 def _filled(text: str, scope: str, texts: Mapping[str, Texts], is_required: bool) -> str:

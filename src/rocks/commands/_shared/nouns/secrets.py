@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.commands._shared.nouns.scopes import ScopeCommand, ScopeDump, ScopeListing
 from rocks.core.errors import UserError
+from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import is_secret
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class SecretRemoval(SecretCommand):
         "seconds": _of("Another secret.", "All VM containers."),
     }
     help = f"""
-    Remove a secret attribute {{those}}. A missing attribute is not an error.
+    Remove a secret attribute {{those}}. A missing attribute is not an error; a line on standard error says so.
     {_NAME}
     <example cmd='remove {{scope}}sec_attr {{first}}'>{{firsts}}</example>
     <example cmd='remove {{scope}}sec_attr {{second}}'>{{seconds}}</example>
@@ -121,10 +122,14 @@ class SecretRemoval(SecretCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
+        from rocks.core.near_names import did_you_mean
         from rocks.trust.secret_records import delete
 
         attribute, names = self.attribute_and_names()
-        delete(self.db, self.hosts_of(names), attribute)
+        hosts = self.hosts_of(names)
+        if not delete(self.db, hosts, attribute):
+            hint = did_you_mean(attribute, sorted({name for _, name, *_ in _read(self, hosts or [])}))
+            self.note_missing("sec_attr", f'secret attribute "{printable(attribute)}"', hosts or [], hint)
 
 
 class SecretListing(ScopeListing):
