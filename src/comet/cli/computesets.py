@@ -59,7 +59,8 @@ def start(context: Context) -> None:
     count = context.option("count")
     if (given.nodes is None) == (count is None):
         raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
-    minutes = walltime_to_minutes(str(context.option("walltime", "2d")))
+    walltime = str(context.option("walltime", "2d"))
+    walltime_to_minutes(walltime)  # before anything is asked of the server
     expected = number(str(count), "a number of computes") if count is not None else None
     if expected == 0:
         raise UsageError("--count=0 starts nothing")
@@ -68,7 +69,7 @@ def start(context: Context) -> None:
         nodes=expand_hostlist(given.nodes) if given.nodes is not None else None,
         count=expected,
         allocation=context.option("allocation") or only_allocation(context, given.cluster),
-        walltime=minutes,
+        walltime=walltime,
         reservation=context.option("reservation"),
     )
     name, waiter = f"computeset {started.computeset}", context.waiter()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from comet.cli.output import Column, Rows, printed, safe, show
+from comet.cli.output import Column, Rows, printed, safe, shortened, show
 from comet.client.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -157,9 +157,9 @@ def is_terminal() -> bool:
 
 
 def warn(message: str) -> None:
-    """A line on standard error, made safe for a terminal."""
+    """Lines on standard error, made safe for a terminal, without the rest of very long words."""
     if sys.stderr is not None:
-        sys.stderr.write("".join(safe(line) + "\n" for line in message.splitlines()) or "\n")
+        sys.stderr.write("".join(shortened(line) + "\n" for line in message.splitlines()) or "\n")
 
 
 def ask(question: str) -> str:

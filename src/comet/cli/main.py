@@ -6,8 +6,6 @@ import os
 import sys
 from typing import NoReturn
 
-_LONGEST_WORD = 200
-
 
 def program() -> NoReturn:
     """`comet`."""
@@ -35,11 +33,6 @@ def program() -> NoReturn:
     sys.exit(status)
 
 
-def _shortened(message: str) -> str:
-    """The message without the rest of a name that somebody typed, if that is no name but a page."""
-    return " ".join(it if len(it) <= _LONGEST_WORD else f"{it[:_LONGEST_WORD]}…" for it in message.split(" "))
-
-
 def run(line: list[str]) -> int:
     """One command; its exit status (specification §9.5)."""
     import importlib
@@ -58,7 +51,7 @@ def run(line: list[str]) -> int:
             typed = [*typed[1:], "--help"]
         arguments = parsed(typed)
     except CometError as error:
-        warn(_shortened(str(error)))
+        warn(str(error))
         return error.exit_status
     except SystemExit as end:  # --help, --version
         return int(end.code or 0)
@@ -67,7 +60,7 @@ def run(line: list[str]) -> int:
     try:
         status = getattr(importlib.import_module(f"comet.cli.{module}"), function)(context)
     except CometError as error:
-        warn(_shortened(str(error)))
+        warn(str(error))
         status = error.exit_status
     except BaseException:
         context.close()

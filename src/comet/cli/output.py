@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 WIDEST_CELL = 40
+_LONGEST_WORD = 200
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -29,6 +30,12 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in text)
+
+
+def shortened(line: str) -> str:
+    """As `safe`, without the rest of a name that somebody typed, if that is no name but a page."""
+    parts = safe(line).split(" ")
+    return " ".join(it if len(it) <= _LONGEST_WORD else f"{it[:_LONGEST_WORD]}…" for it in parts)
 
 
 def show_text(text: str) -> None:

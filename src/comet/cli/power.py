@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from comet.cli import computesets
 from comet.cli.context import Context, computes_of
-from comet.cli.output import safe, show
+from comet.cli.output import safe, shortened, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import Outcome, is_of
@@ -67,7 +67,7 @@ def each(context: Context, outcomes: Iterable[Outcome], accepted: str) -> list[O
     found = []
     for outcome in outcomes:
         text = str(outcome.error or accepted)
-        line = safe(text if text.startswith(f"the {outcome.target} ") else f"{outcome.target}: {text}")
+        line = shortened(text if text.startswith(f"the {outcome.target} ") else f"{outcome.target}: {text}")
         if outcome.error or not context.is_waiting:
             show(line)
         else:

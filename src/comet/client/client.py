@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from comet.client import records
 from comet.client.connection import Answer, decoded
 from comet.client.durations import walltime_to_minutes
-from comet.client.errors import NotFoundError, RefusedError, SomeNodesFailedError, UsageError
+from comet.client.errors import CometError, NotFoundError, RefusedError, SomeNodesFailedError, UsageError
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
 from comet.client.requests import Requests, checked_operation
@@ -116,7 +116,12 @@ class Client(Requests):
         minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
         body = {"cluster": cluster, "walltime_mins": minutes, "count": count, "allocation": allocation}
         body.update(reservation=reservation, hosts=hosts, computes=None if nodes is None else _names(nodes))
-        answer = self.change("POST", ("computeset", ""), _without_none(body), key=idempotency_key)
+        try:
+            answer = self.change("POST", ("computeset", ""), _without_none(body), key=idempotency_key)
+        except CometError as error:
+            if isinstance(walltime, str):  # the minutes that were sent are not all of a very long one
+                error.args = (re.sub(rf"\b{minutes} minutes( or more)?", walltime, str(error), count=1),)
+            raise
         return Started(_set_of(answer), self._operation_of(answer))
 
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:

@@ -21,7 +21,7 @@ from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
-from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE
+from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE, MAX_WALLTIME_MINUTES
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
@@ -285,8 +285,9 @@ def _walltime(call: Call, body: models.NewComputeset) -> int:
         days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
         longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"
         allowed = f"1 to {batch.most_walltime_minutes} minutes ({longest})"
+        or_more = " or more" if minutes == MAX_WALLTIME_MINUTES else ""  # clients send no longer one
         raise invalid(
-            f"a walltime of {minutes} minutes is not possible here: it may be {allowed}",
+            f"a walltime of {minutes} minutes{or_more} is not possible here: it may be {allowed}",
             [("#/walltime_mins", allowed)],
         )
     return minutes

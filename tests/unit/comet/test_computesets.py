@@ -143,6 +143,23 @@ def test_a_set_that_waits_says_why_at_which_place_and_until_when(comet: Comet) -
     assert (one["waiting"], one["place"]) == ("alp1 has no node hours left for it", 2)
 
 
+@pytest.mark.parametrize(
+    ("typed", "minutes"), [("60d", "86400 minutes"), ("99999999h", "10000000 minutes or more")]
+)
+def test_a_walltime_beyond_that_of_the_site_is_refused_as_it_was_typed(
+    comet: Comet, typed: str, minutes: str
+) -> None:
+    detail = f"a walltime of {minutes} is not possible here: it may be 1 to 43200 minutes (30d)"
+    problem = {"type": "/problems/invalid-request", "detail": detail}
+    comet.server.answers["/computeset"] = answer(400, json.dumps(problem).encode())
+    for command in (("start", "vc2", "--count=1"), ("power", "on", "vc2", "--count=1")):
+        refused = comet(*command, f"--walltime={typed}")
+        assert refused.status == 2
+        assert (
+            refused.err == f"a walltime of {typed} is not possible here: it may be 1 to 43200 minutes (30d)\n"
+        )
+
+
 def test_what_remains_goes_by_the_end_that_the_site_has_extended(comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-0", "--walltime=1h")
     end = datetime.fromtimestamp(time.time() + 7259, UTC)

@@ -65,6 +65,10 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     for body, status, code in refused:
         answer = start(service, **body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    for minutes, named in ((43201, "43201 minutes is"), (10_000_000, "10000000 minutes or more is")):
+        assert start(service, count=1, walltime_mins=minutes).json()["detail"] == (
+            f"a walltime of {named} not possible here: it may be 1 to 43200 minutes (30d)"
+        )
     unknown = start(service, computes="vm-vc2-9").json()["detail"]
     assert unknown == "the cluster vc2 has no node 'vm-vc2-9'; `comet cluster vc2` lists its nodes"
     answer = start(service, count="2", walltime_mins="60", reservation="")
