@@ -113,6 +113,11 @@ def empty_broker(
     return EmptyBroker(place, tmp_path)
 
 
+def written(place: BrokerPlace) -> dict[str, int]:
+    """When each file of the broker's certificates was written, in nanoseconds."""
+    return {path.name: path.stat().st_mtime_ns for path in place.pki_folder.rglob("*") if path.is_file()}
+
+
 def check(place: BrokerPlace, database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
     """What `rocks check site` says of the broker, on a site with a NAS."""
     database.execute(
@@ -130,7 +135,9 @@ def test_users_follow_certificates_and_roles(
     certificates.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
     synced = message_broker.sync_broker(database)
     assert synced.users == ("head", "vmc-0-0") and synced.removed == ()
-    assert not message_broker.sync_broker(database).has_new_certificates
+    before = written(empty_broker.place)
+    assert "broker.pem" in before and message_broker.sync_broker(database) == synced
+    assert written(empty_broker.place) == before
 
     host = empty_broker.bus("vmc-0-0", queues.host_queue("vmc-0-0"))
     head = empty_broker.bus("head")
@@ -187,9 +194,13 @@ def test_a_certificate_for_another_address_than_that_of_the_services_is_replaced
         " ON s.name = 'private' WHERE n.Name = 'head'"
     )
     certificates.add_certificates(database, ["head"], 30, replace=False)
-    assert message_broker.sync_broker(database).has_new_certificates
-    assert has_address(message_broker.node_authority().bundle(message_broker.BROKER_NAME).pair, "10.1.1.1")
-    assert not message_broker.sync_broker(database).has_new_certificates
+    pair = empty_broker.place.pki_folder / "broker.pem"
+    assert not has_address(pair.read_bytes(), "10.1.1.1")
+    message_broker.sync_broker(database)
+    assert has_address(pair.read_bytes(), "10.1.1.1")
+    before = written(empty_broker.place)
+    message_broker.sync_broker(database)
+    assert written(empty_broker.place) == before
 
 
 def test_only_root_and_the_broker_read_its_certificates(empty_broker: EmptyBroker) -> None:

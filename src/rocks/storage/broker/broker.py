@@ -32,11 +32,10 @@ _RENEWED_BEFORE = timedelta(days=90)
 
 
 class SyncedBroker(NamedTuple):
-    """The result: the current users, the removed ones, and whether the broker's certificates have changed."""
+    """The result: the current users, and the removed ones."""
 
     users: tuple[str, ...]
     removed: tuple[str, ...]
-    has_new_certificates: bool
 
 
 def sync_broker(database: Database) -> SyncedBroker:
@@ -71,7 +70,7 @@ def sync_broker(database: Database) -> SyncedBroker:
     removed = tuple(user for user in surplus if control.remove_user(user))
     if changed:
         control.clear_certificate_cache()
-    return SyncedBroker(tuple(sorted(names)), removed, changed)
+    return SyncedBroker(tuple(sorted(names)), removed)
 
 
 def broker_definitions(database: Database) -> str:
