@@ -89,30 +89,16 @@ def discover_hosts(
     """
     appliance = _appliance(database, settings.appliance)
     settings = settings._replace(appliance=appliance.name)  # of which its hosts get their names
-    if not has_boot_service():
-        raise StateError(f"the boot service was never started here: {how_to_begin(local_host(database))}")
-    device = boot_network(database).device
-    try:
-        database.lock(LOCK, 0)
-    except BusyError:
-        raise BusyError(
-            "another rocks discover host is running on this frontend; end that one first"
-        ) from None
-    sync_host_files(database)  # a killed run may have left a host without its files
+    device = _begin(database)
     deadline, added = Deadline(settings.seconds), 0
     bound = _Bound(settings.per_minute)
     known: set[str] = set()
     with NetworkBoots(device) as requests:
-        if not is_boot_service_running():
-            notify(
-                "Warning: no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
-            )
-        for fault in _installer_faults(database, appliance.distribution):
-            notify(f"Warning: no host can be installed yet: {fault}")
+        for fault in _faults(database, appliance.distribution):
+            notify(f"Warning: {fault}")
         notify(f"waiting for new machines on {device}; Ctrl-C ends it")
         while not deadline.passed() and added != settings.max_hosts:
-            left = deadline.remaining_seconds()
-            mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
+            mac = _next_machine(requests, deadline)
             if mac is None or mac in known:
                 continue
             try:
@@ -132,6 +118,32 @@ def discover_hosts(
             finally:
                 database.rollback()
                 unlock_inventory(database)
+    _check_all_found(settings, added)
+
+
+def _begin(database: Database) -> str:
+    """Be the only discovery; returns the device to listen at. Errors as of `discover_hosts`."""
+    if not has_boot_service():
+        raise StateError(f"the boot service was never started here: {how_to_begin(local_host(database))}")
+    device = boot_network(database).device
+    try:
+        database.lock(LOCK, 0)
+    except BusyError:
+        raise BusyError(
+            "another rocks discover host is running on this frontend; end that one first"
+        ) from None
+    sync_host_files(database)  # a killed run may have left a host without its files
+    return device
+
+
+def _next_machine(requests: NetworkBoots, deadline: Deadline) -> str | None:
+    """The MAC address of a machine that asks; None when none has asked for a moment."""
+    left = deadline.remaining_seconds()
+    return requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
+
+
+def _check_all_found(settings: DiscoverySettings, added: int) -> None:
+    """StateError when the time has ended before all hosts are found."""
     if settings.max_hosts is not None and added < settings.max_hosts:
         raise StateError(
             f"{added} of {settings.max_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
@@ -224,6 +236,14 @@ def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, in
         if rank not in places and f"{stem}{rank}".lower() not in taken:
             return f"{stem}{rank}", rank
     raise StateError(f"no name {stem}RANK is free; give another rack=")
+
+
+def _faults(database: Database, distribution: str) -> Iterator[str]:
+    """Why no host of a distribution would be installed now."""
+    if not is_boot_service_running():
+        yield "no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
+    for fault in _installer_faults(database, distribution):
+        yield f"no host can be installed yet: {fault}"
 
 
 def _installer_faults(database: Database, distribution: str) -> list[str]:
