@@ -31,6 +31,9 @@ _LONG_OPTIONS = {
 }
 
 
+_OPTION = re.compile(r"--?[A-Za-z][^\s=]*(=.*)?", re.DOTALL)
+
+
 class _Parser(argparse.ArgumentParser):
     def format_usage(self) -> str:
         return _with_optional_value(super().format_usage())
@@ -110,13 +113,36 @@ def commands_about(typed: list[str]) -> str:
 
 def parsed(typed: list[str]) -> argparse.Namespace:
     """The line as the parser of all commands has it. UsageError for what its command does not take."""
-    found, unknown = parser(typed).parse_known_args(typed)
+    found, unknown = parser(typed).parse_known_args(_arguments_together(typed))
     if unknown:
         option = next((it.partition("=")[0] for it in unknown if it.startswith("--")), "")
         advice = _advice_on_option(option, found.command) if option else ""
         command = " ".join(found.command)
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}.{advice} See: comet {command} --help")
     return found
+
+
+def _arguments_together(typed: list[str]) -> list[str]:
+    """The line with its options behind the command's arguments, or before them where `--` ends the options.
+
+    argparse gives an optional argument its default at the first option: of `start vc2 --walltime=6h vm-vc2-0` it would
+    refuse the compute.
+    """
+    end = typed.index("--") if "--" in typed else len(typed)
+    line, rest = typed[:end], typed[end + 1 :]
+    shared = {name for it in GLOBAL if it.value for name in it.names}
+    before = ["", *line]
+    first = next((i for i, it in enumerate(line) if not it.startswith("-") and before[i] not in shared), end)
+    command = next((it for it in COMMANDS if tuple(line[first : first + len(it.path)]) == it.path), None)
+    if command is None:
+        return typed
+    valued = shared | {name for it in command.options if it.value for name in it.names}
+    own = first + len(command.path)
+    is_option = [before[i] in valued or bool(_OPTION.fullmatch(line[i])) for i in range(own, end)]
+    options = [it for it, moved in zip(line[own:], is_option) if moved]
+    arguments = [it for it, moved in zip(line[own:], is_option) if not moved]
+    behind = [*options, "--", *arguments, *rest] if end < len(typed) else [*arguments, *options]
+    return [*line[:own], *behind]
 
 
 def parser(typed: Collection[str] = ()) -> argparse.ArgumentParser:

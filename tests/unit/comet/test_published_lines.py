@@ -3,10 +3,14 @@
 `cm` is the same program (`packaging/comet/pyproject.toml`), so its first word is `comet`.
 """
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+from comet.cli.commands import COMMANDS, GLOBAL
+from comet.cli.parser import normalised, parsed
+from comet.client.errors import UsageError
 from tests.nucleus_server import NucleusServer
 from tests.unit.comet.conftest import Comet, sent
 
@@ -54,6 +58,23 @@ SLIDES = (
     ("comet image detach vc2 vm-vc2-0", "vm-vc2-0: its drive is being emptied"),
 )
 
+ORDERS = (
+    ("comet ll --format=csv vc2", "vc2"),
+    ("comet cluster --status vc2 --quiet", "vm-vc2-3"),
+    ("comet start vc2 --walltime=6h 'vm-vc2-[0-1]'", "computeset 1 is accepted"),
+    ("comet start vc2 -walltime=6h --allocation alp1 vm-vc2-2", "computeset 2 is accepted"),
+    ("comet power on vc2 --walltime=6h vm-vc2-3", "computeset 3 is accepted"),
+    ("comet computeset --cluster=vc2 2", "Computeset: 2"),
+    *((f"comet power {it} vc2 --yes vm-vc2-0", "vm-vc2-0: is being") for it in ("reboot", "reset", "off")),
+    ("comet power shutdown vc2 --yes 1", "computeset 1"),
+    ("comet console vc2 --link vm-vc2-3", "/console/"),
+    ("comet node info vc2 --format=json vm-vc2-3", '"name": "vm-vc2-3"'),
+    ("comet iso attach debian.iso --quiet vc2 --timeout 9 vm-vc2-0", "vm-vc2-0: debian.iso"),
+    ("comet iso detach vc2 --endpoint=dev vm-vc2-0", "vm-vc2-0: its drive is being emptied"),
+    ("comet --format json node info vc2 -q -- vm-vc2-0", '"name": "vm-vc2-0"'),
+)
+"""As the old client took them: its options may be anywhere behind the command."""
+
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch, server: NucleusServer) -> list[str]:
@@ -68,7 +89,7 @@ def _type_all(comet: Comet, lines: tuple[tuple[str, str], ...], path: Path) -> N
     """As somebody at a terminal, who answers every question with yes."""
     path.write_bytes(bytes(0x8001) + b"CD001")
     for line, expected in lines:
-        done = comet(*line.format(path=path).removeprefix("cm ").split(), terminal="y\n")
+        done = comet(*shlex.split(line.format(path=path).removeprefix("cm ")), terminal="y\n")
         assert done.status == 0 and expected in done.out + done.err, (line, done)
 
 
@@ -95,3 +116,36 @@ def test_each_line_of_figure_6(comet: Comet, opened: list[str], tmp_path: Path) 
 def test_each_line_of_the_slides_that_differs(comet: Comet, tmp_path: Path) -> None:
     _type_all(comet, SLIDES, tmp_path / "x.iso")
     assert len(comet.server.sets[1]["computes"]) == 2
+
+
+def test_lines_with_options_among_the_arguments(comet: Comet, tmp_path: Path) -> None:
+    _type_all(comet, ORDERS, tmp_path / "x.iso")
+    assert [it["walltime_mins"] for it in comet.server.sets.values()] == [360, 360, 360]
+
+
+def test_each_command_takes_its_options_before_its_optional_argument() -> None:
+    """Also with their value as a word of its own, with one dash, and where `--` ends the options."""
+    checked = 0
+    for it in COMMANDS:
+        if not any(argument.optional for argument in it.arguments):
+            continue
+        *needed, last = [argument.names[0] for argument in it.arguments]
+        for option in (*it.options, *GLOBAL):
+            (name, *_), value = option.names, option.choices[0] if option.choices else "1"
+            forms = [[f"{name}={value}"], [name, value], [f"{name[1:]}={value}"]] if option.value else [[name]]
+            for form in forms:
+                if form == ["--wait", value]:  # a word behind it is an argument
+                    form = ["--wait"]
+                expected = parsed(normalised([*it.path, *needed, last, *form]))
+                assert getattr(expected, last) == last
+                for line in ([*needed, *form, last], [*form, *needed, last], [*needed, *form, "--", last]):
+                    assert parsed(normalised([*it.path, *line])) == expected, line
+                    checked += 1
+    assert checked > 600
+
+
+def test_an_option_without_its_value_does_not_take_an_argument() -> None:
+    for line in ("start vc2 --count", "start vc2 --walltime -- vm-vc2-0", "power on vc2 --count --yes vm-vc2-0"):
+        with pytest.raises(UsageError, match="expected one argument"):
+            parsed(normalised(line.split()))
+    assert parsed(normalised(["node", "info", "vc2", "-q", "--", "-n0"])).node == "-n0"
