@@ -159,6 +159,7 @@ def test_a_login_node_needs_nothing_else(new_root: Callable[[str], Root]) -> Non
     root.install("comet")
     assert not (root.folder / "opt/rocks").exists()
     assert root.done("comet", "--version") == f"comet {__version__}\n"
+    assert root.done("cm", "comet", "--version") == f"comet {__version__}\n"
     refused = root.run("comet", "ll")
     assert refused.exit_status == 2 or refused.exit_status == 3, refused.error_text
     assert "comet init" in refused.error_text and "Traceback" not in refused.error_text

@@ -80,6 +80,7 @@ def test_comet_without_a_demo_names_make_demo(checkout: Path, tmp_path: Path) ->
     nothing = called([program, "ll"], more=folder)
     assert nothing.exit_status == 2 and advice in nothing.error_text
     assert called([program, "--version"], more=folder).error_text == ""
+    assert called([str(CHECKOUT / "bin" / "cm"), "comet", "--version"], more=folder).text.startswith("comet ")
     state = tmp_path / "state"
     (state / "nucleus").mkdir(parents=True)
     settings = (

@@ -86,6 +86,12 @@ def test_every_file_is_in_a_package(installed: dict[str, set[str]]) -> None:
             assert path.name in names or path.stem in names, f"{path.name} is in no package"
 
 
+def test_the_old_client_s_name_is_a_program_too(installed: dict[str, set[str]]) -> None:
+    """`cm comet …`, with a manual page, as the policy of Debian asks of each program."""
+    for name in ("comet", "cm"):
+        assert {f"/usr/bin/{name}", f"/usr/share/man/man1/{name}.1"} <= installed["comet"]
+
+
 def test_nucleus_has_the_modules_of_comet_that_it_imports(installed: dict[str, set[str]]) -> None:
     """It does not see the modules of the package comet."""
     graph = grimp.build_graph("nucleus", "comet", exclude_type_checking_imports=True, cache_dir=None)
