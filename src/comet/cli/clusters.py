@@ -42,7 +42,7 @@ def documents(context: Context) -> list[Any]:
     """The server's clusters: the named one, or all."""
     name = context.arguments.cluster
     if name is not None:
-        return [context.client.document("cluster", name)]
+        return [context.client.document("cluster", name, "")]
     return records.read_list(context.client.document("cluster", ""), "clusters")
 
 
@@ -106,7 +106,7 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
 
 def node_info(context: Context) -> None:
     name, node = context.arguments.cluster, context.arguments.node
-    segments = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node)
+    segments = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node, "")
     document = context.client.document(*segments)
     found = records.read_node(document, "frontend" if node is None else "compute", name)
     context.stale = found.stale

@@ -131,7 +131,7 @@ def _values(it: Parameter, arguments: list[str]) -> list[str]:
         return []
     if it.kind == "image":
         return [str(name).removeprefix("public/") for name in _cached("/image")]
-    clusters = [one for one in _cached("/cluster/") if isinstance(one, dict)]
+    clusters = [one for one in _cached("/v_/cluster/") if isinstance(one, dict)]
     if it.kind == "node":
         clusters = [
             node
@@ -158,7 +158,7 @@ def _configuration() -> tuple[str, dict[str, Any]]:
 
 
 def _cached(end: str) -> list[Any]:
-    """The newest stored answers whose path ends so, of the active endpoint, as one list."""
+    """The newest stored answers whose path ends so (a pattern of SQL), of the active endpoint, as one list."""
     import json
     import sqlite3
 

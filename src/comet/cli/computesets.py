@@ -29,7 +29,7 @@ def show_sets(context: Context) -> None:
         waiter = context.waiter()
         if waiter:
             waiter.running(chosen)
-        found = [client.document("computeset", chosen)]
+        found = [client.document("computeset", chosen, "")]
     else:
         state = str(context.option("state", "running"))
         found = client.document("computeset", "", query=[("state", it) for it in _STATES.get(state, [state])])
@@ -130,7 +130,7 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
 def only_allocation(context: Context, cluster: str) -> Optional[str]:
     """The allocation that is charged: none to say if there is one at most, else the user's choice."""
     # a change is never decided by the cache
-    document = context.client.document("cluster", cluster, fresh=True)
+    document = context.client.document("cluster", cluster, "", fresh=True)
     allocations = records.read_cluster(document).allocations
     if len(allocations) < 2:
         return None

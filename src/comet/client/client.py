@@ -11,7 +11,15 @@ from urllib.parse import SplitResult, urlsplit
 from comet.client import records
 from comet.client.connection import Answer, decoded
 from comet.client.durations import walltime_to_minutes
-from comet.client.errors import CometError, NotFoundError, RefusedError, SomeNodesFailedError, UsageError
+from comet.client.errors import (
+    NO_NUCLEUS,
+    CometError,
+    NotFoundError,
+    RefusedError,
+    SomeNodesFailedError,
+    UsageError,
+    is_of_older_server,
+)
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
 from comet.client.requests import Requests, checked_operation
@@ -45,13 +53,13 @@ class Client(Requests):
         return [records.read_cluster(it) for it in records.read_list(found, "clusters")]
 
     def cluster(self, name: str) -> ClusterRecord:
-        return records.read_cluster(self.document("cluster", name))
+        return records.read_cluster(self.document("cluster", name, ""))
 
     def node_info(self, cluster: str, node: Optional[str] = None) -> Node:
         """A compute, or the frontend."""
         if node is None:
             return records.read_node(self.document("cluster", cluster, "frontend", ""), "frontend", cluster)
-        return records.read_node(self.document("cluster", cluster, "compute", node), "compute", cluster)
+        return records.read_node(self.document("cluster", cluster, "compute", node, ""), "compute", cluster)
 
     def computesets(
         self,
@@ -66,7 +74,7 @@ class Client(Requests):
         return [it for it in sets if records.is_of(cluster, it) and allocation in (None, it.account)]
 
     def computeset(self, number: int) -> Computeset:
-        return records.read_computeset(self.document("computeset", number))
+        return records.read_computeset(self.document("computeset", number, ""))
 
     def usage(self, begin: Optional[str] = None, end: Optional[str] = None) -> list[dict[str, Any]]:
         """What computesets that ended from `begin` on and before `end` (RFC 3339) were charged, in seconds of nodes."""
@@ -194,14 +202,30 @@ class Client(Requests):
         return Outcome(image, self._operation_of(self.change("DELETE", ("image", *image.split("/")))))
 
     def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
-        """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay."""
+        """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay.
+
+        The first Nucleus renames one after the other: there two cannot swap, and SomeNodesFailedError if some failed.
+        """
         check_names(mapping.values())
-        self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
+        try:
+            self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
+        except CometError as error:
+            if not is_of_older_server(error) and error.slug != NO_NUCLEUS:
+                raise
+            computes = {old: ("cluster", cluster, "compute", old, "rename") for old in mapping}
+            _checked(self._outcome(old, "POST", computes[old], {"name": new}) for old, new in mapping.items())
 
     def console(self, cluster: str, node: Optional[str] = None, kind: str = "vnc") -> Console:
         """A ticket for a console, `vnc` or `serial`."""
         (target,) = _targets(cluster, None if node is None else [node])
-        found = decoded(self.change("POST", (*target[1], "console"), {"type": kind}).body)
+        try:
+            found = decoded(self.change("POST", (*target[1], "console"), {"type": kind}).body)
+        except CometError as error:
+            if not is_of_older_server(error):
+                raise
+            raise RefusedError(
+                f"{self.endpoint.url} is an older Nucleus, which gives no console to this program: use the old client"
+            ) from error
         given = [found.get(it) if isinstance(found, dict) else None for it in ("page_url", "ws_url")]
         if not all(isinstance(it, str) for it in given):
             raise records.bad_answer("it has no console's addresses")

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import math
+import re
 import socket
 import threading
 import time
@@ -18,10 +19,13 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint
-from comet.client.errors import CometError, RefusedError, UnreachableError, error_of_answer
+from comet.client.errors import NO_NUCLEUS, CometError, RefusedError, UnreachableError, error_of_answer
 
 BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """What a connection raises that the server ends before its answer."""
+
+_OLD_TOKEN = re.compile("[0-9a-f]{40}")
+"""A token of the first server (Django REST framework), which knows the scheme `Token` only."""
 
 LARGEST_BODY = 256 * 1024 * 1024
 _BUSY_SECONDS = 60
@@ -199,7 +203,8 @@ class Connection:
         """Those of every request: credentials and what is accepted."""
         found = {"Accept": "application/json, application/problem+json", "User-Agent": "comet"}
         if self.endpoint.token:
-            found["Authorization"] = f"Bearer {self.endpoint.token}"
+            scheme = "Token" if _OLD_TOKEN.fullmatch(self.endpoint.token) else "Bearer"
+            found["Authorization"] = f"{scheme} {self.endpoint.token}"
         elif self.endpoint.signature:
             from comet.client.signatures import signed_headers
 
@@ -325,6 +330,7 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
     if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
         message = _wrong_values(known.get("errors")) or message
     if status == 404 and not known:  # of another program
+        slug = NO_NUCLEUS
         message = (
             "there is no Nucleus at this address: compare it with the one that you were given (comet active)"
         )

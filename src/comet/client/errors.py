@@ -76,6 +76,15 @@ class SomeNodesFailedError(CometError):
     exit_status = 9
 
 
+NO_NUCLEUS = "no-nucleus"
+"""Slug of a 404 that is not JSON: of a server without Nucleus, or of the first Nucleus for a path that it lacks."""
+
+
+def is_of_older_server(error: CometError) -> bool:
+    """Whether a Nucleus does not know a path or a method: ours gives its errors a slug, the first one does not."""
+    return not error.slug and error.http_status in (404, 405)
+
+
 _BY_STATUS = {401: AuthenticationError, 404: NotFoundError, 403: NotFoundError, 422: UsageError}
 _BY_SLUG = {
     "invalid-request": UsageError,

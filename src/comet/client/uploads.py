@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from comet.client.connection import Answer, Connection, decoded
-from comet.client.errors import CometError, NotFoundError, RefusedError, UnreachableError, UsageError
+from comet.client.errors import (
+    CometError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+    is_of_older_server,
+)
 from comet.client.records import bad_answer
 
 PART = 8 * 1024 * 1024
@@ -62,7 +69,15 @@ def _abandon(connection: Connection, place: str) -> None:
 def _begin(connection: Connection, body: dict[str, Any]) -> str:
     """The path of a new upload."""
     headers = {"Idempotency-Key": os.urandom(16).hex()}
-    found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
+    try:
+        found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
+    except CometError as error:
+        # the first Nucleus takes this for an image without its MD5, and answers 400
+        if not is_of_older_server(error) and (error.slug or error.http_status != 400):
+            raise
+        raise RefusedError(
+            f"{connection.endpoint.url} is an older Nucleus, which takes no image in parts: use the old client"
+        ) from error
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise bad_answer("it has no upload's id")
     return connection.path("image", "upload", found["id"])

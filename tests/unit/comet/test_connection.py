@@ -7,10 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from comet import Client, CometError, NotFoundError, RefusedError, UnreachableError, UsageError
+from comet import (
+    Client,
+    CometError,
+    NotFoundError,
+    RefusedError,
+    SomeNodesFailedError,
+    UnreachableError,
+    UsageError,
+)
 from comet.client import connection as module
 from comet.client.configuration import Endpoint
 from comet.client.errors import WaitTimeoutError
@@ -222,7 +232,7 @@ def test_names_cannot_leave_their_place_in_a_path(server: NucleusServer, client:
         with pytest.raises(NotFoundError):
             client.cluster(name)
     assert all(
-        path.startswith("/nucleus/v1/cluster/") and path.count("/") == 4 for _, path, _, _ in server.requests
+        path.startswith("/nucleus/v1/cluster/") and path.count("/") == 5 for _, path, _, _ in server.requests
     )
 
 
@@ -234,6 +244,73 @@ def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
     assert headers["X-Api-Key"] == "ann@example.org"
     assert headers["Authorization"].startswith("Signature ")
     assert len(headers["nonce"]) == 10
+
+
+def first_nucleus(server: NucleusServer, authorization: str) -> None:
+    """Have the server answer as the first Nucleus: details end in `/`, and it knows the paths of its own time only."""
+    missing = json.dumps({"detail": "Not found."}).encode()
+
+    def send(handler: Any) -> None:
+        path = handler.path.partition("?")[0]
+        segments = path.strip("/").split("/")[2:]
+        if handler.headers["Authorization"] != authorization:
+            answer(401, b'{"detail": "Authentication credentials were not provided."}')(handler)
+        elif handler.command == "GET" and segments[0] in ("cluster", "computeset") and path[-1] != "/":
+            answer(301, b"", Location=f"{path}/")(handler)
+        elif segments[-1] == "upload":
+            answer(400, b'"md5 header is missing"')(handler)
+        elif segments[-1] == "console":
+            answer(405, b'{"detail": "Method \\"POST\\" not allowed."}')(handler)
+        elif segments[-1] != "rename":
+            handler.reply(*server.route(handler.command, segments, {}, None))
+        elif len(segments) != 5:
+            answer(404, b"<h1>Not Found</h1>")(handler)
+        else:
+            computes = {it["name"]: it for it in server.clusters[0]["computes"]}
+            new = json.loads(server.requests[-1][3])["name"]
+            found = computes.get(segments[3])
+            if found is None or new in computes:
+                answer(404 if found is None else 400, missing)(handler)
+            else:
+                found["name"] = new
+                answer(204, b"")(handler)
+
+    server.answers[""] = send
+
+
+@pytest.fixture
+def first(server: NucleusServer) -> Iterator[Client]:
+    """A client of the first Nucleus, with a token of its sign-in."""
+    first_nucleus(server, f"Token {'5' * 40}")
+    with Client(Endpoint("dev", server.url, "ann", "5" * 40), timeout=60) as found:
+        yield found
+
+
+def test_the_first_nucleus_is_read(server: NucleusServer, first: Client) -> None:
+    server.sets[1] = {"id": 1, "state": "running", "cluster": "vc2", "computes": []}
+    assert [it.name for it in first.clusters()] == [first.cluster("vc2").name] == ["vc2"]
+    assert first.node_info("vc2", "vm-vc2-0").name == "vm-vc2-0" and first.node_info("vc2").name == "vc2"
+    assert first.computeset(1).id == 1 and first.isos() == ["public/debian.iso"]
+
+
+def test_the_first_nucleus_renames_one_after_the_other(server: NucleusServer, first: Client) -> None:
+    first.rename("vc2", {"vm-vc2-0": "n0", "vm-vc2-1": "n1"})
+    assert [it["name"] for it in server.clusters[0]["computes"]] == ["n0", "n1", "vm-vc2-2", "vm-vc2-3"]
+    with pytest.raises(SomeNodesFailedError, match="n1: Not found"):
+        first.rename("vc2", {"n0": "n5", "n1": "vm-vc2-2"})
+    with pytest.raises(NotFoundError):
+        first.rename("vc2", {"none": "n7"})
+
+
+def test_what_the_first_nucleus_lacks_is_said(server: NucleusServer, first: Client, tmp_path: Path) -> None:
+    (tmp_path / "x.iso").write_bytes(b"CD001")
+    with pytest.raises(RefusedError, match="older Nucleus, which takes no image in parts"):
+        first.upload_iso(tmp_path / "x.iso")
+    with pytest.raises(RefusedError, match="older Nucleus, which gives no console"):
+        first.console("vc2")
+    server.answers = {"": answer(404, b"<h1>Not Found</h1>")}
+    with pytest.raises(NotFoundError, match="there is no Nucleus at this address"):
+        first.console("vc2")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

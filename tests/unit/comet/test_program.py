@@ -148,6 +148,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert len(server.requests) == 2
     other = Cache(default_path(), server.url, "bob/")
     other.put("/nucleus/v1/cluster/", b'[{"name": "vc7"}]', "")
+    other.put("/nucleus/v1/cluster/cluster/", b'{"name": "cluster"}', "")
     other.close()
     assert completed("2", "comet", "cluster", "v") == ["vc7"], "the newest answer"
     monkeypatch.setenv("COMET_ENDPOINT", "another")
