@@ -15,10 +15,12 @@ Without it the old client's YAML (`cloudmesh.comet`) is read, which needs PyYAML
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -33,7 +35,11 @@ _KEYS = ("url", "username", "token", "ca", "api_version")
 
 
 class Endpoint(NamedTuple):
-    """A Nucleus and what its user shows it: a token, or the old client's key and secret (`signature`)."""
+    """A Nucleus and what its user shows it: a token, or what the old client's file has.
+
+    That is a key with its secret (`signature`), or a `password`: `env` (of COMET_PASSWORD), `readline` (asked for), or
+    the password itself.
+    """
 
     name: str
     url: str
@@ -42,6 +48,7 @@ class Endpoint(NamedTuple):
     ca: str = ""
     api_version: str = "v1"
     signature: Optional[tuple[str, str]] = None
+    password: str = ""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, {self.url!r}, {self.username!r})"  # without secrets
@@ -82,7 +89,7 @@ class Configuration(NamedTuple):
         else:
             raise UsageError(f"no endpoint is known ({self.path} does not exist): run comet init")
         token = environment.get("COMET_TOKEN", "")
-        return found._replace(token=checked_token(token), signature=None) if token else found
+        return found._replace(token=checked_token(token), signature=None, password="") if token else found
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -112,7 +119,9 @@ def load(path: Optional[Path] = None) -> Configuration:
         raise UsageError(f"{chosen} cannot be read: {error}") from error
     read = _read_yaml if chosen.suffix in (".yaml", ".yml") else _read_toml
     active, endpoints = read(chosen, text)
-    secret = any(it.token or it.signature for it in endpoints.values())
+    secret = any(
+        it.token or it.signature or it.password not in ("", "env", "readline") for it in endpoints.values()
+    )
     return Configuration(chosen, active, endpoints, _privacy(chosen) if secret else ())
 
 
@@ -209,18 +218,33 @@ def _read_yaml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
     return _old_value(comet.get("active")), endpoints
 
 
+def password_of(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> str:
+    """The endpoint's password, from where the old client's file says. AuthenticationError without one."""
+    if endpoint.password not in ("env", "readline"):
+        return endpoint.password
+    found = environment.get("COMET_PASSWORD", "")
+    if not found and endpoint.password == "readline" and sys.stdin is not None and sys.stdin.isatty():
+        import getpass
+
+        with contextlib.suppress(EOFError):
+            found = getpass.getpass(f"Password at {endpoint.url}: ")
+    if not found:
+        raise AuthenticationError(f"no password for {endpoint.url}: set COMET_PASSWORD, or run comet init")
+    return found
+
+
 def _old_endpoint(name: str, table: Mapping[str, Any], username: str) -> Endpoint:
-    keys = table.get("apikey")
-    key, secret = (
-        _old_value(keys.get(it)) if isinstance(keys, dict) else "" for it in ("api_key", "api_secret")
-    )
-    signed = table.get("auth_provider") == "apikey" and key and secret
+    provider = table.get("auth_provider")
+    found = table.get(provider) if provider in ("apikey", "userpass") else None
+    values = {key: _old_value(it) for key, it in found.items()} if isinstance(found, dict) else {}
+    key, secret = values.get("api_key", ""), values.get("api_secret", "")
     return Endpoint(
         checked_name(str(name)),
         checked_url(_old_value(table.get("nucleus_base_url"))),
-        username,
+        values.get("username") or username,
         api_version=_old_value(table.get("api_version")) or "v1",
-        signature=(key, secret) if signed else None,
+        signature=(key, secret) if provider == "apikey" and key and secret else None,
+        password=values.get("password", "") if provider == "userpass" else "",
     )
 
 

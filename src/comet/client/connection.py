@@ -6,6 +6,7 @@ has a deadline as a whole, and only JSON becomes a document.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
-from comet.client.configuration import Endpoint
+from comet.client.configuration import Endpoint, password_of
 from comet.client.errors import NO_NUCLEUS, CometError, RefusedError, UnreachableError, error_of_answer
 
 BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
@@ -95,6 +96,7 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
+        self._basic = ""
         self.report: Callable[[str], None] = lambda line: None
         self.ask_until = math.inf
         """Moment of the monotonic clock at which a busy server is asked again no more."""
@@ -209,6 +211,11 @@ class Connection:
             from comet.client.signatures import signed_headers
 
             found.update(signed_headers(*self.endpoint.signature))
+        elif self.endpoint.password:
+            if not self._basic:  # may ask: once
+                pair = f"{self.endpoint.username}:{password_of(self.endpoint)}"
+                self._basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            found["Authorization"] = self._basic
         return {**found, **(more or {})}
 
     @staticmethod

@@ -12,7 +12,7 @@ from comet.client.records import bad_answer
 
 def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
     """The new token. AuthenticationError if the server does not take name and password; RefusedError as it says."""
-    connection = Connection(endpoint, timeout)
+    connection = Connection(endpoint._replace(password=""), timeout)
     body = {"username": endpoint.username, "password": password}
     try:
         path = connection.outer_path("rest-auth", "login", "")

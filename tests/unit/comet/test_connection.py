@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from comet.client import connection as module
 from comet.client.configuration import Endpoint
 from comet.client.errors import WaitTimeoutError
 from comet.client.waiting import Waiter
-from tests.nucleus_server import TOKEN, NucleusServer, answer
+from tests.nucleus_server import TOKEN, NucleusServer, answer, first_nucleus
 from tests.servers import free_port
 
 
@@ -244,38 +243,6 @@ def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
     assert headers["X-Api-Key"] == "ann@example.org"
     assert headers["Authorization"].startswith("Signature ")
     assert len(headers["nonce"]) == 10
-
-
-def first_nucleus(server: NucleusServer, authorization: str) -> None:
-    """Have the server answer as the first Nucleus: details end in `/`, and it knows the paths of its own time only."""
-    missing = json.dumps({"detail": "Not found."}).encode()
-
-    def send(handler: Any) -> None:
-        path = handler.path.partition("?")[0]
-        segments = path.strip("/").split("/")[2:]
-        if handler.headers["Authorization"] != authorization:
-            answer(401, b'{"detail": "Authentication credentials were not provided."}')(handler)
-        elif handler.command == "GET" and segments[0] in ("cluster", "computeset") and path[-1] != "/":
-            answer(301, b"", Location=f"{path}/")(handler)
-        elif segments[-1] == "upload":
-            answer(400, b'"md5 header is missing"')(handler)
-        elif segments[-1] == "console":
-            answer(405, b'{"detail": "Method \\"POST\\" not allowed."}')(handler)
-        elif segments[-1] != "rename":
-            handler.reply(*server.route(handler.command, segments, {}, None))
-        elif len(segments) != 5:
-            answer(404, b"<h1>Not Found</h1>")(handler)
-        else:
-            computes = {it["name"]: it for it in server.clusters[0]["computes"]}
-            new = json.loads(server.requests[-1][3])["name"]
-            found = computes.get(segments[3])
-            if found is None or new in computes:
-                answer(404 if found is None else 400, missing)(handler)
-            else:
-                found["name"] = new
-                answer(204, b"")(handler)
-
-    server.answers[""] = send
 
 
 @pytest.fixture

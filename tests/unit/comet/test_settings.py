@@ -1,9 +1,13 @@
 """`comet init` and `active` where servers are known already, by our file or by the old client's."""
 
+import base64
+import getpass
 from pathlib import Path
 
+import pytest
+
 from comet.client.configuration import load
-from tests.nucleus_server import TOKEN
+from tests.nucleus_server import TOKEN, first_nucleus
 from tests.unit.comet.conftest import Comet
 from tests.unit.comet.test_configuration import OLD
 
@@ -40,3 +44,47 @@ def test_servers_of_the_old_client_are_taken_over_and_its_file_stays(
     found = load(configured)
     assert found.active == "dev" and found.endpoints["production"].url == "https://old.example.org/nucleus"
     assert "secret" not in configured.read_text() and old.read_text() == OLD
+
+
+def test_a_password_is_sent_as_the_old_client_s_file_says_and_not_stored(
+    configured: Path, comet: Comet, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`readline` asks once for each command, at a terminal; `env` is COMET_PASSWORD, which counts for both."""
+    asked: list[str] = []
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(prompt) or "s\u00e9cret")
+    credentials = base64.b64encode("eve:s\u00e9cret".encode()).decode()
+    first_nucleus(comet.server, f"Basic {credentials}")
+    configured.unlink()
+    old = folder / ".cloudmesh" / "cloudmesh.yaml"
+    old.parent.mkdir()
+
+    def write(password: str) -> None:
+        text = OLD.replace("auth_provider: apikey", "auth_provider: userpass").replace("readline", password)
+        text = text.replace("https://old.example.org/nucleus", comet.server.url)
+        old.write_text(text.replace("userpass: {username: ann", "userpass: {username: eve"), "utf-8")
+        old.chmod(0o644)
+
+    write("readline")
+    assert comet("cluster", "vc2", terminal="").status == 0 and comet("iso", "list", terminal="").status == 0
+    assert asked == [f"Password at {comet.server.url}: "] * 2 and old.stat().st_mode & 0o777 == 0o644
+    assert comet("ll", "--cached", terminal="").status == 6 and comet("cache", "clear", terminal="").status == 0
+    refused = comet("ll")
+    assert refused.status == 3 and "set COMET_PASSWORD" in refused.err and len(asked) == 2
+    write("env")
+    assert comet("ll", terminal="").status == 3
+    monkeypatch.setenv("COMET_PASSWORD", "s\u00e9cret")
+    assert comet("ll").status == 0
+    write("readline")
+    assert comet("ll", terminal="").status == 0 and len(asked) == 2
+    monkeypatch.delenv("COMET_PASSWORD")
+    write("s\u00e9cret")
+    own = comet("ll")
+    assert own.status == 0 and old.stat().st_mode & 0o777 == 0o600 and "others could read it" in own.err
+    assert "cret" not in repr(load(old).endpoint())
+    secret = "s\u00e9cret".encode()
+    assert not any(secret in it.read_bytes() for it in folder.rglob("*") if it.is_file() and it != old)
+    server = comet.server.url
+    given = ("init", "--endpoint=production", f"--url={server}", "--user=ann", "--token-file=-")
+    del comet.server.answers[""]
+    assert comet(*given, stdin=TOKEN).status == 0
+    assert "password" not in configured.read_text() and secret not in configured.read_bytes()
