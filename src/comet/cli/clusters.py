@@ -13,7 +13,7 @@ from comet.client.client import check_names
 from comet.client.errors import RefusedError, UsageError
 from comet.client.files import replace_file
 from comet.client.hostlists import expand_hostlist, natural_key
-from comet.client.views import export_files, macs, node_rows, row, set_text, summary
+from comet.client.views import NODE_KEYS, export_files, macs, node_rows, row, set_text, summary
 
 _SUMMARY = columns(
     *("name", "project", "count", "nodes", "frontend", "state", "type", "allocations", "description"),
@@ -74,10 +74,10 @@ def nodes(context: Context) -> None:
         context.print_document(found)
         return
     busy = any(node.computeset is not None for it in clusters for node in it.computes)
-    sets = context.client.computesets(records.ACTIVE_STATES) if busy else []
+    sets = context.client.computesets(records.LIVING_STATES) if busy else []
     tables = [(it, sorted_rows(node_rows(it, sets), context.option("sort"))) for it in clusters]
     if context.form != "table":
-        context.print([it for _, rows in tables for it in rows], _NODES)
+        context.print([it for _, rows in tables for it in rows], _NODES, keys=NODE_KEYS)
         return
     chosen = _NODES[:5] if context.option("status") else _NODES[:8] if context.option("concise") else _NODES
     for cluster, rows in tables:

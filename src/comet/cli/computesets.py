@@ -18,6 +18,7 @@ from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
 _CHARGES = columns("allocation", "project", "user", "cluster", "computesets", "node_hours")
+CHARGE_KEYS = "allocation project user cluster computesets charged_seconds"
 _STATES = {"active": list(records.ACTIVE_STATES), "all": []}
 
 
@@ -210,7 +211,7 @@ def usage(context: Context) -> None:
     if not rows and context.form == "table":
         context.say("no computeset that has ended was found")
         return
-    context.print(rows, _CHARGES, lambda: found)
+    context.print(rows, _CHARGES, lambda: found, f"{CHARGE_KEYS} node_hours")
 
 
 def _hours(seconds: Any) -> Optional[float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from comet.cli.output import Column, Rows, printed, safe, shortened, show
+from comet.cli.output import Column, Rows, columns, printed, safe, shortened, show
 from comet.client.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -81,12 +81,22 @@ class Context:
 
         return Waiter(self.client, seconds(str(limit), "--wait"), self.say)
 
-    def print(self, rows: Rows, chosen: tuple[Column, ...], raw: Optional[Callable[[], Any]] = None) -> None:
-        """Rows in the wanted format; `raw` gives the server's own document for --format=rest."""
+    def print(
+        self,
+        rows: Rows,
+        chosen: tuple[Column, ...],
+        raw: Optional[Callable[[], Any]] = None,
+        keys: str = "",
+    ) -> None:
+        """Rows in the wanted format; `raw` gives the server's own document for --format=rest.
+
+        `keys`: those of every row, where they are not the columns, for the header of a list without rows.
+        """
         if self.form == "rest":
             self.print_document(raw() if raw else [dict(row) for row in rows])
         else:
-            show(printed(rows, chosen, self.form, bool(self.option("legacy"))))
+            header = columns(*keys.split()) if keys and not rows and self.form == "csv" else chosen
+            show(printed(rows, header, self.form, bool(self.option("legacy"))))
 
     def print_document(self, document: Any) -> None:
         """A document as JSON, or with --legacy as a Python literal."""

@@ -13,6 +13,7 @@ from comet.client.records import Operation
 
 _OPERATIONS = columns("id", "kind", "target", "state", "created", "ended", "error")
 _TOKENS = columns("id", "note", "scopes", "projects", "created", "expires", "last_used")
+TOKEN_KEYS = "id scopes projects note created expires last_used revoked_at"
 
 
 def show_all(context: Context) -> None:
@@ -82,7 +83,7 @@ def _expiry(token: Mapping[str, Any]) -> str:
 
 
 def token_list(context: Context) -> None:
-    context.print(context.client.tokens(), _TOKENS)
+    context.print(context.client.tokens(), _TOKENS, keys=TOKEN_KEYS)
 
 
 def token_revoke(context: Context) -> None:

@@ -202,5 +202,10 @@ def _add(target: argparse._ActionsContainer, option: Parameter) -> None:
     choices = f": {', '.join(option.choices)}" if option.choices else ""
     target.add_argument(
         *option.names, metavar=option.value, help=option.help + choices, choices=option.choices or None,
-        default=argparse.SUPPRESS,
+        default=argparse.SUPPRESS, type=_sort_key if option.names == ("--sort",) else str,
     )  # fmt: skip
+
+
+def _sort_key(text: str) -> str:
+    """A column as its heading has it, too: `RAM(M)`."""
+    return text.lower().partition("(")[0]

@@ -14,6 +14,9 @@ from comet.client.errors import UsageError
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
 )
+RESERVATION_KEYS = (
+    "id site owner vc cpus memory_gb ent created intervals begin end state reason cluster address"
+)
 _MAX_KEY_BYTES = 16384
 _PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")
@@ -32,7 +35,7 @@ def show_all(context: Context) -> None:
     if not rows and context.form == "table":
         context.say("you have no reservation. Make one: comet reservation create SITE VC")
         return
-    context.print(rows, _COLUMNS, lambda: found)
+    context.print(rows, _COLUMNS, lambda: found, RESERVATION_KEYS)
 
 
 def create(context: Context) -> None:

@@ -25,7 +25,7 @@ from comet.cli.output import safe
 from comet.client.client import Client
 from comet.client.errors import CometError, NotFoundError, UnreachableError, UsageError
 from comet.client.hostlists import expand_hostlist
-from comet.client.records import ACTIVE_STATES, ClusterRecord, Computeset
+from comet.client.records import LIVING_STATES, ClusterRecord, Computeset
 
 CONFIGURATION = "/etc/slurm/comet.toml"
 BOOT_MINUTES = 15
@@ -165,13 +165,13 @@ def agree(client: Client, slurm: Slurm) -> None:
     """
     try:
         cluster = client.cluster(slurm.cluster())
-        active = client.computesets(ACTIVE_STATES, cluster.name)
+        living = client.computesets(LIVING_STATES, cluster.name)
     except CometError as error:
         for node in () if isinstance(error, UnreachableError) else slurm.nodes():
             if node.is_new:
                 slurm.power_down(node.name, str(error))
         raise
-    sets = {compute.name.casefold(): it for it in active for compute in it.computes}
+    sets = {compute.name.casefold(): it for it in living for compute in it.computes}
     nodes = slurm.nodes()  # after the computesets: one that is ended below was there before its node was down
     jobs = slurm.jobs() if any(node.is_new for node in nodes) else {}
     trouble: Optional[CometError] = None

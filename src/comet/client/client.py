@@ -94,7 +94,7 @@ class Client(Requests):
         """A row for each node with its set and allocation: `comet cluster`."""
         clusters = [self.cluster(name)] if name else self.clusters()
         busy = any(it.computeset is not None for cluster in clusters for it in cluster.computes)
-        sets = self.computesets(records.ACTIVE_STATES) if busy else []
+        sets = self.computesets(records.LIVING_STATES) if busy else []
         return [row for it in clusters for row in node_rows(it, sets)]
 
     def operation(self, identifier: str) -> Operation:

@@ -16,9 +16,11 @@ T = TypeVar("T", str, int, bool)
 R = TypeVar("R")
 _KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool}
 
-ACTIVE_STATES = ("created", "submitted", "running", "ending")
+ACTIVE_STATES = ("created", "submitted", "running")
+LIVING_STATES = (*ACTIVE_STATES, "ending")
+"""Those of computesets that still have their computes."""
 TERMINAL_STATES = ("completed", "cancelled", "failed")
-SET_STATES = ACTIVE_STATES + TERMINAL_STATES
+SET_STATES = LIVING_STATES + TERMINAL_STATES
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
 
 

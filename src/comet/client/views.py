@@ -28,6 +28,12 @@ def summary(cluster: ClusterRecord) -> dict[str, Any]:
     )
 
 
+NODE_KEYS = (
+    "name state kind type mac ip cpus cluster memory disksize active_computeset active_computeset_state "
+    "allocation admin_state image_state power host stale"
+)
+
+
 def node_rows(cluster: ClusterRecord, sets: Sequence[Computeset]) -> list[dict[str, Any]]:
     """A row for each node, the frontend first; its allocation is that of its set. Keys are stable for scripts."""
     accounts = {it.id: it.account for it in sets}
@@ -38,8 +44,7 @@ def node_row(node: Node, allocation: Any) -> dict[str, Any]:
     """A node in one row: `mac` is a list, the public one first."""
     return row(
         node,
-        "name state kind type mac ip cpus cluster memory disksize active_computeset active_computeset_state "
-        "allocation admin_state image_state power host stale",
+        NODE_KEYS,
         mac=macs(node),
         ip=node.pub_ip or ";".join(it.ip for it in node.interfaces if it.ip) or None,
         active_computeset=node.computeset,

@@ -102,7 +102,9 @@ def test_cluster_is_sorted_by_any_column(comet: Comet) -> None:
     comet.server.clusters = [cluster(count=11)]
     by_name = json.loads(comet("cluster", "--sort=name", "--format=json").out)
     assert [it["name"] for it in by_name][-2:] == ["vm-vc2-9", "vm-vc2-10"]
-    assert comet("cluster", "--sort=ram").status == 0
+    by_memory = comet("cluster", "--sort=ram")
+    assert by_memory.status == 0
+    assert all(comet("cluster", f"--sort={it}") == by_memory for it in ("RAM(M)", "Ram", "ram(m)"))
     assert comet("cluster", "--sort=colour").status == 2
 
 

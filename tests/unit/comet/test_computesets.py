@@ -8,7 +8,11 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from comet.cli.computesets import CHARGE_KEYS
+from comet.cli.operations import TOKEN_KEYS
+from comet.cli.reservations import RESERVATION_KEYS
 from comet.client import waiting
+from lab.namespace import CHECKOUT
 from tests.nucleus_server import answer, cluster
 from tests.unit.comet.conftest import Comet, sent
 
@@ -214,6 +218,38 @@ def test_no_computeset_names_a_command_that_shows_more(comet: Comet) -> None:
     comet("terminate", "1")
     assert comet("computeset").err == advice
     assert "State: cancelled" in comet("computeset", "--state=all").out
+
+
+def test_an_active_set_is_one_that_does_not_end_yet(comet: Comet) -> None:
+    """Of one that ends, `comet cluster` still has the allocation."""
+    comet("start", "vc2", "--count=1")
+    for state in ("created", "submitted", "running", "ending"):
+        comet.server.sets[1]["state"] = state
+        found = json.loads(comet("computeset", "--state=active", "--format=json").out)
+        assert [it["state"] for it in found] == ([] if state == "ending" else [state])
+    assert "alp1" in comet("cluster", "vc2").out
+
+
+def test_a_list_without_rows_has_the_header_of_one_with_rows_in_csv(comet: Comet) -> None:
+    """Those of the server's own documents are in its description."""
+    comet("start", "vc2", "--count=1")
+    lists = ("ll", "cluster", "computeset", "iso list", "operation list")
+    headers = {it: comet(*it.split(), "--format=csv").out.partition("\r")[0] for it in lists}
+    for it in (comet.server.clusters, comet.server.sets, comet.server.images, comet.server.operations):
+        it.clear()
+    for it in lists:
+        assert comet(*it.split(), "--format=csv").out.strip() == headers[it], it
+    assert headers["cluster"].startswith("name,state,kind,type,mac,ip,")
+    described = json.loads((CHECKOUT / "docs/reference/nucleus-openapi.json").read_text("utf-8"))
+    schemas = described["components"]["schemas"]
+    fields = {name: list(it.get("properties", ())) for name, it in schemas.items()}
+    assert CHARGE_KEYS.split() == fields["Charge"] and TOKEN_KEYS.split() == fields["Token"]
+    assert set(RESERVATION_KEYS.split()) == {*fields["ReservationAnswer"], *fields["ReservedInterval"]}
+    for name in ("usage", "token", "reservation"):
+        comet.server.answers[f"/{name}"] = answer(200, b"[]")
+    assert comet("usage", "--format=csv").out.split() == [",".join([*CHARGE_KEYS.split(), "node_hours"])]
+    assert comet("token", "list", "--format=csv").out.split() == [TOKEN_KEYS.replace(" ", ",")]
+    assert comet("reservation", "list", "--format=csv").out.split() == [RESERVATION_KEYS.replace(" ", ",")]
 
 
 @pytest.mark.parametrize("line", [("power", "shutdown", "vc2", "1"), ("power", "off", "vc2", "1", "--yes")])

@@ -132,7 +132,9 @@ def test_each_command_takes_its_options_before_its_optional_argument() -> None:
         *needed, last = [argument.names[0] for argument in it.arguments]
         for option in (*it.options, *GLOBAL):
             (name, *_), value = option.names, option.choices[0] if option.choices else "1"
-            forms = [[f"{name}={value}"], [name, value], [f"{name[1:]}={value}"]] if option.value else [[name]]
+            forms = (
+                [[f"{name}={value}"], [name, value], [f"{name[1:]}={value}"]] if option.value else [[name]]
+            )
             for form in forms:
                 if form == ["--wait", value]:  # a word behind it is an argument
                     form = ["--wait"]
@@ -145,7 +147,11 @@ def test_each_command_takes_its_options_before_its_optional_argument() -> None:
 
 
 def test_an_option_without_its_value_does_not_take_an_argument() -> None:
-    for line in ("start vc2 --count", "start vc2 --walltime -- vm-vc2-0", "power on vc2 --count --yes vm-vc2-0"):
+    for line in (
+        "start vc2 --count",
+        "start vc2 --walltime -- vm-vc2-0",
+        "power on vc2 --count --yes vm-vc2-0",
+    ):
         with pytest.raises(UsageError, match="expected one argument"):
             parsed(normalised(line.split()))
     assert parsed(normalised(["node", "info", "vc2", "-q", "--", "-n0"])).node == "-n0"

@@ -67,7 +67,9 @@ def test_a_password_is_sent_as_the_old_client_s_file_says_and_not_stored(
     write("readline")
     assert comet("cluster", "vc2", terminal="").status == 0 and comet("iso", "list", terminal="").status == 0
     assert asked == [f"Password at {comet.server.url}: "] * 2 and old.stat().st_mode & 0o777 == 0o644
-    assert comet("ll", "--cached", terminal="").status == 6 and comet("cache", "clear", terminal="").status == 0
+    assert (
+        comet("ll", "--cached", terminal="").status == 6 and comet("cache", "clear", terminal="").status == 0
+    )
     refused = comet("ll")
     assert refused.status == 3 and "set COMET_PASSWORD" in refused.err and len(asked) == 2
     write("env")
