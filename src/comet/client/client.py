@@ -161,7 +161,10 @@ class Client(Requests):
             yield self._outcome(target, "PUT", (*segments, _PATHS[action]))
 
     def attach_iso(self, cluster: str, image: str, nodes: Optional[Nodes] = None) -> list[Outcome]:
-        """Put an image into the drive of the frontend, or of nodes, from the next power-on. `image`: a wire name."""
+        """Put an image into the drive of the frontend, or of nodes, from the next power-on. `image`: a wire name.
+
+        Its order is this one, image before nodes; `cluster=`, `nodes=` and `image=` may be in any.
+        """
         return _checked(self.attach_each(cluster, image, nodes))
 
     def detach_iso(self, cluster: str, nodes: Optional[Nodes] = None) -> list[Outcome]:
