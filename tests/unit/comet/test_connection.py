@@ -269,7 +269,9 @@ def test_the_first_nucleus_renames_one_after_the_other(server: NucleusServer, fi
         first.rename("vc2", {"none": "n7"})
 
 
-def test_what_the_first_nucleus_lacks_is_said(server: NucleusServer, first: Client, tmp_path: Path) -> None:
+def test_what_the_first_nucleus_lacks_is_an_error(
+    server: NucleusServer, first: Client, tmp_path: Path
+) -> None:
     (tmp_path / "x.iso").write_bytes(b"CD001")
     with pytest.raises(RefusedError, match="older Nucleus, which takes no image in parts"):
         first.upload_iso(tmp_path / "x.iso")
