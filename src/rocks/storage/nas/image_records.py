@@ -8,6 +8,7 @@ from rocks.core.errors import Code, IncoherentError, StateError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
 from rocks.storage.life.image import Image
+from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.engine import Engine, now_seconds
@@ -105,9 +106,11 @@ class ImageRecords:
         return self.get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
 
     def get_attrs(self, request: wire.GetAttrs) -> Fields:
-        """The attributes of the NAS."""
+        """The attributes of the NAS, and the period that holds where none is set."""
         del request
-        return {"attrs": self._store.attributes()}
+        attributes = self._store.attributes()
+        attributes["frequency"] = attributes.get("frequency") or str(DEFAULT_PULL_SECONDS)
+        return {"attrs": attributes}
 
     def set_attrs(self, request: wire.SetAttrs) -> Fields:
         """Set some of them; all, or none when a value is wrong."""
@@ -115,12 +118,12 @@ class ImageRecords:
         with self._store.transaction():
             for name, value in values.items():
                 self._store.set_attribute(name, value)
-        return {"attrs": self._store.attributes()}
+        return self.get_attrs(wire.GetAttrs())
 
     def del_attrs(self, request: wire.DelAttrs) -> Fields:
         """Remove some of them."""
         self._store.forget_attributes(request.attrs)
-        return {"attrs": self._store.attributes()}
+        return self.get_attrs(wire.GetAttrs())
 
     def list_snapshots(self, request: wire.ListSnapshots) -> Fields:
         """The snapshots of an image, or of a volume without a record, and what it is a clone of and its size."""

@@ -148,6 +148,15 @@ def test_new_image_is_listed_at_once(site: DrivenSite) -> None:
     assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
 
 
+def test_the_period_of_pulls_is_an_attribute_of_a_new_nas(site: DrivenSite) -> None:
+    """The one that holds, also after it was cleared or removed."""
+    default = {"frequency": "300"}
+    assert site.ask(wire.GetAttrs())["attrs"] == default
+    assert site.ask(wire.SetAttrs((("frequency", "60"),)))["attrs"] == {"frequency": "60"}
+    assert site.ask(wire.SetAttrs((("frequency", None),)))["attrs"] == default
+    assert site.ask(wire.DelAttrs(("frequency",)))["attrs"] == default
+
+
 def test_clones_share_blocks_with_their_origin(site: DrivenSite) -> None:
     """Clones of the current content or of a snapshot; the origin cannot be destroyed, nor cloned while it is mapped."""
     site.ask(wire.AddZvol("tank", ZVOL, 2**20))

@@ -1,7 +1,11 @@
 """Attributes of images and NASes: what they may be, and that speeds are numbers whatever way they were written."""
 
+from collections.abc import Callable
+
 import pytest
 
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.tree import OUR_TREE, load_package
 from rocks.core.errors import UserError
 from rocks.storage.nas.attributes import attribute_value, bytes_per_second, global_value
 
@@ -33,6 +37,7 @@ def test_values(name: str, text: str | None, value: object) -> None:
         ("frequency", "²"),
         ("nextsync", "tomorrow"),
         ("uploadspeed", "0"),
+        ("uploadspeed", "99K"),
         ("uploadspeed", "5P"),
         ("uploadspeed", "-1M"),
         ("downloadspeed", "fast; rm"),
@@ -60,3 +65,14 @@ def test_attributes_of_the_nas() -> None:
     assert global_value("uploadspeed", None) is None
     with pytest.raises(UserError, match="uploadspeed"):
         global_value("uploadspeed", "fast")
+
+
+@pytest.mark.parametrize(("path", "check"), [("storageattr", global_value), ("zvolattr", attribute_value)])
+def test_the_values_in_the_examples_of_the_commands_are_taken(
+    path: str, check: Callable[[str, str | None], object]
+) -> None:
+    command = load_package(("set", "host", path), [OUR_TREE]).Command
+    examples = [line.split() for line, _ in read_documentation(command).examples]
+    assert len(examples) > 1
+    for *_, name, value in examples:
+        assert check(name, value) is not None

@@ -9,7 +9,7 @@ RollName = "img-storage"
 class Command(HostListing):
     """
     List the attributes of NASes. frequency, uploadspeed and downloadspeed apply to all images without a value
-    of their own.
+    of their own. frequency is always listed: 300 (seconds) where none is set.
 
     <arg type='string' name='nas' repeat='1'>
     NASes, by name or any other selector.

@@ -10,20 +10,21 @@ RollName = "img-storage"
 class Command(rocks.commands.Command):
     """
     Set an attribute of a NAS. frequency (seconds between two transfers of changes), uploadspeed and
-    downloadspeed (maximum bytes per second, such as 500000, 500K, 20M or 1G) apply to all images without a
-    value of their own. Other names are stored for the site's own tools.
+    downloadspeed (maximum bytes per second, such as 500000, 500K, 20M or 1G, at least 100K, where K, M and G
+    are powers of 1024) apply to all images without a value of their own. Below 100K a part of a transfer takes
+    longer than its other end waits. Other names are stored for the site's own tools.
 
     <shared names='nas,attr'/>
     <arg type='string' name='value'>
-    Value; none stores null.
+    Value; none stores null. A frequency of none is the default, 300.
     </arg>
     <shared names='dry-run'/>
 
     <example cmd='set host storageattr nas-0-0 frequency 600'>
     Write changes back every ten minutes.
     </example>
-    <example cmd='set host storageattr nas-0-0 uploadspeed 50'>
-    At most 50 MB/s.
+    <example cmd='set host storageattr nas-0-0 uploadspeed 50M'>
+    At most 50 MiB per second.
     </example>
 
     <related>list host storageattr</related>

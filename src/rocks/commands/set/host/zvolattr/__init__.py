@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     """
     Set an attribute of one image: frequency (seconds between two transfers of its changes), nextsync (time of
     the next transfer, seconds since 1970), uploadspeed and downloadspeed (maximum bytes per second, such as
-    500000, 500K, 20M or 1G), or persistent (no: discard all changes when the image is unmapped).
+    500000, 500K, 20M or 1G, at least 100K), or persistent (no: discard all changes when the image is unmapped).
 
     The start of a virtual machine with the attribute img_persistent sets persistent to its value.
 
