@@ -51,12 +51,16 @@ _DOING: Dict[State, str] = {
 
 _BUSY = "ZVol {image.zvol} is busy: {doing}"
 _MAPPED_ELSEWHERE = "Error when mapping zvol: already mapped: {image.owner} has ZVol {image.zvol}"
+_BUSY_ELSEWHERE = f"{_MAPPED_ELSEWHERE}; {_BUSY}"
+"""Waiting helps only a program that waits for the end of the copy: the image then is still that host's."""
+
 _NOT_MAPPED = "ZVol {image.zvol} is not mapped"
 _IS_MAPPED = "Error deleting zvol {image.zvol}: is mapped: {doing}"
 _NOT_UNMAPPED = "ZVol {image.zvol} cannot be restored: {doing}; unmap it first"
 _CODES = {
     _BUSY: Code.IMAGE_BUSY,
     _MAPPED_ELSEWHERE: Code.IMAGE_MAPPED,
+    _BUSY_ELSEWHERE: Code.IMAGE_MAPPED,
     _NOT_MAPPED: Code.IMAGE_NOT_MAPPED,
 }
 """Template → the code by which a program decides."""
@@ -102,10 +106,8 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
 }
 
 _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
-    **{
-        (state, events.Map): ("state", _MAPPED_ELSEWHERE)
-        for state in (MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING)
-    },
+    **{(state, events.Map): ("state", _MAPPED_ELSEWHERE) for state in (REMOTE, LOCAL, PULLING)},
+    **{(state, events.Map): ("state", _BUSY_ELSEWHERE) for state in (MAPPED, SEEDING, SWITCHING)},
     (BLOCKED, events.Map): ("state", _BLOCKED),
     (BLOCKED, events.Unmap): ("state", _BLOCKED),
     (BLOCKED, events.PullNow): ("state", _BLOCKED),

@@ -13,6 +13,7 @@ from rocks.storage.life.image import Decision, Rejection, Step
 from rocks.storage.life.states import STATES, State
 from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import RejectionRow, Row
+from rocks.storage.nas.listing import image_row
 from rocks.storage.nas.sequences import MACHINE
 from tests.unit.storage.records import GIB, HOST, MAP, NOW, record
 
@@ -154,3 +155,13 @@ def test_a_rejection_has_the_code_by_which_programs_decide(
     """The raised error has it too."""
     rejection = rejections.reject(record(state), SAMPLES[event])
     assert (rejection.code, rejection.error().code, str(rejection.error())) == (code, code, rejection.text)
+
+
+@pytest.mark.parametrize("state", ["mapped", "seeding", "switching", "remote", "local", "pulling"])
+def test_a_map_on_another_host_is_refused_with_the_words_that_tools_look_for(state: State) -> None:
+    """`already mapped` for good, `is busy` as long as the listing has the image locked."""
+    rejection = rejections.reject(record(state), SAMPLES[events.Map])
+    row = image_row(record(state), {}, None, NOW)
+    assert rejection.text.startswith("Error when mapping zvol: already mapped: ")
+    assert ("; ZVol vm-vol is busy: " in rejection.text) == (row["locked"] is not None)
+    assert (rejection.family, rejection.code) == ("state", Code.IMAGE_MAPPED)
