@@ -25,6 +25,8 @@ def host(**attributes: str) -> Host:
 def test_roles_are_conditions_and_what_is_set_wins() -> None:
     found = effective_attributes(host(appliance="nas", packaging="rpm"))
     assert (found["img_storage_nas"], found["img_storage_vm"], found["packaging"]) == ("true", "false", "rpm")
+    found = effective_attributes(host(appliance="frontend"))
+    assert (found["img_storage_nas"], found["img_storage_vm"]) == ("false", "false")
     found = effective_attributes(host(appliance="nas", img_storage_nas="no", img_storage_vm="yes"))
     assert (found["img_storage_nas"], found["img_storage_vm"], found["packaging"]) == ("no", "yes", "deb")
 

@@ -216,9 +216,7 @@ def _put(
     if isinstance(answer, NoAnswerError):
         answers[key] = _no_answer(query, question, deadline_seconds)
     elif isinstance(answer, UndeliveredError):
-        answers[key] = HostError(
-            f"{answer}; image storage has never run on {query.node}, or the broker has lost the queue"
-        )
+        answers[key] = HostError(f"{answer}; {_why_no_queue(query)}")
     elif isinstance(answer, RocksError):
         answers[key] = answer
     else:
@@ -239,6 +237,18 @@ def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -
         return NoAnswerError(f"{begin}: check that image storage runs there")
     return NoAnswerError(
         f"{begin}; operation {question.message_id} may continue there: rocks list host storageop {query.node}"
+    )
+
+
+def _why_no_queue(query: Query[Any]) -> str:
+    """The frontend is a host of images only where an attribute says so: tools that prepare images need that."""
+    node = query.node
+    is_nas = query.queue == queues.nas_queue(node)
+    usual, attribute = ("NAS appliance", "nas") if is_nas else ("VM container", "vm")
+    return (
+        f"image storage has never run on {node}, or the broker has lost the queue: rocks sync host profile {node} "
+        f"starts it there, where it has its certificate; a host that is no {usual} first needs "
+        f"rocks set host attr {node} img_storage_{attribute} true and rocks sync broker"
     )
 
 

@@ -6,15 +6,25 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from rocks.core.errors import StateError
-from rocks.storage.bus import BusSettings, Delivery, Kind, Question
+from rocks.core.errors import HostError, StateError
+from rocks.storage.bus import BusSettings, Delivery, Kind, Question, UndeliveredError
 from rocks.storage.client import StorageClient, asking
-from rocks.storage.client.questions import images_of
+from rocks.storage.client.questions import Query, images_of, initiator_of
 from rocks.storage.nas.listing import first_page
 from rocks.storage.wire.messages import read_message, write_error, write_success
 
 NAMES = [f"vm-{number}" for number in range(7)]
 ROWS = [{"zvol": name, "zpool": "tank", "state": "unmapped", "word": "unmapped"} for name in NAMES]
+
+
+class NoQueues:
+    """In place of a broker to which no daemon has ever connected."""
+
+    def ask_all(
+        self, questions: Mapping[str, Question], _seconds: float
+    ) -> Iterator[tuple[str, UndeliveredError]]:
+        for key, question in questions.items():
+            yield key, UndeliveredError(f"there is no queue {question.to}")
 
 
 class ManyImages:
@@ -44,3 +54,17 @@ def test_all_messages_of_each_nas_make_one_list(monkeypatch: pytest.MonkeyPatch)
         assert isinstance(images, tuple) and [image.zvol for image in images] == NAMES
     assert str(found["full"]) == "the pool is full"
     assert asker.messages == 3 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("query", "attribute"), [(initiator_of("head"), "img_storage_vm"), (images_of("head"), "img_storage_nas")]
+)
+def test_a_node_without_a_daemon_is_named_with_what_starts_one(
+    monkeypatch: pytest.MonkeyPatch, query: Query[object], attribute: str
+) -> None:
+    """Tools map volumes to the frontend, which has no daemon of a host unless the site says so."""
+    monkeypatch.setattr(asking, "Asker", lambda _settings: NoQueues())
+    with pytest.raises(HostError, match="image storage has never run on head") as raised:
+        StorageClient(BusSettings("frontend", "192.0.2.1")).ask(query)
+    for command in (f"set host attr head {attribute} true", "sync broker", "sync host profile head"):
+        assert f"rocks {command}" in str(raised.value)
