@@ -23,12 +23,14 @@ from rocks.commands._framework.terminal_tables import (
     fitted_widths,
     terminal_lines,
 )
+from rocks.commands._shared.storage import print_listing
 from rocks.core.check_lines import MISSING, OK, WRONG
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
 from rocks.install.installation.states import State
 from rocks.site.overview_rules import SILENT, UP
 from rocks.storage.life.states import BLOCKED
+from rocks.storage.volumes.listings import Listed
 
 VM_HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 
@@ -107,6 +109,22 @@ def test_rows_that_are_made_one_by_one_are_printed_as_others(
         trimOwner=False,
     )
     assert capsys.readouterr().out + command.getText() == expected
+
+
+def test_a_list_of_image_storage_names_its_hosts_when_rows_of_several_are_printed() -> None:
+    """As every table: not whether several were asked."""
+    header, rows = ("nas", "attr", "value"), [("frequency", "300")]
+    for listed, printed in (
+        ({"nas-0-0": rows}, "ATTR      VALUE\nfrequency 300  \n"),
+        ({"nas-0-0": rows, "nas-0-1": []}, "ATTR      VALUE\nfrequency 300  \n"),
+        (
+            {"nas-0-0": rows, "nas-0-1": rows},
+            "NAS      ATTR      VALUE\nnas-0-0: frequency 300  \nnas-0-1: frequency 300  \n",
+        ),
+    ):
+        command = ListHostVm(cast("Database", None))
+        print_listing(command, Listed(header, listed, {}))
+        assert command.getText() == printed
 
 
 def test_a_blank_cell_is_blank_and_an_empty_one_is_dashes() -> None:

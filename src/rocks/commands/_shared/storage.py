@@ -55,9 +55,8 @@ def print_listing(command: Command, listed: Listed) -> None:
     for host, rows in listed.rows.items():
         for row in rows:
             command.addOutput(host, row)
-    asked = len(listed.rows) + len(listed.failed)
-    command.endOutput(header=listed.header, trimOwner=asked == 1)
-    command.endOutcomes(listed.failed, asked)
+    command.endOutput(header=listed.header)
+    command.endOutcomes(listed.failed, len(listed.rows) + len(listed.failed))
 
 
 def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:
