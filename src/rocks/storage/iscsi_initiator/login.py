@@ -89,7 +89,9 @@ def forget(target: str) -> bool:
 def _iscsiadm(target: str, *operation: str) -> None:
     finished = _run(target, *operation, deadline_seconds=_SHORT_SECONDS)
     if finished.exit_status != 0:
-        raise ToolError(f"iscsiadm {' '.join(operation)} for {target} failed: {_reason(finished)}")
+        raise ToolError(
+            f"Error executing iscsiadm: {' '.join(operation)} for {target} failed: {_reason(finished)}"
+        )
 
 
 def _run(target: str, *operation: str, deadline_seconds: float) -> Finished:

@@ -68,18 +68,25 @@ def in_use(target: str, users: Sequence[str]) -> StateError:
 def no_disk(spec: SessionSpec) -> HostError:
     """The error for a target without a disk."""
     return HostError(
-        f"{spec.target} at {spec.address}:{spec.port} has no disk for this host; is the NAS down?"
+        f"Not found {spec.target} in targets: at {spec.address}:{spec.port} it has no disk for this host; "
+        "is the NAS down?"
     )
 
 
 def login_error(spec: SessionSpec, exit_status: int, message: str) -> RocksError:
-    """The error for a failed `iscsiadm --login`, by its exit status (iscsi_err.h of open-iscsi)."""
+    """The error for a failed `iscsiadm --login`, by its exit status (iscsi_err.h of open-iscsi).
+
+    Existing programs match the first words of some texts, as of `no_disk` and `parse_initiator`.
+    """
     place = f"{spec.target} at {spec.address}:{spec.port}"
     if exit_status in _REFUSED:
         return StateError(f"the NAS rejects this host at {place}: export it to this host first ({message})")
     if exit_status in _NO_ANSWER or exit_status == _LOGIN_FAILED:
-        return HostError(f"the NAS does not answer for {place}, or has not exported it yet: {message}")
-    return ToolError(f"iscsiadm did not log in to {place}, exit status {exit_status}: {message}")
+        return HostError(
+            f"Could not find iSCSI target {spec.target} on server {spec.address}: the NAS does not answer for {place}, "
+            f"or has not exported it yet: {message}"
+        )
+    return ToolError(f"Error executing iscsiadm: no login to {place}, exit status {exit_status}: {message}")
 
 
 def parse_initiator(text: str) -> str:
@@ -90,6 +97,6 @@ def parse_initiator(text: str) -> str:
             if name:
                 return name
     raise StateError(
-        "this host has no iSCSI name: write InitiatorName=iqn.YYYY-MM.DOMAIN:HOST to /etc/iscsi/initiatorname.iscsi, "
-        "and restart iscsid"
+        "no initiator name: this host has no iSCSI name; write InitiatorName=iqn.YYYY-MM.DOMAIN:HOST to "
+        "/etc/iscsi/initiatorname.iscsi, and restart iscsid"
     )

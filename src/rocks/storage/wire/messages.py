@@ -87,6 +87,7 @@ def read_request(message: Message, role: Role) -> Any:
     fields = dict(message.fields)
     if action.shape is MapZvol:
         fields.setdefault("remotepool", None)
+        fields.setdefault("initiator", "")  # refused in the words that programs know
         if isinstance(fields.get("size"), str) and fields["size"].strip().isdigit():
             fields["size"] = int(fields["size"])
     elif action.shape is SetZvolAttrs:

@@ -132,8 +132,8 @@ def zpool_sync(pool: str) -> None:
 
 
 def zfs_error(what: str, message: str) -> RocksError:
-    """The error for a message of `zfs` or `zpool`."""
-    error = f"zfs {what} failed: {one_line(message) or 'it printed nothing'}"
+    """The error for a message of `zfs` or `zpool`. Existing programs match its first words, and those of `_run`."""
+    error = f"Error executing zfs: {what} failed: {one_line(message) or 'it printed nothing'}"
     if any(text in message for text in _BUSY):
         return BusyError(error)
     if any(text in message for text in _FULL):
@@ -147,4 +147,7 @@ def one_line(text: str) -> str:
 
 
 def _run(program: str, arguments: tuple[str, ...], deadline_seconds: float) -> Finished:
-    return run((program, *arguments), deadline_seconds=deadline_seconds, environment=plain_environment())
+    try:
+        return run((program, *arguments), deadline_seconds=deadline_seconds, environment=plain_environment())
+    except ToolError as error:
+        raise ToolError(f"Command {program} failed: {error}") from None

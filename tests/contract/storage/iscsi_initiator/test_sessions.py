@@ -103,7 +103,7 @@ def test_the_name_of_an_initiator_and_a_secret_are_each_no_proof_alone(
 def test_what_is_not_exported_yet_is_not_there(world: HostWorld) -> None:
     """As on a NAS that has just started and goes on exporting: asking again may help."""
     spec = export(world)
-    with pytest.raises(HostError, match="the NAS does not answer for .*vm2.*, or has not exported it yet"):
+    with pytest.raises(HostError, match="Could not find iSCSI target .*vm2.*, or has not exported it yet"):
         world.sessions.ensure_session(replace(spec, target=spec.target.replace("vm1", "vm2")))
     assert world.sessions.read_sessions() == ()
 

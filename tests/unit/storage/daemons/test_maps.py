@@ -79,7 +79,8 @@ MAP = {"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol", "remotehost": H
     ("fields", "message"),
     [
         ({"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol"}, "remotehost"),
-        ({**MAP, "initiator": ""}, "no initiator name"),
+        (MAP, "^no initiator name$"),
+        ({**MAP, "initiator": ""}, "^no initiator name$"),
         ({**MAP, "initiator": "iqn.2024-01.org:x", "sync": True}, "remotepool"),
         ({"action": "unmap_zvol"}, "zvol"),
         ({"action": "unmap_zvol", "zvol": 7}, "zvol"),

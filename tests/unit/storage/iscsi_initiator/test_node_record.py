@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.storage.iscsi_initiator.driver import SessionSpec
 from rocks.storage.iscsi_initiator.node_record import edit_record, record_settings, write_settings
-from rocks.storage.iscsi_initiator.rules import login_error
+from rocks.storage.iscsi_initiator.rules import login_error, no_disk
 from rocks.storage.iscsi_target.chap import ChapSecrets
 
 RECORD = """# BEGIN RECORD 2.1.8
@@ -91,19 +91,26 @@ def test_the_file_is_replaced(tmp_path: Path) -> None:
         write_settings(tmp_path / "nodes" / "x" / "y", {})
 
 
+NOT_FOUND = f"Could not find iSCSI target {SPEC.target} on server {SPEC.address}: "
+
+
 @pytest.mark.parametrize(
-    ("exit_status", "kind"),
+    ("exit_status", "kind", "begin"),
     [
-        (24, StateError),
-        (19, StateError),
-        (4, HostError),
-        (8, HostError),
-        (11, HostError),
-        (5, HostError),
-        (18, ToolError),
+        (24, StateError, "the NAS rejects this host"),
+        (19, StateError, "the NAS rejects this host"),
+        (4, HostError, NOT_FOUND),
+        (8, HostError, NOT_FOUND),
+        (11, HostError, NOT_FOUND),
+        (5, HostError, NOT_FOUND),
+        (18, ToolError, "Error executing iscsiadm: "),
     ],
 )
-def test_what_a_failed_login_means(exit_status: int, kind: type[Exception]) -> None:
-    """Refused, not there, or trouble of this host's own."""
+def test_what_a_failed_login_means(exit_status: int, kind: type[Exception], begin: str) -> None:
+    """Refused, not there, or trouble of this host's own; in the words that programs know."""
     error = login_error(SPEC, exit_status, "its words")
-    assert type(error) is kind and "its words" in str(error)
+    assert type(error) is kind and str(error).startswith(begin) and "its words" in str(error)
+
+
+def test_a_target_without_a_disk_is_in_no_list_of_targets() -> None:
+    assert str(no_disk(SPEC)).startswith(f"Not found {SPEC.target} in targets: ")

@@ -1,5 +1,7 @@
 """What the ZFS programs print, as recorded from OpenZFS 2.1.11."""
 
+from pathlib import Path
+
 import pytest
 
 from rocks.core.errors import StateError, ToolError
@@ -12,6 +14,7 @@ from rocks.storage.zfs.listing import (
     parse_token,
     parse_volumes,
 )
+from rocks.storage.zfs.tool import zfs
 
 VALUES = """\
 tank/.seed\ttype\tfilesystem\t-
@@ -136,3 +139,16 @@ def test_a_line_that_is_no_row() -> None:
     """The error is reported, not guessed at."""
     with pytest.raises(ToolError, match="no row of 4 columns: 'warning"):
         parse_volumes("warning: something else\n")
+
+
+def test_errors_begin_with_the_words_that_programs_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`zfs` that fails, and a machine without it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match="^Command zfs failed: .*No such file or directory"):
+        zfs("create", "tank/a")
+    (tmp_path / "zfs").write_text("#!/bin/sh\necho cannot create >&2\nexit 1\n")
+    (tmp_path / "zfs").chmod(0o755)
+    with pytest.raises(ToolError, match="^Error executing zfs: create of tank/a failed: cannot create$"):
+        zfs("create", "tank/a")
