@@ -1,11 +1,17 @@
 """The table of Rocks' commands agrees with the tree: every command of the original has its row."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from rocks.commands._framework.tree import OUR_TREE, is_command, longest_prefix
+import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/reference/rocks-commands.md"
+from rocks.commands._framework.tree import OUR_TREE, is_command, longest_prefix
+from rocks.storage.host import service as host
+from rocks.storage.nas import service as nas
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs/reference/rocks-commands.md"
 ROW = re.compile(r"\| `([a-z_ 0-9]+)` \| (done|differs|left out) \| (.*) ?\|")
 ORIGINAL = {
     "add": (
@@ -69,16 +75,30 @@ ORIGINAL = {
 }
 """Verb → what follows it, of the base, core and KVM rolls (specification §§4.6, 5 and 7)."""
 
+STORAGE = {
+    "add": "host storagemap",
+    "clean": "host storagemap",
+    "dump": "host vm nas",
+    "list": "host storageattr, host storagedev, host storagemap, host vm nas, host zvolattr",
+    "remove": "host storageimg, host storagemap, host vm nas",
+    "report": "host imgstorage",
+    "set": "host storageattr, host vm nas, host zvolattr",
+}
+"""The same of the roll img-storage (its specification §§3.1 and 3.2)."""
 
-def rows() -> dict[str, tuple[str, str]]:
-    lines = PAGE.read_text("utf-8").split("|---|---|---|\n")[1].splitlines()
+both_tables = pytest.mark.parametrize("table", [ORIGINAL, STORAGE], ids=["Rocks", "img-storage"])
+
+
+def rows(table: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    text = PAGE.read_text("utf-8").split("|---|---|---|\n")[1 + (table is STORAGE)]
+    lines = text.partition("\n\n")[0].splitlines()
     found = {match[1]: (match[2], match[3].strip()) for line in lines if (match := ROW.fullmatch(line))}
     assert len(found) == len(lines), "a line is no row, or a command has two"
     return found
 
 
-def original() -> set[str]:
-    return {f"{verb} {name.strip()}".strip() for verb, names in ORIGINAL.items() for name in names.split(",")}
+def original(table: Mapping[str, str]) -> set[str]:
+    return {f"{verb} {name.strip()}".strip() for verb, names in table.items() for name in names.split(",")}
 
 
 def exists(name: str) -> bool:
@@ -86,18 +106,37 @@ def exists(name: str) -> bool:
     return longest_prefix(path, [OUR_TREE]) == len(path) and is_command(path, [OUR_TREE])
 
 
-def test_every_command_of_the_original_has_one_row() -> None:
-    assert set(rows()) == original() and len(original()) > 200
+@both_tables
+def test_every_command_of_the_original_has_one_row(table: Mapping[str, str]) -> None:
+    assert set(rows(table)) == original(table) and len(original(ORIGINAL)) > 200
 
 
-def test_what_the_table_calls_done_exists() -> None:
-    assert [name for name, (state, _) in rows().items() if state != "left out" and not exists(name)] == []
+@both_tables
+def test_what_the_table_calls_done_exists(table: Mapping[str, str]) -> None:
+    assert [
+        name for name, (state, _) in rows(table).items() if state != "left out" and not exists(name)
+    ] == []
 
 
-def test_what_the_table_calls_left_out_does_not_exist() -> None:
-    assert [name for name, (state, _) in rows().items() if state == "left out" and exists(name)] == []
+@both_tables
+def test_what_the_table_calls_left_out_does_not_exist(table: Mapping[str, str]) -> None:
+    assert [name for name, (state, _) in rows(table).items() if state == "left out" and exists(name)] == []
 
 
-def test_a_difference_and_an_omission_have_their_reason() -> None:
-    for name, (state, reason) in rows().items():
+@both_tables
+def test_a_difference_and_an_omission_have_their_reason(table: Mapping[str, str]) -> None:
+    for name, (state, reason) in rows(table).items():
         assert bool(reason) is (state != "done"), name
+
+
+def test_what_stands_in_the_place_of_files_units_and_hooks_of_image_storage_exists() -> None:
+    text = PAGE.read_text("utf-8").partition("| in Rocks | here |\n|---|---|\n")[2]
+    here = re.findall(r"`([^`]+)`", " ".join(line.split(" | ")[1] for line in text.splitlines()))
+    commands = [" ".join(name.split()[1:4]) for name in here if name.startswith("rocks ")]
+
+    assert {str(nas.STORE), str(host.STORE)} == {name for name in here if name.startswith("/")}
+    for unit in (name for name in here if name.startswith("rocks-")):
+        assert (ROOT / "packaging/files" / f"{unit}.service").is_file()
+    for verb, hook in zip(("start", "stop"), (name for name in here if "_imgstorage" in name), strict=True):
+        assert (ROOT / f"src/rocks/commands/{verb}/host/vm/plugin_{hook}.py").is_file()
+    assert len(commands) == 2 and all(map(exists, commands))
