@@ -74,31 +74,36 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
             "must supply the path of the file, or of its parts: file=PATH; or instead their URL: url=URL; "
             "disk= is for vm=NAME"
         )
-    checksum, format_name = _read_checksum(added.checksum), _read_format(added.format)
-    request = ImportRequest(added.name, (), max_gb, checksum, format_name, comment)
+    checksums = [] if added.checksum is None else [_read_checksum(one) for one in added.checksum.split(",")]
+    request = ImportRequest(added.name, (), max_gb, None, _read_format(added.format), comment)
     library = library_folder(database)
     if added.url:
-        return _add_from_web(database, library, request, added.url, progress)
+        return _add_from_web(database, library, request, added.url, checksums, progress)
     if "\0" in str(added.file):
         raise UserError(f"{printable(str(added.file))} is not the path of a file")
-    request = request._replace(files=find_parts(str(added.file)))
+    files = find_parts(str(added.file))
+    request = _with_checksums(request._replace(files=files), checksums, len(files))
     _lock(database, added.name)
     database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
 
 
 def _add_from_web(
-    database: Database, library: Path, request: ImportRequest, url: str, progress: Callable[[str], None]
+    database: Database,
+    library: Path,
+    request: ImportRequest,
+    url: str,
+    checksums: Sequence[str],
+    progress: Callable[[str], None],
 ) -> LibraryImage:
     from rocks.library.downloads import download_image, read_urls, remove_download  # HTTP and TLS
 
     urls = read_urls(url)
+    request = _with_checksums(request, checksums, len(urls))
     check_new(library, request.name)
     _lock(database, request.name)
     database.end_reading()  # a download may take hours
-    files, stated = download_image(
-        library, request.name, urls, request.max_bytes, progress, bool(request.checksum)
-    )
+    files, stated = download_image(library, request.name, urls, request.max_bytes, progress, bool(checksums))
     request = request._replace(files=files, checksum=request.checksum or stated)
     try:
         image = import_image(library, request, progress)
@@ -206,9 +211,18 @@ def _lock(database: Database, name: str) -> None:
     lock_images(database, [name])
 
 
-def _read_checksum(text: str | None) -> str | None:
-    if text is None:
-        return None
+def _with_checksums(request: ImportRequest, checksums: Sequence[str], count: int) -> ImportRequest:
+    """The request with one SHA-256 of the whole, or one of each of so many parts. UserError for another number."""
+    if len(checksums) <= 1:
+        return request._replace(checksum=next(iter(checksums), None))
+    if len(checksums) != count:
+        raise UserError(
+            f"checksum has {len(checksums)} values for {count} files; give one for each part, or one for all joined"
+        )
+    return request._replace(part_checksums=tuple(checksums))
+
+
+def _read_checksum(text: str) -> str:
     match = _SHA256.fullmatch(text.strip())
     if match is None:
         raise UserError(

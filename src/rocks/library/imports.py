@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rocks.core.errors import Code, HostError, UserError
 from rocks.core.files import draft, ensure_folders, explain
 from rocks.core.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
+from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 from rocks.library.conversion import SpaceError, check_space, convert_qcow2
 from rocks.library.headers import FileKind, ReadAt, kind_of, read_qcow2, reader_of
@@ -40,6 +41,7 @@ FORMATS = ("raw", "qcow2", "iso")
 """What may be stated as the format of an image, packed or not."""
 
 _CHECK_EVERY_BYTES = 64 * 1024**2
+_PART_BLOCK_BYTES = 1024**2
 _ZEROS = bytes(BLOCK_BYTES)
 
 Blocks = Iterable[tuple[int, bytes]]
@@ -49,8 +51,8 @@ Blocks = Iterable[tuple[int, bytes]]
 class ImportRequest(NamedTuple):
     """What is imported: the name, the file or its parts, and what is known of it beforehand.
 
-    `checksum` is the SHA-256 of the file, or of its parts joined, in hexadecimal; `format` one of `FORMATS`. An image
-    larger than `max_gb` is refused, whatever its file states.
+    `checksum` is the SHA-256 of the file, or of its parts joined, in hexadecimal, `part_checksums` has one of each
+    part or nothing; `format` is one of `FORMATS`. An image larger than `max_gb` is refused, whatever its file states.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ImportRequest(NamedTuple):
     checksum: str | None = None
     format: str | None = None
     comment: str = ""
+    part_checksums: tuple[str, ...] = ()
 
     @property
     def max_bytes(self) -> int:
@@ -78,12 +81,17 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     target = image_file(library, request.name)
     try:
         with Sources(request.files) as sources:
-            if request.checksum is None:
+            if request.checksum is None and not request.part_checksums:
                 sources.check_sizes()
             ensure_folders(library, 0o755)
             remove_leftovers(library)
             remove_finished_leftovers(library)
-            origin = {"files": [file.lasting for file in sources.files], "checksum": request.checksum}
+            origin: dict[str, object] = {
+                "files": [file.lasting for file in sources.files],
+                "checksum": request.checksum,
+            }
+            if request.part_checksums:
+                origin["parts"] = request.part_checksums
             with unfinished_import(library, request.name, origin) as unfinished:
                 if not unfinished.is_read:
                     _read(sources, unfinished, request, progress)
@@ -116,6 +124,7 @@ def _continued(library: Path, name: str) -> str:
 
 def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:
     """Write the sources into the library, joined and unpacked, from where an earlier command ended."""
+    _check_parts(sources, request, progress)
     kind = kind_of(sources.read_at)
     digest = None if request.checksum is None else hashlib.sha256()
     if kind in UNPACKERS:
@@ -146,6 +155,25 @@ def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest
         raise UserError(f"its SHA-256 is {digest.hexdigest()}, not {request.checksum}; fetch it again")
     os.ftruncate(unfinished.descriptor, size)
     unfinished.record(size, is_read=True)
+
+
+def _check_parts(sources: Sources, request: ImportRequest, progress: Progress) -> None:
+    """UserError for the first part that has another SHA-256 than the one stated."""
+    begin = 0
+    for file, expected in zip(
+        sources.files if request.part_checksums else (), request.part_checksums, strict=True
+    ):
+        meter, digest = Meter(progress, f"the SHA-256 of {file.path}", file.size_bytes), hashlib.sha256()
+        end = begin + file.size_bytes
+        while begin < end:
+            data = sources.read_at(begin, min(_PART_BLOCK_BYTES, end - begin))
+            digest.update(data)
+            meter.count(len(data))
+            begin += len(data)
+        if digest.hexdigest() != expected:
+            raise UserError(
+                f"the SHA-256 of its part {one_line(file.path)} is {digest.hexdigest()}, not {expected}; fetch it again"
+            )
 
 
 def _counted(blocks: Blocks, meter: Meter) -> Iterator[tuple[int, bytes]]:

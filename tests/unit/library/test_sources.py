@@ -130,6 +130,21 @@ def test_a_part_that_is_cut_off_is_noticed_by_its_length(tmp_path: Path, disk: b
     assert joined(library, text, checksum=right).source_digest == right
 
 
+def test_each_part_is_compared_with_its_own_checksum(tmp_path: Path, disk: bytes) -> None:
+    """Parts of any lengths; one that is damaged is named."""
+    library = tmp_path / "library"
+    paths = split(tmp_path / "parts", disk)
+    paths[0].write_bytes(paths[0].read_bytes()[:100])
+    right = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(b"damage" + content[6:])
+    refused(library, str(tmp_path / "parts"), "the SHA-256 of its part .*part-ab is ", part_checksums=right)
+    paths[1].write_bytes(content)
+    joined(library, str(tmp_path / "parts"), part_checksums=right)
+    expected = b"".join(path.read_bytes() for path in paths)
+    assert image_file(library, "one").read_bytes()[: len(expected)] == expected
+
+
 def test_parts_of_a_bomb_are_refused(tmp_path: Path) -> None:
     content = 10 * gzip.compress(bytes(110_000_000), 1)
     middle = len(content) // 2 + 1

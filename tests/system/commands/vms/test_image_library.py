@@ -166,6 +166,7 @@ def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Pa
         ((*add, "two", disk, "size=-1"), "size"),
         ((*add, "two", disk, "format=vmdk"), "format must be raw, qcow2 or iso"),
         ((*add, "two", disk, "checksum=12"), "must be a SHA-256"),
+        ((*add, "two", disk, f"checksum={64 * 'a'},{64 * 'b'}"), "checksum has 2 values for 1 files"),
         ((*add, "two", disk, "comment=two\nlines"), "printable characters"),
         ((*add, "../two", disk), "the name of an image"),
         (("list", "image", "three"), "there is no image three"),

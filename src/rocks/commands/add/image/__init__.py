@@ -33,7 +33,7 @@ class Command(rocks.commands.Command):
     is continued if the server still has the same file.
     </param>
     <param type='string' name='checksum' default='that in SHA256SUMS beside the URL, or none: the file is not compared'>
-    SHA-256 of the file, or of its parts joined; another file is rejected.
+    SHA-256 of the file, or of its parts joined, or of each part, separated by commas; another file is rejected.
     </param>
     <param type='string' name='format' default='by its first bytes' values='raw,qcow2,iso'>
     raw, qcow2 or iso: what the file is, or has after unpacking.
