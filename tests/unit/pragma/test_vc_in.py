@@ -113,6 +113,37 @@ def test_a_wait_for_ssh(value, seconds):
     )
 
 
+@pytest.mark.parametrize(
+    "dependency",
+    [
+        "<boot_dependency parent='compute'><wait type='clock' value='60'/></boot_dependency>",
+        "<boot_dependency><wait type='clock' value='60'/></boot_dependency>",
+        "<boot_dependency parent='frontend'/>",
+        "<boot_dependency parent='frontend'><wait type='clock'/></boot_dependency>",
+        "<boot_dependency parent='frontend'><wait type='network' value='60'/></boot_dependency>",
+    ],
+)
+def test_a_dependency_that_is_not_known_is_ignored(dependency):
+    found = read(document(domain(file_disk("a")), dependency + domain(file_disk("b"))))
+    assert found.wait is None and found.compute.disk == FileDisk("b")
+
+
+def test_the_checksums_of_parts():
+    file = "<file type='splited_zstd'>{}</file>" + domain(file_disk("d.img"))
+    parts = "<part sha256='{}'>d.1</part><part{}>d.2</part>"
+    found = read(document(file.format(parts.format("A" * 64, f" sha256='{'0' * 64}'"))))
+    assert found.frontend.disk == FileDisk("d.img", "splited_zstd", ("d.1", "d.2"), ("a" * 64, "0" * 64))
+    for first, second in (("a" * 64, ""), ("", f" sha256='{'a' * 64}'"), ("a" * 63, f" sha256='{'a' * 64}'")):
+        assert "64 hexadecimal digits" in refused(document(file.format(parts.format(first, second))))
+
+
+@pytest.mark.parametrize("kind", ["zstd", "qcow2"])
+def test_a_packed_file_is_one_part(kind):
+    file = f"<file type='{kind}'><part>d.part</part></file>" + domain(file_disk("d.img"))
+    assert read(document(file)).frontend.disk == FileDisk("d.img", kind, ("d.part",))
+    assert "2 parts" in refused(document(file.replace("</part>", "</part><part>e</part>")))
+
+
 GOOD = document(domain(file_disk("a.img")))
 FILE = "<file type='splited' filename='a.img'>{}</file>"
 DOCTYPE = "<!DOCTYPE vc [<!ENTITY x SYSTEM 'file:///etc/shadow'>]>"

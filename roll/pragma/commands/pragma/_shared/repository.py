@@ -278,7 +278,9 @@ def _add_image(
     if not isinstance(node.disk, FileDisk):
         return f"{_VOLUME}{node.disk.volume}"
     sources = [source_of(part) for part in node.disk.sources]
-    text = "\n".join(f"{source.place} {source.version}" for source in sources)
+    # what states a SHA-256 that it did not state before is compared, and becomes an image of its own
+    lines = [f"{source.place} {source.version}" for source in sources]
+    text = "\n".join([*lines, *node.disk.checksums])
     image = _name(stem, text)
     prepared = _name(stem, f"{text}\nprepared")
     if prepared in there:
@@ -293,7 +295,10 @@ def _add_image(
                 "rocks pragma sync repository"
             )
         places = ",".join(source.place for source in sources)
-        command.command("add.image", [image, f"{sources[0].parameter}={places}", f"comment={_NEW}"])
+        checksum = [f"checksum={','.join(node.disk.checksums)}"] * bool(node.disk.checksums)
+        command.command(
+            "add.image", [image, f"{sources[0].parameter}={places}", *checksum, f"comment={_NEW}"]
+        )
         there[image] = _NEW
     if there[image] != _NEW or command.is_dry:
         return image

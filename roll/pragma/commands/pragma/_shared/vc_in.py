@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 from lxml import etree
 
@@ -18,7 +18,8 @@ from rocks.core.terminal import one_line
 
 from .documents import read_document
 
-AssemblyType = Literal["raw", "gzip", "splited", "splited_gzip"]
+AssemblyType = Literal["raw", "gzip", "zstd", "qcow2", "splited", "splited_gzip", "splited_zstd"]
+_TYPES: tuple[AssemblyType, ...] = get_args(AssemblyType)
 
 MAX_BYTES = 16 * 1024
 """The largest vc-in.xml; published ones have a few thousand bytes. The schema takes quadratic memory of attributes."""
@@ -32,15 +33,20 @@ _UNIT_BYTES = {
 }  # fmt: skip
 """Units of a libvirt domain's memory; K is the default."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class FileDisk:
-    """An image file. `parts` are what it is assembled from, in their order; paths are relative to vc-in.xml."""
+    """An image file. `parts` are what it is assembled from, in their order; paths are relative to vc-in.xml.
+
+    `checksums` has the SHA-256 of each part, in hexadecimal, or nothing.
+    """
 
     file: str
     assembly: AssemblyType = "raw"
     parts: tuple[str, ...] = ()
+    checksums: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -118,8 +124,10 @@ def _first_fault(root: etree._Element, schema: etree.RelaxNG) -> str:
             return f"{node.tag} has {len(node.findall('domain'))} elements domain, not one (line {node.sourceline})"
     for file in root.iter("file"):
         if file.getparent().tag in ("files", "frontend", "compute"):  # type: ignore[union-attr]
-            if file.get("type") not in ("raw", "gzip", "splited", "splited_gzip"):
-                return f"the type of a file is raw, gzip, splited or splited_gzip (line {file.sourceline})"
+            if file.get("type") not in _TYPES:
+                return (
+                    f"the type of a file is {', '.join(_TYPES[:-1])} or {_TYPES[-1]} (line {file.sourceline})"
+                )
             if file.find("part") is None:
                 return f"a file has no part (line {file.sourceline})"
     error = schema.error_log[0] if len(schema.error_log) else None
@@ -185,13 +193,19 @@ def _disk(root: etree._Element, node: etree._Element, disk: etree._Element) -> F
 def _assembled(file: str, assembly: etree._Element) -> FileDisk:
     kind: AssemblyType = assembly.get("type")  # type: ignore[assignment]  # one of the schema
     parts = tuple(_path(_text(part), f"a part of {file}") for part in assembly.findall("part"))
-    if kind in ("raw", "gzip") and len(parts) > 1:
+    if not kind.startswith("splited") and len(parts) > 1:
         raise UserError(
             f"{file} is of type {kind} and has {len(parts)} parts; several parts are of type splited"
         )
     if len(set(parts)) < len(parts):
         raise UserError(f"{file} has the same part twice (line {assembly.sourceline})")
-    return FileDisk(file, kind, parts)
+    stated = [part.get("sha256") for part in assembly.findall("part")]
+    checksums = tuple((one or "").strip().lower() for one in stated if any(stated))
+    if not all(_SHA256.fullmatch(one) for one in checksums):
+        raise UserError(
+            f"sha256 has 64 hexadecimal digits, at each part of {file} or at none (line {assembly.sourceline})"
+        )
+    return FileDisk(file, kind, parts, checksums)
 
 
 def _volume(node: etree._Element, source: etree._Element) -> VolumeDisk:
@@ -228,10 +242,13 @@ def _path(text: str, what: str) -> str:
 
 
 def _wait(compute: etree._Element) -> BootWait | None:
-    wait = compute.find("boot_dependency/wait")
-    if wait is None:
+    """What is known of boot_dependency: a wait for the frontend, of a known type. Anything else is ignored."""
+    wait = compute.find("boot_dependency[@parent='frontend']/wait")
+    if wait is None or wait.get("type") not in ("clock", "ssh"):
         return None
     kind: Literal["clock", "ssh"] = "ssh" if wait.get("type") == "ssh" else "clock"
+    if kind == "clock" and wait.get("value") is None:
+        return None
     text = wait.get("value", str(_SSH_SECONDS))
     if not _NUMBER.fullmatch(text) or int(text) > _MAX_WAIT_SECONDS:
         raise UserError(
