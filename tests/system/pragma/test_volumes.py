@@ -1,17 +1,20 @@
 """`rocks pragma boot` of an image on a NAS; `tests/system/imgstorage/test_volume_sources.py` has the clones."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.system.commands.conftest import Site
+from tests.system.imgstorage.conftest import certified, daemons, hosts, real_broker, storage
+from tests.system.imgstorage.storage_site import HOST, OTHER, Storage, owner
 from tests.system.pragma.conftest import KEY
 from tests.system.pragma.test_boot import machines, started, values
 from tests.unit.pragma.samples import TALK_VOLUMES
 from tests.unit.pragma.strict_readers import generation_one
 
-__all__ = ["started"]
+__all__ = ["certified", "daemons", "hosts", "real_broker", "started", "storage"]
 
 
 @pytest.fixture
@@ -48,3 +51,34 @@ def test_a_host_that_is_no_nas_is_named(talk: Site, started: list[list[str]]) ->
     talk.done("remove host nas-0-0")
     assert "nas-0-0" in talk.refused("pragma boot dock6 1")
     assert not started and machines(talk) == {}
+
+
+@pytest.mark.slow
+def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_one(
+    pragma_site: Site, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario 15, on daemons of image storage. Guests are not part of it: `test_life.py` has their stop."""
+    names = ["dock", "vm-dock-0"]
+    pragma_site.done(
+        "add cluster 203.0.113.20 1 fe-name=dock cluster-naming=yes disk-per-frontend=1 disk-per-compute=1",
+        f"fe-container={OTHER}",
+        f"container-hosts={HOST}",
+    )
+    for name in names:
+        storage.done("set host vm nas", name, "nas=nas-0-0", "zpool=tank")
+    for host in (HOST, OTHER):
+        storage.done("set host attr", host, "img_sync", "yes")
+    storage.succeeded("start host vm", *names)
+    for name in names:
+        storage.images.wait_for_state(f"{name}-vol", "local")
+    monkeypatch.setattr("rocks.commands.stop.cluster.Command.run", lambda *_: None)
+    storage.done("pragma list cluster")  # loads the roll
+    monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_UNMAP_SECONDS", 2)
+    with storage.images.hosts[HOST].away():
+        ended = storage.rocks("pragma shutdown dock")
+        assert ended.status == 3
+        assert "the image nas-0-0:vm-dock-0-vol of vm-dock-0 is not written back yet" in ended.err
+        assert "rocks list host storageop nas-0-0" in ended.err and "dock-vol of dock " not in ended.err
+        assert (owner(storage, "dock-vol"), owner(storage, "vm-dock-0-vol")) == (None, HOST)
+    storage.done("pragma shutdown dock")
+    assert owner(storage, "vm-dock-0-vol") is None

@@ -136,10 +136,11 @@ def _map(
 
 
 def unmap_vm_images(
-    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher
+    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher, seconds: float | None = None
 ) -> Mapping[str, RocksError]:
     """Unmap all images of the machines; returns the errors by machine when the NASes have all other images.
 
+    BusyError for those that a NAS does not have after `seconds`, else after a day; image storage goes on with them.
     An image that is not mapped counts as unmapped; a machine that runs is an error. A machine is locked until its
     NASes have the request, then the connection to the database is closed: the transfers may take hours.
     """
@@ -147,6 +148,7 @@ def unmap_vm_images(
     if not disks:
         return {}
     from rocks.inventory.machine_locks import lock_vms
+    from rocks.storage.bus import NoAnswerError
     from rocks.storage.client import questions
     from rocks.storage.limits import WRITE_BACK_SECONDS
     from rocks.storage.volumes.access import open_storage
@@ -163,9 +165,13 @@ def unmap_vm_images(
         if disk.vm not in failed
     }
     with storage:
-        answers = storage.wait_each(requests, WRITE_BACK_SECONDS, watcher, database.close)
+        answers = storage.wait_each(requests, seconds or WRITE_BACK_SECONDS, watcher, database.close)
     for disk in disks:
         answer = answers.get(_volume(disk))
+        if isinstance(answer, NoAnswerError):
+            answer = NoAnswerError(
+                f"the image {disk.nas}:{_volume(disk)} of {disk.vm} is not written back yet: {answer}"
+            )
         if isinstance(answer, RocksError) and not is_not_mapped(answer):
             failed.setdefault(disk.vm, answer)
     return failed

@@ -19,10 +19,18 @@ from urllib.parse import urlsplit
 
 from rocks.core import dry_run
 from rocks.core.clock import monotonic_seconds, wait_seconds
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import HostError, StateError
 from rocks.core.terminal import one_line
 
-from .drivers import DEFAULT_MEMORY_MB, Allocated, BootRequest, Machine, check_supported, read_key
+from .drivers import (
+    DEFAULT_MEMORY_MB,
+    Allocated,
+    BootRequest,
+    Machine,
+    UnknownClusterError,
+    check_supported,
+    read_key,
+)
 from .repository import read_request
 from .site import DRIVER, attributes
 from .vc_in import FileDisk
@@ -148,7 +156,7 @@ class Cloud:
         known, found = self._machines(), []
         for name in names or sorted(known):
             if name not in known:
-                raise UserError(
+                raise UnknownClusterError(
                     f"there is no cluster {one_line(name)[:80]}; rocks pragma list cluster lists all"
                 )
             if known[name][0].name != name:

@@ -28,6 +28,10 @@ DEFAULT_MEMORY_MB = 2048
 OFF = ("nostate", "shutoff", "crashed")
 
 
+class UnknownClusterError(UserError):
+    """There is nothing of that name."""
+
+
 class BootRequest(NamedTuple):
     """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.
 
@@ -83,7 +87,7 @@ class Driver(Protocol):
         """Start the machines that are off; without computes, the frontend alone."""
 
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
-        """The machines of these clusters, or of all: a frontend, then its computes. UserError for an unknown name."""
+        """The machines of these clusters, or of all: a frontend, then its computes. UnknownClusterError."""
 
     def shutdown(self, name: str) -> None:
         """Stop the machines of a cluster; one that is off stays so."""

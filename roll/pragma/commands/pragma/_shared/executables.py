@@ -26,7 +26,7 @@ from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
 from .documents import MAX_BYTES, read_document
-from .drivers import Allocated, BootRequest, Machine, check_supported, read_key
+from .drivers import Allocated, BootRequest, Machine, UnknownClusterError, check_supported, read_key
 from .repository import library_images, locked, read_request
 from .vc_in import FileDisk
 
@@ -179,7 +179,7 @@ class Executables:
         known = {one.name: one for one in clusters}
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise UserError(
+            raise UnknownClusterError(
                 f"there is no cluster {one_line(unknown[0])[:80]}; rocks pragma list cluster lists all"
             )
         return [known[name] for name in names or sorted(known)]

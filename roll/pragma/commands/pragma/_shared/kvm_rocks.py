@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
-from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine
+from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine, UnknownClusterError
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, library_images, read_request
@@ -31,6 +31,9 @@ _LOCK = "pragma request {}"
 _ADDRESS_LOCK = "pragma address"
 _LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
 """How long a boot waits for another one, and a question for a boot of the same request."""
+
+_UNMAP_SECONDS = 1800
+"""How long a shutdown waits until NASes have what its machines have written."""
 
 _DISK_GB = 36
 
@@ -125,7 +128,14 @@ class KvmRocks:
 
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
         """The virtual machines; a physical frontend has those of no cluster."""
-        found = rows(self._command, "list.cluster", [*names, "status=yes"])
+        try:
+            found = rows(self._command, "list.cluster", [*names, "status=yes"])
+        except UserError as error:
+            try:
+                rows(self._command, "list.host", names)
+            except UserError:
+                raise UnknownClusterError(str(error)) from None
+            raise  # a machine that is no frontend
         virtual = _virtual(found)
         listed = rows(self._command, "list.host.interface", virtual) if virtual else []
         addresses = {str(row["owner"]): str(row["ip"]) for row in listed if row["subnet"] == "public"}
@@ -141,8 +151,16 @@ class KvmRocks:
         ]
 
     def shutdown(self, name: str) -> None:
-        """The guests are asked to; what runs after 60 seconds is powered off."""
-        self._command.addText(_noted(self._command, "stop.cluster", [name, "action=shutdown"]))
+        """The guests are asked to; what runs after 60 seconds is powered off. Waits until the images are unmapped.
+
+        What fails is printed, and sets the command's exit status.
+        """
+        command = self._command
+        command.addText(_noted(command, "stop.cluster", [name, "action=shutdown"]))
+        if command.exit_status or command.is_dry:
+            return
+        machines = [str(row["client nodes"] or row["owner"]) for row in rows(command, "list.cluster", [name])]
+        _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
 
     def clean(self, name: str) -> None:
         """Remove machines, disks, address and VLAN. StateError for a cluster that was not booted here."""

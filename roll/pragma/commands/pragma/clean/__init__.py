@@ -2,8 +2,9 @@
 
 import rocks.commands
 from rocks.core.errors import StateError
+from rocks.core.terminal import one_line
 
-from .._shared.drivers import OFF, check_cluster, driver_of
+from .._shared.drivers import OFF, UnknownClusterError, check_cluster, driver_of
 from .._shared.site import read_settings
 
 RollName = "pragma"
@@ -11,7 +12,8 @@ RollName = "pragma"
 
 class Command(rocks.commands.Command):
     """
-    Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free.
+    Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free. That
+    there is no such cluster is no error: the command may be repeated.
 
     <arg type='string' name='cluster' of='host'>
     The frontend.
@@ -33,7 +35,11 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the cluster. StateError while a machine of it may run."""
         driver = driver_of(self, read_settings(self))
-        listed = check_cluster(self, driver, args)
+        try:
+            listed = check_cluster(self, driver, args)
+        except UnknownClusterError:
+            self.notify(f"there is no cluster {one_line(args[0])[:80]}, so nothing is removed")
+            return
         running = [one.compute or one.cluster for one in listed if one.state not in OFF]
         if running:
             raise StateError(

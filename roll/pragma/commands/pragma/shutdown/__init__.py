@@ -11,6 +11,8 @@ RollName = "pragma"
 class Command(rocks.commands.Command):
     """
     Shut down all machines of a virtual cluster: its guests are asked to, and what runs after 60 seconds is powered off.
+    Where disks are on a NAS, the command waits until all that was written is there, at most half an hour; it names what
+    takes longer.
 
     <arg type='string' name='cluster' of='host'>
     The frontend.
@@ -30,7 +32,7 @@ class Command(rocks.commands.Command):
     AdviceAfterInterrupt = "the same command continues"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Stop the machines."""
+        """Stop the machines, and wait for their images. Exit status 3 when some of them failed."""
         driver = driver_of(self, read_settings(self))
         check_cluster(self, driver, args)
         driver.shutdown(args[0])

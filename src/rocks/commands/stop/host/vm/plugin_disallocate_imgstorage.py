@@ -23,6 +23,8 @@ class Plugin(rocks.commands.VmPlugin):
         return "disallocate_imgstorage"
 
     def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
-        """Unmap all images of the machines and wait until they are written back."""
+        """Unmap all images of the machines and wait until they are written back, at most for the given timeout."""
+        given = self.owner.fillGivenNumber("timeout")
+        seconds = None if given is None else max(given, 1)
         with StorageProgress(self.owner) as progress:
-            return HookResult(unmap_vm_images(self.db, machines, progress))
+            return HookResult(unmap_vm_images(self.db, machines, progress, seconds))
