@@ -104,11 +104,12 @@ def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/id_rsa.pub").write_text(KEY)
     local.done("set attr pragma_public_addresses 203.0.113.2,203.0.113.21=lake")
-    local.done("pragma boot alone 0 mem=4G:8192M")
+    local.done("pragma boot alone 0 mem=4G:8192M loglevel=critical")
     assert {name: row["mem"] for name, row in machines(local).items()} == {"lake": 4096}
     own = generation_one(values(local, "lake")["vm_vc_out"])
     assert (own["fqdn"], own["nodes"], own["key"]) == ("lake.example.org", [], KEY)
-    assert [path.name.partition("-")[0] for path in (tmp_path / "logs").iterdir()] == ["alone"]
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.name.startswith("alone-") and "Allocated cluster lake " in log.read_text()
 
 
 def test_the_published_sample_has_its_disk_on_ide_and_waits(
@@ -209,6 +210,12 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
         (("dock6", "4", "logfile=relative.log"), "absolute path"),
+        (
+            ("dock6", "4", "loglevel=loud"),
+            "loglevel must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'loud'",
+        ),
+        (("dock6", "4", "enable-ipop-client=/x"), "enable-ipop-client: IPOP is not supported"),
+        (("dock6", "4", "enable-ipop-server=http://x"), "enable-ipop-server: IPOP is not supported"),
         (("dock6", "4", "logfile=/dev/null/x.log"), "/dev/null is a device; give another path"),
     ):
         assert text in local.refused("pragma boot", *arguments), arguments

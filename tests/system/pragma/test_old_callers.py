@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.system.commands.conftest import Site
 from tests.system.machines.site import MachineSite
 
 ADD = (
@@ -55,3 +56,13 @@ def test_a_machine_that_is_off_has_both_words_in_json(added: MachineSite) -> Non
     printed = added.run("list cluster dock status=yes json=yes")
     assert printed.count('"status": "nostate"') == printed.count('"state": "off"') == 2
     assert printed.count('"status": "active"') == printed.count('"state": "active"') == 1
+
+
+def test_what_the_program_pragma_calls_for_help_is_that_of_its_commands(pragma_site: Site) -> None:
+    """`unit/pragma/test_programs.py` has the calls."""
+    assert "pragma boot {vc} {cpus}" in pragma_site.done("help pragma")
+    assert "Related Commands:" in pragma_site.done("help pragma boot")
+    for below, begin in (("pragma/", "pragma "), ("pragma/list", "pragma list ")):
+        printed = pragma_site.done("list help", f"subdir={below}").splitlines()
+        lines = [line for line in printed if not line.startswith("\t")]  # the rest of a long one
+        assert lines and all(line.startswith(begin) for line in lines), lines

@@ -1,5 +1,6 @@
 """`rocks pragma list repository` and `sync repository`."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -71,6 +72,54 @@ def test_parts_that_are_damaged_missing_or_incomplete_publish_no_image(local: Si
         assert not part.exists() if damaged is None else part.read_bytes() == damaged
         part.write_bytes(good)
     assert content(tmp_path, synced(local)["dock6"][1]) == COMPUTE
+
+
+@pytest.mark.parametrize("place", ["local", "server"])
+def test_parts_are_compared_with_their_sha256(
+    place: str, pragma_site: Site, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A wrong one is no image; it is compared also where the image was here before anything was stated."""
+    served = request.getfixturevalue(place)
+
+    def write(name: str, data: bytes) -> None:
+        if place == "local":
+            (tmp_path / "repository" / name).write_bytes(data)
+        else:
+            served.files[f"/vc/{name}"] = Served(data, etag=f'"{hashlib.sha256(data).hexdigest()}"')
+
+    def stated(*parts: str) -> bytes:
+        text = DOCK6
+        for number, digest in enumerate(parts, 1):
+            text = text.replace(f"<part>compute.gz.{number}", f"<part sha256='{digest}'>compute.gz.{number}")
+        return text.encode()
+
+    earlier = synced(pragma_site)["dock6"][1]
+    digests = [hashlib.sha256(FILES[f"dock6/compute.gz.{number}"]).hexdigest() for number in (1, 2)]
+    write("dock6/vc-in.xml", stated(digests[0], digests[0]))
+    ended = pragma_site.rocks("pragma sync repository")
+    assert (ended.status, ended.err[:14]) == (3, "Error: dock6: ")
+    assert f"is {digests[1]}, not {digests[0]}" in ended.err
+    assert [name for name in images(pragma_site) if name.startswith("dock6-compute")] == [earlier]
+    if place == "local":
+        assert (tmp_path / "repository/dock6/compute.gz.2").read_bytes() == FILES["dock6/compute.gz.2"]
+    write("dock6/vc-in.xml", stated(*digests))
+    found = synced(pragma_site)["dock6"][1]
+    assert found != earlier and content(tmp_path, found) == COMPUTE
+    write("dock6/vc-in.xml", stated(digests[0]))
+    assert "at each part of compute.img or at none" in pragma_site.rocks("pragma sync repository").err
+
+
+def test_a_log_has_what_was_brought(local: Site, tmp_path: Path) -> None:
+    (tmp_path / "repository/dock6/vc-in.xml").write_text("<vc")
+    log = tmp_path / "logs/sync.log"
+    ended = local.rocks("pragma sync repository loglevel=info", f"logfile={log}")
+    assert ended.status == 3
+    written = [line[20:] for line in log.read_text().splitlines()]
+    assert written == [f"sync of {tmp_path}/repository", *ended.out.splitlines(), *ended.err.splitlines()]
+    assert "loglevel must be DEBUG, INFO" in local.refused("pragma sync repository loglevel=all")
+    (tmp_path / "repository/vcdb.txt").write_text("dock6\n")
+    refused = local.refused("pragma sync repository", f"logfile={log}")
+    assert "is not NAME,PATH" in refused and "is not NAME,PATH" in log.read_text()
 
 
 def test_absolute_paths_of_a_local_list(local: Site, tmp_path: Path) -> None:

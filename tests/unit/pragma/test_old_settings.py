@@ -43,6 +43,23 @@ def test_both_files():
     assert len(notes) == 1
 
 
+def test_what_is_not_loaded_of_the_repository_is_named():
+    text = (
+        b"repository_settings = {'repository_class': 'clonezilla', 'repository_dir': '/vc', 'a\\nb': ['x'],"
+    )
+    attributes, notes = read_settings_file(
+        text + b" 'vcdb_filename': 'db.csv', 'include_images': 'a.*'}", "f"
+    )
+    assert attributes == {"pragma_repository": "/vc"}
+    assert [note.partition(":")[0] for note in notes] == [
+        f"{key} of repository_settings is not loaded"
+        for key in ("repository_class", "a\\nb", "vcdb_filename", "include_images")
+    ]
+    assert "the list is vcdb.txt; rename it" in notes[2]
+    known = b"repository_settings = {'repository_class': 'local', 'vcdb_filename': 'vcdb.txt'}"
+    assert read_settings_file(known, "f") == ({}, [])
+
+
 def test_a_range_of_22_and_23_is_one_vlan():
     assert read_settings_file(b"vlans = range(22,23)", "f")[0] == {"vm_vlan_pool": "22"}
 

@@ -34,6 +34,10 @@ def called(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     [
         ("pragma boot hku_biolinux 16", "pragma boot hku_biolinux 16"),
         ("pragma list repository", "pragma list repository"),
+        ("pragma help", "help pragma"),
+        ("pragma help list cluster", "help pragma list cluster"),
+        ("pragma list help", "list help subdir=pragma/"),
+        ("pragma list help subdir=list cols=0", "list help subdir=pragma/list cols=0"),
         ("pragma_boot -vcname dock6 -num_cpus 4", "pragma boot vc=dock6 cpus=4"),
         ("pragma_boot --vcname dock6", "pragma boot vc=dock6 cpus=0"),
         ("pragma_boot --vcname=dock6 --num_cpus=4 -v", "pragma boot vc=dock6 cpus=4"),

@@ -1,8 +1,9 @@
-"""The log of a boot, which schedulers of PRAGMA read over SSH: they search for the line "Allocated cluster NAME"."""
+"""The log of a boot or a sync; schedulers of PRAGMA read it over SSH, and search for "Allocated cluster NAME"."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.clock import utc_now
@@ -10,17 +11,21 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.files import ensure_folders, explain
 from rocks.core.terminal import one_line
 
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 class Log:
     """A file to which lines are appended, each with its time; that it can be written is known from the beginning."""
 
-    def __init__(self, given: str | None, folder: Path, vc: str) -> None:
-        """`given` is the path that the user gave. UserError for a relative one, HostError when it cannot be written."""
-        name = f"{vc}-{utc_now():%Y%m%d-%H:%M}.log"
-        self.path = Path(given) if given else folder / name
+    def __init__(self, path: Path, begin: str) -> None:
+        """`begin` is its first line. UserError for a relative path, HostError when it cannot be written."""
+        self.path = path
         if not self.path.is_absolute() or "\0" in str(self.path):
             raise UserError(f"logfile must be an absolute path, not {one_line(str(self.path))[:100]!r}")
-        self.write(f"boot of {vc}")
+        self.write(begin)
 
     def write(self, line: str) -> None:
         """Append the line. HostError when the file cannot be written."""
@@ -32,3 +37,18 @@ class Log:
                 file.write(f"{utc_now():%Y-%m-%d %H:%M:%S} {one_line(line)}\n")
         except OSError as error:
             raise HostError(f"the log {self.path} cannot be written: {explain(error, self.path)}") from None
+
+
+def log_of_boot(given: str | None, folder: Path, vc: str) -> Log:
+    """That at the path which the user gave, else a new one in the folder. Errors as `Log`."""
+    name = f"{vc}-{utc_now():%Y%m%d-%H:%M}.log"
+    return Log(Path(given) if given else folder / name, f"boot of {vc}")
+
+
+def check_level(command: Command) -> None:
+    """UserError unless the parameter loglevel is absent or one of the words; the log is the same with each."""
+    given = command.fillText("loglevel", "INFO")
+    if given.upper() not in _LEVELS:
+        raise UserError(
+            f"loglevel must be {', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}, not {one_line(given)[:40]!r}"
+        )

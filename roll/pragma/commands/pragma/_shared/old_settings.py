@@ -10,6 +10,7 @@ import ast
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
+from .repository import LIST
 from .site import ADDRESSES, DRIVER, INTERFACES, LOGS, REPOSITORY, RESERVED, URL
 
 MAX_BYTES = 64 * 1024
@@ -24,6 +25,14 @@ _OTHERS = {
     "site_ve_driver": "give its folder as the attribute pragma_driver",
 }
 """Names that are not loaded → where the site has that."""
+_REPOSITORY = {"repository_dir": REPOSITORY, "repository_url": URL}
+"""Keys of repository_settings → attributes."""
+_OTHER_KEYS = {
+    "vcdb_filename": f"the list is {LIST}; rename it",
+    "repository_class": "a repository is a folder, or one of a web server",
+}
+_AS_HERE = (("vcdb_filename", LIST), ("repository_class", "local"), ("repository_class", "http"))
+"""Keys and values of repository_settings that are so here anyway."""
 
 
 def read_settings_file(data: bytes, what: str) -> tuple[dict[str, str], list[str]]:
@@ -50,7 +59,13 @@ def read_settings_file(data: bytes, what: str) -> tuple[dict[str, str], list[str
         except (TypeError, ValueError, AttributeError, OverflowError):
             raise UserError(f"{where} has no valid value of {name}") from None
         attributes.update(found)
-        if not found:
+        if name == "repository_settings" and isinstance(value, dict):
+            notes += [
+                f"{one_line(str(key))[:80]} of {name} is not loaded: {_OTHER_KEYS.get(key, 'it is not known')}"
+                for key, one in value.items()
+                if key not in _REPOSITORY and (key, one) not in _AS_HERE
+            ]
+        elif not found:
             notes.append(f"{name} is not loaded: {_OTHERS.get(name, 'it is not known')}")
     return attributes, notes
 
@@ -84,8 +99,7 @@ def _attributes(name: str, value: object) -> dict[str, str]:
             INTERFACES: " ".join(f"{_text(network)}:{_text(device)}" for network, device in value.items())
         }
     if name == "repository_settings" and isinstance(value, dict):
-        names = {"repository_dir": REPOSITORY, "repository_url": URL}
-        return {names[key]: _text(text) for key, text in value.items() if key in names}
+        return {_REPOSITORY[key]: _text(text) for key, text in value.items() if key in _REPOSITORY}
     if name == "site_ve_driver" and value == "kvm_rocks":
         return {DRIVER: "kvm_rocks"}
     return {}

@@ -8,7 +8,7 @@ from rocks.core.names import printable
 from rocks.core.units import in_unit
 
 from .._shared.drivers import BootRequest, driver_of
-from .._shared.log import Log
+from .._shared.log import check_level, log_of_boot
 from .._shared.repository import NAME, unknown_cluster
 from .._shared.site import read_settings, whole_number
 from .._shared.starting import start
@@ -47,6 +47,15 @@ class Command(rocks.commands.Command):
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
     </param>
+    <param type='string' name='loglevel' default='INFO' values='DEBUG,INFO,WARNING,ERROR,CRITICAL'>
+    Taken from callers of the second generation. The log has the same lines with each of these words.
+    </param>
+    <param type='string' name='enable-ipop-client' default='none'>
+    Refused: IPOP is not supported.
+    </param>
+    <param type='string' name='enable-ipop-server' default='none'>
+    Refused: IPOP is not supported.
+    </param>
     <param type='string' name='hosts' of='host' default='those that run virtual machines'>
     The hosts, separated by commas, on which all machines of the cluster run, the frontend on one of them.
     </param>
@@ -78,6 +87,10 @@ class Command(rocks.commands.Command):
         _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
+        for name in ("enable-ipop-client", "enable-ipop-server"):
+            if self.fillText(name) is not None:
+                self.abort(f"{name}: IPOP is not supported; boot without it")
+        check_level(self)
         if not NAME.fullmatch(vc):
             raise unknown_cluster(vc)
         request = BootRequest(
@@ -86,7 +99,7 @@ class Command(rocks.commands.Command):
         )  # fmt: skip
         settings = read_settings(self)
         driver = driver_of(self, settings)
-        log = Log(self.fillText("logfile"), settings.logs, vc)
+        log = log_of_boot(self.fillText("logfile"), settings.logs, vc)
         try:
             cluster = driver.allocate(request)
             machines = " ".join((cluster.name, *cluster.computes))

@@ -1,7 +1,11 @@
 """`rocks pragma sync repository`"""
 
-import rocks.commands
+from pathlib import Path
 
+import rocks.commands
+from rocks.core.errors import RocksError
+
+from ..._shared.log import Log, check_level
 from ..._shared.repository import sync_repository
 from ..._shared.site import read_settings
 
@@ -18,6 +22,12 @@ class Command(rocks.commands.Command):
     command continues a sync that was interrupted. It names the images of each cluster; rocks remove image removes older
     ones.
 
+    <param type='string' name='logfile' of='file' default='none'>
+    File to which the printed lines and the errors are appended, each with its time.
+    </param>
+    <param type='string' name='loglevel' default='INFO' values='DEBUG,INFO,WARNING,ERROR,CRITICAL'>
+    Taken from callers of the second generation. The log has the same lines with each of these words.
+    </param>
     <shared names='dry-run'/>
 
     <example cmd='pragma sync repository'>
@@ -35,7 +45,18 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each cluster: its name and its images. Exit status 3 when some were not brought."""
-        lines, failures = sync_repository(self, read_settings(self))
+        check_level(self)
+        settings, given = read_settings(self), self.fillText("logfile")
+        log = Log(Path(given), f"sync of {settings.repository}") if given else None
+        try:
+            lines, failures = sync_repository(self, settings)
+        except RocksError as error:
+            if log is not None:
+                log.write(f"Error: {error}")
+            raise
         for line in lines:
             self.addLine(line)
+        if log is not None:
+            for line in (*lines, *(f"Error: {name}: {error}" for name, error in failures.items())):
+                log.write(line)
         self.endOutcomes(failures, len(lines) + len(failures))
