@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from itertools import accumulate
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 SetId = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
-States = Annotated[list[models.SetState] | None, Query()]
+States = Annotated[
+    list[Literal[models.SetState, "queued"]] | None,
+    Query(description="`queued`, which the published client asks for as well, is no set"),
+]
 
 
 def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
@@ -141,7 +144,7 @@ def unknown_set(number: int | str) -> Problem:
 def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
-    if body.hosts is not None and not call.scope.is_operator:
+    if body.hosts and not call.scope.is_operator:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
         raise invalid(
