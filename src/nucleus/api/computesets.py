@@ -26,6 +26,7 @@ from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
+from nucleus.reservations.slurm import RESERVATIONS
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_image_free
 from rocks.core.errors import UserError
 
@@ -147,10 +148,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     if body.hosts and not call.scope.is_operator:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
-        raise invalid(
-            f"a computeset cannot use a reservation ({body.reservation!r}): those are for PRAGMA; leave it out",
-            [("#/reservation", "reservations are of clusters of PRAGMA")],
-        )
+        _demand_reservation(call, body.reservation)
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     demand_leader(change, cluster)
@@ -165,7 +163,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_few_sets(session, cluster)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
-        None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
+        body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
     )  # fmt: skip
     try:
         number = computesets.insert_computeset(session, new)
@@ -181,6 +179,21 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     (content,) = sets_json(change, [find_set(change, number)])
     legacy = json_answer(content, 201, {"Location": call.url(f"/v1/computeset/{number}")})
     return accepted(change, operation, (cluster.name, None), legacy)
+
+
+def _demand_reservation(call: Call, name: str) -> None:
+    """Problem without Slurm, and for the reservations that Nucleus makes in it: the service's user may use them all.
+
+    Whether the account may use another one, Slurm says.
+    """
+    own = [one for one in name.split(",") if one.lower().startswith(RESERVATIONS)]
+    if own or call.service.configuration.batch.kind != "slurm":
+        raise invalid(
+            f"a computeset cannot use the reservation {own[0] if own else name!r}: "
+            + ("it is of a cluster of PRAGMA" if own else "this site has no Slurm")
+            + "; leave it out",
+            [("#/reservation", "only reservations of Slurm for the allocation")],
+        )
 
 
 def _requested_nodes(
