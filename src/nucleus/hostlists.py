@@ -21,13 +21,14 @@ _MAX_NAME = 128
 """Characters of a name, as the database has them."""
 
 _PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
+_COMMA = re.compile(r", *(?=[^ ])")
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 _NUMBERS = re.compile(r"\d+")
 
 
 def expand(text: str, most: int = MAX_HOSTS) -> list[str]:
-    """The names in the order of the list; zeros before a low bound are kept.
+    """The names in the order of the list, also with blanks after its commas; zeros before a low bound are kept.
 
     UserError for a list that is none, or stands for more names than `most`: before they are made.
     """
@@ -43,9 +44,10 @@ def expand(text: str, most: int = MAX_HOSTS) -> list[str]:
         names.extend(found)
         place = part.end()
         if place < len(text):
-            if text[place] != "," or place + 1 == len(text):
+            comma = _COMMA.match(text, place)
+            if comma is None:
                 raise _wrong(text, f"{text[place]!r} at position {place + 1} does not belong there")
-            place += 1
+            place = comma.end()
     return names
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from itertools import accumulate
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
@@ -26,6 +26,7 @@ from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
+from nucleus.reservations.slurm import RESERVATIONS
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_image_free
 from rocks.core.errors import UserError
 
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 SetId = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
-States = Annotated[list[models.SetState] | None, Query()]
+States = Annotated[
+    list[Literal[models.SetState, "queued"]] | None,
+    Query(description="`queued`, which the published client asks for as well, is no set"),
+]
 
 
 def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
@@ -141,13 +145,10 @@ def unknown_set(number: int | str) -> Problem:
 def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
-    if body.hosts is not None and not call.scope.is_operator:
+    if body.hosts and not call.scope.is_operator:
         raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
-        raise invalid(
-            f"a computeset cannot use a reservation ({body.reservation!r}): those are for PRAGMA; leave it out",
-            [("#/reservation", "reservations are of clusters of PRAGMA")],
-        )
+        _demand_reservation(call, body.reservation)
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     demand_leader(change, cluster)
@@ -162,7 +163,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_few_sets(session, cluster)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
-        None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
+        body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
     )  # fmt: skip
     try:
         number = computesets.insert_computeset(session, new)
@@ -178,6 +179,21 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     (content,) = sets_json(change, [find_set(change, number)])
     legacy = json_answer(content, 201, {"Location": call.url(f"/v1/computeset/{number}")})
     return accepted(change, operation, (cluster.name, None), legacy)
+
+
+def _demand_reservation(call: Call, name: str) -> None:
+    """Problem without Slurm, and for the reservations that Nucleus makes in it: the service's user may use them all.
+
+    Whether the account may use another one, Slurm says.
+    """
+    own = [one for one in name.split(",") if one.lower().startswith(RESERVATIONS)]
+    if own or call.service.configuration.batch.kind != "slurm":
+        raise invalid(
+            f"a computeset cannot use the reservation {own[0] if own else name!r}: "
+            + ("it is of a cluster of PRAGMA" if own else "this site has no Slurm")
+            + "; leave it out",
+            [("#/reservation", "only reservations of Slurm for the allocation")],
+        )
 
 
 def _requested_nodes(

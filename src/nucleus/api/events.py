@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
@@ -42,6 +43,11 @@ EventType = Literal[
     "node.power", "node.image", "set.state", "set.ready", "operation.state", "image.added", "image.removed", "alarm",
     "poll.stale", "poll.fresh",
 ]  # fmt: skip
+Types = Annotated[
+    list[EventType] | None,
+    BeforeValidator(lambda given: [kind for one in given for kind in one.split(",")]),
+    Query(description="repeated, or with commas"),
+]
 
 
 @dataclass
@@ -205,7 +211,7 @@ def _texts(session: Session, found: Sequence[Event]) -> list[tuple[Event, str]]:
 async def follow(
     call: Known,
     cluster: Annotated[str | None, Query(max_length=128)] = None,
-    types: Annotated[list[EventType] | None, Query()] = None,
+    types: Types = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
     """Server-sent events. `Last-Event-ID` brings what was missed in the last hours."""

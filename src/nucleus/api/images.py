@@ -70,15 +70,19 @@ def unknown_image(text: str) -> Problem:
 
 
 def find_image(change: Change, text: str, cluster: Cluster) -> Image:
-    """The image for a node of the cluster. A name alone: the project's own before everybody's."""
+    """The image for a node of the cluster. A name alone: the project's own before everybody's.
+
+    public/NAME: everybody's before the project's own, which the published client calls by that name, too.
+    """
     project, name = split_reference(text)
-    found = None
-    if "/" not in text and cluster.project:
-        found = images.find_image(change.session, change.scope, cluster.project, name)
-    found = found or images.find_image(change.session, change.scope, project, name)
-    if found is None or found.state != "ready" or found.project_id not in (None, cluster.project_id):
-        raise unknown_image(text)
-    return found
+    places: tuple[str | None, ...] = (project,)
+    if project is None and cluster.project:
+        places = (None, cluster.project) if "/" in text else (cluster.project, None)
+    for place in places:
+        found = images.find_image(change.session, change.scope, place, name)
+        if found and found.state == "ready" and found.project_id in (None, cluster.project_id):
+            return found
+    raise unknown_image(text)
 
 
 @route(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 
@@ -28,6 +28,7 @@ FORMS = {
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
+_EMPTY_IS_ABSENT = BeforeValidator(lambda given: None if given == "" else given)
 Moment = Annotated[str | None, Field(description="RFC 3339, UTC", json_schema_extra={"format": "date-time"})]
 
 
@@ -150,16 +151,20 @@ class NewComputeset(Request):
     """Which nodes shall run, for how long, and who pays."""
 
     cluster: Text
-    computes: Text | Annotated[list[Text | Host], Field(max_length=10000)] | None = Field(
-        None, description="a list as `vm-[0-3]`, or names"
-    )
-    count: Annotated[int, Field(ge=1, le=100000)] | NumberText | None = Field(
+    computes: Annotated[
+        Text | Annotated[list[Text | Host], Field(max_length=10000)] | None, _EMPTY_IS_ABSENT
+    ] = Field(None, description="a list as `vm-[0-3]`, or names")
+    count: Annotated[Annotated[int, Field(ge=0, le=100000)] | NumberText | None, _EMPTY_IS_ABSENT] = Field(
         None, description="so many nodes that are free, instead of computes"
     )
     allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
     walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES)] | NumberText | None = None
-    reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = None
-    hosts: Text | None = Field(None, description="for operators: hosts of the nodes, in their order")
+    reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = Field(
+        None, description="of Slurm, where the site has it, for the allocation"
+    )
+    hosts: Annotated[Text | None, _EMPTY_IS_ABSENT] = Field(
+        None, description="for operators: hosts of the nodes, in their order"
+    )
 
 
 class Operation(Answer):
@@ -260,8 +265,11 @@ class SomeUserNames(Request):
 
     first_name: Name | None = None
     last_name: Name | None = None
-    username: Text | None = Field(None, description="read only: must be the present one")
-    email: Text | None = Field(None, description="read only: must be the present one")
+    username: Text | None = Field(None, description="read only: ignored")
+    email: Text | None = Field(None, description="read only: ignored")
+    is_operator: StrictBool | None = Field(None, description="read only: ignored")
+    projects: list[Text] | None = Field(None, description="read only: ignored")
+    acknowledged_at: Moment = Field(None, description="read only: ignored")
 
 
 class UserNames(SomeUserNames):

@@ -58,7 +58,9 @@ class Service:
     metrics: Metrics
     rocks: Rocks
     verifier: Verifier | None = None
-    change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
+    change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20, max_waiting=4))
+    """The published client sends a change for each node, one after the other, and repeats none that is refused."""
+
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
     """Each is recorded in the audit log."""

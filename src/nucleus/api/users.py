@@ -33,7 +33,7 @@ def get_user(question: Reading) -> Response:
 @route(router, "PUT /v1/user", "row30", "Change your names", models.User)
 @changes("read", "set_user")
 def put_user(change: Change, body: models.UserNames) -> Response:
-    """Both names are replaced. The user name and the e-mail address are the site's."""
+    """Both names are replaced. All else that `GET /v1/user` has is the site's: it may be sent, and is ignored."""
     return _set_names(change, body)
 
 
@@ -46,14 +46,6 @@ def patch_user(change: Change, body: models.SomeUserNames) -> Response:
 
 def _set_names(change: Change, body: models.SomeUserNames) -> Response:
     user = change.caller.user
-    for name, given, present in (
-        ("username", body.username, user.username),
-        ("email", body.email, user.email),
-    ):
-        if given is not None and given != present:
-            raise invalid(
-                f"{name} is the site's; ask its operators to change it", [(f"#/{name}", "read only")]
-            )
     first = user.first_name if body.first_name is None else body.first_name
     last = user.last_name if body.last_name is None else body.last_name
     change.session.update("user", {"first_name": first, "last_name": last}, id=user.id)

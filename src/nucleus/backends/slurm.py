@@ -85,6 +85,7 @@ _WAITS = {
     "BeginTime": "a host was not ready; it is tried again in some minutes",
     "Prolog": HOSTS_CHECKED,
     "Dependency": "its former job has not ended",
+    "ReservationDeleted": "its reservation was removed; end it",
     "Reservation": "its reservation has not begun",
     "JobHeld": "the site's operators hold it",
     "ReqNodeNotAvail": "hosts that it needs are not available",

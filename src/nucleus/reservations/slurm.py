@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from nucleus.configuration import BatchSettings
     from nucleus.reservations.rules import Span
 
+RESERVATIONS = "nucleus-"
+"""How the names of this service's begin; the number of the interval follows."""
+
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
 _JOB = re.compile(r"nucleus-([0-9]{1,10})")
 _USERS = re.compile(r" Users=(\S+) ")

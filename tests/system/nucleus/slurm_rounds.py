@@ -59,11 +59,18 @@ class Rounds:
         self.doubles: list[tuple[str, str, str]] = []
         """(node, its host, another host) of starts of a node that was on elsewhere."""
 
-    def start(self, first: int, count: int, account: str = ACCOUNT, minutes: int = 60) -> int:
+    def start(
+        self,
+        first: int,
+        count: int,
+        account: str = ACCOUNT,
+        minutes: int = 60,
+        reservation: str | None = None,
+    ) -> int:
         """A set of so many nodes; its number."""
         with self._pool.transaction() as session:
             nodes = compute_numbers(session, self._cluster)[first : first + count]
-            new = computesets.NewComputeset(self._cluster, nodes, "ann", account, None, minutes, "ann")
+            new = computesets.NewComputeset(self._cluster, nodes, "ann", account, reservation, minutes, "ann")
             return computesets.insert_computeset(session, new)
 
     def end(self, number: int) -> None:

@@ -17,6 +17,7 @@ from rocks.core.errors import UserError
         ("a[1-3,07-09]b[0-1]", [f"a{n}b{m}" for n in ("1", "2", "3", "07", "08", "09") for m in "01"]),
         ("login,n[7],n9", ["login", "n7", "n9"]),
         ("n[1,0]", ["n1", "n0"]),
+        ("vm-1, vm-2,  vm-[3-4]", ["vm-1", "vm-2", "vm-3", "vm-4"]),
         ("[7]", ["7"]),
         ("", []),
     ],
@@ -28,6 +29,7 @@ def test_lists_become_names(text: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "a, ", "a, ,b", "a ,b", " a", "a ",
         "a,", ",a", "a,,b", "a[", "a]", "a[]", "a[1-]", "a[x]", "a[3-1]", "a[[1]]", "a b", "a[0-100000]",
         "a[0-999][0-999]", "a[0-99999],b[0-9]", "a[1-99999999999999999999]", "a[1-2", "a[²]",
     ],

@@ -162,25 +162,38 @@ def _network_of(source: str) -> str:
 class Rate:
     """At most so many of `what` a second for each user, by whatever tokens; `burst` of them at once.
 
-    Refused ones do not count: who asks too often has the rate all the same.
+    Above it, `max_waiting` of a user wait for their turn, and of all users four times as many: each in a thread of the
+    service, so few, and for `max_waiting / per_second` seconds at most. The others are refused. Refused ones do not
+    count: who asks too often has the rate all the same.
     """
 
-    def __init__(self, what: str, per_second: float, burst: int) -> None:
+    def __init__(self, what: str, per_second: float, burst: int, max_waiting: int = 0) -> None:
         self._what = what
         self._per_second = per_second
         self._burst = float(burst)
+        self._max_waiting = max_waiting
+        self._waiting = 0
         self._lock = threading.Lock()
         self._buckets = _Latest[tuple[float, float]]()
 
     def take(self, caller: Caller) -> None:
-        """Problem 429 when there were too many."""
+        """Wait for the turn. Problem 429 when there were too many."""
         name, now = caller.actor, time.monotonic()
         with self._lock:
             level, at = self._buckets.get(name, (self._burst, now))
             level = min(self._burst, level + (now - at) * self._per_second)
-            self._buckets.put(name, (level - 1 if level >= 1 else level, now))
-        if level < 1:
+            waits = level < 1
+            is_taken = not waits or (level >= 1 - self._max_waiting and self._waiting < 4 * self._max_waiting)
+            self._buckets.put(name, (level - 1 if is_taken else level, now))
+            self._waiting += waits and is_taken
+        if not is_taken:
             raise limited(
                 f"more than {self._per_second:g} {self._what} in a second; send it again in a second",
                 headers={"Retry-After": "1"},
             )
+        if waits:
+            try:
+                time.sleep((1 - level) / self._per_second)
+            finally:
+                with self._lock:
+                    self._waiting -= 1

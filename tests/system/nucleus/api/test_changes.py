@@ -55,7 +55,10 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
         ({}, 400, "invalid-request"),
         ({"count": 1, "computes": "vm-vc2-0"}, 400, "invalid-request"),
         ({"count": 3}, 409, "not-enough-nodes"),
-        ({"count": 0}, 400, "invalid-request"),
+        ({"count": 0}, 409, "not-enough-nodes"),
+        ({"count": "0"}, 409, "not-enough-nodes"),
+        ({"count": -1}, 400, "invalid-request"),
+        ({"count": "", "computes": ""}, 400, "invalid-request"),
         ({"count": 1, "walltime_mins": "99999999"}, 400, "invalid-request"),
         ({"count": 1, "allocation": "beta-account"}, 422, "bad-allocation"),
         ({"count": 1, "hosts": "host-1"}, 403, "missing-scope"),
@@ -69,9 +72,12 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
         assert start(service, count=1, walltime_mins=minutes).json()["detail"] == (
             f"a walltime of {named} not possible here: it may be 1 to 43200 minutes (30d)"
         )
+    none = {start(service, count=count).json()["detail"] for count in (0, "0")}
+    assert none == {"0 nodes of vc2 were asked for, and 2 are available"}
     unknown = start(service, computes="vm-vc2-9").json()["detail"]
     assert unknown == "the cluster vc2 has no node 'vm-vc2-9'; `comet cluster vc2` lists its nodes"
-    answer = start(service, count="2", walltime_mins="60", reservation="")
+    empty = dict.fromkeys(("computes", "hosts", "reservation", "allocation"), "")
+    answer = start(service, count="2", walltime_mins="60", **empty)
     assert answer.status_code == 201, answer.text
     made = answer.json()
     assert answer.headers["Location"] == f"http://site.example/v1/computeset/{made['id']}"
@@ -81,7 +87,9 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     assert busy.status_code == 409 and f"computeset {made['id']}" in busy.json()["detail"]
     node = service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-1").json()
     assert node["active_computeset"] == made["id"] and node["active_computeset_state"] == "created"
-    assert service.get("ann", f"{SETS}?state=created").json() == [made]
+    assert service.get("ann", f"{SETS}?state=queued&state=submitted&state=created").json() == [made]
+    assert service.get("ann", f"{SETS}?state=queued").json() == []
+    assert service.get("ann", f"{SETS}?state=queued&state=waiting").status_code == 400
     assert "jobid" in service.get("root", f"{SETS}{made['id']}").json()
     for action in ("reboot", "reset"):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/{action}").status_code == 400, "not running"
@@ -245,13 +253,12 @@ def test_users_change_their_names_and_nothing_else(service: Client) -> None:
     names = {"first_name": "Änn", "last_name": "B"}
     assert service.ask("ann", "PUT", "/v1/user", json=names).json()["first_name"] == "Änn"
     assert service.ask("ann", "PATCH", "/v1/user", json={"last_name": "C"}).json()["last_name"] == "C"
-    for body in (
-        {"username": "root"},
-        {"email": "x@example.org"},
-        {"is_operator": True},
-        {"last_name": "a\nb"},
-        [1],
-    ):
+    known = service.get("ann", "/v1/user").json()
+    assert service.ask("ann", "PUT", "/v1/user", json=known).json() == known, "as it was read"
+    others = {"username": "root", "email": "x@example.org", "is_operator": True, "projects": ["beta"]}
+    assert service.ask("ann", "PATCH", "/v1/user", json=others).json() == known
+    assert service.get("ann", "/v1/user").json() == known
+    for body in ({"last_name": "a\nb"}, {"id": 1}, [1]):
         assert service.ask("ann", "PATCH", "/v1/user", json=body).status_code == 400, body
     assert service.ask("ann", "PUT", "/v1/user", json={"first_name": "A"}).status_code == 400
     assert [one["name"] for one in service.get("ann", "/v1/project").json()] == ["alpha"]

@@ -66,6 +66,11 @@ def test_events_come_to_those_who_may_see_them(service: Client, pool: Pool) -> N
         assert next(again)[0] == last
     assert service.get("ann", "/v1/events?cluster=vc3").status_code == 404
     assert service.get("ann", "/v1/events?types=none").status_code == 400
+    with stream(
+        service, "ann", "?types=poll.fresh,node.power&types=alarm", **{"Last-Event-ID": number}
+    ) as two:
+        assert next(two)[:2] == (last, "node.power")
+    assert service.get("ann", "/v1/events?types=alarm,none").status_code == 400
 
 
 def test_a_rename_is_in_the_history_and_an_event(service: Client) -> None:

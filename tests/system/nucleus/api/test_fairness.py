@@ -61,6 +61,12 @@ def test_rates_are_those_of_the_person(service: Client, rate: str, method: str) 
     assert service.ask("bob", method, "/v1/user", **body).status_code == 200
 
 
+def test_of_changes_one_after_the_other_none_is_refused(service: Client) -> None:
+    """Twice as many as a second allows; the published client has one for each node, and repeats none."""
+    codes = [service.ask("ann", "PATCH", "/v1/user", json={}).status_code for _ in range(40)]
+    assert codes == [200] * 40
+
+
 def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> None:
     service.application.state.service.request_rate = Rate("requests", 1 / 3600, 1)
     answers = [service.get("ann", "/v1/cluster/vc2", headers=PROBLEMS) for _ in range(2)]

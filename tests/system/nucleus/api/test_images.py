@@ -70,14 +70,17 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert send(service, "inst.iso").status_code == 409
     path = "/v1/cluster/vc2/frontend/attach_iso"
     assert service.ask("ann", "PUT", path, headers=MODERN).status_code == 400, "which image?"
-    for name in ("inst.iso", "project/alpha/inst.iso"):
+    for name in ("inst.iso", "project/alpha/inst.iso", "public/inst.iso"):
         assert service.ask("ann", "PUT", path, params={"iso_name": name}).status_code == 204
+        assert service.get("ann", "/v1/operation").json()[0]["image"] == "project/alpha/inst.iso", name
+    stranger = service.ask("bob", "PUT", path.replace("vc2", "vc3"), params={"iso_name": "public/inst.iso"})
+    assert stranger.status_code == 404
     asked = {"iso_name": "inst.iso", "nodes": "vm-vc2-[0-1]"}
     many = service.ask("ann", "PUT", "/v1/cluster/vc2/attach_iso", json=asked, headers=MODERN)
     assert many.status_code == 202, many.text
     assert many.json()["image"] == "project/alpha/inst.iso"
     for name in (
-        "public/inst.iso",
+        "public/other.iso",
         "project/beta/inst.iso",
         "../../etc/passwd",
         "public/../x.iso",
@@ -105,6 +108,20 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
     assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 204
     assert service.get("ann", "/v1/image").json() == []
+
+
+def test_public_is_everybodys_image_before_the_projects_own(service: Client, pool: Pool) -> None:
+    for project in ("NULL", "(SELECT id FROM project WHERE name = 'alpha')"):
+        columns = "INSERT INTO image (project_id, name, size_bytes, state) VALUES"
+        sql(pool, f"{columns} ({project}, 'a.iso', 1, 'ready')")
+
+    def attached(name: str) -> str:
+        path = "/v1/cluster/vc2/frontend/attach_iso"
+        return str(service.ask("ann", "PUT", path, params={"iso_name": name}, headers=MODERN).json()["image"])
+
+    assert [attached(name) for name in ("public/a.iso", "a.iso")] == ["public/a.iso", "project/alpha/a.iso"]
+    sql(pool, "UPDATE image SET state = 'deleting' WHERE project_id IS NULL")
+    assert attached("public/a.iso") == "project/alpha/a.iso"
 
 
 def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration: Configuration) -> None:

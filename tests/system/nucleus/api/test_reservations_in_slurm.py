@@ -12,10 +12,10 @@ from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations.controller import Controller
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
-from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
-from tests.system.nucleus.api.conftest import ALL, at, changed, reserve, started
+from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite, slurm_site
+from tests.system.nucleus.api.conftest import ALL, at, changed, reserve, start, started
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.slurm_rounds import Hands
+from tests.system.nucleus.slurm_rounds import Hands, Rounds
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,36 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
         (first, "failed", reason),
         (second, "waiting", None),
     ]
+
+
+def test_a_computeset_runs_in_a_reservation_that_its_account_may_use(
+    rounds: Rounds, operator: SlurmSite
+) -> None:
+    """Of those of others, and of those that are not there, its owner reads why it failed."""
+    slurm = operator
+    created = ("scontrol", "create", "reservation", "starttime=now", "duration=60", "flags=ignore_jobs")
+    slurm.ask(*created, "reservationname=school", f"accounts={ACCOUNT}", f"nodes={HOSTS[3]}")
+    slurm.ask(*created, "reservationname=repair", "users=root", f"nodes={HOSTS[2]}")
+    number = rounds.start(0, 1, reservation="school")
+    refused = [rounds.start(1, 1, reservation="repair"), rounds.start(2, 1, reservation="none")]
+    for one in refused:
+        rounds.until(one, "failed", "there is no such reservation for this allocation")
+    assert rounds.until(number, "running").nodelist == HOSTS[3]
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
+
+
+def test_a_computeset_takes_no_reservation_of_a_cluster_of_pragma(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """All are of the service's user, who submits the jobs of computesets, too."""
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    with started(settings, pool, people) as service:
+        for name in ("nucleus-7", "school,Nucleus-7"):
+            answer = start(service, count=1, reservation=name)
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#/reservation"), name
+            assert "it is of a cluster of PRAGMA" in answer.json()["detail"]
+        made = start(service, count=1, reservation="school")
+        assert (made.status_code, made.json()["reservation"]) == (201, "school"), made.text
+    with started(configuration, pool, people) as service:
+        assert "this site has no Slurm" in start(service, count=1, reservation="school").json()["detail"]

@@ -1,5 +1,6 @@
 """How many of something there may be: at once, in a second, in a minute; time passes as the test says."""
 
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from nucleus.api.access import throttles
 from nucleus.api.access.throttles import AtOnce, Failures, Rate
 from nucleus.api.problems import Problem
+from tests.waiting import wait_until
 
 ANN: Any = SimpleNamespace(actor="ann")
 BOB: Any = SimpleNamespace(actor="bob")
@@ -18,6 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """`now` is the time."""
     found = SimpleNamespace(now=1000.0)
     found.monotonic = lambda: found.now
+    found.sleep = lambda seconds: setattr(found, "now", found.now + seconds)
     monkeypatch.setattr(throttles, "time", found)
     return found
 
@@ -57,6 +60,39 @@ def test_who_asks_too_often_has_the_rate_all_the_same(clock: SimpleNamespace, ea
         pass
     clock.now += 1
     assert is_taken(rate, ANN), "as Retry-After states"
+
+
+def test_who_asks_one_after_the_other_waits_for_each_turn(clock: SimpleNamespace) -> None:
+    """More than the burst, as the published client does for each node of a cluster: none is refused."""
+    rate, begin = Rate("questions", 2, 3, max_waiting=1), clock.now
+    assert [is_taken(rate, ANN) for _ in range(9)] == [True] * 9
+    assert clock.now - begin == pytest.approx(3), "the burst at once, and six at the rate"
+
+
+def test_few_wait_for_their_turn_and_the_others_are_refused(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many of one user, and four times as many of all: each has a thread."""
+    rate, waits, end = Rate("questions", 2, 3, max_waiting=2), list[float](), Event()
+    monkeypatch.setattr(clock, "sleep", lambda seconds: (waits.append(seconds), end.wait(60)))
+    threads = []
+
+    def ask(name: str) -> None:
+        threads.append(Thread(target=rate.take, args=(SimpleNamespace(actor=name),)))
+        threads[-1].start()
+
+    for number in range(4):
+        for _ in range(5):
+            ask(f"user{number}")
+        wait_until(lambda count=2 * (number + 1): len(waits) == count, "two wait")  # type: ignore[misc]
+        assert not is_taken(rate, SimpleNamespace(actor=f"user{number}"))
+    assert sorted(waits) == [0.5] * 4 + [1.0] * 4
+    assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False], "eight wait already"
+    end.set()
+    for thread in threads:
+        thread.join(60)
+    clock.now += 0.1
+    assert is_taken(rate, ANN) and waits[-1] == pytest.approx(0.4)
 
 
 def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
