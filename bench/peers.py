@@ -21,7 +21,7 @@ def from_pypi(folder: str, program: str, *packages: str) -> Path:
     environment = CHECKOUT / ".state" / folder
     if not (environment / "bin" / program).exists():
         run_checked(["/usr/bin/python3", "-m", "venv", str(environment)], deadline_seconds=_SECONDS)
-        pip = [str(environment / "bin" / "pip"), "install", "--quiet", *reversed(packages)]
+        pip = [str(environment / "bin" / "pip"), "install", "--quiet", *packages]
         run_checked(pip, deadline_seconds=_SECONDS)
     return environment / "bin"
 
