@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bench import (
     far_hosts,
+    image_copies,
     image_to_ssh,
     lab_part,
     live_moves,
@@ -94,6 +95,7 @@ _PARTS = (
     Part(("R2",), "one start", one_start.measure),
     Part(("R9",), "many starts", many_hosts.measure),
     Part(("R18",), "from an image to an answer by SSH", image_to_ssh.measure),
+    Part(("R18",), "an image is copied to a host", image_copies.measure),
     Part(("R21",), "a running machine moves", live_moves.measure),
     Part(("R26", "R28"), "computesets in Slurm", computesets.measure_starts),
     Part(("R33",), "reservations in Slurm", computesets.measure_begins),

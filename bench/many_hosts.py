@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import far_hosts
+from bench import ansible_starts, far_hosts
 from bench.site import ROCKS, BenchSite
 from bench.table import Row, at_most
 from bench.timing import in_turns, run_seconds, typical
@@ -17,7 +17,8 @@ def measure(site: BenchSite) -> list[Row]:
     """The far hosts must be up."""
     everybody = far_hosts.guests(site)
     figures = ("rocks start host vm", _start), ("rocks list host vm status=yes", _status)
-    return [_many_to_one(site, everybody, what, measured) for what, measured in figures]
+    rows = [_many_to_one(site, everybody, what, measured) for what, measured in figures]
+    return [*rows, ansible_starts.measure(site, everybody[: len(site.hosts)])]
 
 
 def _many_to_one(

@@ -1,4 +1,7 @@
-"""R2: from the launcher's exec to QEMU's exec on the host, over what `virsh start` of the same domain takes."""
+"""R2: from the launcher's exec to QEMU's exec on the host, over what `virsh start` of the same domain takes.
+
+virt-install, which defines and starts a machine, stands beside both commands that do the same here.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench import far_hosts
+from bench import far_hosts, peers
 from bench.exec_watch import ExecWatch, now
-from bench.site import FRONTEND, ROCKS, BenchSite
-from bench.table import Row, at_most, without_goal
+from bench.site import FRONTEND, GUEST_MEMORY_MB, ROCKS, BenchSite
+from bench.table import Row, at_most, not_measured, without_goal
 from bench.timing import in_turns, run_seconds, typical
 from lab import libvirtd
-from lab.namespace import Machine
+from lab.namespace import IMAGE_FOLDER, Machine
 from rocks.core.errors import ToolError
 
 ROUNDS = 5
@@ -21,6 +24,12 @@ ROUND_TRIPS = 4
 _EMULATOR = "/usr/bin/qemu-system-x86_64"
 _VIRSH = ("/usr/bin/virsh", "--quiet", "--connect", "qemu:///system")
 _VIRSH_SECONDS = 60.0
+START_WHAT = "QEMU's exec, the disk is there: `rocks start host vm` / `virt-install --import`"
+ADD_WHAT = "QEMU's exec, a new machine: `rocks add host vm`, `rocks start host vm` / `virt-install --import`"
+_VIRT_INSTALL = ("/usr/bin/virt-install", "--connect=qemu:///system")
+_IMPORTED, _IMPORTED_BYTES = "guest-imported", 1000**3
+_ADDED = "guest-added"
+_VLAN = 11
 
 
 class Way(NamedTuple):
@@ -35,8 +44,8 @@ class Way(NamedTuple):
 def measure(site: BenchSite) -> list[Row]:
     """On the frontend itself, by SSH without delay, and by SSH over a long line. The far hosts must be up."""
     real = site.hosts[0].machine
-    site.add_guest("guest-local", FRONTEND, 11)
-    site.add_guest("guest-near", far_hosts.NEAR, 12)
+    site.add_guest("guest-local", FRONTEND, _VLAN)
+    site.add_guest("guest-near", far_hosts.NEAR, _VLAN + 1)
     line_ms = far_hosts.ROUND_TRIP_MS
     ways = [
         Way("on the frontend", "guest-local", site.frontend.machine, 0),
@@ -50,7 +59,8 @@ def measure(site: BenchSite) -> list[Row]:
         for _ in range(ROUNDS):
             for way in ways:
                 taken[way].append(_one_round(site, way, watch))
-    return [*(_row(way, taken[way]) for way in ways), _listed(site, ways[0])]
+        beside = _beside_virt_install(site, ways[0], watch)
+    return [*(_row(way, taken[way]) for way in ways), _listed(site, ways[0]), *beside]
 
 
 def _listed(site: BenchSite, way: Way) -> Row:
@@ -67,6 +77,68 @@ def _listed(site: BenchSite, way: Way) -> Row:
     return without_goal(
         "R2", what, f"{ours / theirs:.1f}", f"{ours:.2f} s / {theirs:.2f} s, medians of {ROUNDS}"
     )
+
+
+def _beside_virt_install(site: BenchSite, way: Way, watch: ExecWatch) -> list[Row]:
+    """virt-install takes a disk that is there, and makes a machine without network and display."""
+    environment, machine = site.environment(), way.machine
+    imported, added = way._replace(guest=_IMPORTED), way._replace(guest=_ADDED)
+
+    def by_start() -> float:
+        seconds = _exec_seconds([ROCKS, "start", "host", "vm", way.guest], environment, way, watch)
+        site.rocks("stop", "host", "vm", way.guest)
+        return seconds
+
+    def by_add() -> float:
+        settings = (f"name={_ADDED}", f"vlan={_VLAN}", f"mem={GUEST_MEMORY_MB}", "disksize=1")
+        add = [ROCKS, "add", "host", "vm", FRONTEND, "membership=Hosted VM", *settings]
+        seconds = run_seconds(add, environment)
+        seconds += _exec_seconds([ROCKS, "start", "host", "vm", _ADDED], environment, added, watch)
+        site.rocks("stop", "host", "vm", _ADDED)
+        site.rocks("remove", "host", "vm", _ADDED, "disks=remove")
+        site.rocks("remove", "host", _ADDED)
+        return seconds
+
+    def by_virt_install() -> float:
+        disk = f"{IMAGE_FOLDER}/{_IMPORTED}.vda"
+        with machine.outside(disk).open("wb") as file:
+            file.truncate(_IMPORTED_BYTES)
+        settings = (f"--name={_IMPORTED}", f"--memory={GUEST_MEMORY_MB}", f"--disk=path={disk},format=raw")
+        devices = ("--osinfo=linux2020", "--network=none", "--graphics=none", "--noautoconsole")
+        install = peers.command_with(files, [*_VIRT_INSTALL, "--import", *settings, *devices])
+        seconds = _exec_seconds(machine.command(install), os.environ, imported, watch)
+        for action in ("destroy", "undefine"):
+            machine.run_checked([*_VIRSH, action, _IMPORTED], _VIRSH_SECONDS)
+        return seconds
+
+    try:
+        files = peers.from_debian("bench-virtinst", "virtinst")
+        ask_version = peers.command_with(files, [*_VIRT_INSTALL, "--version"])
+        version = machine.run_checked(ask_version, _VIRSH_SECONDS).text.strip()
+        taken = in_turns([by_start, by_add, by_virt_install], ROUNDS)
+    except ToolError as error:
+        return [not_measured("R2", what, str(error)) for what in (START_WHAT, ADD_WHAT)]
+    start, add, install = (typical(seconds) for seconds in taken)
+    return beside_virt_install(start, add, install, version)
+
+
+def beside_virt_install(start: float, add: float, install: float, version: str) -> list[Row]:
+    """The rows, of the seconds of each way."""
+    how = f"medians of {ROUNDS}, in turns, on the frontend; virt-install {version}"
+    return [
+        without_goal(
+            "R2",
+            START_WHAT,
+            f"{start / install:.2f}",
+            f"{start:.2f} s / {install:.2f} s, {how} defines the machine too, without network and display",
+        ),
+        without_goal(
+            "R2",
+            ADD_WHAT,
+            f"{add / install:.2f}",
+            f"{add:.2f} s / {install:.2f} s, {how}; that of `rocks` gets an empty disk",
+        ),
+    ]
 
 
 def _one_round(site: BenchSite, way: Way, watch: ExecWatch) -> tuple[float, float]:

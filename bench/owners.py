@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import peers
 from bench.fairness import measure_turns
 from bench.requests import Service, ask, ask_steadily, follow
 from bench.service import Place, free_port, listens, program, wait
@@ -27,7 +28,6 @@ from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from rocks.core.errors import HostError, ToolError
-from rocks.core.process import run_checked
 
 CLUSTERS, COMPUTES = 200, 99
 CHANGED = 1000
@@ -210,7 +210,6 @@ def _comet(place: Place, service: Service) -> list[Row]:
 
 _PYTHON = ("/usr/bin/python3",)
 _COMET = (*_PYTHON, "-m", "comet")
-_INSTALL_SECONDS = 600.0
 
 
 def _comet_environment() -> Mapping[str, str]:
@@ -237,16 +236,12 @@ def _comet_alone() -> list[Row]:
 def _beside_openstack() -> Row:
     """The client of another cloud starts in an environment of its own, which is made once."""
     what = "start of `comet` / of `openstack` (python-openstackclient), both with `--version`"
-    folder = CHECKOUT / ".state" / "bench-openstack"
     try:
-        if not (folder / "bin" / "openstack").exists():
-            run_checked([*_PYTHON, "-m", "venv", str(folder)], deadline_seconds=_INSTALL_SECONDS)
-            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "python-openstackclient"]
-            run_checked(pip, deadline_seconds=_INSTALL_SECONDS, environment=os.environ)
+        programs = peers.from_pypi("bench-openstack", "openstack", "python-openstackclient")
         ours, theirs = in_turns(
             [
                 lambda: run_seconds([*_COMET, "--version"], _comet_environment()),
-                lambda: run_seconds([str(folder / "bin" / "openstack"), "--version"], os.environ),
+                lambda: run_seconds([str(programs / "openstack"), "--version"], os.environ),
             ],
             ROUNDS,
         )
