@@ -1,4 +1,4 @@
-"""Refused requests of owners are counted also where no thread can be started for a while; passphrases that nobody types."""
+"""Refused requests of owners are counted also where no thread can be started for a while; passphrases."""
 
 import sys
 import threading
