@@ -27,7 +27,7 @@ def forgotten_commands(begin: str = f"{PACKAGE}.") -> Iterator[None]:
     known = set(sys.modules)
     yield
     for name in set(sys.modules) - known:
-        if name.startswith(begin):
+        if name.startswith(begin) and not name.startswith(f"{PACKAGE}._"):  # what others hold must stay
             del sys.modules[name]
     sys.modules[PACKAGE].__path__ = [OUR_TREE]
 

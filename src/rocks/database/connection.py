@@ -44,6 +44,7 @@ class Database:
         self._at_next_commit: Callable[[], None] | None = None
         self._parts = 0
         self._last_id = 0
+        self._executed: Cursor | None = None
         self._has_changes = False
         self._is_begun = False
         self._in_selector = False
@@ -77,7 +78,16 @@ class Database:
         self._has_changes = True
         cursor = self._run(sql, values)
         self._last_id = cursor.lastrowid or 0
+        self._executed = cursor
         return cursor.rowcount
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row of what the last `execute` selected, None after the last: for commands of Rocks' rolls."""
+        return self._executed.fetchone() if self._executed else None
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows that are left of what the last `execute` selected: for commands of Rocks' rolls."""
+        return list(self._executed.fetchall()) if self._executed else []
 
     @property
     def has_changes(self) -> bool:

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: installer, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
+[ -n "${BASH_VERSION:-}" ] || { echo 'Error: this script is for bash: type | bash, not | sh' >&2; exit 1; }
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

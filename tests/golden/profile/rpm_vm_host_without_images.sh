@@ -1,6 +1,7 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: installer, installer-network, base, network, client, kvm-base
+[ -n "${BASH_VERSION:-}" ] || { echo 'Error: this script is for bash: type | bash, not | sh' >&2; exit 1; }
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -33,6 +33,13 @@ def test_changes_are_invisible_to_others_before_the_commit(database: Database, o
     assert names(other) == ["a"], "READ COMMITTED: no new transaction is needed to see it"
 
 
+def test_rows_are_fetched_after_execute_as_in_rocks(database: Database) -> None:
+    assert (database.fetchone(), database.fetchall()) == (None, [])
+    database.execute("INSERT INTO nodes (Name) VALUES ('a'), ('b'), ('c')")
+    assert database.execute("SELECT Name FROM nodes ORDER BY Name") == 3
+    assert (database.fetchone(), database.fetchall(), database.fetchone()) == (("a",), [("b",), ("c",)], None)
+
+
 def test_rollback_and_close_undo_changes(database: Database, cluster_database: Settings) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
     database.rollback()

@@ -156,6 +156,9 @@ def test_without_a_database(
         assert ended.status == 1 and f"there is no roll {message} for x86_64" in ended.err
     assert roll_site.rocks("create", "distro", "dist=../x", "rolls=hello", f"root={rolls_folder}").status == 1
     assert not (place.parent / "x").exists()
+    # the folder of rolls is that of rocks report distro, which answers as well
+    ended = roll_site.rocks("create", "distro", "rolls=nosuch")
+    assert ended.status == 1 and 'there is no roll "nosuch"' in ended.err
 
 
 @pytest.mark.skipif(

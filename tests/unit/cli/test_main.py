@@ -220,6 +220,11 @@ def test_parameters_of_every_command(rocks: Rocks, write_command: WriteCommand) 
     assert rocks("frob", "json=no", "output-col=a", "output-header=no", "a=1").output == "done\n"
 
 
+def test_the_service_of_owners_takes_the_parameter_of_rocks(rocks: Rocks) -> None:
+    assert '"foreground" must be yes or no' in rocks("start", "service", "airboss", "foreground=x").error
+    assert "port must be from 1" in rocks("start", "service", "airboss", "foreground=yes", "port=0").error
+
+
 def test_arguments_beyond_the_declared_ones_are_an_error(rocks: Rocks) -> None:
     assert rocks("report", "version", "nonsense").error.splitlines()[0] == (
         'Error: "report version" takes no argument, but 1 argument is given; quote a value that contains blanks'

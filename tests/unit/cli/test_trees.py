@@ -61,6 +61,33 @@ def test_another_tree_adds_words_below_ours_and_new_ones(rocks: Rocks, write_com
     assert f"list host shade {TAKEN}" in rocks("list", "help", "subdir=list/host").output.splitlines()
 
 
+def test_a_hook_has_an_argument_also_where_the_command_gives_none(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_plugin(write_command("frob", "self.runPlugins()"), "a", run="self.owner.addText(repr(host))")
+    assert rocks("frob") == (0, "''\n", "")
+
+
+def test_commands_inherit_the_shared_bases_of_rocks(rocks: Rocks, tree: Path) -> None:
+    """In its roll `list host` has one of its own, and lists need no root. The mix-ins have nothing of their own."""
+    bases = {
+        "list/host/shade": "rocks.commands.HostArgumentProcessor, rocks.commands.list.host.command",
+        "list/roll/shade": "rocks.commands.list.roll.command",
+        "report/host/vm/shade": "rocks.commands.report.host.vm.command",
+        "dump/shade": "rocks.commands.dump.command",
+        "frob/deep/er": "rocks.commands.NetworkArgumentProcessor, rocks.commands.OSArgumentProcessor, "
+        "rocks.commands.frob.deep.command",
+    }
+    for place, names in bases.items():
+        (tree / place).mkdir(parents=True)
+        run = "    def run(self, params, args):\n        self.addText(f'{self.MustBeRoot} {self.getOSNames()}')\n"
+        (tree / place / "__init__.py").write_text(f"import rocks.commands\n\nclass Command({names}):\n{run}")
+    assert rocks("list", "roll", "command", "help").status == 0
+    for place in bases:
+        must_be_root = int(place.startswith("frob"))
+        assert rocks(*place.split("/")) == (0, f"{must_be_root} ['linux', 'sunos']\n", ""), place
+
+
 def test_our_command_stays_ours_when_another_tree_has_it_too(
     rocks: Rocks, write_command: WriteCommand
 ) -> None:

@@ -89,6 +89,18 @@ def test_a_flag_is_yes_or_no_or_its_default() -> None:
         command.fillFlag("c")
 
 
+def test_one_name_alone_is_a_list_of_one_as_in_rocks() -> None:
+    command = called_with("h1", "example.org", "flags=-v")
+    assert command.fillPositionalArgs("zone") == [["h1"], "example.org"]
+    assert (
+        command.fillParams("flags")
+        == command.fillParams(["flags"])
+        == command.fillParams([("flags",)])
+        == ["-v"]
+    )
+    assert command.fillParams(["flags", ("other",), ("last", "1")]) == ["-v", None, "1"]
+
+
 def test_abort_raises_a_user_error() -> None:
     with pytest.raises(UserError, match="no such thing"):
         Command(cast("Database", None)).abort("no such thing")

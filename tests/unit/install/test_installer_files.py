@@ -7,6 +7,7 @@ import pytest
 from lxml import etree
 
 from rocks.core.errors import RocksError
+from rocks.core.process import run
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_documents import write_document
 from rocks.install.graph_files import Library
@@ -125,6 +126,13 @@ def test_a_text_with_files_becomes_a_script() -> None:
     )
     with pytest.raises(RocksError, match="the standard input, line 2: invalid XML"):
         file_script("echo 1\na && b", {})
+
+
+def test_another_shell_than_bash_is_refused_in_one_sentence() -> None:
+    """sh of Debian is dash, which executes line by line."""
+    done = run(["dash"], deadline_seconds=10, standard_input=file_script("echo 1", {}).encode())
+    error = "Error: this script is for bash: type | bash, not | sh"
+    assert (done.exit_status, done.text, done.error_text) == (1, "", error)
 
 
 @pytest.mark.parametrize("packaging", ["deb", "rpm"])

@@ -123,14 +123,18 @@ class ArgumentValues:
         """The values of these parameters; None for those that are not given."""
         return [self._parameters.get(name) for name in names]
 
-    def fillPositionalArgs(self, names: Sequence[str]) -> list[Any]:
+    def fillPositionalArgs(self, names: str | Sequence[str]) -> list[Any]:
         """`[remaining arguments, value, …]`: Rocks' name of `splitArguments`, for commands of other rolls."""
-        remaining, values = self.splitArguments(names)
+        remaining, values = self.splitArguments((names,) if isinstance(names, str) else names)
         return [remaining, *values]
 
-    def fillParams(self, names: Iterable[tuple[str, Any]]) -> list[Any]:
-        """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls."""
-        return [self._parameters.get(name, default) for name, default in names]
+    def fillParams(self, names: str | Iterable[str | tuple[Any, ...]]) -> list[Any]:
+        """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls.
+
+        A name alone, or in a tuple of one, has the default None.
+        """
+        each = (names,) if isinstance(names, str) else names
+        return [self._parameters.get(*((one,) if isinstance(one, str) else one)) for one in each]
 
     def fillNumber(self, name: str) -> int:
         """The parameter `name`, whose declaration has a range, or its declared default."""

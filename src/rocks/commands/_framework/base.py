@@ -127,12 +127,12 @@ class Command(ArgumentValues, NameExpansion):
             if part_of_name in p.module_name
         ]
 
-    def runPlugins(self, *arguments: Any) -> None:
-        """Call `run` of each plugin in order; every call is logged."""
+    def runPlugins(self, arguments: Any = "") -> None:
+        """Call `run(arguments)` of each plugin in order; every call is logged."""
         from rocks.commands._framework.plugins import run_plugin
 
         for plugin in self.loadPlugins():
-            run_plugin(plugin, self.command_path, *arguments)
+            run_plugin(plugin, self.command_path, arguments)
 
     # output
 

@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from rocks.commands._framework.names import READING
 from rocks.core.errors import BugError
 from rocks.core.trees import other_trees
 
@@ -88,6 +89,7 @@ def load_package(command_path: Sequence[str], trees: Sequence[str]) -> ModuleTyp
     tree than its parent. BugError, naming the folder, when the code there cannot be imported.
     """
     sys.modules[PACKAGE].__path__ = list(trees)
+    base: type = sys.modules[PACKAGE].Command
     for length in range(1, len(command_path) + 1):
         name = ".".join((PACKAGE, *command_path[:length]))
         module = sys.modules.get(name) or _import(name, command_path[:length], trees)
@@ -96,7 +98,19 @@ def load_package(command_path: Sequence[str], trees: Sequence[str]) -> ModuleTyp
         module.__path__ = [
             folder for folder in _candidates(command_path[:length], trees) if os.path.isdir(folder)
         ]
+        base = _share_base(module, base)
     return module
+
+
+def _share_base(module: ModuleType, above: type) -> type:
+    """The lower-case `command` that other rolls' commands below the package inherit: its own, else the one above."""
+    # a module is there where a command has the name `command`: list roll command
+    if not isinstance(getattr(module, "command", None), type):
+        verb = module.__name__.removeprefix(f"{PACKAGE}.")
+        # Rocks' own bases of these need no root
+        module.command = type("command", (above,), {"MustBeRoot": 0}) if verb in READING else above  # type: ignore[attr-defined]
+    shared: type = module.command
+    return shared
 
 
 def roll_of(module: ModuleType) -> str:

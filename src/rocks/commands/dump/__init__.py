@@ -152,7 +152,7 @@ class DumpPart(BuiltinPlugin):
         super().__init__(owner, name, after)
         self._part = part
 
-    def run(self) -> None:
+    def run(self, arguments: str) -> None:
         """Add the output of the command."""
         self.owner.addText(self.owner.command(f"dump {self._part}", self.arguments))
 
@@ -166,7 +166,7 @@ class HostPart(DumpPart):
 class AppliancePart(DumpPart):
     """The appliances that an empty database does not have in the same form."""
 
-    def run(self) -> None:
+    def run(self, arguments: str) -> None:
         """Add the output of the command for these appliances."""
         from rocks.site.dumps.first_rows import other_appliances
 
@@ -178,13 +178,13 @@ class AppliancePart(DumpPart):
 class ApplianceAttributePart(DumpPart):
     """The attributes of appliances, after the removal of those that are there from the beginning."""
 
-    def run(self) -> None:
+    def run(self, arguments: str) -> None:
         """Add the commands that remove attributes, and the output of the command."""
         from rocks.site.dumps.first_rows import first_names
 
         for name in first_names("appliance"):
             self.owner.addText(_line((launcher(), "remove", "appliance", "attr", "%", name)) + "\n")
-        super().run()
+        super().run(arguments)
 
 
 _KINDS = {"host": HostPart, "appliance": AppliancePart, "appliance attr": ApplianceAttributePart}
@@ -193,7 +193,7 @@ _KINDS = {"host": HostPart, "appliance": AppliancePart, "appliance attr": Applia
 class FirstRows(DumpPart):
     """Removes what an empty database has and this one has not, or has in another form, and first attributes."""
 
-    def run(self) -> None:
+    def run(self, arguments: str) -> None:
         """Add the commands."""
         from rocks.site.dumps.first_rows import changed_appliances, first_names, missing_boot_actions
 
@@ -207,7 +207,7 @@ class FirstRows(DumpPart):
 class End(DumpPart):
     """What ends a dump."""
 
-    def run(self) -> None:
+    def run(self, arguments: str) -> None:
         """Add a comment on what is left out, and the command that removes old values of attributes."""
         self.owner.addText(_SECRETS_LEFT_OUT)
         self.owner.addText(_line((launcher(), "run", "reconfigure", "clear=1")) + "\n")

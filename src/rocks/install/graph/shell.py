@@ -49,6 +49,8 @@ def shell_script(
         "#!/bin/bash",
         f"# Profile of host {one_line(profile.host)}, printed by {origin}; run it there as root.",
         "# Nodes: " + ", ".join(dict.fromkeys(node.name for node in profile.nodes)),
+        # before what another shell does not understand
+        "[ -n \"${BASH_VERSION:-}\" ] || { echo 'Error: this script is for bash: type | bash, not | sh' >&2; exit 1; }",
         "set -euo pipefail",
         "umask 022",
         "export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

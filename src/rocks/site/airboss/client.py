@@ -39,6 +39,7 @@ import subprocess  # noqa: TID251 - no other module of ours is where this runs
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -122,7 +123,7 @@ def open_key(path: str) -> Key:
         raise AirbossError(f"can't access the private key '{path}': {error.strerror}") from None
     passphrase = ""
     if b"ENCRYPTED" in text:
-        passphrase = getpass.getpass(f"Passphrase of {path}: ")
+        passphrase = _typed(f"Passphrase of {path}: ")
     arguments = ["pkey", "-in", path, "-pubout", "-outform", "DER", *_pass(passphrase)]
     return Key(path, passphrase, _openssl(arguments, f"{passphrase}\n".encode()))
 
@@ -146,12 +147,22 @@ def _pass(passphrase: str) -> List[str]:
 
 
 def _new_passphrase() -> str:
-    first = getpass.getpass("Passphrase of the new key: ")
+    first = _typed("Passphrase of the new key: ")
     if len(first) < 4 or "\n" in first:
         raise AirbossError("a passphrase has at least four characters")
-    if getpass.getpass("The same passphrase again: ") != first:
+    if _typed("The same passphrase again: ") != first:
         raise AirbossError("the two passphrases differ")
     return first
+
+
+def _typed(prompt: str) -> str:
+    """What a person types unseen; AirbossError without a terminal, and at the end of the input."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt)
+    except (EOFError, getpass.GetPassWarning):
+        raise AirbossError("no passphrase was typed; run this command at a terminal") from None
 
 
 def _openssl(arguments: Sequence[str], given: bytes) -> bytes:

@@ -75,7 +75,7 @@ def test_commands_of_other_trees_are_parts(vm_site: Site, tmp_path: Path) -> Non
         "import rocks.commands\nclass Plugin(rocks.commands.Plugin):\n"
         "    def requires(self):\n        return ['network']\n"
         "    def precedes(self):\n        return ['interface']\n"
-        "    def run(self):\n        self.owner.addText('early\\n')\n"
+        "    def run(self, args):\n        self.owner.addText('early\\n')\n"
     )
     vm_site.patch.setenv("ROCKS_TREES", str(tmp_path))
     lines = vm_site.done("dump").splitlines()

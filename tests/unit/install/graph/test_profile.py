@@ -86,7 +86,7 @@ def test_installer_parts_are_omitted_and_reported(tmp_path: Path) -> None:
         tmp_path, '<main><lang>x</lang></main><pre>echo pre</pre><post arg="--nochroot">echo out</post>'
     )
     assert "# node a: for an installer only: pre, main, --nochroot" in script
-    assert "echo" not in script
+    assert "echo pre" not in script and "echo out" not in script
 
 
 def test_boot_sections_frame_the_others(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import rocks.commands
 from rocks.core.names import counted
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.rolls.builds import build_distribution, rolls_by_text
-from rocks.install.rolls.folders import distribution_folder, rolls_folder
+from rocks.install.rolls.folders import distribution_folder
 from rocks.install.rolls.rolls import enabled_rolls
 
 
@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='rolls' default='the enabled rolls'>
     Rolls to build from, as in "hello,1.0 extra", instead of those that are enabled; a name alone is its newest version.
-    With it and root= no database is needed.
+    With it no database is needed.
     </param>
     <param type='string' name='root' default='rolls in the folder that rocks report distro prints' of='folder'>
     Folder of the rolls.
@@ -34,7 +34,7 @@ class Command(rocks.commands.Command):
     <example cmd='create distro'>
     Build the folder rocks-dist of the enabled rolls.
     </example>
-    <example cmd='create distro rolls="hello,1.0" root=/export/rocks/install/rolls'>
+    <example cmd='create distro rolls="hello,1.0"'>
     Build it from one roll, without a database.
     </example>
 
@@ -48,7 +48,8 @@ class Command(rocks.commands.Command):
         """Build the distribution, and print what it has."""
         arch = self.fillText("arch", platform.machine())
         given, rolls = self.fillText("root", ""), self.fillText("rolls", "")
-        root = Path(given).absolute() if given else rolls_folder(self.db)
+        # the folder that is printed is there without a database, too
+        root = Path(given).absolute() if given else Path(self.command("report.distro").strip()) / "rolls"
         chosen = rolls_by_text(root, rolls, arch) if rolls else enabled_rolls(self.db)
         served = None if given or rolls else distribution_folder(self.db)
         self.db.end_reading()

@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='port' default='8677'>
     TCP port.
     </param>
+    <param type='bool' name='foreground' default='yes'>
+    Ignored; accepted for older scripts. It always runs in the foreground; systemctl start rocks-airboss does otherwise.
+    </param>
 
     <example cmd='start service airboss'>
     Serve the clusters; systemctl enable --now rocks-airboss does so at each boot.
