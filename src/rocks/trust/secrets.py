@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 def read_secret(file: str) -> str:
     """The value, without its line end: from the file, or else from standard input, where a person types it unseen.
 
-    UserError for a file that is not a regular one, that others than its owner may read, or that is empty; and for a
-    value that is not UTF-8.
+    UserError for a file that is not a regular one, that others than its owner may read, or that is empty; for a value
+    that is not UTF-8, and for one that nobody types.
     """
     if file:
         value = _read_file(file)
     elif sys.stdin.isatty():
-        value = getpass.getpass("value: ", sys.stderr)
+        try:
+            value = getpass.getpass("value: ", sys.stderr)
+        except EOFError:
+            raise UserError("the input ended; nothing was stored") from None
     else:
         value = _decoded(sys.stdin.buffer.read(VALUE_LONGEST_BYTES + 2), "the value")
     value = value.removesuffix("\n")
