@@ -12,7 +12,7 @@ from bench.site import ROCKS, SSH_PORT, BenchSite
 from bench.table import Row, not_measured, without_goal
 from bench.timing import in_turns, run_seconds, typical
 from lab import libvirtd
-from rocks.core.errors import ToolError
+from rocks.core.errors import RocksError, ToolError
 from rocks.core.process import run_checked
 
 ROUNDS = 3
@@ -51,7 +51,7 @@ def measure(site: BenchSite, guests: Sequence[str]) -> Row:
         ).text
         in_turns([by_rocks, by_ansible], 1)
         ours, theirs = in_turns([by_rocks, by_ansible], ROUNDS)
-    except ToolError as error:
+    except RocksError as error:
         return not_measured("R9", WHAT, str(error))
     return row(typical(ours), typical(theirs), version.split()[-1])
 

@@ -16,7 +16,7 @@ from bench.table import Row, at_most, not_measured, without_goal
 from bench.timing import in_turns, run_seconds, typical
 from lab import libvirtd
 from lab.namespace import IMAGE_FOLDER, Machine
-from rocks.core.errors import ToolError
+from rocks.core.errors import RocksError, ToolError
 
 ROUNDS = 5
 LIMIT_SECONDS = 0.3
@@ -116,7 +116,7 @@ def _beside_virt_install(site: BenchSite, way: Way, watch: ExecWatch) -> list[Ro
         ask_version = peers.command_with(files, [*_VIRT_INSTALL, "--version"])
         version = machine.run_checked(ask_version, _VIRSH_SECONDS).text.strip()
         taken = in_turns([by_start, by_add, by_virt_install], ROUNDS)
-    except ToolError as error:
+    except RocksError as error:
         return [not_measured("R2", what, str(error)) for what in (START_WHAT, ADD_WHAT)]
     start, add, install = (typical(seconds) for seconds in taken)
     return beside_virt_install(start, add, install, version)
