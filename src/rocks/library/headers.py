@@ -70,11 +70,11 @@ def reader_of(descriptor: int) -> ReadAt:
     return lambda offset, length: os.pread(descriptor, length, offset)
 
 
-def kind_of(read_at: ReadAt) -> FileKind:
+def kind_of(read_at: ReadAt, *, is_raw: bool = False) -> FileKind:
     """The format of a file by its magic numbers; raw for any other content.
 
-    UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for what is
-    certainly no disk.
+    UserError for formats of other hypervisors and packers, with the command that makes an image of it, for what is
+    certainly no disk, and for text, unless somebody states that it is a raw disk.
     """
     start = read_at(0, 512)
     for offset, magic, kind in _MAGICS:
@@ -95,8 +95,10 @@ def kind_of(read_at: ReadAt) -> FileKind:
             "it is a page of a web server, not a disk; fetch the image again, and look at the address"
         )
     what = next((what for magic, what in _NO_DISKS if start.startswith(magic)), "")
-    if what or _is_text(start):
-        raise UserError(f"it is {what or 'text'}, not a disk; give the file of the disk itself")
+    if what:
+        raise UserError(f"it is {what}, not a disk; give the file of the disk itself")
+    if not is_raw and _is_text(start):
+        raise UserError("it is text, not a disk; give the file of the disk itself, or format=raw where it is one")
     return "raw"
 
 

@@ -125,7 +125,7 @@ def _continued(library: Path, name: str) -> str:
 def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:
     """Write the sources into the library, joined and unpacked, from where an earlier command ended."""
     _check_parts(sources, request, progress)
-    kind = kind_of(sources.read_at)
+    kind = kind_of(sources.read_at, is_raw=request.format == "raw")
     digest = None if request.checksum is None else hashlib.sha256()
     if kind in UNPACKERS:
         meter = Meter(progress, request.name, sources.size_bytes)
@@ -248,7 +248,7 @@ def _store(
 ) -> LibraryImage:
     """Give the image its name in the library: what was read, or what it is converted to."""
     size, read_at = os.fstat(unfinished.descriptor).st_size, reader_of(unfinished.descriptor)
-    kind = kind_of(read_at)
+    kind = kind_of(read_at, is_raw=request.format == "raw")
     if kind in UNPACKERS:
         raise UserError("it is packed twice; unpack it first")
     _check_plain(kind, size, read_at, request)

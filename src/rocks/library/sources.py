@@ -170,7 +170,7 @@ class Sources:
         return UserError(
             f"the part {one_line(file.path)} has {file.size_bytes} bytes, and {one_line(first.path)} has "
             f"{first.size_bytes}: one may not be whole, or the order is wrong. If they are right, give checksum=, the "
-            "SHA-256 of all parts joined"
+            "SHA-256 of all parts joined or, separated by commas, of each"
         )
 
     def _add(self, index: int) -> None:

@@ -140,6 +140,7 @@ def _answers(database: Database, frontend: str) -> dict[str, str]:
     """
     attributes = global_attributes(database)
     found = {question.name: attributes.get(question.name, "") for question in QUESTIONS}
+    found["Kickstart_PrivateHostname"] = found["Kickstart_PrivateHostname"] or frontend
     rows = list_interfaces(database, [frontend])
     for network in load_networks(database, [PRIVATE, PUBLIC]):
         names = [

@@ -165,13 +165,13 @@ def unmap_vm_images(
         if disk.vm not in failed
     }
     with storage:
-        answers = storage.wait_each(requests, seconds or WRITE_BACK_SECONDS, watcher, database.close)
+        answers = storage.wait_each(requests, WRITE_BACK_SECONDS if seconds is None else seconds, watcher, database.close)
+    late = [disk for disk in disks if isinstance(answers.get(_volume(disk)), NoAnswerError)]
     for disk in disks:
         answer = answers.get(_volume(disk))
         if isinstance(answer, NoAnswerError):
-            answer = NoAnswerError(
-                f"the image {disk.nas}:{_volume(disk)} of {disk.vm} is not written back yet: {answer}"
-            )
+            volumes = ", ".join(f"{one.nas}:{_volume(one)}" for one in late if one.vm == disk.vm)
+            answer = NoAnswerError(f"{volumes} of {disk.vm} is not written back yet: {answer}")
         if isinstance(answer, RocksError) and not is_not_mapped(answer):
             failed.setdefault(disk.vm, answer)
     return failed

@@ -241,14 +241,17 @@ def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -
 
 
 def _why_no_queue(query: Query[Any]) -> str:
-    """The frontend is a host of images only where an attribute says so: tools that prepare images need that."""
+    """The reason, and the commands that start image storage on the node.
+
+    The frontend is a host of images only where an attribute says so: tools that prepare images need that.
+    """
     node = query.node
     is_nas = query.queue == queues.nas_queue(node)
     usual, attribute = ("NAS appliance", "nas") if is_nas else ("VM container", "vm")
     return (
-        f"image storage has never run on {node}, or the broker has lost the queue: rocks sync host profile {node} "
-        f"starts it there, where it has its certificate; a host that is no {usual} first needs "
-        f"rocks set host attr {node} img_storage_{attribute} true and rocks sync broker"
+        f"image storage has never run on {node}, or the broker has lost the queue. If {node} is no {usual}, run "
+        f"rocks set host attr {node} img_storage_{attribute} true and rocks sync broker; then rocks sync host profile "
+        f"{node}, which starts image storage there"
     )
 
 

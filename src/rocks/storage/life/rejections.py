@@ -52,7 +52,7 @@ _DOING: Dict[State, str] = {
 _BUSY = "ZVol {image.zvol} is busy: {doing}"
 _MAPPED_ELSEWHERE = "Error when mapping zvol: already mapped: {image.owner} has ZVol {image.zvol}"
 _BUSY_ELSEWHERE = f"{_MAPPED_ELSEWHERE}; {_BUSY}"
-"""Waiting helps only a program that waits for the end of the copy: the image then is still that host's."""
+"""Programs for Rocks repeat a request at `is busy`. The image is the other host's afterwards, too."""
 
 _NOT_MAPPED = "ZVol {image.zvol} is not mapped"
 _IS_MAPPED = "Error deleting zvol {image.zvol}: is mapped: {doing}"

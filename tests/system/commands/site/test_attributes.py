@@ -51,12 +51,12 @@ def test_removing_an_attribute_that_is_missing_is_noted(computes: Site, scope: s
     arguments, members = SCOPES[scope]
     computes.done("add", *arguments, "attr", *members, "colour", "red")
     command = " ".join(["rocks list", *arguments, "attr"])
-    whose = f" for {', '.join(members)}" if members else ""
+    whose = f" of {', '.join(members)}" if members else ""
     for name, hint in (("coluor", "did you mean colour? "), ("x" * 5000, "")):
         ended = computes.rocks("remove", *arguments, "attr", *members, name)
         named = name if hint else "x" * 79 + "…"
         assert (ended.status, ended.out) == (0, "")
-        assert ended.err == f'no attribute "{named}"{whose}: {hint}{command} shows all\n'
+        assert ended.err == f'no {scope} attribute "{named}"{whose}: {hint}{command} shows all\n'
     assert stored(computes, "colour")
 
 

@@ -113,7 +113,7 @@ def test_a_member_must_be_named_and_known(two: Site) -> None:
     assert 'address "10.2.0"' in two.refused("remove route 10.2.0")
     ended = two.rocks("remove route 10.2.0.0")
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == "no route to 10.2.0.0: rocks list route shows all\n"
+    assert ended.err == "no global route to 10.2.0.0: rocks list route shows all\n"
 
 
 def test_of_routes_to_one_address_that_of_the_last_scope_applies(two: Site) -> None:

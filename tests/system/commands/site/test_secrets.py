@@ -49,13 +49,13 @@ def test_set_list_and_remove(vm_site: Site, tmp_path: Path) -> None:
     noted = vm_site.rocks("remove sec_attr ipmi_pasword")
     assert (noted.status, noted.out) == (0, "")
     assert noted.err == (
-        'no secret attribute "ipmi_pasword": did you mean ipmi_password? rocks list sec_attr shows all\n'
+        'no global secret attribute "ipmi_pasword": did you mean ipmi_password? rocks list sec_attr shows all\n'
     )
     vm_site.done("remove sec_attr ipmi_password")
     assert vm_site.done("list sec_attr") == ""
     noted = vm_site.rocks("remove host sec_attr vmc-0-0 vmc-0-1 root_pw")
     assert (noted.status, noted.out) == (0, "")
-    assert 'no secret attribute "root_pw" for vmc-0-0, vmc-0-1: rocks list host sec_attr' in noted.err
+    assert 'no host secret attribute "root_pw" of vmc-0-0, vmc-0-1: rocks list host sec_attr' in noted.err
 
 
 def test_refusals(vm_site: Site, tmp_path: Path) -> None:

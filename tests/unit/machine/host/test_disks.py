@@ -174,14 +174,14 @@ def test_no_image_is_created_where_a_file_system_is_not_mounted(
     folder.mkdir()
     point = str(folder).replace(" ", "\\040")
     table.write_text(
-        f"# disks\n/dev/vdb none swap sw 0 0\n/dev/vda / ext4 defaults 0 1\n/dev/vdc {point}/ xfs\n"
+        f"# disks\n/dev/vdb none swap sw 0 0\n/dev/vda / ext4 defaults 0 1\nsshfs#nas:/x {point}/ fuse\n"
     )
     monkeypatch.setattr(paths, "_FSTAB", table)
-    with pytest.raises(StateError, match=f"is not created.* run `mount {folder}` on the host"):
+    with pytest.raises(StateError, match=f"is not created.* run `mount '{folder}/'` on the host"):
         ensure_disk(spec(folder / "kvm" / "vm.hda"))
     assert list(folder.iterdir()) == []
     mounted = tmp_path / "mountinfo"
-    mounted.write_text(f"36 1 0:1 / {point} rw - xfs /dev/vdc rw\n")
+    mounted.write_text(f"36 1 0:1 / {point} rw - fuse sshfs#nas:/x rw\n")
     monkeypatch.setattr(paths, "_MOUNTED", mounted)
     assert ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
     mounted.write_text("")

@@ -5,6 +5,7 @@ What is allocated is one transaction: a killed or refused boot leaves nothing of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ _ADDRESS_LOCK = "pragma address"
 _LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
 """How long a boot waits for another one, and a question for a boot of the same request."""
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNMAP_SECONDS = 1800
 """How long a shutdown waits until NASes have what its machines have written."""
 
@@ -131,6 +133,8 @@ class KvmRocks:
         try:
             found = rows(self._command, "list.cluster", [*names, "status=yes"])
         except UserError as error:
+            if not all(_HOST_NAME.fullmatch(name) for name in names):
+                raise  # a selector
             try:
                 rows(self._command, "list.host", names)
             except UserError:
@@ -173,10 +177,11 @@ class KvmRocks:
 def _noted(command: Command, name: str, arguments: Sequence[str]) -> str:
     """The output of a command of the site; its notes are printed: what runs without a filter, or was powered off."""
     command.notes.clear()
-    text = command.command(name, arguments)
-    for line in command.notes:
-        command.notify(line)
-    return text
+    try:
+        return command.command(name, arguments)
+    finally:
+        for line in command.notes:
+            command.notify(line)
 
 
 def _virtual(listed: Sequence[Row]) -> list[str]:

@@ -20,12 +20,12 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 class Log:
     """A file to which lines are appended, each with its time; that it can be written is known from the beginning."""
 
-    def __init__(self, path: Path, begin: str) -> None:
-        """`begin` is its first line. UserError for a relative path, HostError when it cannot be written."""
+    def __init__(self, path: Path, first_line: str) -> None:
+        """UserError for a relative path, HostError when it cannot be written."""
         self.path = path
         if not self.path.is_absolute() or "\0" in str(self.path):
             raise UserError(f"logfile must be an absolute path, not {one_line(str(self.path))[:100]!r}")
-        self.write(begin)
+        self.write(first_line)
 
     def write(self, line: str) -> None:
         """Append the line. HostError when the file cannot be written."""

@@ -75,8 +75,9 @@ class ScopeCommand(Command):
     def note_missing(self, noun: str, what: str, members: Sequence[str], hint: str = "") -> None:
         """A line on standard error that there was nothing to remove, which is no error; `hint` names a similar one."""
         scope_name = "" if self.scope == "global" else f"{self.scope} "
-        whose = f" for {printable(', '.join(members))}" if scope_name and members else ""
-        self.notify(f"no {what}{whose}: {hint}rocks list {scope_name}{noun} shows all")
+        # a host may have it from a wider scope
+        whose = f" of {printable(', '.join(members))}" if scope_name and members else ""
+        self.notify(f"no {self.scope} {what}{whose}: {hint}rocks list {scope_name}{noun} shows all")
 
 
 def _filled(text: str, scope: str, texts: Mapping[str, Texts], is_required: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import stat
 import time
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def opened_folder(directory: str, below: str = "", *, make: bool = False) -> Ite
 def open_file(folder: int, name: str, path: str) -> Optional[int]:
     """A descriptor of the regular file, opened to read; None when there is no such name.
 
+    Drafts that killed writers left as its second name are removed.
+
     StateError for a symbolic link, for another kind of file, and for a file with more than one name.
     """
     try:
@@ -104,18 +107,22 @@ def check_mounted(path: str) -> None:
     if os.path.lexists(path):
         return
     place = os.path.realpath(path)
-    mounted = {line.split()[4] for line in _lines(_MOUNTED)}
-    for line in _lines(_FSTAB):
-        fields = line.split("#")[0].split()
-        point = fields[1].rstrip("/") if len(fields) > 2 else ""
-        folder = re.sub(
-            r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point
-        )  # both tables escape white space
-        if point and place.startswith(f"{folder}/") and point not in mounted:
+    mounted = {_unescaped(line.split()[4]) for line in _lines(_MOUNTED)}
+    for fields in (line.split() for line in _lines(_FSTAB)):
+        if len(fields) < 3 or fields[0].startswith("#") or not fields[1].startswith("/"):
+            continue
+        point = _unescaped(fields[1])
+        folder = os.path.realpath(point)
+        if folder != "/" and place.startswith(f"{folder}/") and folder not in mounted:
             raise StateError(
-                f"{path} is not created: the file system of {folder} is not mounted, and may have it; run "
-                f"`mount {folder}` on the host"
+                f"{path} is not created: the file system of {point} is not mounted, and may have it; run "
+                f"`mount {shlex.quote(point)}` on the host"
             )
+
+
+def _unescaped(point: str) -> str:
+    """A mount point as both tables have it: `\\040` is a space (fstab(5), proc_pid_mountinfo(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
 
 
 def _lines(table: Path) -> "list[str]":

@@ -13,7 +13,7 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.files import draft, explain
 from rocks.fleet.wire.requests import SeedSpec
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.paths import check_closed, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
 
 LARGEST_BYTES = 16 * 1024**2
 
@@ -21,13 +21,14 @@ LARGEST_BYTES = 16 * 1024**2
 def write_seed(seed: SeedSpec, owners: ImageOwners) -> Tuple[int, int]:
     """Replace the machine's seed; returns its device and inode.
 
-    StateError when the file is not a seed of this machine, HostError when it cannot be written.
+    StateError when the file is not a seed of this machine, and as `check_mounted`; HostError when it cannot be written.
     """
     path = Path(check_path(seed.path))
     content = _content(seed)
     directory = check_path(seed.directory).rstrip("/")
     if not f"{path.parent}/".startswith(f"{directory}/"):
         raise StateError(f"{path} is not below the image directory {directory or '/'}")
+    check_mounted(seed.path)
     try:
         with opened_folder(directory or "/", str(path.parent)[len(directory) :], make=True) as folder:
             check_closed(folder, str(path.parent))

@@ -23,7 +23,7 @@ from rocks.core.image_blocks import BLOCK_BYTES, data_blocks, write_block
 from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
 from rocks.machine.host.disk_requests import check_unused, unused_file
 from rocks.machine.host.disks import give_file
-from rocks.machine.host.files.paths import check_closed, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
 from rocks.machine.host.files.users import key_of
 from rocks.machine.host.host import Host
 
@@ -232,6 +232,7 @@ def _folder_of(disk: Incoming) -> Iterator[int]:
     directory = check_path(disk.directory).rstrip("/")
     if not f"{folder}/".startswith(f"{directory}/"):
         raise StateError(f"{disk.path} is not below the image directory {disk.directory}")
+    check_mounted(disk.path)
     with opened_folder(directory or "/", folder[len(directory) :], make=True) as descriptor:
         check_closed(descriptor, folder)
         yield descriptor

@@ -56,7 +56,7 @@ class Command(rocks.commands.Command):
             raise
         for line in lines:
             self.addLine(line)
+        self.endOutcomes(failures, len(lines) + len(failures))
         if log is not None:
             for line in (*lines, *(f"Error: {name}: {error}" for name, error in failures.items())):
                 log.write(line)
-        self.endOutcomes(failures, len(lines) + len(failures))
