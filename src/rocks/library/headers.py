@@ -98,7 +98,9 @@ def kind_of(read_at: ReadAt, *, is_raw: bool = False) -> FileKind:
     if what:
         raise UserError(f"it is {what}, not a disk; give the file of the disk itself")
     if not is_raw and _is_text(start):
-        raise UserError("it is text, not a disk; give the file of the disk itself, or format=raw where it is one")
+        raise UserError(
+            "it is text, not a disk; give the file of the disk itself, or format=raw where it is one"
+        )
     return "raw"
 
 

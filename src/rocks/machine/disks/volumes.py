@@ -165,7 +165,9 @@ def unmap_vm_images(
         if disk.vm not in failed
     }
     with storage:
-        answers = storage.wait_each(requests, WRITE_BACK_SECONDS if seconds is None else seconds, watcher, database.close)
+        answers = storage.wait_each(
+            requests, WRITE_BACK_SECONDS if seconds is None else seconds, watcher, database.close
+        )
     late = [disk for disk in disks if isinstance(answers.get(_volume(disk)), NoAnswerError)]
     for disk in disks:
         answer = answers.get(_volume(disk))

@@ -82,7 +82,9 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
                 )
         except RocksError:
             _undo_links(host, operation)
-            release_vfs(host, operation.name)  # those of a killed start, where this one failed before it had any
+            release_vfs(
+                host, operation.name
+            )  # those of a killed start, where this one failed before it had any
             raise
         if operation.restores:
             forget_save(host, operation.name)
