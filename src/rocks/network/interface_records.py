@@ -108,7 +108,8 @@ def set_subnet(database: Database, ids: Sequence[int], subnet_id: int | None) ->
     if ids:
         database.execute(
             "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"
-            " i.Name = IF(COALESCE(i.Name, '') <> '' OR i.IP IS NULL AND COALESCE(i.Device, '') LIKE 'vlan%%', i.Name, n.Name)"
+            " i.Name = IF(COALESCE(i.Name, '') <> '' OR i.IP IS NULL AND COALESCE(i.Device, '') LIKE 'vlan%%',"
+            " i.Name, n.Name)"
             f" WHERE i.ID IN ({placeholders(ids)})",
             [subnet_id, *ids],
         )
