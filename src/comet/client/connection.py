@@ -20,7 +20,14 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint, password_of
-from comet.client.errors import NO_NUCLEUS, CometError, RefusedError, UnreachableError, error_of_answer
+from comet.client.errors import (
+    NO_NUCLEUS,
+    AuthenticationError,
+    CometError,
+    RefusedError,
+    UnreachableError,
+    error_of_answer,
+)
 
 BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """What a connection raises that the server ends before its answer."""
@@ -127,6 +134,8 @@ class Connection:
         once. Neither with `repeat` false: changes carry a key by which the server knows the second as the same.
         """
         more = dict(headers or {})
+        if self.endpoint.password:
+            self.headers()  # asks for the password: before time counts
         if isinstance(body, Mapping):
             body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
         until, is_reported = min(time.monotonic() + _BUSY_SECONDS, self.ask_until), False
@@ -213,8 +222,13 @@ class Connection:
             found.update(signed_headers(*self.endpoint.signature))
         elif self.endpoint.password:
             if not self._basic:  # may ask: once
-                pair = f"{self.endpoint.username}:{password_of(self.endpoint)}"
-                self._basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
+                try:
+                    pair = f"{self.endpoint.username}:{password_of(self.endpoint)}".encode()
+                except UnicodeError:
+                    raise AuthenticationError(
+                        f"the password for {self.endpoint.url} is not UTF-8 text: correct COMET_PASSWORD, or run comet init"
+                    ) from None
+                self._basic = f"Basic {base64.b64encode(pair).decode()}"
             found["Authorization"] = self._basic
         return {**found, **(more or {})}
 

@@ -2,6 +2,9 @@
 
 import base64
 import getpass
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,25 +49,61 @@ def test_servers_of_the_old_client_are_taken_over_and_its_file_stays(
     assert "secret" not in configured.read_text() and old.read_text() == OLD
 
 
+@pytest.fixture
+def write_old(comet: Comet, configured: Path, folder: Path) -> Callable[[str], Path]:
+    """Writes the old client's file with such a password of eve."""
+    configured.unlink()
+    old = folder / ".cloudmesh" / "cloudmesh.yaml"
+    old.parent.mkdir()
+
+    def write(password: str) -> Path:
+        text = OLD.replace("auth_provider: apikey", "auth_provider: userpass").replace("readline", password)
+        text = text.replace("https://old.example.org/nucleus", comet.server.url)
+        old.write_text(text.replace("userpass: {username: ann", "userpass: {username: eve"), "utf-8")
+        old.chmod(0o644)
+        return old
+
+    return write
+
+
+def test_who_types_a_password_slowly_gets_the_answer(
+    comet: Comet, write_old: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of an answer begins when the password is known."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: now.append(now.pop() + 900) or "typed")
+    first_nucleus(comet.server, f"Basic {base64.b64encode(b'eve:typed').decode()}")
+    write_old("readline")
+    listed = comet("ll", terminal="")
+    assert (listed.status, now) == (0, [1900.0]), listed.err
+
+
+def test_a_password_that_is_no_text_is_not_sent(
+    comet: Comet, write_old: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_old("env")
+    monkeypatch.setitem(os.environ, "COMET_PASSWORD", os.fsdecode(b"s\xe9cret"))
+    refused = comet("ll")
+    assert refused.status == 3 and comet.server.requests == []
+    assert refused.err == (
+        f"the password for {comet.server.url} is not UTF-8 text: correct COMET_PASSWORD, or run comet init\n"
+    )
+
+
 def test_a_password_is_sent_as_the_old_client_s_file_says_and_not_stored(
-    configured: Path, comet: Comet, folder: Path, monkeypatch: pytest.MonkeyPatch
+    configured: Path,
+    comet: Comet,
+    folder: Path,
+    write_old: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`readline` asks once for each command, at a terminal; `env` is COMET_PASSWORD, which counts for both."""
     asked: list[str] = []
     monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(prompt) or "s\u00e9cret")
     credentials = base64.b64encode("eve:s\u00e9cret".encode()).decode()
     first_nucleus(comet.server, f"Basic {credentials}")
-    configured.unlink()
-    old = folder / ".cloudmesh" / "cloudmesh.yaml"
-    old.parent.mkdir()
-
-    def write(password: str) -> None:
-        text = OLD.replace("auth_provider: apikey", "auth_provider: userpass").replace("readline", password)
-        text = text.replace("https://old.example.org/nucleus", comet.server.url)
-        old.write_text(text.replace("userpass: {username: ann", "userpass: {username: eve"), "utf-8")
-        old.chmod(0o644)
-
-    write("readline")
+    old = write_old("readline")
     assert comet("cluster", "vc2", terminal="").status == 0 and comet("iso", "list", terminal="").status == 0
     assert asked == [f"Password at {comet.server.url}: "] * 2 and old.stat().st_mode & 0o777 == 0o644
     assert (
@@ -72,14 +111,14 @@ def test_a_password_is_sent_as_the_old_client_s_file_says_and_not_stored(
     )
     refused = comet("ll")
     assert refused.status == 3 and "set COMET_PASSWORD" in refused.err and len(asked) == 2
-    write("env")
+    write_old("env")
     assert comet("ll", terminal="").status == 3
     monkeypatch.setenv("COMET_PASSWORD", "s\u00e9cret")
     assert comet("ll").status == 0
-    write("readline")
+    write_old("readline")
     assert comet("ll", terminal="").status == 0 and len(asked) == 2
     monkeypatch.delenv("COMET_PASSWORD")
-    write("s\u00e9cret")
+    write_old("s\u00e9cret")
     own = comet("ll")
     assert own.status == 0 and old.stat().st_mode & 0o777 == 0o600 and "others could read it" in own.err
     assert "cret" not in repr(load(old).endpoint())
