@@ -119,10 +119,7 @@ def load(path: Optional[Path] = None) -> Configuration:
         raise UsageError(f"{chosen} cannot be read: {error}") from error
     read = _read_yaml if chosen.suffix in (".yaml", ".yml") else _read_toml
     active, endpoints = read(chosen, text)
-    secret = any(
-        it.token or it.signature or it.password not in ("", "env", "readline") for it in endpoints.values()
-    )
-    return Configuration(chosen, active, endpoints, _privacy(chosen) if secret else ())
+    return Configuration(chosen, active, endpoints, _privacy(chosen, endpoints))
 
 
 def save(path: Path, configuration: Configuration) -> None:
@@ -253,22 +250,42 @@ def _old_value(value: object) -> str:
     return "" if value is None or value == "TBD" else str(value)
 
 
-def _privacy(path: Path) -> tuple[str, ...]:
-    """Close a file with a token to others; UsageError if that cannot be done."""
-    found = path.stat()
-    if not stat.S_IMODE(found.st_mode) & 0o077:
+def _privacy(path: Path, endpoints: Mapping[str, Endpoint]) -> tuple[str, ...]:
+    """Close a file with a secret to others; UsageError if that cannot be done."""
+    secrets = {_secret_of(it): None for it in endpoints.values()}
+    secrets.pop("", None)
+    if not secrets or not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return ()
+    named = " and ".join(f"a {it}" for it in secrets)
     try:
         path.chmod(0o600)
     except OSError as error:
         raise UsageError(
-            f"{path} has a token and others may read it, and its mode cannot be changed: {error}. "
+            f"{path} has {named} and others may read it, and its mode cannot be changed: {error}. "
             f"Make it yours alone: chmod 600 {path}"
         ) from error
+    advice = ", ".join(_IF_READ[it] for it in secrets)
     return (
-        f"{path} had a token and others could read it; now its mode is 0600. "
-        "If others use this machine, revoke the token (comet token revoke) and run comet init",
+        f"{path} had {named} and others could read it; now its mode is 0600. "
+        f"If others use this machine, {advice}, and run comet init",
     )
+
+
+_IF_READ = {
+    "token": "revoke the token (comet token revoke)",
+    "key": "ask the site's operators for another key",
+    "password": "change the password at the site",
+}
+"""What to do when others may have read a secret."""
+
+
+def _secret_of(endpoint: Endpoint) -> str:
+    """Which secret an endpoint has in its file; '' for none."""
+    if endpoint.token:
+        return "token"
+    if endpoint.signature:
+        return "key"
+    return "password" if endpoint.password not in ("", "env", "readline") else ""
 
 
 def _table(value: object, path: Path, name: str) -> dict[str, Any]:

@@ -42,8 +42,32 @@ def test_a_file_with_a_token_that_others_may_read_is_closed(tmp_path: Path) -> N
     path.chmod(0o644)
     (note,) = load(path).notes
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "comet token revoke" in note
-    assert "nuc_" not in note
+    assert note == (
+        f"{path} had a token and others could read it; now its mode is 0600. If others use this machine, "
+        "revoke the token (comet token revoke), and run comet init"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "advice"),
+    [
+        (
+            OLD.replace("provider: apikey", "provider: userpass").replace("readline", "hunter2"),
+            "password",
+            "change the password at the site",
+        ),
+        (OLD, "key", "ask the site's operators for another key"),
+    ],
+)
+def test_a_file_of_the_old_client_that_others_may_read_is_closed(
+    tmp_path: Path, text: str, secret: str, advice: str
+) -> None:
+    path = tmp_path / "cloudmesh.yaml"
+    path.write_text(text)
+    path.chmod(0o644)
+    (note,) = load(path).notes
+    assert path.stat().st_mode & 0o777 == 0o600 and load(path).notes == ()
+    assert f"had a {secret} and" in note and f"use this machine, {advice}, and run comet init" in note
 
 
 def test_the_old_clients_file_is_read(tmp_path: Path) -> None:
