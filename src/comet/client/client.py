@@ -127,8 +127,9 @@ class Client(Requests):
         try:
             answer = self.change("POST", ("computeset", ""), _without_none(body), key=idempotency_key)
         except CometError as error:
+            named = rf"\bwalltime of {minutes} minutes( or more)?"
             if isinstance(walltime, str):  # the minutes that were sent are not all of a very long one
-                error.args = (re.sub(rf"\b{minutes} minutes( or more)?", walltime, str(error), count=1),)
+                error.args = (re.sub(named, f"walltime of {walltime}", str(error)),)
             raise
         return Started(_set_of(answer), self._operation_of(answer))
 
@@ -213,10 +214,25 @@ class Client(Requests):
         try:
             self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
         except CometError as error:
-            if not is_of_older_server(error) and error.slug != NO_NUCLEUS:
+            if error.slug == NO_NUCLEUS:  # also of what is no Nucleus, which does not know the cluster either
+                self.document("cluster", cluster, "", fresh=True)
+            elif not is_of_older_server(error):
                 raise
-            computes = {old: ("cluster", cluster, "compute", old, "rename") for old in mapping}
-            _checked(self._outcome(old, "POST", computes[old], {"name": new}) for old, new in mapping.items())
+            _checked(self._renamed_each(cluster, mapping))
+
+    def _renamed_each(self, cluster: str, mapping: Mapping[str, str]) -> list[Outcome]:
+        """An outcome for each; an error that ends it names those that are renamed already."""
+        found: list[Outcome] = []
+        place = ("cluster", cluster, "compute")
+        for old, new in mapping.items():
+            try:
+                found.append(self._outcome(old, "POST", (*place, old, "rename"), {"name": new}))
+            except CometError as error:
+                renamed = [f"{it.target} -> {mapping[it.target]}" for it in found if it.error is None]
+                if renamed:
+                    error.args = (f"{old}: {error}; renamed before: {', '.join(renamed)}",)
+                raise
+        return found
 
     def console(self, cluster: str, node: Optional[str] = None, kind: str = "vnc") -> Console:
         """A ticket for a console, `vnc` or `serial`."""

@@ -77,7 +77,10 @@ class SomeNodesFailedError(CometError):
 
 
 NO_NUCLEUS = "no-nucleus"
-"""Slug of a 404 that is not JSON: of a server without Nucleus, or of the first Nucleus for a path that it lacks."""
+"""Slug of a 400, 404 or 405 that is not JSON: of another program, such as a proxy.
+
+Also of the published Nucleus, where it lacks a path.
+"""
 
 
 def is_of_older_server(error: CometError) -> bool:

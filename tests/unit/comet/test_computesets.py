@@ -162,6 +162,9 @@ def test_a_walltime_beyond_that_of_the_site_is_refused_as_it_was_typed(
         assert (
             refused.err == f"a walltime of {typed} is not possible here: it may be 1 to 43200 minutes (30d)\n"
         )
+    problem["detail"] = f"the site closes in {minutes}"
+    comet.server.answers["/computeset"] = answer(400, json.dumps(problem).encode())
+    assert comet("start", "vc2", "--count=1", f"--walltime={typed}").err == f"{problem['detail']}\n", "other"
 
 
 def test_what_remains_goes_by_the_end_that_the_site_has_extended(comet: Comet) -> None:

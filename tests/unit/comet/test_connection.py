@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from comet import (
+    AuthenticationError,
     Client,
     CometError,
     NotFoundError,
@@ -267,6 +268,30 @@ def test_the_first_nucleus_renames_one_after_the_other(server: NucleusServer, fi
         first.rename("vc2", {"n0": "n5", "n1": "vm-vc2-2"})
     with pytest.raises(NotFoundError):
         first.rename("vc2", {"none": "n7"})
+
+
+def test_another_program_is_not_taken_for_the_first_nucleus(
+    server: NucleusServer, client: Client, tmp_path: Path
+) -> None:
+    """Such as a proxy, whose errors are pages: nothing is renamed, and what it says is not put otherwise."""
+    (tmp_path / "x.iso").write_bytes(b"CD001")
+    server.answers[""] = answer(404, b"<h1>Not Found</h1>")
+    with pytest.raises(NotFoundError, match="there is no Nucleus at this address"):
+        client.rename("vc2", {"vm-vc2-0": "n0"})
+    assert [method for method, *_ in server.requests] == ["POST", "GET"]
+    for status in (400, 405):
+        server.answers[""] = answer(status, b"<h1>Bad Request</h1>")
+        for refused in (lambda: client.upload_iso(tmp_path / "x.iso"), lambda: client.console("vc2")):
+            with pytest.raises(RefusedError, match=f"^the server answers {status}$"):
+                refused()
+
+
+def test_an_error_between_two_names_says_which_are_renamed(server: NucleusServer, first: Client) -> None:
+    server.answers = {"/vm-vc2-1/": answer(401, b'{"detail": "Expired"}'), **server.answers}
+    with pytest.raises(AuthenticationError, match="vm-vc2-1: Expired.*; renamed before: vm-vc2-0 -> n0$"):
+        first.rename("vc2", {"vm-vc2-0": "n0", "vm-vc2-1": "n1"})
+    with pytest.raises(AuthenticationError, match="^Expired"):
+        first.rename("vc2", {"vm-vc2-1": "n1"})
 
 
 def test_what_the_first_nucleus_lacks_is_an_error(
