@@ -33,9 +33,14 @@ def safe(text: str) -> str:
 
 
 def shortened(line: str) -> str:
-    """As `safe`, without the rest of a name that somebody typed, if that is no name but a page."""
+    """As `safe`, without the rest of a name that somebody typed, if that is no name but a page.
+
+    A word with a slash is an address or a path, which is copied: it stays whole.
+    """
     parts = safe(line).split(" ")
-    return " ".join(it if len(it) <= _LONGEST_WORD else f"{it[:_LONGEST_WORD]}…" for it in parts)
+    return " ".join(
+        it if len(it) <= _LONGEST_WORD or "/" in it else f"{it[:_LONGEST_WORD]}…" for it in parts
+    )
 
 
 def show_text(text: str) -> None:

@@ -14,7 +14,7 @@ from comet.client.errors import UsageError
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
 )
-RESERVATION_KEYS = (
+_KEYS = (
     "id site owner vc cpus memory_gb ent created intervals begin end state reason cluster address"
 )
 _MAX_KEY_BYTES = 16384
@@ -35,7 +35,7 @@ def show_all(context: Context) -> None:
     if not rows and context.form == "table":
         context.say("you have no reservation. Make one: comet reservation create SITE VC")
         return
-    context.print(rows, _COLUMNS, lambda: found, RESERVATION_KEYS)
+    context.print(rows, _COLUMNS, lambda: found, _KEYS)
 
 
 def create(context: Context) -> None:

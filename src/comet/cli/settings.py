@@ -41,6 +41,12 @@ def initialise(context: Context) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     _clear_cache(endpoint)
     show(safe(f"{path} is written; {name} is the active server. Try: comet ll"))
+    others = [it for it in sorted(known.endpoints) if it != name]
+    if others and known.path != path:
+        context.say(
+            f"{path} is read instead of {known.path}, whose keys and passwords were not copied. "
+            f"Sign in to the others, too: {', '.join(f'comet init --endpoint={it}' for it in others)}"
+        )
 
 
 def active(context: Context) -> None:

@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from comet.cli.output import as_csv, as_yaml, columns, printed, safe, table
+from comet.cli.output import as_csv, as_yaml, columns, printed, safe, shortened, table
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202eexe\r\n\x7f"
 
@@ -42,6 +42,11 @@ def test_nothing_acts_on_a_terminal() -> None:
         text = printed(rows, columns("name"), form)
         assert all(it.isprintable() for line in text.split("\n") for it in line.rstrip("\r")), form
     assert safe(HOSTILE).startswith("\\x1b]0;owned\\x07")
+
+
+def test_a_word_that_is_very_long_is_cut_unless_it_is_an_address_or_a_path() -> None:
+    place, name = "https://n.example.org/" + "x" * 300, "n" * 300
+    assert shortened(f"see {place} of {name} there") == f"see {place} of {'n' * 200}… there"
 
 
 def test_json_and_yaml_say_the_same() -> None:

@@ -43,7 +43,12 @@ def test_servers_of_the_old_client_are_taken_over_and_its_file_stays(
     refused = comet("active", "production")
     assert refused.status == 2 and "is the old client's and is not changed: run comet init" in refused.err
     given = ("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann", "--token-file=-")
-    assert comet(*given, stdin=TOKEN).status == 0
+    done = comet(*given, stdin=TOKEN)
+    assert done.status == 0 and done.err == (
+        f"{configured} is read instead of {old}, whose keys and passwords were not copied. "
+        "Sign in to the others, too: comet init --endpoint=production\n"
+    )
+    assert comet(*given, stdin=TOKEN).err == ""
     found = load(configured)
     assert found.active == "dev" and found.endpoints["production"].url == "https://old.example.org/nucleus"
     assert "secret" not in configured.read_text() and old.read_text() == OLD
