@@ -267,8 +267,8 @@ def answer(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPReques
     return send
 
 
-def first_nucleus(server: NucleusServer, authorization: str) -> None:
-    """Have the server answer as the first Nucleus: details end in `/`, and it knows the paths of its own time only."""
+def published_nucleus(server: NucleusServer, authorization: str) -> None:
+    """Have the server answer as the published Nucleus: details end in `/`, and it lacks the later paths."""
     missing = json.dumps({"detail": "Not found."}).encode()
 
     def send(handler: Any) -> None:

@@ -38,9 +38,7 @@ def shortened(line: str) -> str:
     A word with a slash is an address or a path, which is copied: it stays whole.
     """
     parts = safe(line).split(" ")
-    return " ".join(
-        it if len(it) <= _LONGEST_WORD or "/" in it else f"{it[:_LONGEST_WORD]}…" for it in parts
-    )
+    return " ".join(it if len(it) <= _LONGEST_WORD or "/" in it else f"{it[:_LONGEST_WORD]}…" for it in parts)
 
 
 def show_text(text: str) -> None:

@@ -14,9 +14,7 @@ from comet.client.errors import UsageError
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
 )
-_KEYS = (
-    "id site owner vc cpus memory_gb ent created intervals begin end state reason cluster address"
-)
+_KEYS = "id site owner vc cpus memory_gb ent created intervals begin end state reason cluster address"
 _MAX_KEY_BYTES = 16384
 _PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")

@@ -18,7 +18,7 @@ from comet.client.errors import (
     RefusedError,
     SomeNodesFailedError,
     UsageError,
-    is_of_older_server,
+    is_of_published_nucleus,
 )
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
@@ -208,7 +208,7 @@ class Client(Requests):
     def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
         """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay.
 
-        The first Nucleus renames one after the other: there two cannot swap, and SomeNodesFailedError if some failed.
+        The published Nucleus renames one after the other: two cannot swap, and SomeNodesFailedError if some failed.
         """
         check_names(mapping.values())
         try:
@@ -216,7 +216,7 @@ class Client(Requests):
         except CometError as error:
             if error.slug == NO_NUCLEUS:  # also of what is no Nucleus, which does not know the cluster either
                 self.document("cluster", cluster, "", fresh=True)
-            elif not is_of_older_server(error):
+            elif not is_of_published_nucleus(error):
                 raise
             _checked(self._renamed_each(cluster, mapping))
 
@@ -240,10 +240,11 @@ class Client(Requests):
         try:
             found = decoded(self.change("POST", (*target[1], "console"), {"type": kind}).body)
         except CometError as error:
-            if not is_of_older_server(error):
+            if not is_of_published_nucleus(error):
                 raise
             raise RefusedError(
-                f"{self.endpoint.url} is an older Nucleus, which gives no console to this program: use the old client"
+                f"{self.endpoint.url} is the published Nucleus, which gives no console to this program: "
+                "use the published client"
             ) from error
         given = [found.get(it) if isinstance(found, dict) else None for it in ("page_url", "ws_url")]
         if not all(isinstance(it, str) for it in given):

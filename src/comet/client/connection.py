@@ -33,7 +33,7 @@ BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """What a connection raises that the server ends before its answer."""
 
 _OLD_TOKEN = re.compile("[0-9a-f]{40}")
-"""A token of the first server (Django REST framework), which knows the scheme `Token` only."""
+"""A token of the published Nucleus (Django REST framework), which knows the scheme `Token` only."""
 
 LARGEST_BODY = 256 * 1024 * 1024
 _BUSY_SECONDS = 60
@@ -226,7 +226,8 @@ class Connection:
                     pair = f"{self.endpoint.username}:{password_of(self.endpoint)}".encode()
                 except UnicodeError:
                     raise AuthenticationError(
-                        f"the password for {self.endpoint.url} is not UTF-8 text: correct COMET_PASSWORD, or run comet init"
+                        f"the password for {self.endpoint.url} is not UTF-8 text: "
+                        "correct COMET_PASSWORD, or run comet init"
                     ) from None
                 self._basic = f"Basic {base64.b64encode(pair).decode()}"
             found["Authorization"] = self._basic
@@ -340,7 +341,7 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    if isinstance(document, str):  # an old server says it so
+    if isinstance(document, str):  # of the published Nucleus
         document = {"detail": document}
     known = document if isinstance(document, dict) else {}
     slug = str(known.get("type") or "").rpartition("/")[2]

@@ -83,8 +83,8 @@ Also of the published Nucleus, where it lacks a path.
 """
 
 
-def is_of_older_server(error: CometError) -> bool:
-    """Whether a Nucleus does not know a path or a method: ours gives its errors a slug, the first one does not."""
+def is_of_published_nucleus(error: CometError) -> bool:
+    """Whether it does not know a path or a method: ours gives its errors a slug, the published one does not."""
     return not error.slug and error.http_status in (404, 405)
 
 

@@ -24,7 +24,7 @@ def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
             curl = shlex.join(("curl", *ca, "-u", endpoint.username, "-X", "DELETE", place))
             text = f"{error}; with your password alone you revoke one so: {curl}"
             raise RefusedError(text, error.slug, error.http_status) from error
-        if isinstance(error, RefusedError) and error.slug:  # an old server refuses a password without one
+        if isinstance(error, RefusedError) and error.slug:  # the published one refuses a password without it
             raise
         raise AuthenticationError(
             f"the server does not take {endpoint.username} and this password: {error}"

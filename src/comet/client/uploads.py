@@ -16,7 +16,7 @@ from comet.client.errors import (
     RefusedError,
     UnreachableError,
     UsageError,
-    is_of_older_server,
+    is_of_published_nucleus,
 )
 from comet.client.records import bad_answer
 
@@ -72,11 +72,12 @@ def _begin(connection: Connection, body: dict[str, Any]) -> str:
     try:
         found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
     except CometError as error:
-        # the first Nucleus takes this for an image without its MD5, and answers 400
-        if not is_of_older_server(error) and (error.slug or error.http_status != 400):
+        # the published Nucleus takes this for an image without its MD5, and answers 400
+        if not is_of_published_nucleus(error) and (error.slug or error.http_status != 400):
             raise
         raise RefusedError(
-            f"{connection.endpoint.url} is an older Nucleus, which takes no image in parts: use the old client"
+            f"{connection.endpoint.url} is the published Nucleus, which takes no image in parts: "
+            "use the published client"
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise bad_answer("it has no upload's id")

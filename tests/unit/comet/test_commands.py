@@ -44,7 +44,7 @@ def test_init_with_too_many_tokens_says_which_to_revoke_and_how(folder: Path, co
     comet.server.answers["/rest-auth/login/"] = answer(400, b'"Unable to log in"')
     refused = comet("init", "--endpoint=dev", f"--url={comet.server.url}", "--user=ann", stdin="wrong\n")
     assert refused.status == 3 and "does not take ann and this password: Unable" in refused.err, (
-        "an old server"
+        "the published Nucleus"
     )
 
 

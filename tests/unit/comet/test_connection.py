@@ -25,7 +25,7 @@ from comet.client import connection as module
 from comet.client.configuration import Endpoint
 from comet.client.errors import WaitTimeoutError
 from comet.client.waiting import Waiter
-from tests.nucleus_server import TOKEN, NucleusServer, answer, first_nucleus
+from tests.nucleus_server import TOKEN, NucleusServer, answer, published_nucleus
 from tests.servers import free_port
 
 
@@ -248,20 +248,20 @@ def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
 
 @pytest.fixture
 def first(server: NucleusServer) -> Iterator[Client]:
-    """A client of the first Nucleus, with a token of its sign-in."""
-    first_nucleus(server, f"Token {'5' * 40}")
+    """A client of the published Nucleus, with a token of its sign-in."""
+    published_nucleus(server, f"Token {'5' * 40}")
     with Client(Endpoint("dev", server.url, "ann", "5" * 40), timeout=60) as found:
         yield found
 
 
-def test_the_first_nucleus_is_read(server: NucleusServer, first: Client) -> None:
+def test_the_published_nucleus_is_read(server: NucleusServer, first: Client) -> None:
     server.sets[1] = {"id": 1, "state": "running", "cluster": "vc2", "computes": []}
     assert [it.name for it in first.clusters()] == [first.cluster("vc2").name] == ["vc2"]
     assert first.node_info("vc2", "vm-vc2-0").name == "vm-vc2-0" and first.node_info("vc2").name == "vc2"
     assert first.computeset(1).id == 1 and first.isos() == ["public/debian.iso"]
 
 
-def test_the_first_nucleus_renames_one_after_the_other(server: NucleusServer, first: Client) -> None:
+def test_the_published_nucleus_renames_one_after_the_other(server: NucleusServer, first: Client) -> None:
     first.rename("vc2", {"vm-vc2-0": "n0", "vm-vc2-1": "n1"})
     assert [it["name"] for it in server.clusters[0]["computes"]] == ["n0", "n1", "vm-vc2-2", "vm-vc2-3"]
     with pytest.raises(SomeNodesFailedError, match="n1: Not found"):
@@ -270,7 +270,7 @@ def test_the_first_nucleus_renames_one_after_the_other(server: NucleusServer, fi
         first.rename("vc2", {"none": "n7"})
 
 
-def test_another_program_is_not_taken_for_the_first_nucleus(
+def test_another_program_is_not_taken_for_the_published_nucleus(
     server: NucleusServer, client: Client, tmp_path: Path
 ) -> None:
     """Such as a proxy, whose errors are pages: nothing is renamed, and what it says is not put otherwise."""
@@ -294,13 +294,13 @@ def test_an_error_between_two_names_says_which_are_renamed(server: NucleusServer
         first.rename("vc2", {"vm-vc2-1": "n1"})
 
 
-def test_what_the_first_nucleus_lacks_is_an_error(
+def test_what_the_published_nucleus_lacks_is_an_error(
     server: NucleusServer, first: Client, tmp_path: Path
 ) -> None:
     (tmp_path / "x.iso").write_bytes(b"CD001")
-    with pytest.raises(RefusedError, match="older Nucleus, which takes no image in parts"):
+    with pytest.raises(RefusedError, match="published Nucleus, which takes no image in parts"):
         first.upload_iso(tmp_path / "x.iso")
-    with pytest.raises(RefusedError, match="older Nucleus, which gives no console"):
+    with pytest.raises(RefusedError, match="published Nucleus, which gives no console"):
         first.console("vc2")
     server.answers = {"": answer(404, b"<h1>Not Found</h1>")}
     with pytest.raises(NotFoundError, match="there is no Nucleus at this address"):

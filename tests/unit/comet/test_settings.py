@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comet.client.configuration import load
-from tests.nucleus_server import TOKEN, first_nucleus
+from tests.nucleus_server import TOKEN, published_nucleus
 from tests.unit.comet.conftest import Comet
 from tests.unit.comet.test_configuration import OLD
 
@@ -78,7 +78,7 @@ def test_who_types_a_password_slowly_gets_the_answer(
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(getpass, "getpass", lambda prompt: now.append(now.pop() + 900) or "typed")
-    first_nucleus(comet.server, f"Basic {base64.b64encode(b'eve:typed').decode()}")
+    published_nucleus(comet.server, f"Basic {base64.b64encode(b'eve:typed').decode()}")
     write_old("readline")
     listed = comet("ll", terminal="")
     assert (listed.status, now) == (0, [1900.0]), listed.err
@@ -107,7 +107,7 @@ def test_a_password_is_sent_as_the_old_client_s_file_says_and_not_stored(
     asked: list[str] = []
     monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(prompt) or "s\u00e9cret")
     credentials = base64.b64encode("eve:s\u00e9cret".encode()).decode()
-    first_nucleus(comet.server, f"Basic {credentials}")
+    published_nucleus(comet.server, f"Basic {credentials}")
     old = write_old("readline")
     assert comet("cluster", "vc2", terminal="").status == 0 and comet("iso", "list", terminal="").status == 0
     assert asked == [f"Password at {comet.server.url}: "] * 2 and old.stat().st_mode & 0o777 == 0o644
