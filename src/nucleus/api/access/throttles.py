@@ -185,7 +185,8 @@ class Rate:
             level, at = self._buckets.get(name, (self._burst, now))
             level = min(self._burst, level + (now - at) * self._per_second)
             waits = level < 1
-            max_of_all = (6 if level >= 0 else 4) * self._max_waiting  # below 0, another one of the user waits
+            others_wait = level < 0  # others of the user: each of them has taken one before its turn
+            max_of_all = (4 if others_wait else 6) * self._max_waiting
             is_taken = not waits or (level >= 1 - self._max_waiting and self._waiting < max_of_all)
             self._buckets.put(name, (level - 1 if is_taken else level, now))
             self._waiting += waits and is_taken
