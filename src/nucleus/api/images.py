@@ -72,7 +72,8 @@ def unknown_image(text: str) -> Problem:
 def find_image(change: Change, text: str, cluster: Cluster) -> Image:
     """The image for a node of the cluster. A name alone: the project's own before everybody's.
 
-    public/NAME: everybody's before the project's own, which the published client calls by that name, too.
+    public/NAME: everybody's before the project's own, which the published client calls by that name, too. The first
+    one that exists is meant: while it is not ready, no other one stands in for it.
     """
     project, name = split_reference(text)
     places: tuple[str | None, ...] = (project,)
@@ -80,8 +81,10 @@ def find_image(change: Change, text: str, cluster: Cluster) -> Image:
         places = (None, cluster.project) if "/" in text else (cluster.project, None)
     for place in places:
         found = images.find_image(change.session, change.scope, place, name)
-        if found and found.state == "ready" and found.project_id in (None, cluster.project_id):
-            return found
+        if found and found.project_id in (None, cluster.project_id):
+            if found.state == "ready":
+                return found
+            break
     raise unknown_image(text)
 
 

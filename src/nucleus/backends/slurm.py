@@ -86,7 +86,7 @@ _WAITS = {
     "Prolog": HOSTS_CHECKED,
     "Dependency": "its former job has not ended",
     "ReservationDeleted": "its reservation was removed; end it",
-    "Reservation": "its reservation has not begun",
+    "Reservation": "its reservation has not begun, or has no free hosts",
     "JobHeld": "the site's operators hold it",
     "ReqNodeNotAvail": "hosts that it needs are not available",
     "Node": "hosts that it needs are not available",

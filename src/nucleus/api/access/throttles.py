@@ -162,9 +162,11 @@ def _network_of(source: str) -> str:
 class Rate:
     """At most so many of `what` a second for each user, by whatever tokens; `burst` of them at once.
 
-    Above it, `max_waiting` of a user wait for their turn, and of all users four times as many: each in a thread of the
-    service, so few, and for `max_waiting / per_second` seconds at most. The others are refused. Refused ones do not
-    count: who asks too often has the rate all the same.
+    Above it, `max_waiting` of a user wait for their turn: each in a thread of the service, so few, and for
+    `max_waiting / per_second` seconds at most. One is let in while fewer than four times as many wait, of all users;
+    the only one of its user while fewer than six times as many do, so that four who ask too often do not keep out who
+    asks one after the other. The others are refused. Refused ones do not count: who asks too often has the rate all
+    the same.
     """
 
     def __init__(self, what: str, per_second: float, burst: int, max_waiting: int = 0) -> None:
@@ -183,7 +185,9 @@ class Rate:
             level, at = self._buckets.get(name, (self._burst, now))
             level = min(self._burst, level + (now - at) * self._per_second)
             waits = level < 1
-            is_taken = not waits or (level >= 1 - self._max_waiting and self._waiting < 4 * self._max_waiting)
+            others_wait = level < 0  # others of the user: each of them has taken one before its turn
+            max_of_all = (4 if others_wait else 6) * self._max_waiting
+            is_taken = not waits or (level >= 1 - self._max_waiting and self._waiting < max_of_all)
             self._buckets.put(name, (level - 1 if is_taken else level, now))
             self._waiting += waits and is_taken
         if not is_taken:

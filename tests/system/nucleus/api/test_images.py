@@ -115,13 +115,16 @@ def test_public_is_everybodys_image_before_the_projects_own(service: Client, poo
         columns = "INSERT INTO image (project_id, name, size_bytes, state) VALUES"
         sql(pool, f"{columns} ({project}, 'a.iso', 1, 'ready')")
 
-    def attached(name: str) -> str:
+    def attached(name: str) -> Any:
         path = "/v1/cluster/vc2/frontend/attach_iso"
-        return str(service.ask("ann", "PUT", path, params={"iso_name": name}, headers=MODERN).json()["image"])
+        answer = service.ask("ann", "PUT", path, params={"iso_name": name}, headers=MODERN)
+        return answer.json()["image"] if answer.status_code == 202 else answer.status_code
 
     assert [attached(name) for name in ("public/a.iso", "a.iso")] == ["public/a.iso", "project/alpha/a.iso"]
     sql(pool, "UPDATE image SET state = 'deleting' WHERE project_id IS NULL")
-    assert attached("public/a.iso") == "project/alpha/a.iso"
+    assert [attached(name) for name in ("public/a.iso", "a.iso")] == [404, "project/alpha/a.iso"]
+    sql(pool, "UPDATE image SET state = IF(project_id IS NULL, 'ready', 'uploading')")
+    assert [attached(name) for name in ("public/a.iso", "a.iso")] == ["public/a.iso", 404]
 
 
 def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration: Configuration) -> None:

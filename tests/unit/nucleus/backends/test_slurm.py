@@ -43,6 +43,7 @@ def test_a_line_of_squeue(line: str, job: Job) -> None:
         ("AssocMaxJobsLimit", "a limit of alp1 is reached"),
         ("Resources", "not enough hosts are free"),
         ("ReservationDeleted", "its reservation was removed; end it"),
+        ("Reservation", "its reservation has not begun, or has no free hosts"),
         ("JobHeldAdmin", "the site's operators hold it"),
         ("Nodes_required_for_job_are_DOWN", "hosts that it needs are not available"),
         ("BurstBufferStageIn", "the site's scheduler has not placed it"),

@@ -72,7 +72,7 @@ def test_who_asks_one_after_the_other_waits_for_each_turn(clock: SimpleNamespace
 def test_few_wait_for_their_turn_and_the_others_are_refused(
     clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So many of one user, and four times as many of all: each has a thread."""
+    """So many of one user, and of all users: each has a thread. The only one of its user has places of its own."""
     rate, waits, end = Rate("questions", 2, 3, max_waiting=2), list[float](), Event()
     monkeypatch.setattr(clock, "sleep", lambda seconds: (waits.append(seconds), end.wait(60)))
     threads = []
@@ -87,7 +87,13 @@ def test_few_wait_for_their_turn_and_the_others_are_refused(
         wait_until(lambda count=2 * (number + 1): len(waits) == count, "two wait")  # type: ignore[misc]
         assert not is_taken(rate, SimpleNamespace(actor=f"user{number}"))
     assert sorted(waits) == [0.5] * 4 + [1.0] * 4
-    assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False], "eight wait already"
+    for number in range(4):
+        for _ in range(4):
+            ask(f"single{number}")
+        wait_until(lambda count=9 + number: len(waits) == count, "one waits beside the eight")  # type: ignore[misc]
+        assert not is_taken(rate, SimpleNamespace(actor=f"single{number}")), "a second one of the user"
+    assert waits[8:] == [0.5] * 4
+    assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False], "twelve wait already"
     end.set()
     for thread in threads:
         thread.join(60)
