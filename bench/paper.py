@@ -54,7 +54,7 @@ NUMBERS = (
            "seconds of nodes that do not compute; with the 24 cores of a node of Comet about a ninth of their SUs",
            ("R27", "300 sets")),
     Number(_PRAGMA, "10 nodes, each node with 16 CPUs and 32 GB memory", "simulated",
-           "`pragma boot` fills ten hosts of the records to the last CPU: tests/system/pragma/test_boot.py"),
+           "ten hosts that are records only; `pragma boot` fills them: tests/system/pragma/test_boot.py"),
     Number(_STACK, "28% slower w/ SR-IOV vs native IB", "needs hardware",
            "struck out on the slide; KVM and InfiniBand functions; `tools/paper-hardware` is to measure there"),
     Number(_STACK, "8% slower w/ SR-IOV vs native IB", "needs hardware",

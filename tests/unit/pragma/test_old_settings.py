@@ -55,7 +55,7 @@ def test_what_is_not_loaded_of_the_repository_is_named():
         f"{key} of repository_settings is not loaded"
         for key in ("repository_class", "a\\nb", "vcdb_filename", "include_images")
     ]
-    assert "the list is vcdb.txt; rename it" in notes[2]
+    assert "the list is always vcdb.txt: rename the old list to that" in notes[2]
     known = b"repository_settings = {'repository_class': 'local', 'vcdb_filename': 'vcdb.txt'}"
     assert read_settings_file(known, "f") == ({}, [])
 

@@ -28,7 +28,7 @@ _OTHERS = {
 _REPOSITORY = {"repository_dir": REPOSITORY, "repository_url": URL}
 """Keys of repository_settings → attributes."""
 _OTHER_KEYS = {
-    "vcdb_filename": f"the list is {LIST}; rename it",
+    "vcdb_filename": f"the list is always {LIST}: rename the old list to that",
     "repository_class": "a repository is a folder, or one of a web server",
 }
 _AS_HERE = (("vcdb_filename", LIST), ("repository_class", "local"), ("repository_class", "http"))

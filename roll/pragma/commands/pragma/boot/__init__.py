@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
     File to which the log is appended.
     </param>
     <param type='string' name='loglevel' default='INFO' values='DEBUG,INFO,WARNING,ERROR,CRITICAL'>
-    Taken from callers of the second generation. The log has the same lines with each of these words.
+    Ignored; accepted for callers of the second generation. The log is the same with each value.
     </param>
     <param type='string' name='enable-ipop-client' default='none'>
     Refused: IPOP is not supported.

@@ -12,8 +12,8 @@ RollName = "pragma"
 
 class Command(rocks.commands.Command):
     """
-    Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free. That
-    there is no such cluster is no error: the command may be repeated.
+    Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free. A
+    cluster that does not exist is no error, so the command can be repeated.
 
     <arg type='string' name='cluster' of='host'>
     The frontend.

@@ -11,8 +11,8 @@ RollName = "pragma"
 class Command(rocks.commands.Command):
     """
     Shut down all machines of a virtual cluster: its guests are asked to, and what runs after 60 seconds is powered off.
-    Where disks are on a NAS, the command waits until all that was written is there, at most half an hour; it names what
-    takes longer.
+    If disks are on a NAS, the command waits until their changes are written back, at most half an hour. It names the
+    images that take longer.
 
     <arg type='string' name='cluster' of='host'>
     The frontend.

@@ -7,7 +7,8 @@ from rocks.commands._shared.piped_input import piped_text
 class Command(rocks.commands.Command):
     """
     Report the text in the standard input, in which tags file describe files, as one bash script that writes these
-    files and executes the rest. Another shell, as sh of Debian, is refused. No database is needed.
+    files and executes the rest. In another shell, such as Debian's sh, it prints an error and ends.
+    No database is needed.
 
     <param type='string' name='os' default='linux'>
     Operating system, for the attributes os of tags.

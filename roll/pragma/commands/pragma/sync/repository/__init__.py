@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     File to which the printed lines and the errors are appended, each with its time.
     </param>
     <param type='string' name='loglevel' default='INFO' values='DEBUG,INFO,WARNING,ERROR,CRITICAL'>
-    Taken from callers of the second generation. The log has the same lines with each of these words.
+    Ignored; accepted for callers of the second generation. The log is the same with each value.
     </param>
     <shared names='dry-run'/>
 

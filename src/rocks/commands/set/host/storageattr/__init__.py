@@ -11,8 +11,8 @@ class Command(rocks.commands.Command):
     """
     Set an attribute of a NAS. frequency (seconds between two transfers of changes), uploadspeed and
     downloadspeed (maximum bytes per second, such as 500000, 500K, 20M or 1G, at least 100K, where K, M and G
-    are powers of 1024) apply to all images without a value of their own. Below 100K a part of a transfer takes
-    longer than its other end waits. Other names are stored for the site's own tools.
+    are powers of 1024) apply to all images without a value of their own. A rate below 100K is refused: the machine
+    at the other end would stop waiting in the middle of a transfer. Other names are stored for the site's own tools.
 
     <shared names='nas,attr'/>
     <arg type='string' name='value'>

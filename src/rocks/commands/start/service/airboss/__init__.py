@@ -21,7 +21,8 @@ class Command(rocks.commands.Command):
     TCP port.
     </param>
     <param type='bool' name='foreground' default='yes'>
-    Ignored; accepted for older scripts. It always runs in the foreground; systemctl start rocks-airboss does otherwise.
+    Ignored; accepted for older scripts. The service runs in the foreground; in the background by
+    systemctl start rocks-airboss.
     </param>
 
     <example cmd='start service airboss'>

@@ -43,7 +43,7 @@ class Command(rocks.commands.Command):
     <shared names='stop-timeout'/>
     <param type='bool' name='terminate' default='no'>
     yes: stop nothing, but release the resources of machines that have ended by themselves: their images are
-    written back to the NAS, and the command waits for that: a day at most, or the seconds of timeout where it is given.
+    written back to the NAS. The command waits for that for a day, or for the seconds of timeout where it is given.
     </param>
     <param type='bool' name='force' default='no'>
     yes: release the machines of a host that does not respond, after its fence command (attribute
