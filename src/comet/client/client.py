@@ -214,7 +214,9 @@ class Client(Requests):
         try:
             self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
         except CometError as error:
-            if error.slug == NO_NUCLEUS:  # also of what is no Nucleus, which does not know the cluster either
+            if (
+                error.slug == NO_NUCLEUS and error.http_status == 404
+            ):  # also of what is no Nucleus, which does not know the cluster either
                 self.document("cluster", cluster, "", fresh=True)
             elif not is_of_published_nucleus(error):
                 raise

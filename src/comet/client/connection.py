@@ -351,7 +351,7 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
         message = str(known["reason"])
     if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
         message = _wrong_values(known.get("errors")) or message
-    if status in (400, 404, 405) and not known:  # of another program
+    if status in (400, 404, 405) and document is None:  # of another program
         slug = NO_NUCLEUS
         if status == 404:
             message = "there is no Nucleus at this address: compare it with the one that you were given (comet active)"

@@ -74,9 +74,14 @@ class Database:
         return self.rows(sql.replace("(%s)", f"({placeholders(names)})"), names) if names else []
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Execute one changing statement; returns the number of rows that it changed."""
-        self._has_changes = True
+        """Execute one changing statement; returns the number of rows that it changed.
+
+        Commands of Rocks' rolls give it a SELECT, too, which is no change, and fetch its rows.
+        """
+        before, self._has_changes = self._has_changes, True
         cursor = self._run(sql, values)
+        if cursor.description is not None:
+            self._has_changes = before
         self._last_id = cursor.lastrowid or 0
         self._executed = cursor
         return cursor.rowcount

@@ -104,7 +104,10 @@ def set_hardware(database: Database, changed: Mapping[int, Hardware]) -> None:
 
 
 def set_subnet(database: Database, ids: Sequence[int], subnet_id: int | None) -> None:
-    """Set or clear the network of the interfaces; one without a name gets that of its host, but no VLAN's entry."""
+    """Set or clear the network of the interfaces; one without a name gets that of its host.
+
+    The entry of a VLAN that a host carries, a device vlanN without an address, gets none.
+    """
     if ids:
         database.execute(
             "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"

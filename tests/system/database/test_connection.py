@@ -38,6 +38,9 @@ def test_rows_are_fetched_after_execute_as_in_rocks(database: Database) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a'), ('b'), ('c')")
     assert database.execute("SELECT Name FROM nodes ORDER BY Name") == 3
     assert (database.fetchone(), database.fetchall(), database.fetchone()) == (("a",), [("b",), ("c",)], None)
+    database.rollback()
+    database.execute("SELECT Name FROM nodes")
+    assert (database.fetchall(), database.has_changes) == ([], False)
 
 
 def test_rollback_and_close_undo_changes(database: Database, cluster_database: Settings) -> None:

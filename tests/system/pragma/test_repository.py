@@ -106,7 +106,7 @@ def test_parts_are_compared_with_their_sha256(
     found = synced(pragma_site)["dock6"][1]
     assert found != earlier and content(tmp_path, found) == COMPUTE
     write("dock6/vc-in.xml", stated(digests[0]))
-    assert "at each part of compute.img or at none" in pragma_site.rocks("pragma sync repository").err
+    assert "each part of compute.img must have a sha256" in pragma_site.rocks("pragma sync repository").err
 
 
 def test_a_log_has_what_was_brought(local: Site, tmp_path: Path) -> None:

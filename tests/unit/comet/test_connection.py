@@ -284,6 +284,10 @@ def test_another_program_is_not_taken_for_the_published_nucleus(
         for refused in (lambda: client.upload_iso(tmp_path / "x.iso"), lambda: client.console("vc2")):
             with pytest.raises(RefusedError, match=f"^the server answers {status}$"):
                 refused()
+        server.requests.clear()
+        with pytest.raises(RefusedError, match=f"^the server answers {status}$"):
+            client.rename("vc2", {"vm-vc2-0": "n0"})
+        assert [method for method, *_ in server.requests] == ["POST"]
 
 
 def test_an_error_between_two_names_says_which_are_renamed(server: NucleusServer, first: Client) -> None:

@@ -130,7 +130,7 @@ def test_a_text_with_files_becomes_a_script() -> None:
 
 def test_another_shell_than_bash_is_refused_in_one_sentence() -> None:
     """sh of Debian is dash, which executes line by line."""
-    done = run(["dash"], deadline_seconds=10, standard_input=file_script("echo 1", {}).encode())
+    done = run(["dash"], deadline_seconds=60, standard_input=file_script("echo 1", {}).encode())
     error = "Error: this script is for bash: type | bash, not | sh"
     assert (done.exit_status, done.text, done.error_text) == (1, "", error)
 

@@ -192,6 +192,9 @@ def test_a_disk_may_begin_with_some_text(tmp_path: Path) -> None:
     ):
         file.write_bytes(start + bytes(4096))
         assert added(tmp_path / "library", file, f"disk{number}").format == "raw"
+    file.write_text("key = value\n" * 500, "utf-8")
+    refused(tmp_path / "library", file, "it is text, not a disk; .* or format=raw where it is one")
+    assert added(tmp_path / "library", file, "stated", format="raw").format == "raw"
 
 
 @needs_qemu

@@ -81,9 +81,11 @@ def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
         raise UserError(f'command "{" ".join(path)}" requires root')
     command: Command = command_class(owner.db)
     command.is_dry = owner.is_dry
-    run_command(command, texts, stream=False)
+    try:
+        run_command(command, texts, stream=False)
+    finally:
+        owner.notes += command.notes  # those of a failed command, too
     owner.exit_status = owner.exit_status or command.exit_status
-    owner.notes += command.notes
     return command.getText()
 
 

@@ -6,19 +6,23 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - a process that is killed at a chosen moment
 import sys
+import zlib
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.host.change import Change
-from rocks.fleet.wire.requests import DiskSpec
+from rocks.fleet.wire.requests import DiskSpec, SeedSpec
 from rocks.machine.host import disks
 from rocks.machine.host.disks import is_same, read_disk
 from rocks.machine.host.files import paths
 from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files.seeds import write_seed
 from tests.waiting import wait_until
 
+MACHINE = "5f5b4f0e-3c3e-4d57-9d43-0f8d1a2b3c4d"
 SOURCES = Path(__file__).resolve().parents[4] / "src"
 
 
@@ -179,6 +183,9 @@ def test_no_image_is_created_where_a_file_system_is_not_mounted(
     monkeypatch.setattr(paths, "_FSTAB", table)
     with pytest.raises(StateError, match=f"is not created.* run `mount '{folder}/'` on the host"):
         ensure_disk(spec(folder / "kvm" / "vm.hda"))
+    seed = SeedSpec(str(folder / "vm.seed"), str(folder), MACHINE, b64encode(zlib.compress(b"seed")).decode())
+    with pytest.raises(StateError, match="is not created"):
+        write_seed(seed, ImageOwners(tmp_path / "state"))
     assert list(folder.iterdir()) == []
     mounted = tmp_path / "mountinfo"
     mounted.write_text(f"36 1 0:1 / {point} rw - fuse sshfs#nas:/x rw\n")

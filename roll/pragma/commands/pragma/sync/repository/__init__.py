@@ -56,7 +56,9 @@ class Command(rocks.commands.Command):
             raise
         for line in lines:
             self.addLine(line)
-        self.endOutcomes(failures, len(lines) + len(failures))
-        if log is not None:
-            for line in (*lines, *(f"Error: {name}: {error}" for name, error in failures.items())):
-                log.write(line)
+        try:
+            self.endOutcomes(failures, len(lines) + len(failures))
+        finally:
+            if log is not None:
+                for line in (*lines, *(f"Error: {name}: {error}" for name, error in failures.items())):
+                    log.write(line)

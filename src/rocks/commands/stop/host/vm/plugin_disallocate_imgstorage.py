@@ -24,6 +24,7 @@ class Plugin(rocks.commands.VmPlugin):
 
     def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
         """Unmap all images of the machines and wait until they are written back, at most for the given timeout."""
-        seconds = self.owner.fillGivenNumber("timeout")
+        given = self.owner.fillGivenNumber("timeout")
+        seconds = None if given is None else max(given, 1)  # the requests are sent also with timeout=0
         with StorageProgress(self.owner) as progress:
             return HookResult(unmap_vm_images(self.db, machines, progress, seconds))
