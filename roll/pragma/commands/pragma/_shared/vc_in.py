@@ -203,7 +203,8 @@ def _assembled(file: str, assembly: etree._Element) -> FileDisk:
     checksums = tuple((one or "").strip().lower() for one in stated if any(stated))
     if not all(_SHA256.fullmatch(one) for one in checksums):
         raise UserError(
-            f"each part of {file} must have a sha256 of 64 hexadecimal digits, or no part has one (line {assembly.sourceline})"
+            f"each part of {file} must have a sha256 of 64 hexadecimal digits, or no part has one "
+            f"(line {assembly.sourceline})"
         )
     return FileDisk(file, kind, parts, checksums)
 
