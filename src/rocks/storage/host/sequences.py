@@ -222,12 +222,14 @@ def _detach(request: requests.DetachDevice) -> HostEffects:
     return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"))
 
 
-def _nothing(request: HostRequest) -> HostEffects:
-    return ()
+def _detach_again(request: requests.DetachDevice) -> HostEffects:
+    """No device is recorded. The records may be from a backup, and a guest may use one all the same."""
+    return (effects.EnsureDeviceGone(request.zvol),)
 
 
 def _return(request: requests.ReturnCopy) -> HostEffects:
     return (
+        effects.EnsureDeviceGone(request.zvol),  # as `_detach_again`
         effects.SnapshotCopy(request.zvol, request.pool, request.name),
         effects.SendSnapshot(request.zvol, request.pool, request.name),
         effects.AdvanceBase(request.zvol, request.pool, request.name),
@@ -247,6 +249,7 @@ def _discard_detached(request: requests.DiscardChanges) -> HostEffects:
 
 def _discard(request: requests.DiscardChanges) -> HostEffects:
     return (
+        effects.EnsureDeviceGone(request.zvol),  # as `_detach_again`
         effects.RollBack(request.zvol, request.pool, request.base_guid),
         effects.MarkCopy(request.zvol, request.pool, "clean", request.base_guid),
     )
@@ -267,7 +270,7 @@ _SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
     requests.MergeOverlay: {"merging": _merge, "linear": _merge_tail},
     requests.PullCopy: {"linear": _pull},
     requests.SettleBase: {"linear": _settle},
-    requests.DetachDevice: {"linear": _detach, "none": _nothing},
+    requests.DetachDevice: {"linear": _detach, "none": _detach_again},
     requests.ReturnCopy: {"none": _return, "linear": _return_detached},
     requests.DiscardChanges: {"none": _discard, "linear": _discard_detached},
 }

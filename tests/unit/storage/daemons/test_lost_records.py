@@ -149,3 +149,30 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     site.ask(wire.RetryZvol(ZVOL))
     site.wait_for_state(ZVOL, "unmapped")
     assert at_nas(site, b"first") and site.leftovers() == []
+
+
+@pytest.mark.parametrize("persistent", ["yes", "no"])
+def test_a_host_with_older_records_ends_no_image_below_a_guest(
+    site: DrivenSite, tmp_path: Path, persistent: str
+) -> None:
+    """The records are of the image's last rest, and its guest runs again: what it writes is not left behind."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    host.die()
+    shutil.copytree(host.store.parent, tmp_path / "backup")
+    host.start()
+    site.map_local(ZVOL)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 1
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", persistent),)))
+    host.die()
+    shutil.rmtree(host.store.parent)
+    shutil.copytree(tmp_path / "backup", host.store.parent)
+    host.start()
+    with pytest.raises(StateError, match="stays on vmc-0-0: .* is in use by a running guest"):
+        site.unmap(ZVOL)
+    assert site.state(ZVOL) != "unmapped"
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 0
+    site.unmap(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
