@@ -77,7 +77,7 @@ def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_on
     with storage.images.hosts[HOST].away():
         ended = storage.rocks("pragma shutdown dock")
         assert ended.status == 3
-        assert "the image nas-0-0:vm-dock-0-vol of vm-dock-0 is not written back yet" in ended.err
+        assert "nas-0-0:vm-dock-0-vol of vm-dock-0 is not written back yet" in ended.err
         assert "rocks list host storageop nas-0-0" in ended.err and "dock-vol of dock " not in ended.err
         assert (owner(storage, "dock-vol"), owner(storage, "vm-dock-0-vol")) == (None, HOST)
     storage.done("pragma shutdown dock")

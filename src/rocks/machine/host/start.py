@@ -15,7 +15,7 @@ from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
 from rocks.machine.host.files.seeds import write_seed
-from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
+from rocks.machine.host.guest_functions import assign, check_vfs, vfs_locked
 from rocks.machine.host.guest_keys import ensure_partition
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.host import Host
@@ -82,9 +82,6 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
                 )
         except RocksError:
             _undo_links(host, operation)
-            release_vfs(
-                host, operation.name
-            )  # those of a killed start, where this one failed before it had any
             raise
         if operation.restores:
             forget_save(host, operation.name)
