@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from nucleus.api.representations import freshness_of
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
-from nucleus.configuration import Configuration, DatabaseSettings
+from nucleus.configuration import Configuration, DatabaseSettings, PollSettings
+from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS, WORK
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.poller.process import own_process
+from nucleus.records import SYSTEM
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_computesets import program
 from tests.waiting import wait_until
@@ -128,6 +132,15 @@ def test_a_poller_that_is_started_again_does_not_believe_an_empty_answer(
     assert sql(pool, _CLUSTERS) == before != []
     again.poll()
     assert sql(pool, _CLUSTERS) == before and sql(pool, _FAILED) == []
+
+
+def test_a_site_without_a_nas_is_not_stale(lease: Guard, pool: Pool) -> None:
+    simulator = Simulator()
+    simulator.faults.append((("list", "host", "storagemap"), lambda: Answer(0, "[]", "")))
+    Poller(Configuration(), Rocks(simulator, 60), lease).poll()
+    with pool.transaction() as session:
+        found, now = clusters.list_clusters(session, SYSTEM), database_now(session)
+    assert [freshness_of(one, PollSettings(), now).is_stale for one in found] == [False, False]
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
