@@ -20,7 +20,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
 from nucleus.api.conditional import json_answer
-from nucleus.api.problems import Problem, conflict, request_id, unavailable
+from nucleus.api.problems import Problem, answer_of, conflict, request_id, unavailable
 from nucleus.api.quotas import demand_console_quota
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
@@ -205,11 +205,17 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
 
 @router.websocket("/ws/console/{ticket}")
 async def console_socket(client: WebSocket, ticket: str) -> None:
-    """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403."""
+    """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403, ticket-used."""
     service: Service = client.app.state.service
-    used = await asyncio.to_thread(_use, service, ticket) if _is_own_page(client) else None
-    if used is None:
+    if not _is_own_page(client):
         await client.close()
+        return
+    used = await asyncio.to_thread(_use, service, ticket)
+    if used is None:
+        problem = Problem(
+            "ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one"
+        )
+        await client.send_denial_response(answer_of(problem, client))
         return
     try:
         with service.consoles.one_more(*used[1:]):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fastapi.exceptions import RequestValidationError
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
 
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -68,6 +68,9 @@ PROBLEMS = {
     "method-not-allowed": Kind(405, "This cannot be done here", "The header Allow has what can."),
     "not-acceptable": Kind(406, "No such form of the answer", "Accept application/json."),
     "request-timeout": Kind(408, "The request did not arrive in time", "Send it again."),
+    "ticket-used": Kind(
+        403, "The ticket opens no console", "It opens one, once, within 30 seconds: ask for another ticket."
+    ),
     "node-busy": Kind(409, "The node is in a computeset or at work", "Wait for it, or choose another."),
     "node-syncing": Kind(423, "The node's disk is being transferred", "Wait until it is ready."),
     "node-disabled": Kind(409, "The site has disabled this node", "Ask the site's operators."),
@@ -240,17 +243,17 @@ def _pointer(place: Sequence[int | str]) -> str:
     return "#/" + "/".join(parts[1:] if parts[0] == "body" else parts)
 
 
-def request_id(request: Request) -> str:
+def request_id(request: HTTPConnection) -> str:
     """The number of the request, which the access log has, too."""
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
-def is_legacy(request: Request) -> bool:
+def is_legacy(request: HTTPConnection) -> bool:
     """Whether the client knows only the published service: it asks neither for operations nor for problems."""
     return not wants_operation(request) and MEDIA_TYPE not in ",".join(request.headers.getlist("accept"))
 
 
-def wants_operation(request: Request) -> bool:
+def wants_operation(request: HTTPConnection) -> bool:
     """Whether the client sent `Prefer: respond-async`."""
     preferences = ",".join(request.headers.getlist("prefer")).split(",")
     return any(one.split(";")[0].strip().lower() == "respond-async" for one in preferences)
@@ -262,7 +265,7 @@ def headers_of(problem: Problem) -> dict[str, str]:
     return {**({"WWW-Authenticate": 'Bearer realm="nucleus"'} if is_unknown else {}), **problem.headers}
 
 
-def answer_of(problem: Problem, request: Request) -> Response:
+def answer_of(problem: Problem, request: HTTPConnection) -> Response:
     """The answer: problem details, or for a client of the published service a JSON string."""
     kind = PROBLEMS[problem.code]
     headers = headers_of(problem)

@@ -48,17 +48,16 @@ class Freshness(NamedTuple):
 
 
 def freshness_of(cluster: Cluster, settings: PollSettings, now: datetime) -> Freshness:
-    """Sources that have never answered make a cluster stale; a site without a NAS has none for images."""
-    known = {
-        cluster.observed_topology: settings.topology_seconds,
-        cluster.observed_power: settings.power_seconds,
-        cluster.observed_image: settings.power_seconds,
-    }
-    moments = [moment for moment in known if moment is not None]
-    is_stale = cluster.observed_power is None or any(
-        (now - moment).total_seconds() > STALE_INTERVALS * interval
-        for moment, interval in known.items()
-        if moment is not None
+    """Sources that have never answered make a cluster stale; a site without a NAS answers that it has no images."""
+    known = (
+        (cluster.observed_topology, settings.topology_seconds),
+        (cluster.observed_power, settings.power_seconds),
+        (cluster.observed_image, settings.power_seconds),
+    )
+    moments = [moment for moment, _ in known if moment is not None]
+    is_stale = any(
+        moment is None or (now - moment).total_seconds() > STALE_INTERVALS * interval
+        for moment, interval in known
     )
     oldest = min(moments, default=None)
     return Freshness(oldest, is_stale, 0 if oldest is None else max(0, int((now - oldest).total_seconds())))

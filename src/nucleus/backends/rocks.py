@@ -61,10 +61,14 @@ class SiteError(ToolError):
 
 
 class Rows(NamedTuple):
-    """What a source read; `is_complete` is False where some hosts or NASes did not answer."""
+    """What a source read; `is_complete` is False where some hosts or NASes did not answer.
+
+    `is_blank`: it printed no object at all, also none that is skipped, as physical frontends are.
+    """
 
     content: Any
     is_complete: bool
+    is_blank: bool
 
 
 class Done(NamedTuple):
@@ -87,7 +91,8 @@ class Rocks:
         if answer.status not in (0, SOME_FAILED):
             raise _failure(source.arguments, answer.status, answer.err)
         with _READING:
-            return Rows(source.read(answer.out), answer.status == 0)
+            content = source.read(answer.out)
+        return Rows(content, answer.status == 0, answer.out.strip() in ("", "[]"))
 
     def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
         """Machine → its host and state, of some machines now."""

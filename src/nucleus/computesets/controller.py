@@ -203,12 +203,19 @@ class ComputesetController:
 
     def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
         """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
-        issued = [one for one in living if one.name and (one.jobid is not None or one.state == ENDING)]
+        issued = [
+            one
+            for one in living
+            if one.name and (one.jobid is not None or one.state == ENDING or one.cancel_requested)
+        ]
         try:
             for one in living:
                 if one.state == CREATED or (one.state == SUBMITTED and one.jobid is None):
                     with _logged(f"computeset {one.id}", passes=(HostError,)):
                         self._submit(one)
+        except HostError as error:  # the others would wait for the same; what runs has jobs all the same
+            _LOG.warning("computesets: %s", error)
+        try:
             return self._batch.jobs(
                 {one.name for one in issued if one.name and not one.context.get("job_gone")}
             )
@@ -218,9 +225,9 @@ class ComputesetController:
 
     def _submit(self, one: Computeset) -> None:
         """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""
-        context = lifecycle.from_json_object(one.context, one.node_ids)
-        if one.cancel_requested and not context.is_issued:
+        if one.cancel_requested:  # a job that an earlier submission has left is found by its name
             return
+        context = lifecycle.from_json_object(one.context, one.node_ids)
         name = one.name or f"VC-JOB-{one.id}-{new_ulid().lower()}"
         hosts = list(one.context.get("requested" if "members" in one.context else "hosts") or ())
         with self._guard.transaction() as session:

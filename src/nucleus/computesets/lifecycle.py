@@ -182,8 +182,15 @@ def _lost_running(_: str, context: Context, event: Event) -> Result:
     return _end(context._replace(job_gone=True), event.how or LOST, "poweroff")
 
 
-def _absent_submitted(state: str, context: Context, __: Event) -> Result:
-    """It never had hosts: its job is submitted again, by the same name."""
+def _absent_created(state: str, context: Context, event: Event) -> Result:
+    """A submission has failed, or its answer was lost: what was not taken back is submitted again anyway."""
+    return _lost_early(state, context, event) if context.is_cancelled else (state, context, [])
+
+
+def _absent_submitted(state: str, context: Context, event: Event) -> Result:
+    """It never had hosts: its job is submitted again, by the same name, unless it was taken back."""
+    if context.is_cancelled:
+        return _lost_early(state, context, event)
     return state, context._replace(jobid=None), []
 
 
@@ -293,6 +300,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (CREATED, "allocated"): _allocated,
     (CREATED, "cancel"): _cancel_created,
     (CREATED, "job_gone"): _lost_early,
+    (CREATED, ABSENT): _absent_created,
     (SUBMITTED, "submit_ok"): _submitted_again,
     (SUBMITTED, "submit_reject"): _rejected_again,
     (SUBMITTED, ABSENT): _absent_submitted,

@@ -83,9 +83,10 @@ def jobs_by_name(jobs: Iterable[Job]) -> tuple[dict[str, Job], list[Job]]:
 def is_absent(seen: Seen) -> bool:
     """Whether the batch system answers, and does not have the job that the set was submitted as.
 
-    A set that ends may have been submitted by an answer that was lost.
+    A set that ends, or is taken back before, may have been submitted by an answer that was lost.
     """
-    may_have_job = seen.one.jobid is not None or (seen.one.state == ENDING and seen.context.is_issued)
+    is_over = seen.one.state == ENDING or (seen.one.state == CREATED and seen.context.is_cancelled)
+    may_have_job = seen.one.jobid is not None or (is_over and seen.context.is_issued)
     return seen.job is None and may_have_job and not seen.context.job_gone
 
 

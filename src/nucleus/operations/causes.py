@@ -7,6 +7,7 @@ Only texts that were written for owners pass: those of the two classes here. Eve
 from __future__ import annotations
 
 from nucleus.backends.rocks import SiteError
+from nucleus.records import JsonObject
 from rocks.core.errors import Code, HostError, RocksError, StateError
 
 CAUSES: dict[str, str] = {
@@ -38,7 +39,11 @@ class CancelledError(RefusedError):
 
 
 class UnfinishedError(HostError):
-    """Something was not done, or not within its time; the text is for owners."""
+    """Something was not done, or not within its time; the text is for owners. `result`: of what was done, if stored."""
+
+    def __init__(self, message: str, result: JsonObject | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def owners_text(error: RocksError, what: str, reference: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nucleus.mirror import operations
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
@@ -21,7 +21,7 @@ from nucleus.operations import library, power
 from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import is_outcome
-from nucleus.records import JsonObject, NewOperation, Operation
+from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
 
@@ -37,20 +37,29 @@ _LOOK_SECONDS = 1.0
 
 
 def of_each_node(job: Job, kind: str) -> JsonObject:
-    """Have `kind` done for every node of the arguments. UnfinishedError with the number of nodes on which it failed."""
+    """Have `kind` done for every node of the arguments; name of each → what became of it.
+
+    UnfinishedError, with that, when it failed on some.
+    """
     parent = job.operation
     children = job.transaction(lambda session: _children(session, parent, kind))
     WORK.give()
     if any(child.state not in ENDED_OPERATIONS for child in children):
         raise LaterError(_LOOK_SECONDS)
+    names = job.transaction(lambda session: clusters.nodes_by_id(session, SYSTEM, parent.arguments["nodes"]))
     results = {
-        str(child.target_node): {"state": child.state, "result": child.result, "error": child.error}
+        names[child.target_node or 0].name: {
+            "state": child.state,
+            "result": child.result,
+            "error": child.error,
+        }
         for child in children
     }
     failed = [child for child in children if child.state != SUCCEEDED]
     if failed:
         first = (failed[0].error or {}).get("detail", failed[0].state)
-        raise UnfinishedError(f"{kind} failed on {len(failed)} of {len(children)} nodes; the first: {first}")
+        text = f"{kind} failed on {len(failed)} of {len(children)} nodes; the first: {first}"
+        raise UnfinishedError(text, {"nodes": results})
     return {"nodes": results}
 
 
@@ -145,7 +154,7 @@ def perform(tools: Tools, operation: Operation) -> None:
         job.put_back(later.seconds)
     except RocksError as error:
         if is_outcome(error, operation, job.tools.settings.attempts):
-            job.end(None, error)
+            job.end(error.result if isinstance(error, UnfinishedError) else None, error)
         else:
             job.put_back(2.0 ** (operation.attempts - 1), error)
     except LostError:

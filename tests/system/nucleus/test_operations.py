@@ -207,16 +207,16 @@ def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes
     numbers = [nodes[f"vm-vc1-{number}"].id for number in (0, 1, 2)]
 
     def ask_many(these: list[int]) -> Operation:
+        new = NewOperation("reset_set", "ann", nodes["vc1"].cluster_id, arguments={"nodes": these})
         with pool.transaction() as session:
-            cluster = nodes["vc1"].cluster_id
-            return operations.insert_operation(
-                session, NewOperation("reset_set", "ann", cluster, arguments={"nodes": these})
-            )
+            return operations.insert_operation(session, new)
 
     with working(pool, simulator):
         done, refused = ended(pool, ask_many(numbers[:2])), ended(pool, ask_many(numbers))
-    assert done.state == "succeeded" and set((done.result or {})["nodes"]) == set(map(str, numbers[:2]))
+    assert done.state == "succeeded" and set((done.result or {})["nodes"]) == {"vm-vc1-0", "vm-vc1-1"}
     assert refused.state == "failed" and "1 of 3 nodes" in (refused.error or {})["detail"]
+    each = {name: one["state"] for name, one in (refused.result or {})["nodes"].items()}
+    assert each == {"vm-vc1-0": "succeeded", "vm-vc1-1": "succeeded", "vm-vc1-2": "failed"}
     resets = [command[3] for command in simulator.commands if "action=reset" in command]
     assert sorted(resets) == sorted(["vm-vc1-0", "vm-vc1-1"] * 2)
 

@@ -1,4 +1,7 @@
-"""The poller beside the REST service is a process of its own: it ends with the service, and the service with it."""
+"""The poller beside the REST service is a process of its own: it ends with the service, and the service with it.
+
+What it believes depends on no process: one that is started again doubts what the former one did.
+"""
 
 import os
 import signal
@@ -9,10 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.configuration import DatabaseSettings
+from nucleus.api.representations import freshness_of
+from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration, DatabaseSettings, PollSettings
+from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS, WORK
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
 from nucleus.poller.process import own_process
+from nucleus.records import SYSTEM
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_computesets import program
 from tests.waiting import wait_until
@@ -98,3 +109,49 @@ def test_what_a_poll_has_written_wakes_the_service_at_once() -> None:
     with own_process(poll):
         assert NEWS.wait(events, 120) > events
         assert WORK.wait(work, 120) > work
+
+
+_CLUSTERS, _FAILED = (
+    "SELECT name FROM cluster WHERE gone_at IS NULL",
+    "SELECT name FROM source WHERE failures",
+)
+
+
+@pytest.mark.parametrize("printed", ["", "[]"])
+def test_a_poller_that_is_started_again_does_not_believe_an_empty_answer(
+    lease: Guard, pool: Pool, printed: str
+) -> None:
+    simulator = Simulator()
+    Poller(Configuration(), Rocks(simulator, 60), lease).poll()
+    before = sql(pool, _CLUSTERS)
+    again = Poller(Configuration(), Rocks(simulator, 60), lease)
+    for _ in range(3):
+        simulator.faults.append((("list", "cluster"), lambda: Answer(0, printed, "")))
+        again.poll()
+        assert sql(pool, _FAILED) == [("cluster",)]
+    assert sql(pool, _CLUSTERS) == before != []
+    again.poll()
+    assert sql(pool, _CLUSTERS) == before and sql(pool, _FAILED) == []
+
+
+def test_a_site_without_a_nas_is_not_stale(lease: Guard, pool: Pool) -> None:
+    simulator = Simulator()
+    simulator.faults.append((("list", "host", "storagemap"), lambda: Answer(0, "[]", "")))
+    Poller(Configuration(), Rocks(simulator, 60), lease).poll()
+    with pool.transaction() as session:
+        found, now = clusters.list_clusters(session, SYSTEM), database_now(session)
+    assert [freshness_of(one, PollSettings(), now).is_stale for one in found] == [False, False]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_the_last_cluster_may_be_removed(lease: Guard, pool: Pool, is_restarted: bool) -> None:
+    """The site's own frontend is listed all the same."""
+    simulator = Simulator()
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+    poller.poll()
+    simulator.guests.clear()
+    for _ in range(4):
+        if is_restarted:
+            poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+        poller.poll()
+    assert sql(pool, _CLUSTERS) == [] and sql(pool, _FAILED) == []

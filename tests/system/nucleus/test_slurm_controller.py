@@ -1,6 +1,8 @@
-"""Computesets as jobs of a real Slurm whose controller is away, hangs, or has forgotten jobs."""
+"""Computesets as jobs of a real Slurm whose controller is away, hangs, or has forgotten jobs, or has no sbatch."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +111,53 @@ def test_a_controller_that_hangs_during_a_submission_gets_one_job(rounds: Rounds
     assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "RUNNING"
     rounds.end(number)
     rounds.until(number, "cancelled", "user")
+
+
+_AWAY = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1\n"
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An sbatch that fails, before the real one."""
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\n{_AWAY}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return program
+
+
+def test_while_submissions_fail_jobs_are_looked_at_and_what_is_taken_back_ends(
+    rounds: Rounds, slurm: SlurmSite, failing: Path
+) -> None:
+    failing.rename(failing.with_suffix(".away"))
+    running = rounds.until(rounds.start(0, 1), "running")
+    failing.with_suffix(".away").rename(failing)
+    taken_back, stays = rounds.start(1, 1), rounds.start(2, 1)
+    rounds.turn()
+    rounds.end(taken_back)
+    slurm.ask("scancel", str(running.jobid))
+    rounds.until(running.id, "failed", "operator")
+    rounds.turn()
+    assert rounds.look(taken_back).state == "created", "an answer that was lost may have left a job"
+    rounds.hands.ahead_seconds += 61
+    one = rounds.until(taken_back, "cancelled", "user")
+    assert rounds.look(stays).state == "created"
+    failing.unlink()
+    rounds.until(stays, "running")
+    assert one.name and accounted(slurm, one.name, "State") == [], "it was never submitted"
+
+
+def test_a_job_whose_submission_was_reported_as_failed_is_ended_with_its_set(
+    rounds: Rounds, slurm: SlurmSite, failing: Path
+) -> None:
+    slurm.occupy(len(HOSTS))
+    failing.write_text(f'#!/bin/sh\n{slurm.bin}/sbatch "$@" >/dev/null\n{_AWAY}')
+    number = rounds.start(0, 1)
+    rounds.turn()
+    one = rounds.look(number)
+    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "PENDING"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
+    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == ""
+    wait_until(lambda: accounted(slurm, one.name, "State"), "its end in the accounting")
+    assert len(accounted(slurm, one.name, "State")) == 1, "it was submitted once"

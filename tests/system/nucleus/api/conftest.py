@@ -58,7 +58,8 @@ def people(pool: Pool) -> dict[str, str]:
         for cluster, project in (("vc2", "alpha"), ("vc3", "beta")):
             number = add_cluster(session, cluster, 4, project)
             session.execute(
-                "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3)"
+                "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3),"
+                " observed_image = UTC_TIMESTAMP(3)"
             )
             identity.add_allocation(session, f"{project}-account")
             identity.set_allocation(session, number, f"{project}-account", True)

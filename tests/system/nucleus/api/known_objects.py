@@ -38,7 +38,8 @@ def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[
     free = add_cluster(session, "vc6", MANY, "alpha")
     identity.set_allocation(session, free, "alpha-account", True)
     session.execute(
-        "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3)"
+        "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3),"
+        " observed_image = UTC_TIMESTAMP(3)"
     )
     session.execute("UPDATE node SET image_state = 'unmapped' WHERE kind = 'compute'")
     sets = _add_sets(session)

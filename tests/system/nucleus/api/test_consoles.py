@@ -85,6 +85,20 @@ def test_a_ticket_opens_the_serial_console_once(consoles: Client) -> None:
     assert is_refused(consoles, "A" * 43)
 
 
+def test_a_used_ticket_is_refused_by_a_problem_with_its_page(consoles: Client) -> None:
+    ticket = ticket_for(consoles, COMPUTE, "serial")
+    with connect(consoles, ticket) as console:
+        console.recv(SECONDS)
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(consoles, ticket, additional_headers=PROBLEMS),
+    ):
+        pass
+    problem = json.loads(refused.value.response.body or b"")
+    assert (problem["code"], problem["status"]) == ("ticket-used", 403)
+    assert consoles.get("", "/problems/ticket-used").status_code == 200
+
+
 def test_a_ticket_opens_the_screen(consoles: Client) -> None:
     with connect(consoles, ticket_for(consoles, FRONTEND, "vnc")) as console:
         assert console.recv(SECONDS) == b"RFB 003.008\n"

@@ -47,8 +47,8 @@ def cluster(topology: float | None, power: float | None, image: float | None) ->
         ((181, 0, 0), True, 181),
         ((0, 31, 0), True, 31),
         ((0, 0, 31), True, 31),
-        ((0, 0, None), False, 0),  # a site without a NAS
-        ((None, 0, None), False, 0),
+        ((0, 0, None), True, 0),  # null of an image does not mean that it is ready
+        ((None, 0, 0), True, 0),
         ((0, None, 0), True, 0),
         ((None, None, None), True, 0),
         ((-5, -5, -5), False, 0),  # a clock that was set back

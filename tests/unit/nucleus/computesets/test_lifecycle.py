@@ -193,6 +193,14 @@ def test_a_job_that_is_absent_is_submitted_again_unless_it_had_hosts() -> None:
     assert [one.node for one in actions if one.kind == "poweroff"] == [1, 2]
 
 
+def test_what_was_taken_back_before_its_job_was_known_ends_when_there_is_none() -> None:
+    cancel, absent = Event("cancel"), Event("job_absent")
+    assert _run([absent])[0] == CREATED, "it is submitted again"
+    for way in ([cancel, absent], [cancel, _EVENTS[0], absent]):
+        state, context, actions = _run(way)
+        assert (state, context.reason, actions[-1].kind) == (CANCELLED, "user", "release")
+
+
 def test_ends_by_others_have_their_reasons() -> None:
     for how, final in (("operator", FAILED), ("node", FAILED), ("preempted", FAILED), ("timeout", COMPLETED)):
         state, context, _ = _run([_EVENTS[0], _EVENTS[2], Event("job_gone", how=how), *_AFTERWARDS])

@@ -118,6 +118,7 @@ def test_what_happened_to_a_job(found: Seen, events: list[Event]) -> None:
 
 def test_a_job_is_absent_only_where_one_may_be() -> None:
     issued, gone = Context((), is_issued=True), Context((), job_gone=True)
+    taken_back = issued._replace(is_cancelled=True)
     assert [
         is_absent(one)
         for one in (
@@ -127,8 +128,10 @@ def test_a_job_is_absent_only_where_one_may_be() -> None:
             seen(jobid=None, context=issued),
             seen(jobid=None, state="ending", context=issued),
             seen(jobid=None, state="ending"),
+            seen(jobid=None, state="created", context=issued),
+            seen(jobid=None, state="created", context=taken_back),
         )
-    ] == [True, False, False, False, True, False]
+    ] == [True, False, False, False, True, False, False, True]
 
 
 def test_owners_see_why_a_job_waits_until_it_runs() -> None:
