@@ -50,8 +50,16 @@ class Ann:
         assert "Traceback" not in err
         return Result(process.returncode, out, err)
 
-    def wait_for(self, name: str) -> None:
-        wait_until(lambda: list(self.root.glob(f"*/{name}")), f"the command has not made {name}")
+    def wait_for(self, name: str, process: subprocess.Popen[str] | None = None) -> None:
+        """Until a command of the launch has made the file, by `process`."""
+
+        def is_there() -> bool:
+            ended = process is not None and process.poll() is not None
+            found = bool(list(self.root.glob(f"*/{name}")))
+            assert found or not ended, process and process.communicate()
+            return found
+
+        wait_until(is_there, f"the command has not made {name}")
 
     def sets(self) -> list[tuple[object, ...]]:
         return self.day.rows("SELECT walltime_minutes, state FROM computeset ORDER BY id")
@@ -66,7 +74,7 @@ def test_a_launch_that_is_killed_has_one_computeset_which_ends(ann: Ann) -> None
     with ann.day.at_work():
         ann.switch_frontend_on()
         process = ann.start()
-        ann.wait_for("begun")
+        ann.wait_for("begun", process)
         process.kill()
         process.communicate()
         assert ann.sets() == [(60, "running")]
@@ -111,7 +119,7 @@ def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(an
             text = text.replace(f'"step": "{step}"', '"step": "start"')
         state.write_text(text)
         process = ann.start()
-        ann.wait_for("begun")
+        ann.wait_for("begun", process)
         process.terminate()
         out, err = process.communicate(timeout=patience(120))
         assert process.returncode == 130 and "it was interrupted" in err, (out, err)
