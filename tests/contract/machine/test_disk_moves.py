@@ -204,6 +204,18 @@ def test_a_full_file_system_is_not_left_full(move: Move) -> None:
 
 
 @pytest.mark.slow
+def test_a_disk_does_not_arrive_where_a_file_system_is_not_mounted(move: Move) -> None:
+    """Its copy would be hidden by the mount, and a start would make a disk without content."""
+    table = move.folder / "fstab"
+    table.write_text(f"/dev/vdb {move.new} xfs defaults 0 0\n")
+    move.agent(f"from rocks.machine.host.files import paths\npaths._FSTAB = Path({str(table)!r})")
+    move.refused(f"is not created: the file system of {move.new} is not mounted")
+    assert not move.new.exists() or list(move.new.iterdir()) == []
+    move.agent()
+    move.run()
+    move.has_arrived()
+
+
 def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
     """The old host sends other streams than an agent does; the new host stores none of them."""
     head, sizes = "b'rocks disk move 1\\n'", "struct.Struct('>QQ').pack"
