@@ -237,11 +237,16 @@ class CopyHandlers:
             self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
 
     def _roll_back(self, effect: effects.RollBack, access: Access) -> Facts:
+        """The snapshot of a pull that was cut is discarded, too."""
         del access
-        newest = self._require_newest(_volume(effect), effect.guid)
-        self._pools.ensure_rolled_back(
-            _volume(effect), self._fact(_volume(effect)).guid, newest.name, newest.guid
-        )
+        name = _volume(effect)
+        snapshots = self._pools.read_history(name).snapshots
+        base = next((one for one in snapshots if one.guid == effect.guid), None)
+        for later in snapshots:
+            if base is not None and later.createtxg > base.createtxg:
+                self._drop_automatic(name, later)
+        newest = self._require_newest(name, effect.guid)
+        self._pools.ensure_rolled_back(name, self._fact(name).guid, newest.name, newest.guid)
         return Facts(guid=newest.guid)
 
     # --- helpers

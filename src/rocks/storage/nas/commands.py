@@ -15,6 +15,7 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots, check_machine
 from rocks.storage.nas.image_records import ImageRecords
@@ -55,6 +56,7 @@ class Commands:
         presence: HostPresence,
         arrivals: Arrivals,
         bases: Bases,
+        exports: Exports,
         site: Site,
     ) -> None:
         self._arrivals = arrivals
@@ -68,7 +70,7 @@ class Commands:
         self._node = site.node
         self._frontend = site.frontend
         self._find_address = site.find_address
-        self._records = ImageRecords(store, engine, pools, progress, presence, arrivals, site.node)
+        self._records = ImageRecords(store, engine, pools, progress, presence, arrivals, exports, site.node)
         self._answers = self._answers_by_request()
         self._begins = self._begins_by_request()
 

@@ -1,12 +1,12 @@
-"""The exports that hosts need, restored when the daemon starts: LIO forgets them at a reboot."""
+"""The exports that hosts need, made again when LIO has lost them: at a reboot, or by `targetcli clearconfig`."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from typing import Dict, Optional, Set
+from typing import Dict, Set
 
 from rocks.core.errors import RocksError
+from rocks.core.periodic import PeriodicThread
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life.effects import EnsureExport, EnsureExportGone
 from rocks.storage.life.grants import is_recovering
@@ -18,17 +18,19 @@ from rocks.storage.nas.handlers import NasHandlers
 _log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 10.0
+_ROUND_SECONDS = 60.0
 
 
-class Exports:
-    """Restores the exports first; those of a missing pool when the pool appears."""
+class Exports(PeriodicThread):
+    """Restores the exports first; then those that LIO loses, and those of a missing pool when the pool appears."""
 
     def __init__(self, engine: Engine, handlers: NasHandlers, targets: Targets) -> None:
+        super().__init__("exports", AGAIN_SECONDS, self.look, "the exports were not compared with LIO's")
         self._engine = engine
         self._handlers = handlers
         self._targets = targets
-        self._stopping = threading.Event()
-        self._thread: Optional[threading.Thread] = None
+        self.failures: Dict[str, str] = {}
+        """Target → why its export could not be made again; it is tried again."""
 
     def rebuild(self) -> None:
         """Make the expected exports and remove this system's other exports.
@@ -50,23 +52,27 @@ class Exports:
         for unused in self._targets.read_unused_backstores():
             if unused not in expected:
                 self._targets.ensure_export_gone(unused)
-        missing = self._make(expected)
-        if missing:
-            self._thread = threading.Thread(target=self._retry, args=(missing,), name="exports", daemon=True)
-            self._thread.start()
+        self._make(expected)
 
-    def close(self) -> None:
-        """End; missing exports are made at the next start."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+    def look(self) -> float:
+        """Make exports again that LIO has no longer, or not completely; returns the seconds until the next round.
 
-    def _retry(self, missing: Dict[str, EnsureExport]) -> None:
-        while missing and not self._stopping.wait(AGAIN_SECONDS):
-            expected = self._expected()
-            for target in missing.keys() - expected.keys():
-                self._drop(target)
-            missing = self._make({target: export for target, export in expected.items() if target in missing})
+        One listing of LIO. It removes no export: one that nobody expects may be of another program.
+        """
+        before = self._made()
+        complete = {fact.target: fact.initiators for fact in self._targets.read_exports() if fact.is_complete}
+        # those expected before and after the listing: others were being made or removed meanwhile
+        lost = {
+            target: export
+            for target, export in self._made().items()
+            if target in before and export.initiator not in complete.get(target, ())
+        }
+        for target in sorted(lost.keys() - self.failures.keys()):
+            _log.warning(
+                "LIO has lost the export %s for %s; it is made again", target, lost[target].initiator
+            )
+        self._make(lost)
+        return AGAIN_SECONDS if self.failures else _ROUND_SECONDS
 
     def _drop(self, target: str) -> None:
         try:
@@ -78,6 +84,12 @@ class Exports:
         exports = [sequences.export_spec(image) for image in self._engine.images()]
         return {export.target: export for export in exports if export is not None}
 
+    def _made(self) -> Dict[str, EnsureExport]:
+        """The expected exports without those that a worker is making."""
+        works = [image.work for image in self._engine.images() if image.work is not None]
+        making = {one.target for work in works for one in work.open_effects if isinstance(one, EnsureExport)}
+        return {target: export for target, export in self._expected().items() if target not in making}
+
     def _uncertain(self) -> Set[str]:
         """Exports of images whose volume has another grant than the record: a guest may wait for them."""
         images = [image for image in self._engine.images() if image.disagrees or is_recovering(image)]
@@ -87,17 +99,18 @@ class Exports:
             if any(is_target_of(fact.target, image.nas, image.zvol) for image in images)
         }
 
-    def _make(self, exports: Dict[str, EnsureExport]) -> Dict[str, EnsureExport]:
-        """Make them; returns those that could not be made."""
-        missing: Dict[str, EnsureExport] = {}
+    def _make(self, exports: Dict[str, EnsureExport]) -> None:
+        """Make them; `failures` has those that could not be made."""
+        failures: Dict[str, str] = {}
         for target, export in exports.items():
             if self._stopping.is_set():
-                return missing
+                return
             try:
                 self._handlers.do(export)
-                if target not in self._expected():
-                    self._handlers.do(EnsureExportGone(target))  # its image was written back meanwhile
             except RocksError as error:
-                _log.error("the export %s could not be made again, and is tried again: %s", target, error)
-                missing[target] = export
-        return missing
+                failures[target] = f"the export could not be made again, and is tried again: {error}"
+                if failures[target] != self.failures.get(target):
+                    _log.error("%s: %s", target, failures[target])
+            if target not in self._expected():
+                self._drop(target)  # its image was written back meanwhile
+        self.failures = failures

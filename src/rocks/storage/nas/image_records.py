@@ -12,6 +12,7 @@ from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import check_machine
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, operation_row, snapshot_row
@@ -37,6 +38,7 @@ class ImageRecords:
         progress: ProgressBoard,
         presence: HostPresence,
         arrivals: Arrivals,
+        exports: Exports,
         node: str,
     ) -> None:
         self._store = store
@@ -45,6 +47,7 @@ class ImageRecords:
         self._progress = progress
         self._presence = presence
         self._arrivals = arrivals
+        self._exports = exports
         self._node = node
 
     def known(self, zvol: str) -> Image:
@@ -67,6 +70,7 @@ class ImageRecords:
                 jobs.get(image.image_id),
                 now_seconds(),
                 self._presence.silent_seconds(image.owner),
+                self._exports.failures.get(image.target or "", ""),
             )
             for image in self._engine.images()
         ]

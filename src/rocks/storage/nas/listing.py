@@ -38,10 +38,12 @@ def image_row(
     since: Optional[int],
     now: int,
     silent_seconds: Optional[float] = None,
+    export_failure: str = "",
 ) -> Dict[str, Any]:
     """A row of `list_zvols` (specification §2.4), with the state and its word beside it.
 
-    `silent_seconds`: for so long its host has sent nothing, None while that is no cause for concern.
+    `silent_seconds`: for so long its host has sent nothing, None while that is no cause for concern. `export_failure`:
+    why its host does not get its export back, '' while it has it.
     """
     sending = {SEEDING: 1, MAPPED: 1 if image.sync else None, PULLING: 0, RETURNING: 0}.get(image.state)
     return {
@@ -61,7 +63,7 @@ def image_row(
         "epoch": image.epoch,
         "size_bytes": image.size_bytes,
         "persistent": image.persistent,
-        "reason": image.reason,
+        "reason": image.reason or export_failure,
         "image_id": image.image_id,
         "machine": image.machine,
         "peer": image.peer,

@@ -142,6 +142,7 @@ class NasService:
             self._presence,
             self._arrivals,
             bases,
+            self._exports,
             Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
         )
         self._transfers = NasTransfers(
@@ -174,6 +175,7 @@ class NasService:
         self._outbox_sender.start()
         self._scheduler.start()
         self._housekeeping.start()
+        self._exports.start()
         # services that start next may send requests; a broker that is away does not delay the start
         self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))

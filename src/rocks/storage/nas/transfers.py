@@ -186,6 +186,8 @@ class NasTransfers:
         except IncoherentError as error:
             self._causes[image.image_id] = image.work, error
             raise
+        finally:
+            self._drop_superseded(image)
         self._allowed(opening, connection.peer)
         newest = self._pools.read_history(image.volume).newest
         if newest is None or newest.guid != opening.to_guid:
@@ -193,6 +195,12 @@ class NasTransfers:
                 f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
             )
         send_line(connection.writer, {"received": newest.guid})
+
+    def _drop_superseded(self, image: Image) -> None:
+        """Its step may have looked for a partial receive before the last part, which was let in, was stored."""
+        now = self._engine.image(image.image_id)
+        if now is not None and now.epoch > image.epoch:
+            self._pools.ensure_partial_gone(image.volume)
 
     def _largest_bytes(self, image: Image) -> int:
         volume = self._pools.read_volume(image.volume)

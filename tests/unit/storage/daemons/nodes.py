@@ -137,11 +137,13 @@ class NasNode(Node, MemoryNas):
 
     def threads(self) -> list[Any]:
         """The same, with those of a NAS."""
-        return [*super().threads(), self.service._scheduler, self.service._housekeeping]
+        service = self.service
+        return [*super().threads(), service._scheduler, service._housekeeping, service._exports]
 
     def act(self, now: int) -> None:
-        """Do the scheduler's work, too."""
+        """Do the scheduler's work, and compare the exports, too."""
         self.service._scheduler.tick(now)
+        self.service._exports.look()
         super().act(now)
 
     def lose_power(self) -> None:

@@ -1,13 +1,18 @@
 """A host whose image was given up and mapped elsewhere."""
 
+import os
+from typing import Any
+
 import pytest
 
 from rocks.core.errors import StateError
 from rocks.storage.host.transfers import RETURN
+from rocks.storage.life.events import Abandon
 from rocks.storage.stream.lines import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST
+from tests.unit.storage.memory_nodes import HalvingWriter
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -33,3 +38,34 @@ def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
     quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f7-vol-" in fact.name]
     assert [host.pools.read(name, 10, 4096) for name in quarantined] == [b"never seen"]
     site.unmap("f7-vol")
+
+
+def test_what_arrives_while_its_image_is_given_up_does_not_stay(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS looks for a partial receive when the next part of the stream was let in, and is not stored yet."""
+    host = site.map_local("late-vol")
+    host.pools.write("tank/late-vol", os.urandom(6_000_000), 4096)
+    image, receive, given_up = site.image("late-vol"), site.nas.pools.start_receive, list[str]()
+
+    def give_up() -> None:
+        if not given_up:
+            given_up.append("late-vol")
+            event = Abandon("give-up", "its host has burned", is_fenced=False, force=True)
+            assert site.nas.service._engine.take(image.image_id, event) is None
+            site.nas.jobs.perform()
+            assert site.state("late-vol") == "unmapped"
+
+    def start(spec: Any) -> Any:
+        program = receive(spec)
+        program.stream = HalvingWriter(program.stream, give_up)
+        return program
+
+    monkeypatch.setattr(site.nas.pools, "start_receive", start)
+    site.given_up.add("late-vol")
+    site.send(wire.PullZvol("late-vol"))
+    site.wait_for(lambda: bool(given_up), "a pull")
+    volume = site.nas.pools.read_volume("tank/late-vol")
+    assert volume is not None and volume.resume_token is None
+    site.map_local("late-vol", HOST)
+    site.unmap("late-vol")

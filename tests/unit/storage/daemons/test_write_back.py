@@ -1,5 +1,7 @@
 """Changes of a host reach the NAS, whatever comes between."""
 
+import os
+
 import pytest
 
 from rocks.core.errors import BusyError, IncoherentError, ToolError
@@ -87,6 +89,58 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None
     site.ask(wire.RetryZvol("f13-vol"))
     site.unmap("f13-vol")
     assert site.nas.pools.read("tank/f13-vol", 7, 4096) == b"goes on"
+
+
+def cut_pull(site: DrivenSite, zvol: str, patch: pytest.MonkeyPatch) -> Gate:
+    """A pull ends in the middle of its stream; from then on the host can send nothing."""
+    host = site.map_local(zvol)
+    host.pools.write(f"tank/{zvol}", os.urandom(6_000_000), 4096)
+    gate = Gate(host, patch)
+    gate.is_open = True
+    host.pools.cut_next_send(3_000_000)
+    site.send(wire.PullZvol(zvol))
+    site.wait_for(lambda: gate.attempts == 1, "an attempt")
+    gate.is_open = False
+    volume = site.nas.pools.read_volume(f"tank/{zvol}")
+    assert volume is not None and volume.resume_token is not None
+    return gate
+
+
+def test_a_pull_that_was_cut_is_discarded_with_the_rest(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the image is no longer persistent: nothing of the pull stays, on either side, and its unmap ends."""
+    gate = cut_pull(site, "cut-vol", monkeypatch)
+    site.ask(wire.SetZvolAttrs("cut-vol", (("persistent", "no"),)))
+    site.unmap("cut-vol")
+    sides = (site.nas.pools, site.hosts[HOST].pools)
+    for pools in sides:
+        volume = pools.read_volume("tank/cut-vol")
+        assert volume is not None and volume.resume_token is None
+        assert pools.read("tank/cut-vol", 64, 4096) == bytes(64)
+    newest = [pools.read_history("tank/cut-vol").newest for pools in sides]
+    assert len({one.guid for one in newest if one is not None}) == 1
+    gate.is_open = True
+    site.ask(wire.SetZvolAttrs("cut-vol", (("persistent", "yes"),)))
+    host = site.map_local("cut-vol")
+    host.pools.write("tank/cut-vol", b"stays", 4096)
+    site.unmap("cut-vol")
+    assert site.nas.pools.read("tank/cut-vol", 5, 4096) == b"stays"
+
+
+def test_a_snapshot_of_a_person_is_not_discarded(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made by hand on the host, after the cut pull: the unmap names it; after its removal it ends."""
+    cut_pull(site, "mine-vol", monkeypatch)
+    site.ask(wire.SetZvolAttrs("mine-vol", (("persistent", "no"),)))
+    pools = site.hosts[HOST].pools
+    fact = pools.read_volume("tank/mine-vol")
+    assert fact is not None
+    made = pools.ensure_snapshot("tank/mine-vol", fact.guid, "by-hand", {})
+    with pytest.raises(IncoherentError, match="the newest snapshot of tank/mine-vol is by-hand"):
+        site.unmap("mine-vol")
+    pools.ensure_snapshot_gone("tank/mine-vol", made.name, made.guid)
+    site.ask(wire.RetryZvol("mine-vol"))
+    site.wait_for_state("mine-vol", "unmapped")
 
 
 def test_f9_a_restart_of_both_daemons_strands_nothing(
