@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from email.message import Message
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -294,7 +295,7 @@ class Connection:
                 f"{self.endpoint.url} redirects to {where}; comet does not follow. Is that the server? comet init"
             )
         if response.status >= 400:
-            raise _problem(response.status, response.headers, body)
+            raise error_of(response.status, response.headers, body)
         return Answer(response.status, response.headers, body)
 
 
@@ -336,7 +337,8 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
             raise ValueError("its answer takes too long")
 
 
-def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> CometError:
+def error_of(status: int, headers: Message, body: bytes) -> CometError:
+    """The error that an answer of 400 or more means, with advice in commands of this program."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
