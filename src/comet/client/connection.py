@@ -104,7 +104,8 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
-        self._basic = ""
+        self.passwords: dict[Endpoint, str] = {}
+        """Endpoint → the header with its password, which was asked for; `comet shell` has one for all its lines."""
         self.report: Callable[[str], None] = lambda line: None
         self.ask_until = math.inf
         """Moment of the monotonic clock at which a busy server is asked again no more."""
@@ -222,7 +223,7 @@ class Connection:
 
             found.update(signed_headers(*self.endpoint.signature))
         elif self.endpoint.password:
-            if not self._basic:  # may ask: once
+            if self.endpoint not in self.passwords:  # may ask: once
                 try:
                     pair = f"{self.endpoint.username}:{password_of(self.endpoint)}".encode()
                 except UnicodeError:
@@ -230,8 +231,8 @@ class Connection:
                         f"the password for {self.endpoint.url} is not UTF-8 text: "
                         "correct COMET_PASSWORD, or run comet init"
                     ) from None
-                self._basic = f"Basic {base64.b64encode(pair).decode()}"
-            found["Authorization"] = self._basic
+                self.passwords[self.endpoint] = f"Basic {base64.b64encode(pair).decode()}"
+            found["Authorization"] = self.passwords[self.endpoint]
         return {**found, **(more or {})}
 
     @staticmethod
