@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from comet.cli.context import Context
 from comet.cli.output import show
-from comet.client.errors import UsageError
+from comet.client.errors import TICKET_USED, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from comet.client.connection import Connection
     from comet.client.websocket import WebSocket
 
 _ESCAPE = b"\x1d"
@@ -21,8 +20,7 @@ _ESCAPE = b"\x1d"
 def console(context: Context) -> int:
     given = context.arguments
     if context.option("serial"):
-        found = context.client.console(given.cluster, given.node, "serial")
-        return _attach(context.client.connection, found.websocket_path, context.say)
+        return _attach(context)
     found = context.client.console(given.cluster, given.node)
     show(found.page_url)
     if not context.option("link"):
@@ -33,14 +31,17 @@ def console(context: Context) -> int:
     return 0
 
 
-def _attach(connection: Connection, path: str, say: Callable[[str], None]) -> int:
+def _attach(context: Context) -> int:
     """Until the guest's console closes, Ctrl-], or the end of input. The terminal is as before afterwards."""
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("the serial console needs a terminal")
-    from comet.client.websocket import WebSocket
-
-    web_socket = WebSocket(connection, path)
-    say("connected; Ctrl-] leaves the console")
+    try:
+        web_socket = _open(context)
+    except RefusedError as error:
+        if error.slug != TICKET_USED:
+            raise
+        web_socket = _open(context)  # the first ticket came too late, or the answer to its use was lost
+    context.say("connected; Ctrl-] leaves the console")
     saved = _raw()
     try:
         is_left = _copy(web_socket)
@@ -54,8 +55,16 @@ def _attach(connection: Connection, path: str, say: Callable[[str], None]) -> in
         "the site has closed the console: the node is off, its console was opened elsewhere, its longest time is over, "
         "or your token has ended. Run the command again"
     )
-    say(f"\n{'the console is left' if is_left else closed}")
+    context.say(f"\n{'the console is left' if is_left else closed}")
     return 0
+
+
+def _open(context: Context) -> WebSocket:
+    from comet.client.websocket import WebSocket
+
+    given, client = context.arguments, context.client
+    found = client.console(given.cluster, given.node, "serial")
+    return WebSocket(client.connection, found.websocket_path)
 
 
 def _raw() -> Any:
@@ -74,14 +83,13 @@ def _copy(web_socket: WebSocket) -> bool:
     """Until one end closes; whether it was this one."""
     terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
     sources = [terminal, web_socket.socket]
-    while True:
+    _write(output, web_socket.received())
+    while not web_socket.is_closed:
         pending = getattr(web_socket.socket, "pending", int)()
         ready = [web_socket.socket] if pending else select.select(sources, [], [])[0]
         if web_socket.socket in ready:
             _write(output, web_socket.receive())
-            if web_socket.is_closed:
-                return False
-        if terminal in ready:
+        if terminal in ready and not web_socket.is_closed:
             typed = os.read(terminal, 4096)
             before, escape, _ = typed.partition(_ESCAPE)
             if before:
@@ -90,6 +98,7 @@ def _copy(web_socket: WebSocket) -> bool:
                 return True
             if not typed:
                 sources.remove(terminal)  # a file's end: the answers are still shown
+    return False
 
 
 def _write(output: int, data: bytes) -> None:

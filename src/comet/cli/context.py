@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One command's run. The configuration is read and the client made when they are needed first."""
+    """One command's run. The configuration is read and the client made when they are needed first.
 
-    def __init__(self, arguments: Namespace) -> None:
+    `passwords`: those that were asked for, where several commands are run in one process.
+    """
+
+    def __init__(self, arguments: Namespace, passwords: Optional[dict[Endpoint, str]] = None) -> None:
         self.arguments = arguments
+        self._passwords = passwords
         self._client: Optional[Client] = None
         self.stale = False
 
@@ -47,6 +51,8 @@ class Context:
                 endpoint, timeout=self.timeout(), cache=cache, cached_only=bool(self.option("cached"))
             )
             self._client.connection.report = self.say
+            if self._passwords is not None:
+                self._client.connection.passwords = self._passwords
         return self._client
 
     def endpoint(self) -> Endpoint:

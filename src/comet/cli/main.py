@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, Optional
+
+if TYPE_CHECKING:
+    from comet.client.configuration import Endpoint
 
 
 def program() -> NoReturn:
@@ -33,8 +36,8 @@ def program() -> NoReturn:
     sys.exit(status)
 
 
-def run(line: list[str]) -> int:
-    """One command; its exit status (specification §9.5)."""
+def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int:
+    """One command; its exit status (specification §9.5). `passwords`: those of `Context`."""
     import importlib
 
     from comet.cli.context import Context, warn
@@ -56,7 +59,7 @@ def run(line: list[str]) -> int:
     except SystemExit as end:  # --help, --version
         return int(end.code or 0)
     module, _, function = arguments.handler.partition(":")
-    context = Context(arguments)
+    context = Context(arguments, passwords)
     try:
         status = getattr(importlib.import_module(f"comet.cli.{module}"), function)(context)
     except CometError as error:

@@ -126,23 +126,25 @@ def _arguments_together(typed: list[str]) -> list[str]:
     """The line with its options behind the command's arguments, or before them where `--` ends the options.
 
     argparse gives an optional argument its default at the first option: of `start vc2 --walltime=6h vm-vc2-0` it would
-    refuse the compute.
+    refuse the compute. Of `power --yes on vc2` it would refuse the option, which is none of the group `power`.
     """
     end = typed.index("--") if "--" in typed else len(typed)
     line, rest = typed[:end], typed[end + 1 :]
     shared = {name for it in GLOBAL if it.value for name in it.names}
     before = ["", *line]
-    first = next((i for i, it in enumerate(line) if not it.startswith("-") and before[i] not in shared), end)
-    command = next((it for it in COMMANDS if tuple(line[first : first + len(it.path)]) == it.path), None)
+    places = [i for i, it in enumerate(line) if not it.startswith("-") and before[i] not in shared]
+    command = next((it for it in COMMANDS if tuple(line[i] for i in places[: len(it.path)]) == it.path), None)
     if command is None:
         return typed
     valued = shared | {name for it in command.options if it.value for name in it.names}
-    own = first + len(command.path)
+    path = places[: len(command.path)]
+    own = path[-1] + 1
+    between = [it for i, it in enumerate(line[:own]) if i > path[0] and i not in path]
     is_option = [before[i] in valued or bool(_OPTION.fullmatch(line[i])) for i in range(own, end)]
     options = [it for it, moved in zip(line[own:], is_option) if moved]
     arguments = [it for it, moved in zip(line[own:], is_option) if not moved]
     behind = [*options, "--", *arguments, *rest] if end < len(typed) else [*arguments, *options]
-    return [*line[:own], *behind]
+    return [*line[: path[0]], *command.path, *between, *behind]
 
 
 def parser(typed: Collection[str] = ()) -> argparse.ArgumentParser:

@@ -6,20 +6,27 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from comet.cli.commands import COMMANDS
 from comet.cli.context import Context, warn
+from comet.client.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from comet.client.configuration import Endpoint
 
 
 def shell(context: Context) -> int:
     """Each line is a command; `exit`, `quit` or the end of input ends. The exit status is the last failure's.
 
-    From a file it stops at the first command that fails, like a shell's `set -e`.
+    From a file it stops at the first command that fails, like a shell's `set -e`. A password is asked for once, and
+    again after a line whose credentials were not taken.
     """
     from comet.cli.main import run
 
     interactive = sys.stdin is not None and sys.stdin.isatty()
     status = 0
+    passwords: dict[Endpoint, str] = {}
     for line in _lines(interactive):
         try:
             typed = shlex.split(line, comments=True)
@@ -32,7 +39,10 @@ def shell(context: Context) -> int:
             warn("this is the shell")
         elif typed:
             try:
-                status = run(typed) or (0 if not interactive else status)
+                ended = run(typed, passwords)
+                if ended == AuthenticationError.exit_status:
+                    passwords.clear()
+                status = ended or (0 if not interactive else status)
             except KeyboardInterrupt:
                 warn("interrupted")
                 status = 130

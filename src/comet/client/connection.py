@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from email.message import Message
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -103,7 +104,8 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
-        self._basic = ""
+        self.passwords: dict[Endpoint, str] = {}
+        """Endpoint → the header with its password, which was asked for; `comet shell` has one for all its lines."""
         self.report: Callable[[str], None] = lambda line: None
         self.ask_until = math.inf
         """Moment of the monotonic clock at which a busy server is asked again no more."""
@@ -221,7 +223,7 @@ class Connection:
 
             found.update(signed_headers(*self.endpoint.signature))
         elif self.endpoint.password:
-            if not self._basic:  # may ask: once
+            if self.endpoint not in self.passwords:  # may ask: once
                 try:
                     pair = f"{self.endpoint.username}:{password_of(self.endpoint)}".encode()
                 except UnicodeError:
@@ -229,8 +231,8 @@ class Connection:
                         f"the password for {self.endpoint.url} is not UTF-8 text: "
                         "correct COMET_PASSWORD, or run comet init"
                     ) from None
-                self._basic = f"Basic {base64.b64encode(pair).decode()}"
-            found["Authorization"] = self._basic
+                self.passwords[self.endpoint] = f"Basic {base64.b64encode(pair).decode()}"
+            found["Authorization"] = self.passwords[self.endpoint]
         return {**found, **(more or {})}
 
     @staticmethod
@@ -294,7 +296,7 @@ class Connection:
                 f"{self.endpoint.url} redirects to {where}; comet does not follow. Is that the server? comet init"
             )
         if response.status >= 400:
-            raise _problem(response.status, response.headers, body)
+            raise error_of(response.status, response.headers, body)
         return Answer(response.status, response.headers, body)
 
 
@@ -336,7 +338,8 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
             raise ValueError("its answer takes too long")
 
 
-def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> CometError:
+def error_of(status: int, headers: Message, body: bytes) -> CometError:
+    """The error that an answer of 400 or more means, with advice in commands of this program."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -82,6 +82,9 @@ NO_NUCLEUS = "no-nucleus"
 Also of the published Nucleus, where it lacks a path.
 """
 
+TICKET_USED = "ticket-used"
+"""Slug of the refusal of a console's ticket: it opens one console, once, for a short time."""
+
 
 def is_of_published_nucleus(error: CometError) -> bool:
     """Whether it does not know a path or a method: ours gives its errors a slug, the published one does not."""

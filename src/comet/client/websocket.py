@@ -8,21 +8,28 @@ out.
 from __future__ import annotations
 
 import base64
+import contextlib
 import email
 import hashlib
 import os
+from email.message import Message
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
-from comet.client.connection import Connection
-from comet.client.errors import NotFoundError, UnreachableError
+from comet.client.connection import Connection, error_of
+from comet.client.errors import TICKET_USED, NotFoundError, RefusedError, UnreachableError
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _LARGEST = 1 << 20
+_SENT = ("Accept", "Authorization")
 
 
 class WebSocket:
-    """An open WebSocket; `socket` is for select. Every method raises UnreachableError when it breaks."""
+    """An open WebSocket; `socket` is for select. Every method raises UnreachableError when it breaks.
+
+    RefusedError with the slug TICKET_USED when the path's ticket was used or is too old; NotFoundError when the site
+    refuses it for another reason.
+    """
 
     def __init__(self, connection: Connection, path: str) -> None:
         self.socket: Any = connection.socket()
@@ -38,7 +45,7 @@ class WebSocket:
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Protocol: binary",
-            *(f"{name}: {value}" for name, value in connection.headers().items() if name == "Authorization"),
+            *(f"{name}: {value}" for name, value in connection.headers().items() if name in _SENT),
         ]
         try:
             self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -51,12 +58,19 @@ class WebSocket:
         head, _, self._received = self._received.partition(b"\r\n\r\n")
         first, _, rest = head.partition(b"\r\n")
         status = (first.decode("latin-1").split(" ") + [""])[1]
+        headers = email.message_from_bytes(rest)
         if status != "101":
+            slug = error_of(403, headers, self._body(headers)).slug
+            self.socket.close()
+            if slug == TICKET_USED:
+                raise RefusedError(
+                    "the ticket of this console was used, or is older than 30 s: run the command again", slug
+                )
             raise NotFoundError(
                 f"the site did not open this console ({status[:20]}): too many may be open, or its host does not "
                 "answer. Close others and run the command again; if it stays so, ask the site's operators"
             )
-        if email.message_from_bytes(rest)["Sec-WebSocket-Accept"] != _accepted(key):
+        if headers["Sec-WebSocket-Accept"] != _accepted(key):
             self.close()
             raise UnreachableError("the server's answer is not that of a WebSocket")
 
@@ -78,6 +92,10 @@ class WebSocket:
             self._more()
         except OSError as error:
             raise UnreachableError(f"the console is gone: {error}") from error
+        return self.received()
+
+    def received(self) -> bytes:
+        """As `receive`, of what is here already: the first bytes may have come with the answer to the handshake."""
         found = b""
         while (frame := self._frame()) is not None:
             opcode, data = frame
@@ -96,6 +114,17 @@ class WebSocket:
         except UnreachableError:
             pass  # the server was first
         self.socket.close()
+
+    def _body(self, headers: Message) -> bytes:
+        """What a refusal says, as far as it comes."""
+        length = headers.get("Content-Length", "")
+        expected = (
+            min(int(length), 65536) if length.isascii() and length.isdigit() and len(length) < 10 else 0
+        )
+        with contextlib.suppress(OSError):
+            while len(self._received) < expected:
+                self._more()
+        return self._received
 
     def _more(self) -> None:
         part = self.socket.recv(65536)

@@ -27,6 +27,7 @@ from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.service import (
     Change,
     Known,
+    Reading,
     find_cluster,
     find_node,
     known_power,
@@ -177,8 +178,11 @@ def read_screen(call: Known, c: str, n: str) -> Response:
 
 
 def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
-    require(call.caller, "console")
-    return reading(call, lambda question: find_node(question, find_cluster(question, c), n))
+    def find(question: Reading) -> Node:
+        require(call.caller, "console")
+        return find_node(question, find_cluster(question, c), n)
+
+    return reading(call, find)
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
@@ -212,9 +216,7 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
         return
     used = await asyncio.to_thread(_use, service, ticket)
     if used is None:
-        problem = Problem(
-            "ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one"
-        )
+        problem = await asyncio.to_thread(_refusal, service, client, ticket)
         await client.send_denial_response(answer_of(problem, client))
         return
     try:
@@ -228,6 +230,17 @@ def _is_own_page(client: WebSocket) -> bool:
     """Whether the page is of this service; other programs than browsers send no Origin."""
     origin = client.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == client.headers.get("host")
+
+
+def _refusal(service: Service, client: WebSocket, ticket: str) -> Problem:
+    """The refusal of a ticket, which is recorded; who sent it is not known."""
+    with service.pool.reading() as session:
+        cluster, node, _ = tickets.console_of(session, ticket) or ("", "", "")
+    target = f"{cluster}/{node}" if node else "/ws/console"
+    problem = Problem(
+        "ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one"
+    )
+    return service.authenticator.failure(client, f"ticket {target}", problem, "console", target)
 
 
 def _use(service: Service, text: str) -> tuple[Ticket, int, int | None, int | None] | None:

@@ -21,7 +21,17 @@ from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
-from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
+from nucleus.api.service import (
+    Call,
+    Change,
+    Known,
+    Reading,
+    accepted,
+    answer_before,
+    changing,
+    no_content,
+    record_refusal,
+)
 from nucleus.api.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
@@ -140,14 +150,14 @@ async def upload_image(
     content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
 ) -> Response:
     """A form of a stated length with the part `file`; a part `project` before it names the project."""
-    expected = _expected(md5, content_digest)
-    length = call.request.headers.get("content-length", "")
-    if not re.fullmatch(r"[0-9]{1,18}", length):
-        raise invalid(
-            "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
-        )
 
     async def receive() -> Response:
+        expected = _expected(md5, content_digest)
+        length = call.request.headers.get("content-length", "")
+        if not re.fullmatch(r"[0-9]{1,18}", length):
+            raise invalid(
+                "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
+            )
         begun: list[tuple[Upload, Receiver]] = []
         async with AsyncExitStack() as stack:
 
@@ -169,13 +179,20 @@ async def upload_image(
 
 
 async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> Response:
-    """What `receive` answers, or the same request before; few images of a user are on their way at a time."""
-    require(call.caller, "image")
-    before = await run_in_threadpool(answer_before, call)
-    if before is not None:
-        return before
-    with call.service.uploads.one_more(call.caller.user.id):
-        answer = await receive()
+    """What `receive` answers, or the same request before; few images of a user are on their way at a time.
+
+    Refusals are recorded.
+    """
+    try:
+        require(call.caller, "image")
+        before = await run_in_threadpool(answer_before, call)
+        if before is not None:
+            return before
+        with call.service.uploads.one_more(call.caller.user.id):
+            answer = await receive()
+    except Problem as problem:
+        await run_in_threadpool(record_refusal, call, "upload_image", problem)
+        raise
     return await done(call, answer)
 
 

@@ -71,11 +71,11 @@ class Middleware:
         self._space = Space()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._application(_without_base(scope), receive, send)
-            return
         headers = Headers(scope=scope)
         scope = _without_base(forwarded(scope, headers) if self._has_proxy else scope)
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
         exchange = _Exchange(scope, send, headers)
         try:
             await self._answer(scope, receive, exchange, headers)

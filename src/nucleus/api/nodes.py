@@ -79,7 +79,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
 def _demand_host(change: Change, node: Node) -> None:
     """Problem when the running set of a compute has lost the node's host."""
     running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
-    if running and computesets.has_lost_host(running, node.physical_host):
+    if running and computesets.host_of(running, node.id) is None:
         raise conflict(
             f"the site took the host of {node.name} from computeset {running.id}: "
             f"run `comet terminate {running.id}`, then `comet start` with this node again"

@@ -135,6 +135,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
     headers: Mapping[str, str] = field(default_factory=dict)
     remedy: Remedy | None = None
     reason: str = field(init=False)
+    is_recorded: bool = field(init=False, default=False)
+    """Whether the audit log has it."""
 
     def __post_init__(self) -> None:
         self.reason = self.detail

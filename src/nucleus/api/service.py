@@ -62,7 +62,7 @@ class Service:
     """The published client sends a change for each node, one after the other, and repeats none that is refused."""
 
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
-    unknown_rate: Rate = field(default_factory=lambda: Rate("requests for what is not there", 20, 20))
+    unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
     """Each is recorded in the audit log."""
 
     metrics_text: Recent[bytes] = field(default_factory=lambda: Recent(5.0))
@@ -160,10 +160,23 @@ def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
         with call.service.pool.reading() as session:
             return read(Reading(session, call, call.scope))
     except Problem as problem:
-        if problem.code.startswith("unknown-"):
-            call.service.unknown_rate.take(call.caller)
-            _record_refusal(call, "read", problem)
+        if problem.code.startswith("unknown-") or problem.code == "missing-scope":
+            record_refusal(call, "read", problem)
         raise
+
+
+def record_refusal(call: Call, action: str, problem: Problem) -> None:
+    """Have the audit log say so, once. Problem 429 instead when there are too many; those of a rate are not in it."""
+    if problem.code != "rate-limited" and not problem.is_recorded:
+        call.service.unknown_rate.take(call.caller)
+        _record(call, action, problem)
+
+
+def _record(call: Call, action: str, problem: Problem) -> None:
+    target = without_secrets(call.request.url.path)
+    with call.service.pool.transaction() as session:
+        audit.record(session, call.entry(action, target, problem.code))
+    problem.is_recorded = True
 
 
 class Change:
@@ -246,7 +259,7 @@ def changing(
         found: Found = _repeated(call, action, act, _key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
-            _record_refusal(call, action, problem)
+            _record(call, action, problem)
         raise
     WORK.give()
     NEWS.give()
@@ -348,12 +361,6 @@ def answer_before(call: Call) -> Response | None:
 def _has_secret(headers: Mapping[str, str]) -> bool:
     """Whether it is the answer with a token, a key or a ticket: nobody stores it, neither do we."""
     return headers.get("cache-control") == _SECRET["cache-control"]
-
-
-def _record_refusal(call: Call, action: str, problem: Problem) -> None:
-    target = without_secrets(call.request.url.path)
-    with call.service.pool.transaction() as session:
-        audit.record(session, call.entry(action, target, problem.code))
 
 
 def accepted(

@@ -86,7 +86,7 @@ def _print_status(configuration: Configuration) -> int:
         where = (
             "in no computeset; its owner may have it stopped"
             if node.computeset is None
-            else f"computeset {node.computeset} has lost that host"
+            else f"computeset {node.computeset} does not have that host"
         )
         print(
             f"alarm: {node.target} is on, on {node.host}, and {where}: rocks stop host vm {node.rocks_name}"

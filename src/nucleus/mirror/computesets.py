@@ -148,16 +148,18 @@ class NodeWithoutJob(NamedTuple):
 
 
 _HAS_NO_JOB = (
-    "(s.id IS NULL OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
+    "(s.id IS NULL OR s.state IN ('created', 'submitted')"
+    " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
     " OR (s.state = 'running' AND s.degraded"
     " AND NOT JSON_CONTAINS(s.context, JSON_QUOTE(n.physical_host), '$.hosts')))"
 )
-"""Of a node in the living set s, if any: its job has ended, or has lost the node's host."""
+"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or has lost the node's host."""
 
 
-def has_lost_host(running: Computeset, host: str | None) -> bool:
-    """Whether the job of a running set has lost the host of a node, as in `_HAS_NO_JOB`: it may be another's."""
-    return running.degraded and host is not None and host not in running.context.get("hosts", ())
+def host_of(running: Computeset, node_id: int) -> str | None:
+    """The host of a node in the job of a running set; None when the job has lost it: it may be another's."""
+    host = next((one["host"] for one in running.context.get("members", ()) if one["id"] == node_id), None)
+    return host if host in running.context.get("hosts", ()) else None
 
 
 def nodes_without_job(session: Session) -> list[NodeWithoutJob]:

@@ -197,20 +197,20 @@ def _update_node(session: Session, name: str, values: dict[str, Any], numbers: M
     cluster = values.pop("cluster", None)
     if cluster is not None:
         values["cluster_id"] = numbers[cluster]
-        values["name"] = _free_name(session, numbers[cluster], name)
+        values["name"] = _free_name(session, numbers[cluster], name, name)
     also = ""
     if "state" in values:  # `iso` is what these values have made of it: the server assigns from left to right
         also = "iso_active = iso" if values["state"] == "active" else "iso_active = NULL"
     _update(session, "node", name, values, also)
 
 
-def _free_name(session: Session, cluster_id: int, name: str) -> str:
-    """The name in Rocks, unless another node of the cluster was given it by its owner."""
+def _free_name(session: Session, cluster_id: int, rocks_name: str, name: str) -> str:
+    """The name for a node, unless another node of the cluster has it."""
     names = {
         str(one).lower()
         for one in session.column(
             "SELECT name FROM node WHERE cluster_id = %s AND gone_at IS NULL AND rocks_name <> %s",
-            (cluster_id, name),
+            (cluster_id, rocks_name),
         )
     }
     if name.lower() not in names:
@@ -219,26 +219,39 @@ def _free_name(session: Session, cluster_id: int, name: str) -> str:
 
 
 def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], site: SiteSettings) -> None:
-    columns = ("cluster_id", "name", "rocks_name", "dns1", "dns2", "ntp", *NodeValues._fields)
-    renamed = {
-        name.lower()
-        for name in session.column("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
-    }
-    for part in _parts([name for name, *_ in changes.new_nodes]):
+    """One that returns to its cluster keeps the name that its owner gave it; DNS and NTP servers stay everywhere."""
+    columns = ("cluster_id", "name", "rocks_name", *NodeValues._fields)
+    frontends = {name: frontend for name, frontend, *_ in changes.new_nodes}
+    returning = dict[str, str]()
+    for part in _parts([*frontends]):
         gone = session.column(
             "SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id"
             f" WHERE n.rocks_name IN ({placeholders(part)}) AND n.gone_at IS NOT NULL AND c.gone_at IS NOT NULL",
             part,
         )
         _forget_rocks_names(session, "node", gone)
+        for name, cluster_id, given in session.rows(
+            "SELECT rocks_name, cluster_id, name FROM node"
+            f" WHERE rocks_name IN ({placeholders(part)}) AND name <> rocks_name",
+            part,
+        ):
+            if cluster_id == numbers.get(frontends.get(name, "")):
+                returning[name] = _free_name(session, cluster_id, name, given)
+                session.update("node", {"name": returning[name]}, "gone_at = NULL", rocks_name=name)
+    renamed = {
+        name.lower()
+        for name in session.column("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
+    }
     rows = []
     for name, frontend, values, _ in changes.new_nodes:
         number = numbers[frontend]
-        visible = _free_name(session, number, name) if name.lower() in renamed else name
-        rows.append((number, visible, name, site.dns1 or None, site.dns2 or None, site.ntp or None, *values))
+        visible = returning.get(name) or (
+            _free_name(session, number, name, name) if name.lower() in renamed else name
+        )
+        rows.append((number, visible, name, *values, site.dns1 or None, site.dns2 or None, site.ntp or None))
     again = ", ".join(f"{column} = VALUES({column})" for column in columns)
     session.insert_many(
-        f"INSERT INTO node ({', '.join(columns)}) VALUES",
+        f"INSERT INTO node ({', '.join(columns)}, dns1, dns2, ntp) VALUES",
         rows,
         f"ON DUPLICATE KEY UPDATE {again}, gone_at = NULL, missing_polls = 0, iso_active = NULL",
     )

@@ -26,37 +26,43 @@ _BEGUN, _DONE = "begun", "done"
 
 
 def power_on(job: Job) -> JsonObject:
-    """Start the node where it is, unless it runs."""
+    """Start the node, unless it runs: one of a computeset on its host there, a frontend where it is."""
     if job.reached("start", _is_active):
         return {"state": ACTIVE}
+    return _start(job)
+
+
+def start_member(job: Job) -> JsonObject:
+    """Start a node of a computeset on the host of the arguments, unless it runs there."""
+    if job.read_state() == ACTIVE and job.target.physical_host == job.operation.arguments["host"]:
+        return {"state": ACTIVE}
+    return _start(job)
+
+
+def _start(job: Job) -> JsonObject:
     if job.operation.target_set is not None:
-        _check_host(job, str(job.operation.arguments.get("host") or "") or job.target.physical_host)
+        _place(job)
     state, error = job.act("start", job.rocks.start)
     if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
         raise error
     return {"state": job.confirm(state, _is_active, "active")}
 
 
-def start_member(job: Job) -> JsonObject:
-    """Start a node of a computeset on the host of the arguments, unless it runs there."""
-    host = str(job.operation.arguments["host"])
-    if job.read_state() == ACTIVE and job.target.physical_host == host:
-        return {"state": ACTIVE}
-    _check_host(job, host)
-    if job.target.physical_host != host:
-        job.begin_command("place")
-        job.rocks.place(job.target.rocks_name, host)
-    return power_on(job)
+def _place(job: Job) -> None:
+    """Have a node start on its host of the computeset, also one that operators have moved since.
 
-
-def _check_host(job: Job, host: str | None) -> None:
-    """As `_check_set`, before a start; RefusedError also when the set has lost the host."""
+    As `_check_set`; RefusedError also when the set has lost the host.
+    """
     found = _check_set(job, "its nodes are not started")
-    if computesets.has_lost_host(found, host):
+    host = computesets.host_of(found, job.target.id)
+    if host is None:
         raise RefusedError(
             f"the site took the host of {job.target.name} from computeset {found.id}: "
             f"run `comet terminate {found.id}`, then `comet start` with this node again"
         )
+    if job.target.physical_host != host:
+        job.begin_command("place")
+        job.rocks.place(job.target.rocks_name, host)
 
 
 def _check_set(job: Job, outcome: str) -> Computeset:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -148,6 +149,17 @@ def compute_numbers(session: Session, cluster: int) -> tuple[int, ...]:
         "SELECT id FROM node WHERE cluster_id = %s AND kind = 'compute' ORDER BY name", (cluster,)
     )
     return tuple(number for (number,) in rows)
+
+
+def run_on(pool: Pool, number: int, host: str, hosts: Sequence[str]) -> None:
+    """Have a set of one node run, which was placed on `host`; its job has `hosts` now."""
+    sql(
+        pool,
+        "UPDATE computeset s JOIN computeset_node m ON m.computeset_id = s.id SET s.state = 'running', s.context ="
+        " JSON_OBJECT('hosts', JSON_EXTRACT(%s, '$'), 'members', JSON_ARRAY(JSON_OBJECT('id', node_id, 'host', %s)))"
+        " WHERE s.id = %s",
+        (json.dumps(hosts), host, number),
+    )
 
 
 @pytest.fixture(scope="session")

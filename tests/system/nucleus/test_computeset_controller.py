@@ -163,36 +163,6 @@ def test_starts_that_the_end_of_a_set_cancels_have_events(
     assert ended is not None and (ended.error or {})["detail"] == f"the computeset {number} ends"
 
 
-_LOST = """degraded = TRUE, context = '{"hosts": ["host-1"]}'"""
-
-
-@pytest.mark.parametrize(
-    ("kind", "host", "change", "ends", "detail"),
-    [
-        ("start_member", "host-9", "cancel_requested = 'shutdown'", "cancelled", "ended by its owner"),
-        ("start_member", "host-9", _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),
-        ("poweron", None, _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),  # host-0
-    ],
-)
-def test_a_node_of_a_set_that_has_ended_or_lost_its_host_is_not_started(
-    pool: Pool, cluster_number: int, kind: str, host: str | None, change: str, ends: str, detail: str
-) -> None:
-    number, simulator = _start(pool, cluster_number, 1), Simulator(2)
-    with pool.transaction() as session:
-        session.execute(f"UPDATE computeset SET state = 'running', {change}")
-        node = compute_numbers(session, cluster_number)[0]
-        arguments = {"host": host} if host else {}
-        new = NewOperation(kind, "nucleus", cluster_number, node, number, arguments=arguments)
-        asked = operations.insert_operation(session, new).id
-        session.execute("UPDATE operation SET state = 'running', worker = 'test', attempts = 1")
-        claimed = operations.get_operation(session, asked)
-    perform(Tools(pool, Rocks(simulator, 60), WorkSettings(), threading.Event()), claimed)
-    with pool.transaction() as session:
-        done = operations.get_operation(session, claimed.id)
-    assert done is not None and done.state == ends and not simulator.commands
-    assert detail in (done.error or {})["detail"]
-
-
 @pytest.mark.parametrize(
     ("state", "host", "ends"),
     [
@@ -311,7 +281,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     turn: Callable[[], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _start(pool, cluster_number, 1)
+    number = _start(pool, cluster_number, 1)
 
     def switch(state: str, condition: str) -> None:
         sql(pool, "UPDATE node SET state = %s WHERE " + condition, (state,))
@@ -327,6 +297,9 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
             values = status.gauges(session, database_now(session))["alarms"]
         return found, values["vm-on-without-job",]
 
+    for _ in range(2):
+        turn()
+    assert _state(pool, number) == ("running", None)
     switch("active", "kind = 'frontend' OR name = 'vm-vc2-0'")
     assert alarms() == ([], 0), "a frontend, and a compute of a set"
     with pool.transaction() as session:
@@ -345,9 +318,14 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
     sql(pool, "UPDATE computeset SET degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY())")
     switch("active", "name = 'vm-vc2-0'")
-    assert alarms()[1] == 1, "the job has lost the host"
-    assert main(["status"]) == 1
-    assert "is on, on host-0, and computeset " in capsys.readouterr().out
+    for state in ("created", "submitted", "running"):
+        sql(pool, "UPDATE computeset SET state = %s", (state,))
+        assert alarms()[1] == 1, "the job has no hosts yet, or has lost this one"
+        assert main(["status"]) == 1
+        expected = (
+            f"on host-0, and computeset {number} does not have that host: rocks stop host vm vm-vc2-0\n"
+        )
+        assert expected in capsys.readouterr().out
     for is_gone, count in (("false", 0), ("true", 1)):
         ended = f"JSON_SET(context, '$.job_gone', JSON_EXTRACT('{is_gone}', '$'))"
         sql(pool, f"UPDATE computeset SET state = 'ending', context = {ended}")

@@ -1,4 +1,7 @@
-"""A computeset that ends: what owners have asked of its nodes neither keeps it nor reaches the next one."""
+"""A computeset that ends: what owners have asked of its nodes neither keeps it nor reaches the next one.
+
+Also where a node of a running one is started.
+"""
 
 import json
 import threading
@@ -20,7 +23,7 @@ from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
-from tests.system.nucleus.conftest import compute_numbers, sql
+from tests.system.nucleus.conftest import compute_numbers, run_on, sql
 
 
 @pytest.fixture
@@ -117,6 +120,52 @@ def test_a_node_that_has_crashed_is_stopped_so_that_its_image_is_written_back(
     stopped = done(pool, simulator, ask(pool, NewOperation(kind, "ann", cluster_number, node, number)))
     assert (stopped.state, stopped.result) == ("succeeded", {"state": "nostate"}), stopped.error
     assert guest.image == "unmapped"
+
+
+_LOST = "degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY('host-1'))"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "ends", "detail"),
+    [
+        ("start_member", "cancel_requested = 'shutdown'", "cancelled", "ended by its owner"),
+        ("start_member", _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),
+        ("poweron", _LOST, "failed", "the site took the host of vm-vc2-0 from computeset"),
+    ],
+)
+def test_a_node_of_a_set_that_has_ended_or_lost_its_host_is_not_started(
+    pool: Pool, cluster_number: int, kind: str, change: str, ends: str, detail: str
+) -> None:
+    asked, simulator = _of_running_set(pool, cluster_number, kind, "host-9"), Simulator(2)
+    sql(pool, f"UPDATE computeset SET {change}")
+    refused = done(pool, simulator, asked)
+    assert refused.state == ends and not simulator.commands
+    assert detail in (refused.error or {})["detail"]
+
+
+@pytest.mark.parametrize("kind", ["poweron", "start_member"])
+def test_a_node_that_operators_have_moved_is_started_on_its_host_of_the_set(
+    pool: Pool, cluster_number: int, kind: str
+) -> None:
+    """The host that it was moved to may be another user's."""
+    own, other, simulator = "vm-container-1-0", "vm-container-1-1", Simulator(2)
+    asked, guest = _of_running_set(pool, cluster_number, kind, own), simulator.guests["vm-vc2-0"]
+    guest.host = other
+    sql(pool, "UPDATE node SET physical_host = %s WHERE name = 'vm-vc2-0'", (other,))
+    started = done(pool, simulator, asked)
+    assert started.state == "succeeded", started.error
+    assert (guest.host, guest.state) == (own, "active")
+    assert sql(pool, "SELECT physical_host FROM node WHERE name = 'vm-vc2-0'") == [(own,)]
+
+
+def _of_running_set(pool: Pool, cluster_number: int, kind: str, host: str) -> Operation:
+    """An operation on the node of a set, whose job has given it the host."""
+    number = start(pool, cluster_number, 1)
+    run_on(pool, number, host, [host])
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+    arguments = {"host": host} if kind == "start_member" else {}
+    return ask(pool, NewOperation(kind, "ann", cluster_number, node, number, arguments=arguments))
 
 
 @pytest.mark.parametrize("kind", ["reset", "reboot"])

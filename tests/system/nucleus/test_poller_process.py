@@ -155,3 +155,31 @@ def test_the_last_cluster_may_be_removed(lease: Guard, pool: Pool, is_restarted:
             poller = Poller(Configuration(), Rocks(simulator, 60), lease)
         poller.poll()
     assert sql(pool, _CLUSTERS) == [] and sql(pool, _FAILED) == []
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_machine_that_returns_to_its_cluster_keeps_its_name_and_servers(
+    lease: Guard, pool: Pool, is_restarted: bool
+) -> None:
+    """Where another one has got the name meanwhile, it has a number behind it."""
+    simulator = Simulator()
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+    poller.poll()
+    changed = "name = CONCAT('n', RIGHT(name, 1)), dns1 = '192.0.2.9', ntp = 'ntp.example.org'"
+    sql(pool, f"UPDATE node SET {changed} WHERE name LIKE 'vm-vc2-%'")
+    gone = [simulator.guests.pop(f"vm-vc2-{number}") for number in (0, 1)]
+    for _ in range(2):
+        poller.poll()
+    living = (
+        "SELECT rocks_name, name FROM node WHERE gone_at IS NULL AND rocks_name IN ('vm-vc2-0', 'vm-vc2-1')"
+    )
+    assert sql(pool, living) == []
+    sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'n2'")
+    simulator.guests.update({one.name: one for one in gone})
+    simulator._add("n0", "vc2", None)
+    if is_restarted:
+        poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+    poller.poll()
+    assert dict(sql(pool, living)) == {"vm-vc2-0": "n0", "vm-vc2-1": "n1-2"}
+    assert sql(pool, "SELECT dns1, ntp FROM node WHERE name = 'n0'") == [("192.0.2.9", "ntp.example.org")]
+    assert sql(pool, "SELECT name, dns1 FROM node WHERE rocks_name = 'n0'") == [("n0-2", None)]

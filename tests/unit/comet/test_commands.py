@@ -162,6 +162,7 @@ def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(comet: Comet) -> Non
     assert comet("power", "shutdown", "vc2", terminal="").status == 0, "a system that is asked loses nothing"
     assert comet("power", "off", "vc2", terminal="y\n").status == 0
     assert comet("power", "off", "vc2", "--yes", terminal="").status == 0
+    assert comet("power", "--timeout", "9", "--yes", "off", "vc2", terminal="").status == 0
     assert comet("power", "reset", "vc2", "vm-vc2-0", stdin="").status == 0
     assert comet("terminate", "1", stdin="").out.startswith("computeset 1 is ending")
     assert comet.server.sets[1]["state"] == "cancelled"

@@ -7,13 +7,14 @@ import json
 import subprocess  # noqa: TID251 - for its constant
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comet import Client, NotFoundError, UnreachableError
 from comet.client.configuration import Endpoint
 from comet.client.websocket import WebSocket
-from tests.nucleus_server import TOKEN, NucleusServer, answer
+from tests.nucleus_server import TOKEN, NucleusServer, answer, problem
 from tests.unit.comet.test_program import start
 
 PATH = "/nucleus/ws/console/ticket"
@@ -35,8 +36,8 @@ def read_frame(stream: io.BufferedIOBase) -> tuple[int, bytes]:
     return head[0] & 15, bytes(it ^ mask[index % 4] for index, it in enumerate(content))
 
 
-def upgrade(handler: BaseHTTPRequestHandler) -> None:
-    """Answer the handshake."""
+def upgrade(handler: Any, first: bytes = b"") -> None:
+    """Answer the handshake, with what the guest prints at once."""
     key = handler.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     handler.send_response(101)
     handler.send_header("Upgrade", "websocket")
@@ -44,7 +45,8 @@ def upgrade(handler: BaseHTTPRequestHandler) -> None:
     handler.send_header(
         "Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
     )
-    handler.end_headers()
+    handler._headers_buffer.append(b"\r\n" + first)
+    handler.flush_headers()
     handler.close_connection = True
 
 
@@ -97,6 +99,30 @@ def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) 
     process.stdin.flush()
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("refusals", "status"), [(1, 0), (2, 5)])
+def test_a_ticket_that_was_used_is_replaced_by_another_one_once(
+    server: NucleusServer, configured: Path, refusals: int, status: int
+) -> None:
+    opened: list[str] = []
+
+    def guest(handler: Any) -> None:
+        opened.append(handler.headers["Accept"])
+        if len(opened) <= refusals:
+            handler.reply(*problem("ticket-used", 403, "the ticket was used"))
+            return
+        upgrade(handler, frame(b"login: ") + frame(b"", 8))
+
+    server.answers["/ws/console"] = guest
+    process = start("console", "--serial", "vc2", stdin=subprocess.PIPE)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == status, error
+    tickets = [path for method, path, _, _ in server.requests if method == "POST"]
+    assert len(tickets) == len(opened) == 2 and "application/problem+json" in opened[0]
+    assert out == ("login: " if status == 0 else "")
+    if status:
+        assert error == "the ticket of this console was used, or is older than 30 s: run the command again\n"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,17 @@ def test_who_types_a_password_slowly_gets_the_answer(
     assert (listed.status, now) == (0, [1900.0]), listed.err
 
 
+def test_a_shell_asks_for_a_password_once_and_again_when_it_was_wrong(
+    comet: Comet, write_old: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = iter(("mistyped", "typed")), list[str]()
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(next(answers)) or asked[-1])
+    published_nucleus(comet.server, f"Basic {base64.b64encode(b'eve:typed').decode()}")
+    write_old("readline")
+    done = comet("shell", terminal="ll\ncluster vc2\niso list\nexit\n")
+    assert (done.status, asked) == (3, ["mistyped", "typed"]), done.err
+
+
 def test_a_password_that_is_no_text_is_not_sent(
     comet: Comet, write_old: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

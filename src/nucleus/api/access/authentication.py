@@ -20,7 +20,7 @@ from nucleus.api.access.credentials import (
     SentToken,
 )
 from nucleus.api.access.throttles import Failures
-from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
+from nucleus.api.problems import Problem, Remedy, forbidden, request_id, unavailable
 from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
@@ -31,7 +31,7 @@ _PASSWORD_CHECKS = threading.BoundedSemaphore(4)
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
 
     from nucleus.configuration import AuthenticationSettings
     from nucleus.mirror.identity import TokenUse, User
@@ -85,7 +85,7 @@ class Authenticator:
         try:
             sent = credentials.read_credentials(authorization, headers)
         except BadCredentials as error:
-            raise self._failure(request, "unreadable", refused(str(error))) from None
+            raise self.failure(request, "unreadable", refused(str(error))) from None
         return self.log_in(request, sent)
 
     def log_in(self, request: Request, sent: credentials.Sent) -> Caller:
@@ -124,24 +124,34 @@ class Authenticator:
                 raise refused("these credentials are unknown, revoked or too old")
         except Problem as problem:
             if problem.code == "not-authenticated":
-                raise self._failure(request, claim, problem) from None
+                raise self.failure(request, claim, problem) from None
             raise
         if is_guessable:
             self._failures.check(source, claim)
         state["actor"], state["token_id"] = caller.actor, caller.token_id
         return caller
 
-    def _failure(self, request: Request, claim: str, refusal: Problem) -> Problem:
-        """The refusal of wrong credentials, which are counted and recorded; another one when there are too many."""
+    def failure(
+        self,
+        request: HTTPConnection,
+        claim: str,
+        refusal: Problem,
+        action: str = "authenticate",
+        target: str = "",
+    ) -> Problem:
+        """The refusal of wrong credentials, which are counted and recorded; another one when there are too many.
+
+        `target`: what they are for, instead of the path.
+        """
         source = _source_of(request)
         try:
             self._failures.count(source, claim)
         except Problem as too_many:
             return too_many
-        path = credentials.without_secrets(request.url.path)
-        entry = audit.Entry("", "authenticate", path, "not-authenticated", None, source)
+        target = target or credentials.without_secrets(request.url.path)
+        entry = audit.Entry("", action, target, refusal.code, None, source, request_id(request))
         with self._pool.transaction() as session:
-            audit.record(session, entry._replace(request_id=request.scope["state"]["request_id"]))
+            audit.record(session, entry)
         return refusal
 
     def _identify(self, sent: credentials.Sent) -> Caller | None:
@@ -244,7 +254,7 @@ def store_token(
     return token, new
 
 
-def _source_of(request: Request) -> str:
+def _source_of(request: HTTPConnection) -> str:
     return request.client.host if request.client else ""
 
 

@@ -15,7 +15,7 @@ from nucleus.mirror.driver import LOCK_WAIT_SECONDS
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
-from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.conftest import run_on, sql
 from tests.waiting import at_once
 
 SETS = "/v1/computeset/"
@@ -172,15 +172,16 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
     number = start(service, computes="vm-vc2-0").json()["id"]
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
-    sql(pool, "UPDATE computeset SET state = 'running'")
+    run_on(pool, number, "host-0", ["host-0"])
     for action in ("poweroff", "reboot", "reset", "shutdown", "poweron"):
         asked = path.replace("poweroff", action)
         operation = service.ask("ann", "PUT", asked, headers=MODERN).json()
         assert operation["kind"] == action and operation["computeset"] == number
     assert service.ask("ann", "PUT", f"{SETS}{number}/reboot", headers=MODERN).json()["kind"] == "reboot_set"
     poweron = path.replace("poweroff", "poweron")
+    sql(pool, "UPDATE node SET physical_host = 'host-1' WHERE name = 'vm-vc2-0'")  # operators have moved it
     for hosts, status in (("host-0", 202), ("host-1", 409)):
-        sql(pool, "UPDATE computeset SET degraded = TRUE, context = %s", (json.dumps({"hosts": [hosts]}),))
+        run_on(pool, number, "host-0", [hosts])
         answer = service.ask("ann", "PUT", poweron, headers={**MODERN, **PROBLEMS})
         assert answer.status_code == status, answer.text
     assert f"the site took the host of vm-vc2-0 from computeset {number}" in answer.json()["detail"]

@@ -291,6 +291,27 @@ def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool:
         assert consoles.get("ann", f"{FRONTEND}/{what}", headers=PROBLEMS).status_code == 403
 
 
+def test_refusals_of_consoles_are_in_the_audit_log(consoles: Client, pool: Pool) -> None:
+    """Who sends a ticket is not known; of those that were made up a few are recorded."""
+    ticket = ticket_for(consoles, COMPUTE, "serial")
+    with connect(consoles, ticket) as console:
+        console.recv(SECONDS)
+    assert is_refused(consoles, ticket)
+    assert [is_refused(consoles, one * 43) for one in "ABCDEFGHIJK"] == [True] * 10 + [False]
+    sql(pool, "UPDATE token SET scopes = 'read power' WHERE id = %s", (consoles.tokens["ann"].split("_")[1],))
+    assert consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}).status_code == 403
+    for what in ("log", "screen"):
+        assert consoles.get("ann", f"{FRONTEND}/{what}").status_code == 403
+    assert sql(pool, "SELECT actor, action, target, outcome FROM audit ORDER BY seq") == [
+        ("ann", "console", "vc2/vm-vc2-0", "accepted"),
+        ("", "console", "vc2/vm-vc2-0", "ticket-used"),
+        *[("", "console", "/ws/console", "ticket-used")] * 10,
+        ("ann", "console", FRONTEND, "missing-scope"),
+        ("ann", "read", f"{FRONTEND}/log", "missing-scope"),
+        ("ann", "read", f"{FRONTEND}/screen", "missing-scope"),
+    ]
+
+
 def test_no_log_has_a_ticket(consoles: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "nucleus")
     ticket = ticket_for(consoles, FRONTEND, "serial")

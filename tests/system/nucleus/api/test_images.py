@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nucleus.api import uploads
+from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
@@ -263,6 +264,35 @@ def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configur
     assert sql(pool, "SELECT name, sha256 FROM image") == [
         ("a.iso", SHA.hexdigest()), ("c.iso", SHA.hexdigest()),
     ]  # fmt: skip
+
+
+def test_each_refusal_of_an_upload_is_in_the_audit_log_once(service: Client, pool: Pool) -> None:
+    place = begin(service, "a.iso")
+    unknown = place[:-1] + ("0" if place[-1] != "0" else "1")
+    codes = [
+        send(service, "b.iso", md5="0" * 32).status_code,
+        send(service, "../b.iso").status_code,
+        go_on(service, place, 5).status_code,
+        go_on(service, unknown, 0).status_code,
+    ]
+    token = service.tokens["ann"].split("_")[1]
+    sql(pool, "UPDATE token SET scopes = 'read power' WHERE id = %s", (token,))
+    codes += [send(service, "b.iso").status_code, go_on(service, place, 0).status_code]
+    assert codes == [400, 400, 409, 404, 403, 403]
+    rows = sql(
+        pool, "SELECT actor, action, outcome, target FROM audit WHERE outcome <> 'accepted' ORDER BY seq"
+    )
+    assert [(outcome, target) for _, _, outcome, target in rows] == [
+        ("invalid-request", "/v1/image"),
+        ("invalid-request", "/v1/image"),
+        ("state-conflict", place),
+        ("unknown-upload", unknown),
+        ("missing-scope", "/v1/image"),
+        ("missing-scope", place),
+    ]
+    assert {row[:2] for row in rows} == {("ann", "upload_image")}
+    service.application.state.service.unknown_rate = Rate("requests that are refused", 1 / 3600, 2)
+    assert [go_on(service, unknown, 0).status_code for _ in range(3)] == [403, 403, 429]
 
 
 def test_a_part_whose_place_was_read_before_another_one_ended_removes_nothing(

@@ -9,7 +9,7 @@ from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, POWER, PROBLEMS, start, started
 from tests.system.nucleus.api.http_client import Client
-from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.conftest import run_on, sql
 
 
 def limit(pool: Pool, **limits: int) -> None:
@@ -34,7 +34,7 @@ def test_a_node_that_cannot_start_is_not_powered_on(
     service: Client, pool: Pool, node: str, changes: str, status: int, code: str | None
 ) -> None:
     number = start(service, computes="vm-vc2-0").json()["id"]
-    sql(pool, "UPDATE computeset SET state = 'running' WHERE id = %s", (number,))
+    run_on(pool, number, "host-0", ["host-0"])
     sql(pool, f"UPDATE node SET {changes} WHERE name IN ('vc2', 'vm-vc2-0')")
     answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/poweron", headers={**MODERN, **PROBLEMS})
     assert (answer.status_code, answer.json().get("code")) == (status, code)
