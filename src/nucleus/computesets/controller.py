@@ -17,6 +17,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from comet.client.hostlists import collect_hostlist
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import lifecycle
 from nucleus.computesets.checks import Alarms, store_charges
@@ -24,7 +25,6 @@ from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
-from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
@@ -333,7 +333,7 @@ class ComputesetController:
         }
         changed |= {"degraded": context.is_degraded, "end_reason": context.reason}
         if state == RUNNING and one.state != RUNNING:
-            changed |= {"nodelist": collect(context.hosts), "start_time": datetime.now(UTC)}
+            changed |= {"nodelist": collect_hostlist(context.hosts), "start_time": datetime.now(UTC)}
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
