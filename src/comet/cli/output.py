@@ -122,8 +122,9 @@ def printed(rows: Rows, chosen: Sequence[Column], form: str, legacy: bool = Fals
 
 
 def show(text: str) -> None:
-    """Data to standard output."""
+    """Data to standard output, at once: who follows events through a pipe waits for each."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _wrapped(text: str) -> list[str]:
