@@ -1,15 +1,11 @@
-"""Lists of hosts as Slurm writes them: `vm-vc2-[0-3,07-09],login`."""
+"""Lists of hosts as Slurm writes them, read: `vm-vc2-[0-3,07-09],login`. `comet.client.hostlists` writes them."""
 
 from __future__ import annotations
 
 import re
-from itertools import groupby, product
-from typing import TYPE_CHECKING
+from itertools import product
 
 from rocks.core.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 MAX_HOSTS = 100_000
 """How many names a list may stand for."""
@@ -94,41 +90,3 @@ def natural_key(name: str) -> tuple[tuple[str, int, int], ...]:
         key.append((name[place : number.start()], int(number.group()), len(number.group())))
         place = number.end()
     return (*key, (name[place:], -1, 0))
-
-
-def collect(names: Iterable[str]) -> str:
-    """A short list that `expand` turns into these names, in natural order; the last number of a name is compressed."""
-    split = []
-    for name in sorted(dict.fromkeys(names), key=natural_key):
-        found = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", name)
-        split.append((found[1], found[3], found[2]) if found else (name, "", ""))
-    parts = []
-    for (before, after, _), group in groupby(split, key=lambda one: (one[0], one[1], _width(one[2]))):
-        digits = [number for _, _, number in group]
-        if not digits[0]:
-            parts.append(before + after)
-        else:
-            ranges = ",".join(_ranges(digits))
-            parts.append(f"{before}{digits[0] if len(digits) == 1 else f'[{ranges}]'}{after}")
-    return ",".join(parts)
-
-
-def _width(digits: str) -> int:
-    """The number of digits where zeros come first, -1 without digits, else 0: such numbers differ in length."""
-    if not digits:
-        return -1
-    return len(digits) if digits.startswith("0") and len(digits) > 1 else 0
-
-
-def _ranges(digits: list[str]) -> Iterator[str]:
-    first = last = digits[0]
-    for number in [*digits[1:], ""]:
-        if (
-            number
-            and int(number) == int(last) + 1
-            and (len(number) == len(last) or not first.startswith("0"))
-        ):
-            last = number
-            continue
-        yield first if first == last else f"{first}-{last}"
-        first = last = number

@@ -70,16 +70,13 @@ def _signals() -> Iterator[None]:
         yield
 
 
-def _frontend_of(group: Group, it: Launch) -> Frontend:
-    return Frontend(it.launcher.user, it.address, f"comet-launch/{group.name}.{it.key[:8]}")
-
-
 class _Run:
     """One launch that goes on, by one process."""
 
     def __init__(self, context: Context, group: Group, it: Launch) -> None:
         self.context, self.client, self.group, self.launch = context, context.client, group, it
-        self.frontend = _frontend_of(group, it)
+        folder = f"comet-launch/{group.name}.{it.key[:8]}"
+        self.frontend = Frontend(it.launcher.user, it.address, folder)
         self.is_new = it.step == "prepare"
         self.client.connection.report = self._say
         self._off: set[str] = set()

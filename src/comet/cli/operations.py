@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comet.cli.context import Context, number
-from comet.cli.output import columns, safe
+from comet.cli.output import columns, safe, show
 from comet.client.errors import OperationFailedError, UsageError
 from comet.client.records import Operation
 
@@ -33,12 +33,12 @@ def show_one(context: Context) -> None:
 def wait(context: Context) -> None:
     found = context.client.operation(context.arguments.operation)
     context.new_waiter(context.option("wait", "3600")).operation(found)
-    show_line(f"operation {found.id} succeeded")
+    show(f"operation {found.id} succeeded")
 
 
 def cancel(context: Context) -> None:
     context.client.cancel(context.arguments.operation)
-    show_line(f"operation {context.arguments.operation} is cancelled")
+    show(f"operation {context.arguments.operation} is cancelled")
 
 
 def events(context: Context) -> None:
@@ -48,11 +48,11 @@ def events(context: Context) -> None:
     for event in context.client.events(context.option("cluster"), types, "0", follow):
         data = event.data
         if context.form != "table":
-            show_line(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
+            show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
             continue
         where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
         change = f"{_text(data.get('old'))} -> {_text(data.get('new'))}"
-        show_line(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
+        show(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
 
 
 def token_create(context: Context) -> None:
@@ -68,7 +68,7 @@ def token_create(context: Context) -> None:
     if not isinstance(token, str):
         raise OperationFailedError("the server's answer has no token. See: comet token list")
     context.say(f"{_expiry(found)}This is shown once; give it to the script as COMET_TOKEN:")
-    show_line(safe(token))
+    show(safe(token))
 
 
 def _expiry(token: Mapping[str, Any]) -> str:
@@ -91,15 +91,7 @@ def token_revoke(context: Context) -> None:
     if identifier.startswith("nuc_"):
         raise UsageError("give the token's id, not the token itself. See: comet token list")
     context.client.revoke_token(identifier)
-    show_line(safe(f"token {identifier} is revoked"))
-
-
-def show_line(text: str) -> None:
-    """A line at once: who follows events through a pipe waits for each."""
-    import sys
-
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    show(safe(f"token {identifier} is revoked"))
 
 
 def _row(it: Operation) -> dict[str, Any]:

@@ -82,10 +82,6 @@ def table(rows: Rows, chosen: Sequence[Column]) -> str:
     return "\n".join(printed)
 
 
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2)
-
-
 def as_yaml(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows in block style; a key or value that is not a plain word is JSON, which YAML reads alike."""
     lines = [
@@ -118,12 +114,13 @@ def printed(rows: Rows, chosen: Sequence[Column], form: str, legacy: bool = Fals
     data = [{key: ";".join(it) if key == "mac" else it for key, it in row.items()} for row in rows]
     if form == "yaml":
         return as_yaml(data)
-    return as_json({str(number): row for number, row in enumerate(data)} if legacy else data)
+    return json.dumps({str(number): row for number, row in enumerate(data)} if legacy else data, indent=2)
 
 
 def show(text: str) -> None:
-    """Data to standard output."""
+    """Data to standard output, at once: who follows events through a pipe waits for each."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _wrapped(text: str) -> list[str]:

@@ -316,10 +316,8 @@ def _quoted(word: str) -> str:
 
 
 def _shut(connected: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # it ended in the same moment
         connected.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it ended in the same moment
 
 
 def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> bytes:

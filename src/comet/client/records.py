@@ -20,7 +20,6 @@ ACTIVE_STATES = ("created", "submitted", "running")
 LIVING_STATES = (*ACTIVE_STATES, "ending")
 """Those of computesets that still have their computes."""
 TERMINAL_STATES = ("completed", "cancelled", "failed")
-SET_STATES = LIVING_STATES + TERMINAL_STATES
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
 
 

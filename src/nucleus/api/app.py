@@ -28,7 +28,6 @@ from nucleus.api import (
 )
 from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
-from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
@@ -142,7 +141,6 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
-    application.state.cached_clusters = CachedClusters()
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:
         application.include_router(module.router)

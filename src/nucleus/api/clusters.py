@@ -18,7 +18,6 @@ from nucleus.api.quotas import demand_few_renames
 from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.routes import changes, reads, route, when_done
 from nucleus.api.service import (
-    Call,
     Change,
     Reading,
     accepted,
@@ -37,7 +36,6 @@ from nucleus.states import is_image_free
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.api.cached_clusters import CachedClusters
     from nucleus.records import Cluster, Node
 
 router = APIRouter()
@@ -49,12 +47,6 @@ _FIELDS = (
 )
 Fields = Annotated[str | None, Query(max_length=1024, description=_FIELDS)]
 Filter = Annotated[str | None, Query(max_length=128)]
-
-
-def cached_of(call: Call) -> CachedClusters:
-    """The texts of this application."""
-    found: CachedClusters = call.request.app.state.cached_clusters
-    return found
 
 
 def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
@@ -90,7 +82,7 @@ def list_clusters(
     headers |= _headers(freshness)
     if is_unchanged(call.request, etag):
         return not_modified(etag, headers)
-    texts = cached_of(call).texts(question.session, question.scope, asked)
+    texts = call.service.cached_clusters.texts(question.session, question.scope, asked)
     body: bytes | str = b"[" + b",".join(texts) + b"]"
     if fields:
         body = dumps(chosen(json.loads(body), fields))
@@ -105,7 +97,8 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
     headers = _headers([freshness])
     if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, headers)
-    text: bytes | str = cached_of(call).texts(question.session, question.scope, [(cluster, freshness)])[0]
+    texts = call.service.cached_clusters.texts(question.session, question.scope, [(cluster, freshness)])
+    text: bytes | str = texts[0]
     if pick is not None or fields:
         content = json.loads(text)
         text = dumps(chosen(content if pick is None else pick(content), fields))

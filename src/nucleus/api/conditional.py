@@ -30,7 +30,8 @@ def etag_of(*parts: object, state: object = None) -> str:
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Whether the client has this state already (`If-None-Match`)."""
-    return _names(request.headers.get("if-none-match"), etag)
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or etag in _TAG.findall(given)
 
 
 def names_any(request: Request) -> bool:
@@ -53,10 +54,6 @@ def require_match(request: Request, etag: str, what: str) -> None:
 
 def _state_in(etag: str) -> str:
     return etag.strip('"').partition(".")[0]
-
-
-def _names(header: str | None, etag: str) -> bool:
-    return header is not None and (header.strip() == "*" or etag in _TAG.findall(header))
 
 
 def not_modified(etag: str, headers: Mapping[str, str]) -> Response:

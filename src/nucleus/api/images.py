@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from comet.client.hostlists import collect_hostlist
 from nucleus.api import models
 from nucleus.api.conditional import conditional_json
 from nucleus.api.problems import Problem, Remedy, conflict, forbidden
 from nucleus.api.representations import shaped
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Change, Reading, accepted
-from nucleus.hostlists import collect
 from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation
 
@@ -136,9 +136,9 @@ def _in_use(change: Change, image: Image) -> Problem:
     for cluster, kind, name in seen:
         if kind != "frontend":
             computes.setdefault(cluster, []).append(name)
-    targets = frontends + [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
+    targets = frontends + [f"{cluster} {collect_hostlist(names)}" for cluster, names in computes.items()]
     whose = [f"the frontend of {cluster}" for cluster in frontends]
-    whose += [f"{collect(names)} of {cluster}" for cluster, names in computes.items()]
+    whose += [f"{collect_hostlist(names)} of {cluster}" for cluster, names in computes.items()]
     others = image.in_use - len(seen)
     if others > 0:  # one may have been ejected since it was counted
         whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from nucleus.api.access.authentication import require
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.access.throttles import AtOnce, Rate
+from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
@@ -58,6 +59,7 @@ class Service:
     metrics: Metrics
     rocks: Rocks
     verifier: Verifier | None = None
+    cached_clusters: CachedClusters = field(default_factory=CachedClusters)
     change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20, max_waiting=4))
     """The published client sends a change for each node, one after the other, and repeats none that is refused."""
 

@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from nucleus.api.problems import Problem, invalid, unavailable
+from rocks.core.files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -228,11 +229,7 @@ class Receiver:
                 os.link(self.path, target)
             if not target.samefile(self.path):
                 raise Problem("name-conflict", "this image is there already")
-            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(target.parent)
         except OSError as error:
             raise _disk_problem(error) from None
 

@@ -60,7 +60,10 @@ class Charge(NamedTuple):
 
 
 class Batch(Protocol):
-    """Every call can be repeated. Each raises HostError while the batch system does not answer."""
+    """Every call can be repeated. Each raises HostError while the batch system does not answer.
+
+    The answers that stand here are those of a list of hosts, where Nucleus counts itself.
+    """
 
     def submit(self, job: NewJob, may_exist: bool) -> int:
         """Submit a job; its number. `may_exist`: one that is there by that name is it.
@@ -70,6 +73,7 @@ class Batch(Protocol):
 
     def confirmed(self, job: Job) -> Job:
         """A job that runs, as it is after the batch system was kept from requeueing it."""
+        return job
 
     def end(self, job: Job, is_complete: bool) -> None:
         """End a job: its hosts are free. `is_complete`: it has done its work, else it is cancelled."""
@@ -79,9 +83,12 @@ class Batch(Protocol):
 
     def nodes(self) -> list[str]:
         """Names of the hosts that it may give to computesets; none where Nucleus has a list of them."""
+        return []
 
     def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """Name → what its jobs are charged, as far as they are accounted; none where Nucleus counts."""
+        return {}
 
     def accounts(self, names: Collection[str]) -> dict[str, Account]:
         """Name → what is counted of the account; none where Nucleus counts."""
+        return {}

@@ -44,7 +44,8 @@ def read_settings(batch: BatchSettings) -> SlurmSettings:
         configuration = dict(_LINE.findall(_ask("scontrol", "show", "config")))
         partitions = _ask("scontrol", "--oneliner", "show", "partition")
         # without slurmdbd, sacctmgr only says that there is none
-        accounts = _accounts(user) if _has(configuration, *_ACCOUNTING) else ""
+        of_user = ("--noheader", "--parsable2", "show", "associations", f"user={user}", "format=Account")
+        accounts = _ask("sacctmgr", *of_user) if _has(configuration, *_ACCOUNTING) else ""
         users = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
     except ToolError as error:
         raise HostError(f"{error}; run `scontrol ping` and `sacctmgr show cluster`") from None
@@ -56,12 +57,6 @@ def read_settings(batch: BatchSettings) -> SlurmSettings:
         named[0] if named else {},
         frozenset(accounts.split()),
         (_own_number(user), int(known[1]) if known else None),
-    )
-
-
-def _accounts(user: str) -> str:
-    return _ask(
-        "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=Account"
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comet.client.hostlists import collect_hostlist
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
 from nucleus.backends.slurm_settings import missing_settings, read_settings
 from nucleus.cli.administration import database_of, print_table, session_of
-from nucleus.hostlists import collect
 from nucleus.mirror import identity, observations, status
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
@@ -105,7 +105,8 @@ def _print_status(configuration: Configuration) -> int:
     if strays:
         print(
             f"alarm: Slurm has nodes in the partition {configuration.batch.partition} that are no hosts of the cluster,"
-            f" and computesets leave them out: {collect(strays)}; take them out of the partition, or rocks add host"
+            f" and computesets leave them out: {collect_hostlist(strays)}; take them out of the partition,"
+            " or rocks add host"
         )
     return (
         1

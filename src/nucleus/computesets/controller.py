@@ -10,13 +10,13 @@ that an operator started for a reason would lose its work. Clusters without a pr
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from comet.client.hostlists import collect_hostlist
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import lifecycle
 from nucleus.computesets.checks import Alarms, store_charges
@@ -24,11 +24,11 @@ from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
-from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
+from nucleus.mirror.pool import logged
 from nucleus.records import SYSTEM, Computeset, JsonObject
 from nucleus.states import (
     CREATED,
@@ -40,10 +40,10 @@ from nucleus.states import (
     SUBMITTED,
     UNKNOWN,
 )
-from rocks.core.errors import HostError, RocksError, UserError
+from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
@@ -61,19 +61,6 @@ whose host is away, gets no signal, and Slurm keeps each one.
 
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
-
-
-@contextlib.contextmanager
-def _logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """An error of the block concerns one set or job: it is logged, and the others go on."""
-    try:
-        yield
-    except passes:
-        raise
-    except RocksError as error:
-        _LOG.warning("%s: %s", what, error)
-    except Exception:
-        _LOG.exception("%s: an error of this program", what)
 
 
 def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, Job]) -> list[Seen]:
@@ -160,18 +147,18 @@ class ComputesetController:
             sets = _read_sets(session, self._not_quiet(living, jobs), jobs)
         facts = []
         for seen in sets:
-            with _logged(f"computeset {seen.one.id}"):
+            with logged(f"computeset {seen.one.id}"):
                 if self._has_changed(seen):
                     self._drive(seen.one, jobs)
                 elif changed := facts_of_job(seen, seen.one.state, seen.timers):
                     facts.append((seen.one, changed))
                 elif seen.job is not None and seen.job.state == PENDING and not seen.timers:
                     self._quiet[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
-        with _logged("facts of jobs"):
+        with logged("facts of jobs"):
             self._store_facts(facts)
         for job in doubles:
             if job.state != ENDED:
-                with _logged(job.name):
+                with logged(job.name):
                     self._batch.end(job, is_complete=False)
         self._settle_jobs(jobs, living)
         self._check_site()
@@ -211,7 +198,7 @@ class ComputesetController:
         try:
             for one in living:
                 if one.state == CREATED or (one.state == SUBMITTED and one.jobid is None):
-                    with _logged(f"computeset {one.id}", passes=(HostError,)):
+                    with logged(f"computeset {one.id}", passes=(HostError,)):
                         self._submit(one)
         except HostError as error:  # the others would wait for the same; what runs has jobs all the same
             _LOG.warning("computesets: %s", error)
@@ -333,7 +320,7 @@ class ComputesetController:
         }
         changed |= {"degraded": context.is_degraded, "end_reason": context.reason}
         if state == RUNNING and one.state != RUNNING:
-            changed |= {"nodelist": collect(context.hosts), "start_time": datetime.now(UTC)}
+            changed |= {"nodelist": collect_hostlist(context.hosts), "start_time": datetime.now(UTC)}
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
@@ -362,7 +349,7 @@ class ComputesetController:
             first, last = self._ends[job.id] = asked.get(job.id, (now, -math.inf))
             if now < last + _END_AGAIN_SECONDS:
                 continue
-            with _logged(job.name):
+            with logged(job.name):
                 self._batch.end(job, is_complete and now < first + _CANCEL_SECONDS)
                 self._ends[job.id] = first, now
                 WORK.give()
@@ -372,11 +359,11 @@ class ComputesetController:
         now = self._clock.since_boot()
         if self._checked is not None and now < self._checked + self._settings.reconcile_seconds:
             return
-        with _logged("hosts"):
+        with logged("hosts"):
             nodes = self._batch.nodes()
             with self._guard.transaction() as session:
                 record_hosts(session, SCHEDULED, nodes)
         self._alarms.check()
         self._checked = now
-        with _logged("charges"):
+        with logged("charges"):
             store_charges(self._guard, self._batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
+from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Batch, Job
 from nucleus.mirror import hosts
 from nucleus.states import ENDED, PENDING
 from rocks.core.errors import UserError
@@ -12,13 +12,12 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from nucleus.backends.batch import Charge, NewJob
+    from nucleus.backends.batch import NewJob
     from nucleus.mirror.hosts import HostJob
     from nucleus.mirror.pool import Pool, Session
-    from nucleus.records import Account
 
 
-class HostList:
+class HostList(Batch):
     """Every call can be repeated. `configured`: the hosts of the settings, in the order in which they are given out.
 
     What commands changed of them is read each time. A host that was removed keeps its job until that ends.
@@ -40,10 +39,6 @@ class HostList:
             self._schedule(session)
         return number
 
-    def confirmed(self, job: Job) -> Job:
-        """The same: nobody requeues a job of the list."""
-        return job
-
     def end(self, job: Job, is_complete: bool) -> None:
         """As `Batch.end`."""
         with self._pool.transaction() as session:
@@ -60,18 +55,6 @@ class HostList:
         places = {one.id: place for place, one in enumerate((it for it in found if it.state == PENDING), 1)}
         waits = {one: TOO_FEW_HOSTS if place == 1 else OTHERS_FIRST for one, place in places.items()}
         return [one._replace(waiting=waits.get(one.id, ""), place=places.get(one.id)) for one in found]
-
-    def nodes(self) -> list[str]:
-        """None: the list is the operator's."""
-        return []
-
-    def charges(self, names: Collection[str]) -> dict[str, Charge]:
-        """None: Nucleus counts."""
-        return {}
-
-    def accounts(self, names: Collection[str]) -> dict[str, Account]:
-        """None: Nucleus counts."""
-        return {}
 
     def _schedule(self, session: Session) -> None:
         living = hosts.living_jobs(session)  # first: it keeps the list as it is

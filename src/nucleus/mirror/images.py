@@ -246,13 +246,7 @@ def expected_digests(session: Session, image_id: int) -> dict[str, str]:
 
 
 _IN_LIBRARY = "IF(i.uploaded_by IS NULL AND i.project_id IS NULL, i.name, CONCAT('nucleus-', i.id, '.iso'))"
-
-
-def name_in_library(session: Session, image_id: int) -> str | None:
-    """The name of an image in the site's library; None when it is not there (any more)."""
-    sql = f"SELECT {_IN_LIBRARY} FROM image i WHERE i.id = %s AND i.state = 'ready'"
-    name: str | None = session.value(sql, (image_id,))
-    return name
+"""`Image.library_name`, of many."""
 
 
 def references(session: Session) -> dict[str, str]:

@@ -331,13 +331,9 @@ class Guard:
         """
         while not stop.is_set():
             seen, pause = signal.number, None
-            try:
+            with logged(what):
                 if self.take():
                     pause = act()
-            except RocksError as error:
-                _LOG.warning("%s: %s", what, error)
-            except Exception:
-                _LOG.exception("%s: an error of this program", what)
             signal.wait(seen, pause or 1.0)
 
     def keep(self) -> None:
@@ -384,6 +380,19 @@ class Guard:
             return bool(held)
         except (HostError, DRIVER_ERRORS[0], OSError):  # the connection is lost
             return False
+
+
+@contextlib.contextmanager
+def logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """An error of the block is logged, and what follows the block goes on; one of `passes` is raised."""
+    try:
+        yield
+    except passes:
+        raise
+    except RocksError as error:
+        _LOG.warning("%s: %s", what, error)
+    except Exception:
+        _LOG.exception("%s: an error of this program", what)
 
 
 def lock_name(settings: DatabaseSettings, name: str) -> str:

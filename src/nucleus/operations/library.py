@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from nucleus.backends.rocks import SiteError
 from nucleus.mirror import images
 from nucleus.mirror.events import append_events
-from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.retries import is_outcome
 from nucleus.records import JsonObject, NewEvent
@@ -94,12 +93,12 @@ def attach_iso(job: Job) -> JsonObject:
     image = job.operation.arguments.get("image")
     medium = None
     if image is not None:
-        name = job.transaction(lambda session: name_in_library(session, int(image)))
-        if name is None:
+        found = job.transaction(lambda session: images.image_by_id(session, int(image)))
+        if found is None or found.state != "ready":
             raise RefusedError(f"the image {job.operation.arguments.get('iso')} was removed meanwhile")
-        medium = f"image={name}"
+        medium = f"image={found.library_name}"
     job.store("cdrom", medium=medium)
     job.rocks.set_cdrom(job.target.rocks_name, medium)
     reference = job.operation.arguments.get("iso") if medium else None
-    job.transaction(lambda session: record_iso(session, job.target, reference))
+    job.transaction(lambda session: images.record_iso(session, job.target, reference))
     return {"iso": reference}

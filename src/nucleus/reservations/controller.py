@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nucleus.computesets.timers import Clock
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
+from nucleus.mirror.pool import logged
 from nucleus.records import NewOperation, Operation
 from nucleus.reservations import lifecycle, mail, records
 from nucleus.reservations.lifecycle import NOT_STARTED, TOO_LATE
@@ -74,12 +75,8 @@ class Controller:
                 self._forgot = now
             numbers = records.living_intervals(session)
         for number in [*numbers, *sorted(gone.difference(numbers))]:
-            try:
+            with logged(f"reservation interval {number}"):
                 self._drive(number, number in gone)
-            except RocksError as error:
-                _LOG.warning("reservation interval %d: %s", number, error)
-            except Exception:
-                _LOG.exception("reservation interval %d: an error of this program", number)
 
     def _compare_with_scheduler(self) -> set[int]:
         """Intervals whose reservation somebody has ended in the scheduler, or the job of one that runs.

@@ -13,7 +13,6 @@ from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
 from nucleus.mirror import clusters, computesets, events, identity, images, observations, status
 from nucleus.mirror.clusters import assign_cluster
-from nucleus.mirror.images import name_in_library
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node, Scope
@@ -356,7 +355,8 @@ def test_the_isos_of_the_library_are_offered_to_all(poller: Poller, pool: Pool, 
     assert look() == {"public/debian-12.iso": 700, "public/of-ann.iso": 3}
     with pool.transaction() as session:
         ((number,),) = session.rows("SELECT id FROM image WHERE name = 'debian-12.iso'")
-        assert name_in_library(session, number) == "debian-12.iso"
+        found = images.image_by_id(session, number)
+        assert found is not None and found.library_name == "debian-12.iso"
     simulator.guests["vc1"].iso = "image=debian-12.iso"
     poller.poll()
     assert _read(pool)[1]["vc1"].iso == "public/debian-12.iso"

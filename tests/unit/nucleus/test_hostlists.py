@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.hostlists import MAX_OWNERS_NODES, collect, expand, natural_key
+from comet.client.hostlists import collect_hostlist
+from nucleus.hostlists import MAX_OWNERS_NODES, expand, natural_key
 from rocks.core.errors import UserError
 
 
@@ -69,10 +70,16 @@ _NAMES = st.lists(st.from_regex(r"[a-z]{1,2}-?[0-9]{0,3}[a-z]?", fullmatch=True)
 
 
 @given(_NAMES)
-def test_a_collected_list_has_the_names_in_natural_order(names: list[str]) -> None:
-    assert expand(collect(names)) == sorted(set(names), key=natural_key)
+def test_what_comet_collects_expands_to_the_same_names(names: list[str]) -> None:
+    assert sorted(expand(collect_hostlist(names))) == sorted(set(names))
 
 
-def test_neighbours_are_compressed() -> None:
-    assert collect(["n10", "n9", "n8", "x", "n1"]) == "n[1,8-10],x"
-    assert collect(["n08", "n09", "n010"]) == "n[08-09],n010"
+def test_names_are_sorted_as_people_do() -> None:
+    assert sorted(["n10", "n2", "n02", "n", "n1b2", "n1"], key=natural_key) == [
+        "n",
+        "n1",
+        "n1b2",
+        "n2",
+        "n02",
+        "n10",
+    ]
