@@ -10,7 +10,7 @@ from rocks.storage.client import listing, questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.wire import queues
-from rocks.storage.wire.requests import GetZvolAttrs, ListCopies
+from rocks.storage.wire.requests import GetAttrs, GetZvolAttrs, ListCopies, ListDevices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +56,7 @@ MAPS = Listing(
 )
 DEVICES = Listing(
     listing.DEVICES,
-    questions.devices_of,
+    lambda host: questions.question(host, ListDevices()),
     lambda found, now: (listing.device_cells(volume, row, now) for volume, row in sorted(found.items())),
 )
 COPIES = Listing(
@@ -64,7 +64,11 @@ COPIES = Listing(
     lambda host: questions.question(host, ListCopies()),
     lambda rows, now: (listing.copy_cells(row, now) for row in rows),
 )
-ATTRIBUTES = Listing(listing.ATTRIBUTES, questions.attributes_of, lambda found, _: sorted(found.items()))
+ATTRIBUTES = Listing(
+    listing.ATTRIBUTES,
+    lambda nas: questions.question(nas, GetAttrs()),
+    lambda found, _: sorted(found.items()),
+)
 OPERATIONS = Listing(
     listing.OPERATIONS, questions.operations_of, lambda rows, _: map(listing.operation_cells, rows)
 )
