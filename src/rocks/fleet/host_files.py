@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shlex
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -18,7 +17,7 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, HostError
 from rocks.fleet.local import PipeStream
-from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.openssh import arguments_on
 from rocks.fleet.settings import FleetSettings, HostAddress
 
 DEADLINE_SECONDS = 60.0
@@ -183,11 +182,8 @@ def _run(
     data: bytes,
     failed: str,
 ) -> bytes:
-    line = ["sh", "-c", script, "sh", *arguments]
-    if not host.is_local:
-        line = [*ssh_arguments(host, settings), f"exec {shlex.join(line)}"]
     deadline = Deadline(DEADLINE_SECONDS)
-    stream = PipeStream(line)
+    stream = PipeStream(arguments_on(host, settings, ["sh", "-c", script, "sh", *arguments]))
     try:
         stream.send(data, deadline)
     except TimeoutError:

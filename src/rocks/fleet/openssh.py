@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rocks.fleet.settings import FleetSettings, HostAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str, ...] = ()) -> list[str]:
@@ -12,6 +17,15 @@ def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str
     """
     own_key = ("-i", settings.key_file, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes")
     return [*_known(host, settings), *own_key, *options, "--", _destination(host, settings)]
+
+
+def arguments_on(host: HostAddress, settings: FleetSettings, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs a program on the host, by `ssh_arguments` unless that is this machine."""
+    import shlex  # a start does without it
+
+    if host.is_local:
+        return list(arguments)
+    return [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
 
 
 def ssh_arguments_of_operator(host: HostAddress, settings: FleetSettings) -> list[str]:

@@ -5,7 +5,6 @@ The agent is started by SSH, or directly on this machine.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, IncoherentError
 from rocks.core.image_blocks import Content, receive_content, send_content
 from rocks.fleet.local import PipeStream
-from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.openssh import arguments_on
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import BaseImage
 from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
@@ -143,10 +142,7 @@ def _rate_check(host: HostAddress) -> Callable[[int], None]:
 
 def start_agent(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:
     """The agent on the host, in this mode."""
-    arguments = [settings.agent_program, *mode]
-    if not host.is_local:
-        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
-    return PipeStream(arguments)
+    return PipeStream(arguments_on(host, settings, [settings.agent_program, *mode]))
 
 
 def failure_of(stream: PipeStream, seconds: float, late: str) -> str:

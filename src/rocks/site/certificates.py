@@ -9,7 +9,6 @@ short-lived certificates, which make storage depend on a daily job.
 from __future__ import annotations
 
 import io
-import shlex
 import tarfile
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,7 +19,7 @@ from rocks.core import dry_run
 from rocks.core.clock import utc_now
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
 from rocks.core.process import run
-from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.openssh import arguments_on
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot.fact_records import boot_facts
@@ -260,9 +259,7 @@ def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes
     """
     if dry_run.would(host.name, f"write {', '.join(files)} in {folder}"):
         return
-    arguments = ["sh", "-c", _SCRIPT, "sh", folder, *files]
-    if not host.is_local:
-        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
+    arguments = arguments_on(host, settings, ["sh", "-c", _SCRIPT, "sh", folder, *files])
     finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=_archive(files))
     if finished.exit_status != 0:
         reason = (finished.error_text or "the script printed nothing").splitlines()[-1]

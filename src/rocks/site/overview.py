@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rocks.core.check_lines import OK, WRONG, SiteCheck
+from rocks.core.check_lines import OK
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError
 from rocks.inventory import cluster_records as clusters
@@ -14,7 +14,7 @@ from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
-from rocks.site.checks.checks import check_frontend
+from rocks.site.checks.checks import AT_ONCE, check_site
 from rocks.site.limits import HOST_SECONDS, NAS_SECONDS
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (
@@ -37,7 +37,7 @@ from rocks.storage.wire.queues import NAS
 from rocks.trust.audit_records import count_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
@@ -57,7 +57,7 @@ def read_overview(database: Database) -> SiteOverview:
     images, of_storage = _ask_storage(database, nases)
     held = leases.held_leases(database)
     doubts = disk_copies.doubts(database)
-    checks = list(_checked(lambda: check_frontend(database)))
+    checks = list(check_site(database, AT_ONCE))
     database.end_reading()
     return SiteOverview(
         utc_now().strftime("%Y-%m-%d %H:%M:%S"),
@@ -110,13 +110,6 @@ def _on_their_way(nas: str, rows: Iterable[ImageRow]) -> list[ImageLine]:
         for row in rows
     ]
     return [line for line in lines if line.state not in SETTLED or line.note]
-
-
-def _checked(check: Callable[[], Iterable[SiteCheck]]) -> Iterable[SiteCheck]:
-    try:
-        yield from check()
-    except RocksError as error:
-        yield SiteCheck("frontend", WRONG, str(error))
 
 
 def read_metrics(database: Database) -> str:

@@ -30,7 +30,6 @@ from rocks.database.connection import Database
 from rocks.install.installation.states import State
 from rocks.site.overview_rules import SILENT, UP
 from rocks.storage.life.states import BLOCKED
-from rocks.storage.volumes.listings import Listed
 
 VM_HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 
@@ -123,7 +122,7 @@ def test_a_list_of_image_storage_names_its_hosts_when_rows_of_several_are_printe
         ),
     ):
         command = ListHostVm(cast("Database", None))
-        print_listing(command, Listed(header, listed, {}))
+        print_listing(command, header, listed, {})
         assert command.getText() == printed
 
 

@@ -231,6 +231,19 @@ class Command(ArgumentValues, NameExpansion):
         for lines in table_parts(header, rows, columns, show_header, padChar):
             self.addText("".join(line + linesep for line in lines))
 
+    def addTable(
+        self,
+        header: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        padChar: str = "-",
+        trimOwner: bool = True,
+    ) -> None:
+        """Add a table of rows that begin with their owners; the rest as of `endOutput`."""
+        self.beginOutput()
+        for owner, *cells in rows:
+            self.addOutput(owner, cells)
+        self.endOutput(header, padChar, trimOwner)
+
     def showRows(
         self, header: Sequence[str], each_row: Callable[[], Iterable[tuple[str, ...]]], padChar: str = "-"
     ) -> None:

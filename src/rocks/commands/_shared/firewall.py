@@ -136,20 +136,23 @@ class LegacyFirewallAddition(ScopeCommand, FirewallCommand):
         add_rule(self.db, self.given_rule(self.scope), members)
 
 
-def rule_cells(rule: FirewallRule, width: int) -> dict[str, str]:
+RULE_COLUMNS = (
+    "rulename",
+    "service",
+    "protocol",
+    "chain",
+    "action",
+    "network",
+    "output-network",
+    "flags",
+    "comment",
+)
+"""The columns of a listing of rules: the first fields of a rule, in their order."""
+
+
+def rule_cells(rule: FirewallRule, width: int = 0) -> dict[str, str]:
     """Column → cell of a listing; a cell that is longer than the width is cut, except that of the name. 0: no limit."""
-    cells = {
-        "service": rule.service,
-        "protocol": rule.protocol,
-        "chain": rule.chain,
-        "action": rule.action,
-        "network": rule.network or ALL,
-        "output-network": rule.output_network,
-        "flags": rule.flags,
-        "comment": rule.comment,
-    }
+    name, *texts = rule._replace(network=rule.network or ALL)[: len(RULE_COLUMNS)]
     if width:
-        cells = {
-            name: text if len(text) <= width else text[: width - 1] + "…" for name, text in cells.items()
-        }
-    return {"rulename": rule.name, **cells}
+        texts = [text if len(text) <= width else text[: width - 1] + "…" for text in texts]
+    return dict(zip(RULE_COLUMNS, (name, *texts), strict=True))

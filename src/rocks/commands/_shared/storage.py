@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
+from rocks.storage.volumes.plan import check_volume_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.storage.volumes.listings import Listed
+    from rocks.storage.volumes.listings import Listing
 
 
 class HostListing(Command):
@@ -19,7 +21,7 @@ class HostListing(Command):
 
     MustBeRoot = 0
     argument: ClassVar[str]
-    read: ClassVar[Callable[[Database, Sequence[str]], Listed]]
+    listing: ClassVar[Listing[Any]]
     all_hosts: ClassVar[Callable[[Database], list[str]] | None] = None
     """The hosts of a list without arguments; None where it needs one."""
 
@@ -33,7 +35,7 @@ class HostListing(Command):
         names = [*remaining, *([last] if last else [])]
         of_all = type(self).all_hosts
         hosts = of_all(self.db) if of_all and not names else self.getSomeHostnames(names)
-        print_listing(self, type(self).read(self.db, hosts))
+        print_listing(self, self.listing.header, *self.listing.read(self.db, hosts))
 
 
 class ImageListing(Command):
@@ -41,22 +43,24 @@ class ImageListing(Command):
 
     MustBeRoot = 0
     argument: ClassVar[str] = "volume"
-    read: ClassVar[Callable[[Database, str, str], Listed]]
+    listing: ClassVar[Listing[Any]]
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the rows."""
         nas, volume = storage_arguments(self, ("nas", self.argument))
-        print_listing(self, type(self).read(self.db, nas, volume))
+        check_volume_name(volume)
+        print_listing(self, self.listing.header, *self.listing.read(self.db, [nas], volume))
 
 
-def print_listing(command: Command, listed: Listed) -> None:
+def print_listing(
+    command: Command,
+    header: Sequence[str],
+    found: Mapping[str, Sequence[Sequence[object]]],
+    failed: Mapping[str, RocksError],
+) -> None:
     """Print the rows, and the errors of hosts that did not answer."""
-    command.beginOutput()
-    for host, rows in listed.rows.items():
-        for row in rows:
-            command.addOutput(host, row)
-    command.endOutput(header=listed.header)
-    command.endOutcomes(listed.failed, len(listed.rows) + len(listed.failed))
+    command.addTable(header, ((host, *row) for host, rows in found.items() for row in rows))
+    command.endOutcomes(failed, len(found) + len(failed))
 
 
 def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:

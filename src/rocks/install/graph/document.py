@@ -32,7 +32,7 @@ _PROLOGUE = re.compile(r"\A(?>\s+|<!--.*?-->|<\?.*?\?>)*+<!DOCTYPE", re.DOTALL)
 _REFERENCE = re.compile(rb"&([A-Za-z_][\w.-]*);")
 _PREDEFINED = frozenset(("lt", "gt", "amp", "quot", "apos"))
 _UNDECLARED = re.compile(r"Entity '([^']*)' not defined")
-_UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_UNFIT = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _QUOTED = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
 
 
@@ -122,7 +122,13 @@ def _split_list(text: str) -> tuple[str, ...]:
 
 def is_valid_xml(value: str | None) -> bool:
     """Whether XML can contain the text."""
-    return value is not None and not _UNPRINTABLE.search(value)
+    return value is not None and not unfit_character(value)
+
+
+def unfit_character(text: str) -> str:
+    """The first character that XML cannot contain, for messages; '' without one."""
+    found = _UNFIT.search(text)
+    return repr(found[0]) if found else ""
 
 
 def entity_text(value: str) -> str:

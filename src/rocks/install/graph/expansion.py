@@ -23,6 +23,7 @@ from rocks.install.graph.document import (
     check_known_attributes,
     parse_document,
     tag_of,
+    unfit_character,
     where,
 )
 
@@ -155,7 +156,7 @@ class _Expansion:
                 f"{where(element, self._place)}: mode of <{tag_of(element)}> is quote or xml, not {mode!r}"
             )
         if mode == "quote":
-            unfit = _unfit_characters(text)
+            unfit = unfit_character(text)
             if unfit:
                 raise StateError(
                     f"{where(element, self._place)}: its text has {unfit}, which XML cannot contain"
@@ -253,18 +254,6 @@ def _add_text(found: etree._Element, text: str | None) -> None:
         found[-1].tail = (found[-1].tail or "") + text
     else:
         found.text = (found.text or "") + text
-
-
-def _unfit_characters(text: str) -> str:
-    """The first character that XML cannot contain, for messages; '' without one."""
-    return next(
-        (
-            repr(c)
-            for c in text
-            if not (c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff")
-        ),
-        "",
-    )
 
 
 class Variables:

@@ -14,13 +14,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import BusyError, HostError, StateError, ToolError, UserError
+from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
-from rocks.core.process import run
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
-from rocks.install.rolls.environment import ENVIRONMENT, PATH
+from rocks.install.rolls.environment import run_tool
 from rocks.install.rolls.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
 
@@ -37,7 +36,6 @@ KEY = "key.gpg"
 
 _EXCHANGE = 2
 _AT_FDCWD = -100
-_SECONDS = 1800
 
 
 class DistributionPlan(NamedTuple):
@@ -186,11 +184,11 @@ def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
     root, index = new / DEBS, Path("dists", plan.name, "main", f"binary-{arch}")
     (root / index).mkdir(parents=True)
     program = ["env", "-C", str(root), "apt-ftparchive"]
-    listed = _run([*program, "packages", "pool"], "apt-utils")
+    listed = run_tool([*program, "packages", "pool"], "apt-utils")
     write_file(root / index / "Packages", listed, mode=PUBLIC)
     write_file(
         root / index / "Packages.gz",
-        _run(["gzip", "-9nc", str(root / index / "Packages")], "gzip"),
+        run_tool(["gzip", "-9nc", str(root / index / "Packages")], "gzip"),
         mode=PUBLIC,
     )
     names = {
@@ -205,7 +203,7 @@ def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
     ]
     options += [f"APT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
     arguments = [word for option in options for word in ("-o", option)]
-    release = _run([*program, *arguments, "release", f"dists/{plan.name}"], "apt-utils")
+    release = run_tool([*program, *arguments, "release", f"dists/{plan.name}"], "apt-utils")
     place = root / "dists" / plan.name / "Release"
     write_file(place, release, mode=PUBLIC)
     if signatures.SIGNING_FOLDER.is_dir():
@@ -215,20 +213,11 @@ def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
 def _index_rpms(new: Path, count: int) -> None:
     """A repository for dnf: baseurl=URL/NAME/ARCH."""
     if count:
-        _run(["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c")
+        run_tool(
+            ["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c"
+        )
         if signatures.SIGNING_FOLDER.is_dir():
             sign_file(new / "repodata/repomd.xml", signatures.SIGNING_FOLDER)
-
-
-def _run(arguments: Sequence[str], package: str) -> bytes:
-    """The output of an indexing program. StateError when it is not installed, ToolError when it fails."""
-    name = arguments[3] if arguments[0] == "env" else arguments[0]
-    if shutil.which(name, path=PATH) is None:
-        raise StateError(f"{name} is not installed: apt-get install {package}, then repeat the command")
-    done = run(arguments, deadline_seconds=_SECONDS, environment=ENVIRONMENT)
-    if done.exit_status != 0:
-        raise ToolError(f"{name} failed with exit status {done.exit_status}: {done.error_text[-300:]}")
-    return done.output
 
 
 def _replace(new: Path, target: Path) -> None:

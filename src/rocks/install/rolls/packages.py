@@ -10,6 +10,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.process import run
 from rocks.install.rolls.description import NO_ARCHITECTURE
+from rocks.install.rolls.environment import ENVIRONMENT
 from rocks.install.rolls.versions import debian_key, rpm_key
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def newest_per_name(packages: Iterable[Package]) -> list[Package]:
 
 def _read_deb(path: Path) -> Package:
     arguments = ["dpkg-deb", "--field", str(path.absolute()), "Package", "Version", "Architecture"]
-    done = run(arguments, deadline_seconds=_DPKG_SECONDS, environment=_ENVIRONMENT)
+    done = run(arguments, deadline_seconds=_DPKG_SECONDS, environment=ENVIRONMENT)
     fields = dict(line.split(": ", 1) for line in done.text.splitlines() if ": " in line)
     if done.exit_status != 0 or len(fields) != 3:
         reason = printable(done.error_text) or "it has no name, version or architecture"
@@ -137,6 +138,3 @@ def _header_sizes(file: Any) -> tuple[int, int]:
     if magic != _RPM_MAGIC or count * _RPM_ENTRY.size > _RPM_LARGEST or size > _RPM_LARGEST:
         raise ValueError("its header is damaged")
     return count, size
-
-
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}

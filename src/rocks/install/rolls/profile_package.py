@@ -5,30 +5,25 @@ A frontend that installs it uses them as those of an enabled roll. Source: speci
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, ToolError, UserError
+from rocks.core.errors import UserError
 from rocks.core.files import rename_file, write_file
-from rocks.core.process import run
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.build import EARLIEST, work_folder
 from rocks.install.rolls.content import COMMANDS, read_roll
-from rocks.install.rolls.environment import ENVIRONMENT, PATH, set_modes_and_times
+from rocks.install.rolls.environment import run_tool, set_modes_and_times
 from rocks.install.rolls.packages import read_package
 from rocks.install.rolls.sources import copy_profile, read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rocks.install.rolls.description import RollDescription
 
 PLACE = "opt/rocks/share/rocks/rolls"
 """Folder of the installed files, without the slash; below it is a folder for each roll."""
 
 _TREES = "etc/rocks/trees.d"
-_SECONDS = 300
 _SUMMARY = "commands, nodes and graphs of the Rocks roll"
 _CONTROL = """Package: {package}
 Version: {version}-{release}
@@ -108,7 +103,8 @@ def _build_deb(work: Path, description: RollDescription, epoch: int) -> Path:
     (work / "tree/DEBIAN").mkdir()
     write_file(work / "tree/DEBIAN/control", _fill(_CONTROL, description), mode=0o644)
     set_modes_and_times(work / "tree", epoch)
-    _run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(work / "tree"), str(built)], "dpkg", epoch)
+    arguments = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(work / "tree"), str(built)]
+    run_tool(arguments, "dpkg", epoch)
     return built
 
 
@@ -132,24 +128,6 @@ def _build_rpm(work: Path, description: RollDescription, epoch: int) -> Path:
         "_build_id_links": "none",
     }
     arguments = [part for name, value in definitions.items() for part in ("--define", f"{name} {value}")]
-    _run(["rpmbuild", "-bb", "--nodeps", *arguments, str(work / "package.spec")], "rpm", epoch)
+    run_tool(["rpmbuild", "-bb", "--nodeps", *arguments, str(work / "package.spec")], "rpm", epoch)
     (built,) = (work / "built").rglob("*.rpm")
     return built
-
-
-def _run(arguments: Sequence[str], package: str, epoch: int) -> None:
-    """StateError when the program is not installed, ToolError when it fails."""
-    if shutil.which(arguments[0], path=PATH) is None:
-        raise StateError(
-            f"{arguments[0]} is not installed: apt-get install {package}, then repeat the command"
-        )
-    environment = dict(ENVIRONMENT)
-    done = run(
-        arguments,
-        deadline_seconds=_SECONDS,
-        environment={**environment, "SOURCE_DATE_EPOCH": str(epoch)},
-    )
-    if done.exit_status != 0:
-        raise ToolError(
-            f"{arguments[0]} failed with exit status {done.exit_status}: {done.error_text[-300:]}"
-        )

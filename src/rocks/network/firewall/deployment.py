@@ -8,13 +8,12 @@ nobody, loads the rules of the last boot file again. One change at a time is in 
 from __future__ import annotations
 
 import secrets
-import shlex
 from typing import TYPE_CHECKING, Literal
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError, StateError
 from rocks.core.process import run
-from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.openssh import arguments_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,9 +179,7 @@ def _run(
     deadline_seconds: float,
 ) -> Finished:
     """Run the script there, by a connection of its own."""
-    line = ["sh", "-c", script, "sh", *arguments]
-    if not host.is_local:
-        line = [*ssh_arguments(host, settings), f"exec {shlex.join(line)}"]
+    line = arguments_on(host, settings, ["sh", "-c", script, "sh", *arguments])
     return run(line, deadline_seconds=deadline_seconds, standard_input=text.encode())
 
 

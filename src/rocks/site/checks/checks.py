@@ -41,13 +41,15 @@ from rocks.storage.broker.checks import check_broker
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
     from rocks.database.connection import Database
 
     _Check = Callable[[], Iterable[SiteCheck]]
 
+# The checks that ask no other machine and take no time.
+AT_ONCE = ("attributes", "key", "space", "clock", "leases")
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {
@@ -58,8 +60,8 @@ _REMEDIES = {
 }
 
 
-def check_site(database: Database) -> Iterator[SiteCheck]:
-    """Check the site; each check is independent of the others, and an error in one is its result.
+def check_site(database: Database, only: Collection[str] | None = None) -> Iterator[SiteCheck]:
+    """Check the site, or `only` that; each check is independent of the others, and an error in one is its result.
 
     Without a frontend in the database, only that is reported, since all else depends on it.
     """
@@ -86,24 +88,12 @@ def check_site(database: Database) -> Iterator[SiteCheck]:
         "former machines": partial(_former, database),
         "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
     }
-    yield from _each(checks)
-
-
-def check_frontend(database: Database) -> Iterator[SiteCheck]:
-    """Those checks of `check_site` that ask no other machine and take no time."""
-    frontend = find_local_host(database)
-    if frontend is None:
-        yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
-        return
-    yield from _each(
-        {
-            "attributes": partial(_attributes, database, frontend),
-            "key": partial(_key, database, frontend, FleetSettings()),
-            "space": partial(_space, database),
-            "clock": partial(_unless_demo, database, partial(_clock, database)),
-            "leases": partial(_leases, database, frontend),
-        }
-    )
+    for subject, check in checks.items():
+        if only is None or subject in only:
+            try:
+                yield from check()
+            except RocksError as error:
+                yield SiteCheck(subject, WRONG, str(error))
 
 
 def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:
@@ -111,14 +101,6 @@ def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:
     is_demo = global_attributes(database).get("site_demo") == "yes"
     for line in check():
         yield SiteCheck(line.subject, OK, "not in a demo") if is_demo and line.result != OK else line
-
-
-def _each(checks: Mapping[str, _Check]) -> Iterator[SiteCheck]:
-    for subject, check in checks.items():
-        try:
-            yield from check()
-        except RocksError as error:
-            yield SiteCheck(subject, WRONG, str(error))
 
 
 def _restore(database: Database) -> Iterator[SiteCheck]:

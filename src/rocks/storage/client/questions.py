@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generic, Optional, Tuple, TypeVar
+from typing import Any, Callable, Generic, Optional, Tuple, TypeVar
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import action_of
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.wire.replies import (
-    DeviceRow,
     Fields,
     ImageRow,
-    MadeVolume,
     OperationRow,
     Relatives,
     SnapshotRow,
@@ -94,27 +92,9 @@ def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
     return Query(nas, wire.ListSnapshots(zvol), read_relatives)
 
 
-def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:
-    """The attributes of the whole NAS."""
-    return question(nas, wire.GetAttrs())
-
-
 def unmap_image(nas: str, zvol: str) -> Query[None]:
     """Unmap it, and write its changes back."""
     return question(nas, wire.UnmapZvol(zvol))
-
-
-def add_image(
-    nas: str,
-    zpool: str,
-    zvol: str,
-    *,
-    size_bytes: int = 0,
-    origin: Optional[str] = None,
-    importing: bool = False,
-) -> Query[MadeVolume]:
-    """Make a volume: empty, a clone, or one whose content will be imported."""
-    return question(nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing))
 
 
 def cancel_image(nas: str, zvol: str) -> Query[None]:
@@ -123,11 +103,6 @@ def cancel_image(nas: str, zvol: str) -> Query[None]:
 
 
 # --- of a host -----------------------------------------------------------------------------------------------------
-
-
-def devices_of(host: str) -> Query[Dict[str, DeviceRow]]:
-    """The host's parts of images, by volume."""
-    return question(host, wire.ListDevices())
 
 
 def initiator_of(host: str) -> Query[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -101,12 +102,7 @@ def _ensure_acl(library: Any, spec: ExportSpec, group: Any, lun: Any) -> None:
         if acl.node_wwn != spec.initiator:
             acl.delete()
     acl = library.NodeACL(group, spec.initiator)
-    chap = spec.chap
-    secrets = (
-        ("", "", "", "")
-        if chap is None
-        else (chap.user, chap.password, chap.mutual_user, chap.mutual_password)
-    )
+    secrets = ("", "", "", "") if spec.chap is None else astuple(spec.chap)
     for name, secret in zip(_SECRETS, secrets):
         if getattr(acl, name) != secret:
             setattr(acl, name, secret)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets as random
 import threading
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
@@ -19,7 +18,7 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote
 from rocks.storage.life.states import STATES, UNMAPPED
 from rocks.storage.store.file import OutboxMessage
-from rocks.storage.store.nas import NasStore, Secrets
+from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
 from rocks.storage.wire.queues import host_queue, nas_queue
 
@@ -94,17 +93,16 @@ class HostCorrespondence:
         Those of a live export whose record was lost stay: the host logs in by them again when its connection breaks.
         """
         found = self._store.secrets(image.image_id, image.epoch)
-        live = None if found is not None or image.target is None else self._read_secrets(image.target)
-        if live is not None:
-            found = Secrets(*dataclasses.astuple(live))
-            self._store.store_secrets(image.image_id, image.epoch, found)
+        if found is not None:
+            return found
+        found = None if image.target is None else self._read_secrets(image.target)
         if found is None:
             password, mutual = (random.token_hex(_SECRET_BYTES) for _ in range(2))
-            found = Secrets(
+            found = ChapSecrets(
                 f"{image.zvol}.{image.epoch}"[-128:], password, f"nas.{self._node}"[-128:], mutual
             )
-            self._store.store_secrets(image.image_id, image.epoch, found)
-        return ChapSecrets(*found)
+        self._store.store_secrets(image.image_id, image.epoch, found)
+        return found
 
     # --- activity and silence
 

@@ -9,11 +9,13 @@ copies at every moment.
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.image import Image
 from rocks.storage.life.record_version import numbered, unnumbered
 from rocks.storage.store.file import OutboxMessage, StoreFile
@@ -51,15 +53,6 @@ class Operation(NamedTuple):
     reply_to: str
     began: int
     answer: Optional[bytes]
-
-
-class Secrets(NamedTuple):
-    """Names and passwords by which a host and an export authenticate each other, in both directions."""
-
-    user: str
-    password: str
-    mutual_user: str
-    mutual_password: str
 
 
 @dataclass(frozen=True)
@@ -152,18 +145,18 @@ class NasStore(StoreFile):
 
     # --- secrets of exports
 
-    def secrets(self, image_id: str, epoch: int) -> Optional[Secrets]:
+    def secrets(self, image_id: str, epoch: int) -> Optional[ChapSecrets]:
         """Secrets of an image's export in an epoch, None when there are none."""
         found = self.rows("SELECT secrets FROM secrets WHERE image_id = ? AND epoch = ?", (image_id, epoch))
-        return Secrets(*json.loads(found[0][0])) if found else None
+        return ChapSecrets(*json.loads(found[0][0])) if found else None
 
-    def store_secrets(self, image_id: str, epoch: int, secrets: Secrets) -> None:
+    def store_secrets(self, image_id: str, epoch: int, secrets: ChapSecrets) -> None:
         """Store the secrets of the current epoch; all others of the image are removed."""
         with self.transaction():
             self.change("DELETE FROM secrets WHERE image_id = ?", (image_id,))
             self.change(
                 "INSERT INTO secrets (image_id, epoch, secrets) VALUES (?, ?, ?)",
-                (image_id, epoch, json.dumps(list(secrets))),
+                (image_id, epoch, json.dumps(astuple(secrets))),
             )
 
     # --- operations

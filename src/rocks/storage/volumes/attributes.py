@@ -11,7 +11,7 @@ from rocks.storage.client import questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_machine_of
 from rocks.storage.volumes.plan import check_image_attribute, check_volume_name
-from rocks.storage.wire.requests import DelAttrs, SetAttrs, SetZvolAttrs
+from rocks.storage.wire.requests import DelAttrs, GetAttrs, SetAttrs, SetZvolAttrs
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -32,7 +32,7 @@ def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
     """Remove an attribute of the NAS. StateError when it has no such attribute."""
     _check_name(name)
     with open_storage(database) as storage:
-        if name not in storage.ask(questions.attributes_of(nas)):
+        if name not in storage.ask(questions.question(nas, GetAttrs())):
             raise StateError(
                 f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
             )

@@ -27,7 +27,7 @@ from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_o
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.wire.bases import is_base
-from rocks.storage.wire.requests import DelCopy, DelZvol, RestoreZvol, UndeleteZvol
+from rocks.storage.wire.requests import AddZvol, DelCopy, DelZvol, RestoreZvol, UndeleteZvol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_
     """Create an empty volume. StateError when a volume of that name exists."""
     _check(zpool, volume, size_bytes)
     with open_storage(database) as storage:
-        storage.ask(questions.add_image(nas, zpool, volume, size_bytes=size_bytes), MAP_SECONDS)
+        storage.ask(questions.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
 
 
 def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str) -> None:
@@ -87,7 +87,7 @@ def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str
     _check(zpool, volume, 1)
     check_volume_name(origin.partition("@")[0])
     with open_storage(database) as storage:
-        storage.ask(questions.add_image(nas, zpool, volume, origin=origin), MAP_SECONDS)
+        storage.ask(questions.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
 
 
 def import_image(
@@ -103,8 +103,8 @@ def import_image(
     database.end_reading()  # a conversion may take hours
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
-        request = questions.add_image(nas, zpool, volume, size_bytes=size_bytes, importing=True)
-        made = storage.ask(request, MAP_SECONDS)
+        request = AddZvol(zpool, volume, size_bytes, importing=True)
+        made = storage.ask(questions.question(nas, request), MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         return send_file(
             raw, destination, context, lambda progress: watcher.progress(transfer_line(volume, progress))

@@ -54,9 +54,9 @@ def test_a_machine_that_is_not_in_the_database_gets_that_line_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(site_checks, "find_local_host", lambda _: None)
-    monkeypatch.setattr(site_checks, "_each", lambda _: [SiteCheck("clock", OK, "")])
-    (check,) = site_checks.check_frontend(Mock())
+    monkeypatch.setattr(site_checks, "_unless_demo", lambda *_: [SiteCheck("clock", OK, "")])
+    (check,) = site_checks.check_site(Mock(), ["clock"])
     assert (check.subject, check.result) == ("frontend", MISSING)
     assert check.detail == "this machine is not in the database: rocks create site"
     monkeypatch.setattr(site_checks, "find_local_host", lambda _: "head")
-    assert [check.subject for check in site_checks.check_frontend(Mock())] == ["clock"]
+    assert [check.subject for check in site_checks.check_site(Mock(), ["clock"])] == ["clock"]

@@ -11,7 +11,7 @@ from rocks.storage.client import Query, questions
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
 from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.replies import ImageRow, MadeVolume
-from rocks.storage.wire.requests import DelZvol, MapZvol, SetZvolAttrs
+from rocks.storage.wire.requests import AddZvol, DelZvol, MapZvol, SetZvolAttrs
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
 MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")
@@ -61,7 +61,7 @@ def test_removals_and_settings_are_printed(lines: list[str]) -> None:
     assert dry_answer(questions.unmap_image("nas", "mapped"), ask) is None
     found = dry_answer(questions.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
     assert found.persistent is False
-    made = dry_answer(questions.add_image("nas", "tank", "new", size_bytes=7), ask)
+    made = dry_answer(questions.question("nas", AddZvol("tank", "new", 7)), ask)
     assert isinstance(made, MadeVolume)
     assert lines == [
         "nas: would destroy the image free in 2 hours",
@@ -73,5 +73,5 @@ def test_removals_and_settings_are_printed(lines: list[str]) -> None:
 
 def test_what_follows_a_transfer_is_not_known(lines: list[str]) -> None:
     with pytest.raises(dry_run.UnknownReplyError, match="the transfer of the content of new"):
-        dry_answer(questions.add_image("nas", "tank", "new", size_bytes=7, importing=True), ask)
+        dry_answer(questions.question("nas", AddZvol("tank", "new", 7, importing=True)), ask)
     assert lines == ["nas: would make the volume tank/new"]

@@ -14,6 +14,7 @@ from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.core.process import run_checked, start_with_pipes
 from rocks.storage.bus import Delivery
 from rocks.storage.daemon import when_recorded
+from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.effects import AskHost, EnsureVolume
 from rocks.storage.life.facts import Facts, HistoryPoint
 from rocks.storage.life.host_image import HostImage
@@ -21,7 +22,7 @@ from rocks.storage.life.image import Copy, Image, Work
 from rocks.storage.life.requests import LookAtCopy
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
-from rocks.storage.store.nas import NasStore, Operation, Secrets
+from rocks.storage.store.nas import NasStore, Operation
 
 IMAGE = Image(
     "id-1",
@@ -98,10 +99,10 @@ def test_settings_and_secrets(tmp_path: Path) -> None:
     assert store.attributes() == {"frequency": "300", "note": None}
     store.forget_attributes(("note", "never-set"))
     assert store.attributes() == {"frequency": "300"}
-    store.store_secrets("id-1", 1, Secrets("a", "b", "c", "d"))
-    store.store_secrets("id-1", 2, Secrets("e", "f", "g", "h"))
+    store.store_secrets("id-1", 1, ChapSecrets("a", "b", "c", "d"))
+    store.store_secrets("id-1", 2, ChapSecrets("e", "f", "g", "h"))
     assert store.secrets("id-1", 1) is None
-    assert store.secrets("id-1", 2) == Secrets("e", "f", "g", "h")
+    assert store.secrets("id-1", 2) == ChapSecrets("e", "f", "g", "h")
 
 
 def test_aborted_change_leaves_nothing(tmp_path: Path) -> None:

@@ -70,9 +70,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='key' default='the attribute vm_authorized_keys' of='file'>
     File of the frontend with public SSH keys, one a line, that may log in as root.
     </param>
-    <param type='string' name='virt-type' default='hvm' values='hvm'>
-    Type of virtualisation; KVM has only hvm.
-    </param>
+    <shared command='add host vm' names='virt-type'/>
     <shared names='dry-run'/>
 
     <example cmd='add cluster 203.0.113.9 2'>

@@ -36,10 +36,7 @@ class Command(rocks.commands.Command):
         """Print a line for each file."""
         base = self.fillText("basedir", "")
         found = check_site_files(self.db, Path(base) if base else None)
-        self.beginOutput()
-        for one in found:
-            self.addOutput(one.file, one[1:])
-        self.endOutput(header=("file", "result", "detail"), trimOwner=False)
+        self.addTable(("file", "result", "detail"), found, trimOwner=False)
         failed = sum(one.result != OK for one in found)
         if failed:
             self.endOutcomes(

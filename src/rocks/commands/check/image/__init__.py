@@ -13,9 +13,7 @@ class Command(rocks.commands.Command):
     Read images of the library, and compare them with what was imported. Exit status 3 means that some are damaged, and
     1 that all are.
 
-    <arg optional='1' type='string' name='name' repeat='1' default='all' of='image'>
-    Images.
-    </arg>
+    <shared command='list image' names='name'/>
 
     <example cmd='check image'>
     All images.

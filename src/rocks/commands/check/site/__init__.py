@@ -28,10 +28,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each check."""
         lines = list(check_site(self.db))
-        self.beginOutput()
-        for line in lines:
-            self.addOutput(line.subject, line[1:])
-        self.endOutput(header=("subject", "result", "detail"), trimOwner=False)
+        self.addTable(("subject", "result", "detail"), lines, trimOwner=False)
         failed = sum(line.result != OK for line in lines)
         if failed:
             self.endOutcomes({"site": StateError(f"{failed} of {len(lines)} checks failed")}, 1)

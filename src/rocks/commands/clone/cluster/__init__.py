@@ -84,10 +84,8 @@ class Command(rocks.commands.Command):
             self.showProgress,
         )
         self.showProgress("")
-        self.beginOutput()
-        for clone in clones:
-            self.addOutput(clone.frontend, self._row(clone))
-        self.endOutput(header=("frontend", "ip", "vlan", "computes", "state"), trimOwner=False)
+        header = ("frontend", "ip", "vlan", "computes", "state")
+        self.addTable(header, map(self._row, clones), trimOwner=False)
         warnings = [f"{w}" for clone in clones if clone.cluster is not None for w in clone.cluster.warnings]
         for warning in dict.fromkeys(warnings):
             self.notify(f"Warning: {warning}")
@@ -101,5 +99,5 @@ class Command(rocks.commands.Command):
 
     def _row(self, clone: Clone) -> tuple[object, ...]:
         if clone.cluster is None:
-            return clone.ip, None, None, "exists"
-        return clone.ip, clone.cluster.vlan, len(clone.cluster.computes), "added"
+            return clone.frontend, clone.ip, None, None, "exists"
+        return clone.frontend, clone.ip, clone.cluster.vlan, len(clone.cluster.computes), "added"

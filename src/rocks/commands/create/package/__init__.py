@@ -15,9 +15,7 @@ class Command(rocks.commands.Command):
     enabled roll. The same sources give the same package. The time of all its files is that in roll-NAME.xml, or in the
     environment variable SOURCE_DATE_EPOCH.
 
-    <arg type='string' name='description' of='file'>
-    The file roll-NAME.xml.
-    </arg>
+    <shared command='create roll' names='description'/>
     <param type='string' name='dir' default='.' of='folder'>
     Folder for the package.
     </param>

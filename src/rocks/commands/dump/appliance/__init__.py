@@ -9,9 +9,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the appliances.
 
-    <arg optional='1' type='string' name='appliance' repeat='1' default='all'>
-    Appliances; % is a wildcard.
-    </arg>
+    <shared command='list appliance' names='appliance'/>
 
     <example cmd='dump appliance'>
     Print one shell command per line.

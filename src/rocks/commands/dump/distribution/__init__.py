@@ -8,9 +8,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the distributions, except the one that every site has from the beginning.
 
-    <arg optional='1' type='string' name='distribution' repeat='1' default='all'>
-    Distributions; % is a wildcard.
-    </arg>
+    <shared command='list distribution' names='distribution'/>
 
     <example cmd='dump distribution'>
     Print one shell command per line.

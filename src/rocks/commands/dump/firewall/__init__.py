@@ -1,8 +1,9 @@
 """`rocks dump firewall`"""
 
 import rocks.commands.dump
+from rocks.commands._shared.firewall import rule_cells
 from rocks.network.firewall.records import default_rules, read_rules
-from rocks.network.firewall.rules import ALL, FirewallRule
+from rocks.network.firewall.rules import FirewallRule
 
 
 class Command(rocks.commands.dump.command):
@@ -38,15 +39,7 @@ def parameters_of(rule: FirewallRule) -> list[str]:
     """The parameters of `add firewall` that make the rule."""
     given = {
         rule.scope: rule.member,
-        "rulename": rule.name,
-        "service": rule.service,
-        "protocol": rule.protocol,
-        "chain": rule.chain,
-        "action": rule.action,
-        "network": rule.network or ALL,
-        "output-network": rule.output_network,
-        "flags": rule.flags,
-        "comment": rule.comment,
+        **rule_cells(rule),
         "rulesrc": "" if rule.source == "custom" else rule.source,
     }
     return [f"{name}={value}" for name, value in given.items() if value]

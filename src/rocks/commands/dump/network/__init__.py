@@ -9,9 +9,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the networks.
 
-    <arg optional='1' type='string' name='network' repeat='1' default='all'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='list network' names='network'/>
 
     <example cmd='dump network'>
     Print one shell command per line.

@@ -27,7 +27,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per appliance."""
-        self.beginOutput()
-        for appliance in load_appliances(self.db, self.getApplianceNames(args)):
-            self.addOutput(appliance.name, (appliance.graph, appliance.node))
-        self.endOutput(header=("appliance", "graph", "node"))
+        found = load_appliances(self.db, self.getApplianceNames(args))
+        self.addTable(("appliance", "graph", "node"), ((one.name, one.graph, one.node) for one in found))

@@ -20,7 +20,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per action."""
-        self.beginOutput()
-        for action, *cells in boots.list_boot_actions(self.db):
-            self.addOutput(action, cells)
-        self.endOutput(header=("action", "kernel", "ramdisk", "args"), trimOwner=False)
+        header = ("action", "kernel", "ramdisk", "args")
+        self.addTable(header, boots.list_boot_actions(self.db), trimOwner=False)

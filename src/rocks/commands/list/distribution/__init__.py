@@ -25,7 +25,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per distribution."""
-        self.beginOutput()
-        for name in self.getDistributionNames(args):
-            self.addOutput(name, ())
-        self.endOutput(header=("name",), trimOwner=False)
+        self.addTable(("name",), ((name,) for name in self.getDistributionNames(args)), trimOwner=False)

@@ -1,6 +1,6 @@
 """`rocks list firewall`"""
 
-from rocks.commands._shared.firewall import FirewallCommand, rule_cells
+from rocks.commands._shared.firewall import RULE_COLUMNS, FirewallCommand, rule_cells
 
 
 class Command(FirewallCommand):
@@ -47,23 +47,6 @@ class Command(FirewallCommand):
         width = 0 if self.fillFlag("json") else self.fillNumber("maxwidth")
         scope, member = self.given_scope(args)
         members = self.scope_members(scope, [member]) if scope and member else None
-        self.beginOutput()
-        for rule in read_rules(self.db, scope, members):
-            cells = {**rule_cells(rule, width), "category": f"{rule.scope}:{rule.member}"}
-            self.addOutput("", list(cells.values()))
-        self.endOutput(header=_HEADER, trimOwner=True)
-
-
-_HEADER = (
-    "owner",
-    "rulename",
-    "service",
-    "protocol",
-    "chain",
-    "action",
-    "network",
-    "output-network",
-    "flags",
-    "comment",
-    "category",
-)
+        rules = read_rules(self.db, scope, members)
+        rows = (("", *rule_cells(rule, width).values(), f"{rule.scope}:{rule.member}") for rule in rules)
+        self.addTable(("owner", *RULE_COLUMNS, "category"), rows)

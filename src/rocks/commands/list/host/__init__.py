@@ -24,7 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host."""
-        self.beginOutput()
-        for owner, *cells in hosts.list_hosts(self.db, self.getHostnames(args) if args else None):
-            self.addOutput(owner, cells)
-        self.endOutput(header=("host", "membership", "cpus", "rack", "rank", "runaction", "installaction"))
+        header = ("host", "membership", "cpus", "rack", "rank", "runaction", "installaction")
+        self.addTable(header, hosts.list_hosts(self.db, self.getHostnames(args) if args else None))

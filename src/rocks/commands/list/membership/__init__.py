@@ -26,7 +26,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per membership."""
-        self.beginOutput()
-        for owner, *cells in list_memberships(self.db, self.getMembershipNames(args)):
-            self.addOutput(owner, cells)
-        self.endOutput(header=("membership", "appliance", "distribution", "public"))
+        rows = list_memberships(self.db, self.getMembershipNames(args))
+        self.addTable(("membership", "appliance", "distribution", "public"), rows)

@@ -35,7 +35,5 @@ class Command(rocks.commands.Command):
         chosen = select_rolls(list(rolls), args, self.fillText("version", "%"), "%") if args else list(rolls)
         if not args and "version" in params:
             chosen = select_rolls(list(rolls), ["%"], self.fillText("version", "%"), "%") if rolls else []
-        self.beginOutput()
-        for name, version, arch, is_enabled in (rolls[roll] for roll in chosen):
-            self.addOutput(name, (version, arch, "yes" if is_enabled else "no"))
-        self.endOutput(header=("name", "version", "arch", "enabled"), trimOwner=False)
+        rows = ((*roll, "yes" if rolls[roll].is_enabled else "no") for roll in chosen)
+        self.addTable(("name", "version", "arch", "enabled"), rows, trimOwner=False)

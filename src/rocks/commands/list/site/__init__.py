@@ -90,10 +90,7 @@ class Command(rocks.commands.Command):
         if not rows:
             return
         self.addText(f"\n{title}\n")
-        self.beginOutput()
-        for row in rows[:lines]:
-            self.addOutput(row[0], tuple(row[1:]))
-        self.endOutput(header=header, trimOwner=False)
+        self.addTable(header, rows[:lines], trimOwner=False)
         if len(rows) > lines:
             self.addLine(f"and {len(rows) - lines} more: lines={len(rows)}")
 

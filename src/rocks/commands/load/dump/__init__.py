@@ -60,10 +60,7 @@ class Command(rocks.commands.Command):
 
     def _report(self, replay: Replay, only_tried: bool) -> None:
         self.exit_status = EXIT_SOME_HOSTS_FAILED if replay.left_out else 0
-        self.beginOutput()
-        for left_out in replay.left_out:
-            self.addOutput(left_out.number, (left_out.printed, left_out.reason))
-        self.endOutput(header=("line", "command", "not taken over because"), trimOwner=False)
+        self.addTable(("line", "command", "not taken over because"), replay.left_out, trimOwner=False)
         done = "would be taken over" if only_tried else "taken over"
         self.notify(
             f"{replay.taken} lines {done}, {replay.already} are so already, {len(replay.left_out)} left out"

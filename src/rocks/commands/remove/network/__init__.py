@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Remove networks. If an interface of a host is on one of the networks, nothing is removed.
 
-    <arg type='string' name='network' repeat='1'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='set network mtu' names='network'/>
 
     <example cmd='remove network optiputer'>
     Remove one network and the routes through it.

@@ -21,7 +21,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each subject."""
-        self.beginOutput()
-        for subject, text in report_bug(self.db):
-            self.addOutput(subject, text)
-        self.endOutput(header=("subject", "text"), trimOwner=False)
+        self.addTable(("subject", "text"), report_bug(self.db), trimOwner=False)

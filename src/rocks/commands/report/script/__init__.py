@@ -10,12 +10,7 @@ class Command(rocks.commands.Command):
     files and executes the rest. In another shell, such as Debian's sh, it prints an error and ends.
     No database is needed.
 
-    <param type='string' name='os' default='linux'>
-    Operating system, for the attributes os of tags.
-    </param>
-    <param type='string' name='arch' default='that of this machine'>
-    Architecture, for the attributes arch of tags.
-    </param>
+    <shared command='report post' names='os,arch'/>
     <param type='string' name='attrs' default='none' of='file'>
     Attributes, which are entities in the text: a dictionary, or the path of a file with lines of name:value.
     </param>

@@ -43,9 +43,7 @@ class Command(rocks.commands.Command):
 
         host = self.getOneHostname(["localhost"])
         if self.fillFlag("showattr"):
-            self.beginOutput()
-            for name, *cells in changed_attributes(self.db, host):
-                self.addOutput(name, cells)
-            self.endOutput(header=("attr", "old value", "value"), trimOwner=False)
+            header = ("attr", "old value", "value")
+            self.addTable(header, changed_attributes(self.db, host), trimOwner=False)
             return
         self.addText(reconfigure_script(self.db, host, args))

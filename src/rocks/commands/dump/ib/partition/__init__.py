@@ -9,9 +9,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that assign InfiniBand partitions to virtual clusters.
 
-    <arg optional='1' type='string' name='frontend' repeat='1' default='all'>
-    Frontends of clusters.
-    </arg>
+    <shared command='list ib partition' names='frontend'/>
 
     <example cmd='dump ib partition'>
     Print one shell command per line.

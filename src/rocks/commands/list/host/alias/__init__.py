@@ -24,7 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per alias."""
-        self.beginOutput()
-        for owner, alias in aliases.list_aliases(self.db, self.getHostnames(args)):
-            self.addOutput(owner, alias)
-        self.endOutput(header=("host", "alias"), trimOwner=False)
+        rows = aliases.list_aliases(self.db, self.getHostnames(args))
+        self.addTable(("host", "alias"), rows, trimOwner=False)

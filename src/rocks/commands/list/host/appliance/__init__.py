@@ -24,7 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host."""
-        self.beginOutput()
-        for owner, _, appliance in nodes.list_memberships(self.db, self.getHostnames(args)):
-            self.addOutput(owner, appliance)
-        self.endOutput(header=("host", "appliance"))
+        found = nodes.list_memberships(self.db, self.getHostnames(args))
+        self.addTable(("host", "appliance"), ((host, appliance) for host, _, appliance in found))

@@ -24,7 +24,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host."""
-        self.beginOutput()
-        for owner, action in boots.list_boots(self.db, self.getHostnames(args)):
-            self.addOutput(owner, action)
-        self.endOutput(header=("host", "action"))
+        self.addTable(("host", "action"), boots.list_boots(self.db, self.getHostnames(args)))

@@ -26,7 +26,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per certificate."""
-        self.beginOutput()
-        for host, *row in list_certificates(self.db, self.getHostnames(args) if args else None):
-            self.addOutput(host, row)
-        self.endOutput(header=("host", "serial", "expires", "state"), trimOwner=False)
+        rows = list_certificates(self.db, self.getHostnames(args) if args else None)
+        self.addTable(("host", "serial", "expires", "state"), rows, trimOwner=False)

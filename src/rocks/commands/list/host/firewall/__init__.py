@@ -1,7 +1,7 @@
 """`rocks list host firewall`"""
 
 import rocks.commands
-from rocks.commands._shared.firewall import rule_cells
+from rocks.commands._shared.firewall import RULE_COLUMNS, rule_cells
 
 
 class Command(rocks.commands.Command):
@@ -29,24 +29,10 @@ class Command(rocks.commands.Command):
         """Print one row per host and rule."""
         from rocks.network.firewall.records import resolved_rules
 
-        self.beginOutput()
-        for host, rules in resolved_rules(self.db, self.getHostnames(args)):
-            for rule in rules:
-                cells = {**rule_cells(rule, 0), "category": rule.scope}
-                self.addOutput(host, [cells[name] for name in _HEADER[1:]])
-        self.endOutput(header=_HEADER)
-
-
-_HEADER = (
-    "host",
-    "rulename",
-    "service",
-    "protocol",
-    "action",
-    "chain",
-    "network",
-    "output-network",
-    "flags",
-    "comment",
-    "category",
-)
+        columns = (*RULE_COLUMNS[:3], "action", "chain", *RULE_COLUMNS[5:])
+        rows = (
+            (host, *map(rule_cells(rule).__getitem__, columns), rule.scope)
+            for host, rules in resolved_rules(self.db, self.getHostnames(args))
+            for rule in rules
+        )
+        self.addTable(("host", *columns, "category"), rows)

@@ -26,7 +26,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per port."""
-        self.beginOutput()
-        for host, device, number, guid in read_ports(self.db, self.getHostnames(args) if args else None):
-            self.addOutput(host, (device, number, guid_text(guid)))
-        self.endOutput(header=("host", "device", "port", "guid"), trimOwner=False)
+        ports = read_ports(self.db, self.getHostnames(args) if args else None)
+        rows = ((host, device, number, guid_text(guid)) for host, device, number, guid in ports)
+        self.addTable(("host", "device", "port", "guid"), rows, trimOwner=False)

@@ -27,10 +27,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per interface."""
-        self.beginOutput()
-        for row in interfaces.list_interfaces(self.db, self.getHostnames(args)):
-            self.addOutput(row[0], _cells(row[1:]))
-        self.endOutput(header=_HEADER)
+        found = interfaces.list_interfaces(self.db, self.getHostnames(args))
+        self.addTable(_HEADER, ((row[0], *_cells(row[1:])) for row in found))
 
 
 def _cells(cells: tuple[object, ...]) -> tuple[object, ...]:

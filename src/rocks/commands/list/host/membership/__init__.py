@@ -24,7 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host."""
-        self.beginOutput()
-        for owner, membership, _ in nodes.list_memberships(self.db, self.getHostnames(args)):
-            self.addOutput(owner, membership)
-        self.endOutput(header=("host", "membership"))
+        found = nodes.list_memberships(self.db, self.getHostnames(args))
+        self.addTable(("host", "membership"), ((host, membership) for host, membership, _ in found))

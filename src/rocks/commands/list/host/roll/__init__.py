@@ -25,7 +25,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per roll of a frontend."""
-        self.beginOutput()
-        for host, *cells in list_host_rolls(self.db, frontends_among(self.db, self.getHostnames(args))):
-            self.addOutput(host, cells)
-        self.endOutput(header=("host", "name", "version", "arch", "os"), trimOwner=False)
+        rows = list_host_rolls(self.db, frontends_among(self.db, self.getHostnames(args)))
+        self.addTable(("host", "name", "version", "arch", "os"), rows, trimOwner=False)

@@ -42,10 +42,8 @@ class Command(rocks.commands.Command):
         adapters = virtual_functions.adapters_of(self.db, names)
         rows = vf_rows(adapters, virtual_functions.assigned_on(self.db, names))
         status = self._status(rows, adapters) if with_status else {}
-        self.beginOutput()
-        for row in rows:
-            self.addOutput(row.host, (*row[1:], *status.get(row, ())))
-        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status), trimOwner=False)
+        header = (*HEADER, *STATUS_HEADER * with_status)
+        self.addTable(header, ((*row, *status.get(row, ())) for row in rows), trimOwner=False)
 
     def _status(
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]

@@ -1,7 +1,7 @@
 """`rocks list host storageattr`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import list_attributes
+from rocks.storage.volumes.listings import ATTRIBUTES
 
 RollName = "img-storage"
 
@@ -11,9 +11,7 @@ class Command(HostListing):
     List the attributes of NASes. frequency, uploadspeed and downloadspeed apply to all images without a value
     of their own. frequency is always listed: 300 (seconds) where none is set.
 
-    <arg type='string' name='nas' repeat='1'>
-    NASes, by name or any other selector.
-    </arg>
+    <shared command='list host storageop' names='nas'/>
 
     <example cmd='list host storageattr nas-0-0'>
     One NAS.
@@ -27,4 +25,4 @@ class Command(HostListing):
     """
 
     argument = "nas"
-    read = list_attributes
+    listing = ATTRIBUTES

@@ -1,7 +1,7 @@
 """`rocks list host storagecopy`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import list_copies
+from rocks.storage.volumes.listings import COPIES
 
 RollName = "img-storage"
 
@@ -28,4 +28,4 @@ class Command(HostListing):
     """
 
     argument = "host"
-    read = list_copies
+    listing = COPIES

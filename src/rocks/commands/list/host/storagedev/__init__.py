@@ -1,7 +1,7 @@
 """`rocks list host storagedev`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import list_devices
+from rocks.storage.volumes.listings import DEVICES
 
 RollName = "img-storage"
 
@@ -26,4 +26,4 @@ class Command(HostListing):
     """
 
     argument = "host"
-    read = list_devices
+    listing = DEVICES

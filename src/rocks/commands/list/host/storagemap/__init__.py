@@ -1,7 +1,7 @@
 """`rocks list host storagemap`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import all_nases, list_maps
+from rocks.storage.volumes.listings import MAPS, all_nases
 
 RollName = "img-storage"
 
@@ -32,5 +32,5 @@ class Command(HostListing):
     """
 
     argument = "nas"
-    read = list_maps
+    listing = MAPS
     all_hosts = all_nases

@@ -1,7 +1,7 @@
 """`rocks list host storageop`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import list_operations
+from rocks.storage.volumes.listings import OPERATIONS
 
 RollName = "img-storage"
 
@@ -28,4 +28,4 @@ class Command(HostListing):
     """
 
     argument = "nas"
-    read = list_operations
+    listing = OPERATIONS

@@ -1,7 +1,7 @@
 """`rocks list host storagesnap`"""
 
 from rocks.commands._shared.storage import ImageListing
-from rocks.storage.volumes.listings import list_snapshots
+from rocks.storage.volumes.listings import SNAPSHOTS
 
 RollName = "img-storage"
 
@@ -23,4 +23,4 @@ class Command(ImageListing):
     <related>restore host storageimg</related>
     """
 
-    read = list_snapshots
+    listing = SNAPSHOTS

@@ -1,7 +1,7 @@
 """`rocks list host zvolattr`"""
 
 from rocks.commands._shared.storage import ImageListing
-from rocks.storage.volumes.listings import list_image_attributes
+from rocks.storage.volumes.listings import IMAGE_ATTRIBUTES
 
 RollName = "img-storage"
 
@@ -28,4 +28,4 @@ class Command(ImageListing):
     """
 
     argument = "zvol"
-    read = list_image_attributes
+    listing = IMAGE_ATTRIBUTES

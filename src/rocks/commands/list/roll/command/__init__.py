@@ -38,8 +38,5 @@ class Command(rocks.commands.Command):
                 and (roll := roll_of(load_package(command_path, trees))) in commands
             ):
                 commands[roll].append(" ".join(command_path))
-        self.beginOutput()
-        for roll in commands:
-            for command in commands[roll]:
-                self.addOutput(roll, command)
-        self.endOutput(header=("roll", "command"), trimOwner=False)
+        rows = ((roll, command) for roll, names in commands.items() for command in names)
+        self.addTable(("roll", "command"), rows, trimOwner=False)

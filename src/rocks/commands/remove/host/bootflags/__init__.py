@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Remove the kernel's boot flags of hosts. Without a host, remove those for all hosts, and the hosts' own stay.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='the flags for all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host bootflags' names='host'/>
 
     <example cmd='remove host bootflags compute-0-0'>
     The host has those for all hosts again.

@@ -14,12 +14,7 @@ class Command(rocks.commands.Command):
     writes zeros first. An image that a domain or process of the host uses is not removed. The small disk for
     cloud-init beside the image of a removed machine is removed with it.
 
-    <arg type='string' name='host'>
-    Physical host.
-    </arg>
-    <arg type='string' name='file'>
-    Absolute path of the image.
-    </arg>
+    <shared command='set host image' names='host,file'/>
     <shared names='dry-run'/>
 
     <example cmd='remove host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda'>

@@ -19,9 +19,7 @@ class Command(rocks.commands.Command):
     """
     Report the configuration file of the image storage daemons of hosts.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector. For several hosts, each line begins with the host.
-    </arg>
+    <shared command='report host attr' names='host'/>
     <param type='string' name='network' default='the attribute imgstorage-network, or the zone of the network
           private'>
     DNS zone of the network for images.

@@ -9,9 +9,7 @@ class Command(HostSetter):
     Set the boot action for running hosts.
 
     <shared command='set host rack' names='host'/>
-    <arg type='string' name='action'>
-    Name of the boot action; none for no action. Alternative form: action=ACTION.
-    </arg>
+    <shared command='set host installaction' names='action'/>
     <shared names='dry-run'/>
 
     <example cmd='set host runaction compute-0-0 os'>

@@ -16,9 +16,7 @@ class Command(rocks.commands.Command):
     The start of a virtual machine with the attribute img_persistent sets persistent to its value.
 
     <shared names='nas'/>
-    <arg type='string' name='zvol'>
-    The volume.
-    </arg>
+    <shared command='list host zvolattr' names='zvol'/>
     <shared names='attr'/>
     <arg type='string' name='value'>
     Value; none clears it.

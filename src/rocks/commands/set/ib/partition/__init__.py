@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Change the InfiniBand partition of a virtual cluster; sync ib partitions applies the change.
 
-    <arg type='string' name='frontend'>
-    Frontend of the cluster.
-    </arg>
+    <shared command='add ib partition' names='frontend'/>
     <param type='string' name='pkey' default='unchanged'>
     New key; the machines of the cluster must be stopped.
     </param>

@@ -23,7 +23,6 @@ class Command(rocks.commands.Command):
     """
 
     NoDryRun = "it is a service that runs until it is ended"
-    MustBeRoot = 1
     NeedsOwnProcess = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -19,9 +19,7 @@ class Command(rocks.commands.Command):
     certificate. Without address and port, it also serves the installer's kernel and initramfs by plain HTTP, on port 80
     of that address; where that port is taken, hosts get them by TFTP.
 
-    <param type='string' name='address' default='that of the frontend on the network private'>
-    IPv4 address on which it listens; 0.0.0.0 for all.
-    </param>
+    <shared command='start service airboss' names='address'/>
     <param type='string' name='port' default='443'>
     TCP port.
     </param>
@@ -40,7 +38,6 @@ class Command(rocks.commands.Command):
     """
 
     NoDryRun = "it is a service that runs until it is ended"
-    MustBeRoot = 1
     NeedsOwnProcess = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

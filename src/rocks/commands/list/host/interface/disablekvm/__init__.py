@@ -26,7 +26,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per interface with a device."""
-        self.beginOutput()
-        for host, device, disabled in list_disabled(self.db, self.getHostnames(args)):
-            self.addOutput(host, (device, bool(disabled)))
-        self.endOutput(header=("host", "interface", "disablekvm"))
+        found = list_disabled(self.db, self.getHostnames(args))
+        rows = ((host, device, bool(disabled)) for host, device, disabled in found)
+        self.addTable(("host", "interface", "disablekvm"), rows)

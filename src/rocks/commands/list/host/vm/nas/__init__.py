@@ -28,7 +28,5 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the rows."""
         names = self.getHostnames(args) if args else None
-        self.beginOutput()
-        for disk in disk_locations(self.db, names):
-            self.addOutput(disk.vm, (disk.nas or None, disk.zpool or None))
-        self.endOutput(header=("vm-host", "nas", "zpool"))
+        rows = ((one.vm, one.nas or None, one.zpool or None) for one in disk_locations(self.db, names))
+        self.addTable(("vm-host", "nas", "zpool"), rows)

@@ -65,10 +65,7 @@ class Command(rocks.commands.Command):
         from rocks.machine.networks import list_vm_networks  # hosts are reached by heavy libraries
 
         networks = list_vm_networks(self.db, which_are_vms(self.db, self.getHostnames(args)))
-        self.beginOutput()
-        for found in networks.interfaces:
-            self.addOutput(found.vm, _cells(found))
-        self.endOutput(header=HEADER, trimOwner=False)
+        self.addTable(HEADER, ((one.vm, *_cells(one)) for one in networks.interfaces), trimOwner=False)
         self._report_failures(networks)
 
     def _report_failures(self, networks: VmNetworks) -> None:

@@ -13,9 +13,7 @@ class Command(rocks.commands.Command):
     The first disk of a running machine stays, and a disk that is on a NAS or before one that is.
 
     <shared names='one-machine'/>
-    <arg type='string' name='disk'>
-    Path or device of the disk (rocks list host vm showdisks=yes).
-    </arg>
+    <shared command='set host vm disk' names='disk'/>
     <shared names='dry-run'/>
 
     <example cmd='remove host vm disk vm-vc1-0 vdb'>

@@ -26,7 +26,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one line per machine."""
-        self.beginOutput()
-        for name, kind in virt_types(self.db, self.getSomeHostnames(args)):
-            self.addOutput(name, kind)
-        self.endOutput(padChar="")
+        self.addTable((), virt_types(self.db, self.getSomeHostnames(args)), padChar="")
