@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import IncoherentError, PoolFullError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -12,6 +12,7 @@ from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
+from rocks.storage.life.space import copy_shortage, copy_space
 from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
@@ -106,14 +107,7 @@ class CopyHandlers:
         name = names.temp_write_volume(effect.pool, effect.zvol)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            evict_copies(
-                self._pools,
-                effect.pool,
-                effect.needed_bytes,
-                access.evictable,
-                self._is_idle,
-                self._is_on_nas,
-            )
+            self._evict(effect.pool, effect.needed_bytes, access)
         self._pools.ensure_volume(
             name,
             temp_write_bytes(effect.size_bytes),
@@ -149,8 +143,27 @@ class CopyHandlers:
         if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
             _seed(effect), effect.base_guid
         ):
-            self._transfers.receive(access, _seed(effect), effect.base_guid)
+            self._transfers.receive(
+                access,
+                _seed(effect),
+                effect.base_guid,
+                lambda stream_bytes: self._ensure_copy_space(effect.pool, access, stream_bytes),
+            )
         return NOTHING
+
+    def _ensure_copy_space(self, pool: str, access: Access, stream_bytes: int) -> None:
+        """Evict copies of other images if necessary. PoolFullError when that does not suffice."""
+        fact, volume_bytes = self._pools.read_pool(pool), access.known.size_bytes
+        if copy_shortage(fact.free_bytes, fact.size_bytes, volume_bytes, stream_bytes) is None:
+            return
+        self._evict(pool, copy_space(fact.size_bytes, volume_bytes, stream_bytes), access)
+        free_bytes = self._pools.read_pool(pool).free_bytes
+        shortage = copy_shortage(free_bytes, fact.size_bytes, volume_bytes, stream_bytes)
+        if shortage is not None:
+            raise PoolFullError(f"{access.known.zvol} is not copied to {self._host}: {shortage}")
+
+    def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
+        evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
 
     def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, access: Access) -> Facts:
         name = _volume(effect)
