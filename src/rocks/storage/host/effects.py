@@ -52,6 +52,10 @@ class EnsureUnused(ImageEffect):
     """No guest has the device open, or was saved with it. BusyError otherwise."""
 
 
+class RequireClosed(ImageEffect):
+    """No guest has the device open. BusyError otherwise."""
+
+
 class EnsureDeviceGone(ImageEffect):
     """The guest's device is gone. BusyError when it is open, or its guest was saved with it.
 

@@ -10,10 +10,11 @@ import pytest
 
 from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOSTS
+from tests.unit.storage.daemons.nodes import HOSTS, HostNode
 
 HOST, OTHER = HOSTS
 ZVOL = "vm-vol"
@@ -151,23 +152,34 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     assert at_nas(site, b"first") and site.leftovers() == []
 
 
+def used_before(site: DrivenSite, folder: Path) -> HostNode:
+    """Map the image and unmap it; returns its host, whose records of then are in a backup."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    host.die()
+    shutil.copytree(host.store.parent, folder / "backup")
+    host.start()
+    return host
+
+
+def restore(host: HostNode, folder: Path) -> None:
+    """Restart its daemon with those records."""
+    host.die()
+    shutil.rmtree(host.store.parent)
+    shutil.copytree(folder / "backup", host.store.parent)
+    host.start()
+
+
 @pytest.mark.parametrize("persistent", ["yes", "no"])
 def test_a_host_with_older_records_ends_no_image_below_a_guest(
     site: DrivenSite, tmp_path: Path, persistent: str
 ) -> None:
     """The records are of the image's last rest, and its guest runs again: what it writes is not left behind."""
-    host = site.map_local(ZVOL)
-    site.unmap(ZVOL)
-    host.die()
-    shutil.copytree(host.store.parent, tmp_path / "backup")
-    host.start()
+    host = used_before(site, tmp_path)
     site.map_local(ZVOL)
     host.kernel.devices[f"{ZVOL}-snap"].holders = 1
     site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", persistent),)))
-    host.die()
-    shutil.rmtree(host.store.parent)
-    shutil.copytree(tmp_path / "backup", host.store.parent)
-    host.start()
+    restore(host, tmp_path)
     with pytest.raises(StateError, match="stays on vmc-0-0: .* is in use by a running guest"):
         site.unmap(ZVOL)
     assert site.state(ZVOL) != "unmapped"
@@ -176,3 +188,21 @@ def test_a_host_with_older_records_ends_no_image_below_a_guest(
     site.unmap(ZVOL)
     site.wait_for_state(ZVOL, "unmapped")
     assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
+
+
+def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS has no records and the host older ones: no other host gets the image before the guest has ended."""
+    monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 0.0)
+    host = used_before(site, tmp_path)
+    site.map_local(ZVOL)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 1
+    restore(host, tmp_path)
+    site.lose_records()
+    site.wait_for(lambda: "is in use by a running guest" in str(site.row(ZVOL)["reason"]), "reason")
+    assert site.state(ZVOL) == "blocked"
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 0
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") and site.leftovers() == []
