@@ -114,6 +114,7 @@ class CopyHandlers:
             CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
             reserve_bytes(effect.size_bytes),
+            _properties(access, size=str(effect.size_bytes)),
         )
         return NOTHING
 
@@ -260,11 +261,8 @@ class CopyHandlers:
     # --- helpers
 
     def _write_properties(self, name: str, kind: str, guid: str, access: Access) -> None:
-        values = {"copy": kind, "base_guid": guid, "epoch": str(access.epoch)}
-        # these identify the image to a host that has lost its records
-        values.update(id=access.image_id, nas=access.nas, volume=access.volume)
-        named = {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
-        self._pools.ensure_properties(name, self._fact(name).guid, named)
+        values = _properties(access, copy=kind, base_guid=guid)
+        self._pools.ensure_properties(name, self._fact(name).guid, values)
 
     def _fact(self, name: str) -> VolumeFact:
         volume = self._pools.read_volume(name)
@@ -289,6 +287,12 @@ class CopyHandlers:
                 f"the newest snapshot of {name} is {newest.name} ({newest.guid}), not the one of {guid}"
             )
         return newest
+
+
+def _properties(access: Access, **more: str) -> Dict[str, str]:
+    """The properties that identify the image to a host that has lost its records, and more."""
+    values = dict(more, epoch=str(access.epoch), id=access.image_id, nas=access.nas, volume=access.volume)
+    return {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
 
 
 def _volume(effect: effects.PoolEffect) -> str:

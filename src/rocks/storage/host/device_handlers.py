@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
+from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
 from rocks.core.units import BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import (
@@ -89,6 +89,10 @@ class DeviceHandlers:
     # --- sessions
 
     def _ensure_session(self, effect: effects.EnsureSession, access: Access) -> Facts:
+        if not access.address:
+            raise HostError(
+                f"this host has lost its records, and with them the address of {access.nas}: its next request has it"
+            )
         session = self._sessions.ensure_session(
             SessionSpec(
                 target=effect.target,

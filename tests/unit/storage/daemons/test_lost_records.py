@@ -14,6 +14,7 @@ from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.guests import Guest
 from tests.unit.storage.daemons.nodes import HOSTS, HostNode
 
 HOST, OTHER = HOSTS
@@ -206,3 +207,32 @@ def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
     host.kernel.devices[f"{ZVOL}-snap"].holders = 0
     site.wait_for_state(ZVOL, "unmapped")
     assert at_nas(site, b"later") and site.leftovers() == []
+
+
+@pytest.mark.parametrize("are_lost", [True, False], ids=["no records", "older records"])
+@pytest.mark.parametrize("is_blocked", [False, True], ids=["asked to copy", "cleaned"])
+def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_lost: bool, is_blocked: bool
+) -> None:
+    """The host loses them while the image is not copied yet: the writes are merged and written back.
+
+    With a NAS that has lost its records, too, the host gets its present secrets first.
+    """
+    host, guest = used_before(site, tmp_path), Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    site.nas.pools.write(f"tank/{ZVOL}", b"newer", 0)  # the host's copy is an older one
+    site.map(ZVOL)
+    assert site.state(ZVOL) == "mapped" and guest.start(host)
+    guest.write(4)
+    guest.stop()
+    host.lose_power()
+    host.forget_records()
+    if not are_lost:
+        shutil.copytree(tmp_path / "backup", host.store.parent, dirs_exist_ok=True)
+    host.start()
+    if is_blocked:
+        site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 5, 0) == b"newer"
+    assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
