@@ -51,6 +51,7 @@ class CopyHandlers:
             effects.EnsureSeedSettled: self._ensure_seed_settled,
             effects.RequireCopyAt: self._require_copy_at,
             effects.MarkCopy: self._mark_copy,
+            effects.MarkUnchanged: self._mark_unchanged,
             effects.SnapshotCopy: self._snapshot_copy,
             effects.SendSnapshot: self._send_snapshot,
             effects.AdvanceBase: self._advance_base,
@@ -211,6 +212,14 @@ class CopyHandlers:
     def _mark_copy(self, effect: effects.MarkCopy, access: Access) -> Facts:
         guid = effect.guid or self._newest(_volume(effect)).guid
         self._write_properties(_volume(effect), effect.kind, guid, access)
+        return NOTHING
+
+    def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
+        name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
+        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+        is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
+        if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
+            self._write_properties(name, "clean", newest.guid, access)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:

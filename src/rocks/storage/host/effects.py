@@ -186,6 +186,10 @@ class MarkCopy(PoolEffect):
     guid: Optional[str]
 
 
+class MarkUnchanged(PoolEffect):
+    """A copy that was marked as dirty, and not written to, is marked as clean."""
+
+
 @dataclass(frozen=True)
 class SnapshotCopy(PoolEffect):
     """A snapshot of that name, held; it includes all earlier writes of the guest."""

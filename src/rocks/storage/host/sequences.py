@@ -155,7 +155,12 @@ def _drop_overlay(request: requests.DropMap) -> HostEffects:
 
 
 def _drop_linear(request: requests.DropMap) -> HostEffects:
-    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"))
+    return (
+        effects.EnsureDeviceGone(request.zvol),
+        # no guest has used it: a host that loses its records must not make the device again
+        effects.MarkUnchanged(request.zvol, request.pool or ""),
+        effects.RecordStage("none"),
+    )
 
 
 def _drop_remote(request: requests.DropMap) -> HostEffects:

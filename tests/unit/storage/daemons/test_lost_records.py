@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
@@ -236,3 +236,24 @@ def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
     site.unmap(ZVOL)
     assert site.nas.pools.read(f"tank/{ZVOL}", 5, 0) == b"newer"
     assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
+
+
+def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy was marked as in use, and no guest has used it: another host may have the image."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    with monkeypatch.context() as patch, pytest.raises(ToolError, match="no device today"):
+        patch.setattr(host.dm_devices, "ensure", no_device)
+        site.map(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    reinstall(site, HOST)
+    assert site.writers(ZVOL) == [OTHER]
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def no_device(*values: object) -> None:
+    raise ToolError("no device today")
