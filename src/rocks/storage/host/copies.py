@@ -50,13 +50,13 @@ def checked_copy(pools: PoolDriver, copy: RetainedCopy) -> RetainedCopy:
 def quarantined_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
     """All quarantined volumes in a pool, with the guid of their newest snapshot; `zvol` is their present name.
 
-    Their image and NAS are those of their properties; empty for a temp-write volume, which has none.
+    Their image and NAS are those of their properties; empty without them.
     """
     found = []
     for volume in pools.list_volumes(pool):
         name = volume.name.partition("/")[2]
         if names.is_quarantined(name):
-            stored = _own(volume)
+            stored = stored_properties(volume)
             newest = pools.read_history(volume.name).newest
             epoch = stored.get("epoch", "")
             found.append(
@@ -139,7 +139,7 @@ def _is_evictable(copy: RetainedCopy, evictable: Mapping[str, str]) -> bool:
 
 
 def _from_properties(volume: VolumeFact) -> Optional[RetainedCopy]:
-    stored = _own(volume)
+    stored = stored_properties(volume)
     pool, _, zvol = volume.name.partition("/")
     is_copy = stored.get("copy") in ("clean", "dirty") and stored.get("volume", "").rpartition("/")[2] == zvol
     if not is_copy or not stored.get("id") or not stored.get("nas") or not stored.get("epoch", "").isdigit():
@@ -156,7 +156,8 @@ def created_seconds(pools: PoolDriver, copy: RetainedCopy) -> Optional[int]:
     return None if newest is None else newest.created_seconds
 
 
-def _own(volume: VolumeFact) -> Dict[str, str]:
+def stored_properties(volume: VolumeFact) -> Dict[str, str]:
+    """The properties by which this host recognises a volume, without their prefix."""
     return {key[len(OUR_PREFIX) :]: value for key, value in volume.properties}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import IncoherentError, PoolFullError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -12,6 +12,7 @@ from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
+from rocks.storage.life.space import copy_shortage, copy_space
 from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
@@ -50,6 +51,7 @@ class CopyHandlers:
             effects.EnsureSeedSettled: self._ensure_seed_settled,
             effects.RequireCopyAt: self._require_copy_at,
             effects.MarkCopy: self._mark_copy,
+            effects.MarkUnchanged: self._mark_unchanged,
             effects.SnapshotCopy: self._snapshot_copy,
             effects.SendSnapshot: self._send_snapshot,
             effects.AdvanceBase: self._advance_base,
@@ -106,20 +108,14 @@ class CopyHandlers:
         name = names.temp_write_volume(effect.pool, effect.zvol)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            evict_copies(
-                self._pools,
-                effect.pool,
-                effect.needed_bytes,
-                access.evictable,
-                self._is_idle,
-                self._is_on_nas,
-            )
+            self._evict(effect.pool, effect.needed_bytes, access)
         self._pools.ensure_volume(
             name,
             temp_write_bytes(effect.size_bytes),
             CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
             reserve_bytes(effect.size_bytes),
+            _properties(access, size=str(effect.size_bytes)),
         )
         return NOTHING
 
@@ -149,8 +145,27 @@ class CopyHandlers:
         if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
             _seed(effect), effect.base_guid
         ):
-            self._transfers.receive(access, _seed(effect), effect.base_guid)
+            self._transfers.receive(
+                access,
+                _seed(effect),
+                effect.base_guid,
+                lambda stream_bytes: self._ensure_copy_space(effect.pool, access, stream_bytes),
+            )
         return NOTHING
+
+    def _ensure_copy_space(self, pool: str, access: Access, stream_bytes: int) -> None:
+        """Evict copies of other images if necessary. PoolFullError when that does not suffice."""
+        fact, volume_bytes = self._pools.read_pool(pool), access.known.size_bytes
+        if copy_shortage(fact.free_bytes, fact.size_bytes, volume_bytes, stream_bytes) is None:
+            return
+        self._evict(pool, copy_space(fact.size_bytes, volume_bytes, stream_bytes), access)
+        free_bytes = self._pools.read_pool(pool).free_bytes
+        shortage = copy_shortage(free_bytes, fact.size_bytes, volume_bytes, stream_bytes)
+        if shortage is not None:
+            raise PoolFullError(f"{access.known.zvol} is not copied to {self._host}: {shortage}")
+
+    def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
+        evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
 
     def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, access: Access) -> Facts:
         name = _volume(effect)
@@ -197,6 +212,14 @@ class CopyHandlers:
     def _mark_copy(self, effect: effects.MarkCopy, access: Access) -> Facts:
         guid = effect.guid or self._newest(_volume(effect)).guid
         self._write_properties(_volume(effect), effect.kind, guid, access)
+        return NOTHING
+
+    def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
+        name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
+        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+        is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
+        if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
+            self._write_properties(name, "clean", newest.guid, access)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:
@@ -252,11 +275,8 @@ class CopyHandlers:
     # --- helpers
 
     def _write_properties(self, name: str, kind: str, guid: str, access: Access) -> None:
-        values = {"copy": kind, "base_guid": guid, "epoch": str(access.epoch)}
-        # these identify the image to a host that has lost its records
-        values.update(id=access.image_id, nas=access.nas, volume=access.volume)
-        named = {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
-        self._pools.ensure_properties(name, self._fact(name).guid, named)
+        values = _properties(access, copy=kind, base_guid=guid)
+        self._pools.ensure_properties(name, self._fact(name).guid, values)
 
     def _fact(self, name: str) -> VolumeFact:
         volume = self._pools.read_volume(name)
@@ -281,6 +301,12 @@ class CopyHandlers:
                 f"the newest snapshot of {name} is {newest.name} ({newest.guid}), not the one of {guid}"
             )
         return newest
+
+
+def _properties(access: Access, **more: str) -> Dict[str, str]:
+    """The properties that identify the image to a host that has lost its records, and more."""
+    values = dict(more, epoch=str(access.epoch), id=access.image_id, nas=access.nas, volume=access.volume)
+    return {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
 
 
 def _volume(effect: effects.PoolEffect) -> str:

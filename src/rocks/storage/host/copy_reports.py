@@ -1,22 +1,22 @@
 """Copies that a host's records do not know, when it starts: those with changes get records, and NASes get reports.
 
-A host that was installed anew over its pool has the records from the properties of the copies there.
+A host that was installed anew over its pool has the records from the properties of the copies there, and of the
+temp-write volumes.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Collection, Dict, FrozenSet, Optional
+from typing import Collection, Dict, FrozenSet, List, Optional
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copies import RetainedCopy, checked_copy, retained_copies
+from rocks.storage.host.copies import RetainedCopy, checked_copy, retained_copies, stored_properties
 from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.names import OUR_PREFIX
 
 _log = logging.getLogger(__name__)
 
@@ -55,26 +55,59 @@ def report_copy(store: HostStore, copy: RetainedCopy, kind: str, guid: Optional[
 
 
 def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet[str]:
-    """Record every copy with changes that has no record, so that its device is rebuilt and its NAS can have the
-    changes; returns the names.
+    """Record every image with changes that has no record, or an older one, so that its device is rebuilt and its NAS
+    can have the changes; returns the names.
 
     A pool that cannot be read is logged: then a request of the NAS finds no stage, and the NAS asks what is there.
     """
     try:
-        found = [_record(pools, copy) for copy in retained_copies(pools, pool) if _is_unknown(store, copy)]
+        recovered = _lost_records(store, pools, pool)
     except RocksError as error:
         _log.warning("copies in the pool %s are not looked for: %s", pool, error)
         return frozenset()
-    recovered = [record for record in found if record is not None]
     for record in recovered:
         store.keep(record)
-        _log.warning("%s had no record, and is %s by its properties", record.known.zvol, record.known.stage)
+        known = record.known
+        _log.warning("%s had no record, or an older one: it is %s by its properties", known.zvol, known.stage)
     return frozenset(record.known.zvol for record in recovered)
 
 
-def _is_unknown(store: HostStore, copy: RetainedCopy) -> bool:
+def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRecord]:
     # a copy is marked as dirty before a device is made of it, and as clean when the NAS has all of it
-    return copy.kind == "dirty" and store.copy(copy.zvol) is None
+    dirty = {copy.zvol: copy for copy in retained_copies(pools, pool) if copy.kind == "dirty"}
+    overlays = {one.known.zvol: one for one in map(_overlay, pools.list_volumes(pool)) if one is not None}
+    found = []
+    for zvol in sorted({*dirty, *overlays}):
+        copy, overlay, known = dirty.get(zvol), overlays.get(zvol), store.copy(zvol)
+        if known is not None and not (overlay and _is_older(known, overlay)):
+            continue
+        # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
+        is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
+        record = overlay if copy is None or is_earlier else _record(pools, copy)
+        if record is not None:
+            found.append(record)
+    return found
+
+
+def _is_older(known: CopyRecord, found: CopyRecord) -> bool:
+    """A record of the time before this grant: an image without devices has no temp-write volume."""
+    is_same = known.image_id == found.image_id
+    return is_same and known.known.stage == "none" and known.known.epoch < found.known.epoch
+
+
+def _overlay(volume: VolumeFact) -> Optional[CopyRecord]:
+    """The record of an image by its temp-write volume; None of another volume, or when an earlier release made it."""
+    stored = stored_properties(volume)
+    nas, image_id, nas_volume = (stored.get(name, "") for name in ("nas", "id", "volume"))
+    pool, zvol = volume.name.partition("/")[0], nas_volume.rpartition("/")[2]
+    numbers = [stored.get(name, "") for name in ("epoch", "size")]
+    is_ours = nas and image_id and all(map(str.isdigit, numbers))
+    if volume.name != names.temp_write_volume(pool, zvol) or not is_ours:
+        return None
+    epoch, size_bytes = map(int, numbers)
+    target, serial = names.target_name(nas, zvol, epoch), names.unit_serial(image_id, epoch)
+    known = HostImage(zvol, pool, epoch, epoch, 0, "overlay", target, serial, size_bytes)
+    return CopyRecord(image_id, known, _details(nas, nas_volume))
 
 
 def _record(pools: PoolDriver, copy: RetainedCopy) -> Optional[CopyRecord]:
@@ -84,11 +117,10 @@ def _record(pools: PoolDriver, copy: RetainedCopy) -> Optional[CopyRecord]:
     is_merging = pools.read_volume(names.temp_write_volume(copy.pool, copy.zvol)) is not None
     stage: Stage = "merging" if is_merging else "linear"
     known = HostImage(copy.zvol, copy.pool, copy.epoch, copy.epoch, stage=stage, size_bytes=volume.size_bytes)
-    return CopyRecord(copy.image_id, known, _details(copy, volume))
+    return CopyRecord(copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"]))
 
 
-def _details(copy: RetainedCopy, volume: VolumeFact) -> Dict[str, object]:
-    """As `CopyRecord.details`; addresses come with the next request."""
-    nas_volume = volume.property_value(f"{OUR_PREFIX}volume")
+def _details(nas: str, nas_volume: str) -> Dict[str, object]:
+    """As `CopyRecord.details`; addresses come with the next request, secrets with the next map."""
     places = {"address": "", "portal_port": 0, "stream_port": 0}
-    return {"nas": copy.nas, "volume": nas_volume, **places, "chap": None, "evictable": {}}
+    return {"nas": nas, "volume": nas_volume, **places, "chap": None, "evictable": {}}

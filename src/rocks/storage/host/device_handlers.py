@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
+from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
 from rocks.core.units import BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import (
@@ -71,6 +71,7 @@ class DeviceHandlers:
         self._dm_devices = dm_devices
         self.handlers: Dict[Type[object], Handler] = {
             effects.EnsureUnused: self._ensure_unused,
+            effects.RequireClosed: self._require_closed,
             effects.EnsureDeviceGone: self._ensure_device_gone,
             effects.EnsureOriginGone: self._ensure_origin_gone,
             effects.EnsureSession: self._ensure_session,
@@ -88,6 +89,10 @@ class DeviceHandlers:
     # --- sessions
 
     def _ensure_session(self, effect: effects.EnsureSession, access: Access) -> Facts:
+        if not access.address:
+            raise HostError(
+                f"this host has lost its records, and with them the address of {access.nas}: its next request has it"
+            )
         session = self._sessions.ensure_session(
             SessionSpec(
                 target=effect.target,
@@ -116,9 +121,28 @@ class DeviceHandlers:
 
     def _ensure_unused(self, effect: effects.EnsureUnused, access: Access) -> Facts:
         del access
-        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        mapping = self._closed(effect.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
-            return NOTHING  # an arriving guest has it open, and has written nothing
+            return NOTHING
+        machine = machine_of(effect.zvol)
+        if machine is not None and self._state_of(machine) == "saved":
+            raise BusyError(
+                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
+                f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
+                "memory"
+            )
+        return NOTHING
+
+    def _require_closed(self, effect: effects.RequireClosed, access: Access) -> Facts:
+        del access
+        self._closed(effect.zvol)
+        return NOTHING
+
+    def _closed(self, zvol: str) -> Optional[DmDeviceFact]:
+        """The guest's device, if there is one. BusyError when it is open; a placeholder may be."""
+        mapping = self._dm_devices.read(names.guest_device(zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            return mapping  # an arriving guest has it open, and has written nothing
         # udev opens a device for a moment after a guest has closed it
         deadline = Deadline(_UDEV_SECONDS)
         while mapping is not None and mapping.open_count and not deadline.passed():
@@ -129,14 +153,7 @@ class DeviceHandlers:
             raise BusyError(
                 f"{_MAPPER}{mapping.name} is in use by a running guest or a program; stop it first"
             )
-        machine = machine_of(effect.zvol)
-        if machine is not None and self._state_of(machine) == "saved":
-            raise BusyError(
-                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
-                f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
-                "memory"
-            )
-        return NOTHING
+        return mapping
 
     def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, access: Access) -> Facts:
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))

@@ -52,6 +52,10 @@ class EnsureUnused(ImageEffect):
     """No guest has the device open, or was saved with it. BusyError otherwise."""
 
 
+class RequireClosed(ImageEffect):
+    """No guest has the device open. BusyError otherwise."""
+
+
 class EnsureDeviceGone(ImageEffect):
     """The guest's device is gone. BusyError when it is open, or its guest was saved with it.
 
@@ -180,6 +184,10 @@ class MarkCopy(PoolEffect):
 
     kind: str
     guid: Optional[str]
+
+
+class MarkUnchanged(PoolEffect):
+    """A copy that was marked as dirty, and not written to, is marked as clean."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from rocks.storage.life.requests import HostRequest
 def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[HostEffects, Rejection]:
     """The effects, in order, of a request of `epoch`; a Rejection when the stage does not allow it."""
     if isinstance(request, requests.LookAtCopy):
-        return (effects.ReadCopy(request.zvol, request.pool),)
+        # the record may be older than a device, and then the image must not be given to another host
+        closed: HostEffects = () if known.stage != "none" else (effects.RequireClosed(request.zvol),)
+        return (*closed, effects.ReadCopy(request.zvol, request.pool))
     if isinstance(request, requests.DropMap) and known.stage != "none" and known.epoch < epoch:
         return ()  # the stage is of an older grant, not of the map that failed
     if getattr(request, "quarantines", False) and known.epoch < epoch:
@@ -153,7 +155,12 @@ def _drop_overlay(request: requests.DropMap) -> HostEffects:
 
 
 def _drop_linear(request: requests.DropMap) -> HostEffects:
-    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"))
+    return (
+        effects.EnsureDeviceGone(request.zvol),
+        # no guest has used it: a host that loses its records must not make the device again
+        effects.MarkUnchanged(request.zvol, request.pool or ""),
+        effects.RecordStage("none"),
+    )
 
 
 def _drop_remote(request: requests.DropMap) -> HostEffects:

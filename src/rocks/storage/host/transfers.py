@@ -20,6 +20,9 @@ from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
 
+_SPACE_SECONDS = 2.0
+"""Between two looks at the pool's free space while a copy is received."""
+
 
 class Place(NamedTuple):
     """The address of a NAS for transfers."""
@@ -42,14 +45,29 @@ class HostTransfers:
         self._context = context
         self._revocations = revocations
 
-    def receive(self, access: Access, volume: str, base_guid: str) -> None:
-        """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays."""
+    def receive(
+        self, access: Access, volume: str, base_guid: str, check_space: Callable[[int], None]
+    ) -> None:
+        """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays.
+
+        `check_space` is called with the bytes of a stream before it, and with 0 while it is received; its error ends
+        the transfer.
+        """
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
         tally = _Tally()
+        looked = monotonic_seconds()
+
+        def count(part_bytes: int, total_bytes: int) -> None:
+            nonlocal looked
+            tally.count(part_bytes, total_bytes)
+            if monotonic_seconds() - looked >= _SPACE_SECONDS:
+                check_space(0)
+                looked = monotonic_seconds()
+
         with self._connected(access, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
-            source = Source(access.nas, self._largest_bytes(access, volume))
-            receive_all(self._pools, volume, connection.reader, source, tally.count)
+            source = Source(access.nas, self._largest_bytes(access, volume), check_space)
+            receive_all(self._pools, volume, connection.reader, source, count)
         tally.log(volume, "received")
         newest = self._pools.read_history(volume).newest
         if newest is None or newest.guid != base_guid:

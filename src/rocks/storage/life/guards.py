@@ -116,8 +116,12 @@ def _is_at_base(image: Image, event: Any, now: int) -> bool:
 
 
 def _dirty_elsewhere(image: Image, event: Any, now: int) -> bool:
-    """A host that maps without a copy does not use the copy it has."""
-    return any(copy.kind == "dirty" and (copy.host != event.host or not event.sync) for copy in image.copies)
+    """A host that maps without a copy, or into another pool, does not use the copy it has."""
+    return any(
+        copy.kind == "dirty"
+        and (copy.host != event.host or not event.sync or copy.pool not in ("", event.remote_pool))
+        for copy in image.copies
+    )
 
 
 def _has_nothing(image: Image, event: Any, now: int) -> bool:
@@ -152,7 +156,7 @@ OLD_LEASE = Guard(
         and event.lease_token < image.lease_token
     ),
 )
-DIRTY_ELSEWHERE = Guard("unreturned changes on another host", _dirty_elsewhere)
+DIRTY_ELSEWHERE = Guard("unreturned changes on another host, or in another pool", _dirty_elsewhere)
 SAME_HOST = Guard("for the host that has the image", lambda image, event, now: event.host == image.owner)
 GRANTED = Guard("a host has it", lambda image, event, now: image.owner is not None)
 UNMAP_WAITS = Guard("an unmap waits", lambda image, event, now: bool(image.unmap_ids))

@@ -10,7 +10,7 @@ from typing import Any, Dict, Tuple, Type
 from rocks.core.errors import Code
 from rocks.storage.life import events
 from rocks.storage.life.events import Event
-from rocks.storage.life.image import Image, Rejection
+from rocks.storage.life.image import Copy, Image, Rejection
 from rocks.storage.life.states import (
     BLOCKED,
     DELETING,
@@ -148,9 +148,14 @@ def format_text(template: str, image: Image, event: Any) -> str:
         event=event,
         doing=doing,
         dirty=dirty,
+        dirty_pools=", ".join(_place(copy) for copy in image.copies if copy.kind == "dirty"),
         unreturned=", ".join(image.unreturned_on()),
         lost=_what_is_lost(image),
     )
+
+
+def _place(copy: Copy) -> str:
+    return f"{copy.host} (pool {copy.pool})" if copy.pool else copy.host
 
 
 def _what_is_lost(image: Image) -> str:

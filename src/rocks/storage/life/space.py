@@ -1,11 +1,11 @@
-"""Whether a host and a NAS have free space for a map; pure."""
+"""Whether a host and a NAS have free space for a map, and a host for a copy; pure."""
 
 from __future__ import annotations
 
 from typing import Optional
 
 from rocks.core.units import size_text
-from rocks.storage.life.temp_write import reserve_bytes
+from rocks.storage.life.temp_write import reserve_bytes, unreservable_bytes
 
 SEED_PERCENT = 110
 
@@ -36,6 +36,31 @@ def host_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int, seed_byte
         f"its pool has {size_text(free_bytes)} free and {size_text(needed)} are needed: "
         f"{size_text(seed_bytes)} and 10 % for the copy, {size_text(2 * reserve_bytes(volume_bytes))} for writes "
         f"meanwhile and their merge, {size_text(slop_bytes(pool_bytes))} to stay free"
+    )
+
+
+def copy_space(pool_bytes: int, volume_bytes: int, stream_bytes: int) -> int:
+    """Free space that a host needs to receive these bytes of a copy.
+
+    Guests of local images stop in a full pool, so the copy leaves the part that is never reserved, and the space into
+    which its guest's writes are merged.
+    """
+    return stream_bytes * SEED_PERCENT // 100 + reserve_bytes(volume_bytes) + unreservable_bytes(pool_bytes)
+
+
+def copy_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int, stream_bytes: int) -> Optional[str]:
+    """Why a host does not receive these bytes of a copy, with the numbers; None when it does.
+
+    `stream_bytes`: 0 while it receives them.
+    """
+    needed = copy_space(pool_bytes, volume_bytes, stream_bytes)
+    if free_bytes >= needed:
+        return None
+    stream = f"{size_text(stream_bytes)} and 10 % for the copy, " if stream_bytes else ""
+    return (
+        f"its pool has {size_text(free_bytes)} free and {size_text(needed)} are needed: "
+        f"{stream}{size_text(reserve_bytes(volume_bytes))} for the merge of its guest's writes, "
+        f"{size_text(unreservable_bytes(pool_bytes))} to stay free"
     )
 
 

@@ -15,7 +15,7 @@ from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.host_image import code_of_older
 from rocks.storage.life.image import Image, Work
-from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote
+from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote, SeedCopy
 from rocks.storage.life.states import STATES, UNMAPPED
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
@@ -60,7 +60,7 @@ class HostCorrespondence:
             "heartbeat": True,
             **self._places,
         }
-        if isinstance(effect.request, (LookAtCopy, MapOverlay)):
+        if isinstance(effect.request, (LookAtCopy, MapOverlay, SeedCopy)):
             fields["evictable"] = self._evictable_on(effect.host)
         if isinstance(effect.request, (MapOverlay, MapRemote)):
             fields["chap"] = encode(self.secrets_of(image))

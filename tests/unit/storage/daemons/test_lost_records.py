@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOSTS
+from tests.unit.storage.daemons.guests import Guest
+from tests.unit.storage.daemons.nodes import HOSTS, HostNode
 
 HOST, OTHER = HOSTS
 ZVOL = "vm-vol"
@@ -151,23 +153,34 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     assert at_nas(site, b"first") and site.leftovers() == []
 
 
+def used_before(site: DrivenSite, folder: Path) -> HostNode:
+    """Map the image and unmap it; returns its host, whose records of then are in a backup."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    host.die()
+    shutil.copytree(host.store.parent, folder / "backup")
+    host.start()
+    return host
+
+
+def restore(host: HostNode, folder: Path) -> None:
+    """Restart its daemon with those records."""
+    host.die()
+    shutil.rmtree(host.store.parent)
+    shutil.copytree(folder / "backup", host.store.parent)
+    host.start()
+
+
 @pytest.mark.parametrize("persistent", ["yes", "no"])
 def test_a_host_with_older_records_ends_no_image_below_a_guest(
     site: DrivenSite, tmp_path: Path, persistent: str
 ) -> None:
     """The records are of the image's last rest, and its guest runs again: what it writes is not left behind."""
-    host = site.map_local(ZVOL)
-    site.unmap(ZVOL)
-    host.die()
-    shutil.copytree(host.store.parent, tmp_path / "backup")
-    host.start()
+    host = used_before(site, tmp_path)
     site.map_local(ZVOL)
     host.kernel.devices[f"{ZVOL}-snap"].holders = 1
     site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", persistent),)))
-    host.die()
-    shutil.rmtree(host.store.parent)
-    shutil.copytree(tmp_path / "backup", host.store.parent)
-    host.start()
+    restore(host, tmp_path)
     with pytest.raises(StateError, match="stays on vmc-0-0: .* is in use by a running guest"):
         site.unmap(ZVOL)
     assert site.state(ZVOL) != "unmapped"
@@ -176,3 +189,71 @@ def test_a_host_with_older_records_ends_no_image_below_a_guest(
     site.unmap(ZVOL)
     site.wait_for_state(ZVOL, "unmapped")
     assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
+
+
+def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS has no records and the host older ones: no other host gets the image before the guest has ended."""
+    monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 0.0)
+    host = used_before(site, tmp_path)
+    site.map_local(ZVOL)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 1
+    restore(host, tmp_path)
+    site.lose_records()
+    site.wait_for(lambda: "is in use by a running guest" in str(site.row(ZVOL)["reason"]), "reason")
+    assert site.state(ZVOL) == "blocked"
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    host.kernel.devices[f"{ZVOL}-snap"].holders = 0
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") and site.leftovers() == []
+
+
+@pytest.mark.parametrize("are_lost", [True, False], ids=["no records", "older records"])
+@pytest.mark.parametrize("is_blocked", [False, True], ids=["asked to copy", "cleaned"])
+def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_lost: bool, is_blocked: bool
+) -> None:
+    """The host loses them while the image is not copied yet: the writes are merged and written back.
+
+    With a NAS that has lost its records, too, the host gets its present secrets first.
+    """
+    host, guest = used_before(site, tmp_path), Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    site.nas.pools.write(f"tank/{ZVOL}", b"newer", 0)  # the host's copy is an older one
+    site.map(ZVOL)
+    assert site.state(ZVOL) == "mapped" and guest.start(host)
+    guest.write(4)
+    guest.stop()
+    host.lose_power()
+    host.forget_records()
+    if not are_lost:
+        shutil.copytree(tmp_path / "backup", host.store.parent, dirs_exist_ok=True)
+    host.start()
+    if is_blocked:
+        site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 5, 0) == b"newer"
+    assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
+
+
+def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy was marked as in use, and no guest has used it: another host may have the image."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    with monkeypatch.context() as patch, pytest.raises(ToolError, match="no device today"):
+        patch.setattr(host.dm_devices, "ensure", no_device)
+        site.map(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    reinstall(site, HOST)
+    assert site.writers(ZVOL) == [OTHER]
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def no_device(*values: object) -> None:
+    raise ToolError("no device today")

@@ -9,16 +9,20 @@ from rocks.core.errors import StateError
 from rocks.machine.host.hook import note_end
 from rocks.storage.client.listing import map_cells
 from rocks.storage.client.questions import images_of
+from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
 from rocks.storage.limits import MAX_TRIES
 from rocks.storage.wire import requests as wire
+from rocks.storage.zfs.commands import Transfer
+from rocks.storage.zfs.facts import ReceiveSpec
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOSTS, NAS
+from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode
 
 ZVOL = "vm-vc1-0-vol"
 HOST, OTHER = HOSTS
-MIB = 2**20
+NEW_ZVOL = "vm-vc1-1-vol"
+MIB, GIB = 2**20, 2**30
 
 
 @pytest.fixture
@@ -33,9 +37,9 @@ def image(site: DrivenSite) -> Image:
     return found
 
 
-def exceed_tries(site: DrivenSite) -> None:
+def exceed_tries(site: DrivenSite, zvol: str = ZVOL) -> None:
     """Wait for more tries than usually block an image."""
-    site.wait_for(lambda: image(site).tries > MAX_TRIES + 2, "tries")
+    site.wait_for(lambda: site.image(zvol).tries > MAX_TRIES + 2, "tries")
 
 
 def note_of(site: DrivenSite) -> str:
@@ -74,6 +78,52 @@ def test_pull_without_space_leaves_the_image_local(site: DrivenSite) -> None:
     site.nas.pools.leave_free("tank", 64 * MIB)
     site.answer(unmap)
     assert site.has_answer(pull)
+
+
+def new_mapped(site: DrivenSite) -> HostNode:
+    """Map another image, which is not copied yet; returns its host."""
+    site.nas.pools.ensure_volume(f"tank/{NEW_ZVOL}", GIB, 16384)
+    site.nas.pools.write(f"tank/{NEW_ZVOL}", os.urandom(4 * MIB), 0)
+    site.map(NEW_ZVOL)
+    assert site.state(NEW_ZVOL) == "mapped"
+    return site.hosts[HOST]
+
+
+def test_a_first_copy_does_not_fill_the_pool_of_its_host(site: DrivenSite) -> None:
+    """Guests of local images there would stop. The image stays mapped, says why, and is copied when there is space."""
+    host = new_mapped(site)
+    host.pools.leave_free("tank", GIB)
+    site.wait_for(lambda: bool(site.row(NEW_ZVOL)["reason"]), "reason")
+    exceed_tries(site, NEW_ZVOL)
+    assert site.state(NEW_ZVOL) in ("mapped", "seeding")
+    assert host.pools.read_pool("tank").free_bytes == GIB
+    reason = site.row(NEW_ZVOL)["reason"]
+    assert (
+        f"{NEW_ZVOL} is not copied to {HOST}: its pool has 1.0 GiB free and 1.1 GiB are needed: 4." in reason
+    )
+    assert reason.endswith("to stay free; the copy continues when the pool has free space")
+    host.pools.leave_free("tank", 2 * GIB)
+    site.wait_for_state(NEW_ZVOL, "local")
+    assert host.pools.content(f"tank/{NEW_ZVOL}") == site.nas.pools.content(f"tank/{NEW_ZVOL}")
+
+
+def test_a_copy_ends_when_others_take_the_space(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool fills after the copy has begun: it ends before the pool is full, and continues with space."""
+    host = new_mapped(site)
+    receive = host.pools.start_receive
+
+    def start(spec: ReceiveSpec) -> Transfer:
+        host.pools.leave_free("tank", GIB // 2)
+        return receive(spec)
+
+    monkeypatch.setattr(host_transfers, "_SPACE_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(host.pools, "start_receive", start)
+        site.wait_for(lambda: "is not copied" in site.image(NEW_ZVOL).reason, "reason")
+    assert "1.1 GiB are needed: 1.0 GiB for the merge of its guest's" in site.image(NEW_ZVOL).reason
+    assert host.pools.read_pool("tank").free_bytes > GIB // 2 - MIB
+    host.pools.leave_free("tank", 2 * GIB)
+    site.wait_for_state(NEW_ZVOL, "local")
 
 
 def block(site: DrivenSite) -> None:

@@ -6,7 +6,9 @@ from rocks.storage.host.effects import (
     EnsureSeedSettled,
     EnsureSessionGone,
     EnsureTempWriteGone,
+    ReadCopy,
     RecordStage,
+    RequireClosed,
     RequireTempWriteEmpty,
     WaitMerged,
 )
@@ -17,6 +19,7 @@ from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Rejection
 
 DROP = requests.DropMap("vm-vol", "tank", "iqn.x", discards=False)
+LOOK = requests.LookAtCopy("vm-vol", "tank")
 MERGE = requests.MergeOverlay("vm-vol", "tank")
 SWITCH = requests.SwitchOrigin("vm-vol", "tank", "1000", "iqn.x")
 
@@ -31,6 +34,7 @@ def kinds(request: requests.HostRequest, stage: Stage) -> list[type]:
 def test_what_comes_before_what() -> None:
     """A guest writes until its device is gone; a restart builds the devices of the recorded stage."""
     for request, stage, before, after in (
+        (LOOK, "none", RequireClosed, ReadCopy),
         (DROP, "none", EnsureDeviceGone, RequireTempWriteEmpty),
         (DROP, "overlay", EnsureDeviceGone, RequireTempWriteEmpty),
         (DROP, "overlay", RequireTempWriteEmpty, EnsureTempWriteGone),

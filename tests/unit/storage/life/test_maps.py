@@ -45,6 +45,16 @@ def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
     assert "has changes on a base that is no longer the NAS's newest" in (of_kind["dirty"].reason or "")
 
 
+@pytest.mark.parametrize(("pool", "is_refused"), [("other", True), ("tank", False), ("", False)])
+def test_a_map_into_another_pool_does_not_hide_changes(pool: str, is_refused: bool) -> None:
+    """The copy with the changes would stay unseen in its pool; a pool that is not known is asked about."""
+    image = replace(new_image(), copies=(Copy(HOST, pool, "dirty", "666"),))
+    if is_refused:
+        assert "does not have are on vmh1 (pool other); map it there" in refused(image, MAP).text
+    else:
+        assert after(image, MAP).state == "mapping"
+
+
 def test_f14_a_missing_field_is_an_answer() -> None:
     """Without initiator, or without a pool."""
     assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"

@@ -75,8 +75,8 @@ MAP: Tuple[Entry, ...] = (
     RejectionRow(
         UNMAPPED,
         Map,
-        "ZVol {image.zvol} is not mapped to {event.host}: changes that the NAS does not have are on {dirty}; "
-        "map it there with a copy (img_sync yes), or give them up with rocks clean host storagemap",
+        "ZVol {image.zvol} is not mapped to {event.host}: changes that the NAS does not have are on "
+        "{dirty_pools}; map it there with a copy (img_sync yes), or give them up with rocks clean host storagemap",
         guards.DIRTY_ELSEWHERE,
     ),
     Row(UNMAPPED, Map, MAPPING, "grant a new epoch", mapping.begin_map, starts="prepare"),
