@@ -9,10 +9,9 @@ from typing import Any
 from comet.cli.context import Context, computes_of
 from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
-from comet.client.client import check_names
 from comet.client.errors import RefusedError, UsageError
 from comet.client.files import replace_file
-from comet.client.hostlists import expand_hostlist, natural_key
+from comet.client.hostlists import check_names, expand_hostlist, natural_key
 from comet.client.views import NODE_KEYS, export_files, macs, node_rows, row, set_text, summary
 
 _SUMMARY = columns(

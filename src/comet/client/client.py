@@ -20,7 +20,7 @@ from comet.client.errors import (
     UsageError,
     is_of_published_nucleus,
 )
-from comet.client.hostlists import expand_hostlist
+from comet.client.hostlists import check_names, expand_hostlist
 from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
 from comet.client.requests import Requests, checked_operation
 from comet.client.views import node_rows, summary
@@ -34,7 +34,6 @@ Nodes = Union[str, Sequence[str]]
 ACTIONS = ("on", "off", "reboot", "reset", "shutdown")
 _PATHS = {"on": "poweron", "off": "poweroff", "reboot": "reboot", "reset": "reset", "shutdown": "shutdown"}
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso")
-_NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 class Client(Requests):
@@ -396,10 +395,3 @@ def _set_of(answer: Answer) -> int:
     if not isinstance(number, int):
         raise records.bad_answer("it does not say which computeset was made")
     return number
-
-
-def check_names(names: Iterable[str]) -> None:
-    """UsageError for a name that no node can have."""
-    wrong = next((it for it in names if not _NODE_NAME.fullmatch(it)), None)
-    if wrong is not None:
-        raise UsageError(f"'{wrong}' is not a node's name: at most 63 letters, digits, _ and -")

@@ -1,4 +1,4 @@
-"""Hostlists: `a[1-3,07-09]b[0-1],c` and back (specification §5.3). Pure."""
+"""Hostlists: `a[1-3,07-09]b[0-1],c` and back (specification §5.3), and names of nodes. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ LIMIT = 100_000
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _NUMBER = re.compile(r"([0-9]+)")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """UsageError for a name that no node can have."""
+    wrong = next((it for it in names if not _NAME.fullmatch(it)), None)
+    if wrong is not None:
+        raise UsageError(f"'{wrong}' is not a node's name: at most 63 letters, digits, _ and -")
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:

@@ -360,26 +360,6 @@ class TokenWithSecret(Token):
     most_days: int = Field(description="the site's limit for a token")
 
 
-class Login(Request):
-    """The credentials of the published client."""
-
-    username: Text
-    password: Text
-
-
-class Key(Answer):
-    """A token, as the published client expects it."""
-
-    key: str
-
-
-class SignatureKey(Answer):
-    """The key with which the published client signs."""
-
-    key_name: str
-    key: str
-
-
 class Image(Answer):
     """An ISO image."""
 

@@ -302,7 +302,7 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
 
         title = _title(command_class)
         usage = " ".join(filter(None, ("rocks", title, short_usage(command_class))))
-        print(f"{usage}; rocks help {title} explains it", file=sys.stderr)
+        write_message(f"{usage}; rocks help {title} explains it")
     return error.exit_status
 
 

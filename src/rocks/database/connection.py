@@ -10,7 +10,7 @@ from rocks.core import mariadb_errors
 from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
-from rocks.database.locks import NamedLocks
+from rocks.database.locks import NamedLocks, busy_with
 from rocks.database.sets import placeholders
 from rocks.database.settings import Settings
 
@@ -339,14 +339,6 @@ class Database:
             raise UserError(f"{error.object!r} is not valid text: give it in UTF-8") from None
         except driver.driver_errors() as error:
             raise driver.explain(error, self.settings, self._in_selector) from None
-
-
-def busy_with(names: Sequence[str], waited_seconds: float) -> BusyError:
-    """The error for named locks that others hold."""
-    return BusyError(
-        f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
-        " repeat this one when it has ended"
-    )
 
 
 def _read_version(connection: Connection[Cursor]) -> int:

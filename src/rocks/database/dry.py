@@ -11,7 +11,8 @@ from rocks.core import dry_run, mariadb_errors
 from rocks.core.errors import StateError
 from rocks.database import driver
 from rocks.database.blockers import ATTEMPTS
-from rocks.database.connection import Database, busy_with
+from rocks.database.connection import Database
+from rocks.database.locks import busy_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,10 +14,10 @@ import struct
 from typing import TYPE_CHECKING
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import BusyError, HostError, StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 FILE = "locks"
 _POLL_SECONDS = 0.02
@@ -123,6 +123,14 @@ class NamedLocks:
 
     def _offset(self, name: str) -> int:
         return lock_offset(self._database_name, name)
+
+
+def busy_with(names: Sequence[str], waited_seconds: float) -> BusyError:
+    """The error for named locks that others hold."""
+    return BusyError(
+        f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
+        " repeat this one when it has ended"
+    )
 
 
 def lock_offset(database_name: str, name: str) -> int:

@@ -17,6 +17,7 @@ from rocks.machine.disks.files import (
     remaining_files,
     remove_disks,
     remove_files,
+    remove_lone_seeds,
     remove_snapshots,
 )
 from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
@@ -82,6 +83,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed, held)
         errors += lines
     else:
+        errors += remove_lone_seeds(database, stopped, places)
         errors += [staying_line(disk) for disk in on_nas if disk.zpool and disk.vm.lower() in held]
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.core.values import check_text, is_null
+from rocks.inventory.cluster_records import members
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
@@ -164,17 +165,20 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
 def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str) -> None:
     """Set the network of the interfaces; it must contain their addresses.
 
-    A missing name becomes that of the host, but for the entry of a VLAN that a host carries, which has none.
+    A missing name becomes that of the host, but for the entry of a VLAN that a host carries, which has none. UserError
+    for a host that becomes the frontend of a virtual cluster, when another cluster has its VLAN.
     """
     rows = find_rows(database, hosts, iface)
     if is_null(subnet):
         table.set_column(database, [row.id for row in rows], "Subnet", None)
         return
+    lock_inventory(database)
     subnet_id, network = existing_subnet(database, subnet)
     for row in rows:
         if row.ip:
             check_ip_in(row.ip, network)
     table.set_subnet(database, [row.id for row in rows], subnet_id)
+    claim_frontends_vlans(database, hosts)
 
 
 def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
@@ -196,6 +200,12 @@ def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | N
                 "another cluster: choose another VLAN; rocks list host interface lists those in use"
             )
         move_vlan(database, vlan, frontend)
+
+
+def claim_frontends_vlans(database: Database, hosts: Sequence[str]) -> None:
+    """As `claim_frontends_vlan`, of all VLANs of virtual clusters whose frontends are among the hosts."""
+    for vlan in sorted({vlan for cluster in members(database, hosts).values() for vlan in cluster.vlans}):
+        claim_frontends_vlan(database, hosts, vlan)
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:

@@ -8,10 +8,13 @@ from rocks.core.errors import RocksError, StateError, ToolError
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.facts import FactsRequest, LeaseEnd
 from rocks.fleet.wire.requests import (
+    ChangeDomain,
     DiskSpec,
     GrowDisk,
     Operation,
+    PauseDomain,
     PerformRequest,
+    ResumeDomain,
     SaveDomain,
     StartDomain,
     StopDomain,
@@ -25,6 +28,7 @@ from tests.contract.outcomes import refused
 DISK = "<disk type='file' device='disk'><source file='{path}'/><target dev='vda' bus='virtio'/></disk>"
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x03' slot='0x00' function='0x1'/></source></hostdev>"""
+INTERFACE = "<interface type='ethernet'><mac address='76:77:6e:80:00:01'/></interface>"
 SAVE = SaveDomain("g", 7, 64)
 RESTORE = StartDomain("g", 7, leased_xml("g", 7), restores=True, memory_reserve_mb=0)
 
@@ -151,6 +155,18 @@ def test_a_machine_continues_with_the_images_that_have_not_left_its_host(tmp_pat
     agent.disk.write_bytes(b"merged")
     agent.map(3)
     assert agent.do(RESTORE) and agent.now == ("running", False)
+    assert agent.domains.document("g").disk_identities == (identity_at(str(agent.disk)),)
+
+
+def test_a_machine_that_libvirt_started_after_a_boot_is_changed_paused_and_resumed(tmp_path: Path) -> None:
+    """The boot has given the device of its image another number."""
+    agent = ImageSaver(tmp_path)
+    before = (str(agent.disk), 1, 2, "")
+    agent.domains.set_lease("g", changed_lease(agent.domains.document("g"), added=[before]))
+    with_interface = leased_xml("g", 7, DISK.format(path=agent.disk) + INTERFACE)
+    assert agent.do(ChangeDomain("g", 7, with_interface, interfaces=True))
+    assert agent.do(PauseDomain("g", 7)) and agent.do(ResumeDomain("g", 7))
+    assert agent.now == ("running", False)
     assert agent.domains.document("g").disk_identities == (identity_at(str(agent.disk)),)
 
 

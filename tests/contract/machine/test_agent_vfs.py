@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,7 +12,14 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.state_folder import locked
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
 from rocks.fleet.wire.network import InterfaceFact, NetworkRequest
-from rocks.fleet.wire.requests import ForgetDomain, OperationOutcome, StartDomain, StopDomain, VfSpec
+from rocks.fleet.wire.requests import (
+    DiskSpec,
+    ForgetDomain,
+    OperationOutcome,
+    StartDomain,
+    StopDomain,
+    VfSpec,
+)
 from rocks.machine.host.guest_functions import restore_vfs
 from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
 from rocks.network.host.packet_filter.fake import FakeFilters
@@ -119,6 +127,20 @@ def test_a_start_that_fails_leaves_no_settings(agent: VfAgent) -> None:
     assert agent.vf(0).mac == NO_MAC
     assert not agent.record("a").exists()
     assert agent.domains.find("a") is None
+
+
+def test_a_start_that_fails_releases_what_a_killed_one_has_left(
+    agent: VfAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although it fails before it comes to the VFs."""
+    with monkeypatch.context() as killed:
+        killed.setattr(agent.domains, "define", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            agent.perform(start("a", FIRST))
+    assert agent.vf(0).mac == MAC and agent.record("a").exists() and agent.domains.find("a") is None
+    missing = DiskSpec("/nowhere/a.iso", "raw", 0, False, is_cdrom=True)
+    assert agent.error(start("a", FIRST, disks=(missing,))).family == "state"
+    assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
 
 
 def test_a_failed_filter_releases_the_vf(agent: VfAgent) -> None:

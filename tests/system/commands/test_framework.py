@@ -184,6 +184,26 @@ def test_a_closed_output_is_no_fault(program: Program) -> None:
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("redirection", ["2>&1", "2>&-"], ids=["reader-gone", "closed"])
+def test_a_command_goes_on_when_nobody_reads_its_messages(program: Program, redirection: str) -> None:
+    """As with `2>&1 | head -1`: it changes hosts, and would be undone in the database only."""
+    body = f"self.notify('a warning')\nopen({str(program.folder / 'done')!r}, 'w')\nself.addText('end')"
+    write_command_file(program.folder / "tree" / "frob", body)
+    with tempfile.TemporaryFile() as output:
+        reading, writing = os.pipe()
+        os.close(reading)
+        ended = program.run(
+            "frob",
+            environment={"ROCKS_TREES": f"{program.folder}/tree"},
+            output=writing if redirection == "2>&1" else output,
+            before=("/bin/sh", "-c", f'exec "$@" {redirection}', "sh"),
+        )
+        os.close(writing)
+        output.seek(0)
+        assert (ended.returncode, output.read()) == (0, b"" if redirection == "2>&1" else b"end\n")
+    assert (program.folder / "done").exists()
+
+
 def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = program.run("report", "version", output=full)

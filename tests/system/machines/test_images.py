@@ -125,6 +125,23 @@ def test_the_seed_of_a_removed_machine_goes_with_its_disk(machines: MachineSite)
     assert machines.files(OLD) == [other.name]
 
 
+@pytest.mark.parametrize("command", ["remove host vm", "remove cluster", "remove host vm disks=remove"])
+def test_the_seed_of_a_removed_machine_with_an_image_of_a_nas_goes_with_it(
+    machines: MachineSite, command: str
+) -> None:
+    """It has the secrets of the cluster, and no disk is beside it."""
+    machines.run(f"add host vm {OLD} membership=Frontend name=gone mem=64 disksize=1 vlan=99")
+    machines.run("add host nas-0-0 membership='NAS Appliance' rack=0 rank=0")
+    machines.site.set_as_before("vm_image", "debian", "gone")
+    machines.run("set host vm nas gone nas=nas-0-0 zpool=tank")
+    seed, other = machines.image("gone.seed"), machines.image("other.seed")
+    for file, uuid in ((seed, machines.uuid("gone")), (other, "other")):
+        file.touch()
+        os.setxattr(file, "trusted.rocks.machine", uuid.encode())
+    machines.run(f"{command} gone")
+    assert machines.files(OLD) == [other.name]
+
+
 def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:
     machines.started("gone")
     machines.run("stop host vm gone")

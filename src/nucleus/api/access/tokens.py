@@ -27,6 +27,26 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 
+class Login(models.Request):
+    """The credentials of the published client."""
+
+    username: models.Text
+    password: models.Text
+
+
+class Key(models.Answer):
+    """A token, as the published client expects it."""
+
+    key: str
+
+
+class SignatureKey(models.Answer):
+    """The key with which the published client signs."""
+
+    key_name: str
+    key: str
+
+
 def demand_few_tokens(session: Session, user_id: int) -> None:
     """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
     usable = identity.usable_tokens(session, user_id)
@@ -111,7 +131,7 @@ def revoke_token(change: Change, id: str) -> Response:
     "GET /getkey",
     "getkey",
     "The key of the published client",
-    models.SignatureKey,
+    SignatureKey,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
 )
 def get_key(call: Known) -> Response:
@@ -155,8 +175,8 @@ def _demand_switch(is_on: bool) -> None:
         )
 
 
-@route(router, "POST /rest-auth/login", "login", "A token for a password", models.Key)
-def log_in(request: HttpRequest, body: models.Login) -> Response:
+@route(router, "POST /rest-auth/login", "login", "A token for a password", Key)
+def log_in(request: HttpRequest, body: Login) -> Response:
     """For the published client. The token lasts a day."""
     service = service_of(request)
     _demand_switch(service.configuration.authentication.login)

@@ -45,9 +45,9 @@ def write_pieces(pieces: Sequence[str]) -> None:
         sys.stdout.write(safe_text(pieces) if sys.stdout.isatty() else "".join(pieces))
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()
+        _drop_rest(sys.stdout)
     except OSError as error:
-        _drop_output()
+        _drop_rest(sys.stdout)
         raise HostError(
             f"cannot write the output: {error.strerror}; the command itself was executed"
         ) from None
@@ -80,7 +80,7 @@ def write_message(text: str, prefix: str = "") -> None:
     begin = one_line(prefix)
     if begin.startswith(_ERROR) and wants_colour(sys.stderr):
         begin = f"\033[31m{_ERROR}\033[0m{begin[len(_ERROR) :]}"
-    print(begin + cut(one_line(text)), file=sys.stderr, flush=True)
+    _write_error(f"{begin}{cut(one_line(text))}\n")
 
 
 def cut(message: str) -> str:
@@ -94,11 +94,22 @@ def cut(message: str) -> str:
 def write_error_output(text: str) -> None:
     """Write what a program printed on its standard error to ours; as `write_out` for a terminal."""
     if sys.stderr is not None:
-        sys.stderr.write(many_lines(text) if sys.stderr.isatty() else text)
+        _write_error(many_lines(text) if sys.stderr.isatty() else text)
 
 
-def _drop_output() -> None:
+def _write_error(text: str) -> None:
+    """Write to standard error. When nobody reads it, the command continues: what hosts have done stays done."""
+    if sys.stderr is None:  # a caller may have closed it
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _drop_rest(sys.stderr)
+
+
+def _drop_rest(stream: TextIO) -> None:
     # The rest of the buffer would otherwise fail again when the interpreter ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

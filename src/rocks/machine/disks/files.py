@@ -160,6 +160,23 @@ def remove_disks(
     return removed, errors
 
 
+def remove_lone_seeds(database: Database, machines: Sequence[VirtualMachine], places: Places) -> list[str]:
+    """Remove the small disks for cloud-init of stopped machines whose images are on NASes; errors for the operator.
+
+    They have the secrets of the cluster, and no image is beside them. The next start makes them again.
+    """
+    found = [
+        (vm, host)
+        for vm, host in _hosts_of_disks(database, machines, places)
+        if vm.disks and vm.disks[0].is_mapped
+    ]
+    database.commit()
+    errors: list[str] = []
+    for vm, host in found:
+        _remove_seed(database, vm, host, errors)
+    return errors
+
+
 def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> None:
     """Remove the machine's small disk for cloud-init, if it has one."""
     path = seed_path(vm)

@@ -14,7 +14,7 @@ from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
 from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same, read_disk
 from rocks.machine.host.files.growth import grow_image
-from rocks.machine.host.guest_links import links_locked
+from rocks.machine.host.guest_links import ensure_secured, links_locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt.change import (
@@ -31,7 +31,7 @@ from rocks.machine.host.libvirt.device_xml import disk_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.memory import memory_reserved
-from rocks.machine.host.start import adapted, document_of, secure
+from rocks.machine.host.start import adapted, document_of
 from rocks.network.host.rules import check_link, is_of_site
 
 
@@ -97,7 +97,7 @@ def _ensure_interfaces(
         )
         for link in operation.links:
             notes += host.links().ensure(link).notes
-        change = ensure_interfaces(host.domains(), live, requested, partial(secure, host))
+        change = ensure_interfaces(host.domains(), live, requested, partial(ensure_secured, host))
     host.link_plans.remember(operation.name, planned)
     unneeded = [link for link in before if link not in planned]
     with links_locked(host, unneeded, shared=False):

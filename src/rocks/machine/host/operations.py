@@ -46,7 +46,7 @@ from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.observe import keep_out
-from rocks.machine.host.saves import forget_save, save_domain, save_facts
+from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
 from rocks.machine.host.snapshots import forget_restore, make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
 from rocks.machine.limits import LOCK_SECONDS
@@ -190,7 +190,8 @@ def _pause(host: Host, operation: PauseDomain) -> Change:
 
 
 def _resume(host: Host, operation: Union[ResumeDomain, EndDeparture]) -> Change:
-    secure(host, host.domains().document(operation.name))
+    # libvirt may have started it by itself, after a boot
+    secure(host, renew_identities(host, host.domains().document(operation.name)))
     host.domains().resume(operation.name)
     return CHANGED
 

@@ -15,7 +15,7 @@ from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
 from rocks.machine.host.files.seeds import write_seed
-from rocks.machine.host.guest_functions import assign, check_vfs, vfs_locked
+from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
 from rocks.machine.host.guest_keys import ensure_partition
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.host import Host
@@ -81,7 +81,7 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
                     lambda live: secure(host, renew_identities(host, live) if operation.restores else live),
                 )
         except RocksError:
-            _undo_links(host, operation)
+            _undo_devices(host, operation)
             raise
         if operation.restores:
             forget_save(host, operation.name)
@@ -102,11 +102,15 @@ def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> Co
     return memory_promised(host, operation.name, memory_mb, decide)
 
 
-def _undo_links(host: Host, operation: StartDomain) -> None:
-    """Remove the network devices of a failed start; the error of the start is the one to report."""
+def _undo_devices(host: Host, operation: StartDomain) -> None:
+    """Release the network devices and VFs of a failed start, and of a killed one before it.
+
+    The error of the start is the one to report.
+    """
     with contextlib.suppress(RocksError):
         if host.domains().find(operation.name) is None:
             release_links(host, operation.name, operation.links)
+            release_vfs(host, operation.name)
 
 
 def document_of(operation: Union[StartDomain, ChangeDomain]) -> DomainDocument:

@@ -164,6 +164,26 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
 
 
+def test_a_machine_becomes_the_frontend_of_its_own_cluster_only(vm_site: Site) -> None:
+    """Else the owner of one would switch the machines of the other; whichever of both conditions comes last."""
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes vlan=101")
+    vm_site.done("set host interface subnet vm-vc1-0 eth0 private")
+    refusal = "belongs to the virtual cluster vc1, and vm-vc1-0 is the frontend of another cluster"
+    assert refusal in vm_site.refused("set host membership vm-vc1-0 Frontend")
+    vm_site.done("set host interface subnet vm-vc1-0 eth0 NULL")
+    vm_site.done("set host membership vm-vc1-0 Frontend")
+    assert refusal in vm_site.refused("set host interface subnet vm-vc1-0 eth0 private")
+
+
+def test_a_new_frontend_has_its_vlan_for_itself(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-0 vmc-0-1 membership=Compute vlan=99")
+    names = ("compute-0-0-0", "compute-0-1-0")
+    assert "VLAN 99 belongs to" in vm_site.refused("set host membership", *names, "Frontend")
+    vm_site.done("set host membership", names[0], "Frontend")
+    assert "VLAN 99 belongs to" in vm_site.refused("set host membership", names[1], "Frontend")
+    assert vm_site.rows("SELECT VlanID FROM cluster_vlans") == [(99,)]
+
+
 def test_the_same_value_again_is_no_error(two: Site) -> None:
     before = two.contents()
     two.done("set host interface ip compute-0-0 eth0 10.1.0.10")

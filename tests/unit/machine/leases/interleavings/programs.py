@@ -269,7 +269,7 @@ def stubs() -> Iterator[None]:
         *((module, "release_links", lambda *_: UNCHANGED) for module in (operations, host_start)),
         (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (operations, "release_partition", lambda *_: ()),
-        (operations, "release_vfs", lambda *_: ()),
+        *((module, "release_vfs", lambda *_: ()) for module in (operations, host_start)),
         (host_start, "ensure_partition", lambda *_: ()),
         (host_start, "ensure_secured", lambda *_: UNCHANGED),
         (host_start, "vfs_locked", lambda *_: nullcontext()),

@@ -1,7 +1,17 @@
 """`rocks set host membership`"""
 
+from collections.abc import Sequence
+
 from rocks.commands._shared.setters import HostSetter
+from rocks.database.connection import Database
 from rocks.inventory.hosts import set_membership
+from rocks.network.interfaces import claim_frontends_vlans
+
+
+def set_and_claim(database: Database, names: Sequence[str], membership: str) -> None:
+    """Set the membership; UserError when one becomes the frontend of a virtual cluster on the VLAN of another."""
+    set_membership(database, names, membership)
+    claim_frontends_vlans(database, names)
 
 
 class Command(HostSetter):
@@ -24,4 +34,4 @@ class Command(HostSetter):
     """
 
     argument = "membership"
-    apply = set_membership
+    apply = set_and_claim
