@@ -17,6 +17,9 @@ SUBJECTS = ("src/rocks/storage",)
 
 _MOMENTS = [1.0, 4.0, 7.0, 10.0, 13.0]
 """Seconds after the guest has begun to count; at the end it is local on a quiet machine."""
+_CLEAR_CONFIGURATION = "import rtslib_fb; rtslib_fb.RTSRoot().clear_existing(confirm=True)"
+"""What `targetcli clearconfig` does."""
+_REMOVE_ENTRIES = "import rtslib_fb; [entry.delete() for entry in list(rtslib_fb.RTSRoot().node_acls)]"
 
 
 def live(images: ImageSite, seconds: float, fault: Callable[[int], None], written_back: int = 0) -> int:
@@ -90,3 +93,9 @@ def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
         images.nas.reconnect()
 
     assert live(images, 0, cut) > 0
+
+
+@pytest.mark.parametrize("program", [_CLEAR_CONFIGURATION, _REMOVE_ENTRIES], ids=["all", "entries"])
+def test_exports_are_removed_by_hand(images: ImageSite, program: str) -> None:
+    """Before the image is local; the NAS's daemon makes them again, and the guest goes on."""
+    assert live(images, 1, lambda seen: images.nas.run(["python3", "-c", program])) > 0
