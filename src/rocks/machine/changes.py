@@ -44,6 +44,7 @@ from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.removed import check_names_are_not_held
 from rocks.machine.spec import memory_reserve_mb
+from rocks.network.interfaces import claim_frontends_vlans
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -88,7 +89,8 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> lis
 def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
     """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
 
-    Returns a line for each image that the new record does not describe: a machine that never ran has none.
+    Returns a line for each image that the new record does not describe: a machine that never ran has none; and one
+    about a VLAN that a new virtual frontend shares with another cluster.
     UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
     """
     if changes == VmChanges():
@@ -104,7 +106,8 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
             raise UserError(f"host {name} cannot be its own physical host; name another one")
         columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
     _check_holds_no_vms(database, name)
-    if not which_are_vms(database, [name]):
+    becomes_vm = not which_are_vms(database, [name])
+    if becomes_vm:
         if target is None and "Virt_Type" not in columns:
             raise UserError(
                 f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
@@ -132,7 +135,17 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
     if target is not None:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
-    return image_lines(vm, target, disks) if read_leases(database, [name]) else []
+    lines = image_lines(vm, target, disks) if read_leases(database, [name]) else []
+    return [*_vlan_lines(database, name), *lines] if becomes_vm else lines
+
+
+def _vlan_lines(database: Database, name: str) -> list[str]:
+    """That another cluster has the VLAN of a host that becomes a virtual frontend; a dump may say so, and is loaded."""
+    try:
+        claim_frontends_vlans(database, [name])
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def size_warnings(database: Database, names: Sequence[str], running: Collection[str] = ()) -> list[str]:

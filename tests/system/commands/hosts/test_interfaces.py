@@ -175,6 +175,17 @@ def test_a_machine_becomes_the_frontend_of_its_own_cluster_only(vm_site: Site) -
     assert refusal in vm_site.refused("set host interface subnet vm-vc1-0 eth0 private")
 
 
+def test_a_host_that_becomes_a_virtual_frontend_on_a_vlan_of_others_is_named(vm_site: Site) -> None:
+    """As `rocks load` of a dump with two such clusters, which is loaded all the same."""
+    vm_site.done("add cluster 203.0.113.9 0 fe-name=vc1 vlan=101")
+    vm_site.done("add host fe2 membership=Frontend cpus=1 rack=7 rank=0")
+    vm_site.done("add host interface fe2 eth0 subnet=private vlan=101")
+    ended = vm_site.rocks("set host vm fe2 physnode=vmc-0-1")
+    assert ended.status == 0
+    assert "VLAN 101 belongs to the virtual cluster vc1, and fe2 is the frontend of another" in ended.err
+    assert vm_site.done("set host vm fe2 physnode=vmc-0-0") == ""
+
+
 def test_a_new_frontend_has_its_vlan_for_itself(vm_site: Site) -> None:
     vm_site.done("add host vm vmc-0-0 vmc-0-1 membership=Compute vlan=99")
     names = ("compute-0-0-0", "compute-0-1-0")
