@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,10 +50,11 @@ def events(context: Context) -> None:
         data = event.data
         if context.form != "table":
             show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
-            continue
-        where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
-        change = f"{_text(data.get('old'))} -> {_text(data.get('new'))}"
-        show(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
+        else:
+            where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
+            change = f"{_text(data.get('old'))} -> {_text(data.get('new'))}"
+            show(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
+        sys.stdout.flush()  # who follows events through a pipe waits for each
 
 
 def token_create(context: Context) -> None:

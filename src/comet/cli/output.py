@@ -118,9 +118,8 @@ def printed(rows: Rows, chosen: Sequence[Column], form: str, legacy: bool = Fals
 
 
 def show(text: str) -> None:
-    """Data to standard output, at once: who follows events through a pipe waits for each."""
+    """Data to standard output."""
     sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _wrapped(text: str) -> list[str]:

@@ -204,8 +204,11 @@ def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | N
 
 def claim_frontends_vlans(database: Database, hosts: Sequence[str]) -> None:
     """As `claim_frontends_vlan`, of all VLANs of virtual clusters whose frontends are among the hosts."""
-    for vlan in sorted({vlan for cluster in members(database, hosts).values() for vlan in cluster.vlans}):
-        claim_frontends_vlan(database, hosts, vlan)
+    frontends = members(database, hosts)
+    for frontend, cluster in frontends.items():
+        others = [host for host in hosts if host not in frontends]
+        for vlan in cluster.vlans:
+            claim_frontends_vlan(database, [frontend, *others], vlan)
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:

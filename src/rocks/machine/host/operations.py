@@ -190,7 +190,7 @@ def _pause(host: Host, operation: PauseDomain) -> Change:
 
 
 def _resume(host: Host, operation: Union[ResumeDomain, EndDeparture]) -> Change:
-    # libvirt may have started it by itself, after a boot
+    # libvirt may have started it by itself, after a boot; QEMU has its disks open, so they are the same images
     secure(host, renew_identities(host, host.domains().document(operation.name)))
     host.domains().resume(operation.name)
     return CHANGED

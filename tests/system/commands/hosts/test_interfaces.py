@@ -195,6 +195,15 @@ def test_a_new_frontend_has_its_vlan_for_itself(vm_site: Site) -> None:
     assert vm_site.rows("SELECT VlanID FROM cluster_vlans") == [(99,)]
 
 
+def test_frontends_of_several_clusters_are_set_by_one_command(vm_site: Site) -> None:
+    for number in (1, 2):
+        vm_site.done(f"add cluster 203.0.113.{8 + number} 0 fe-name=vc{number} vlan={100 + number}")
+    before = vm_site.contents()
+    vm_site.done("set host membership vc1 vc2 Frontend")
+    vm_site.done("set host interface subnet vc1 vc2 eth0 private")
+    assert vm_site.contents() == before
+
+
 def test_the_same_value_again_is_no_error(two: Site) -> None:
     before = two.contents()
     two.done("set host interface ip compute-0-0 eth0 10.1.0.10")
