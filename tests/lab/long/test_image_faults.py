@@ -11,12 +11,14 @@ import pytest
 
 from lab.machines import image_storage
 from lab.machines.machine import LabMachine
-from tests.lab.image_site import GUEST, ImageSite
+from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 
 SUBJECTS = ("src/rocks/storage",)
 
 _MOMENTS = [1.0, 4.0, 7.0, 10.0, 13.0]
 """Seconds after the guest has begun to count; at the end it is local on a quiet machine."""
+_DATA = 32, 16
+"""First MiB of a part of the image that no guest reads, and its MiB."""
 _CLEAR_CONFIGURATION = "import rtslib_fb; rtslib_fb.RTSRoot().clear_existing(confirm=True)"
 """What `targetcli clearconfig` does."""
 _REMOVE_ENTRIES = "import rtslib_fb; [entry.delete() for entry in list(rtslib_fb.RTSRoot().node_acls)]"
@@ -97,5 +99,15 @@ def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
 
 @pytest.mark.parametrize("program", [_CLEAR_CONFIGURATION, _REMOVE_ENTRIES], ids=["all", "entries"])
 def test_exports_are_removed_by_hand(images: ImageSite, program: str) -> None:
-    """Before the image is local; the NAS's daemon makes them again, and the guest goes on."""
-    assert live(images, 1, lambda seen: images.nas.run(["python3", "-c", program])) > 0
+    """While it is copied; the NAS's daemon makes them again, and what is read from the NAS meanwhile is read then."""
+    images.copy_slowly(*_DATA, "100K")
+    expected = images.digest("nas", f"/dev/zvol/tank/{VOLUME}", *_DATA)
+
+    def remove(seen: int) -> None:
+        images.nas.run(["python3", "-c", program])
+        assert images.digest("vmh1", f"/dev/mapper/{VOLUME}-snap", *_DATA) == expected
+        log = ["journalctl", "-u", image_storage.unit_of(images.nas), "--grep", "LIO has lost the export"]
+        assert images.nas.run_any(log).exit_status == 0
+        images.site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
+
+    assert live(images, 0, remove) > 0
