@@ -111,12 +111,12 @@ class Database:
         `sql_suffix` may specify what happens to an existing row. Returns the number of inserted rows; without
         rows no statement is sent. `last_id` is the ID of the first row.
         """
-        all_rows = list(rows)
+        all_rows = [tuple(row) for row in rows]
         if not all_rows:
             return 0
-        one = "(" + ", ".join(["%s"] * len(all_rows[0])) + ")"
-        values = [value for row in all_rows for value in row]
-        return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
+        return self.execute(
+            f"{sql_prefix} {', '.join(['%s'] * len(all_rows))} {sql_suffix}".rstrip(), all_rows
+        )
 
     def commit(self) -> None:
         """Make the changes durable and visible to others, then do what `after_commit` was given.
