@@ -30,12 +30,25 @@ _USAGE = (
     "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
     "live-leave | live-arrive | hook NAME OPERATION PART EXTRA]"
 )
+_FOR_LOGS = ("links", "ended", "host-free")
+"""Modes that no command of the frontend starts: their errors are in logs of the host."""
+
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run in the mode of the arguments, which exclude the program's name; returns the exit status."""
+    try:
+        return _run(arguments)
+    except RocksError as error:
+        print(f"rocks: {error}" if arguments[0] in _FOR_LOGS else error, file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # nobody reads any more
+        return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
     if list(arguments) in ([], ["--serve"]):
         return _answer(serve=bool(arguments))
     if arguments[0] == "hook":
@@ -93,13 +106,10 @@ def _answer(serve: bool) -> int:
                 sys.exit(1)  # nobody waits for the reply, so nothing is done
 
     while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
-        try:
-            reply, request = reply_to(host, line, announce)
-            signal.alarm(0)
-            replies.write(reply)
-            replies.flush()
-        except BrokenPipeError:
-            return 1
+        reply, request = reply_to(host, line, announce)
+        signal.alarm(0)
+        replies.write(reply)
+        replies.flush()
         if not serve:
             return 0
         prefetch(host, request)
@@ -132,11 +142,7 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
     from rocks.fleet.wire.requests import BaseImage
     from rocks.machine.host.files.bases import receive_base
 
-    try:
-        receive_base(BaseImage(directory, digest, size_bytes, 0), sys.stdin.buffer.read)
-    except RocksError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
+    receive_base(BaseImage(directory, digest, size_bytes, 0), sys.stdin.buffer.read)
     return 0
 
 
@@ -161,14 +167,8 @@ def _write_stream(write: Callable[[Host, Callable[[bytes], None]], None]) -> int
     def send(data: bytes) -> None:
         output.write(data)
 
-    try:
-        write(Host(state_folder()), send)
-        output.flush()
-    except RocksError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        return 1
+    write(Host(state_folder()), send)
+    output.flush()
     return 0
 
 
@@ -182,14 +182,8 @@ def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
         output.write(f"{line}\n".encode())
         output.flush()
 
-    try:
-        disk = Incoming(names[0], names[1], names[2], size_bytes, way == "again")
-        receive_disk(Host(state_folder()), disk, sys.stdin.buffer.read, report)
-    except RocksError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        return 1
+    disk = Incoming(names[0], names[1], names[2], size_bytes, way == "again")
+    receive_disk(Host(state_folder()), disk, sys.stdin.buffer.read, report)
     return 0
 
 
@@ -204,10 +198,7 @@ def _links() -> int:
     from rocks.machine.host.guest_links import restore_links
     from rocks.machine.host.host import Host
 
-    try:
-        made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)
-    except RocksError as error:
-        made, errors = [], [error]
+    made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)
     for device in made:
         print(f"made the network device {device}")
     for failure in errors:
@@ -218,32 +209,20 @@ def _links() -> int:
 def _host_free() -> int:
     from rocks.agent import host_free
 
-    try:
-        return host_free.main(state_folder())
-    except RocksError as error:
-        print(f"rocks: {error}", file=sys.stderr)
-        return error.exit_status
+    return host_free.main(state_folder())
 
 
 def _ended() -> int:
     from rocks.machine.host.ended import report_ends
 
-    try:
-        for line in report_ends(state_folder()):
-            print(line)
-    except RocksError as error:
-        print(f"rocks: {error}", file=sys.stderr)
-        return error.exit_status
+    for line in report_ends(state_folder()):
+        print(line)
     return 0
 
 
 def _probe(again: bool) -> int:
     from rocks.machine.host.libvirt.accelerator import probe_accelerator
 
-    try:
-        fact = probe_accelerator(state_folder(), again)
-    except RocksError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
+    fact = probe_accelerator(state_folder(), again)
     print(json.dumps(vars(fact), indent=1))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
 from rocks.inventory.host_requests import ask_each
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
 _OURS = ("vlan", "local_bridge")
 
 
-@dataclass(frozen=True)
-class HostNetwork:
-    """The plan of a host: the links of each machine that may run there, and machines whose links stay as they are."""
-
-    host: str
-    plans: tuple[LinkPlan, ...]
-    retained: tuple[str, ...] = ()
-
-
 def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
     """The devices that the system creates for the machine on its container."""
     if vm.container is None:
@@ -52,15 +42,15 @@ def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]:
-    """The plan of each host for the machines whose leases it holds, and for those that arrive while they run.
+def plan_networks(database: Database, hosts: Sequence[str]) -> dict[str, SyncLinksRequest]:
+    """Host → what it needs for the machines whose leases it holds, and for those that arrive while they run.
 
     What an arriving machine needs is as the host's agent has made it, until the arrival is recorded.
     """
     held = leases.leases_of_hosts(database, hosts)
     known = which_are_vms(database, [lease.name for lease in held])
     machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}
-    networks = []
+    networks = {}
     for host in hosts:
         plans, retained = [], []
         for lease in held:
@@ -71,7 +61,7 @@ def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]
                 plans.append(LinkPlan(vm.name, vlans_of(vm)))
             else:
                 retained.append(lease.name)
-        networks.append(HostNetwork(host, tuple(plans), tuple(retained)))
+        networks[host] = SyncLinksRequest(tuple(plans), tuple(retained))
     return networks
 
 
@@ -79,6 +69,5 @@ def sync_vlans(
     database: Database, hosts: Sequence[str]
 ) -> Iterator[tuple[str, tuple[LinkOutcome, ...] | RocksError]]:
     """(host, outcome of each device, or the host's error), as the hosts reply."""
-    requests = {n.host: SyncLinksRequest(n.plans, n.retained) for n in plan_networks(database, hosts)}
-    for host, answer in ask_each(database, requests):
+    for host, answer in ask_each(database, plan_networks(database, hosts)):
         yield host, answer if isinstance(answer, RocksError) else answer.outcomes

@@ -59,7 +59,7 @@ def run(
 
     ToolError when the program cannot be started, does not end in time, prints more, or leaves its output open.
     """
-    process = _start(arguments, environment)
+    process = start_with_pipes(arguments, environment)
     try:
         if max_bytes is not None:
             output, error_output = _bounded(
@@ -147,7 +147,17 @@ def start_with_pipes(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
-    return _start(arguments, environment)
+    try:
+        return subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
 
 
 def start_on_socket(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], socket.socket]:
@@ -205,20 +215,6 @@ def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
     except subprocess.TimeoutExpired:
         end_group(process)
         return ""
-
-
-def _start(arguments: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            list(arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
 
 
 def _watched(

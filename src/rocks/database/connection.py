@@ -11,7 +11,7 @@ from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
 from rocks.database.locks import NamedLocks, busy_with
-from rocks.database.sets import placeholders
+from rocks.database.sets import has_empty_set
 from rocks.database.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,18 +66,20 @@ class Database:
         return self._last_id
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one SELECT; `%s` is the placeholder of a bound value; with values, `%%` is a plain `%`."""
-        return list(self._run(sql, values).fetchall())
+        """The rows of one SELECT; `%s` is the placeholder of a bound value; with values, `%%` is a plain `%`.
 
-    def rows_among(self, sql: str, names: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The rows of one SELECT whose `IN (%s)` stands for all the names; none, without a statement, of no names."""
-        return self.rows(sql.replace("(%s)", f"({placeholders(names)})"), names) if names else []
+        A list or tuple is a bound value, too: `WHERE Name IN %s`. Where one is empty no statement is sent.
+        """
+        return [] if has_empty_set(values) else list(self._run(sql, values).fetchall())
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Execute one changing statement; returns the number of rows that it changed.
+        """Execute one changing statement; returns the number of rows that it changed. Values as of `rows`.
 
         Commands of Rocks' rolls give it a SELECT, too, which is no change, and fetch its rows.
         """
+        if has_empty_set(values):
+            self._last_id, self._executed = 0, None
+            return 0
         before, self._has_changes = self._has_changes, True
         cursor = self._run(sql, values)
         if cursor.description is not None:
@@ -109,12 +111,12 @@ class Database:
         `sql_suffix` may specify what happens to an existing row. Returns the number of inserted rows; without
         rows no statement is sent. `last_id` is the ID of the first row.
         """
-        all_rows = list(rows)
+        all_rows = [tuple(row) for row in rows]
         if not all_rows:
             return 0
-        one = "(" + ", ".join(["%s"] * len(all_rows[0])) + ")"
-        values = [value for row in all_rows for value in row]
-        return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
+        return self.execute(
+            f"{sql_prefix} {', '.join(['%s'] * len(all_rows))} {sql_suffix}".rstrip(), all_rows
+        )
 
     def commit(self) -> None:
         """Make the changes durable and visible to others, then do what `after_commit` was given.

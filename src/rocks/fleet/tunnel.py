@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import shutil
 import socket
 import tempfile
@@ -11,16 +10,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
-from rocks.core.process import start_with_pipes
+from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings, HostAddress
 
 LOOPBACK = "127.0.0.1"
 _MARGIN_SECONDS = 5.0
 _END_SECONDS = 5.0
-_POLL_SECONDS = 0.02
 _CHUNK_BYTES = 65536
 _MAX_VIEWERS = 8
 """Of a screen, through a port: every user of this machine can connect to it."""
@@ -34,45 +32,36 @@ class Tunnel:
         self._host = host.name
         # sshd repeats what it reads: the answer states that the tunnel is open, the end of the input closes it
         options = ("-o", "ExitOnForwardFailure=yes", "-L", f"{path}:{far_end}")
-        self._process = start_with_pipes([*ssh_arguments(host, settings, options), "cat"])
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._input, self._output = self._process.stdin, self._process.stdout
-        self._error_output = self._process.stderr
+        self._ssh = PipeStream([*ssh_arguments(host, settings, options), "cat"])
 
     def wait_until_open(self, deadline_seconds: float) -> None:
         """HostError when the tunnel is not open in time."""
-        with contextlib.suppress(BrokenPipeError):
-            self._input.write(b"\n")
-            self._input.flush()
-        poller = select.poll()
-        poller.register(self._output, select.POLLIN)
-        if not poller.poll(deadline_seconds * 1000):
-            raise HostError(f"{self._host} did not open the way to the screen within {deadline_seconds:g} s")
-        if not self._output.read(1):
-            reason = (
-                self._error_output.read(_CHUNK_BYTES).decode("utf-8", "replace").strip().replace("\n", "; ")
-            )
+        deadline = Deadline(deadline_seconds)
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                self._ssh.send(b"\n", deadline)
+            answer = self._ssh.receive(deadline)
+        except TimeoutError:
+            raise HostError(
+                f"{self._host} did not open the way to the screen within {deadline_seconds:g} s"
+            ) from None
+        if not answer:
+            _, printed = self._ssh.exit_information()
+            reason = printed.decode("utf-8", "replace").strip().replace("\n", "; ")
             raise HostError(
                 f"{self._host} did not open the way to the screen: {reason or 'ssh gave no reason'}"
             )
 
     def wait(self) -> None:
         """Wait until the connection to the host ends: HostError."""
-        self._process.wait()
+        while self._ssh.receive(Deadline(None)):
+            pass
         raise HostError(f"the connection to {self._host} has ended")
 
     def close(self) -> None:
         """End the tunnel, also when a viewer holds its connection."""
-        with contextlib.suppress(OSError):
-            self._input.close()
-        deadline = Deadline(_END_SECONDS)
-        while self._process.poll() is None and not deadline.passed():
-            wait_seconds(_POLL_SECONDS)
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._output.close()
-        self._error_output.close()
+        self._ssh.close()
+        self._ssh.collect(Deadline(_END_SECONDS))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.database.sets import placeholders
 from rocks.inventory.addresses import Address, choose_address, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
@@ -79,8 +78,8 @@ def _interfaces(database: Database, names: Sequence[str]) -> dict[str, list[tupl
     rows = database.rows(
         "SELECT n.Name, s.name, i.IP FROM nodes n JOIN networks i ON i.Node = n.ID"
         " LEFT JOIN subnets s ON s.ID = i.Subnet"
-        f" WHERE i.IP IS NOT NULL AND i.IP <> '' AND n.Name IN ({placeholders(names)}) ORDER BY i.ID",
-        names,
+        " WHERE i.IP IS NOT NULL AND i.IP <> '' AND n.Name IN %s ORDER BY i.ID",
+        [names],
     )
     found: dict[str, list[tuple[str, str]]] = {}
     for host, network, address in rows:

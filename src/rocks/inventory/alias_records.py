@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +21,17 @@ def insert_alias(database: Database, host: str, alias: str) -> None:
 
 def list_aliases(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, alias) of the named hosts, in their order."""
-    rows = database.rows_among(
-        "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node"
-        " WHERE n.Name IN (%s) ORDER BY l.ID",
-        names,
+    rows = database.rows(
+        "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN %s ORDER BY l.ID",
+        [names],
     )
     return in_order(rows, names)
 
 
 def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> int:
     """Remove one alias, or all, of the hosts; returns their number."""
-    if not hosts:
-        return 0
     condition, values = ("", []) if alias is None else (" AND l.Name = %s", [alias])
     return database.execute(
-        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN ({placeholders(hosts)}){condition}",
-        [*hosts, *values],
+        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN %s{condition}",
+        [hosts, *values],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +26,13 @@ class Appliance(NamedTuple):
 
 def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]:
     """The named appliances, in the order of the names, each with its first membership, or ''."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT a.Name, COALESCE(a.Graph, ''), COALESCE(a.Node, ''), COALESCE(a.OS, 'linux'),"
         " COALESCE(m.Name, ''), COALESCE(d.Name, ''), COALESCE(m.Public, 'no') = 'yes'"
         " FROM appliances a LEFT JOIN memberships m ON m.ID ="
         " (SELECT MIN(o.ID) FROM memberships o WHERE o.Appliance = a.ID)"
-        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN (%s)",
-        names,
+        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN %s",
+        [names],
     )
     return [
         Appliance(name, graph, node, system, membership, distribution, bool(is_public))
@@ -42,10 +42,10 @@ def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]
 
 def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(membership, appliance, distribution, public) of the named memberships, in the order of the names."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT m.Name, a.Name, d.Name, m.Public FROM memberships m LEFT JOIN appliances a ON a.ID = m.Appliance"
-        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN (%s)",
-        names,
+        " LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN %s",
+        [names],
     )
     return in_order(rows, names)
 
@@ -82,21 +82,19 @@ def insert_appliance(database: Database, appliance: Appliance) -> None:
 
 def delete_appliances(database: Database, names: Sequence[str]) -> None:
     """Remove the appliances with their memberships, routes, attributes and firewall rules."""
-    if not names:
-        return
-    database.execute(f"DELETE FROM appliances WHERE Name IN ({placeholders(names)})", names)
+    database.execute("DELETE FROM appliances WHERE Name IN %s", [names])
     database.execute(
         "DELETE i FROM catindex i JOIN categories c ON c.ID = i.Category"
-        f" WHERE c.Name = 'appliance' AND i.Name IN ({placeholders(names)})",
-        names,
+        " WHERE c.Name = 'appliance' AND i.Name IN %s",
+        [names],
     )
 
 
 def first_host_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
     """(appliance, host) of one host of the appliances; None when they have no host."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT a.Name, n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        " JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN (%s) ORDER BY n.ID LIMIT 1",
-        names,
+        " JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN %s ORDER BY n.ID LIMIT 1",
+        [names],
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None

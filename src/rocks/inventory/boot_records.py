@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,19 +14,18 @@ if TYPE_CHECKING:
 
 def set_boot_action(database: Database, names: Sequence[str], action: str) -> None:
     """Make `action` (`os`, `run` or `install`) the next boot of the named hosts; one statement."""
-    if names:
-        database.execute(
-            f"INSERT INTO boot (Node, Action) SELECT n.ID, %s FROM nodes n WHERE n.Name IN ({placeholders(names)})"
-            " ON DUPLICATE KEY UPDATE Action = VALUES(Action)",
-            [action, *names],
-        )
+    database.execute(
+        "INSERT INTO boot (Node, Action) SELECT n.ID, %s FROM nodes n WHERE n.Name IN %s"
+        " ON DUPLICATE KEY UPDATE Action = VALUES(Action)",
+        [action, names],
+    )
 
 
 def list_boots(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, action or None) of the named hosts, in their order."""
-    rows = database.rows_among(
-        "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID WHERE n.Name IN (%s)",
-        names,
+    rows = database.rows(
+        "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID WHERE n.Name IN %s",
+        [names],
     )
     return in_order(rows, names)
 
@@ -58,12 +57,12 @@ def first_host_with(database: Database, actions: Sequence[str]) -> tuple[str, st
     """(boot action, host) of one host that runs or is installed with one of the actions; None when there is none."""
     rows = database.rows(
         "SELECT b.Action, n.Name FROM bootaction b JOIN nodes n ON b.Action IN (n.RunAction, n.InstallAction)"
-        f" WHERE b.Action IN ({placeholders(actions)}) ORDER BY n.ID LIMIT 1",
-        actions,
+        " WHERE b.Action IN %s ORDER BY n.ID LIMIT 1",
+        [actions],
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
 def delete_boot_actions(database: Database, actions: Sequence[str]) -> None:
     """Remove the boot actions."""
-    database.execute(f"DELETE FROM bootaction WHERE Action IN ({placeholders(actions)})", actions)
+    database.execute("DELETE FROM bootaction WHERE Action IN %s", [actions])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.database.sets import placeholders
+from rocks.database.sets import among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +28,11 @@ class Cluster(NamedTuple):
 
 def members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cluster]:
     """Frontend → its cluster, for the named hosts that are virtual frontends, or for all of them; one statement."""
-    where = "" if frontends is None else f" WHERE c.cluster_name IN ({placeholders(frontends)})"
-    if frontends is not None and not frontends:
-        return {}
+    where, values = among("c.cluster_name", frontends)
     rows = database.rows(
         "SELECT c.cluster_name, c.vlanid, c.node_name FROM cluster_interfaces c"
         f"{where} ORDER BY c.frontend_id, c.node_id",
-        frontends or (),
+        values,
     )
     names: dict[str, dict[str, None]] = {}
     vlans: dict[str, set[int]] = {}

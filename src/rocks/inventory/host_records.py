@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.selectors import read_selectors
 
 if TYPE_CHECKING:
@@ -25,22 +25,22 @@ _INTERFACES = "nodes n JOIN networks i ON i.Node = n.ID"
 # One branch for each meaning of a selector, in the order of precedence: the name of a node comes before an alias of
 # another node, and so on. An appliance cannot be confused with a node: no node may have the name of an appliance.
 _BY_NAME = (
-    f"SELECT 0, a.Name, n.Name FROM nodes n JOIN {_APPLIANCE_OF_NODE} WHERE a.Name IN ({{placeholders}})",
-    "SELECT 1, n.Name, n.Name FROM nodes n WHERE n.Name IN ({placeholders})",
-    "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN ({placeholders})",
-    f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN ({{placeholders}})",
+    f"SELECT 0, a.Name, n.Name FROM nodes n JOIN {_APPLIANCE_OF_NODE} WHERE a.Name IN %s",
+    "SELECT 1, n.Name, n.Name FROM nodes n WHERE n.Name IN %s",
+    "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN %s",
+    f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN %s",
 )
-_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN ({{placeholders}})"
-_BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN ({{placeholders}})"
+_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN %s"
+_BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN %s"
 # The part before the first dot finds the rows by a key; the whole selectors then choose among them.
 _BY_DOMAIN = tuple(
     f"SELECT 6, CONCAT({name}, '.', s.dnszone), n.Name FROM {_INTERFACES} JOIN subnets s ON s.ID = i.Subnet"
-    f" WHERE {name} IN ({{placeholders}}) AND CONCAT({name}, '.', s.dnszone) IN ({{placeholders}})"
+    f" WHERE {name} IN %s AND CONCAT({name}, '.', s.dnszone) IN %s"
     for name in ("n.Name", "i.Name")
 )
 _RACKS = (
     "SELECT 0, CONCAT('rack', n.Rack), n.Name FROM nodes n JOIN "
-    f"{_APPLIANCE_OF_NODE} WHERE n.Rack IN ({{placeholders}}) AND a.Name <> 'frontend'"
+    f"{_APPLIANCE_OF_NODE} WHERE n.Rack IN %s AND a.Name <> 'frontend'"
 )
 _PATTERN = "SELECT 0, %s, n.Name FROM nodes n WHERE n.Name LIKE %s"
 
@@ -157,7 +157,7 @@ def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[ob
     )
     if names is None:
         return database.rows(statement + " ORDER BY n.ID")
-    return in_order(database.rows_among(f"{statement} WHERE n.Name IN (%s)", names), names)
+    return in_order(database.rows(f"{statement} WHERE n.Name IN %s", [names]), names)
 
 
 def _all_hosts(database: Database, managed_only: bool) -> list[str]:
@@ -195,33 +195,28 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
     names = selectors.names
     if names:
         for lookup in _BY_NAME:
-            yield lookup.format(placeholders=placeholders(names)), names
+            yield lookup, [names]
     if with_colons := [name for name in names if ":" in name]:
-        yield _BY_MAC.format(placeholders=placeholders(with_colons)), with_colons
+        yield _BY_MAC, [with_colons]
     if with_dots := [name for name in names if "." in name]:
-        yield _BY_IP.format(placeholders=placeholders(with_dots)), with_dots
+        yield _BY_IP, [with_dots]
         for lookup in _BY_DOMAIN:
-            yield (
-                lookup.format(placeholders=placeholders(with_dots)),
-                [name.partition(".")[0] for name in with_dots] + with_dots,
-            )
+            yield lookup, [[name.partition(".")[0] for name in with_dots], with_dots]
     if selectors.racks:
-        yield _RACKS.format(placeholders=placeholders(selectors.racks)), selectors.racks
+        yield _RACKS, [selectors.racks]
     for pattern in selectors.patterns:
         yield _PATTERN, (pattern.replace("%", "\0"), pattern)
 
 
 def _appliances(database: Database, texts: Sequence[str]) -> list[str]:
-    rows = database.rows_among("SELECT Name FROM appliances WHERE Name IN (%s)", texts)
+    rows = database.rows("SELECT Name FROM appliances WHERE Name IN %s", [texts])
     return [str(row[0]) for row in rows]
 
 
 def _select(database: Database, statement: str) -> set[str]:
     with database.read_only():
         names = {str(row[0]) for row in database.rows(statement) if row[0] is not None}
-    if not names:
-        return set()
-    rows = database.rows(f"SELECT Name FROM nodes WHERE Name IN ({placeholders(list(names))})", list(names))
+    rows = database.rows("SELECT Name FROM nodes WHERE Name IN %s", [list(names)])
     known = {str(row[0]) for row in rows}
     in_lower_case = {name.lower() for name in known}
     strangers = [name for name in names if name.lower() not in in_lower_case]
@@ -242,15 +237,8 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
         if text.lower() in (own, own.partition(".")[0]):
             names.add(local_host(database))
             continue
-        addresses = _addresses(text)
-        rows = (
-            database.rows(
-                "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID"
-                f" WHERE i.IP IN ({placeholders(addresses)})",
-                addresses,
-            )
-            if addresses
-            else []
+        rows = database.rows(
+            "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s", [_addresses(text)]
         )
         if not rows:
             raise UserError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rocks.database.sets import placeholders
 from rocks.inventory.host_plan import Membership
 from rocks.machine.addition_plan import SiteInventory
 from rocks.network.interface_rules import Subnet
@@ -151,9 +150,10 @@ def load_subnets(database: Database) -> dict[str, tuple[int, Subnet]]:
 def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]]:
     branches = [_branch(kind, cells, source) for kind, cells, source in (*_SITE, *_RESERVED)]
     if containers:
-        where = f" WHERE n.Name IN ({placeholders(containers)})"
-        branches += [_branch(kind, cells, source + where) for kind, cells, source in _CONTAINERS]
-    values = [*containers] * len(_CONTAINERS)
+        branches += [
+            _branch(kind, cells, f"{source} WHERE n.Name IN %s") for kind, cells, source in _CONTAINERS
+        ]
+    values = [containers] * len(_CONTAINERS) if containers else ()
     return database.rows(" UNION ALL ".join(branches), values)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rocks.database.sets import among, in_order, placeholders
+from rocks.database.sets import among, in_order
 from rocks.inventory.attributes.records import resolve_members
 from rocks.inventory.attributes.rules import Member
 from rocks.inventory.records import BootAction, Host, Interface
@@ -31,8 +31,6 @@ def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
 
     None: all, in the database's order. Two statements for any number of hosts. Unknown names are omitted.
     """
-    if names is not None and not names:
-        return []
     condition, values = among("n.Name", names)
     rows = database.rows(
         f"SELECT {HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{HOST_JOINS}{condition} ORDER BY n.ID", values
@@ -48,18 +46,18 @@ def load_hosts(database: Database, names: Sequence[str] | None) -> list[Host]:
 
 def bare_hosts(database: Database, names: Sequence[str]) -> list[Host]:
     """The named hosts without attributes and interfaces, in the order of the database."""
-    rows = database.rows_among(
-        f"SELECT {HOST_COLUMNS} FROM nodes n{HOST_JOINS} WHERE n.Name IN (%s) ORDER BY n.ID",
-        names,
+    rows = database.rows(
+        f"SELECT {HOST_COLUMNS} FROM nodes n{HOST_JOINS} WHERE n.Name IN %s ORDER BY n.ID",
+        [names],
     )
     return [host_of_row(row) for row in rows]
 
 
 def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
     """The names of virtual machines among the names, in their order."""
-    rows = database.rows_among(
-        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN (%s)",
-        names,
+    rows = database.rows(
+        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN %s",
+        [names],
     )
     return [str(row[0]) for row in in_order(rows, names)]
 
@@ -78,39 +76,35 @@ def load_interfaces(database: Database, names: Sequence[str] | None) -> dict[str
     None: of all hosts that have any.
     """
     found: defaultdict[str, list[Interface]] = defaultdict(list)
-    if names is None or names:
-        condition, values = among("n.Name", names)
-        rows = database.rows(
-            "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
-            " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
-            f" LEFT JOIN subnets s ON s.ID = i.Subnet{condition} ORDER BY i.ID",
-            values,
-        )
-        for row in rows:
-            found[str(row[0])].append(Interface(*row))
+    condition, values = among("n.Name", names)
+    rows = database.rows(
+        "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
+        " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
+        f" LEFT JOIN subnets s ON s.ID = i.Subnet{condition} ORDER BY i.ID",
+        values,
+    )
+    for row in rows:
+        found[str(row[0])].append(Interface(*row))
     return {name: tuple(found[name]) for name in (list(found) if names is None else names)}
 
 
 def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
     """Boot action → its row; unknown names are omitted."""
     actions = sorted(set(names))
-    rows = database.rows_among(
-        "SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN (%s)", actions
-    )
+    rows = database.rows("SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN %s", [actions])
     return {str(row[0]): BootAction(*row) for row in rows}
 
 
 def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """Host → mount points of its partitions."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    if names:
-        rows = database.rows(
-            "SELECT n.Name, p.Mountpoint FROM partitions p JOIN nodes n ON n.ID = p.Node"
-            f" WHERE p.Mountpoint LIKE '/%%' AND n.Name IN ({placeholders(names)}) ORDER BY p.ID",
-            names,
-        )
-        for name, mount in rows:
-            found[str(name)].append(str(mount))
+    rows = database.rows(
+        "SELECT n.Name, p.Mountpoint FROM partitions p JOIN nodes n ON n.ID = p.Node"
+        " WHERE p.Mountpoint LIKE '/%%' AND n.Name IN %s ORDER BY p.ID",
+        [names],
+    )
+    for name, mount in rows:
+        found[str(name)].append(str(mount))
     return {name: tuple(mounts) for name, mounts in found.items()}
 
 

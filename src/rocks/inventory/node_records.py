@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.host_plan import Membership
 
 if TYPE_CHECKING:
@@ -44,13 +44,10 @@ def memberships(database: Database) -> list[Membership]:
 
 def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Name in lower case → (`node` or `alias`, its host), for the names in use."""
-    if not names:
-        return {}
-    in_list = placeholders(names)
     rows = database.rows(
-        f"SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN ({in_list})"
-        f" UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN ({in_list})",
-        [*names, *names],
+        "SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN %s"
+        " UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN %s",
+        [names, names],
     )
     return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
 
@@ -79,8 +76,6 @@ def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
 
     Attributes that an earlier host of the same name left are removed.
     """
-    if not hosts:
-        return
     database.insert_many(
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank, OS, RunAction, InstallAction) VALUES",
         [tuple(host) for host in hosts],
@@ -89,24 +84,21 @@ def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
     # a replaced row is removed first, and the attributes and rules of the earlier host with it
     database.execute(
         "REPLACE INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
-        f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({placeholders(names)})",
-        names,
+        " JOIN categories c ON c.Name = 'host' WHERE n.Name IN %s",
+        [names],
     )
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'os', n.OS, i.Category, i.ID"
         " FROM nodes n JOIN categories c ON c.Name = 'host' JOIN catindex i ON i.Category = c.ID AND i.Name = n.Name"
-        f" WHERE n.Name IN ({placeholders(names)})",
-        names,
+        " WHERE n.Name IN %s",
+        [names],
     )
 
 
 def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
     """Set one column of `nodes` to the same value for the hosts."""
     assert column in _COLUMNS
-    if names:
-        database.execute(
-            f"UPDATE nodes SET {column} = %s WHERE Name IN ({placeholders(names)})", [value, *names]
-        )
+    database.execute(f"UPDATE nodes SET {column} = %s WHERE Name IN %s", [value, names])
 
 
 def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
@@ -114,13 +106,13 @@ def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, s
 
     Virtual machines are left out: they have the place of their physical host.
     """
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, o.Name, n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
         " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
         " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
         " LEFT JOIN vm_nodes v ON v.Node IN (n.ID, o.ID)"
-        " WHERE v.Node IS NULL AND n.Name IN (%s) ORDER BY n.ID, o.ID LIMIT 1",
-        names,
+        " WHERE v.Node IS NULL AND n.Name IN %s ORDER BY n.ID, o.ID LIMIT 1",
+        [names],
     )
     return [(str(name), str(other), int(rack), int(rank)) for name, other, rack, rank in rows]
 
@@ -162,13 +154,12 @@ def remove_dependents(database: Database, names: Sequence[str], kind: str) -> No
 
 def remove_attributes(database: Database, names: Sequence[str]) -> None:
     """Remove the hosts' own attributes, the secret ones too."""
-    if names:
-        database.execute(
-            "DELETE t FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
-            f" WHERE c.Name = 'host' AND i.Name IN ({placeholders(names)})",
-            names,
-        )
-        _delete_of(database, "sec_node_attributes", names)
+    database.execute(
+        "DELETE t FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
+        " WHERE c.Name = 'host' AND i.Name IN %s",
+        [names],
+    )
+    _delete_of(database, "sec_node_attributes", names)
 
 
 def remove_hosts(database: Database, names: Sequence[str]) -> None:
@@ -176,50 +167,48 @@ def remove_hosts(database: Database, names: Sequence[str]) -> None:
 
     The rows of virtual machines must have been removed before.
     """
-    if names:
-        database.execute(f"DELETE FROM nodes WHERE Name IN ({placeholders(names)})", names)
-        _remove_members(database, names)
+    database.execute("DELETE FROM nodes WHERE Name IN %s", [names])
+    _remove_members(database, names)
 
 
 def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, membership, appliance) of the named hosts, in their order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
-        " LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN (%s)",
-        names,
+        " LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN %s",
+        [names],
     )
     return in_order(rows, names)
 
 
 def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, system, CPUs, rack, rank, membership, run action, install action) of the named hosts, in their order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, n.OS, n.CPUs, n.Rack, n.Rank, m.Name, n.RunAction, n.InstallAction FROM nodes n"
-        " LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN (%s)",
-        names,
+        " LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN %s",
+        [names],
     )
     return in_order(rows, names)
 
 
 def _delete_of(database: Database, table: str, names: Sequence[str]) -> None:
-    if names:
-        database.execute(
-            f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN ({placeholders(names)})",
-            names,
-        )
+    database.execute(
+        f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN %s",
+        [names],
+    )
 
 
 def _remove_members(database: Database, names: Sequence[str]) -> None:
     database.execute(
         "DELETE FROM catindex WHERE Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
-        f" AND Name IN ({placeholders(names)})",
-        names,
+        " AND Name IN %s",
+        [names],
     )
 
 
 def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
     """Name in lower case → ID, for the names that are hosts."""
-    rows = database.rows_among("SELECT Name, ID FROM nodes WHERE Name IN (%s)", names)
+    rows = database.rows("SELECT Name, ID FROM nodes WHERE Name IN %s", [names])
     return {str(name).lower(): int(number) for name, number in rows}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import placeholders
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.host_plan import NewHost
 from rocks.inventory.node_records import insert_hosts, node_ids
@@ -112,28 +111,25 @@ def claim_vlan(database: Database, vlan: int, frontend: str) -> None:
 
 def claim_own_vlans(database: Database, names: Sequence[str]) -> None:
     """Assign the VLAN ids of virtual frontends among the named hosts to their clusters, unless others have them."""
-    if names:
-        database.execute(
-            "INSERT IGNORE INTO cluster_vlans (VlanID, Frontend) SELECT DISTINCT c.vlanid, n.ID FROM clusters c"
-            f" JOIN nodes n ON n.Name = c.cluster_name WHERE n.Name IN ({placeholders(names)})",
-            names,
-        )
+    database.execute(
+        "INSERT IGNORE INTO cluster_vlans (VlanID, Frontend) SELECT DISTINCT c.vlanid, n.ID FROM clusters c"
+        " JOIN nodes n ON n.Name = c.cluster_name WHERE n.Name IN %s",
+        [names],
+    )
 
 
 def other_owner_of_vlan(database: Database, vlan: int, names: Sequence[str]) -> tuple[str, str, bool] | None:
     """(virtual frontend among the named hosts, frontend of the other cluster that has the VLAN id, whether another
     machine is on it, besides named computes); None without.
     """
-    if not names:
-        return None
     rows = database.rows(
         "SELECT n.Name, o.Name, EXISTS (SELECT 1 FROM networks i JOIN vm_nodes w ON w.Node = i.Node"
         " JOIN nodes x ON x.ID = i.Node WHERE i.VlanID = c.VlanID AND x.ID <> n.ID"
-        f" AND (x.Membership = m.ID OR x.Name NOT IN ({placeholders(names)})))"
+        " AND (x.Membership = m.ID OR x.Name NOT IN %s))"
         " FROM cluster_vlans c JOIN nodes o ON o.ID = c.Frontend"
         " JOIN memberships m ON m.Name = 'Frontend' JOIN nodes n ON n.Membership = m.ID AND n.ID <> c.Frontend"
-        f" JOIN vm_nodes v ON v.Node = n.ID WHERE c.VlanID = %s AND n.Name IN ({placeholders(names)}) ORDER BY n.ID",
-        [*names, vlan, *names],
+        " JOIN vm_nodes v ON v.Node = n.ID WHERE c.VlanID = %s AND n.Name IN %s ORDER BY n.ID",
+        [names, vlan, names],
     )
     return (str(rows[0][0]), str(rows[0][1]), bool(rows[0][2])) if rows else None
 
@@ -168,14 +164,12 @@ def record_host_vlans(database: Database, host_vlans: Sequence[HostVlan]) -> Non
 
 def drop_unused_vlans(database: Database, vlans: Sequence[int]) -> None:
     """Delete the hosts' entries for the VLANs that no virtual machine on them uses any more."""
-    if vlans:
-        database.execute(
-            f"DELETE c FROM networks c WHERE c.VlanID IN ({placeholders(vlans)})"
-            " AND c.Device = CONCAT('vlan', c.VlanID)"
-            " AND NOT EXISTS (SELECT 1 FROM vm_nodes v JOIN (SELECT Node, VlanID FROM networks) i"
-            " ON i.Node = v.Node WHERE v.PhysNode = c.Node AND i.VlanID = c.VlanID)",
-            vlans,
-        )
+    database.execute(
+        "DELETE c FROM networks c WHERE c.VlanID IN %s AND c.Device = CONCAT('vlan', c.VlanID)"
+        " AND NOT EXISTS (SELECT 1 FROM vm_nodes v JOIN (SELECT Node, VlanID FROM networks) i"
+        " ON i.Node = v.Node WHERE v.PhysNode = c.Node AND i.VlanID = c.VlanID)",
+        [vlans],
+    )
 
 
 def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
@@ -191,8 +185,7 @@ def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
     )
     ids = [row[1] for row in rows if row[1] is not None]
     gone, new = ids[len(disks) :], [None] * (len(disks) - len(ids))
-    if gone:
-        database.execute(f"DELETE FROM vm_disks WHERE ID IN ({placeholders(gone)})", gone)
+    database.execute("DELETE FROM vm_disks WHERE ID IN %s", [gone])
     columns = ("VBD_Type", "Prefix", "Name", "Device", "Mode", "Size")
     database.insert_many(
         f"INSERT INTO vm_disks (ID, Vm_Node, {', '.join(columns)}) VALUES",
@@ -239,11 +232,7 @@ def new_uuid() -> str:
 
 def delete_vms(database: Database, names: Sequence[str]) -> None:
     """Delete the rows of `vm_disks` and `vm_nodes`; the nodes stay, and the leases without their reasons."""
-    if names:
-        ours = f"SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})"
-        database.execute(f"DELETE FROM vm_disks WHERE Vm_Node IN ({ours})", names)
-        database.execute(
-            f"DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
-            names,
-        )
-        leases.forget_reasons(database, names)
+    ours = "SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN %s"
+    database.execute(f"DELETE FROM vm_disks WHERE Vm_Node IN ({ours})", [names])
+    database.execute("DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN %s", [names])
+    leases.forget_reasons(database, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +37,7 @@ def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
 
     `names` None means all. Other hosts are omitted.
     """
-    if names is not None and not names:
-        return []
-    where = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
+    where, values = among("n.Name", names)
     # With 20,000 machines (MariaDB 10.11, PyMySQL 1.1): in this join order the server reads along the nodes' primary
     # key and need not sort; sorting by the interfaces' IDs takes 0.1 s. One cell a row instead of eight saves 0.05 s in
     # PyMySQL.
@@ -47,7 +45,7 @@ def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
         f"SELECT {_PACKED_ROW}, n.ID, i.ID FROM nodes n STRAIGHT_JOIN vm_nodes v ON v.Node = n.ID"
         " LEFT JOIN nodes p ON p.ID = v.PhysNode LEFT JOIN networks i ON i.Node = n.ID AND i.MAC IS NOT NULL"
         f"{where} ORDER BY n.ID",
-        names or (),
+        values,
     )
     rows.sort(key=itemgetter(1, 2))
     found = [_unpacked(row[0]) for row in rows]
@@ -67,27 +65,23 @@ class DiskRow(NamedTuple):
 
 def vms_elsewhere(database: Database, names: Sequence[str] | None) -> dict[str, str]:
     """Virtual machine → host, for those whose lease another host than their container holds; `names` None means all."""
-    if names is not None and not names:
-        return {}
-    where = "" if names is None else f" AND n.Name IN ({placeholders(names)})"
     rows = database.rows(
         "SELECT n.Name, l.Host FROM vm_leases l JOIN nodes n ON n.Name = l.Name JOIN vm_nodes v ON v.Node = n.ID"
         " LEFT JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE l.State <> 'released' AND l.Host <> COALESCE(p.Name, ''){where}",
-        names or (),
+        " WHERE l.State <> 'released' AND l.Host <> COALESCE(p.Name, '')"
+        + ("" if names is None else " AND n.Name IN %s"),
+        () if names is None else [names],
     )
     return {str(name): str(host) for name, host in rows}
 
 
 def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, list[DiskRow]]:
     """Virtual machine → its disks; `names` None means all."""
-    if names is not None and not names:
-        return {}
-    where = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
+    where, values = among("n.Name", names)
     rows = database.rows(
         "SELECT n.Name, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size FROM vm_disks d"
         f" JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node{where} ORDER BY d.ID",
-        names or (),
+        values,
     )
     from rocks.inventory.records import Disk  # the import of dataclasses would delay a plain listing
 
@@ -113,11 +107,11 @@ class StoredVm(NamedTuple):
 
 def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
     """The virtual machines among the named hosts, in their order; two statements for any number of them."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, p.Name, v.Mem, v.Slice, v.Virt_Type, COALESCE(v.cdrom_path, ''), v.UUID FROM vm_nodes v"
         " JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
-        " WHERE n.Name IN (%s)",
-        names,
+        " WHERE n.Name IN %s",
+        [names],
     )
     disks = disk_texts(database, [str(row[0]) for row in rows])
     return [StoredVm._make((*row, disks.get(str(row[0]), ()))) for row in in_order(rows, names)]
@@ -125,10 +119,10 @@ def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
 
 def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, virtualisation type) of the named virtual machines; `para` where none is stored."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, COALESCE(v.Virt_Type, 'para') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
-        " WHERE n.Name IN (%s)",
-        names,
+        " WHERE n.Name IN %s",
+        [names],
     )
     return [(str(name), str(kind)) for name, kind in in_order(rows, names)]
 

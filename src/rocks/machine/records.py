@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.loaded_host_records import (
     HOST_COLUMNS,
@@ -38,14 +38,12 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
 
     StateError `host X is not a virtual host` for another name, and for one that is removed meanwhile.
     """
-    if not names:
-        return []
     rows = database.rows(
         f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {_DOUBTED_HOST},"
         " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Restoring FROM vm_nodes v"
         f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{HOST_JOINS}"
-        f" WHERE n.Name IN ({placeholders(names)})",
-        names,
+        " WHERE n.Name IN %s",
+        [names],
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
     machines = {str(row[0]): _VmColumns(*row[HOST_WIDTH:]) for row in rows}
@@ -120,14 +118,14 @@ def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") 
     ids = sorted(set(vlans))
     found: dict[int, list[str]] = {vlan: [] for vlan in ids}
     if ids:
-        chosen = f"WHERE i.VlanID IN ({placeholders(ids)}) AND i.Node NOT IN (SELECT ID FROM nodes WHERE Name = %s)"
+        chosen = "WHERE i.VlanID IN %s AND i.Node NOT IN (SELECT ID FROM nodes WHERE Name = %s)"
         rows = database.rows(
             "SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
             f" JOIN nodes p ON p.ID = v.PhysNode {chosen}"
             " UNION SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
             " JOIN vm_leases l ON l.Name = n.Name AND l.State = 'moving' JOIN nodes p ON p.Name = l.Target"
             f" {chosen} ORDER BY 3",
-            [*ids, without, *ids, without],
+            [ids, without] * 2,
         )
         for vlan, name, _ in rows:
             found[int(vlan)].append(str(name))
@@ -137,10 +135,10 @@ def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") 
 def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
     """VLAN id → network whose devices carry it on hosts of the site."""
     ids = sorted(set(vlans))
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
-        " WHERE c.VlanID IN (%s) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
-        ids,
+        " WHERE c.VlanID IN %s AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        [ids],
     )
     return {int(vlan): str(network) for vlan, network in rows}
 
@@ -159,8 +157,8 @@ def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk
     rows = database.rows(
         "SELECT d.Vm_Node, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size, s.vm_disk_id IS NOT NULL"
         " FROM vm_disks d LEFT JOIN img_nas_server s ON s.vm_disk_id = d.ID AND s.nas_name <> ''"
-        f" WHERE d.Vm_Node IN ({placeholders(vm_ids)}) ORDER BY d.ID",
-        vm_ids,
+        " WHERE d.Vm_Node IN %s ORDER BY d.ID",
+        [vm_ids],
     )
     found: defaultdict[int, list[Disk]] = defaultdict(list)
     for row in rows:
@@ -177,9 +175,9 @@ def _disk(row: Sequence[Any]) -> Disk:
 
 def recorded_memory_mb(database: Database, hosts: Sequence[str]) -> dict[str, int]:
     """Host in lower case → the memory of its recorded machines, in MB; hosts without machines are omitted."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT p.Name, SUM(v.Mem) FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        " WHERE p.Name IN (%s) GROUP BY p.Name",
-        hosts,
+        " WHERE p.Name IN %s GROUP BY p.Name",
+        [hosts],
     )
     return {str(host).lower(): int(memory) for host, memory in rows}

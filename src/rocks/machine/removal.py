@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
-from rocks.database.sets import placeholders
 from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, RemoveConsoleLogsRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
@@ -215,14 +214,12 @@ def _remove_console_logs(
 def _former_hosts(database: Database, names: Sequence[str]) -> dict[str, list[str]]:
     """Machine → the hosts on which it was placed before."""
     found: dict[str, list[str]] = {}
-    if names:
-        rows = database.rows(
-            "SELECT n.Name, h.Name FROM vm_former_hosts f JOIN nodes h ON h.ID = f.Host JOIN vm_nodes v"
-            f" ON v.ID = f.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
-            names,
-        )
-        for machine, host in rows:
-            found.setdefault(str(machine), []).append(str(host))
+    for machine, host in database.rows(
+        "SELECT n.Name, h.Name FROM vm_former_hosts f JOIN nodes h ON h.ID = f.Host JOIN vm_nodes v"
+        " ON v.ID = f.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name IN %s",
+        [names],
+    ):
+        found.setdefault(str(machine), []).append(str(host))
     return found
 
 

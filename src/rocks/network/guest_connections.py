@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
+from rocks.fleet.wire.links import ISOLATION_SYSCTLS
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
@@ -199,16 +200,6 @@ def _same_subnet(one: Interface, other: Interface) -> bool:
     return one.subnet is not None and one.subnet == other.subnet
 
 
-_SILENT = (
-    ("ipv6", "disable_ipv6", 1),
-    ("ipv4", "rp_filter", 1),
-    ("ipv4", "forwarding", 0),
-    ("ipv4", "arp_ignore", 8),
-    ("ipv4", "drop_unicast_in_l2_multicast", 1),
-)
-"""As in `network.host.links`: the host does not take part in its guests' network."""
-
-
 def vlan_lines(links: Iterable[LinkSpec]) -> list[str]:
     """A line for each device, which makes the device when absent; a shortened name is followed by the long name."""
     return [_line(link) for link in links]
@@ -223,7 +214,8 @@ def _line(link: LinkSpec) -> str:
     else:
         make = f"ip link add link {shlex.quote(link.parent)} name {device} type vlan id {link.vlan}"
     silence = "; ".join(
-        f"echo {value} >/proc/sys/net/{family}/conf/{device}/{switch}" for family, switch, value in _SILENT
+        f"echo {value} >/proc/sys/net/{family}/conf/{device}/{switch}"
+        for family, switch, value in ISOLATION_SYSCTLS
     )
     mtu = f" mtu {link.mtu}" if link.mtu is not None else ""
     line = (

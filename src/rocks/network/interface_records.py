@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
+from rocks.inventory.node_records import node_ids
 from rocks.network.interface_configuration_plan import Hardware
 from rocks.network.interface_rules import Subnet, looks_like_mac, mac_pattern
 
@@ -45,11 +46,7 @@ class NewInterface(NamedTuple):
 
 def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) -> None:
     """Add the interfaces; two statements for any number of them. Their hosts must exist."""
-    if not interfaces:
-        return
-    names = sorted({interface.host for interface in interfaces})
-    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(names)})", names)
-    numbers = {str(name).lower(): int(number) for name, number in rows}
+    numbers = node_ids(database, sorted({interface.host for interface in interfaces}))
     database.insert_many(
         "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, Module, VlanID) VALUES",
         [(numbers[interface.host.lower()], *interface[1:]) for interface in interfaces],
@@ -58,14 +55,12 @@ def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) ->
 
 def find_interfaces(database: Database, hosts: Sequence[str], key: str) -> list[InterfaceRow]:
     """The interfaces of the hosts whose device or MAC address, in any notation, is `key`."""
-    if not hosts:
-        return []
     condition, value = _key(key)
     rows = database.rows(
         "SELECT i.ID, n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.subnet, s.netmask FROM networks i"
         " JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
-        f" WHERE {condition} AND n.Name IN ({placeholders(hosts)}) ORDER BY i.ID",
-        [value, *hosts],
+        f" WHERE {condition} AND n.Name IN %s ORDER BY i.ID",
+        [value, hosts],
     )
     return [InterfaceRow(*(*row[:6], _subnet(row[6:]))) for row in rows]
 
@@ -73,10 +68,7 @@ def find_interfaces(database: Database, hosts: Sequence[str], key: str) -> list[
 def set_column(database: Database, ids: Sequence[int], column: str, value: object) -> None:
     """Set one column of the interfaces to the same value."""
     assert column in _COLUMNS
-    if ids:
-        database.execute(
-            f"UPDATE networks SET {column} = %s WHERE ID IN ({placeholders(ids)})", [value, *ids]
-        )
+    database.execute(f"UPDATE networks SET {column} = %s WHERE ID IN %s", [value, ids])
 
 
 def read_hardware(database: Database, host: str) -> list[tuple[int, str | None, Hardware]]:
@@ -92,10 +84,7 @@ def read_hardware(database: Database, host: str) -> list[tuple[int, str | None, 
 
 def set_hardware(database: Database, changed: Mapping[int, Hardware]) -> None:
     """Set the adapters of these rows, which may exchange devices and MAC addresses."""
-    if not changed:
-        return
-    ids = list(changed)
-    database.execute(f"UPDATE networks SET Device = NULL, MAC = NULL WHERE ID IN ({placeholders(ids)})", ids)
+    database.execute("UPDATE networks SET Device = NULL, MAC = NULL WHERE ID IN %s", [list(changed)])
     for number, hardware in changed.items():
         database.execute(
             "UPDATE networks SET Device = %s, MAC = %s, Module = %s, Options = %s WHERE ID = %s",
@@ -108,14 +97,13 @@ def set_subnet(database: Database, ids: Sequence[int], subnet_id: int | None) ->
 
     The entry of a VLAN that a host carries, a device vlanN without an address, gets none.
     """
-    if ids:
-        database.execute(
-            "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"
-            " i.Name = IF(COALESCE(i.Name, '') <> '' OR i.IP IS NULL AND COALESCE(i.Device, '') LIKE 'vlan%%',"
-            " i.Name, n.Name)"
-            f" WHERE i.ID IN ({placeholders(ids)})",
-            [subnet_id, *ids],
-        )
+    database.execute(
+        "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"
+        " i.Name = IF(COALESCE(i.Name, '') <> '' OR i.IP IS NULL AND COALESCE(i.Device, '') LIKE 'vlan%%',"
+        " i.Name, n.Name)"
+        " WHERE i.ID IN %s",
+        [subnet_id, ids],
+    )
 
 
 def find_subnet(database: Database, name: str) -> tuple[int, Subnet] | None:
@@ -146,21 +134,21 @@ def list_interfaces(database: Database, names: Sequence[str]) -> list[tuple[obje
 
     Order: as `names`, then as in the database.
     """
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, s.name, i.Device, i.MAC, i.IP, s.netmask, i.Module, i.Name, i.VlanID, i.Options, i.Channel"
         " FROM networks i JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
-        " WHERE n.Name IN (%s) ORDER BY i.ID",
-        names,
+        " WHERE n.Name IN %s ORDER BY i.ID",
+        [names],
     )
     return in_order(rows, names)
 
 
 def list_disabled(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, device, whether guests must not use it) of the interfaces of the named hosts, in their order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, i.Device, i.Disable_KVM <> 0 FROM networks i JOIN nodes n ON n.ID = i.Node"
-        " WHERE i.Device IS NOT NULL AND n.Name IN (%s) ORDER BY i.ID",
-        names,
+        " WHERE i.Device IS NOT NULL AND n.Name IN %s ORDER BY i.ID",
+        [names],
     )
     return in_order(rows, names)
 
@@ -170,13 +158,11 @@ def remove_interfaces(database: Database, hosts: Sequence[str], pattern: str) ->
 
     Returns their number.
     """
-    if not hosts:
-        return 0
     pattern = pattern.replace("\\", "\\\\").replace("_", "\\_")
     return database.execute(
         "DELETE i FROM networks i JOIN nodes n ON n.ID = i.Node"
-        f" WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN ({placeholders(hosts)})",
-        [pattern, pattern, *hosts],
+        " WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN %s",
+        [pattern, pattern, hosts],
     )
 
 

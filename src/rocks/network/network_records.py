@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.records import Network
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ _COLUMNS = frozenset(("subnet", "netmask", "mtu", "dnszone", "servedns"))
 
 def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
     """The named networks, in the order of the names; unknown names are omitted."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT name, COALESCE(subnet, ''), COALESCE(netmask, ''), COALESCE(mtu, 1500), COALESCE(dnszone, ''),"
-        " COALESCE(servedns, 0) FROM subnets WHERE name IN (%s)",
-        names,
+        " COALESCE(servedns, 0) FROM subnets WHERE name IN %s",
+        [names],
     )
     return [
         Network(str(name), str(subnet), str(netmask), int(str(mtu)), str(zone), bool(serves_dns))
@@ -66,29 +66,24 @@ def insert_network(database: Database, network: Network) -> None:
 def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
     """Set one column of `subnets` to the same value for the networks."""
     assert column in _COLUMNS
-    if names:
-        database.execute(
-            f"UPDATE subnets SET {column} = %s WHERE name IN ({placeholders(names)})", [value, *names]
-        )
+    database.execute(f"UPDATE subnets SET {column} = %s WHERE name IN %s", [value, names])
 
 
 def delete_networks(database: Database, names: Sequence[str]) -> None:
     """Remove the networks, and the routes and firewall rules that use them."""
-    if names:
-        database.execute(f"DELETE FROM subnets WHERE name IN ({placeholders(names)})", names)
+    database.execute("DELETE FROM subnets WHERE name IN %s", [names])
 
 
 def lock_networks(database: Database, names: Sequence[str]) -> None:
     """Prevent others from adding interfaces to the networks until the end of the transaction."""
-    if names:
-        database.rows(f"SELECT ID FROM subnets WHERE name IN ({placeholders(names)}) FOR UPDATE", names)
+    database.rows("SELECT ID FROM subnets WHERE name IN %s FOR UPDATE", [names])
 
 
 def interfaces_on(database: Database, names: Sequence[str]) -> list[tuple[str, str, str]]:
     """(network, host, IP address or '') of each interface on the networks, in the database's order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT s.name, n.Name, COALESCE(i.IP, '') FROM networks i JOIN subnets s ON s.ID = i.Subnet"
-        " JOIN nodes n ON n.ID = i.Node WHERE s.name IN (%s) ORDER BY i.ID",
-        names,
+        " JOIN nodes n ON n.ID = i.Node WHERE s.name IN %s ORDER BY i.ID",
+        [names],
     )
     return [(str(network), str(host), str(ip)) for network, host, ip in rows]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rocks.database.sets import among, in_order, placeholders
+from rocks.database.sets import among, in_order
 from rocks.network.route_rules import (
     Route,
     RouteOwner,
@@ -44,8 +44,6 @@ def read_routes(
     database: Database, scope: str, members: Sequence[str], network: str = "%", netmask: str | None = None
 ) -> list[StoredRoute]:
     """The routes of the members, in their order, then by address; `network` is a pattern of SQL's LIKE."""
-    if not members:
-        return []
     name, source, conditions, values = _of_members(scope, members, network, netmask)
     rows = database.rows(
         f"SELECT {name}, r.Network, r.Netmask, r.Gateway, s.name FROM {source}"
@@ -74,8 +72,8 @@ def insert_route(
     elif members:
         database.execute(
             f"INSERT INTO {place.table} ({place.column}, {columns}) SELECT m.ID, %s, %s, %s, %s"
-            f" FROM {place.members} m WHERE m.Name IN ({placeholders(members)})",
-            [*values, *members],
+            f" FROM {place.members} m WHERE m.Name IN %s",
+            [*values, members],
         )
 
 
@@ -83,8 +81,6 @@ def delete_routes(
     database: Database, scope: str, members: Sequence[str], network: str, netmask: str | None = None
 ) -> int:
     """Remove the routes whose address matches the pattern `network` from the members; returns their number."""
-    if not members:
-        return 0
     _, source, conditions, values = _of_members(scope, members, network, netmask)
     return database.execute(f"DELETE r FROM {source} WHERE {conditions}", values)
 
@@ -94,8 +90,6 @@ def routes_of_hosts(database: Database, names: Sequence[str] | None) -> dict[str
 
     None: all hosts, in the database's order.
     """
-    if names is not None and not names:
-        return {}
     condition, values = among("n.Name", names)
     rows = database.rows(
         "SELECT n.Name, COALESCE(n.OS, ''), COALESCE(a.Name, '') FROM nodes n"
@@ -138,16 +132,16 @@ def _of_members(
 ) -> tuple[str, str, str, list[object]]:
     """(the member's name, the tables, the conditions, their values) of a statement on members' routes."""
     name, source = _names(_PLACES[scope])
-    conditions, values = ["r.Network LIKE %s"], [network]
+    conditions, values = ["r.Network LIKE %s"], list[object]((network,))
     if scope == "global":
         name = "'global'"
     else:
-        conditions.append(f"{name} IN ({placeholders(members)})")
-        values += members
+        conditions.append(f"{name} IN %s")
+        values.append(members)
     if netmask is not None:
         conditions.append("r.Netmask = %s")
         values.append(netmask)
-    return name, source, " AND ".join(conditions), list(values)
+    return name, source, " AND ".join(conditions), values
 
 
 def _stored(scope: str, row: tuple[Any, ...]) -> StoredRoute:

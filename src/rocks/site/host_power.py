@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run, process
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.site_programs import site_program
-from rocks.database.sets import placeholders
 from rocks.fleet.run_parallel import run_parallel
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attribute
@@ -96,15 +95,13 @@ def _is_moving(name: str, host: str, target: str, what: str) -> StateError:
 
 def _served_machines(database: Database, hosts: Sequence[str]) -> list[tuple[str, str, str, str]]:
     """(NAS, machine, host, host to which it moves or '') of machines with a disk on one of the hosts and a lease."""
-    if not hosts:
-        return []
     rows = database.rows(
         "SELECT MIN(s.nas_name), n.Name, l.Host, IF(l.State = 'moving', l.Target, '')"
         " FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
         " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node JOIN vm_leases l ON l.Name = n.Name"
-        f" WHERE l.State <> 'released' AND s.nas_name IN ({placeholders(hosts)})"
+        " WHERE l.State <> 'released' AND s.nas_name IN %s"
         " GROUP BY n.Name, l.Host, l.State, l.Target ORDER BY n.Name",
-        hosts,
+        [hosts],
     )
     return [(str(nas), str(name), str(host), str(target or "")) for nas, name, host, target in rows]
 

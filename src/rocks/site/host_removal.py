@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.database.sets import placeholders
 from rocks.inventory import cluster_records as clusters
 from rocks.inventory import node_records as nodes
 from rocks.inventory.host_records import find_local_host
@@ -148,10 +147,10 @@ def _some(names: Sequence[str]) -> str:
 
 def _machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:
     """(container, virtual machine) of the machines that are placed on these hosts, whether they run or not."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT p.Name, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
-        " WHERE p.Name IN (%s) ORDER BY p.ID, n.ID",
-        hosts,
+        " WHERE p.Name IN %s ORDER BY p.ID, n.ID",
+        [hosts],
     )
     return [(str(host), str(name)) for host, name in rows]
 
@@ -163,17 +162,14 @@ def _machines_with_content_on(
 
     One statement: a removal of a host asks for both.
     """
-    if not hosts:
-        return [], []
-    named = placeholders(hosts)
     rows = database.rows(
         "SELECT FALSE, s.nas_name, n.Name, n.ID FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
         " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
-        f" WHERE s.nas_name IN ({named})"
+        " WHERE s.nas_name IN %s"
         " UNION SELECT TRUE, h.Name, n.Name, n.ID FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
         " JOIN vm_nodes v ON v.ID = c.Vm_Node JOIN nodes n ON n.ID = v.Node"
-        f" WHERE c.May_Be_Current AND h.Name IN ({named}) ORDER BY 1, 2, 4",
-        [*hosts, *hosts],
+        " WHERE c.May_Be_Current AND h.Name IN %s ORDER BY 1, 2, 4",
+        [hosts, hosts],
     )
     stored = [(str(host), str(name)) for in_doubt, host, name, _ in rows if not in_doubt]
     return stored, [(str(host), str(name)) for in_doubt, host, name, _ in rows if in_doubt]

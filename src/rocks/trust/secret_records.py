@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.attributes.rules import SOURCE_LETTERS
 
@@ -27,10 +27,10 @@ def read_global(database: Database) -> list[Row]:
 
 def read_of_hosts(database: Database, hosts: Sequence[str]) -> list[Row]:
     """The secret attributes of these hosts, in their order, then by name."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, s.Attr, s.Value, s.Enc FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
-        " WHERE n.Name IN (%s) ORDER BY s.Attr",
-        hosts,
+        " WHERE n.Name IN %s ORDER BY s.Attr",
+        [hosts],
     )
     return [_row(row) for row in in_order(rows, hosts)]
 
@@ -61,11 +61,11 @@ def store(database: Database, hosts: Sequence[str] | None, attribute: str, value
         database.execute(
             "REPLACE INTO sec_global_attributes (Attr, Value) VALUES (%s, %s)", [attribute, value]
         )
-    elif hosts:
+    else:
         database.execute(
             "REPLACE INTO sec_node_attributes (Node, Attr, Value) SELECT ID, %s, %s FROM nodes"
-            f" WHERE Name IN ({placeholders(hosts)})",
-            [attribute, value, *hosts],
+            " WHERE Name IN %s",
+            [attribute, value, hosts],
         )
 
 
@@ -81,13 +81,10 @@ def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> i
     """Remove the attribute of the hosts, or the global one (None); returns how many there were."""
     if hosts is None:
         return database.execute("DELETE FROM sec_global_attributes WHERE Attr = %s", [attribute])
-    if hosts:
-        return database.execute(
-            "DELETE s FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
-            f" WHERE s.Attr = %s AND n.Name IN ({placeholders(hosts)})",
-            [attribute, *hosts],
-        )
-    return 0
+    return database.execute(
+        "DELETE s FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node WHERE s.Attr = %s AND n.Name IN %s",
+        [attribute, hosts],
+    )
 
 
 def move_from_attributes(database: Database, names: Sequence[str], suffix: str) -> list[tuple[str, str, str]]:
@@ -97,25 +94,24 @@ def move_from_attributes(database: Database, names: Sequence[str], suffix: str) 
     before the last change, which are removed. Returns those that stay, as (scope, member, attribute): of scopes that
     have no table of secrets.
     """
-    chosen = placeholders(names)
     of_scope = "FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
     database.execute(
         f"INSERT IGNORE INTO sec_node_attributes (Node, Attr, Value) SELECT n.ID, t.Attr, t.Value {of_scope}"
-        f" JOIN nodes n ON n.Name = i.Name WHERE c.Name = 'host' AND t.Attr IN ({chosen})",
-        names,
+        f" JOIN nodes n ON n.Name = i.Name WHERE c.Name = 'host' AND t.Attr IN %s",
+        [names],
     )
     database.execute(
         f"INSERT IGNORE INTO sec_global_attributes (Attr, Value) SELECT t.Attr, t.Value {of_scope}"
-        f" WHERE c.Name = 'global' AND t.Attr IN ({chosen})",
-        names,
+        f" WHERE c.Name = 'global' AND t.Attr IN %s",
+        [names],
     )
     everything = [*names, *(name + suffix for name in names)]
     database.execute(
-        f"DELETE t {of_scope} WHERE c.Name IN ('host', 'global') AND t.Attr IN ({placeholders(everything)})",
-        everything,
+        f"DELETE t {of_scope} WHERE c.Name IN ('host', 'global') AND t.Attr IN %s",
+        [everything],
     )
     rest = database.rows(
-        f"SELECT c.Name, i.Name, t.Attr {of_scope} WHERE t.Attr IN ({chosen}) ORDER BY 1, 2, 3", names
+        f"SELECT c.Name, i.Name, t.Attr {of_scope} WHERE t.Attr IN %s ORDER BY 1, 2, 3", [names]
     )
     return [(str(scope), str(member), str(name)) for scope, member, name in rest]
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from rocks.core.process import run_checked
 from rocks.fleet.wire.links import LinkSpec
 from rocks.inventory.records import Interface
-from rocks.network import guest_connections
 from rocks.network.guest_connections import (
     LONGEST_DEVICE_NAME,
     Bridged,
@@ -22,7 +21,6 @@ from rocks.network.guest_connections import (
     vlan_device,
     vlan_lines,
 )
-from rocks.network.host import links
 from tests.unit.machines import PRIVATE, PUBLIC, interface
 
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
@@ -227,9 +225,3 @@ def test_the_line_is_valid_for_any_name() -> None:
     (line,) = vlan_lines([LinkSpec("a;b.7", "vlan", "a;b", 7)])
     run_checked(["/bin/sh", "-n"], deadline_seconds=10, standard_input=line.encode())
     assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")
-
-
-def test_the_lines_silence_the_host_as_the_agent_does() -> None:
-    assert [(family, name, str(value)) for family, name, value in guest_connections._SILENT] == list(
-        links._ISOLATION_SYSCTLS
-    )

@@ -28,7 +28,10 @@ class RecordKind(NamedTuple):
 def read_text_record(path: Path, kind: RecordKind) -> Optional[str]:
     """The text of a record, None when there is no file. IncoherentError for a damaged record; never waits."""
     try:
-        return _read(path)
+        data = read_start(path, LONGEST_BYTES + 1)
+        if len(data) > LONGEST_BYTES:
+            raise ValueError(f"longer than {LONGEST_BYTES} bytes")
+        return data.decode("utf-8")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -83,16 +86,12 @@ def read_cache(path: Path) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _read(path: Path) -> str:
-    """The text of a regular file. OSError, also for what is no file; a FIFO is not waited for. ValueError as text."""
+def read_start(path: Path, most_bytes: int) -> bytes:
+    """The first bytes of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is not a file")
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            data = file.read(LONGEST_BYTES + 1)
+        return os.read(descriptor, most_bytes)
     finally:
         os.close(descriptor)
-    if len(data) > LONGEST_BYTES:
-        raise ValueError(f"longer than {LONGEST_BYTES} bytes")
-    return data.decode("utf-8")

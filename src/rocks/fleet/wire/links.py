@@ -8,6 +8,15 @@ from rocks.core.dataclasses import dataclass
 
 LinkKind = Literal["vlan", "local_bridge", "site_bridge", "site_device"]
 
+ISOLATION_SYSCTLS = (
+    ("ipv6", "disable_ipv6", "1"),
+    ("ipv4", "rp_filter", "1"),
+    ("ipv4", "forwarding", "0"),
+    ("ipv4", "arp_ignore", "8"),
+    ("ipv4", "drop_unicast_in_l2_multicast", "1"),
+)
+"""Settings of a device that a host makes, below /proc/sys/net: it takes no part in the network of its guests."""
+
 
 @dataclass(frozen=True)
 class LinkSpec:

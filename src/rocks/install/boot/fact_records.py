@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import placeholders
 from rocks.install.boot.plan import BootFacts
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.loaded_host_records import load_boot_actions
@@ -25,8 +24,8 @@ def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
         " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
         " (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
         "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID, i.ID",
-        names,
+        " WHERE n.Name IN %s ORDER BY n.ID, i.ID",
+        [names],
     )
     attributes = resolve_attributes(database, names)
     recipes = load_boot_actions(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import placeholders
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,11 +28,10 @@ def store_boot_flags(database: Database, names: Sequence[str] | None, flags: str
         database.execute(
             f"INSERT INTO bootflags (Node, Flags) VALUES (%s, %s){update}", (_ALL_HOSTS, flags, flags)
         )
-    elif names:
+    else:
         database.execute(
-            "INSERT INTO bootflags (Node, Flags) SELECT n.ID, %s FROM nodes n"
-            f" WHERE n.Name IN ({placeholders(names)}){update}",
-            [flags, *names, flags],
+            f"INSERT INTO bootflags (Node, Flags) SELECT n.ID, %s FROM nodes n WHERE n.Name IN %s{update}",
+            [flags, names, flags],
         )
 
 
@@ -42,8 +39,8 @@ def delete_boot_flags(database: Database, names: Sequence[str] | None) -> None:
     """Remove the flags of the named hosts, or those for all hosts (None); missing ones are not an error."""
     if names is None:
         database.execute("DELETE FROM bootflags WHERE Node = %s", (_ALL_HOSTS,))
-    elif names:
+    else:
         database.execute(
-            f"DELETE f FROM bootflags f JOIN nodes n ON n.ID = f.Node WHERE n.Name IN ({placeholders(names)})",
-            names,
+            "DELETE f FROM bootflags f JOIN nodes n ON n.ID = f.Node WHERE n.Name IN %s",
+            [names],
         )

@@ -12,7 +12,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.install.installation.states import UNFINISHED, State
 
 if TYPE_CHECKING:
@@ -38,12 +38,10 @@ def begin_installations(database: Database, names: Sequence[str], now: datetime)
 
     One that has not ended keeps its number, by which the installer recognises its own disk.
     """
-    if not names:
-        return
     rows = database.rows(
         "SELECT n.ID FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
-        f" WHERE v.Node IS NULL AND n.Name IN ({placeholders(names)})",
-        names,
+        " WHERE v.Node IS NULL AND n.Name IN %s",
+        [names],
     )
     states = ", ".join(f"'{state}'" for state in _UNFINISHED)
     database.insert_many(
@@ -57,12 +55,10 @@ def begin_installations(database: Database, names: Sequence[str], now: datetime)
 
 def forget_waiting(database: Database, names: Sequence[str]) -> None:
     """Forget the installations of these hosts that no installer has begun."""
-    if names:
-        database.execute(
-            "DELETE i FROM sec_installations i JOIN nodes n ON n.ID = i.Node"
-            f" WHERE i.State = %s AND n.Name IN ({placeholders(names)})",
-            [State.WAITING.value, *names],
-        )
+    database.execute(
+        "DELETE i FROM sec_installations i JOIN nodes n ON n.ID = i.Node WHERE i.State = %s AND n.Name IN %s",
+        [State.WAITING.value, names],
+    )
 
 
 def find_installation(database: Database, name: str, lock: bool = False) -> Installation | None:
@@ -77,10 +73,10 @@ def find_installation(database: Database, name: str, lock: bool = False) -> Inst
 
 def list_installations(database: Database, names: Sequence[str]) -> list[tuple[str, Installation]]:
     """(host, installation) of the named hosts that have one, in their order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, i.Number, i.State, i.Since, i.Report FROM sec_installations i JOIN nodes n ON n.ID = i.Node"
-        " WHERE n.Name IN (%s)",
-        names,
+        " WHERE n.Name IN %s",
+        [names],
     )
     return [(str(row[0]), _installation(row[1:])) for row in in_order(rows, names)]
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_plain_name
-from rocks.database.sets import placeholders
 from rocks.inventory import appliance_records as appliances
 
 if TYPE_CHECKING:
@@ -33,15 +32,14 @@ def remove_distributions(database: Database, names: Sequence[str]) -> None:
             f'cannot remove distribution "{used[0]}": hosts of the membership {used[1]} are installed from it; '
             "rocks list membership shows all memberships"
         )
-    if names:
-        database.execute(f"DELETE FROM distributions WHERE Name IN ({placeholders(names)})", names)
+    database.execute("DELETE FROM distributions WHERE Name IN %s", [names])
 
 
 def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
     """(distribution, membership) of one membership of the distributions; None when they have none."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
-        " WHERE d.Name IN (%s) ORDER BY m.ID LIMIT 1",
-        names,
+        " WHERE d.Name IN %s ORDER BY m.ID LIMIT 1",
+        [names],
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None

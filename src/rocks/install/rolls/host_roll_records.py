@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,11 @@ class HostRoll(NamedTuple):
 
 def list_host_rolls(database: Database, names: Sequence[str]) -> list[HostRoll]:
     """The rolls of the named hosts, in their order, then by the name of the roll."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, r.Name, COALESCE(r.Version, ''), COALESCE(r.Arch, ''), COALESCE(r.OS, '')"
         " FROM node_rolls c JOIN nodes n ON n.ID = c.Node JOIN rolls r ON r.ID = c.RollID"
-        " WHERE n.Name IN (%s) ORDER BY r.Name, r.Version, r.Arch",
-        names,
+        " WHERE n.Name IN %s ORDER BY r.Name, r.Version, r.Arch",
+        [names],
     )
     return [HostRoll(*row) for row in in_order(rows, names)]
 
@@ -49,30 +49,27 @@ def find_rolls(database: Database, patterns: Sequence[str], version: str, arch: 
 
 def frontends_among(database: Database, names: Sequence[str]) -> list[str]:
     """The named hosts of the appliance frontend, in their order."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
-        " WHERE a.Name = 'frontend' AND n.Name IN (%s)",
-        names,
+        " WHERE a.Name = 'frontend' AND n.Name IN %s",
+        [names],
     )
     return [str(row[0]) for row in in_order(rows, names)]
 
 
 def insert_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int]) -> None:
     """Choose the rolls for the hosts; those that they have stay."""
-    if names and rolls:
-        database.execute(
-            "INSERT IGNORE INTO node_rolls (Node, RollID) SELECT n.ID, r.ID FROM nodes n JOIN rolls r"
-            f" ON r.ID IN ({placeholders(rolls)}) WHERE n.Name IN ({placeholders(names)})",
-            [*rolls, *names],
-        )
+    database.execute(
+        "INSERT IGNORE INTO node_rolls (Node, RollID) SELECT n.ID, r.ID FROM nodes n JOIN rolls r"
+        " ON r.ID IN %s WHERE n.Name IN %s",
+        [rolls, names],
+    )
 
 
 def delete_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int] | None = None) -> None:
     """Remove the rolls, or all of them (None), from the hosts."""
-    if names and (rolls is None or rolls):
-        condition = "" if rolls is None else f" AND c.RollID IN ({placeholders(rolls)})"
-        database.execute(
-            "DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node"
-            f" WHERE n.Name IN ({placeholders(names)}){condition}",
-            [*names, *(rolls or ())],
-        )
+    condition = "" if rolls is None else " AND c.RollID IN %s"
+    database.execute(
+        f"DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node WHERE n.Name IN %s{condition}",
+        [names] if rolls is None else [names, rolls],
+    )

@@ -47,27 +47,15 @@ def insert_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
 
 def update_enabled(database: Database, rolls: Iterable[Sequence[str]], is_enabled: bool) -> None:
     """Enable or disable rolls (name, version, architecture)."""
-    changed = list(rolls)
-    if changed:
-        database.execute(
-            f"UPDATE rolls SET Enabled = %s WHERE OS = %s AND (Name, Version, Arch) IN ({_places(changed)})",
-            ("yes" if is_enabled else "no", OPERATING_SYSTEM, *_values(changed)),
-        )
+    database.execute(
+        "UPDATE rolls SET Enabled = %s WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        ("yes" if is_enabled else "no", OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )
 
 
 def delete_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
     """Remove rolls (name, version, architecture), also from the frontends for which they were chosen."""
-    gone = list(rolls)
-    if gone:
-        database.execute(
-            f"DELETE FROM rolls WHERE OS = %s AND (Name, Version, Arch) IN ({_places(gone)})",
-            (OPERATING_SYSTEM, *_values(gone)),
-        )
-
-
-def _places(rolls: Sequence[Sequence[str]]) -> str:
-    return ", ".join(["(%s, %s, %s)"] * len(rolls))
-
-
-def _values(rolls: Sequence[Sequence[str]]) -> list[str]:
-    return [value for roll in rolls for value in roll[:3]]
+    database.execute(
+        "DELETE FROM rolls WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        (OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )

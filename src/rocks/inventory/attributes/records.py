@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.version import rocks_version_attributes
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order
 from rocks.inventory.attributes.rules import (
     OLD_SUFFIX,
     Member,
@@ -95,8 +95,6 @@ def read_attributes(
     database: Database, scope: str, members: Sequence[str] | None = None
 ) -> list[tuple[str, str, str]]:
     """(member, attribute, value) as stored, by member in their order, then by name; None: all members."""
-    if members is not None and not members:
-        return []
     condition, values = _of_members(scope, members)
     rows = database.rows(f"SELECT i.Name, t.Attr, COALESCE(t.Value, '') {_OF_SCOPE} {condition}", values)
     if members is None:
@@ -109,8 +107,6 @@ def read_attributes(
 
 def members_with(database: Database, scope: str, members: Sequence[str], attribute: str) -> list[str]:
     """The members that have the attribute."""
-    if not members:
-        return []
     condition, values = _of_members(scope, members)
     rows = database.rows(f"SELECT i.Name {_OF_SCOPE} {condition} AND t.Attr = %s", [*values, attribute])
     return [str(row[0]) for row in rows]
@@ -128,12 +124,9 @@ def stored_names(database: Database) -> list[str]:
 
 def members_with_values(database: Database, attribute: str, values: Sequence[str]) -> list[tuple[str, str]]:
     """(member, value) of every scope whose attribute has one of these values, by name; a global one as `global`."""
-    if not values:
-        return []
     rows = database.rows(
-        f"SELECT DISTINCT i.Name, t.Value {_OF_SCOPE} WHERE t.Attr = %s AND t.Value IN ({placeholders(values)})"
-        " ORDER BY i.Name",
-        [attribute, *values],
+        f"SELECT DISTINCT i.Name, t.Value {_OF_SCOPE} WHERE t.Attr = %s AND t.Value IN %s ORDER BY i.Name",
+        [attribute, values],
     )
     return [(str(name), str(value)) for name, value in rows]
 
@@ -155,13 +148,11 @@ def replace_attribute(
 def insert_host_values(database: Database, values: Sequence[tuple[str, str, str]]) -> None:
     """Add (host, attribute, value) of hosts that do not have the attributes, by three statements."""
     hosts = list(dict.fromkeys(host for host, _, _ in values))
-    if not hosts:
-        return
     ensure_members(database, "host", hosts)
     rows = database.rows(
         "SELECT i.Name, i.Category, i.ID FROM catindex i JOIN categories c ON c.ID = i.Category"
-        f" WHERE c.Name = 'host' AND i.Name IN ({placeholders(hosts)})",
-        hosts,
+        " WHERE c.Name = 'host' AND i.Name IN %s",
+        [hosts],
     )
     places = {str(name).lower(): (category, number) for name, category, number in rows}
     database.insert_many(
@@ -172,8 +163,6 @@ def insert_host_values(database: Database, values: Sequence[tuple[str, str, str]
 
 def preserve_old_values(database: Database, scope: str, members: Sequence[str], attribute: str) -> None:
     """Copy the attribute's value, where a member has one, to the attribute with `OLD_SUFFIX`."""
-    if not members:
-        return
     condition, values = _of_members(scope, members)
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex)"
@@ -187,13 +176,8 @@ def delete_attributes(
     database: Database, scope: str, members: Sequence[str], attributes: Iterable[str]
 ) -> int:
     """Remove the attributes from the members that have them; returns how many were removed."""
-    names = list(attributes)
-    if not members or not names:
-        return 0
     condition, values = _of_members(scope, members)
-    return database.execute(
-        f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN ({placeholders(names)})", [*values, *names]
-    )
+    return database.execute(f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN %s", [*values, list(attributes)])
 
 
 def delete_old_values(database: Database) -> None:
@@ -204,14 +188,12 @@ def delete_old_values(database: Database) -> None:
 def _write(
     database: Database, scope: str, members: Sequence[str], attribute: str, value: str, if_present: str
 ) -> None:
-    if not members:
-        return
     ensure_members(database, scope, members)
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT %s, %s, i.Category, i.ID"
         " FROM catindex i JOIN categories c ON c.ID = i.Category"
-        f" WHERE c.Name = %s AND i.Name IN ({placeholders(members)}){if_present}",
-        [attribute, value, scope, *members, *([value] if if_present else [])],
+        f" WHERE c.Name = %s AND i.Name IN %s{if_present}",
+        [attribute, value, scope, members, *([value] if if_present else [])],
     )
 
 
@@ -222,24 +204,24 @@ def ensure_members(database: Database, scope: str, members: Sequence[str]) -> No
     database.execute(
         f"INSERT IGNORE INTO catindex (Name, Category) SELECT m.Name, c.ID FROM {_MEMBER_TABLES[scope]} m"
         " JOIN categories c ON c.Name = %s LEFT JOIN catindex i ON i.Name = m.Name AND i.Category = c.ID"
-        f" WHERE i.ID IS NULL AND m.Name IN ({placeholders(members)})",
-        [scope, *members],
+        " WHERE i.ID IS NULL AND m.Name IN %s",
+        [scope, members],
     )
 
 
 def _of_members(scope: str, members: Sequence[str] | None) -> tuple[str, list[object]]:
     if members is None:
         return "WHERE c.Name = %s", [scope]
-    return f"WHERE c.Name = %s AND i.Name IN ({placeholders(members)})", [scope, *members]
+    return "WHERE c.Name = %s AND i.Name IN %s", [scope, members]
 
 
 def _members(database: Database, names: Sequence[str] | None) -> list[Member]:
-    condition = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
+    condition, values = among("n.Name", names)
     rows = database.rows(
         "SELECT n.Name, n.OS, a.Name, m.Name, n.Rack, n.Rank, n.Arch FROM nodes n"
         " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
         f"{condition} ORDER BY n.ID",
-        names or (),
+        values,
     )
     if names is not None:
         rows = in_order(rows, names)
@@ -250,10 +232,8 @@ def _stored(database: Database, names: Sequence[str] | None, attribute: str | No
     conditions: list[str] = []
     values: list[object] = []
     if names is not None:
-        conditions.append(
-            f"(c.Name <> 'host' OR i.Name IN ({placeholders(names)}))" if names else "c.Name <> 'host'"
-        )
-        values += names
+        conditions.append("(c.Name <> 'host' OR i.Name IN %s)" if names else "c.Name <> 'host'")
+        values += [names] if names else []
     if attribute is not None:
         conditions.append("t.Attr = %s")
         values.append(attribute)

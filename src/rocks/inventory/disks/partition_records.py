@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import in_order
 from rocks.inventory.disks.partition_rules import DiskPartition
 
 if TYPE_CHECKING:
@@ -17,13 +17,11 @@ _COLUMNS = "Device, Mountpoint, SectorStart, PartitionSize, PartitionID, FsType,
 
 def list_disk_partitions(database: Database, names: Sequence[str]) -> list[tuple[str, DiskPartition]]:
     """(host, partition) of the named hosts, in their order, then as in the database."""
-    if not names:
-        return []
     columns = ", ".join(f"COALESCE(p.{column}, '')" for column in _COLUMNS.split(", "))
     rows = database.rows(
         f"SELECT n.Name, {columns} FROM partitions p JOIN nodes n ON n.ID = p.Node"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY p.ID",
-        names,
+        " WHERE n.Name IN %s ORDER BY p.ID",
+        [names],
     )
     return [(str(host), DiskPartition(*cells)) for host, *cells in in_order(rows, names)]
 
@@ -43,12 +41,9 @@ def delete_disk_partitions(
     database: Database, names: Sequence[str], device: str | None = None, mount_point: str | None = None
 ) -> int:
     """Remove the hosts' partitions, or only those on a device or with a mount point; returns their number."""
-    if not names:
-        return 0
     chosen = [(column, value) for column, value in (("Device", device), ("Mountpoint", mount_point)) if value]
     condition = "".join(f" AND p.{column} = %s" for column, _ in chosen)
     return database.execute(
-        "DELETE p FROM partitions p JOIN nodes n ON n.ID = p.Node"
-        f" WHERE n.Name IN ({placeholders(names)}){condition}",
-        [*names, *(value for _, value in chosen)],
+        f"DELETE p FROM partitions p JOIN nodes n ON n.ID = p.Node WHERE n.Name IN %s{condition}",
+        [names, *(value for _, value in chosen)],
     )

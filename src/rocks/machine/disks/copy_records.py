@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import placeholders
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,8 +35,8 @@ def copies_of_all(database: Database, machines: Sequence[str]) -> dict[str, list
     rows = database.rows(
         "SELECT n.Name, h.Name, c.Path FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
         " JOIN vm_nodes v ON v.ID = c.Vm_Node JOIN nodes n ON n.ID = v.Node"
-        f" WHERE n.Name IN ({placeholders(machines)}) ORDER BY n.Name, h.Name, c.Path",
-        machines,
+        " WHERE n.Name IN %s ORDER BY n.Name, h.Name, c.Path",
+        [machines],
     )
     found: dict[str, list[DiskCopy]] = {}
     for machine, host, path in rows:
@@ -96,9 +94,8 @@ def delete_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) 
     for host in dict.fromkeys(copy.host for copy in copies):
         paths = [copy.path for copy in copies if copy.host == host]
         database.execute(
-            f"DELETE FROM vm_disk_copies WHERE Vm_Node = {_OF_MACHINE} AND Host = {_HOST}"
-            f" AND Path IN ({placeholders(paths)})",
-            [machine, host, *paths],
+            f"DELETE FROM vm_disk_copies WHERE Vm_Node = {_OF_MACHINE} AND Host = {_HOST} AND Path IN %s",
+            [machine, host, paths],
         )
 
 

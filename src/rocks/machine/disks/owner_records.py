@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.database.sets import placeholders
 from rocks.machine.spec import disk_spec
 
 if TYPE_CHECKING:
@@ -17,12 +16,9 @@ if TYPE_CHECKING:
 
 def names_of_uuids(database: Database, uuids: Collection[str]) -> dict[str, str]:
     """UUID → virtual machine; UUIDs of removed machines are omitted."""
-    if not uuids:
-        return {}
-    chosen = sorted(uuids)
     rows = database.rows(
-        f"SELECT v.UUID, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE v.UUID IN ({placeholders(chosen)})",
-        chosen,
+        "SELECT v.UUID, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE v.UUID IN %s",
+        [sorted(uuids)],
     )
     return {str(uuid): str(name) for uuid, name in rows}
 
@@ -59,16 +55,14 @@ def why_not_started(database: Database, vm: VirtualMachine, disk: Disk) -> tuple
 
 def machines_with_devices(database: Database, devices: Collection[str]) -> dict[str, list[str]]:
     """Name of a device of the device mapper → the virtual machines that have it as a disk; one statement."""
-    if not devices:
-        return {}
     chosen = sorted(devices)
     paths = [f"/dev/mapper/{device}" for device in chosen]
     rows = database.rows(
         "SELECT SUBSTRING_INDEX(d.Name, '/', -1), n.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node"
         " JOIN nodes n ON n.ID = v.Node"
-        f" WHERE (d.Name IN ({placeholders(chosen)}) AND TRIM(TRAILING '/' FROM d.Prefix) = '/dev/mapper')"
-        f" OR d.Name IN ({placeholders(paths)}) ORDER BY n.ID",
-        [*chosen, *paths],
+        " WHERE (d.Name IN %s AND TRIM(TRAILING '/' FROM d.Prefix) = '/dev/mapper')"
+        " OR d.Name IN %s ORDER BY n.ID",
+        [chosen, paths],
     )
     found: dict[str, list[str]] = {}
     for device, name in rows:

@@ -89,7 +89,7 @@ def _vfs(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterat
         assigned = host.assigned_vfs.read(document.name) if addresses else None
     except RocksError:
         return  # the next start or stop of the machine reports the damaged record
-    for vf in assigned.vfs if assigned is not None else ():
+    for vf in assigned.functions if assigned is not None else ():
         address, adapter = addresses.get(vf.mac.lower()), links.get(vf.device)
         if address is not None:
             yield InterfaceFact(

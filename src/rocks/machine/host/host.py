@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.lease_epoch import LeaseEpoch
@@ -19,6 +19,8 @@ from rocks.network.sriov.host.records import VfRecords
 
 if TYPE_CHECKING:
     from rocks.storage.device_mapper.dm_devices import DmDevices
+
+Driver = TypeVar("Driver")
 
 
 class Host:
@@ -46,54 +48,28 @@ class Host:
         self.lease_epoch = LeaseEpoch(state_folder)
         self.link_plans = LinkPlans(state_folder)
         self.assigned_vfs = VfRecords(state_folder)
-        self._open_domains = open_domains or _libvirt
-        self._open_links = open_links or _netlink
-        self._open_pkeys = open_pkeys or _adapters
-        self._open_vfs = open_vfs or _sriov
-        self._open_filters = open_filters or _filters
-        self._open_dm_devices = open_dm_devices or _dm_devices
-        self._domains: Optional[DomainDriver] = None
-        self._links: Optional[LinkDriver] = None
-        self._vfs: Optional[VfDriver] = None
-        self._filters: Optional[FilterDriver] = None
-        self._domains_lock = threading.Lock()
-        self._links_lock = threading.Lock()
+        self.domains = _once(open_domains or _libvirt)
+        """Raises HostError when libvirt does not answer."""
+        self.links = _once(open_links or _netlink)
+        self.vfs = _once(open_vfs or _sriov)
+        self.filters = _once(open_filters or _filters)
+        # these hold nothing open
+        self.pkeys = open_pkeys or _adapters
+        self.dm_devices = open_dm_devices or _dm_devices
 
-    def domains(self) -> DomainDriver:
-        """The driver of domains. HostError when libvirt does not answer."""
-        with self._domains_lock:
-            if self._domains is None:
-                self._domains = self._open_domains()
-            return self._domains
 
-    def links(self) -> LinkDriver:
-        """The driver of network devices."""
-        with self._links_lock:
-            if self._links is None:
-                self._links = self._open_links()
-            return self._links
+def _once(open_driver: Callable[[], Driver]) -> Callable[[], Driver]:
+    """Opens the driver at the first call, and returns the same one from then on."""
+    lock = threading.Lock()
+    opened: List[Driver] = []
 
-    def pkeys(self) -> PkeyDriver:
-        """The driver of InfiniBand adapters; it holds nothing open."""
-        return self._open_pkeys()
+    def driver() -> Driver:
+        with lock:
+            if not opened:
+                opened.append(open_driver())
+            return opened[0]
 
-    def dm_devices(self) -> DmDevices:
-        """The driver of device-mapper's devices; it holds nothing open."""
-        return self._open_dm_devices()
-
-    def vfs(self) -> VfDriver:
-        """The driver of virtual functions."""
-        with self._links_lock:
-            if self._vfs is None:
-                self._vfs = self._open_vfs()
-            return self._vfs
-
-    def filters(self) -> FilterDriver:
-        """The driver of packet filters."""
-        with self._links_lock:
-            if self._filters is None:
-                self._filters = self._open_filters()
-            return self._filters
+    return driver
 
 
 def _libvirt() -> DomainDriver:

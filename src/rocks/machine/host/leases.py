@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
 from rocks.core.files import explain, write_file
+from rocks.fleet.host.records import read_start
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.facts import LeaseFact
 
@@ -47,7 +47,7 @@ class Leases:
         """The lowest token that may start the machine here, or None. IncoherentError for a corrupt file."""
         path = self._path(check_name(name))
         try:
-            text = _read(path)
+            text = read_start(path, _LONGEST_BYTES + 1).decode("ascii", "replace")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -143,14 +143,3 @@ def check_name(name: str) -> str:
             "the first one a letter or digit, at most 128, and not ending in .lock"
         )
     return name
-
-
-def _read(path: Path) -> str:
-    """The first bytes of a regular file, never waiting: opening a FIFO would. OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is not a file")
-        return os.read(descriptor, _LONGEST_BYTES + 1).decode("ascii", "replace")
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.database.sets import placeholders
 from rocks.inventory.records import Lease
 from rocks.machine.leases.epoch_records import count_grant
 from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
@@ -33,10 +32,10 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
     got its name in other case since.
     """
-    rows = database.rows_among(
-        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN (%s)"
+    rows = database.rows(
+        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN %s"
         + (" FOR UPDATE" if lock else ""),
-        names,
+        [names],
     )
     asked = {name.lower(): name for name in names}
     found = [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
@@ -61,14 +60,11 @@ def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence
 
     Those of the named machines too, wherever they are held.
     """
-    if not hosts:
-        return []
-    named = f" OR Name IN ({placeholders(machines)})" if machines else ""
+    named = " OR Name IN %s" if machines else ""
     rows = database.rows(
         "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
-        f" WHERE State <> 'released' AND (Host IN ({placeholders(hosts)}) OR Target IN ({placeholders(hosts)}){named})"
-        " ORDER BY Name",
-        [*hosts, *hosts, *machines],
+        f" WHERE State <> 'released' AND (Host IN %s OR Target IN %s{named}) ORDER BY Name",
+        [hosts, hosts, machines] if machines else [hosts, hosts],
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
 
@@ -85,9 +81,7 @@ def held_by_unknown(database: Database) -> list[HeldLease]:
 
 def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
     """Those of the names that hold a lease, but are not virtual machines of the database any more."""
-    if not names:
-        return []
-    removed = _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN ({placeholders(names)})", names)
+    removed = _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN %s", [names])
     found = {row.name.lower() for row in removed}
     return [name for name in names if name.lower() in found]
 
@@ -95,7 +89,7 @@ def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
 _OF_UNKNOWN = "l.State <> 'fence' AND NOT l.Known"
 
 
-def _held(database: Database, condition: str, values: Sequence[str]) -> list[HeldLease]:
+def _held(database: Database, condition: str, values: Sequence[Sequence[str]]) -> list[HeldLease]:
     rows = database.rows(
         "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host),"
         " (SELECT m.Target FROM vm_leases m WHERE m.Name = l.Name AND l.State = 'moving')"
@@ -110,12 +104,8 @@ def _held(database: Database, condition: str, values: Sequence[str]) -> list[Hel
 
 def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, str]:
     """(host, path) → the machine whose lease covers that disk."""
-    if not keys:
-        return {}
     rows = database.rows(
-        "SELECT Host, Path, Name FROM vm_lease_disks WHERE (Host, Path) IN"
-        f" ({', '.join(['(%s, %s)'] * len(keys))}) FOR UPDATE",
-        [part for key in keys for part in key],
+        "SELECT Host, Path, Name FROM vm_lease_disks WHERE (Host, Path) IN %s FOR UPDATE", [keys]
     )
     found = {(str(host).lower(), str(path)): str(name) for host, path, name in rows}
     return {key: found[key[0].lower(), key[1]] for key in keys if (key[0].lower(), key[1]) in found}
@@ -204,12 +194,10 @@ def set_state(
     database: Database, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
 ) -> None:
     """Record the state of the leases: starting, running, stopping or saved, and why when it is by force."""
-    if names:
-        database.execute(
-            "UPDATE vm_leases SET State = %s, Intent = %s, Reason = %s"
-            f" WHERE State <> 'released' AND Name IN ({placeholders(names)})",
-            [state, intent, reason, *names],
-        )
+    database.execute(
+        "UPDATE vm_leases SET State = %s, Intent = %s, Reason = %s WHERE State <> 'released' AND Name IN %s",
+        [state, intent, reason, names],
+    )
 
 
 def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
@@ -218,31 +206,25 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
     Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
     """
     release_keeping_reasons(database, names)
-    if names:
-        database.execute(
-            f"UPDATE vm_leases SET Reason = %s WHERE Name IN ({placeholders(names)})", [reason, *names]
-        )
+    database.execute("UPDATE vm_leases SET Reason = %s WHERE Name IN %s", [reason, names])
 
 
 def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
     """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
-    if names:
-        database.execute(
-            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL"
-            f" WHERE Name IN ({placeholders(names)})",
-            names,
-        )
-        _drop_disks(database, names)
-        _free_parts(database, names)
+    database.execute(
+        "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL WHERE Name IN %s",
+        [names],
+    )
+    _drop_disks(database, names)
+    _free_parts(database, names)
 
 
 def forget_reasons(database: Database, names: Sequence[str]) -> None:
     """Nothing remains to be done for machines of these names: they are removed, and others may get their names."""
-    if names:
-        database.execute(
-            f"UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN ({placeholders(names)})",
-            names,
-        )
+    database.execute(
+        "UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN %s",
+        [names],
+    )
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:
@@ -254,25 +236,20 @@ def rename_lease_host(database: Database, old: str, new: str) -> None:
 
 def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) -> None:
     """Record fences (host, name, token): the host must destroy each domain of that name with a lower token."""
-    rows = list(fences)
-    if rows:
-        database.insert_many(
-            "INSERT INTO vm_fences (Host, Name, Token) VALUES",
-            rows,
-            "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token))",
-        )
+    database.insert_many(
+        "INSERT INTO vm_fences (Host, Name, Token) VALUES",
+        fences,
+        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token))",
+    )
 
 
 def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
     """Host → (name, token) of the fences that it has not confirmed."""
     found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    if hosts:
-        rows = database.rows(
-            f"SELECT Host, Name, Token FROM vm_fences WHERE Host IN ({placeholders(hosts)}) ORDER BY Name",
-            hosts,
-        )
-        for host, name, token in rows:
-            found[str(host)].append((str(name), int(token)))
+    for host, name, token in database.rows(
+        "SELECT Host, Name, Token FROM vm_fences WHERE Host IN %s ORDER BY Name", [hosts]
+    ):
+        found[str(host)].append((str(name), int(token)))
     return found
 
 
@@ -281,16 +258,13 @@ def take_down_fences(database: Database, host: str, fences: Collection[tuple[str
 
     One that was put up meanwhile, with a higher token, stays.
     """
-    present = (
-        database.rows("SELECT Name, Token FROM vm_fences WHERE Host = %s FOR UPDATE", [host])
-        if fences
-        else []
+    present = database.rows(
+        "SELECT Name, Token FROM vm_fences WHERE Host = %s AND Name IN %s FOR UPDATE",
+        [host, [name for name, _ in fences]],
     )
     names = [str(name) for name, token in present if (str(name), int(token)) in fences]
-    if names:
-        values, of_names = [host, *names], placeholders(names)
-        _delete_parts(database, f"s.Token < f.Token AND f.Host = %s AND f.Name IN ({of_names})", values)
-        database.execute(f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({of_names})", values)
+    _delete_parts(database, "s.Token < f.Token AND f.Host = %s AND f.Name IN %s", [host, names])
+    database.execute("DELETE FROM vm_fences WHERE Host = %s AND Name IN %s", [host, names])
 
 
 def _free_parts(database: Database, names: Sequence[str]) -> None:
@@ -298,7 +272,7 @@ def _free_parts(database: Database, names: Sequence[str]) -> None:
 
     After a takeover by force from a silent host, that stays leased until the host confirms that the old domain is gone.
     """
-    _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({placeholders(names)})", names)
+    _delete_parts(database, "f.Name IS NULL AND s.Name IN %s", [names])
 
 
 def free_released_parts(database: Database) -> None:
@@ -307,7 +281,7 @@ def free_released_parts(database: Database) -> None:
     _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({released})", ())
 
 
-def _delete_parts(database: Database, condition: str, values: Sequence[str]) -> None:
+def _delete_parts(database: Database, condition: str, values: Sequence[object]) -> None:
     """Delete the parts `s`, each beside its fence `f`, for which the condition holds."""
     for table in PARTS:
         database.execute(
@@ -317,5 +291,4 @@ def _delete_parts(database: Database, condition: str, values: Sequence[str]) -> 
 
 
 def _drop_disks(database: Database, names: Sequence[str]) -> None:
-    if names:
-        database.execute(f"DELETE FROM vm_lease_disks WHERE Name IN ({placeholders(names)})", names)
+    database.execute("DELETE FROM vm_lease_disks WHERE Name IN %s", [names])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import placeholders
 from rocks.machine.placement.shapes import TABLES, CoreRow, DeviceRow, PageRow, ShapeLeases
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ def lock_hosts(database: Database, hosts: Sequence[str]) -> None:
 
 def leases_on(database: Database, hosts: Sequence[str]) -> ShapeLeases:
     """All leases of the hosts, in order."""
-    if not hosts:
-        return ShapeLeases()
-    return _leases(database, f"WHERE Host IN ({placeholders(hosts)})", hosts)
+    return _leases(database, "WHERE Host IN %s", [hosts])
 
 
 def has_any(database: Database, name: str) -> bool:
@@ -47,7 +44,7 @@ def all_leases(database: Database) -> ShapeLeases:
     return _leases(database, "", ())
 
 
-def _leases(database: Database, where: str, values: Sequence[str]) -> ShapeLeases:
+def _leases(database: Database, where: str, values: Sequence[Sequence[str]]) -> ShapeLeases:
     cores = database.rows(f"SELECT {_CORES} FROM vm_core_leases {where} ORDER BY Host, Cpu", values)
     pages = database.rows(
         f"SELECT {_PAGES} FROM vm_page_leases {where} ORDER BY Host, Node, Size_KB, Name", values
@@ -65,11 +62,8 @@ def replace_leases(database: Database, claimants: Sequence[tuple[str, int]], lea
 
     The caller has checked, under the lock of the hosts, that what they lease is free.
     """
-    for table in TABLES if claimants else ():
-        database.execute(
-            f"DELETE FROM {table} WHERE (Name, Token) IN ({', '.join(['(%s, %s)'] * len(claimants))})",
-            [value for claimant in claimants for value in claimant],
-        )
+    for table in TABLES:
+        database.execute(f"DELETE FROM {table} WHERE (Name, Token) IN %s", [claimants])
     for table, columns, rows in (
         ("vm_core_leases", _CORES, leases.cores),
         ("vm_page_leases", _PAGES, leases.pages),

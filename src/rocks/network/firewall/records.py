@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rocks.database.sets import placeholders
 from rocks.inventory.attributes.records import ensure_members
 from rocks.network.firewall.rules import FirewallRule, Selection, order_key, resolve_rules
 
@@ -33,14 +32,12 @@ def read_rules(
     database: Database, scope: str | None = None, members: Sequence[str] | None = None
 ) -> list[FirewallRule]:
     """The rules as stored: by scope in the order of precedence, by member, by name. None: all scopes, all members."""
-    condition, values = "", []
+    condition, values = "", list[object]()
     if scope is not None:
         condition, values = " WHERE c.Name = %s", [scope]
     if members is not None:
-        if not members:
-            return []
-        condition += f" AND m.Name IN ({placeholders(members)})"
-        values += members
+        condition += " AND m.Name IN %s"
+        values.append(members)
     rows = database.rows(f"SELECT {_COLUMNS}{_TABLES}{condition} ORDER BY c.ID, m.Name, m.ID", values)
     found = [_rule(row) for row in rows]
     places = {(rule.scope, rule.member): number for number, rule in enumerate(reversed(found))}
@@ -54,8 +51,8 @@ def resolved_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[s
     rows = database.rows(
         "SELECT h.Host, c.Name, m.Name, r.Precedence FROM hostselections h JOIN categories c ON c.ID = h.Category"
         " JOIN catindex m ON m.ID = h.Catindex JOIN resolvechain r ON r.Category = h.Category AND r.Name = 'default'"
-        f" WHERE h.Host IN ({placeholders(hosts)})",
-        hosts,
+        " WHERE h.Host IN %s",
+        [hosts],
     )
     selections: dict[str, list[Selection]] = {}
     for host, scope, member, precedence in rows:
@@ -71,42 +68,36 @@ def resolved_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[s
 
 def members_with_rule(database: Database, name: str, scope: str, members: Sequence[str]) -> list[str]:
     """The members that have a rule of this name, in any case."""
-    if not members:
-        return []
     rows = database.rows(
         "SELECT m.Name FROM firewalls f JOIN catindex m ON m.ID = f.Catindex JOIN categories c ON c.ID = f.Category"
-        f" WHERE c.Name = %s AND m.Name IN ({placeholders(members)}) AND f.Rulename = %s",
-        [scope, *members, name],
+        " WHERE c.Name = %s AND m.Name IN %s AND f.Rulename = %s",
+        [scope, members, name],
     )
     return [str(row[0]) for row in rows]
 
 
 def insert_rule(database: Database, rule: FirewallRule, members: Sequence[str]) -> int:
     """Add the rule to the members of its scope that have none of its name; returns how many got it."""
-    if not members:
-        return 0
     ensure_members(database, rule.scope, members)
     return database.execute(
         "INSERT IGNORE INTO firewalls (Rulename, Rulesrc, InSubnet, OutSubnet, Service, Protocol, Action, Chain, Flags,"
         " Comment, Category, Catindex) SELECT %s, %s, (SELECT s.ID FROM subnets s WHERE s.name = %s),"
         " (SELECT s.ID FROM subnets s WHERE s.name = %s), %s, %s, %s, %s, %s, %s, m.Category, m.ID"
         " FROM catindex m JOIN categories c ON c.ID = m.Category"
-        f" WHERE c.Name = %s AND m.Name IN ({placeholders(members)})",
+        " WHERE c.Name = %s AND m.Name IN %s",
         [
             *(rule.name, rule.source, rule.network or None, rule.output_network or None, rule.service),
-            *(rule.protocol, rule.action, rule.chain, rule.flags, rule.comment, rule.scope, *members),
+            *(rule.protocol, rule.action, rule.chain, rule.flags, rule.comment, rule.scope, members),
         ],
     )
 
 
 def delete_rules(database: Database, name: str, scope: str, members: Sequence[str]) -> int:
     """Remove the rules of this name from the members; returns how many."""
-    if not members:
-        return 0
     return database.execute(
         "DELETE f FROM firewalls f JOIN catindex m ON m.ID = f.Catindex JOIN categories c ON c.ID = f.Category"
-        f" WHERE c.Name = %s AND m.Name IN ({placeholders(members)}) AND f.Rulename = %s",
-        [scope, *members, name],
+        " WHERE c.Name = %s AND m.Name IN %s AND f.Rulename = %s",
+        [scope, members, name],
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Container, Dict, List, Optional, Tuple
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.requests import LinkSpec
+from rocks.fleet.wire.links import ISOLATION_SYSCTLS, LinkSpec
 from rocks.network.host.netlink import (
     IFF_NOARP,
     IFF_UP,
@@ -38,13 +38,6 @@ from rocks.network.host.rules import (
 )
 
 _LISTING_SECONDS = 10.0
-_ISOLATION_SYSCTLS = (
-    ("ipv6", "disable_ipv6", "1"),
-    ("ipv4", "rp_filter", "1"),
-    ("ipv4", "forwarding", "0"),
-    ("ipv4", "arp_ignore", "8"),
-    ("ipv4", "drop_unicast_in_l2_multicast", "1"),
-)
 
 
 class Links:
@@ -183,7 +176,7 @@ def _isolate_host(device: str) -> None:
 
     No route uses the device, so strict reverse path filtering (RFC 3704) drops every IPv4 packet received on it.
     """
-    for family, switch, value in _ISOLATION_SYSCTLS:
+    for family, switch, value in ISOLATION_SYSCTLS:
         path = Path("/proc/sys/net") / family / "conf" / device / switch
         if path.exists():
             path.write_text(value, "ascii")

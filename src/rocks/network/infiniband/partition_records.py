@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order
+from rocks.inventory.node_records import node_ids
 from rocks.network.infiniband.guids import Guids, derive_guids
 from rocks.network.infiniband.partition_plan import Partition, PartitionMember
 
@@ -36,13 +37,11 @@ class KeyedMachine(NamedTuple):
 
 def read_partitions(database: Database, frontends: Sequence[str] | None = None) -> list[Partition]:
     """The partitions of the named frontends or of all, by key; frontends without one are omitted."""
-    if frontends is not None and not frontends:
-        return []
-    where = "" if frontends is None else f" WHERE n.Name IN ({placeholders(frontends)})"
+    where, values = among("n.Name", frontends)
     rows = database.rows(
         "SELECT n.Name, p.PKey, p.Membership, p.IPoIB FROM ib_partitions p JOIN nodes n ON n.ID = p.Frontend"
         f"{where} ORDER BY p.PKey",
-        frontends or (),
+        values,
     )
     return [Partition(str(name), int(key), str(kind), bool(ipoib)) for name, key, kind, ipoib in rows]
 
@@ -76,30 +75,28 @@ def update_partition(database: Database, partition: Partition) -> None:
 
 def delete_partitions(database: Database, frontends: Sequence[str]) -> None:
     """Remove the partitions of these frontends."""
-    if frontends:
-        database.execute(
-            "DELETE p FROM ib_partitions p JOIN nodes n ON n.ID = p.Frontend"
-            f" WHERE n.Name IN ({placeholders(frontends)})",
-            frontends,
-        )
+    database.execute(
+        "DELETE p FROM ib_partitions p JOIN nodes n ON n.ID = p.Frontend WHERE n.Name IN %s",
+        [frontends],
+    )
 
 
 def running_under(database: Database, keys: Sequence[int]) -> list[tuple[int, str, str]]:
     """(key, machine, host) of all machines that may run under one of the keys."""
-    rows = database.rows_among(f"SELECT * FROM ({_PLACES}) w WHERE PKey IN (%s) ORDER BY 1, 2, 3", keys)
+    rows = database.rows(f"SELECT * FROM ({_PLACES}) w WHERE PKey IN %s ORDER BY 1, 2, 3", [keys])
     return [(int(key), str(name), str(host)) for key, name, host in rows]
 
 
 def keyed_machines(database: Database, names: Sequence[str]) -> list[KeyedMachine]:
     """The machines whose cluster has a partition, in their order; with two such clusters, the lower key."""
     # not by the view `clusters`, which the server always computes for the whole site
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT DISTINCT n.Name, p.PKey, f.Name, p.Membership, p.IPoIB, g.Node_GUID, g.Port_GUID FROM nodes n"
         " JOIN networks i ON i.Node = n.ID AND i.VlanID > 0 JOIN networks fi ON fi.VlanID = i.VlanID"
         " JOIN subnets s ON s.ID = fi.Subnet AND s.name = 'private' JOIN ib_partitions p ON p.Frontend = fi.Node"
         " JOIN nodes f ON f.ID = p.Frontend LEFT JOIN ib_guids g ON g.Node = n.ID"
-        " WHERE n.Name IN (%s) ORDER BY p.PKey DESC",
-        names,
+        " WHERE n.Name IN %s ORDER BY p.PKey DESC",
+        [names],
     )
     found = {}
     for name, key, frontend, membership, ipoib, node, port in rows:
@@ -120,12 +117,7 @@ def give_guids(database: Database, names: Iterable[str]) -> None:
             "SELECT Node_GUID FROM ib_guids UNION SELECT Port_GUID FROM ib_guids UNION SELECT GUID FROM ib_ports"
         )
     }
-    ids = {
-        str(name).lower(): int(number)
-        for name, number in database.rows(
-            f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(machines)})", machines
-        )
-    }
+    ids = node_ids(database, machines)
     database.insert_many(
         "INSERT INTO ib_guids (Node, Node_GUID, Port_GUID) VALUES",
         [(ids[name.lower()], *guids) for name, guids in derive_guids(machines, taken).items()],

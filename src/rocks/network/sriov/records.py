@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import placeholders
 from rocks.network.sriov.plan import AdapterRow, AssignedVf
 
 if TYPE_CHECKING:
@@ -17,20 +16,20 @@ _COLUMNS = "Host, Device, Number, Name, MAC, Token"
 
 def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) -> list[AdapterRow]:
     """The adapters of the hosts with VFs, in the database's order; `lock` locks the rows."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, i.Device, a.Functions, i.Options FROM sriov_adapters a JOIN networks i ON i.ID = a.Interface"
-        " JOIN nodes n ON n.ID = i.Node WHERE n.Name IN (%s) ORDER BY n.ID, i.ID"
+        " JOIN nodes n ON n.ID = i.Node WHERE n.Name IN %s ORDER BY n.ID, i.ID"
         + (" FOR UPDATE" if lock else ""),
-        hosts,
+        [hosts],
     )
     return [AdapterRow(str(row[0]), str(row[1] or ""), int(row[2]), str(row[3] or "")) for row in rows]
 
 
 def assigned_on(database: Database, hosts: Sequence[str]) -> list[AssignedVf]:
     """All assigned VFs of the hosts, in order."""
-    rows = database.rows_among(
-        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN (%s) ORDER BY Host, Device, Number",
-        hosts,
+    rows = database.rows(
+        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN %s ORDER BY Host, Device, Number",
+        [hosts],
     )
     return [AssignedVf(*row) for row in rows]
 
@@ -40,9 +39,7 @@ def set_vfs(database: Database, interfaces: Sequence[int], count: int) -> None:
     if not interfaces:
         return
     if not count:
-        database.execute(
-            f"DELETE FROM sriov_adapters WHERE Interface IN ({placeholders(interfaces)})", interfaces
-        )
+        database.execute("DELETE FROM sriov_adapters WHERE Interface IN %s", [interfaces])
         return
     database.insert_many(
         "INSERT INTO sriov_adapters (Interface, Functions) VALUES",

@@ -23,10 +23,10 @@ class HostKey(NamedTuple):
 
 def list_keys(database: Database, names: Sequence[str]) -> list[HostKey]:
     """The keys of the named hosts, in their order, then by ID."""
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT n.Name, k.ID, COALESCE(k.Public_Key, ''), k.Description FROM public_keys k"
-        " JOIN nodes n ON n.ID = k.Node WHERE n.Name IN (%s) ORDER BY k.ID",
-        names,
+        " JOIN nodes n ON n.ID = k.Node WHERE n.Name IN %s ORDER BY k.ID",
+        [names],
     )
     return [HostKey(*row) for row in in_order(rows, names)]
 

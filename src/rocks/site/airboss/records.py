@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import placeholders
 from rocks.site.airboss.rules import HOUR_SECONDS, ClusterMachine
 
 if TYPE_CHECKING:
@@ -121,11 +120,10 @@ def _aliases(database: Database, cluster: str) -> dict[str, list[str]]:
 def first_macs(database: Database, names: Sequence[str]) -> dict[str, str]:
     """Host → its first MAC address; hosts without one are omitted."""
     found: dict[str, str] = {}
-    if names:
-        for name, mac in database.rows(
-            "SELECT n.Name, i.MAC FROM nodes n JOIN networks i ON i.Node = n.ID"
-            f" WHERE i.MAC IS NOT NULL AND n.Name IN ({placeholders(names)}) ORDER BY i.ID",
-            names,
-        ):
-            found.setdefault(str(name), str(mac))
+    for name, mac in database.rows(
+        "SELECT n.Name, i.MAC FROM nodes n JOIN networks i ON i.Node = n.ID"
+        " WHERE i.MAC IS NOT NULL AND n.Name IN %s ORDER BY i.ID",
+        [names],
+    ):
+        found.setdefault(str(name), str(mac))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, placeholders
+from rocks.database.sets import among, in_order
 from rocks.storage.volumes.places import DiskLocation
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ def disk_locations(database: Database, names: Sequence[str] | None) -> list[Disk
 
     Disks without a NAS have empty names. Hosts that are not virtual machines or have no disk are omitted.
     """
-    if names is not None and not names:
-        return []
-    where = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
+    where, values = among("n.Name", names)
     rows = database.rows(
         "SELECT n.Name, d.ID, COALESCE(s.nas_name, ''), COALESCE(s.zpool_name, '') FROM nodes n"
         " JOIN vm_nodes v ON v.Node = n.ID JOIN vm_disks d ON d.Vm_Node = v.ID"
         f" LEFT JOIN img_nas_server s ON s.vm_disk_id = d.ID{where} ORDER BY n.ID, d.ID",
-        names or (),
+        values,
     )
     if names is not None:
         rows = in_order(rows, names)
@@ -60,13 +58,12 @@ def set_devices(database: Database, devices: Mapping[int, tuple[str, str]]) -> N
 
 def delete_disks(database: Database, names: Sequence[str]) -> None:
     """Delete the rows of all disks of the named virtual machines; other names are ignored."""
-    if names:
-        database.execute(
-            "DELETE s FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
-            " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
-            f" WHERE n.Name IN ({placeholders(names)})",
-            names,
-        )
+    database.execute(
+        "DELETE s FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
+        " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        " WHERE n.Name IN %s",
+        [names],
+    )
 
 
 def rename_nas(database: Database, old: str, new: str) -> None:

@@ -130,7 +130,7 @@ def on_vlan(vm_site: Site) -> Site:
 
 def test_both_hosts_keep_the_network_devices(on_vlan: Site) -> None:
     """A synchronisation of either host, and a start beside the machine, know that it may be on both."""
-    old, new = plan_networks(on_vlan.database, [OLD, NEW])
+    old, new = plan_networks(on_vlan.database, [OLD, NEW]).values()
     (plan,) = old.plans
     assert plan.name == "vm-vc1-0" and [link.vlan for link in plan.links] == [2] and old.retained == ()
     assert new.plans == () and new.retained == ("vm-vc1-0",)
@@ -142,7 +142,7 @@ def test_both_hosts_keep_the_network_devices(on_vlan: Site) -> None:
 
 def test_a_machine_that_does_not_move_has_one_host(on_vlan: Site) -> None:
     on_vlan.change("UPDATE vm_leases SET State = 'running', Target = NULL")
-    old, new = plan_networks(on_vlan.database, [OLD, NEW])
+    old, new = plan_networks(on_vlan.database, [OLD, NEW]).values()
     assert [plan.name for plan in old.plans] == ["vm-vc1-0"] and (new.plans, new.retained) == ((), ())
     assert hosts_of_vlans(on_vlan.database, [2]) == {2: ["head", OLD]}
 

@@ -65,7 +65,9 @@ def assign_vfs(
         return {}
     requested = {(vf.device, vf.number) for vf in vfs}
     not_released = records.of_others(name) | requested
-    released = tuple(f for f in before.vfs if (f.device, f.number) not in not_released) if before else ()
+    released = (
+        tuple(f for f in before.functions if (f.device, f.number) not in not_released) if before else ()
+    )
     records.write(name, AssignedVfs(token, "", released + vfs))
     for vf in released:
         driver.ensure_free(vf)
@@ -85,7 +87,7 @@ def take_back(driver: VfDriver, records: VfRecords, name: str) -> Tuple[str, ...
     left: List[VfSpec] = []
     notes: List[str] = []
     others = records.of_others(name)
-    for vf in given.vfs:
+    for vf in given.functions:
         if (vf.device, vf.number) in others:
             continue  # assigned to another guest meanwhile
         try:
@@ -106,7 +108,7 @@ def restore(
     driver: VfDriver, records: VfRecords, state_folder: Path, name: str, given: AssignedVfs
 ) -> Addresses:
     """Configure the VFs again for a guest that libvirt starts by itself, as when its host boots."""
-    with vf_counts_locked(driver, state_folder, given.vfs):
-        addresses = {vf.mac: driver.ensure(vf).address for vf in given.vfs}
-    records.write(name, AssignedVfs(given.token, boot_id(), given.vfs))
+    with vf_counts_locked(driver, state_folder, given.functions):
+        addresses = {vf.mac: driver.ensure(vf).address for vf in given.functions}
+    records.write(name, AssignedVfs(given.token, boot_id(), given.functions))
     return addresses

@@ -22,23 +22,14 @@ from rocks.machine.host.leases import check_name
 
 @dataclass(frozen=True)
 class AssignedVfs:
-    """VFs of a guest under the lease `token`; `boot` is the boot ID under which they were last configured."""
+    """VFs of a guest under the lease `token`; `boot` is the boot ID under which they were last configured.
 
-    token: int
-    boot: str
-    vfs: Tuple[VfSpec, ...]
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Layout of the file; its key is `functions`, as in earlier versions."""
+    The names are those of the file.
+    """
 
     token: int
     boot: str
     functions: Tuple[VfSpec, ...]
-
-    def assigned(self) -> AssignedVfs:
-        return AssignedVfs(self.token, self.boot, self.functions)
 
 
 class VfRecords:
@@ -58,17 +49,14 @@ class VfRecords:
         if value is None:
             return None
         try:
-            return decode_lenient(_Stored, value, "record").assigned()
+            return decode_lenient(AssignedVfs, value, "record")
         except IncoherentError as error:
             raise damaged(path, kind, error) from None
 
     def write(self, name: str, assigned: AssignedVfs) -> None:
         """Write the record atomically."""
         ensure_folder(self._folder)
-        write_file(
-            self._path(name),
-            json.dumps(encode(_Stored(assigned.token, assigned.boot, assigned.vfs)), indent=1) + "\n",
-        )
+        write_file(self._path(name), json.dumps(encode(assigned), indent=1) + "\n")
 
     def remove(self, name: str) -> None:
         """Remove the record. HostError when that fails."""
@@ -83,7 +71,7 @@ class VfRecords:
                     assigned = self.read(path.name[: -len(".json")])
                 except RocksError:
                     continue
-                found.update((vf.device, vf.number) for vf in (assigned.vfs if assigned else ()))
+                found.update((vf.device, vf.number) for vf in (assigned.functions if assigned else ()))
         return found
 
     def _path(self, name: str) -> Path:

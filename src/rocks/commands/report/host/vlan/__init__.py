@@ -43,17 +43,15 @@ class Command(rocks.commands.Command):
         physical = [name for name in names if name not in machines]
         networks = plan_networks(self.db, physical)
         planned = {
-            network.host: {link.device: link for plan in network.plans for link in plan.links}
-            for network in networks
+            host: {link.device: link for plan in network.plans for link in plan.links}
+            for host, network in networks.items()
         }
-        retained = {network.host: network.retained for network in networks}
         self.beginOutput()
         for name in names:
             links = vlans_of(machines[name]) if name in machines else tuple(planned[name].values())
             lines = vlan_lines(links) or ([f"# no vlan for {name}"] if name in machines else [])
-            lines += [
-                f"# {one} may run here too: its devices stay as they are" for one in retained.get(name, ())
-            ]
+            retained = networks[name].retained if name in networks else ()
+            lines += [f"# {one} may run here too: its devices stay as they are" for one in retained]
             for line in lines:
                 self.addOutput(name, (line,))
         self.endOutput(padChar="")
