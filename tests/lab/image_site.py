@@ -106,7 +106,8 @@ class ImageSite:
     def digest(self, machine: str, device: str, first_mb: int, size_mb: int) -> str:
         """The SHA-256 of a part of a device of a machine."""
         return self.site.lab[machine].shell(
-            f"dd if={device} bs=1M skip={first_mb} count={size_mb} iflag=direct status=none | sha256sum\n", 120
+            f"dd if={device} bs=1M skip={first_mb} count={size_mb} iflag=direct status=none | sha256sum\n",
+            120,
         )
 
     def wait_for_state(self, state: str, deadline_seconds: float = 180) -> None:
