@@ -124,13 +124,18 @@ class HostEngine:
                     self.posted.set()
                 return None
             copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
-            if copy.image_id != message.image_id or copy.details.get("nas", sender) != sender:
-                if copy.known.stage != "none":
-                    text = f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
-                    self.reject(message, sender, StateError(text))
-                    return None
-                # the name is used again: remains of the former image are quarantined, and its numbers do not count
-                copy = CopyRecord(message.image_id, HostImage(zvol, copy.known.pool), {})
+            is_of_other = copy.details.get("nas", sender) != sender
+            if is_of_other and copy.known.stage != "none":
+                text = (
+                    f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
+                )
+                self.reject(message, sender, StateError(text))
+                return None
+            if is_of_other or copy.image_id != message.image_id:
+                # the name is used again, and one NAS has one image of a name: a map quarantines remains of the former,
+                # removes its devices unless they are used, and its numbers do not count
+                former = replace(copy.known, epoch=0, last_epoch=0, last_sequence=0)
+                copy = CopyRecord(message.image_id, former, {})
             rejection = check_order(copy.known, epoch, sequence)
             if rejection is not None:
                 _log.info("%s: %s", zvol, rejection.text)
