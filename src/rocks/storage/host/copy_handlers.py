@@ -12,7 +12,7 @@ from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import copy_shortage, copy_space
+from rocks.storage.life.space import copy_shortage, copy_space, merged_bytes
 from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
@@ -155,12 +155,15 @@ class CopyHandlers:
 
     def _ensure_copy_space(self, pool: str, access: Access, stream_bytes: int) -> None:
         """Evict copies of other images if necessary. PoolFullError when that does not suffice."""
-        fact, volume_bytes = self._pools.read_pool(pool), access.known.size_bytes
-        if copy_shortage(fact.free_bytes, fact.size_bytes, volume_bytes, stream_bytes) is None:
+        fact = self._pools.read_pool(pool)
+        temp_write = self._pools.read_volume(names.temp_write_volume(pool, access.known.zvol))
+        written_bytes = 0 if temp_write is None else temp_write.referenced_bytes
+        merge_bytes = merged_bytes(access.known.size_bytes, written_bytes)
+        if copy_shortage(fact.free_bytes, fact.size_bytes, merge_bytes, stream_bytes) is None:
             return
-        self._evict(pool, copy_space(fact.size_bytes, volume_bytes, stream_bytes), access)
+        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes), access)
         free_bytes = self._pools.read_pool(pool).free_bytes
-        shortage = copy_shortage(free_bytes, fact.size_bytes, volume_bytes, stream_bytes)
+        shortage = copy_shortage(free_bytes, fact.size_bytes, merge_bytes, stream_bytes)
         if shortage is not None:
             raise PoolFullError(f"{access.known.zvol} is not copied to {self._host}: {shortage}")
 
