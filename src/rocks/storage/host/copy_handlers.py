@@ -9,6 +9,7 @@ from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
 from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.running_copies import RunningCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
@@ -40,6 +41,7 @@ class CopyHandlers:
         self._pools = pools
         self._transfers = transfers
         self._host = host
+        self._running = RunningCopies()
         self.handlers: Dict[Type[object], Handler] = {
             effects.ReadCopy: self._read_copy,
             effects.EnsureQuarantined: self._ensure_quarantined,
@@ -145,27 +147,45 @@ class CopyHandlers:
         if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
             _seed(effect), effect.base_guid
         ):
-            self._transfers.receive(
-                access,
-                _seed(effect),
-                effect.base_guid,
-                lambda stream_bytes: self._ensure_copy_space(effect.pool, access, stream_bytes),
-            )
+            try:
+                self._transfers.receive(
+                    access,
+                    _seed(effect),
+                    effect.base_guid,
+                    lambda left_bytes, begins: self._ensure_copy_space(
+                        effect.pool, access, left_bytes, begins
+                    ),
+                )
+            finally:
+                self._running.end(effect.zvol)
         return NOTHING
 
-    def _ensure_copy_space(self, pool: str, access: Access, stream_bytes: int) -> None:
-        """Evict copies of other images if necessary. PoolFullError when that does not suffice."""
-        fact = self._pools.read_pool(pool)
-        temp_write = self._pools.read_volume(names.temp_write_volume(pool, access.known.zvol))
+    def _ensure_copy_space(self, pool: str, access: Access, left_bytes: int, begins: bool) -> None:
+        """Evict copies of other images if necessary. PoolFullError when that does not suffice.
+
+        A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
+        """
+        zvol, pool_bytes = access.known.zvol, self._pools.read_pool(pool).size_bytes
+        temp_write = self._pools.read_volume(names.temp_write_volume(pool, zvol))
         written_bytes = 0 if temp_write is None else temp_write.referenced_bytes
         merge_bytes = merged_bytes(access.known.size_bytes, written_bytes)
-        if copy_shortage(fact.free_bytes, fact.size_bytes, merge_bytes, stream_bytes) is None:
+        stream_bytes = left_bytes if begins else 0
+
+        def shortage(others_bytes: int) -> Optional[str]:
+            free_bytes = self._pools.read_pool(pool).free_bytes - (others_bytes if begins else 0)
+            text = copy_shortage(max(free_bytes, 0), pool_bytes, merge_bytes, stream_bytes)
+            if text is None or not begins or not others_bytes:
+                return text
+            return f"{text}, besides {size_text(others_bytes)} for copies that are being received"
+
+        needed_bytes = copy_space(0, merge_bytes, left_bytes)
+        if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
-        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes), access)
-        free_bytes = self._pools.read_pool(pool).free_bytes
-        shortage = copy_shortage(free_bytes, fact.size_bytes, merge_bytes, stream_bytes)
-        if shortage is not None:
-            raise PoolFullError(f"{access.known.zvol} is not copied to {self._host}: {shortage}")
+        others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
+        self._evict(pool, copy_space(pool_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        text = self._running.admit(zvol, pool, needed_bytes, shortage)
+        if text is not None:
+            raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
         evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
