@@ -78,6 +78,7 @@ class HostEngine:
         self._jobs: Dict[str, _Job] = {}
         self._to_rebuild: Set[str] = {copy.known.zvol for copy in store.copies()}
         self._rebuilds: Dict[str, List[HostEffect]] = {}
+        self._causes: Dict[str, str] = {}  # why they cannot go on, as it was logged
         self._untried: Set[str] = set(self._to_rebuild)
         self.posted = threading.Event()
         """Set when there may be messages to send."""
@@ -321,7 +322,9 @@ class HostEngine:
             return False
         except RocksError as error:
             # any cause may pass: a NAS that is away, a pool that is late, a daemon that is not running yet
-            _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
+            if self._causes.get(zvol) != str(error):
+                self._causes[zvol] = str(error)
+                _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
             del self._rebuilds[zvol]
             return False
         if effects:
@@ -334,6 +337,7 @@ class HostEngine:
     def _end_rebuild(self, zvol: str) -> None:
         self._to_rebuild.discard(zvol)
         self._rebuilds.pop(zvol, None)
+        self._causes.pop(zvol, None)
 
 
 def image_of(message: Message) -> str:
