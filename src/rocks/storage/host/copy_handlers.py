@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, PoolFullError, StateError
+from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
 from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.running_copies import RunningCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import copy_shortage, copy_space
+from rocks.storage.life.space import copy_shortage, copy_space, merged_bytes
 from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write_bytes
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[..., Facts]
 
@@ -40,6 +44,7 @@ class CopyHandlers:
         self._pools = pools
         self._transfers = transfers
         self._host = host
+        self._running = RunningCopies()
         self.handlers: Dict[Type[object], Handler] = {
             effects.ReadCopy: self._read_copy,
             effects.EnsureQuarantined: self._ensure_quarantined,
@@ -145,24 +150,45 @@ class CopyHandlers:
         if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
             _seed(effect), effect.base_guid
         ):
-            self._transfers.receive(
-                access,
-                _seed(effect),
-                effect.base_guid,
-                lambda stream_bytes: self._ensure_copy_space(effect.pool, access, stream_bytes),
-            )
+            try:
+                self._transfers.receive(
+                    access,
+                    _seed(effect),
+                    effect.base_guid,
+                    lambda left_bytes, begins: self._ensure_copy_space(
+                        effect.pool, access, left_bytes, begins
+                    ),
+                )
+            finally:
+                self._running.end(effect.zvol)
         return NOTHING
 
-    def _ensure_copy_space(self, pool: str, access: Access, stream_bytes: int) -> None:
-        """Evict copies of other images if necessary. PoolFullError when that does not suffice."""
-        fact, volume_bytes = self._pools.read_pool(pool), access.known.size_bytes
-        if copy_shortage(fact.free_bytes, fact.size_bytes, volume_bytes, stream_bytes) is None:
+    def _ensure_copy_space(self, pool: str, access: Access, left_bytes: int, begins: bool) -> None:
+        """Evict copies of other images if necessary. PoolFullError when that does not suffice.
+
+        A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
+        """
+        zvol, pool_bytes = access.known.zvol, self._pools.read_pool(pool).size_bytes
+        temp_write = self._pools.read_volume(names.temp_write_volume(pool, zvol))
+        written_bytes = 0 if temp_write is None else temp_write.referenced_bytes
+        merge_bytes = merged_bytes(access.known.size_bytes, written_bytes)
+        stream_bytes = left_bytes if begins else 0
+
+        def shortage(others_bytes: int) -> Optional[str]:
+            free_bytes = self._pools.read_pool(pool).free_bytes - (others_bytes if begins else 0)
+            text = copy_shortage(max(free_bytes, 0), pool_bytes, merge_bytes, stream_bytes)
+            if text is None or not begins or not others_bytes:
+                return text
+            return f"{text}, besides {size_text(others_bytes)} for copies that are being received"
+
+        needed_bytes = copy_space(0, merge_bytes, left_bytes)
+        if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
-        self._evict(pool, copy_space(fact.size_bytes, volume_bytes, stream_bytes), access)
-        free_bytes = self._pools.read_pool(pool).free_bytes
-        shortage = copy_shortage(free_bytes, fact.size_bytes, volume_bytes, stream_bytes)
-        if shortage is not None:
-            raise PoolFullError(f"{access.known.zvol} is not copied to {self._host}: {shortage}")
+        others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
+        self._evict(pool, copy_space(pool_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        text = self._running.admit(zvol, pool, needed_bytes, shortage)
+        if text is not None:
+            raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
         evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
@@ -216,10 +242,15 @@ class CopyHandlers:
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
-        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
-        is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
-        if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
-            self._write_properties(name, "clean", newest.guid, access)
+        try:
+            volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+            is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
+            if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
+                self._write_properties(name, "clean", newest.guid, access)
+        except (
+            RocksError
+        ) as error:  # the map is undone all the same: only a host that loses its records reads the mark
+            _log.warning("%s stays marked as changed: %s", name, error)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:

@@ -78,6 +78,7 @@ class HostEngine:
         self._jobs: Dict[str, _Job] = {}
         self._to_rebuild: Set[str] = {copy.known.zvol for copy in store.copies()}
         self._rebuilds: Dict[str, List[HostEffect]] = {}
+        self._causes: Dict[str, str] = {}  # why they cannot go on, as it was logged
         self._untried: Set[str] = set(self._to_rebuild)
         self.posted = threading.Event()
         """Set when there may be messages to send."""
@@ -124,13 +125,18 @@ class HostEngine:
                     self.posted.set()
                 return None
             copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
-            if copy.image_id != message.image_id or copy.details.get("nas", sender) != sender:
-                if copy.known.stage != "none":
-                    text = f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
-                    self.reject(message, sender, StateError(text))
-                    return None
-                # the name is used again: remains of the former image are quarantined, and its numbers do not count
-                copy = CopyRecord(message.image_id, HostImage(zvol, copy.known.pool), {})
+            is_of_other = copy.details.get("nas", sender) != sender
+            if is_of_other and copy.known.stage != "none":
+                text = (
+                    f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
+                )
+                self.reject(message, sender, StateError(text))
+                return None
+            if is_of_other or copy.image_id != message.image_id:
+                # the name is used again, and one NAS has one image of a name: a map quarantines remains of the former,
+                # removes its devices unless they are used, and its numbers do not count
+                former = replace(copy.known, epoch=0, last_epoch=0, last_sequence=0)
+                copy = CopyRecord(message.image_id, former, {})
             rejection = check_order(copy.known, epoch, sequence)
             if rejection is not None:
                 _log.info("%s: %s", zvol, rejection.text)
@@ -316,7 +322,9 @@ class HostEngine:
             return False
         except RocksError as error:
             # any cause may pass: a NAS that is away, a pool that is late, a daemon that is not running yet
-            _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
+            if self._causes.get(zvol) != str(error):
+                self._causes[zvol] = str(error)
+                _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
             del self._rebuilds[zvol]
             return False
         if effects:
@@ -329,6 +337,7 @@ class HostEngine:
     def _end_rebuild(self, zvol: str) -> None:
         self._to_rebuild.discard(zvol)
         self._rebuilds.pop(zvol, None)
+        self._causes.pop(zvol, None)
 
 
 def image_of(message: Message) -> str:

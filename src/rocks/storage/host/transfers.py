@@ -46,27 +46,33 @@ class HostTransfers:
         self._revocations = revocations
 
     def receive(
-        self, access: Access, volume: str, base_guid: str, check_space: Callable[[int], None]
+        self, access: Access, volume: str, base_guid: str, check_space: Callable[[int, bool], None]
     ) -> None:
         """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays.
 
-        `check_space` is called with the bytes of a stream before it, and with 0 while it is received; its error ends
-        the transfer.
+        `check_space` is called with the bytes of a stream that are left, before it (True) and while it is received; its
+        error ends the transfer.
         """
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
         tally = _Tally()
-        looked = monotonic_seconds()
+        looked, left = monotonic_seconds(), 0
+
+        def begin(stream_bytes: int) -> None:
+            nonlocal left
+            left = stream_bytes
+            check_space(left, True)
 
         def count(part_bytes: int, total_bytes: int) -> None:
-            nonlocal looked
+            nonlocal looked, left
+            left = max(0, left - part_bytes)
             tally.count(part_bytes, total_bytes)
             if monotonic_seconds() - looked >= _SPACE_SECONDS:
-                check_space(0)
+                check_space(left, False)
                 looked = monotonic_seconds()
 
         with self._connected(access, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
-            source = Source(access.nas, self._largest_bytes(access, volume), check_space)
+            source = Source(access.nas, self._largest_bytes(access, volume), begin)
             receive_all(self._pools, volume, connection.reader, source, count)
         tally.log(volume, "received")
         newest = self._pools.read_history(volume).newest

@@ -9,6 +9,7 @@ from typing import Callable, Dict, Optional, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
+from rocks.storage.bus.backoff import Backoff
 from rocks.storage.host.engine import HostEngine, Perform, image_of
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import Message
@@ -19,6 +20,8 @@ WORKERS = 32
 """More than the merges and copies at once, each of which occupies a worker; they mostly wait."""
 
 _REBUILD_AGAIN_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 10.0
+"""Between two tries of a rebuild: its guest may wait for the NAS."""
 _POLL_SECONDS = 0.1
 _QUIET_SECONDS = 120.0
 """A copy of an image with a request within that time is about to be used: it is not evicted."""
@@ -40,6 +43,7 @@ class HostWorkers:
         self._again: Set[str] = set()
         self._lock = threading.Lock()
         self._asked_at: Dict[str, float] = {}
+        self._pauses: Dict[str, Backoff] = {}
         self._closing = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
         self.posted = self._engine.posted
@@ -110,7 +114,9 @@ class HostWorkers:
                 self._again.discard(zvol)
             if again:
                 self._wake(zvol)
-            elif self._engine.must_rebuild(zvol) and not self._closing.is_set():
+            elif not self._engine.must_rebuild(zvol):
+                self._pauses.pop(zvol, None)
+            elif not self._closing.is_set():
                 self._wake_later(zvol)
 
     def _may_go_on(self, zvol: str) -> bool:
@@ -118,6 +124,7 @@ class HostWorkers:
         return not self._closing.is_set() or self._engine.is_performing(zvol)
 
     def _wake_later(self, zvol: str) -> None:
-        later = threading.Timer(_REBUILD_AGAIN_SECONDS, self._wake, (zvol,))
+        pause = self._pauses.setdefault(zvol, Backoff(_REBUILD_AGAIN_SECONDS, _LONGEST_PAUSE_SECONDS))
+        later = threading.Timer(pause.next_seconds(), self._wake, (zvol,))
         later.daemon = True
         later.start()

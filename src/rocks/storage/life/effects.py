@@ -121,8 +121,13 @@ class ReadHistory(VolumeEffect):
 
 
 @tagged
+@dataclass(frozen=True)
 class EnsurePartialGone(VolumeEffect):
-    """The volume has no partial receive."""
+    """The volume has no partial receive. With the guid of its recorded base, nothing of a complete pull that was not
+    confirmed either: it is rolled back to the base. StateError when a snapshot, clone or hold of somebody needs that.
+    """
+
+    base_guid: Optional[str] = None
 
 
 @tagged

@@ -39,27 +39,32 @@ def host_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int, seed_byte
     )
 
 
-def copy_space(pool_bytes: int, volume_bytes: int, stream_bytes: int) -> int:
+def merged_bytes(volume_bytes: int, written_bytes: int) -> int:
+    """Space for the merge of what a guest has written while its image is copied, and may still write."""
+    return max(reserve_bytes(volume_bytes), written_bytes)
+
+
+def copy_space(pool_bytes: int, merge_bytes: int, stream_bytes: int) -> int:
     """Free space that a host needs to receive these bytes of a copy.
 
     Guests of local images stop in a full pool, so the copy leaves the part that is never reserved, and the space into
-    which its guest's writes are merged.
+    which its guest's writes are merged, as of `merged_bytes`.
     """
-    return stream_bytes * SEED_PERCENT // 100 + reserve_bytes(volume_bytes) + unreservable_bytes(pool_bytes)
+    return stream_bytes * SEED_PERCENT // 100 + merge_bytes + unreservable_bytes(pool_bytes)
 
 
-def copy_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int, stream_bytes: int) -> Optional[str]:
+def copy_shortage(free_bytes: int, pool_bytes: int, merge_bytes: int, stream_bytes: int) -> Optional[str]:
     """Why a host does not receive these bytes of a copy, with the numbers; None when it does.
 
     `stream_bytes`: 0 while it receives them.
     """
-    needed = copy_space(pool_bytes, volume_bytes, stream_bytes)
+    needed = copy_space(pool_bytes, merge_bytes, stream_bytes)
     if free_bytes >= needed:
         return None
     stream = f"{size_text(stream_bytes)} and 10 % for the copy, " if stream_bytes else ""
     return (
         f"its pool has {size_text(free_bytes)} free and {size_text(needed)} are needed: "
-        f"{stream}{size_text(reserve_bytes(volume_bytes))} for the merge of its guest's writes, "
+        f"{stream}{size_text(merge_bytes)} for the merge of its guest's writes, "
         f"{size_text(unreservable_bytes(pool_bytes))} to stay free"
     )
 

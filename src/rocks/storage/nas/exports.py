@@ -105,6 +105,8 @@ class Exports(PeriodicThread):
         for target, export in exports.items():
             if self._stopping.is_set():
                 return
+            if target not in self._expected():
+                continue  # its image was written back meanwhile, and has no password for it
             try:
                 self._handlers.do(export)
             except RocksError as error:

@@ -13,7 +13,7 @@ from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
-from rocks.storage.life.names import HOLD_TAG
+from rocks.storage.life.names import HOLD_TAG, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.wire.held_snapshots import read_tag
@@ -190,7 +190,31 @@ class NasHandlers:
 
     def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
         self._pools.ensure_partial_gone(effect.volume)
+        if effect.base_guid is not None:
+            self._ensure_pull_gone(effect.volume, effect.base_guid)
         return NOTHING
+
+    def _ensure_pull_gone(self, name: str, base_guid: str) -> None:
+        volume, history = self._volume(name), self._pools.read_history(name)
+        base = _find(history, base_guid)
+        if base is None or standing_grant(volume).base_guid != base_guid:
+            return  # the record is older than the volume: what came later was confirmed
+        later = [one for one in history.snapshots if one.createtxg > base.createtxg]
+        if all(parse_snapshot_name(one.name) is None for one in later):
+            return  # somebody's snapshots of the base's content
+        foreign = [
+            one for one in later if parse_snapshot_name(one.name) is None or one.clones or _holders(one)
+        ]
+        if foreign:
+            raise StateError(
+                f"{name}@{foreign[0].name} has changes of a pull that are to be discarded, and it, its clones or holds "
+                "are not of image storage: remove them by `zfs` on the NAS, or save the changes by rocks set host "
+                f"zvolattr {name.rpartition('/')[2]} persistent=yes"
+            )
+        for one in later:
+            self._pools.ensure_released(name, one.name, one.guid, HOLD_TAG)
+            self._pools.ensure_snapshot_gone(name, one.name, one.guid)
+        self._pools.ensure_rolled_back(name, volume.guid, base.name, base_guid)
 
     # --- deletion and restore
 

@@ -132,7 +132,7 @@ def discard(image: Image, event: Any, now_seconds: int) -> Effects:
     """The image is not persistent: the copy is rolled back to its base, and what a cut pull has brought is dropped."""
     assert image.remote_pool and image.base_guid
     request = requests.DiscardChanges(image.zvol, image.remote_pool, image.base_guid)
-    return (effects.EnsurePartialGone(image.volume), _ask(image, request))
+    return (effects.EnsurePartialGone(image.volume, image.base_guid), _ask(image, request))
 
 
 def confirm(image: Image, event: Any, now_seconds: int) -> Effects:

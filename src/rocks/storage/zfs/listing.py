@@ -131,11 +131,15 @@ def parse_token(text: str, message: str) -> TokenFact:
 
 
 def parse_estimate(text: str) -> int:
-    """Bytes of a stream, from `zfs send -n -P`."""
+    """Bytes of a stream, from `zfs send -n -P`; 0 for a negative number, which it prints as one near 2^64.
+
+    For the rest of a stream it subtracts what was sent from an estimate, which may be less.
+    """
     match = _SIZE_LINE.search(text)
     if match is None:
         raise ToolError(f"zfs send -n printed no size: {text.strip()[:200]!r}")
-    return int(match.group(1))
+    size_bytes = int(match.group(1))
+    return size_bytes if size_bytes < 2**63 else 0
 
 
 def _rows(text: str, columns: int) -> Iterator[List[str]]:

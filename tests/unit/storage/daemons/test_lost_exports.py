@@ -93,6 +93,29 @@ def test_an_export_that_is_being_made_is_not_lost(
     assert seen == [0] and "has lost" not in caplog.text
 
 
+def test_an_export_whose_image_is_unmapped_meanwhile_is_not_made(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While another one is made, which may take as long as LIO does."""
+    for zvol in ("a-vol", "b-vol"):
+        site.map(zvol, sync=False)
+    clear_configuration(site)
+    exports = site.nas.service._exports
+    do, unmapped = exports._handlers.do, list[str]()
+
+    def slowly(effect: Any) -> Any:
+        if not unmapped:
+            unmapped.append("b-vol")
+            site.unmap("b-vol")
+        return do(effect)
+
+    monkeypatch.setattr(exports._handlers, "do", slowly)
+    exports.look()
+    assert site.state("b-vol") == "unmapped" and exports.failures == {}
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert [":a-vol." in one.target for one in site.nas.targets.read_exports()] == [True]
+
+
 def test_an_export_that_cannot_be_made_is_reported(
     site: DrivenSite, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -75,6 +75,42 @@ def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> 
     site.unmap("b-vol")
 
 
+@pytest.mark.parametrize("is_reinstalled", [True, False])
+def test_the_name_of_an_image_that_was_given_up_is_used_again(site: DrivenSite, is_reinstalled: bool) -> None:
+    """The host has its temp-write volume still: the map of the next image of the name keeps it in quarantine."""
+    host = site.hosts[HOST]
+    site.map("again-vol")
+    host.pools.write("tank/again-vol-temp-write", b"written", 4096)
+    host.lose_power()
+    if is_reinstalled:
+        host.forget_records()
+    host.start()
+    site.ask(wire.AbandonZvol("again-vol", "its host has burned", force=True))
+    site.wait_for_state("again-vol", "unmapped")
+    site.ask(wire.DelZvol("tank", "again-vol", force=True))
+    site.wait_for(lambda: site.image("again-vol") is None, "gone")
+    site.map_local("again-vol")
+    found = [fact.name for fact in host.pools.list_volumes("tank") if "quarantine" in fact.name]
+    assert [host.pools.read(name, 7, 4096) for name in found] == [b"written"]
+    assert all(name.startswith("tank/again-vol-temp-write-") for name in found)
+    site.unmap("again-vol")
+    assert site.leftovers() == [f"volume {found[0]}"]
+
+
+def test_a_disk_in_use_of_an_image_that_was_given_up_is_not_removed(site: DrivenSite) -> None:
+    """The next image of the name is not mapped there while a guest uses the former's device."""
+    host = site.map_local("again-vol")
+    host.kernel.devices["again-vol-snap"].holders += 1
+    site.given_up.add("again-vol")
+    site.ask(wire.AbandonZvol("again-vol", "its host has burned", force=True))
+    site.wait_for_state("again-vol", "unmapped")
+    site.ask(wire.DelZvol("tank", "again-vol", force=True))
+    site.wait_for(lambda: site.image("again-vol") is None, "gone")
+    with pytest.raises(RocksError, match="in use by a running guest"):
+        site.map("again-vol")
+    assert host.dm_devices.read("again-vol-snap") is not None
+
+
 def fill_pool(host: HostNode, missing_bytes: int) -> None:
     """Fill the pool until it lacks this much for a small image."""
     free_after = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,26 @@ def test_a_copy_ends_when_others_take_the_space(site: DrivenSite, monkeypatch: p
     assert "1.1 GiB are needed: 1.0 GiB for the merge of its guest's" in site.image(NEW_ZVOL).reason
     assert host.pools.read_pool("tank").free_bytes > GIB // 2 - MIB
     host.pools.leave_free("tank", 2 * GIB)
+    site.wait_for_state(NEW_ZVOL, "local")
+
+
+def test_a_copy_leaves_space_for_all_that_its_guest_has_written(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than was reserved at first: the merge would fill the pool, and the guests there would stop."""
+    host = new_mapped(site)
+    read, temp_write = host.pools.read_volume, f"tank/{NEW_ZVOL}-temp-write"
+
+    def read_written(name: str) -> Any:
+        fact = read(name)
+        return fact._replace(referenced_bytes=3 * GIB) if name == temp_write and fact is not None else fact
+
+    monkeypatch.setattr(host.pools, "read_volume", read_written)
+    host.pools.leave_free("tank", 3 * GIB)
+    site.wait_for(lambda: bool(site.row(NEW_ZVOL)["reason"]), "reason")
+    assert site.state(NEW_ZVOL) in ("mapped", "seeding")
+    assert "3.0 GiB for the merge of its guest's writes" in site.row(NEW_ZVOL)["reason"]
+    host.pools.leave_free("tank", 4 * GIB)
     site.wait_for_state(NEW_ZVOL, "local")
 
 

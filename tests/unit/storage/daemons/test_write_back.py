@@ -1,10 +1,12 @@
 """Changes of a host reach the NAS, whatever comes between."""
 
 import os
+from typing import Any
 
 import pytest
 
-from rocks.core.errors import BusyError, IncoherentError, ToolError
+from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
+from rocks.storage.nas import transfers as nas_transfers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
@@ -104,6 +106,46 @@ def cut_pull(site: DrivenSite, zvol: str, patch: pytest.MonkeyPatch) -> Gate:
     volume = site.nas.pools.read_volume(f"tank/{zvol}")
     assert volume is not None and volume.resume_token is not None
     return gate
+
+
+@pytest.mark.parametrize("has_foreign_snapshot", [False, True])
+def test_a_complete_pull_without_its_answer_is_discarded_with_the_rest(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, has_foreign_snapshot: bool
+) -> None:
+    """The NAS has its snapshot and has not recorded it. A person's snapshot of it is not destroyed."""
+    host = site.map_local("cut-vol")
+    host.pools.write("tank/cut-vol", b"discarded", 4096)
+    lost: list[str] = []
+
+    def send_line(writer: Any, fields: Any) -> None:
+        if "received" in fields:
+            lost.append(fields["received"])
+            raise HostError("cut")
+        real(writer, fields)
+
+    real = nas_transfers.send_line
+    pools = site.nas.pools
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_transfers, "send_line", send_line)
+        site.send(wire.PullZvol("cut-vol"))
+        site.wait_for(lambda: bool(lost) and site.state("cut-vol") == "local", "a cut")
+        assert pools.read("tank/cut-vol", 9, 4096) == b"discarded"
+        site.ask(wire.SetZvolAttrs("cut-vol", (("persistent", "no"),)))
+        if has_foreign_snapshot:
+            guid = pools.read_volume("tank/cut-vol").guid
+            made = pools.ensure_snapshot("tank/cut-vol", guid, "by-hand", {})
+            with pytest.raises(StateError, match="cut-vol@by-hand has changes of a pull"):
+                site.unmap("cut-vol")
+            assert pools.read("tank/cut-vol", 9, 4096) == b"discarded"
+            pools.ensure_snapshot_gone("tank/cut-vol", made.name, made.guid)
+            site.ask(wire.RetryZvol("cut-vol"))
+            site.wait_for_state("cut-vol", "unmapped")
+        else:
+            site.unmap("cut-vol")
+    for side in (pools, host.pools):
+        assert side.read("tank/cut-vol", 9, 4096) == bytes(9)
+    newest = [side.read_history("tank/cut-vol").newest for side in (pools, host.pools)]
+    assert {one.guid for one in newest if one is not None} == {site.image("cut-vol").base_guid}
 
 
 def test_a_pull_that_was_cut_is_discarded_with_the_rest(

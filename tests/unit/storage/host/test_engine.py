@@ -116,3 +116,13 @@ def test_devices_are_rebuilt_after_a_restart(host: Host) -> None:
     host.is_away = False
     host.step()
     assert host.done == [EnsureSession] and not host.engine.must_rebuild(ZVOL)
+
+
+def test_a_rebuild_that_cannot_go_on_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Its image may have been given up, and then it is tried for ever."""
+    host.perform("2-6", MAP)
+    host.is_away = True
+    host.start()
+    for _ in range(3):
+        host.step()
+    assert caplog.text.count("cannot be rebuilt yet: no such target") == 1

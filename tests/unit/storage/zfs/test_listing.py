@@ -131,6 +131,7 @@ def test_estimates() -> None:
     """The line with the size."""
     assert parse_estimate("incremental\ttank/a#bm\ttank/a@two\t8632000\nsize\t8632000\n") == 8632000
     assert parse_estimate(TOKEN + "full\ttank/explore/a@one\t11235568\nsize\t11235568\n") == 11235568
+    assert parse_estimate(f"full\ttank/explore/a@one\t{2**64 - 4096}\nsize\t{2**64 - 4096}\n") == 0
     with pytest.raises(ToolError, match="printed no size"):
         parse_estimate("")
 

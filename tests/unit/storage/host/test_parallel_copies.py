@@ -1,0 +1,105 @@
+"""Copies that a host receives at once into one pool."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from rocks.core.errors import PoolFullError
+from rocks.core.units import BYTES_PER_GIB as GIB
+from rocks.storage.host.access import Access
+from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.effects import ReceiveSeed
+from rocks.storage.life.host_image import HostImage
+from rocks.storage.zfs.fake.pools import FakePools
+
+POOL_BYTES, STREAM_BYTES = 200 * GIB, 80 * GIB
+NEEDED_BYTES = (88 + 8 + 8) * GIB
+
+
+class Transfers:
+    """Receives nothing: at the middle of each stream `meanwhile` is called."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.received: list[str] = []
+
+    def receive(self, access: Access, volume: str, base_guid: str, check_space: Any) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        check_space(STREAM_BYTES, True)
+        check_space(STREAM_BYTES // 2, False)
+        meanwhile()
+        self.received.append(access.known.zvol)
+
+
+@pytest.fixture
+def pools() -> FakePools:
+    return FakePools({"tank": POOL_BYTES})
+
+
+@pytest.fixture
+def transfers() -> Transfers:
+    return Transfers()
+
+
+@pytest.fixture
+def receive(pools: FakePools, transfers: Transfers) -> Callable[[str], None]:
+    handler = CopyHandlers(pools, cast("Any", transfers), "vmh1").handlers[ReceiveSeed]
+
+    def one(zvol: str) -> None:
+        known = HostImage(zvol, size_bytes=STREAM_BYTES)
+        access = Access(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
+        handler(ReceiveSeed(zvol, "tank", "img-1-1", "7"), access)
+
+    return one
+
+
+def free_reserved(pools: FakePools, free_bytes: int) -> None:
+    """Reserve the rest of the pool; its size stays."""
+    pools.ensure_volume("tank/other", POOL_BYTES, 8192, pools.read_pool("tank").free_bytes - free_bytes)
+
+
+def test_a_copy_leaves_to_a_running_one_what_it_needs(
+    pools: FakePools, transfers: Transfers, receive: Callable[[str], None]
+) -> None:
+    """Each alone has the space; both together would stop in a full pool, and neither could be continued."""
+    free_reserved(pools, NEEDED_BYTES + 5 * GIB)
+    refused: list[str] = []
+
+    def begin_other() -> None:
+        with pytest.raises(PoolFullError) as raised:
+            receive("b-vol")
+        refused.append(str(raised.value))
+
+    transfers.meanwhile = begin_other
+    receive("a-vol")
+    assert transfers.received == ["a-vol"]
+    assert refused[0].startswith(
+        "b-vol is not copied to vmh1: its pool has 57.0 GiB free and 104.0 GiB are needed"
+    )
+    assert refused[0].endswith("to stay free, besides 52.0 GiB for copies that are being received")
+    receive("b-vol")
+    assert transfers.received == ["a-vol", "b-vol"]
+
+
+def test_a_copy_that_has_failed_needs_nothing(
+    pools: FakePools, transfers: Transfers, receive: Callable[[str], None]
+) -> None:
+    free_reserved(pools, NEEDED_BYTES)
+
+    def fail() -> None:
+        raise ConnectionError
+
+    transfers.meanwhile = fail
+    with pytest.raises(ConnectionError):
+        receive("a-vol")
+    receive("b-vol")
+
+
+def test_with_space_for_both_they_run_at_once(
+    pools: FakePools, transfers: Transfers, receive: Callable[[str], None]
+) -> None:
+    free_reserved(pools, NEEDED_BYTES + 52 * GIB)
+    transfers.meanwhile = lambda: receive("b-vol")
+    receive("a-vol")
+    assert transfers.received == ["b-vol", "a-vol"]

@@ -1,0 +1,37 @@
+"""A copy that no guest has used: it is marked as clean when its map is undone."""
+
+from typing import Any, cast
+
+import pytest
+
+from rocks.core.errors import ToolError
+from rocks.storage.host.access import Access
+from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.effects import MarkCopy, MarkUnchanged
+from rocks.storage.life.host_image import HostImage
+from rocks.storage.zfs.fake.pools import FakePools
+
+COPY = "tank/vm-vol"
+
+
+def test_a_mark_that_cannot_be_set_does_not_keep_the_map(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The device is gone by then; done again, with a pool that answers, the mark is set."""
+    pools = FakePools({"tank": 1024**3})
+    handlers = CopyHandlers(pools, cast("Any", None), "vmh1").handlers
+    access = Access("1", 5, HostImage("vm-vol"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
+    pools.ensure_volume(COPY, 64 * 1024 * 1024, 8192)
+    base = pools.ensure_snapshot(COPY, pools.read_volume(COPY).guid, "img-1-1", {})
+    handlers[MarkCopy](MarkCopy("vm-vol", "tank", "dirty", base.guid), access)
+
+    def fail(*values: Any) -> Any:
+        raise ToolError("zfs set does not end")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "ensure_properties", fail)
+        handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    assert "tank/vm-vol stays marked as changed: zfs set does not end" in caplog.text
+    assert pools.read_volume(COPY).property_value("imgstore:copy") == "dirty"
+    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"
