@@ -247,9 +247,8 @@ class CopyHandlers:
             is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
             if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
                 self._write_properties(name, "clean", newest.guid, access)
-        except (
-            RocksError
-        ) as error:  # the map is undone all the same: only a host that loses its records reads the mark
+        except RocksError as error:
+            # the map is undone all the same: only a host that loses its records reads the mark
             _log.warning("%s stays marked as changed: %s", name, error)
         return NOTHING
 
