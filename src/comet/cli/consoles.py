@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from comet.cli.context import Context
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from comet.client.websocket import WebSocket
 
 _ESCAPE = b"\x1d"
+_SILENT_SECONDS = 10.0
+"""After the end of a file, so long a silence of the guest ends the console."""
 
 
 def console(context: Context) -> int:
@@ -32,7 +36,10 @@ def console(context: Context) -> int:
 
 
 def _attach(context: Context) -> int:
-    """Until the guest's console closes, Ctrl-], or the end of input. The terminal is as before afterwards."""
+    """Until the guest's console closes, Ctrl-], or silence after the end of a file.
+
+    The terminal is as before afterwards.
+    """
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("the serial console needs a terminal")
     try:
@@ -83,12 +90,19 @@ def _copy(web_socket: WebSocket) -> bool:
     """Until one end closes; whether it was this one."""
     terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
     sources = [terminal, web_socket.socket]
+    end = math.inf
     _write(output, web_socket.received())
     while not web_socket.is_closed:
         pending = getattr(web_socket.socket, "pending", int)()
-        ready = [web_socket.socket] if pending else select.select(sources, [], [])[0]
+        left = None if end == math.inf else max(0.0, end - time.monotonic())
+        ready = [web_socket.socket] if pending else select.select(sources, [], [], left)[0]
         if web_socket.socket in ready:
-            _write(output, web_socket.receive())
+            printed = web_socket.receive()
+            _write(output, printed)
+            if printed and left is not None:
+                end = time.monotonic() + _SILENT_SECONDS
+        if time.monotonic() >= end:
+            return True
         if terminal in ready and not web_socket.is_closed:
             typed = os.read(terminal, 4096)
             before, escape, _ = typed.partition(_ESCAPE)
@@ -98,6 +112,7 @@ def _copy(web_socket: WebSocket) -> bool:
                 return True
             if not typed:
                 sources.remove(terminal)  # a file's end: the answers are still shown
+                end = time.monotonic() + _SILENT_SECONDS
     return False
 
 

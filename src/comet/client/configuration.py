@@ -161,7 +161,7 @@ def checked_token(token: str) -> str:
     """AuthenticationError for one that cannot be sent in a header; the message does not repeat it."""
     if not _TOKEN.fullmatch(token):
         raise AuthenticationError(
-            "the token is not valid: it has blanks, line ends or characters that no token has; run comet init"
+            "the token is not a whole one: copy it whole, without blanks and line ends, or run comet init"
         )
     return token
 

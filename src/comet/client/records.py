@@ -91,6 +91,7 @@ _REASONS = {
     "user": "ended by its owners",
     "start_failed": "no node started",
     "node": "a host failed",
+    "removed": "its nodes were removed by the site",
     "operator": "ended by the site",
     "preempted": "its hosts were given to another job",
     "limit": "a limit of the allocation was reached",

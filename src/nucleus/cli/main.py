@@ -27,7 +27,7 @@ COMMANDS = {
     "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
     "host": "add and remove hosts for computesets, where the site has no Slurm",
-    "project": "add projects, their members and limits",
+    "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
     "poll": "poll the site once, and print how its commands went",
@@ -36,7 +36,7 @@ COMMANDS = {
     "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",
     "usage": "print what computesets were charged, by allocation, project, user and cluster",
-    "user": "add users",
+    "user": "add users, and disable them; none is removed",
 }
 """The command, and its line of help."""
 

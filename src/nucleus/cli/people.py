@@ -181,7 +181,11 @@ _COMMANDS = {
     "user": {
         "list": Action("list the users", _list_users),
         "add": Action("add a user", _add_user, ("user", *_USER_OPTIONS)),
-        "disable": Action("admit a user no more: tokens end at once", _admit_user, ("user",)),
+        "disable": Action(
+            "admit a user no more: tokens end at once; users are not removed, the audit log names them",
+            _admit_user,
+            ("user",),
+        ),
         "enable": Action("admit a user again", _admit_user, ("user",)),
         "acknowledge": Action(
             "record that the user has acknowledged the responsibility for clusters", _acknowledge, ("user",)

@@ -24,7 +24,7 @@ from nucleus.cli.administration import (
     unique,
 )
 from nucleus.hostlists import expand
-from nucleus.mirror import audit, clusters, hosts, identity, status
+from nucleus.mirror import audit, clusters, hosts, identity, operations, status
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from nucleus.reservations import mail, records
@@ -238,12 +238,15 @@ def _retire_site(given: Any, session: Session) -> None:
 
 
 def _list_audit(given: Any, session: Session) -> None:
+    newest = audit.newest(session, max(1, min(given.last, 100_000)))
+    afters = [row.entry.after for row in newest if row.entry.after]
+    states = {name: f"{name} {state}" for name, state in operations.states_of(session, afters).items()}
     rows = [
         (row.seq, row.at.isoformat(" ", "seconds"), row.entry.actor, row.entry.source_ip, row.entry.action,
-         row.entry.target, row.entry.outcome)
-        for row in audit.newest(session, max(1, min(given.last, 100_000)))
+         row.entry.target, row.entry.outcome, states.get(row.entry.after or ""))
+        for row in newest
     ]  # fmt: skip
-    print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME"), rows)
+    print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME", "OPERATION"), rows)
 
 
 def _verify_audit(_: Any, session: Session) -> None:
@@ -341,7 +344,7 @@ _COMMANDS = {
     },
     "audit": {
         "list": Action(
-            "print the newest rows",
+            "print the newest rows; of an operation that was accepted, its identifier and its state now",
             _list_audit,
             (("--last", {"type": int, "default": 50, "metavar": "ROWS", "help": "how many (50)"}),),
         ),

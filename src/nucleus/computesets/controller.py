@@ -22,7 +22,15 @@ from nucleus.computesets import lifecycle
 from nucleus.computesets.checks import Alarms, store_charges
 from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
-from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
+from nucleus.computesets.seen import (
+    Seen,
+    are_nodes_gone,
+    facts_of_job,
+    is_absent,
+    job_events,
+    jobs_by_name,
+    node_events,
+)
 from nucleus.computesets.timers import Clock
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
@@ -288,6 +296,8 @@ class ComputesetController:
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += node_events(member, seen)
+        if one.state == RUNNING and are_nodes_gone(seen):
+            found.append(Event("nodes_gone"))
         names = (lifecycle.ABSENT, lifecycle.WALLTIME, lifecycle.GRACE, lifecycle.SYNC)
         return found + [Event(name) for name in names if name in timers and self._clock.is_due(timers[name])]
 

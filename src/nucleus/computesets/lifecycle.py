@@ -17,10 +17,11 @@ GRACE, SYNC, WALLTIME, ABSENT = "grace_timeout", "sync_timeout", "walltime", "jo
 """Names of timers, which are the kinds of their events."""
 
 USER, LOST, REQUEUED, PLACEMENT, START_FAILED = "user", "lost", "requeued", "placement", "start_failed"
+REMOVED = "removed"
 OPERATOR, PREEMPTED, NODE, LIMIT, TIMEOUT = "operator", "preempted", "node", "limit", "timeout"
-"""Reasons of an end; besides, `walltime`. Those of the second line the batch system reports of a job."""
+"""Reasons of an end; besides, `walltime`. Those of the last line the batch system reports of a job."""
 
-_FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED, OPERATOR, PREEMPTED, NODE, LIMIT)
+_FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED, REMOVED, OPERATOR, PREEMPTED, NODE, LIMIT)
 
 
 class Member(NamedTuple):
@@ -216,6 +217,11 @@ def _hosts_lost(state: str, context: Context, event: Event) -> Result:
     return state, context._replace(members=members, hosts=hosts, is_degraded=True), []
 
 
+def _nodes_gone(_: str, context: Context, __: Event) -> Result:
+    """The site has removed all of its nodes: nothing of it runs, and its job only keeps hosts and is charged."""
+    return _finish(context._replace(reason=context.reason or REMOVED), [])
+
+
 def _lost_ending(_: str, context: Context, __: Event) -> Result:
     return _finish(context._replace(job_gone=True), [])
 
@@ -313,6 +319,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (RUNNING, "job_gone"): _lost_running,
     (RUNNING, ABSENT): _absent_running,
     (RUNNING, "hosts_lost"): _hosts_lost,
+    (RUNNING, "nodes_gone"): _nodes_gone,
     (RUNNING, "node_active"): _node_on,
     (RUNNING, "start_failed"): _start_failed,
     (RUNNING, "node_off"): _node_off,

@@ -136,6 +136,12 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(round(seconds), UTC)
 
 
+def are_nodes_gone(seen: Seen) -> bool:
+    """Whether the site has removed every node of the set, as with its cluster."""
+    nodes = [seen.nodes.get(number) for number in seen.one.node_ids]
+    return all(node is None or node.gone_at is not None for node in nodes)
+
+
 def node_events(member: lifecycle.Member, seen: Seen) -> list[Event]:
     """What has happened to a node of the set."""
     node = seen.nodes.get(member.id)

@@ -163,7 +163,10 @@ def host_of(running: Computeset, node_id: int) -> str | None:
 
 
 def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
-    """All of them, by name; clusters without a project are the operators' own."""
+    """All of them, by name; clusters without a project are the operators' own.
+
+    Without those that the last complete poll did not list: they keep their state until a second one has not, either.
+    """
     return [
         NodeWithoutJob(*row)
         for row in session.rows(
@@ -171,8 +174,8 @@ def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
             " FROM node n JOIN cluster c ON c.id = n.cluster_id"
             " LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
             " LEFT JOIN computeset s ON s.id = m.computeset_id"
-            " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND c.project_id IS NOT NULL"
-            f" AND {_HAS_NO_JOB} ORDER BY c.name, n.name"
+            " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND n.missing_polls = 0"
+            f" AND c.project_id IS NOT NULL AND {_HAS_NO_JOB} ORDER BY c.name, n.name"
         )
     ]
 

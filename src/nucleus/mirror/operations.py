@@ -103,6 +103,12 @@ def get_operation(session: Session, identifier: str) -> Operation | None:
     return _first(session, "WHERE o.id = %s", (identifier,))
 
 
+def states_of(session: Session, identifiers: Sequence[str]) -> dict[str, str]:
+    """Identifier → state of those that are operations' identifiers."""
+    which = placeholders(identifiers)
+    return dict(session.rows(f"SELECT id, state FROM operation WHERE id IN ({which})", identifiers))
+
+
 def find_operation(session: Session, scope: Scope, identifier: str, lock: bool = False) -> Operation | None:
     """The operation; None when there is none or the asker may not see it."""
     condition, values = visible(scope, "o.project_id")

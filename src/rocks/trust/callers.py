@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+_SOURCE = "ROCKS_SOURCE"
+"""The variable in which a service states that it is the source of what it has root do: `nucleus`."""
+
 _NO_LOGIN = str(2**32 - 1)
 _MAX_PARENTS = 12
 _LONGEST_ENVIRONMENT = 256 * 1024
@@ -23,8 +26,18 @@ class Caller(NamedTuple):
     """The user ID of the login, which the kernel keeps over su and sudo; '' without a login."""
 
     @property
+    def service(self) -> str:
+        """The service that calls; '' for a person. Who has logged in, or uses sudo, cannot pass for one."""
+        return "" if self.login or self.sudo else "nucleus" * (os.environ.get(_SOURCE) == "nucleus")
+
+    @property
     def person(self) -> str:
-        """The person: of the login, else behind sudo, else the account. Another caller of sudo is named too."""
+        """The service; else the person: of the login, else behind sudo, else the account.
+
+        Another caller of sudo is named too.
+        """
+        if self.service:
+            return self.service
         first = user_name(int(self.login)) if self.login else self.sudo or self.account
         return first if self.sudo in ("", first) else f"{first} (sudo {self.sudo})"
 

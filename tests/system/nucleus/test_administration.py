@@ -10,9 +10,10 @@ import pytest
 from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
-from nucleus.mirror import observations
+from nucleus.mirror import audit, observations, operations
 from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool
+from nucleus.records import NewOperation
 from tests.system.nucleus.conftest import sql
 
 
@@ -200,6 +201,21 @@ def test_the_log_is_listed_and_checked(nucleus: Nucleus, pool: Pool) -> None:
         assert verified == f"the chain is whole to row {number}, hash {digest.hex()}\n"
         session.execute("UPDATE audit SET target = 'x' ORDER BY seq LIMIT 1")
     assert "was changed" in nucleus.refused("audit verify")
+
+
+def test_the_log_has_how_an_accepted_operation_has_ended(
+    nucleus: Nucleus, pool: Pool, cluster_number: int
+) -> None:
+    """An image that the library refuses later was only `accepted`."""
+    with pool.transaction() as session:
+        asked = operations.insert_operation(session, NewOperation("add_image", "ann", None))
+        audit.record(session, audit.Entry("ann", "upload_image", "public/bad.iso", after=asked.id))
+        audit.record(session, audit.Entry("ann", "set_limits", "alpha", after="vms=10"))
+    for state in ("queued", "failed"):
+        sql(pool, "UPDATE operation SET state = %s", (state,))
+        header, first, second = rows(nucleus.done("audit list --last 2"))
+        assert header[-1] == "OPERATION"
+        assert first[-2:] == ["accepted", f"{asked.id} {state}"] and second[-1] == "accepted"
 
 
 def test_status_names_polls_that_are_late(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:

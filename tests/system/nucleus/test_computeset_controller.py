@@ -314,6 +314,10 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     assert main(["status"]) == 1
     printed = capsys.readouterr().out
     assert "alarm: vc2/vm-vc2-3 is on, on host-3" in printed and "rocks stop host vm vm-vc2-3\n" in printed
+    sql(pool, "UPDATE node SET missing_polls = 1 WHERE name = 'vm-vc2-3'")
+    assert main(["status"]) == 0, "the last poll did not list it: its cluster was removed"
+    capsys.readouterr()
+    sql(pool, "UPDATE node SET missing_polls = 0")
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
     sql(pool, "UPDATE computeset SET degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY())")

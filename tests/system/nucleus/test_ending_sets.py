@@ -254,3 +254,23 @@ def test_a_set_does_not_end_while_the_nas_of_its_images_does_not_answer(
     assert states(pool, turn) == ["ending", "cancelled"]
     poller.poll()
     assert states(pool, turn) == ["cancelled", "cancelled"]
+
+
+def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts(
+    pool: Pool, cluster_number: int, turn: Callable[[], object]
+) -> None:
+    """It was charged to the end of its walltime, and its hosts were in use, although it had no nodes."""
+    number = start(pool, cluster_number, 2)
+    for _ in range(2):
+        turn()
+    with pool.transaction() as session:
+        one, other = (f"id = {node}" for node in compute_numbers(session, cluster_number)[:2])
+    sql(pool, f"UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE {one}")
+    assert states(pool, turn) == ["running"], "the other node runs"
+    sql(pool, f"UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE {other}")
+    assert states(pool, turn) == ["failed"]
+    assert sql(pool, "SELECT end_reason FROM computeset WHERE id = %s", (number,)) == [("removed",)]
+    assert sql(pool, "SELECT COUNT(*) FROM computeset_node WHERE active = 1") == [(0,)]
+    # as `nucleus host list` and the next set see them
+    free = HostList(pool, ["h0", "h1", "h2", "h3"]).jobs(set())
+    assert not [job for job in free if job.state == "running"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.backends.executor import SocketExecutor, Stream
+from nucleus.backends.executor import Answer, LocalExecutor, SocketExecutor, Stream
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
@@ -166,3 +166,7 @@ def test_a_picture_that_comes_slowly_is_given_up_after_the_deadline(monkeypatch:
         Rocks(simulator, 0.2).read_screen("vc1")
     sender.join(60)
     assert not sender.is_alive(), "the connection was not closed"
+
+
+def test_commands_state_that_nucleus_is_their_source() -> None:
+    assert LocalExecutor("printenv").run(["ROCKS_SOURCE"], 60) == Answer(0, "nucleus\n", "")

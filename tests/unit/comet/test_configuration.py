@@ -117,8 +117,9 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     assert found.endpoint("https://a.example.org/", {}).token == "nuc_aaaaaaaa_x"
     with pytest.raises(UsageError, match="no endpoint 'c'"):
         found.endpoint("c", {})
-    with pytest.raises(AuthenticationError):
-        found.endpoint("a", {"COMET_TOKEN": "nuc_1\r\nHost: x"})
+    for token in ("nuc_1\r\nHost: x", "nuc_bad"):
+        with pytest.raises(AuthenticationError, match="not a whole one"):
+            found.endpoint("a", {"COMET_TOKEN": token})
 
 
 @pytest.mark.parametrize(

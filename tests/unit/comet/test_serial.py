@@ -1,10 +1,12 @@
 """The serial console: bytes both ways through a WebSocket, and what a hostile server sends instead."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import subprocess  # noqa: TID251 - for its constant
+import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,28 @@ def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) 
     process.stdin.flush()
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer, configured: Path) -> None:
+    """The service's pings are no answer of the guest."""
+
+    def guest(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler, frame(b"login: "))
+        handler.connection.settimeout(1)
+        while True:
+            handler.wfile.write(frame(b"?", 9))
+            with contextlib.suppress(TimeoutError):
+                if read_frame(handler.rfile)[0] == 8:
+                    return
+            time.sleep(1)
+
+    server.answers["/ws/console"] = guest
+    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
+    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    process = start("console", "--serial", "vc2", stdin=subprocess.DEVNULL)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "login: ")
+    assert "the console is left" in error
 
 
 @pytest.mark.parametrize(("refusals", "status"), [(1, 0), (2, 5)])

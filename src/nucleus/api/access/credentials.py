@@ -118,7 +118,9 @@ def read_credentials(authorization: str, headers: dict[str, str]) -> Sent:
         if token is None and kind == "bearer" and value.count(".") == 2:
             return SentAssertion(value)
         if token is None:
-            raise BadCredentials("this is no token of this service: those begin with nuc_; copy it whole")
+            raise BadCredentials(
+                "this is no whole token of this service: nuc_, 8 characters, _, and 43 more; copy it whole"
+            )
         return token
     if kind == "basic":
         return _password(value)

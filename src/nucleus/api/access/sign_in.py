@@ -56,7 +56,8 @@ def sign_in(request: Request, body: SignIn) -> Response:
         sent = read_token(body.password.strip())
     if sent is None:
         raise refused(
-            "this is no token of this service: those begin with nuc_; your site gives you the first one"
+            "this is no whole token of this service: nuc_, 8 characters, _, and 43 more; copy it whole."
+            " Your site gives you the first one"
         )
     caller = service_of(request).authenticator.log_in(request, sent)
     return start_session(request, caller, body.password.strip())

@@ -144,8 +144,9 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
         )
     )
     roll = roll_of(sys.modules[type(command).__module__])
+    source, origin = caller.service or "command", find_origin()
     record = AuditRecord(
-        command.db, Event("command", caller.person, find_origin(), action, caller.account, roll, __version__)
+        command.db, Event(source, caller.person, origin, action, caller.account, roll, __version__)
     )
     record.begin()
     return record

@@ -16,6 +16,7 @@ from rocks.database.connection import Database
 from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
+from rocks.trust import callers
 from rocks.trust.audit import AuditRecord, Event
 from rocks.trust.audit_log import LONGEST_ACTION
 from tests.patience import patience
@@ -144,6 +145,21 @@ def test_the_list_is_filtered(site: Site) -> None:
     assert "must be a moment in UTC" in site.refused("list audit since=yesterday")
     assert "must be an integer" in site.refused("list audit count=0")
     assert "must be one of command, control, service, nucleus" in site.refused("list audit source=owner")
+
+
+@pytest.mark.parametrize("behind", ["", "alice"])
+def test_what_nucleus_does_has_it_as_its_source(
+    site: Site, monkeypatch: pytest.MonkeyPatch, behind: str
+) -> None:
+    """Its executor states that in the environment; who comes by sudo, or has logged in, cannot pass for it."""
+    monkeypatch.setattr(callers, "_login", str)
+    monkeypatch.setenv("ROCKS_SOURCE", "nucleus")
+    monkeypatch.setenv("SUDO_USER", behind)
+    site.done("set attr a 1")
+    (one,) = events(site)
+    expected = ("alice", "command") if behind else ("nucleus", "nucleus")
+    assert (one["user"], one["source"], one["account"]) == (*expected, "root")
+    assert bool(events(site, "source=nucleus")) is not bool(behind)
 
 
 def test_hostile_text_stays_one_row_and_fits(site: Site) -> None:

@@ -39,6 +39,7 @@ _EVENTS = [
     Event("job_absent"),
     Event("hosts_lost", jobid=7, lost=("h0",)),
     Event("allocated", jobid=7),
+    Event("nodes_gone"),
     *(
         Event(kind, node=node)
         for kind in ("node_active", "start_failed", "node_off", "image_free")
@@ -225,6 +226,17 @@ def test_a_set_goes_on_without_a_lost_host_and_ends_when_its_job_is_requeued() -
     assert state == RUNNING and context.is_degraded and context.hosts == ("h1",)
     assert [one.kind for one in actions] == ["timer", "start", "start"], "nothing else"
     assert _run([Event("allocated", jobid=7)], state, context)[1].reason == "requeued"
+
+
+def test_a_set_whose_nodes_were_all_removed_lets_its_job_end_and_has_failed() -> None:
+    off = _AFTERWARDS[:4]
+    state, context, actions = _run(
+        [_EVENTS[0], _EVENTS[2], Event("node_active", node=1), *off, Event("nodes_gone")]
+    )
+    assert (state, context.is_released) == (ENDING, True)
+    assert [one.kind for one in actions] == ["timer", "start", "start"], "there is nothing to stop"
+    state, context, _ = _run([_AFTERWARDS[-1]], state, context)
+    assert (state, context.reason) == (FAILED, "removed")
 
 
 def test_starts_are_tried_three_times_with_growing_pauses() -> None:

@@ -33,8 +33,9 @@ class Command(rocks.commands.Command):
     entry, also one that was refused; commands of a usage that does not exist have none. Times are in UTC.
 
     USER is the person of the login, also behind sudo and su. FROM is the address of the SSH client, as the session
-    states it, and the terminal. EXIT is ---- while a command is at work, and stays so when it was killed. ERROR is
-    the kind of the error, and its code if it has one. Values of parameters that may be secrets are ***.
+    states it, and the terminal. What Nucleus does for owners has the USER nucleus: nucleus audit list has the owner.
+    EXIT is ---- while a command is at work, and stays so when it was killed. ERROR is the kind of the error, and its
+    code if it has one. Values of parameters that may be secrets are ***.
 
     A command that asks hosts has two entries: one when it begins, and one with its outcome. The list has one row for
     both, with the number of the first; so numbers may be left out. rocks check audit finds entries that are missing.

@@ -78,6 +78,14 @@ def test_what_cannot_be_read_is_refused(header: str, headers: dict[str, str]) ->
         read_credentials(header, headers)
 
 
+def test_a_part_of_a_token_is_called_that() -> None:
+    """It begins as one does."""
+    with pytest.raises(
+        BadCredentials, match="no whole token of this service: nuc_, 8 characters, _, and 43 more"
+    ):
+        read_credentials("Bearer nuc_AAAAAAAA", {})
+
+
 @given(st.text(max_size=100), st.text(max_size=20), st.text(max_size=20))
 def test_any_header_is_read_or_refused(header: str, nonce: str, timestamp: str) -> None:
     for text in (header, f"Basic {header}", f"Signature {header}"):
