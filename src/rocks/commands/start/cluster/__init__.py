@@ -11,7 +11,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Start the machines of virtual clusters; running machines are not affected.
+    Start the machines of virtual clusters, the frontends first; running machines are not affected. When a frontend
+    cannot be started, its computes are not started either.
 
     <shared names='frontends'/>
     <param type='bool' name='computes' default='yes'>
@@ -38,4 +39,5 @@ class Command(rocks.commands.Command):
         clusters = own_clusters_of(self.db, self.getHostnames(args), self.notify)
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (c.frontend, *(c.clients if has_computes else ()))]
-        start_with_hooks(self, names, harmless=(AlreadyRunningError,))
+        frontend_of = {name: c.frontend for c in clusters for name in c.clients if has_computes}
+        start_with_hooks(self, names, harmless=(AlreadyRunningError,), frontend_of=frontend_of)
