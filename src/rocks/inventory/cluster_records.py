@@ -8,7 +8,7 @@ from rocks.core.errors import StateError
 from rocks.database.sets import among
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rocks.database.connection import Database
 
@@ -65,3 +65,51 @@ def clusters_of(database: Database, frontends: Sequence[str]) -> list[Cluster]:
         if name.lower() not in found:
             raise StateError(f"host {name} is not a virtual frontend; rocks list cluster lists the clusters")
     return [found[name.lower()] for name in frontends]
+
+
+class Shared(NamedTuple):
+    """A machine of one cluster that is on the VLAN of another, too."""
+
+    name: str
+    cluster: str
+    other: str
+    vlan: int
+
+
+def shared_machines(database: Database, names: Sequence[str]) -> list[Shared]:
+    """Those of the named machines that are on VLANs of several clusters; one statement.
+
+    A machine is of the cluster that it leads, else of that of its first interface.
+    """
+    rows = database.rows_among(
+        "SELECT c.node_name, c.cluster_name, c.vlanid FROM cluster_interfaces c"
+        " JOIN networks i ON i.Node = c.node_id AND i.VlanID = c.vlanid WHERE c.node_name IN (%s)"
+        " ORDER BY c.node_id, c.node_id <> c.frontend_id, i.ID, c.frontend_id",
+        names,
+    )
+    own: dict[str, str] = {}
+    found: dict[Shared, None] = {}
+    for name, cluster, vlan in rows:
+        if own.setdefault(str(name), str(cluster)) != cluster:
+            found[Shared(str(name), own[str(name)], str(cluster), int(vlan))] = None
+    return list(found)
+
+
+def own_clusters_of(
+    database: Database, frontends: Sequence[str], notify: Callable[[str], None]
+) -> list[Cluster]:
+    """As `clusters_of`, without the machines of other clusters; a line names each that is left as it is."""
+    clusters = clusters_of(database, frontends)
+    named = {cluster.frontend for cluster in clusters}
+    left: set[tuple[str, str]] = set()
+    for one in shared_machines(database, list({name: None for c in clusters for name in c.clients})):
+        if one.other in named and (one.name, one.other) not in left:
+            left.add((one.name, one.other))
+            if one.cluster not in named:
+                notify(
+                    f"{one.name} is left as it is: it is on VLAN {one.vlan} of the cluster {one.other}, but a machine "
+                    f"of the cluster {one.cluster}"
+                )
+    return [
+        c._replace(names=tuple(name for name in c.names if (name, c.frontend) not in left)) for c in clusters
+    ]

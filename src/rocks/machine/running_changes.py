@@ -18,7 +18,7 @@ from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.leases.plan import RUNNING, SAVED, must_be_restored
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.spec import container_of, links_of, memory_reserve_mb
+from rocks.machine.spec import container_of, links_of, memory_reserve_mb, unconnected_notes
 from rocks.network.filter_plan import plan_filter
 
 if TYPE_CHECKING:
@@ -70,16 +70,19 @@ class _Change(Verb):
     def __init__(self, database: Database, aspects: Aspects, filters_of: FiltersOf) -> None:
         self._database, self._aspects, self._filters_of = database, aspects, filters_of
         self._running: dict[str, Lease] = {}
+        self._notes: dict[str, tuple[str, ...]] = {}
 
     def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked | None:
         if lease is None or not lease.is_held or lease.host is None or lease.state == SAVED:
             return None
         check_place(vm, lease)
         self._running[vm.name] = lease
+        self._notes[vm.name] = unconnected_notes(vm, connections_of(vm)) if self._aspects.interfaces else ()
         return Asked(lease.host, change_request(self._database, vm, lease, self._filters_of, self._aspects))
 
     def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
-        return settled_change(self._running[asked.operation.name], outcome)
+        name = asked.operation.name
+        return (*settled_change(self._running[name], outcome), *self._notes[name])
 
 
 def change_request(

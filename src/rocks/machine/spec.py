@@ -78,12 +78,7 @@ def spec_of(
             f"{vm.name} {outcome}: it has {vm.host.cpus} CPUs, and a virtual machine has at most {MAX_VM_CPUS}; rocks "
             f"set host cpus {vm.name} {MAX_VM_CPUS}"
         )
-    notes = tuple(
-        f"{c.device} of {vm.name} is not connected: {c.reason}"
-        for c in connections
-        if isinstance(c, Unconnected)
-    )
-    notes += _boot_note(vm)
+    notes = (*unconnected_notes(vm, connections), *_boot_note(vm))
     network = plan_filter(vm, connections)
     _check_vfs(vm, container, connections, outcome)
     request = StartDomain(
@@ -103,6 +98,15 @@ def spec_of(
         host=container.name,
     )
     return MachineSpec(request, (*notes, unfiltered_note(vm)) if network.lets_all_through else notes, network)
+
+
+def unconnected_notes(vm: VirtualMachine, connections: Sequence[Connection]) -> tuple[str, ...]:
+    """A line for each interface for which the container has no device."""
+    return tuple(
+        f"{c.device} of {vm.name} is not connected: {c.reason}"
+        for c in connections
+        if isinstance(c, Unconnected)
+    )
 
 
 def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:

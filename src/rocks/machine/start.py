@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
+from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import ask_facts, error_of, open_fleet
@@ -81,9 +81,12 @@ class StartHooks:
     progress: Progress | None = None
 
 
-def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
+def start_vms(
+    database: Database, names: Sequence[str], hooks: StartHooks, frontend_of: Mapping[str, str] | None = None
+) -> Outcomes:
     """Start the named machines; returns the outcome of each. Commits.
 
+    `frontend_of` maps computes to the machine among the named that starts before; when it fails, they are not started.
     StateError when a name is not that of a virtual machine: then no machine is started.
     """
     ensure_epoch(database, hooks.notify)
@@ -100,7 +103,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
         take_free_leases(database, attempts)
         if hooks.allocate:
             _allocate(database, attempts, hooks.allocate)
-        _start(database, attempts, hooks)
+        _start(database, attempts, hooks, frontend_of or {})
     finally:
         # Also after an interrupt: undo plans, but no operation that was sent to a host.
         database.rollback()
@@ -172,7 +175,9 @@ def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
                 hooks.notify(f"Warning: {also}")
 
 
-def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+def _start(
+    database: Database, attempts: Sequence[Attempt], hooks: StartHooks, frontend_of: Mapping[str, str]
+) -> None:
     """Settle leases that were held, complete the specs, commit, and have the hosts plan and do the starts.
 
     A host is asked before only where the records leave something open: a lease that is held already, fences that wait
@@ -203,7 +208,23 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         _confirm_running(database, fleet, attempts)
         for provider in providers:
             provider.complete(still_open(attempts))
-        _perform(database, fleet, attempts, hooks)
+        _perform(database, fleet, [one for one in attempts if one.vm.name not in frontend_of], hooks)
+        computes = _with_frontend(attempts, frontend_of)
+        if computes:
+            _perform(database, fleet, computes, hooks)
+
+
+def _with_frontend(attempts: Sequence[Attempt], frontend_of: Mapping[str, str]) -> list[Attempt]:
+    """The computes whose frontend runs; the others fail."""
+    errors = {attempt.vm.name: attempt.error for attempt in attempts}
+    computes = [attempt for attempt in still_open(attempts) if attempt.vm.name in frontend_of]
+    for attempt in computes:
+        name, frontend = attempt.vm.name, frontend_of[attempt.vm.name]
+        if not isinstance(errors[frontend], AlreadyRunningError | None):
+            attempt.error = StateError(
+                f"{name} is not started, since its frontend {frontend} is not; without it: rocks start host vm {name}"
+            )
+    return still_open(computes)
 
 
 def _specify(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.core.values import check_text, is_null
-from rocks.inventory.cluster_records import members
+from rocks.inventory.cluster_records import members, shared_machines
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
@@ -209,6 +209,16 @@ def claim_frontends_vlans(database: Database, hosts: Sequence[str]) -> None:
         others = [host for host in hosts if host not in frontends]
         for vlan in cluster.vlans:
             claim_frontends_vlan(database, [frontend, *others], vlan)
+
+
+def shared_lines(database: Database, hosts: Sequence[str], vlan: str) -> list[str]:
+    """A line for each of these machines that is on that VLAN of another cluster than its own; no error, as in dumps."""
+    return [
+        f"{one.name} of the cluster {one.cluster} is on VLAN {one.vlan} of the cluster {one.other} now, too: "
+        f"rocks list host interface {one.name}"
+        for one in shared_machines(database, hosts)
+        if one.vlan == read_vlan(vlan)
+    ]
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:

@@ -80,7 +80,7 @@ def test_a_disk_becomes_a_raw_image_whatever_the_guest_wrote(origin: Origin) -> 
 
 
 def test_a_disk_that_may_not_be_copied_is_not(origin: Origin) -> None:
-    origin.refused(f"belongs to {MINE} now, not to {THEIRS}", machine=THEIRS)
+    origin.refused(f"belongs to {MINE} now, not to {THEIRS}; see rocks list host image", machine=THEIRS)
     origin.refused("is a disk of 1.0 GB, and 0.5 GB is the most", max_bytes=SIZE // 2)
     origin.refused("there is no file .*absent", path=str(origin.images / "absent"))
     origin.refused("is not below the image directory", path="/etc/passwd")

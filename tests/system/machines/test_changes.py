@@ -156,6 +156,16 @@ def test_interfaces_are_attached_and_detached_by_sync(running: MachineSite) -> N
     assert MAC not in xml(running)
 
 
+def test_sync_names_an_interface_that_is_not_connected(running: MachineSite) -> None:
+    """As a start does; else the interface would be missing in the guest without a word."""
+    running.run(f"add host interface g eth1 mac={MAC} vlan=77")
+    assert "eth1 of g is not connected: its host has no interface for VLAN 77" in running.run(
+        "sync host vm g"
+    )
+    running.run("remove host interface g eth1")
+    assert running.run("sync host vm g") == ""
+
+
 def test_what_cannot_change_now_waits_for_the_next_start(running: MachineSite) -> None:
     notes = running.run("set host vm g mem=128 cpus=2")
     assert "g gets 128 MB of memory at its next start" in notes and "g gets 2 CPUs at its next start" in notes

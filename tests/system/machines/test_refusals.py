@@ -128,6 +128,29 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite)
     assert "tiny" not in machines.run("list host")
 
 
+def test_computes_wait_for_a_frontend_that_cannot_start(machines: MachineSite) -> None:
+    """They would find nothing that installs them."""
+    add_tiny(machines, OLD)
+    machines.run("set host vm tiny disksize=1000000")
+    error = machines.refused("start cluster tiny")
+    assert "1000000.0 GB is larger than its file system of" in error
+    assert "vm-tiny-0 is not started, since its frontend tiny is not" in error
+    assert "vm-tiny-0 is not started" in machines.refused("start cluster tiny dry-run=yes")
+    assert machines.hosts[OLD].domains.calls == [] and machines.files(OLD) == []
+    assert machines.lease("vm-tiny-0")[1:] == ("released", None)
+    machines.run("start host vm vm-tiny-0")
+    machines.run("stop host vm vm-tiny-0")
+    machines.run("set host vm tiny disksize=1")
+    planned = machines.run("start cluster tiny dry-run=yes")
+    assert f"{OLD}: would start tiny" in planned and f"{OLD}: would start vm-tiny-0" in planned
+    machines.run("start cluster tiny")
+    machines.run("stop host vm vm-tiny-0")
+    machines.run("start cluster tiny")
+    assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[OLD]] * 2, (
+        "the frontend ran already"
+    )
+
+
 def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSite) -> None:
     """The machines of a cluster move one after the other; its owner gets the reason of the first between."""
     add_tiny(machines, OLD, NEW)

@@ -179,3 +179,18 @@ def test_a_boot_that_goes_on_alone_is_waited_for_and_ends_without_its_key(
     assert "gone.pub" in machines.refused(f"pragma boot dock6 0 key={tmp_path}/gone.pub request=nucleus-1")
     assert machines.run(listing) == ""
     nothing_is_left(machines)
+
+
+def test_a_machine_of_another_cluster_on_its_vlan_stays(machines: MachineSite) -> None:
+    machines.run("pragma boot dock6 1")
+    ((vlan,),) = machines.sql("SELECT DISTINCT vlanid FROM clusters")
+    machines.run(
+        f"add cluster 203.0.113.29 1 fe-name=blue cluster-naming=yes vlan=99 fe-container={OLD}"
+        f" container-hosts={OLD} disk-per-compute=1 mem-per-compute=64"
+    )
+    machines.run("set host boot vm-blue-0 action=os")
+    machines.run(f"add host interface vm-blue-0 eth1 vlan={vlan}")
+    machines.run("start host vm vm-blue-0")
+    assert "vm-blue-0 is left as it is" in machines.run("pragma shutdown dock")
+    assert machines.running("vm-blue-0") == [OLD]
+    assert {name for name, (state, _) in states(machines).items() if state == "active"} == {"vm-blue-0"}

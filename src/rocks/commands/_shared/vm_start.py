@@ -12,7 +12,7 @@ from rocks.core.errors import RocksError
 from rocks.machine.start import StartHooks, start_vms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
@@ -23,20 +23,26 @@ COMMAND_PATH = ("start", "host", "vm")
 
 
 def start_with_hooks(
-    command: Command, names: Sequence[str], harmless: tuple[type[RocksError], ...] = ()
+    command: Command,
+    names: Sequence[str],
+    harmless: tuple[type[RocksError], ...] = (),
+    frontend_of: Mapping[str, str] | None = None,
 ) -> None:
     """Start the machines, print notes and warnings, and set the command's exit status.
 
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
+    `frontend_of` as of `start_vms`.
     """
-    outcomes = start_outcomes(command, names)
+    outcomes = start_outcomes(command, names, frontend_of)
     for line in outcomes.joined_lines:
         command.notify(line)
     failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
     command.endOutcomes(failed, outcomes.tried)
 
 
-def start_outcomes(command: Command, names: Sequence[str]) -> Outcomes:
+def start_outcomes(
+    command: Command, names: Sequence[str], frontend_of: Mapping[str, str] | None = None
+) -> Outcomes:
     """Start the machines with the hooks; returns the outcome of each."""
     plugins = load_plugins_of(command, COMMAND_PATH)
     warn_uncalled(command, plugins, COMMAND_PATH, ("allocate", "preboot"))
@@ -51,7 +57,7 @@ def start_outcomes(command: Command, names: Sequence[str]) -> Outcomes:
         notify=command.notify,
         progress=HostProgress(command),
     )
-    return start_vms(command.db, names, hooks)
+    return start_vms(command.db, names, hooks, frontend_of)
 
 
 class _AllocateHook(PluginHook):

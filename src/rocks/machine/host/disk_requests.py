@@ -124,7 +124,7 @@ def _unused_device(host: Host, path: str, owner: str) -> BlockDevice:
 def _check(path: str, found: Optional[str], owner: str) -> None:
     if (found or "") != owner:
         raise StateError(
-            f"{path} belongs to {found or 'nobody'} now, not to {owner or 'nobody'}; list it again"
+            f"{path} belongs to {found or 'nobody'} now, not to {owner or 'nobody'}; see rocks list host image"
         )
 
 

@@ -35,3 +35,36 @@ def test_machines_added_to_a_cluster_go_with_it(clusters: Site) -> None:
     assert "late" in clusters.done("list cluster fe-a")
     assert clusters.rocks("remove cluster fe-a").status == 0
     assert machines(clusters) == []
+
+
+def test_a_machine_of_another_cluster_on_the_vlan_is_named_and_stays(vm_site: Site) -> None:
+    """A wrong VLAN id must not let the removal of one cluster take a machine of another."""
+    vm_site.done(*ADD, IP, "2", "fe-name=vc1", "cluster-naming=yes", "vlan=101")
+    vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=blue", "cluster-naming=yes", "vlan=102")
+    note = "of the cluster vc1 is on VLAN 102 of the cluster blue now, too"
+    added = vm_site.rocks("add host interface vm-vc1-0 eth1 vlan=102")
+    assert (added.status, f"vm-vc1-0 {note}" in added.err) == (0, True)
+    assert vm_site.rocks("add host interface vm-vc1-1 eth1 vlan=101").err == ""
+    changed = vm_site.rocks("set host interface vlan vm-vc1-1 eth1 102")
+    assert (changed.status, f"vm-vc1-1 {note}" in changed.err) == (0, True)
+    listed = vm_site.done("list cluster blue")
+    assert "vm-vc1-0" in listed and "vm-vc1-1" in listed, "a cluster is all that is on its VLAN"
+    for line in ("stop cluster blue", "reinstall cluster blue", "remove cluster blue"):
+        ended = vm_site.rocks(line)
+        for name in ("vm-vc1-0", "vm-vc1-1"):
+            of_it = [found for found in ended.err.splitlines() if name in found]
+            assert of_it == [
+                f"{name} is left as it is: it is on VLAN 102 of the cluster blue, but a machine of the cluster vc1"
+            ], line
+    assert [row[0] for row in machines(vm_site)] == ["vc1", "vm-vc1-0", "vm-vc1-1"]
+    assert vm_site.rocks("remove cluster vc1").status == 0
+    assert machines(vm_site) == []
+
+
+def test_clusters_that_share_a_machine_are_removed_together(vm_site: Site) -> None:
+    vm_site.done(*ADD, IP, "1", "fe-name=vc1", "cluster-naming=yes", "vlan=101")
+    vm_site.done(*ADD, "203.0.113.10", "0", "fe-name=blue", "vlan=102")
+    vm_site.rocks("add host interface vm-vc1-0 eth1 vlan=102")
+    ended = vm_site.rocks("remove cluster blue vc1")
+    assert (ended.status, "is left" in ended.err) == (0, False)
+    assert machines(vm_site) == []

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_reinstall import reinstall
 from rocks.core.errors import StateError
-from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.cluster_records import own_clusters_of
 
 RollName = "kvm"
 
@@ -38,7 +38,7 @@ class Command(rocks.commands.Command):
         """Remove the disks and report each machine."""
         if not args:
             self.abort("must supply at least one frontend name")
-        clusters = clusters_of(self.db, self.getHostnames(args))
+        clusters = own_clusters_of(self.db, self.getHostnames(args), self.notify)
         with_frontend = self.fillFlag("with-frontend", True)
         names = [
             name for c in clusters for name in ((c.frontend,) if with_frontend else ()) + tuple(c.clients)

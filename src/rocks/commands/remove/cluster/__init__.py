@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
-from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.cluster_records import own_clusters_of
 from rocks.machine.change_records import drop_unused_vlans
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
@@ -15,7 +15,8 @@ class Command(rocks.commands.Command):
     Remove virtual clusters: stop their machines and remove their hosts and VLANs from the database.
 
     The key of an InfiniBand partition becomes free when all machines have stopped. Disk images stay
-    unless disks=remove; the command prints their paths. No network of a host is restarted.
+    unless disks=remove; the command prints their paths. No network of a host is restarted. A machine of
+    another cluster that is on the VLAN of this one, too, stays, and a line names it.
 
     <shared names='frontends'/>
 
@@ -37,7 +38,7 @@ class Command(rocks.commands.Command):
         if not args:
             self.abort("must supply at least one frontend name")
         with_disks = reads_disks_parameter(self)
-        clusters = clusters_of(self.db, self.getHostnames(args))
+        clusters = own_clusters_of(self.db, self.getHostnames(args), self.notify)
         names = [name for cluster in clusters for name in cluster.names]
         remove_with_hooks(self, names, with_disks)
         self.command("remove.host", names)

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
-from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.cluster_records import own_clusters_of
 from rocks.machine.spec import AlreadyRunningError
 
 RollName = "kvm"
@@ -11,7 +11,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Start the machines of virtual clusters; running machines are not affected.
+    Start the machines of virtual clusters, the frontends first; running machines are not affected. When a frontend
+    cannot be started, its computes are not started either.
 
     <shared names='frontends'/>
     <param type='bool' name='computes' default='yes'>
@@ -35,7 +36,8 @@ class Command(rocks.commands.Command):
         """Start the machines and report failures."""
         if not args:
             self.abort("must supply at least one frontend name")
-        clusters = clusters_of(self.db, self.getHostnames(args))
+        clusters = own_clusters_of(self.db, self.getHostnames(args), self.notify)
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (c.frontend, *(c.clients if has_computes else ()))]
-        start_with_hooks(self, names, harmless=(AlreadyRunningError,))
+        frontend_of = {name: c.frontend for c in clusters for name in c.clients if has_computes}
+        start_with_hooks(self, names, harmless=(AlreadyRunningError,), frontend_of=frontend_of)

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.cluster_records import own_clusters_of
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 
 RollName = "kvm"
@@ -39,7 +39,7 @@ class Command(rocks.commands.Command):
         """Stop the machines and report failures."""
         if not args:
             self.abort("must supply at least one frontend name")
-        clusters = clusters_of(self.db, self.getHostnames(args))
+        clusters = own_clusters_of(self.db, self.getHostnames(args), self.notify)
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
         action = read_action(self.fillText("action", "poweroff"))

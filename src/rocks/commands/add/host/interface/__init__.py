@@ -1,13 +1,14 @@
 """`rocks add host interface`"""
 
 import rocks.commands
-from rocks.network.interfaces import InterfaceParameters, add_interface
+from rocks.network.interfaces import InterfaceParameters, add_interface, shared_lines
 
 
 class Command(rocks.commands.Command):
     """
     Add an interface to a host. The command checks all values first and adds nothing if one is invalid. A
-    virtual frontend does not get a VLAN that another cluster uses.
+    virtual frontend does not get a VLAN that another cluster uses. A line names another machine that is on the
+    VLANs of two clusters then.
 
     <shared names='one-host'/>
     <arg type='string' name='iface'>
@@ -47,4 +48,8 @@ class Command(rocks.commands.Command):
         """Add the interface."""
         hosts, (iface,) = self.requireArguments("iface")
         values = self.fillTexts("ip", "mac", "module", "name", "subnet", "vlan")
-        add_interface(self.db, self.getOneHostname(hosts), InterfaceParameters(iface, *values))
+        host, parameters = self.getOneHostname(hosts), InterfaceParameters(iface, *values)
+        add_interface(self.db, host, parameters)
+        if parameters.vlan:
+            for line in shared_lines(self.db, [host], parameters.vlan):
+                self.notify(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.cluster_records import own_clusters_of
 from rocks.inventory.power_commands import read_power_action
 
 RollName = "kvm"
@@ -60,7 +60,7 @@ class Command(rocks.commands.Command):
                 self.abort("must supply one host name, that of the cluster's frontend at the site")
             self.exit_status = switch_cluster(self.db, args[0], action, with_frontend, key, self.notify)
             return
-        (cluster,) = clusters_of(self.db, [self.getOneHostname(args)])
+        (cluster,) = own_clusters_of(self.db, [self.getOneHostname(args)], self.notify)
         names = [*cluster.clients, *([cluster.frontend] if with_frontend else [])]
         if not names:
             self.abort(
