@@ -81,11 +81,11 @@ def shared_machines(database: Database, names: Sequence[str]) -> list[Shared]:
 
     A machine is of the cluster that it leads, else of that of its first interface.
     """
-    rows = database.rows_among(
+    rows = database.rows(
         "SELECT c.node_name, c.cluster_name, c.vlanid FROM cluster_interfaces c"
-        " JOIN networks i ON i.Node = c.node_id AND i.VlanID = c.vlanid WHERE c.node_name IN (%s)"
+        " JOIN networks i ON i.Node = c.node_id AND i.VlanID = c.vlanid WHERE c.node_name IN %s"
         " ORDER BY c.node_id, c.node_id <> c.frontend_id, i.ID, c.frontend_id",
-        names,
+        [names],
     )
     own: dict[str, str] = {}
     found: dict[Shared, None] = {}

@@ -186,7 +186,7 @@ def test_dnsmasq_answers_known_hosts_only(
         wait_until(lambda: _lease() == "")  # dnsmasq reads its hosts when it has the signal
         served.done("set host interface mac", HOST, "eth0", MAC)
         served.done("set host boot", HOST, "action=install")
-        assert _lease() == "10.1.0.2"
+        wait_until(lambda: _lease() == "10.1.0.2")
         fetched = run(["curl", "-s", f"tftp://{ADDRESS}/hosts/52-54-00-00-00-03.ipxe"], deadline_seconds=20)
         assert fetched.text == _script(folders)
     finally:
