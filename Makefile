@@ -44,7 +44,7 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 
 .PHONY: demo-day
 demo-day: ## an owner's day on the demo's site by comet, and the published interface's 34 requests; each with its answer (root; 3 minutes)
-	@$(ALONE) && $(MAKE) --no-print-directory demo && tools/owner-day
+	@$(ALONE) && $(MAKE) --no-print-directory demo && exec setpriv --pdeathsig TERM tools/end-together tools/owner-day
 
 demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; minutes under emulation)
 	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-cluster
@@ -96,7 +96,7 @@ test-guests: ## run the demos with machines of Debian as tests: cluster, launch,
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
 demo-stop: ## end and remove everything that `make demo` and the other demos started (root)
-	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
+	@[ ! -x /usr/bin/python3 ] || { $(ALONE) && $(LAB) demo-stop; }
 
 # What needs neither the lab's machines nor something built before.
 HERE = not lab and not packages and not installer and not guests and not browser

@@ -13,6 +13,8 @@ from rocks.core.errors import HostError, ToolError
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _READY = re.compile(r"guest ready: name=(\S+) mac=(\S+)")
 _POLL_SECONDS = 0.05
+_LONGEST = 5
+"""Deadlines that a guest on a busy machine may take altogether, while it prints."""
 
 
 class Ready(NamedTuple):
@@ -47,9 +49,11 @@ def follow_until_ready(
 ) -> Ready:
     """Print the output in `log` after byte `start`, line by line, until the guest reports that it is ready.
 
-    ToolError when it does not within the deadline; HostError as soon as `is_running` is false.
+    ToolError when it prints nothing for `deadline_seconds`, or is not ready after five times that; HostError as soon
+    as `is_running` is false.
     """
-    end_at = time.monotonic() + deadline_seconds
+    begin = time.monotonic()
+    end_at = begin + deadline_seconds
     rest = b""
     while time.monotonic() < end_at:
         size = size_of(log)
@@ -62,6 +66,7 @@ def follow_until_ready(
             file.seek(start)
             rest += file.read(size - start)
         start = size
+        end_at = min(time.monotonic() + deadline_seconds, begin + _LONGEST * deadline_seconds)
         *lines, rest = rest.split(b"\n")
         for line in lines:
             text = plain(line.decode("utf-8", "replace")).rstrip()
@@ -70,4 +75,6 @@ def follow_until_ready(
             ready = read_ready(text)
             if ready is not None:
                 return ready
-    raise ToolError(f"the guest did not report within {deadline_seconds:g} s; its console is in {log}")
+    raise ToolError(
+        f"the guest did not report within {time.monotonic() - begin:.0f} s; its console is in {log}"
+    )

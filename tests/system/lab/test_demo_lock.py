@@ -3,12 +3,14 @@
 import fcntl
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from rocks.core.process import Finished, run
+from rocks.core.process import Finished, run, start_in_background
 from tests.system.lab.conftest import CHECKOUT
+from tests.waiting import wait_until
 
 SETUP = '#!/bin/sh\necho "$@" >>.state/set-up\n'
 
@@ -21,6 +23,7 @@ def checkout(machines_folder: Path) -> Path:
     for name in ("Makefile", "version.mk", "lab", "src"):
         (machines_folder / name).symlink_to(CHECKOUT / name)
     shutil.copy(CHECKOUT / "tools" / "demo-lock", machines_folder / "tools")
+    (machines_folder / "tools" / "end-together").symlink_to(CHECKOUT / "tools" / "end-together")
     for name in ("setup", "browser-libraries", "debian-sources", "guest-image", "owner-day"):
         (machines_folder / "tools" / name).write_text(SETUP)
         (machines_folder / "tools" / name).chmod(0o755)
@@ -42,6 +45,32 @@ def test_a_second_one_is_refused_before_its_set_up(checkout: Path, target: str) 
         ended = make(checkout, target)
     assert ended.exit_status != 0 and "another make demo or demo-stop of this checkout is" in ended.error_text
     assert "run make demo-stop" in ended.error_text and not (checkout / ".state" / "set-up").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_owners_day_ends_with_its_make(checkout: Path, number: signal.Signals) -> None:
+    """Its shells as well; until then a second make names the processes that hold the lock."""
+    day = checkout / ".state" / "day"
+    (checkout / "tools" / "owner-day").write_text("#!/bin/sh\n(echo >.state/day; sleep 300)\n:\n")
+    command = ["/usr/bin/make", "--no-print-directory", "-C", str(checkout), "demo-day", "LAB=true"]
+    started = start_in_background(command, checkout / "log", {"PATH": os.environ["PATH"]})
+    try:
+        wait_until(day.exists, "the owner's day")
+        refused = make(checkout, "demo-stop").error_text
+        holders = refused.partition("(kill ")[2].partition(")")[0].split()
+        assert len(holders) >= 3 and all(Path("/proc", one).exists() for one in holders), refused
+    finally:
+        os.kill(started, number)
+    with (checkout / ".state" / "demo.lock").open("w") as lock:
+        wait_until(lambda: taken(lock.fileno()), "the end of all that held the lock")
+
+
+def taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def test_rocks_and_comet_say_that_a_demo_is_being_built(checkout: Path) -> None:
@@ -78,3 +107,33 @@ def test_the_lab_takes_over_the_lock_of_its_set_up(checkout: Path) -> None:
         assert ended.exit_status == 0, ended.error_text
         assert ended.text.count("the demo does not run and has no files") == 2
     assert "slurm\ndemo\n.state/browser\n" in (checkout / ".state" / "set-up").read_text()
+
+
+@pytest.mark.parametrize(
+    ("taken_word", "named"), [("owner-day", "owner-day"), ("interface", "203.0.113.250")]
+)
+def test_an_owners_day_leaves_a_cluster_of_the_site_alone(
+    checkout: Path, taken_word: str, named: str
+) -> None:
+    """A site that has what the day would make and remove is refused; it was only asked."""
+    shutil.copy(CHECKOUT / "tools" / "owner-day", checkout / "tools")
+    programs = {
+        "bin/rocks": f'echo "$@" >>.state/asked; [ "$3" = {taken_word} ] && echo head eth1 203.0.113.250',
+        ".state/venv/bin/python": "",
+    }
+    for name, text in programs.items():
+        (checkout / name).parent.mkdir(parents=True)
+        (checkout / name).write_text(f"#!/bin/sh\n{text}\n")
+        (checkout / name).chmod(0o755)
+    (checkout / ".state/demo/nucleus").mkdir(parents=True)
+    (checkout / ".state/demo/init").write_text("1 1\n")
+    (checkout / ".state/demo/nucleus/url").write_text("http://127.0.0.1:1/nucleus")
+    environment = {"PATH": os.environ["PATH"]}
+    ended = run([str(checkout / "tools" / "owner-day")], deadline_seconds=60, environment=environment)
+    assert (
+        ended.exit_status == 1
+        and named in ended.error_text
+        and "Nothing was changed" in " ".join(ended.error_text.split())
+    )
+    asked = (checkout / ".state/asked").read_text().splitlines()
+    assert all(one.startswith("list host ") for one in asked)

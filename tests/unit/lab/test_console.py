@@ -40,3 +40,30 @@ def test_a_guest_that_never_reports_is_an_error_that_names_the_log(tmp_path: Pat
 def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="the machine of the guest has ended"):
         console.follow_until_ready(tmp_path / "no-log", 0, 60, print, lambda: False)
+
+
+class Clock:
+    """Time that passes only while somebody waits; a guest prints a line every minute, its report after some."""
+
+    def __init__(self, log: Path, minutes: int) -> None:
+        self.now, self._log, self._minutes = 0.0, log, minutes
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += 60
+        with self._log.open("a") as file:
+            file.write("guest ready: name=a mac=2\n" if self.now == 60 * self._minutes else "booting\n")
+
+
+def test_a_slow_guest_that_prints_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five times as long as one that is silent."""
+    for minutes in (4, 60):
+        clock = Clock(tmp_path / f"log{minutes}", minutes)
+        monkeypatch.setattr(console, "time", clock)
+        if minutes == 4:
+            assert console.follow_until_ready(tmp_path / "log4", 0, 120, print) == Ready("a", "2")
+            continue
+        with pytest.raises(ToolError, match="did not report within 600 s"):
+            console.follow_until_ready(tmp_path / "log60", 0, 120, print)

@@ -10,10 +10,10 @@ from rocks.inventory.attributes.secret_names import without_secrets
 from rocks.site.dumps.dumps import store_boot_line
 from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 from rocks.site.dumps.lines import command_texts, read_lines
-from rocks.site.dumps.plan import LOCAL, Planned, check_stated_once, plan_line, what_is_stated
+from rocks.site.dumps.plan import LOCAL, ONLY_ADDS, Planned, check_stated_once, plan_line, what_is_stated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rocks.commands._framework.base import Command
     from rocks.site.dumps.lines import DumpLine
@@ -41,6 +41,9 @@ class Replay:
         self._trees = tree_folders()
         self._hosts = {LOCAL, *(name.lower() for name in command.getHostnames())}
         self._new_appliances: set[str] = set()
+        self._same_lines: set[tuple[str, ...]] = set()
+        """Lines of this site's own dump that no dump can have done, such as those of rolls."""
+        self._added: set[tuple[object, ...]] = set()
         self._present: dict[tuple[object, ...], list[dict[str, str]]] = {}
         for planned in self._lines_of_this_site():
             key, values = self._key(planned)
@@ -52,16 +55,24 @@ class Replay:
 
     def run(self, lines: Sequence[DumpLine]) -> None:
         """Take over all lines in order. Errors that concern more than a line are raised."""
+        self._added = {self._about(planned) for planned in self._planned(lines)}
         for count, line in enumerate(lines):
             if count % _PROGRESS_LINES == 0:
                 self._command.showProgress(f"line {count} of {len(lines)}")
             try:
                 self._take(line.number, self._plan(line))
             except (UserError, StateError) as error:
+                if line.texts[1:] in self._same_lines:
+                    self.already += 1
+                    continue
                 self.left_out.append(LeftOut(line.number, self._printed(line), str(error)))
         self._command.showProgress("")
 
     def _take(self, number: int, planned: Planned) -> None:
+        if planned.path[0] == "remove":
+            self._check_removes_nothing(planned)
+            self.already += 1
+            return
         (path, arguments), values = self._key(planned)
         stated = what_is_stated(number, path, arguments, values)
         check_stated_once(stated, self._stated.get(stated.about, ()))
@@ -73,7 +84,10 @@ class Replay:
         self._stated.setdefault(stated.about, []).append(stated)
 
     def _plan(self, line: DumpLine) -> Planned:
-        return plan_line(command_texts(line), self._command_length, self._hosts)
+        # `"add host" vm` is about the host vm: words that are quoted together name the command alone
+        quoted_together = len(line.texts[1].split()) if len(line.texts) > 1 else 0
+        length = self._command_length if quoted_together < 2 else lambda _: quoted_together
+        return plan_line(command_texts(line), length, self._hosts)
 
     def _command_length(self, texts: Sequence[str]) -> int:
         return longest_prefix(texts, self._trees)
@@ -113,20 +127,50 @@ class Replay:
 
     def _lines_of_this_site(self) -> Iterator[Planned]:
         """The present site as the lines of a dump."""
-        from rocks.commands.dump.firewall import parameters_of
-        from rocks.network.firewall.records import read_rules
-
         appliances = self._command.command(
             "dump appliance"
         )  # the whole dump lacks those of every new database
-        for line in read_lines(appliances + self._command.command("dump")):
+        lines = list(read_lines(appliances + self._command.command("dump")))
+        yield from self._planned(lines, self._same_lines)
+        yield from self._firewall_rules()
+
+    def _planned(
+        self, lines: Iterable[DumpLine], others: set[tuple[str, ...]] | None = None
+    ) -> Iterator[Planned]:
+        """The lines that can be taken over; what follows the program in the others is added to `others`."""
+        for line in lines:
             try:
                 yield self._plan(line)
             except UserError:
-                continue  # such as the removal of first rows
+                if others is not None:
+                    others.add(line.texts[1:])
+
+    def _firewall_rules(self) -> Iterator[Planned]:
+        from rocks.commands.dump.firewall import parameters_of
+        from rocks.network.firewall.records import read_rules
+
         for rule in read_rules(self._command.db):
             pairs = (text.partition("=")[::2] for text in parameters_of(rule))
             yield Planned(("add", "firewall"), (), tuple(pairs))
+
+    def _check_removes_nothing(self, planned: Planned) -> None:
+        """UserError for the removal of what is here, and what no line of the dump adds again."""
+        kind = planned.path[1:]
+        if kind == ("firewall",):
+            here = self._firewall_rules()
+        else:
+            here = self._planned(read_lines(self._command.command(" ".join(("dump", *kind)))))
+        removed = self._about(planned._replace(path=("add", *kind)))
+        for one in map(self._about, here):
+            is_removed = len(one) == len(removed) and all(
+                text in ("%", other) for text, other in zip(removed, one, strict=True)
+            )
+            if is_removed and one not in self._added:
+                raise UserError(ONLY_ADDS)
+
+    def _about(self, planned: Planned) -> tuple[object, ...]:
+        (path, arguments), values = self._key(planned)
+        return what_is_stated(0, path, arguments, values).about
 
     def _is_already_so(self, planned: Planned) -> bool:
         _, given = self._key(planned)

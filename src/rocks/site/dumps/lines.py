@@ -25,6 +25,9 @@ _PIECE = re.compile(
 _IN_QUOTES = re.compile(r'\\(["\\$`])|\\\n')
 """What a backslash quotes between double quotes; before another character it stays."""
 _PAIR = re.compile(r"\\.", re.DOTALL)
+_WORD = r"(?:[^\s\\'\"$`;&|<>]|\\.)+"
+_UNLESS_THERE = re.compile(rf'{_WORD} list host {_WORD} >/dev/null 2>&1 \|\| (?={_WORD} "add host" )')
+"""What stands before the line of `rocks dump` that adds the frontend; a host that is there stays in any case."""
 _ONLY_AT_THE_START = "~#"
 """Characters that mean something to a shell only where a word begins."""
 
@@ -49,6 +52,8 @@ def read_lines(text: str) -> Iterator[DumpLine]:
     fault, number, place = "", 1, 0
     begun = 1
     while place < len(text):
+        if not texts and word is None and (unless := _UNLESS_THERE.match(text, place)):
+            place = unless.end()
         piece = _PIECE.match(text, place)
         if piece is None:
             raise UserError(

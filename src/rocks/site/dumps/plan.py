@@ -89,8 +89,19 @@ FORMS: dict[str, Form] = {
     "set host interface disablekvm": Form(("host", "iface", "disablekvm")),
     "run reconfigure": Form(()),
     **{f"set host interface {name}": _setter(name) for name in _INTERFACE_VALUES},
+    "set host vm nas": Form(("host",)),
+    "set host sriov": Form(("host", "iface", "vfs")),
+    "add host ibport": Form(("host", "device", "guid")),
+    "add ib partition": Form(("host",)),
+    "remove attr": Form(("attr",), by_name=1),
+    "remove os attr": Form(("os", "attr"), by_name=1),
+    "remove appliance attr": Form(("appliance", "attr"), by_name=1),
+    "remove appliance": Form(("appliance",)),
+    "remove bootaction": Form(("action",), by_name=1),
+    "remove firewall": Form(()),
 }
-"""Words of a command in a dump → its form."""
+"""Words of a command in a dump → its form. Those of `remove` stand in this system's own dumps."""
+ONLY_ADDS = "a dump only adds; type the command if it is meant"
 
 _REASONS = (
     ("add roll", "rolls are added from their ISO files: rocks add roll FILE, then rocks enable roll NAME"),
@@ -105,7 +116,7 @@ _REASONS = (
         "set host sec_attr",
         "a secret is not given on a command line: rocks set host sec_attr HOST NAME reads it",
     ),
-    ("remove", "a dump only adds; type the command if it is meant"),
+    ("remove", ONLY_ADDS),
 )
 """Beginnings of commands, and why they are not taken over."""
 
@@ -126,6 +137,8 @@ def plan_line(
     if form is None:
         raise UserError(_why_not(texts, length))
     planned = _split(path, form, texts[length:])
+    if path[0] == "remove":
+        return planned
     _check_members(form, planned, hosts)
     if path[-1] == "attr":
         _check_attribute(planned)
@@ -133,7 +146,7 @@ def plan_line(
         raise UserError("its key= is no text of a public key")
     if path == ("run", "reconfigure") and planned.texts not in (("clear=1",), ("clear=yes",)):
         raise UserError("only clear=1 is part of a dump")
-    if path == ("add", "host"):
+    if path == ("add", "host") and "shared-place" not in dict(planned.parameters):
         return planned._replace(parameters=(*planned.parameters, ("shared-place", "yes")))
     return planned
 
@@ -244,6 +257,7 @@ _NAMING = {
     "bootaction": ("action",),
     "firewall": ("rulename", "global", "os", "appliance", "host"),
     "key": ("key",),
+    "nas": ("index",),
     "partition": ("device",),
     "route": ("netmask",),
 }

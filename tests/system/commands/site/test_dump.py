@@ -310,3 +310,23 @@ def test_a_dump_makes_the_same_database_again(
     assert all(
         before[table] for table in ("networks", "attributes", "cluster_vlans", "vm_disks", "public_keys")
     )
+
+
+def test_a_dump_is_loaded_where_a_cluster_was_removed(site: Site, silent_hosts: None, tmp_path: Path) -> None:
+    """All of it comes back; what is there as the dump says is counted, also by another load."""
+    make_site(site, 3)
+    site.done("'set host vm' cdrom slice=9")  # it has that of a compute of the cluster
+    make_what_others_add(site)
+    dumped = site.done("dump")
+    (tmp_path / "site.dump").write_text(dumped)
+    assert site.rocks("remove cluster blue").status == 0
+    assert site.done("dump") != dumped
+    for taken in (True, False):
+        ended = site.rocks("load dump", str(tmp_path / "site.dump"))
+        assert (ended.status, ended.out) == (0, ""), ended.out
+        assert ended.err.startswith("0 lines taken over") is not taken
+        assert sorted(site.done("dump").splitlines()) == sorted(dumped.splitlines())
+    site.done("add attr cpu_mode host-model")
+    ended = site.rocks("load dump", str(tmp_path / "site.dump"))
+    assert ended.status == 3 and "a dump only adds" in ended.out
+    assert ended.err.endswith(" 1 left out\n")

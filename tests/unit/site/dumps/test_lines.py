@@ -101,3 +101,20 @@ def test_a_word_of_many_pieces_is_copied_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(lines, "_unquoted", lambda piece: Piece(unquoted(piece)))
     (line,) = read_lines("rocks add attr a " + "\\b" * 1000)
     assert line.texts[-1] == "b" * 1000 and copied == 0
+
+
+def test_the_line_of_a_frontend_is_that_of_a_host() -> None:
+    """`rocks dump` has it for an empty database; no other line may begin so."""
+    unless = r"/a\ b/rocks list host head >/dev/null 2>&1 || "
+    added = r'/a\ b/rocks "add host" head cpus=1'
+    assert list(read_lines(f"\n{unless}{added}\n")) == [
+        DumpLine(2, ("/a b/rocks", "add host", "head", "cpus=1"))
+    ]
+    for line in (
+        f"{unless}/bin/sh -c id",
+        f"x; {unless}{added}",
+        f"{unless}{added}; id",
+        f"{unless}{unless}{added}",
+    ):
+        (read,) = read_lines(line)
+        assert "needs a shell" in read.fault

@@ -10,10 +10,10 @@ from rocks.site.dumps.lines import PROGRAM, read_lines
 
 class Command(rocks.commands.Command):
     """
-    Take over the site of a Rocks 6.2 or 7 frontend from the output of its command rocks dump. No shell runs: each line
-    is read as data and done by the command of this system, all in one transaction. A line that is not taken over is
-    listed with the reason, and the exit status is 3; all other lines are taken over. What is the same here already is
-    only counted, so the command can be repeated.
+    Take over the site of a Rocks 6.2 or 7 frontend, or of this system, from the output of its command rocks dump. No
+    shell runs: each line is read as data and done by the command of this system, all in one transaction. A line that is
+    not taken over is listed with the reason, and the exit status is 3; all other lines are taken over. What is the same
+    here already is only counted, so the command can be repeated. Nothing is removed.
 
     <arg type='string' name='file' of='file'>
     File with the output of rocks dump.
