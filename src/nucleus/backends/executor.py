@@ -54,7 +54,7 @@ class LocalExecutor:
 
     def open(self, arguments: Sequence[str]) -> Stream:
         """See `Executor`."""
-        program, connection = start_on_socket([self._program, *arguments])
+        program, connection = start_on_socket([self._program, *arguments], self._environment)
         return Stream(connection, lambda: finish(program, _END_SECONDS))
 
 

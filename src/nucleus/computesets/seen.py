@@ -137,9 +137,13 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def are_nodes_gone(seen: Seen) -> bool:
-    """Whether the site has removed every node of the set, as with its cluster."""
+    """Whether the site has removed every node of the set, with its cluster.
+
+    Nodes that leave a cluster that is still there, as by another VLAN, may run on.
+    """
     nodes = [seen.nodes.get(number) for number in seen.one.node_ids]
-    return all(node is None or node.gone_at is not None for node in nodes)
+    is_left = seen.cluster is not None and seen.cluster.gone_at is None
+    return not is_left and all(node is None or node.gone_at is not None for node in nodes)
 
 
 def node_events(member: lifecycle.Member, seen: Seen) -> list[Event]:

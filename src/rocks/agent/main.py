@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     except RocksError as error:
-        print(f"rocks: {error}" if arguments[0] in _FOR_LOGS else error, file=sys.stderr)
+        print(f"rocks: {error}" if arguments and arguments[0] in _FOR_LOGS else error, file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:  # nobody reads any more
         return 1

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess  # noqa: TID251 - the only importer
 import threading
-from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
+from typing import IO, Callable, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline
@@ -160,7 +160,9 @@ def start_with_pipes(
         raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
 
 
-def start_on_socket(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], socket.socket]:
+def start_on_socket(
+    arguments: Sequence[str], environment: Optional[Mapping[str, str]] = None
+) -> Tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a program whose standard input and output are a socket; returns it, and the far end of that socket.
 
     Its standard error is a pipe. The caller ends the program (`finish`) and closes the socket, whose reading ends when
@@ -174,6 +176,7 @@ def start_on_socket(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], 
                 stdin=near_end.fileno(),
                 stdout=near_end.fileno(),
                 stderr=subprocess.PIPE,
+                env=None if environment is None else dict(environment),
                 start_new_session=True,
             )
     except OSError as error:

@@ -222,7 +222,7 @@ def _with_frontend(attempts: Sequence[Attempt], frontend_of: Mapping[str, str]) 
         name, frontend = attempt.vm.name, frontend_of[attempt.vm.name]
         if not isinstance(errors[frontend], AlreadyRunningError | None):
             attempt.error = StateError(
-                f"{name} is not started, since its frontend {frontend} is not; without it: rocks start host vm {name}"
+                f"{name} is not started, since its frontend {frontend} does not run; alone: rocks start host vm {name}"
             )
     return still_open(computes)
 

@@ -214,7 +214,7 @@ def claim_frontends_vlans(database: Database, hosts: Sequence[str]) -> None:
 def shared_lines(database: Database, hosts: Sequence[str], vlan: str) -> list[str]:
     """A line for each of these machines that is on that VLAN of another cluster than its own; no error, as in dumps."""
     return [
-        f"{one.name} of the cluster {one.cluster} is on VLAN {one.vlan} of the cluster {one.other} now, too: "
+        f"{one.name} of the cluster {one.cluster} is now also on VLAN {one.vlan} of the cluster {one.other}: "
         f"rocks list host interface {one.name}"
         for one in shared_machines(database, hosts)
         if one.vlan == read_vlan(vlan)

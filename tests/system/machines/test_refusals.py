@@ -134,7 +134,7 @@ def test_computes_wait_for_a_frontend_that_cannot_start(machines: MachineSite) -
     machines.run("set host vm tiny disksize=1000000")
     error = machines.refused("start cluster tiny")
     assert "1000000.0 GB is larger than its file system of" in error
-    assert "vm-tiny-0 is not started, since its frontend tiny is not" in error
+    assert "vm-tiny-0 is not started, since its frontend tiny does not run" in error
     assert "vm-tiny-0 is not started" in machines.refused("start cluster tiny dry-run=yes")
     assert machines.hosts[OLD].domains.calls == [] and machines.files(OLD) == []
     assert machines.lease("vm-tiny-0")[1:] == ("released", None)

@@ -268,6 +268,8 @@ def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts
     sql(pool, f"UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE {one}")
     assert states(pool, turn) == ["running"], "the other node runs"
     sql(pool, f"UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE {other}")
+    assert states(pool, turn) == ["running"], "they may have left a cluster that is there"
+    sql(pool, "UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) WHERE id = %s", (cluster_number,))
     assert states(pool, turn) == ["failed"]
     assert sql(pool, "SELECT end_reason FROM computeset WHERE id = %s", (number,)) == [("removed",)]
     assert sql(pool, "SELECT COUNT(*) FROM computeset_node WHERE active = 1") == [(0,)]

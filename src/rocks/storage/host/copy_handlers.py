@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateError
+from rocks.core.errors import IncoherentError, PoolFullError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -19,8 +18,6 @@ from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
-
-_log = logging.getLogger(__name__)
 
 Handler = Callable[..., Facts]
 
@@ -130,6 +127,7 @@ class CopyHandlers:
         volume = self._pools.read_volume(name)
         if volume is not None:
             self._pools.ensure_volume_gone(name, volume.guid, may_lose_bytes=None)
+        self._running.end(effect.zvol)
         return NOTHING
 
     # --- the seed
@@ -159,8 +157,11 @@ class CopyHandlers:
                         effect.pool, access, left_bytes, begins
                     ),
                 )
-            finally:
+            except BaseException:
                 self._running.end(effect.zvol)
+                raise
+            # its merge comes later, and ends when the temp-write volume is gone
+            self._running.expect(effect.zvol, effect.pool, self._merge_bytes(effect.pool, access))
         return NOTHING
 
     def _ensure_copy_space(self, pool: str, access: Access, left_bytes: int, begins: bool) -> None:
@@ -169,9 +170,7 @@ class CopyHandlers:
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
         zvol, pool_bytes = access.known.zvol, self._pools.read_pool(pool).size_bytes
-        temp_write = self._pools.read_volume(names.temp_write_volume(pool, zvol))
-        written_bytes = 0 if temp_write is None else temp_write.referenced_bytes
-        merge_bytes = merged_bytes(access.known.size_bytes, written_bytes)
+        merge_bytes = self._merge_bytes(pool, access)
         stream_bytes = left_bytes if begins else 0
 
         def shortage(others_bytes: int) -> Optional[str]:
@@ -189,6 +188,10 @@ class CopyHandlers:
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
+
+    def _merge_bytes(self, pool: str, access: Access) -> int:
+        temp_write = self._pools.read_volume(names.temp_write_volume(pool, access.known.zvol))
+        return merged_bytes(access.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
 
     def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
         evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
@@ -242,14 +245,10 @@ class CopyHandlers:
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
-        try:
-            volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
-            is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
-            if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
-                self._write_properties(name, "clean", newest.guid, access)
-        except RocksError as error:
-            # the map is undone all the same: only a host that loses its records reads the mark
-            _log.warning("%s stays marked as changed: %s", name, error)
+        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+        is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
+        if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
+            self._write_properties(name, "clean", newest.guid, access)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:

@@ -33,7 +33,12 @@ class RunningCopies:
                 self._needs[zvol] = pool, needed_bytes
             return found
 
+    def expect(self, zvol: str, pool: str, needed_bytes: int) -> None:
+        """The copy was received; these bytes are needed until its `end`."""
+        with self._lock:
+            self._needs[zvol] = pool, needed_bytes
+
     def end(self, zvol: str) -> None:
-        """The copy is complete, or was interrupted."""
+        """The copy is complete and merged, or was interrupted."""
         with self._lock:
             self._needs.pop(zvol, None)

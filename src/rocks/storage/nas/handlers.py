@@ -200,16 +200,16 @@ class NasHandlers:
         if base is None or standing_grant(volume).base_guid != base_guid:
             return  # the record is older than the volume: what came later was confirmed
         later = [one for one in history.snapshots if one.createtxg > base.createtxg]
-        if all(parse_snapshot_name(one.name) is None for one in later):
+        if later and all(parse_snapshot_name(one.name) is None for one in later):
             return  # somebody's snapshots of the base's content
         foreign = [
             one for one in later if parse_snapshot_name(one.name) is None or one.clones or _holders(one)
         ]
         if foreign:
             raise StateError(
-                f"{name}@{foreign[0].name} has changes of a pull that are to be discarded, and it, its clones or holds "
-                "are not of image storage: remove them by `zfs` on the NAS, or save the changes by rocks set host "
-                f"zvolattr {name.rpartition('/')[2]} persistent=yes"
+                f"{name}@{foreign[0].name} has changes of a pull that are to be discarded, but it, a clone or a hold "
+                "is not of image storage: remove that by `zfs` on the NAS, or keep the changes: rocks set host "
+                f"zvolattr NAS {name.rpartition('/')[2]} persistent yes"
             )
         for one in later:
             self._pools.ensure_released(name, one.name, one.guid, HOLD_TAG)

@@ -41,7 +41,7 @@ def test_a_machine_of_another_cluster_on_the_vlan_is_named_and_stays(vm_site: Si
     """A wrong VLAN id must not let the removal of one cluster take a machine of another."""
     vm_site.done(*ADD, IP, "2", "fe-name=vc1", "cluster-naming=yes", "vlan=101")
     vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=blue", "cluster-naming=yes", "vlan=102")
-    note = "of the cluster vc1 is on VLAN 102 of the cluster blue now, too"
+    note = "of the cluster vc1 is now also on VLAN 102 of the cluster blue"
     added = vm_site.rocks("add host interface vm-vc1-0 eth1 vlan=102")
     assert (added.status, f"vm-vc1-0 {note}" in added.err) == (0, True)
     assert vm_site.rocks("add host interface vm-vc1-1 eth1 vlan=101").err == ""

@@ -8,8 +8,8 @@ import pytest
 from rocks.core.errors import PoolFullError
 from rocks.core.units import BYTES_PER_GIB as GIB
 from rocks.storage.host.access import Access
-from rocks.storage.host.copy_handlers import CopyHandlers
-from rocks.storage.host.effects import ReceiveSeed
+from rocks.storage.host.copy_handlers import CopyHandlers, Handler
+from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools
 
@@ -43,13 +43,16 @@ def transfers() -> Transfers:
 
 
 @pytest.fixture
-def receive(pools: FakePools, transfers: Transfers) -> Callable[[str], None]:
-    handler = CopyHandlers(pools, cast("Any", transfers), "vmh1").handlers[ReceiveSeed]
+def handlers(pools: FakePools, transfers: Transfers) -> dict[type[object], Handler]:
+    return CopyHandlers(pools, cast("Any", transfers), "vmh1").handlers
 
+
+@pytest.fixture
+def receive(handlers: dict[type[object], Handler]) -> Callable[[str], None]:
     def one(zvol: str) -> None:
         known = HostImage(zvol, size_bytes=STREAM_BYTES)
         access = Access(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
-        handler(ReceiveSeed(zvol, "tank", "img-1-1", "7"), access)
+        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "img-1-1", "7"), access)
 
     return one
 
@@ -60,7 +63,10 @@ def free_reserved(pools: FakePools, free_bytes: int) -> None:
 
 
 def test_a_copy_leaves_to_a_running_one_what_it_needs(
-    pools: FakePools, transfers: Transfers, receive: Callable[[str], None]
+    pools: FakePools,
+    transfers: Transfers,
+    handlers: dict[type[object], Handler],
+    receive: Callable[[str], None],
 ) -> None:
     """Each alone has the space; both together would stop in a full pool, and neither could be continued."""
     free_reserved(pools, NEEDED_BYTES + 5 * GIB)
@@ -78,6 +84,9 @@ def test_a_copy_leaves_to_a_running_one_what_it_needs(
         "b-vol is not copied to vmh1: its pool has 57.0 GiB free and 104.0 GiB are needed"
     )
     assert refused[0].endswith("to stay free, besides 52.0 GiB for copies that are being received")
+    with pytest.raises(PoolFullError, match=r"besides 8\.0 GiB for copies"):
+        receive("b-vol")  # the writes of the first guest are not merged yet
+    handlers[EnsureTempWriteGone](EnsureTempWriteGone("a-vol", "tank"), cast("Any", None))
     receive("b-vol")
     assert transfers.received == ["a-vol", "b-vol"]
 
