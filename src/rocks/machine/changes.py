@@ -108,11 +108,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
     _check_holds_no_vms(database, name)
     becomes_vm = not which_are_vms(database, [name])
     if becomes_vm:
-        if target is None and "Virt_Type" not in columns:
-            raise UserError(
-                f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
-            )
-        check_names_are_not_held(database, [name])
+        _check_may_become_vm(database, name, target is not None or "Virt_Type" in columns)
     ensure_locked(database, [name])
     if (target, changes.slice, changes.uuid, changes.virt_type) != (None, None, None, None):
         vm_inventory.lock_inventory(database)  # other changes are asked of a host, which may be slow
@@ -137,6 +133,14 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
     vm_changes.claim_own_vlans(database, [name])
     lines = image_lines(vm, target, disks) if read_leases(database, [name]) else []
     return [*_vlan_lines(database, name), *lines] if becomes_vm else lines
+
+
+def _check_may_become_vm(database: Database, name: str, is_asked: bool) -> None:
+    if not is_asked:
+        raise UserError(
+            f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
+        )
+    check_names_are_not_held(database, [name])
 
 
 def _vlan_lines(database: Database, name: str) -> list[str]:

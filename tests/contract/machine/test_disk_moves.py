@@ -166,9 +166,13 @@ def test_a_disk_that_may_not_be_sent_is_not(move: Move) -> None:
     move.refused("host old has not sent .*is not below the image directory", path="/etc/passwd")
     move.refused("host new has not stored .*is not below the image directory", new_path="/etc/cron.d/x")
     move.refused("host new has not stored .*not of 1000", size_bytes=1000)
-    with move.disk.open("rb") as file, subprocess.Popen(["sleep", "600"], stdin=file) as program:
-        move.refused(f"is in use by process {program.pid}")
-        program.kill()
+    with move.disk.open("rb") as file:
+        program = subprocess.Popen(["sleep", "600"], stdin=file)
+    with program:  # this process has closed the disk: the error names one that has it open
+        try:
+            move.refused(f"is in use by process {program.pid}")
+        finally:
+            program.kill()
     move.run()
     move.has_arrived()
 

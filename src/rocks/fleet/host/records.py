@@ -86,12 +86,12 @@ def read_cache(path: Path) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_start(path: Path, most_bytes: int) -> bytes:
+def read_start(path: Path, max_bytes: int) -> bytes:
     """The first bytes of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is not a file")
-        return os.read(descriptor, most_bytes)
+        return os.read(descriptor, max_bytes)
     finally:
         os.close(descriptor)

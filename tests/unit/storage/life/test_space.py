@@ -14,7 +14,7 @@ def test_free_space_on_a_host() -> None:
 
 
 def test_a_copy_leaves_space_for_its_merge_and_for_other_guests() -> None:
-    """A tenth above what is left of the stream, the reserve once, and what is never reserved of the pool."""
+    """The rest of the stream and a tenth, the reserve once, and what is never reserved of the pool."""
     needed = 11 * GIB + 2 * GIB + 5 * GIB
     assert space.copy_shortage(needed, 100 * GIB, 2 * GIB, 10 * GIB) is None
     text = space.copy_shortage(needed - 1, 100 * GIB, 2 * GIB, 10 * GIB)
