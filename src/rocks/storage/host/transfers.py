@@ -20,8 +20,11 @@ from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
 
-_SPACE_SECONDS = 2.0
+_SPACE_SECONDS, _LONGEST_SPACE_SECONDS = 2.0, 30.0
 """Between two looks at the pool's free space while a copy is received."""
+
+_SPACE_PAUSES = 20
+"""Pauses as long as the look before: the stream stands still meanwhile, on a slow host for half a second."""
 
 
 class Place(NamedTuple):
@@ -55,7 +58,7 @@ class HostTransfers:
         """
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
         tally = _Tally()
-        looked, left = monotonic_seconds(), 0
+        next_look, left = monotonic_seconds() + _SPACE_SECONDS, 0
 
         def begin(stream_bytes: int) -> None:
             nonlocal left
@@ -63,12 +66,15 @@ class HostTransfers:
             check_space(left, True)
 
         def count(part_bytes: int, total_bytes: int) -> None:
-            nonlocal looked, left
+            nonlocal next_look, left
             left = max(0, left - part_bytes)
             tally.count(part_bytes, total_bytes)
-            if monotonic_seconds() - looked >= _SPACE_SECONDS:
+            begin_seconds = monotonic_seconds()
+            if begin_seconds >= next_look:
                 check_space(left, False)
-                looked = monotonic_seconds()
+                end_seconds = monotonic_seconds()
+                pause = max(_SPACE_SECONDS, _SPACE_PAUSES * (end_seconds - begin_seconds))
+                next_look = end_seconds + min(pause, _LONGEST_SPACE_SECONDS)
 
         with self._connected(access, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
