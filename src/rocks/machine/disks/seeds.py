@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import SeedSpec
-from rocks.inventory.cluster_records import members
+from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, seed_path
 from rocks.library.guest_seed import VOLUME, GuestCluster, seed_documents
@@ -56,7 +56,7 @@ def _clusters_of(
 ) -> dict[str, GuestCluster | RocksError]:
     """Machine → its cluster, or why it cannot be set up as a part of that. Commits."""
     names = {vm.name for vm in machines}
-    clusters = [cluster for cluster in members(database, None).values() if names & set(cluster.names)]
+    clusters = [cluster for cluster in own_members(database, None).values() if names & set(cluster.names)]
     if not clusters:
         return {}
     everyone = [name for cluster in clusters for name in cluster.names]
