@@ -354,6 +354,12 @@ def alarms(session: Session) -> list[Alarm]:
         (FAILED, STOPPING),
     )
     return [
-        Alarm(number, site, f"has failed: {reason}" if state == FAILED else "stays stopping after its end")
+        Alarm(
+            number,
+            site,
+            f"has failed: {reason}"
+            if state == FAILED
+            else "stays stopping after its end; journalctl -u rocks-nucleus.service says whether the site answers",
+        )
         for number, site, state, reason in rows
     ]

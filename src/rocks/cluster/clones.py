@@ -22,7 +22,7 @@ from rocks.core.errors import CLASSES, RocksError, StateError, UserError
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.secret_names import is_secret
-from rocks.inventory.cluster_records import clusters_of, members
+from rocks.inventory.cluster_records import members, own_clusters_of
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     CLUSTER_KEY_ATTRIBUTE,
@@ -98,9 +98,12 @@ _CHANGED = "another command has changed the site while the NASes made the disks;
 def clone_clusters(
     database: Database,
     parameters: CloneParameters,
+    notify: Callable[[str], None],
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[Clone]:
     """Store the clones that are missing; the others stay as they are, so that a repeated command adds nothing.
+
+    Machines of other clusters on the VLAN of the original are named by `notify`, and not cloned.
 
     The disks of an original on NASes are cloned there, after a first attempt to store the clones, which is undone:
     nothing may wait for a NAS with changes open, or with the lock of the site's names. What it found is compared after.
@@ -108,7 +111,7 @@ def clone_clusters(
     UserError or StateError, and no change, for an invalid parameter, an original that cannot be cloned, too few
     addresses or VLANs, or names that another command has taken meanwhile.
     """
-    shape = _read_shape(database, parameters)
+    shape = _read_shape(database, parameters, notify)
     names = _names(parameters)
     vm_inventory.lock_inventory(database)
     present = members(database, names)
@@ -188,8 +191,8 @@ def _nas_clones(shape: _Shape, clones: Sequence[Clone]) -> list[NasClone]:
     ]
 
 
-def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
-    (cluster,) = clusters_of(database, [parameters.source])
+def _read_shape(database: Database, parameters: CloneParameters, notify: Callable[[str], None]) -> _Shape:
+    (cluster,) = own_clusters_of(database, [parameters.source], notify)
     *computes, frontend = table.load_vms(database, cluster.names)
     for vm in (frontend, *computes):
         _check_machine(vm, is_frontend=vm is frontend)

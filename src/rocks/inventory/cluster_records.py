@@ -8,7 +8,7 @@ from rocks.core.errors import StateError
 from rocks.database.sets import among
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from rocks.database.connection import Database
 
@@ -95,6 +95,14 @@ def shared_machines(database: Database, names: Sequence[str]) -> list[Shared]:
     return list(found)
 
 
+def own_members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cluster]:
+    """As `members`, without the machines of other clusters."""
+    clusters = members(database, frontends)
+    clients = list({name: None for cluster in clusters.values() for name in cluster.clients})
+    others = {(one.name, one.other) for one in (shared_machines(database, clients) if clients else ())}
+    return {frontend: _without(cluster, others) for frontend, cluster in clusters.items()}
+
+
 def own_clusters_of(
     database: Database, frontends: Sequence[str], notify: Callable[[str], None]
 ) -> list[Cluster]:
@@ -108,8 +116,13 @@ def own_clusters_of(
             if one.cluster not in named:
                 notify(
                     f"{one.name} is left as it is: it is on VLAN {one.vlan} of the cluster {one.other}, but a machine "
-                    f"of the cluster {one.cluster}"
+                    f"of the cluster {one.cluster}; rocks list host interface {one.name} shows its VLANs"
                 )
-    return [
-        c._replace(names=tuple(name for name in c.names if (name, c.frontend) not in left)) for c in clusters
-    ]
+    return [_without(cluster, left) for cluster in clusters]
+
+
+def _without(cluster: Cluster, others: Collection[tuple[str, str]]) -> Cluster:
+    """The cluster without the machines of these (machine, cluster)."""
+    return cluster._replace(
+        names=tuple(name for name in cluster.names if (name, cluster.frontend) not in others)
+    )

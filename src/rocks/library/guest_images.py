@@ -144,12 +144,20 @@ def needs_source(vm: VirtualMachine, facts: Sequence[DiskFact]) -> bool:
     return disk is not None and not any(fact.path == disk.path and fact.exists for fact in facts)
 
 
+def not_in_image_directory(vm: VirtualMachine, container: Host) -> StateError:
+    """The error of a machine with an image whose first disk is elsewhere."""
+    return StateError(
+        f"{vm.name} is not started: its disk is not in an image directory of {container.name}; rocks set host vm "
+        f"{vm.name} disk=… gives it another, the attribute vm_image_directories of {container.name} allows more"
+    )
+
+
 def base_on(vm: VirtualMachine, container: Host, source: Source) -> BaseImage:
     """The copy of the image on the container, in the image directory of the machine's disk. StateError without one."""
     disk = source_disk(vm)
     directory = None if disk is None else directory_of(container, disk.path)
     if disk is None or directory is None:
-        raise StateError(f"{vm.name} is not started: its disk is not in an image directory of its host")
+        raise not_in_image_directory(vm, container)
     check_disk_size(vm.name, disk, source.name, source.size_bytes)
     return BaseImage(directory, source.digest, source.size_bytes, source.used_bytes)
 

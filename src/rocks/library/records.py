@@ -82,7 +82,10 @@ def existing_image(library: Path, name: str) -> LibraryImage:
 def source_of(image: LibraryImage) -> Source:
     """The image as a source of disks. StateError for an ISO."""
     if image.format != "raw":
-        raise StateError(f"the image {image.name} is an ISO, and disks are made from disk images only")
+        raise StateError(
+            f"the image {image.name} is an ISO, and disks are made from disk images only; rocks list image shows which "
+            "are, rocks set host vm cdrom puts an ISO into a drive"
+        )
     return Source(image.name, image.size_bytes, image.used_bytes, image.digest)
 
 

@@ -107,5 +107,8 @@ def running_place(vm: VirtualMachine, lease: Lease | None) -> str:
     """The host on which the machine may be running. StateError without one."""
     place = place_of(vm, lease)
     if place is None:
-        raise StateError(f"host {vm.name} does not have a physical host, so it does not run")
+        raise StateError(
+            f"host {vm.name} does not have a physical host, so it does not run; give it one: rocks set host vm "
+            f"{vm.name} physnode=HOST"
+        )
     return place

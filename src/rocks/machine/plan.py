@@ -163,19 +163,26 @@ def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STA
     if not fact.exists and disk.size_gb * BYTES_PER_GB > fact.filesystem_bytes:
         raise StateError(
             f"{name} {outcome}: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
-            f"than its file system of {gigabytes(fact.filesystem_bytes)}; rocks set host vm {name} disksize=GB, "
-            "or choose another folder"
+            f"than its file system of {gigabytes(fact.filesystem_bytes)}{_missing_folder(disk, fact)}; "
+            f"rocks set host vm {name} disksize=GB, or choose another folder"
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
             f"{name} {outcome}: the file system of its disk {disk.path} has {size_text(fact.free_bytes)} "
-            f"free; the minimum is {size_text(LEAST_FREE_BYTES)}. Free space there"
+            f"free{_missing_folder(disk, fact)}; the minimum is {size_text(LEAST_FREE_BYTES)}. Free space there"
         )
     if not fact.exists and disk.format == "qed" and disk.base is None:
         raise StateError(
             f"{name} {outcome}: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
+
+
+def _missing_folder(disk: DiskSpec, fact: DiskFact) -> str:
+    """Names the folder of a new image that does not exist, since its path may be wrong; else empty."""
+    place = disk.path.rpartition("/")[0] or "/"
+    is_there = fact.folder in ("", place)
+    return "" if is_there else f" (its host has no folder {place}, which would be made in {fact.folder})"
 
 
 def _host(spec: StartDomain) -> str:

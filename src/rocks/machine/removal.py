@@ -16,6 +16,7 @@ from rocks.machine.disks.files import (
     remaining_files,
     remove_disks,
     remove_files,
+    remove_former_seeds,
     remove_lone_seeds,
     remove_snapshots,
 )
@@ -84,6 +85,8 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     else:
         errors += remove_lone_seeds(database, stopped, places)
         errors += [staying_line(disk) for disk in on_nas if disk.zpool and disk.vm.lower() in held]
+    former = _former_hosts(database, [vm.name for vm in stopped])
+    errors += remove_former_seeds(database, stopped, former)
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
@@ -91,7 +94,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         snapshots, lines = remove_snapshots(database, stopped, stay)
         removed += snapshots
         errors += lines
-    errors += _remove_console_logs(database, stopped, places)
+    errors += _remove_console_logs(database, stopped, places, former)
     delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
@@ -187,14 +190,16 @@ def _remove_copies(
 
 
 def _remove_console_logs(
-    database: Database, machines: Sequence[VirtualMachine], places: Mapping[str, str | None]
+    database: Database,
+    machines: Sequence[VirtualMachine],
+    places: Mapping[str, str | None],
+    former: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Remove the logs of their serial consoles on present and former containers, and on the hosts that had the leases.
 
     Returns a warning for each host where they stay.
     """
     found: dict[str, dict[str, None]] = {}
-    former = _former_hosts(database, [vm.name for vm in machines])
     for vm in machines:
         container = vm.container.name if vm.container is not None else None
         for host in (container, places.get(vm.name), *former.get(vm.name, ())):

@@ -130,7 +130,10 @@ def settled_change(lease: Lease, outcome: OperationOutcome | RocksError) -> tupl
 def check_place(vm: VirtualMachine, lease: Lease) -> None:
     """StateError for a machine that may run elsewhere than its record says, or is being started or stopped."""
     if vm.container is None or vm.container.name.lower() != str(lease.host).lower():
-        raise StateError(f"{vm.name} may be running on {lease.host}, and its record names another host")
+        raise StateError(
+            f"{vm.name} may be running on {lease.host}, and its record names another host; stop it first: rocks stop "
+            f"host vm {vm.name}"
+        )
     if lease.state == SAVED:
         raise must_be_restored(lease)
     if lease.state != RUNNING:

@@ -85,6 +85,9 @@ ANY_SOURCE_OPTION = "sriov-nospoofchk"
 """Further options: the adapter trusts the guest, or does not check its source addresses."""
 
 
+_NO_MAC = "it has no MAC address; rocks set host interface mac gives it one"
+
+
 def long_vlan_name(parent: str, vlan: int) -> str:
     """The name of a VLAN device without the kernel's limit on its length."""
     return f"{parent}.{vlan}"
@@ -99,7 +102,9 @@ def vlan_device(parent: str, vlan: int) -> str:
 
 
 def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> list[Connection]:
-    """The connection of each enabled interface with a MAC, taps first, else in the order of the database.
+    """The connection of each enabled interface, taps first, else in the order of the database.
+
+    One without a MAC is `Unconnected` if it is on a network or VLAN, but an alias (`eth0:1`), which guests make.
 
     An interface on a VLAN that the container carries becomes a tap. An interface on a subnet of the container with the
     same VLAN id becomes a port of a bridge, or a macvtap where the device has the option `macvtap`; it is skipped when
@@ -109,7 +114,7 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
     found = [
         connection
         for interface in interfaces
-        if interface.mac and not interface.kvm_disabled
+        if not interface.kvm_disabled
         for connection in (_connection(interface, container),)
         if connection is not None
     ]
@@ -117,7 +122,10 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
 
 
 def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
-    assert interface.mac
+    if not interface.mac:
+        device = interface.device or ""
+        is_requested = (interface.vlan or interface.subnet) and ":" not in device
+        return Unconnected(device, _NO_MAC) if is_requested else None
     carrier = _carrier(interface, container)
     if interface.has_option(SRIOV_OPTION):
         physical = carrier or _on_same_network(interface, container)

@@ -112,7 +112,9 @@ def collect_site(database: Database, now: datetime) -> bytes:
     """The whole site as an archive. StateError on a machine that is no frontend, HostError for unreadable files."""
     frontend = find_local_host(database)
     if frontend is None:
-        raise StateError("the cluster database does not have this machine, so there is no site to save")
+        raise StateError(
+            "the cluster database does not have this machine, so there is no site to save; rocks create site makes one"
+        )
     answers = "".join(f"{name} = {value}\n" for name, value in _answers(database, frontend).items())
     database.end_reading()
     members = [

@@ -39,7 +39,7 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
     virtual machine or an image of one that is not removed with it.
     """
     _check_not_this_frontend(database, names)
-    for cluster in clusters.members(database, names).values():
+    for cluster in clusters.own_members(database, names).values():
         raise _leads_cluster(cluster)
     _check_unused(database, names)
     for hook in hooks:
@@ -66,7 +66,7 @@ def check_whole_clusters(database: Database, names: Sequence[str]) -> None:
     They would run on without being listed as a cluster.
     """
     leaving = {name.lower() for name in names}
-    for cluster in clusters.members(database, names).values():
+    for cluster in clusters.own_members(database, names).values():
         if any(name.lower() not in leaving for name in cluster.names):
             raise _leads_cluster(cluster)
 

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.disk_files import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.fleet.wire.requests import ResumeDomain
 from rocks.machine.host.files import block
+from rocks.machine.host.libvirt.device_xml import changed_lease
 from tests.contract.agents import ask
 from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
 from tests.contract.outcomes import refused
@@ -91,6 +94,25 @@ def test_a_block_device_without_a_stable_identity(
     attacked.give(Path(loop), is_block=True)
     assert attacked.start(spec) == ""
     assert attacked.host.image_owners.of_device("zvol=tank/vm") == MINE
+
+
+def test_a_machine_is_resumed_after_a_boot_that_gave_its_device_another_number(
+    attacked: Attacked, loop: str
+) -> None:
+    """libvirt has started it by itself; a device of another machine at that path is another disk."""
+    attacked.give(Path(loop), is_block=True)
+    operation = attacked.operation(attacked.spec(Path(loop), is_block=True))
+    with_uuid = operation.xml.replace("</name>", f"</name><uuid>{MINE}</uuid>")
+    assert attacked.perform(replace(operation, xml=with_uuid)) == ""
+    attacked.domains.suspend("vm")
+    document = attacked.domains.document("vm")
+    attacked.domains.set_lease("vm", changed_lease(document, added=[(loop, 1, 0, "")]))
+    identity = block.identity_of(Path(loop).stat().st_rdev)
+    attacked.host.image_owners.set_device(identity, loop, THEIRS)
+    assert "was replaced" in attacked.perform(ResumeDomain("vm"))
+    attacked.host.image_owners.set_device(identity, loop, MINE)
+    assert attacked.perform(ResumeDomain("vm")) == ""
+    assert attacked.domains.find("vm").state == "running"
 
 
 @pytest.mark.parametrize("erase", ["discard", "overwrite"])

@@ -74,6 +74,17 @@ def test_without_a_demo_the_error_names_make_demo(checkout: Path) -> None:
     assert called([program, "no", "such"]).error_text.count("make demo") == 0
 
 
+@pytest.mark.parametrize("init", ["", "4194305 1", f"{os.getpid()} 1"], ids=["none", "ended", "another"])
+def test_the_socket_of_an_interrupted_demo_is_not_asked(checkout: Path, tmp_path: Path, init: str) -> None:
+    socket = tmp_path / "state" / "root/var/opt/rocks/mysql/mysql.sock"
+    socket.parent.mkdir(parents=True)
+    socket.touch()
+    (tmp_path / "state" / "init").write_text(f"{init}\n")
+    ended = called([str(checkout / "bin" / "rocks"), "list", "host"], tmp_path / "state")
+    assert ended.exit_status == 1 and f"run `make demo` in {checkout} as root" in ended.error_text
+    assert str(socket) not in ended.error_text
+
+
 def test_comet_without_a_demo_names_make_demo(checkout: Path, tmp_path: Path) -> None:
     advice = f"run `make demo` in {checkout} as root"
     program, folder = str(checkout / "bin" / "comet"), {"HOME": str(tmp_path)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.machine.host.files.owners import ATTRIBUTE
-from tests.system.machines.site import OLD, MachineSite
+from tests.system.machines.site import NEW, OLD, MachineSite
 
 DISKS = ("g.vda", "g.vdb")
 SECTOR = 2048
@@ -140,6 +140,20 @@ def test_the_seed_of_a_removed_machine_with_an_image_of_a_nas_goes_with_it(
         os.setxattr(file, "trusted.rocks.machine", uuid.encode())
     machines.run(f"{command} gone")
     assert machines.files(OLD) == [other.name]
+
+
+def test_the_seed_on_a_host_where_a_removed_machine_was_before_goes_too(machines: MachineSite) -> None:
+    machines.run(f"add host vm {OLD} membership=Frontend name=gone mem=64 disksize=1 vlan=99")
+    machines.run("add host nas-0-0 membership='NAS Appliance' rack=0 rank=0")
+    machines.site.set_as_before("vm_image", "debian", "gone")
+    machines.run("set host vm nas gone nas=nas-0-0 zpool=tank")
+    seed = machines.image("gone.seed")
+    seed.touch()
+    os.setxattr(seed, "trusted.rocks.machine", machines.uuid("gone").encode())
+    machines.run(f"set host vm gone physnode={NEW}")
+    assert machines.files(OLD) == [seed.name]
+    machines.run("remove host vm gone")
+    assert machines.files(OLD) == []
 
 
 def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:

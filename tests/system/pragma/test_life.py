@@ -193,4 +193,6 @@ def test_a_machine_of_another_cluster_on_its_vlan_stays(machines: MachineSite) -
     machines.run("start host vm vm-blue-0")
     assert "vm-blue-0 is left as it is" in machines.run("pragma shutdown dock")
     assert machines.running("vm-blue-0") == [OLD]
+    assert "vm-blue-0 may run; rocks stop host vm vm-blue-0 first: " in machines.refused("pragma clean dock")
+    assert "blue was not booted by pragma; rocks remove cluster blue" in machines.refused("pragma clean blue")
     assert {name for name, (state, _) in states(machines).items() if state == "active"} == {"vm-blue-0"}

@@ -80,6 +80,11 @@ def test_the_command_that_was_meant_is_printed(rocks: Rocks, typed: str, meant: 
     assert second.startswith(f"did you mean: {meant}")
 
 
+def test_a_command_of_a_roll_that_is_not_enabled_is_answered_with_what_enables_it(rocks: Rocks) -> None:
+    status, _, error = rocks("pragma", "boot", "dock6", "2")
+    assert (status, error.splitlines()[1:]) == (255, ["did you mean: rocks enable roll pragma?"])
+
+
 def test_a_word_of_commands_is_answered_with_some_of_them(rocks: Rocks) -> None:
     status, output, error = rocks("hots")
     assert (status, output) == (255, "")

@@ -6,6 +6,7 @@ from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import DiskFact
 from rocks.fleet.wire.requests import BaseImage, DiskSpec, base_path
 from rocks.library.guest_images import Source, base_on, is_copy, needs_source, with_base
+from rocks.library.records import LibraryImage, source_of
 from tests.unit.machines import container, machine
 
 GB = 1000**3
@@ -41,7 +42,15 @@ def test_a_disk_that_is_too_small_or_has_no_space_is_rejected() -> None:
         with_base(vm, disks, [fact(free=17 * GB // 10)], base, has_base=False)
 
 
+def test_no_disk_is_made_from_an_iso() -> None:
+    assert source_of(LibraryImage("debian", "raw", GB, GB, "ab")) == Source("debian", GB, GB, "ab")
+    with pytest.raises(StateError, match="medium is an ISO, .*; rocks list image shows"):
+        source_of(LibraryImage("medium", "iso", GB, GB, "ab"))
+
+
 def test_a_disk_outside_of_the_image_directories_gets_no_image() -> None:
     vm = machine("web", disks=["file:/elsewhere/web.vda,vda,virtio"], attributes={"vm_image": "debian"})
-    with pytest.raises(StateError, match="not in an image directory"):
+    with pytest.raises(
+        StateError, match="not in an image directory of vmc-0-0; rocks set host vm web disk=…"
+    ):
         base_on(vm, container(), SOURCE)

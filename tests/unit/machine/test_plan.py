@@ -178,6 +178,21 @@ def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, expected
         ),
         (
             f"file:{IMAGE},vda,virtio",
+            disk(filesystem_bytes=35 * BYTES_PER_GB, folder="/"),
+            r"of 35.0 GB \(its host has no folder /images, which would be made in /\); rocks set host vm web disksize",
+        ),
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(filesystem_bytes=35 * BYTES_PER_GB, folder="/images"),
+            "of 35.0 GB; rocks set host vm web disksize",
+        ),
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(free_bytes=LEAST_FREE_BYTES - 1, folder="/"),
+            r"free \(its host has no folder /images, which would be made in /\); the minimum",
+        ),
+        (
+            f"file:{IMAGE},vda,virtio",
             disk(free_bytes=LEAST_FREE_BYTES - 1),
             "has 1024.0 MiB free; the minimum is 1.0 GiB",
         ),

@@ -103,10 +103,21 @@ def test_taps_come_first() -> None:
     assert found == [Tap(OTHER_MAC, "peth0.4", "peth0", 4, 1500), Bridged(MAC, "eth0")]
 
 
-def test_what_is_disabled_or_has_no_mac_is_left_out() -> None:
+def test_what_is_disabled_is_left_out() -> None:
     carrier = [interface("eth0", **PRIVATE)]
-    assert connect([guest(kvm_disabled=True, **PRIVATE), guest(mac=None, **PRIVATE)], carrier) == []
-    assert connect([guest(mac="", **PRIVATE)], carrier) == []
+    assert (
+        connect([guest(kvm_disabled=True, **PRIVATE), guest(mac=None, kvm_disabled=True, vlan=4)], carrier)
+        == []
+    )
+
+
+@pytest.mark.parametrize("mac", [None, ""])
+def test_an_interface_of_a_network_or_vlan_without_a_mac_is_not_connected(mac: str | None) -> None:
+    carrier = [interface("eth0", **PRIVATE)]
+    others = [guest("eth2", mac), guest("eth0:1", mac, **PRIVATE)]
+    found = connect([guest(mac=mac, **PRIVATE), guest("eth1", mac, vlan=4), *others], carrier)
+    reason = "it has no MAC address; rocks set host interface mac gives it one"
+    assert found == [Unconnected("eth0", reason), Unconnected("eth1", reason)]
 
 
 @pytest.mark.parametrize(

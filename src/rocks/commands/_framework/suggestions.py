@@ -10,6 +10,9 @@ from rocks.core.near_names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
+_ROLLS = ("pragma",)
+"""Rolls whose commands begin with their name: such a command is unknown until its roll is enabled."""
+
 _MAX_NAMES = 3
 _MAX_TEXTS = 6
 
@@ -25,6 +28,8 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
     vocabulary = {word for command in known for word in command}
     if texts and texts[0] not in vocabulary and len(starts := TOPICS.get(texts[0], ())) > 1:
         return list(starts[:_MAX_NAMES])
+    if texts and texts[0] in _ROLLS and texts[0] not in vocabulary:
+        return [f"enable roll {texts[0]}"]
     typed = [_meant(text, vocabulary) for text in texts[:_MAX_TEXTS]]
     for length in range(len(typed), at_least - 1, -1):
         meant = typed[:length]

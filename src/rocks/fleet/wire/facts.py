@@ -64,8 +64,8 @@ class DomainFact:
 class DiskFact:
     """The state of a disk's path. `size_bytes` is the size of the file or device, 0 when absent.
 
-    `filesystem_bytes` and `free_bytes` belong to the file system of the nearest existing parent; 0 for a
-    block device.
+    `filesystem_bytes` and `free_bytes` belong to the file system of `folder`, the nearest existing parent; 0 and empty
+    for a block device.
     """
 
     path: str
@@ -74,6 +74,7 @@ class DiskFact:
     size_bytes: int
     filesystem_bytes: int
     free_bytes: int
+    folder: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ _NAMES = frozenset(
     + ("state", "family", "code", "fenced", "vnc_address")
 )
 """Fields that are names or the like: printable, and not longer than `LONGEST_NAME`."""
-_PATHS = frozenset(("path", "serial_device", "log_path"))
+_PATHS = frozenset(("path", "folder", "serial_device", "log_path"))
 _COUNTS = frozenset(
     (
         "memory_mb",

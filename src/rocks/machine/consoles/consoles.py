@@ -222,5 +222,8 @@ def read_console_log(database: Database, name: str, lines: int) -> tuple[str, ..
 def _place(database: Database, vm: VirtualMachine) -> str:
     place = place_of(vm, leases.read_leases(database, [vm.name]).get(vm.name.lower()))
     if place is None:
-        raise StateError(f"host {vm.name} does not have a physical host, so it has no console")
+        raise StateError(
+            f"host {vm.name} does not have a physical host, so it has no console; give it one: rocks set host vm "
+            f"{vm.name} physnode=HOST"
+        )
     return place

@@ -202,7 +202,10 @@ def _attach(
     leases.cover_also(database, vm.name, [key])
     holder = leases.disk_holders(database, [key])[key]
     if holder.lower() != vm.name.lower():
-        raise StateError(f"{vm.name} {_NO_DISK} {disk.path} of {key[0]}: {holder} has it, and may be running")
+        raise StateError(
+            f"{vm.name} {_NO_DISK} {disk.path} of {key[0]}: {holder} has it, and may be running; rocks stop host vm "
+            f"{holder}, or name another disk"
+        )
     database.commit()
     try:
         return settled_change(lease, perform_one(database, str(lease.host), request))

@@ -177,9 +177,26 @@ def remove_lone_seeds(database: Database, machines: Sequence[VirtualMachine], pl
     return errors
 
 
+def remove_former_seeds(
+    database: Database, machines: Sequence[VirtualMachine], former: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Remove the small disks for cloud-init of stopped machines on hosts where they were before; errors as above."""
+    seeded = [vm for vm in machines if vm.name in former and seed_path(vm) is not None]
+    if not seeded:
+        return []
+    names = sorted({name for vm in seeded for name in former[vm.name]})
+    hosts = {host.name: host for host in _containers(database, names)}
+    database.commit()
+    errors: list[str] = []
+    for vm in seeded:
+        for name in former[vm.name]:
+            _remove_seed(database, vm, hosts[name], errors)
+    return errors
+
+
 def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> None:
-    """Remove the machine's small disk for cloud-init, if it has one."""
-    path = seed_path(vm)
+    """Remove the machine's small disk for cloud-init on the host, if it has one."""
+    path = seed_path(replace(vm, container=host))
     if path is None:
         return
     try:

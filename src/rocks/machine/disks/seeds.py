@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import SeedSpec
-from rocks.inventory.cluster_records import members
+from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
-from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, seed_path
+from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
 from rocks.library.guest_seed import VOLUME, GuestCluster, seed_documents
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
@@ -56,7 +56,7 @@ def _clusters_of(
 ) -> dict[str, GuestCluster | RocksError]:
     """Machine → its cluster, or why it cannot be set up as a part of that. Commits."""
     names = {vm.name for vm in machines}
-    clusters = [cluster for cluster in members(database, None).values() if names & set(cluster.names)]
+    clusters = [cluster for cluster in own_members(database, None).values() if names & set(cluster.names)]
     if not clusters:
         return {}
     everyone = [name for cluster in clusters for name in cluster.names]
@@ -121,9 +121,7 @@ def _seed(vm: VirtualMachine, cluster: GuestCluster) -> SeedSpec:
     path, container = seed_path(vm), container_of(vm)
     directory = None if path is None else directory_of(container, path)
     if path is None or directory is None:
-        raise StateError(
-            f"{vm.name} is not started: its disk is not in an image directory of {container.name}"
-        )
+        raise not_in_image_directory(vm, container)
     connected = [c.mac for c in connections_of(vm) if not isinstance(c, Unconnected)]
     content = _disk(seed_documents(vm, cluster, connected))
     return SeedSpec(path, directory, vm.uuid, base64.b64encode(zlib.compress(content)).decode("ascii"))

@@ -46,7 +46,7 @@ def read_disk(path: str) -> DiskFact:
     except OSError:
         status = None
     is_block = status is not None and stat.S_ISBLK(status.st_mode)
-    filesystem_bytes, free_bytes = (0, 0) if is_block else _filesystem_bytes(Path(path))
+    filesystem_bytes, free_bytes, folder = (0, 0, "") if is_block else _filesystem_of(Path(path))
     return DiskFact(
         path=path,
         exists=status is not None,
@@ -54,6 +54,7 @@ def read_disk(path: str) -> DiskFact:
         size_bytes=device_bytes(path) if is_block else 0 if status is None else status.st_size,
         filesystem_bytes=filesystem_bytes,
         free_bytes=free_bytes,
+        folder=folder,
     )
 
 
@@ -252,14 +253,18 @@ def _fill(image: Draft, spec: DiskSpec, owners: ImageOwners) -> None:
         )
 
 
-def _filesystem_bytes(path: Path) -> "tuple[int, int]":
+def _filesystem_of(path: Path) -> "tuple[int, int, str]":
+    """Size and free space, in bytes, of the nearest folder that exists, and that folder."""
     for folder in path.parents:
         try:
             filesystem = os.statvfs(folder)
         except OSError:
             continue
-        return filesystem.f_blocks * filesystem.f_frsize, filesystem.f_bavail * filesystem.f_frsize
-    return 0, 0
+        size_bytes, free_bytes = (
+            count * filesystem.f_frsize for count in (filesystem.f_blocks, filesystem.f_bavail)
+        )
+        return size_bytes, free_bytes, str(folder)
+    return 0, 0, ""
 
 
 def device_bytes(path: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Dict, List, Union
 
@@ -20,10 +21,11 @@ from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remo
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.requests import SaveDomain
 from rocks.machine.host.disks import identity_at
+from rocks.machine.host.files.block import identity_of
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
-from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.operation_plan import SaveFacts
 from rocks.storage.mapped_volumes import mapped_images
@@ -98,17 +100,31 @@ def check_saved_disks(host: Host, name: str) -> None:
 
 
 def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
-    """A continued domain with the present numbers of its NAS images' devices in its lease: a boot may change them.
+    """A continued domain with the present numbers of its block devices in its lease: a boot may change them.
 
-    The caller has checked that they are the same images.
+    They are its images on NASes, of which the caller has checked that they are the same, and devices that are recorded
+    as its own.
     """
     images = mapped_images(host.state_folder)
-    known = [disk for disk in live.disk_identities if disk[0] in images]
+    known = [disk for disk in live.disk_identities if disk[0] in images or _is_own_device(host, live, disk)]
     renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
     if not renewed:
         return live
     host.domains().set_lease(live.name, changed_lease(live, added=renewed))
     return host.domains().document(live.name)
+
+
+def _is_own_device(host: Host, live: DomainDocument, disk: LeaseDisk) -> bool:
+    """Whether the path of this disk, which was a block device, leads to one that is recorded as the machine's."""
+    path, _, inode, _ = disk
+    if inode:
+        return False
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return False
+    is_block = stat.S_ISBLK(status.st_mode)
+    return is_block and host.image_owners.of_device(identity_of(status.st_rdev)) == live.uuid
 
 
 def forget_save(host: Host, name: str) -> None:

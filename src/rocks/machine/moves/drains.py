@@ -288,7 +288,9 @@ def other_containers(database: Database, host: str) -> tuple[str, ...]:
     hosts = load_hosts(database, physical_hosts(database))
     found = tuple(one.name for one in hosts if one.is_true("kvm") and one.name.lower() != host.lower())
     if not found:
-        raise StateError(f"there is no other VM container than {host}")
+        raise StateError(
+            f"there is no other VM container than {host}; rocks set host attr HOST kvm true makes a host one"
+        )
     return found
 
 

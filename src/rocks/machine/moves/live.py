@@ -151,7 +151,10 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     files = check_files(database, vm, target, plan, copies, answer, is_running=True)
     for file in files:
         if file.fact is None:
-            raise HostError(f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}")
+            raise HostError(
+                f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}; rocks list host image "
+                f"{source.name} shows what is"
+            )
     spec = spec_of(there, connections, hosts_beside(database, vm), "is not moved")
     plan_start(spec.request, there.memory_mb, answer, {}, "is not moved")
     return _Way(vm, there, target, plan, spec)

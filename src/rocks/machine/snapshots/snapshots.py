@@ -219,7 +219,7 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):
         raise StateError(
             f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
-            f"{', '.join(found.paths)}"
+            f"{', '.join(found.paths)}; rocks list host vm snapshot {name} shows all"
         )
     disks = tuple(disk_spec(vm, container_of(vm), disk, "is not restored") for disk in vm.disks)
     operation = RestoreSnapshot(name, disks, found.paths)
@@ -240,7 +240,8 @@ def _restore_on_nas(
     disks = [(image.nas, image.number) for image in images]
     if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_parts.is_complete(parts):
         raise StateError(
-            f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete"
+            f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete; rocks list host "
+            f"vm snapshot {vm.name} shows all"
         )
     later = [
         name

@@ -1,10 +1,10 @@
-"""Reads the site for a drawing: four statements, whatever its size."""
+"""Reads the site for a drawing: five statements, whatever its size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.inventory.cluster_records import members
+from rocks.inventory.cluster_records import own_members
 from rocks.site.drawing.content import LOCAL, Topology, TopologyHost, TopologyMachine, TopologyNetwork
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_topology(database: Database) -> Topology:
         " GROUP BY v.ID ORDER BY n.ID",
         (LOCAL,),
     )
-    clusters = members(database, None)
+    clusters = own_members(database, None)
     cluster_of = {name: found.frontend for found in clusters.values() for name in found.names}
     return Topology(
         tuple(TopologyNetwork(str(name), str(address)) for name, address in networks),

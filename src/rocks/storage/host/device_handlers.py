@@ -91,7 +91,8 @@ class DeviceHandlers:
     def _ensure_session(self, effect: effects.EnsureSession, access: Access) -> Facts:
         if not access.address:
             raise HostError(
-                f"this host has lost its records, and with them the address of {access.nas}: its next request has it"
+                f"this host has lost its records, and with them the address of {access.nas}: its next request has it; "
+                f"whether {access.nas} answers: rocks list host storagemap {access.nas}"
             )
         session = self._sessions.ensure_session(
             SessionSpec(

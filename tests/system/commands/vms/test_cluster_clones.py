@@ -152,6 +152,17 @@ def test_originals_that_a_clone_would_not_be_like(original: Site) -> None:
     assert [row[5] for row in machines(original, "vm-vc1-1-")] == ["install"] * 3
 
 
+def test_a_machine_of_another_cluster_on_the_vlan_is_named_and_not_cloned(original: Site) -> None:
+    line = ("add", "cluster", "203.0.113.10", "1", "fe-name=blue", "cluster-naming=yes", "disk-per-compute=6")
+    original.done(*line)
+    ((vlan,),) = original.database.rows("SELECT DISTINCT vlanid FROM clusters WHERE cluster_name = 'vc1'")
+    original.rocks(f"add host interface vm-blue-0 eth1 vlan={vlan}")
+    assert "vm-blue-0" in original.done("list cluster vc1")
+    ended = original.rocks(*CLONE)
+    assert (ended.status, "vm-blue-0 is left as it is" in ended.err) == (0, True)
+    assert len(machines(original, "vm-vc1-1-")) == 3
+
+
 def test_the_disk_of_an_original_on_a_nas_is_not_cloned_silently(original: Site) -> None:
     original.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
     original.done("set host vm nas vm-vc1-2 nas=nas-0-0 zpool=tank")

@@ -54,11 +54,21 @@ def test_a_machine_of_another_cluster_on_the_vlan_is_named_and_stays(vm_site: Si
         for name in ("vm-vc1-0", "vm-vc1-1"):
             of_it = [found for found in ended.err.splitlines() if name in found]
             assert of_it == [
-                f"{name} is left as it is: it is on VLAN 102 of the cluster blue, but a machine of the cluster vc1"
+                f"{name} is left as it is: it is on VLAN 102 of the cluster blue, but a machine of the cluster vc1; "
+                f"rocks list host interface {name} shows its VLANs"
             ], line
     assert [row[0] for row in machines(vm_site)] == ["vc1", "vm-vc1-0", "vm-vc1-1"]
     assert vm_site.rocks("remove cluster vc1").status == 0
     assert machines(vm_site) == []
+
+
+def test_a_frontend_is_converted_without_a_machine_of_another_cluster_on_its_vlan(vm_site: Site) -> None:
+    vm_site.done(*ADD, IP, "1", "fe-name=vc1", "cluster-naming=yes", "vlan=101")
+    vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=blue", "cluster-naming=yes", "vlan=102")
+    vm_site.rocks("add host interface vm-vc1-0 eth1 vlan=102")
+    assert "of a virtual cluster with 1 compute," in vm_site.refused("remove host vm blue")
+    assert vm_site.rocks("remove host vm blue vm-blue-0").status == 0
+    assert [row[0] for row in machines(vm_site)] == ["vc1", "vm-vc1-0"]
 
 
 def test_clusters_that_share_a_machine_are_removed_together(vm_site: Site) -> None:

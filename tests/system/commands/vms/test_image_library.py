@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import zlib
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ import pytest
 
 from rocks.core.public_keys import read_keys
 from rocks.database.connection import Database
+from rocks.fleet.wire.requests import SeedSpec
 from rocks.library import images as image_library
 from rocks.library import unfinished
+from rocks.machine.disks.seeds import create_seeds
+from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB it's me"
@@ -199,6 +204,20 @@ def test_a_cluster_is_made_from_an_image(vm_site: Site, library: Path, tmp_path:
     assert "<boot dev='network'/>" not in config
     refused = vm_site.refused("remove image debian")
     assert "vm-web-0, vm-web-1, web get their disks from it" in refused
+
+
+def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site: Site, library: Path) -> None:
+    """The key of the other cluster's frontend would let that one's owner in."""
+    add = ("add", "cluster", "cluster-naming=yes", "image=debian", "num-computes=1")
+    vm_site.rocks(*add, "ip=203.0.113.9", "fe-name=one", "vlan=101")
+    vm_site.rocks(*add, "ip=203.0.113.10", "fe-name=two", "vlan=102")
+    vm_site.rocks("add host interface vm-one-0 eth1 vlan=102")
+    seeds = create_seeds(vm_site.database, load_vms(vm_site.database, ["vm-one-0", "vm-two-0"]))
+    for name, own, other in (("vm-one-0", b"root@one", b"root@two"), ("vm-two-0", b"root@two", b"root@one")):
+        seed = seeds[name]
+        assert isinstance(seed, SeedSpec)
+        content = zlib.decompress(b64decode(seed.content))
+        assert own in content and other not in content and (b"vm-one-0" in content) == (name == "vm-one-0")
 
 
 def test_computes_may_have_another_image_or_none(vm_site: Site, library: Path, tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """What a host reports of its images, as the operator reads it."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rocks.fleet.wire.disk_files import UNREADABLE, ImageChange, ImageFact
-from rocks.inventory.records import Disk, Host
 from rocks.machine.disks import files as host_images
+from tests.unit.machines import machine
 
 
 class NoDatabase:
@@ -30,10 +29,7 @@ def test_the_machine_of_an_image(owner: str, machine: str) -> None:
 def test_a_disk_that_was_not_there_is_not_removed(
     changed: bool, removed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = Host("vmc-0-0", "VM Container", "vm-container", 8, 1, 0)
-    disk = Disk("file", "/i", "web.vda", "vda", "virtio", 1)
-    attributes = SimpleNamespace(attribute=lambda _: "")
-    vm: Any = SimpleNamespace(name="web", uuid="u-1", container=host, host=attributes, disks=(disk,))
+    vm = machine("web", disks=["file:/i/web.vda,vda,virtio"])
     monkeypatch.setattr(host_images, "_ask", lambda *_: ImageChange(changed))
     database: Any = NoDatabase()
     assert host_images.remove_disks(database, [vm], {"web": "vmc-0-0"}) == (removed, [])

@@ -54,6 +54,15 @@ def test_a_raw_image_is_made_sparse(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_the_fact_of_a_disk_names_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+    assert (
+        read_disk(f"{tmp_path}/vm.hda").folder
+        == read_disk(f"{tmp_path}/no/such/vm.hda").folder
+        == str(tmp_path)
+    )
+    assert read_disk("/nosuch/dir/vm.hda").folder == "/"
+
+
 def test_an_image_that_is_there_is_left_alone(tmp_path: Path) -> None:
     """Whatever its size: it may be somebody's data."""
     path = tmp_path / "vm.hda"

@@ -179,6 +179,9 @@ class Cloud:
         if not dry_run.is_on():
             self._wait(name, 0, lambda node: _state(node) == "nostate")
 
+    def check_own(self, name: str) -> None:
+        """It knows no others."""
+
     def clean(self, name: str) -> None:
         """Remove the machines, the frontend at the end, and return when the cloud has them no more."""
         if not dry_run.would(dry_run.HERE, f"remove the machines of {name} in the cloud"):

@@ -1,4 +1,4 @@
-"""How the commands of the roll reach an engine: six calls, which each driver has.
+"""How the commands of the roll reach an engine: seven calls, which each driver has.
 
 `kvm_rocks` is this site, by our own commands. `executables` is a folder of programs, as the first generation had them.
 `cloud` is an account of a cloud.
@@ -91,6 +91,9 @@ class Driver(Protocol):
 
     def shutdown(self, name: str) -> None:
         """Stop the machines of a cluster; one that is off stays so."""
+
+    def check_own(self, name: str) -> None:
+        """StateError for a cluster that was not booted by this driver."""
 
     def clean(self, name: str) -> None:
         """Remove a cluster that is shut down, with its disks; address and network become free."""

@@ -130,6 +130,9 @@ class Executables:
         if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/shutdown for {name}"):
             self._run("shutdown", folder, folder / _VC_OUT)
 
+    def check_own(self, name: str) -> None:
+        """It knows no others."""
+
     def clean(self, name: str) -> None:
         """Run `clean` of the driver, then remove the folder of the cluster."""
         folder = self._find([name])[0].folder

@@ -166,11 +166,14 @@ class KvmRocks:
         machines = [str(row["client nodes"] or row["owner"]) for row in rows(command, "list.cluster", [name])]
         _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
 
-    def clean(self, name: str) -> None:
-        """Remove machines, disks, address and VLAN. StateError for a cluster that was not booted here."""
+    def check_own(self, name: str) -> None:
+        """StateError for a cluster that other commands have added."""
         attributes = rows(self._command, "list.host.attr", [name])
         if not any(row["attr"] == _ATTRIBUTE for row in attributes):
             raise StateError(f"{name} was not booted by pragma; rocks remove cluster {name}")
+
+    def clean(self, name: str) -> None:
+        """Remove machines, disks, address and VLAN."""
         self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
 
 

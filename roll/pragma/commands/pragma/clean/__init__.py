@@ -40,9 +40,15 @@ class Command(rocks.commands.Command):
         except UnknownClusterError:
             self.notify(f"there is no cluster {one_line(args[0])[:80]}, so nothing is removed")
             return
+        driver.check_own(args[0])
         running = [one.compute or one.cluster for one in listed if one.state not in OFF]
         if running:
-            raise StateError(
-                f"{args[0]} is not removed: {', '.join(running[:5])} may run; rocks pragma shutdown {args[0]} first"
+            elsewhere = {one.compute for one in driver.status() if one.cluster != args[0]}
+            shared = [name for name in running if name in elsewhere]
+            first = (
+                f"rocks stop host vm {' '.join(shared)} first: a shutdown leaves what another cluster has, too"
+                if shared == running
+                else f"rocks pragma shutdown {args[0]} first"
             )
+            raise StateError(f"{args[0]} is not removed: {', '.join(running[:5])} may run; {first}")
         driver.clean(args[0])

@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     The command starts no machine and contacts no host. It adds all clones or none; those that exist already stay as
     they are. The clones are named NAME-1, NAME-2 and so on, their computes vm-NAME-1-0 and so on. Their disks are made
     from images at their first start: those of the original, or others. The attributes of the original's machines are
-    copied, except secrets.
+    copied, except secrets. A machine of another cluster on its VLAN is not copied, and a line names it.
 
     If the disks of the original are on NASes, and image is not given, each machine gets a clone of the disk that the
     same machine of the original has now, on the same NAS; it takes no space until it is written to. The machines of
@@ -81,6 +81,7 @@ class Command(rocks.commands.Command):
                 key_file=self.fillText("key"),
                 containers=self.getHostnames(hosts.split()) if hosts and hosts.split() else (),
             ),
+            self.notify,
             self.showProgress,
         )
         self.showProgress("")

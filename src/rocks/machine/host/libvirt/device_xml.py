@@ -178,6 +178,7 @@ def _lease(document: DomainDocument) -> Element:
     lease = document.root.find(f"metadata/{LEASE}")
     if lease is None:
         raise StateError(
-            f"{document.name} was not started by this system, which therefore does not change it"
+            f"{document.name} was not started by this system, which therefore does not change it; to end it: virsh "
+            f"destroy {document.name} on its host, then rocks start host vm {document.name}"
         )
     return lease
