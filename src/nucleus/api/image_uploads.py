@@ -17,6 +17,7 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import require
 from nucleus.api.conditional import json_answer
+from nucleus.api.idempotency import answer_before
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
@@ -27,7 +28,6 @@ from nucleus.api.service import (
     Known,
     Reading,
     accepted,
-    answer_before,
     changing,
     no_content,
     record_refusal,
