@@ -150,10 +150,13 @@ class NodeWithoutJob(NamedTuple):
 _HAS_NO_JOB = (
     "(s.id IS NULL OR s.state IN ('created', 'submitted')"
     " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
-    " OR (s.state = 'running' AND s.degraded"
-    " AND NOT JSON_CONTAINS(s.context, JSON_QUOTE(n.physical_host), '$.hosts')))"
+    " OR (s.state = 'running'"
+    " AND NOT JSON_CONTAINS(LOWER(s.context), JSON_QUOTE(LOWER(n.physical_host)), '$.hosts')))"
 )
-"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or has lost the node's host."""
+"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or does not have the node's host.
+
+It has lost that, or an operator has moved the node to another.
+"""
 
 
 def host_of(running: Computeset, node_id: int) -> str | None:
