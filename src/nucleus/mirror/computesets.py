@@ -116,6 +116,12 @@ def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Comp
     return [read[key[0]] if key[0] in read else before[key] for key in keys]
 
 
+def sets_of_removed_clusters(session: Session) -> set[int]:
+    """The numbers of the sets that have not ended, although the site has removed their clusters."""
+    sql = "SELECT s.id FROM computeset s JOIN cluster c ON c.id = s.cluster_id WHERE c.gone_at IS NOT NULL"
+    return set(session.column(f"{sql} AND s.state IN ({placeholders(LIVING_SETS)})", LIVING_SETS))
+
+
 def request_end(session: Session, number: int, how: str) -> bool:
     """Ask for a set's end; `how` is shutdown or poweroff, which replaces an earlier shutdown. Whether the set lives."""
     return bool(
