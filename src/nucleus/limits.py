@@ -40,7 +40,7 @@ MAX_WALLTIME_MINUTES = 10_000_000
 """Of a request; a site sets less (`most_walltime_minutes`)."""
 
 MAX_TOKENS = 100
-"""Usable tokens of a user."""
+"""Usable tokens of a user. So many of those that have ended are listed besides; older ones are forgotten."""
 
 DEFAULT_TOKEN_DAYS = 90
 MAX_TOKEN_DAYS = 3650

@@ -58,9 +58,11 @@ def _attach(context: Context) -> int:
 
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
         web_socket.close()
+    given = context.arguments
     closed = (
-        "the site has closed the console: the node is off, its console was opened elsewhere, its longest time is over, "
-        "or your token has ended. Run the command again"
+        f"the site has closed the console of {given.node or given.cluster}: it is off, the console was opened "
+        "elsewhere, its longest time is over, or your token has ended. If it is on (comet cluster "
+        f"{given.cluster}), run the command again"
     )
     context.say(f"\n{'the console is left' if is_left else closed}")
     return 0

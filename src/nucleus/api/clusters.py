@@ -146,10 +146,12 @@ def demand_cluster_match(change: Change, cluster: Cluster) -> None:
     require_match(change.call.request, etag_of(state=_state_of(cluster)), f"the cluster {cluster.name}")
 
 
-def demand_cluster_stays(change: Change, cluster: Cluster) -> None:
-    """Problem while the cluster is being destroyed: what is started now would be powered off with it."""
-    if None in operations.targets_in_work(change.session, cluster.id, "destroy"):
+def demand_cluster_stays(change: Change, cluster: Cluster) -> set[int | None]:
+    """The numbers of its computes that are being destroyed. Problem while the cluster is: nothing of it is started."""
+    leaving = operations.targets_in_work(change.session, cluster.id, "destroy")
+    if None in leaving:
         raise conflict(f"{cluster.name} is being destroyed; nothing of it can be started")
+    return leaving
 
 
 def _state_of(cluster: Cluster) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from nucleus.records import Cluster, Computeset, Node
 
@@ -152,10 +152,12 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     demand_leader(change, cluster)
-    demand_cluster_stays(change, cluster)
-    nodes, hosts = _requested_nodes(change, cluster, body)
+    leaving = demand_cluster_stays(change, cluster)
+    nodes, hosts = _requested_nodes(change, cluster, body, leaving)
     for node in nodes:
         _demand_free(change, cluster, node)
+        if node.id in leaving:
+            raise conflict(f"{node.name} is being destroyed; choose another node")
     _demand_hosts(change, len(nodes), hosts)
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
@@ -197,9 +199,9 @@ def _demand_reservation(call: Call, name: str) -> None:
 
 
 def _requested_nodes(
-    change: Change, cluster: Cluster, body: models.NewComputeset
+    change: Change, cluster: Cluster, body: models.NewComputeset, leaving: Collection[int | None]
 ) -> tuple[list[Node], list[str]]:
-    """The nodes in natural order, and the hosts that an operator wants them on."""
+    """The nodes in natural order, and the hosts that an operator wants them on. `leaving` are not counted as free."""
     if (body.computes is None) == (body.count is None):
         raise invalid(
             "which nodes? send either computes (a list as vm-[0-3]) or count (how many)",
@@ -215,7 +217,7 @@ def _requested_nodes(
         nodes = nodes_by_name(change, cluster, names)
         hosts = [one.host for one in body.computes if isinstance(one, models.Host) and one.host]
     else:
-        nodes = _free_nodes(change, cluster, int(body.count or 0))
+        nodes = _free_nodes(change, cluster, int(body.count or 0), leaving)
     if body.hosts:
         try:
             hosts = expand(body.hosts)
@@ -233,7 +235,7 @@ def _requested_nodes(
     return [node for node, _ in pairs], [host for _, host in pairs] if hosts else []
 
 
-def _free_nodes(change: Change, cluster: Cluster, count: int) -> list[Node]:
+def _free_nodes(change: Change, cluster: Cluster, count: int, leaving: Collection[int | None]) -> list[Node]:
     nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
     free = [
         node
@@ -243,6 +245,7 @@ def _free_nodes(change: Change, cluster: Cluster, count: int) -> list[Node]:
         and node.state != ACTIVE
         and is_image_free(node.image_state, node.image_locked)
         and not node.admin_disabled
+        and node.id not in leaving
     ]
     if count < 1 or len(free) < count:
         available = {0: "none is available", 1: "1 is available"}.get(len(free), f"{len(free)} are available")

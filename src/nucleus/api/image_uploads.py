@@ -17,6 +17,7 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import require
 from nucleus.api.conditional import json_answer
+from nucleus.api.idempotency import answer_before
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
@@ -27,7 +28,6 @@ from nucleus.api.service import (
     Known,
     Reading,
     accepted,
-    answer_before,
     changing,
     no_content,
     record_refusal,
@@ -156,7 +156,8 @@ async def upload_image(
         length = call.request.headers.get("content-length", "")
         if not re.fullmatch(r"[0-9]{1,18}", length):
             raise invalid(
-                "how long is the form? send Content-Length, or the image in parts (POST /v1/image/upload)"
+                "the length of the upload is not stated: send it with the header Content-Length, or send the image in"
+                " parts (POST /v1/image/upload)"
             )
         begun: list[tuple[Upload, Receiver]] = []
         async with AsyncExitStack() as stack:
@@ -383,7 +384,8 @@ def _resume(call: Call, identifier: str, offset: int) -> tuple[Upload, dict[str,
         upload, _ = _find_upload(session, call, identifier)
         if offset != upload.offset_bytes:
             raise conflict(
-                f"{upload.offset_bytes} bytes of this upload are here, and this part begins at {offset}",
+                f"{upload.offset_bytes} bytes of this upload are here, and this part begins at {offset}; send what"
+                f" comes from byte {upload.offset_bytes} on",
                 headers={"Upload-Offset": str(upload.offset_bytes)},
             )
         return upload, images.expected_digests(session, upload.image_id)

@@ -1,14 +1,18 @@
-"""Where clients connect: the socket of the service, when a connection that does nothing ends, and what one may send."""
+"""Where clients connect: the socket of the service, when a connection that does nothing ends, and what one may send.
+
+Connections that wait for their clients are bounded: who opens thousands of them keeps nobody else from connecting.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -49,6 +53,14 @@ MAX_HEADER_LINES = 100
 MAX_PIPELINED = 100
 """Requests of one connection that wait for the answers of earlier ones."""
 
+MAX_WAITING = 4096
+"""Connections whose clients have not sent a whole request; beyond them the one that waits longest ends.
+
+The service may have 8192 files open, its connections among them. Images take long: they do not count.
+"""
+
+_UPLOAD = re.compile(r"(/nucleus)?/v1/image(/upload/[^/]+)?/*")
+
 _BYTES_PER_BODY_BYTE = 16
 """So many bytes of sizes of chunks come with each byte of the body: a chunk of one byte has five of its own."""
 
@@ -59,6 +71,9 @@ class _TooLargeError(Exception):
 
 class Connection(HttpToolsProtocol):
     """uvicorn's, which ends also when the headers of a request do not come, or do not end."""
+
+    _waiting: ClassVar[dict[Connection, None]] = {}
+    """Those that wait for a request, or for the rest of one, the longest first."""
 
     _deadline: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
@@ -112,6 +127,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._forget_deadline()
         super().on_headers_complete()
+        if not _UPLOAD.fullmatch(self.scope.get("path", "")):
+            self._wait()
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = max(0, self._head_bytes - len(body) * _BYTES_PER_BODY_BYTE)
@@ -119,6 +136,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
+        self._waiting.pop(self, None)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -146,14 +164,22 @@ class Connection(HttpToolsProtocol):
             self._answering.message_event.set()
 
     def _abort(self) -> None:
+        self._forget_deadline()
         self._end_answer()
         self.transport.abort()
 
     def _end_after(self, seconds: float) -> None:
         self._forget_deadline()
         self._deadline = self.loop.call_later(seconds, self._abort)
+        self._wait()
+
+    def _wait(self) -> None:
+        self._waiting[self] = None
+        if len(self._waiting) > MAX_WAITING:
+            next(iter(self._waiting))._abort()  # noqa: SLF001 - one of its own class
 
     def _forget_deadline(self) -> None:
+        self._waiting.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

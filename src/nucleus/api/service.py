@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from nucleus.api import idempotency
 from nucleus.api.access.authentication import require
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.conditional import json_answer
-from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
+from nucleus.api.problems import Problem, conflict, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
 from nucleus.api.recent import Recent
 from nucleus.api.representations import operation_json
-from nucleus.limits import MAX_STORED_ANSWER_BYTES
-from nucleus.mirror import audit, clusters, idempotency, operations
+from nucleus.mirror import audit, clusters, operations
 from nucleus.mirror.driver import NoConnectionError
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewEvent, NewOperation
@@ -29,7 +28,7 @@ from nucleus.states import SUCCEEDED, power_of
 from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from nucleus.api.access.authentication import Authenticator, Caller
     from nucleus.api.access.oidc import Verifier
@@ -41,10 +40,7 @@ if TYPE_CHECKING:
     from nucleus.records import Cluster, Node, Operation, Scope
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
-_KEY = re.compile(r"[!-~]{1,128}")
-_OF_IMAGES = ("md5", "content-digest", "upload-offset")
 _ATTEMPTS = 3
-_SECRET = {"cache-control": "no-store"}
 
 Found = TypeVar("Found")
 
@@ -258,7 +254,7 @@ def changing(
     try:
         require(call.caller, scope)
         call.service.change_rate.take(call.caller)
-        found: Found = _repeated(call, action, act, _key_of(call) if has_key else None)
+        found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
             _record(call, action, problem)
@@ -266,13 +262,6 @@ def changing(
     WORK.give()
     NEWS.give()
     return found
-
-
-def _key_of(call: Call) -> str | None:
-    key = call.request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise invalid("the header Idempotency-Key must be of 1 to 128 printable characters")
-    return key
 
 
 def _repeated(call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
@@ -289,80 +278,18 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Any], key: str | 
 
 
 def _once(session: Session, call: Call, action: str, act: Callable[[Change], Any], key: str | None) -> Any:
-    actor = call.caller.actor
     if key is not None:
-        request_hash = _request_hash(call)
-        try:
-            stored = idempotency.claim(session, actor, key, call.caller.token_id, request_hash)
-        except BusyError:
-            raise Problem(
-                "request-in-progress",
-                "a request with this Idempotency-Key is not finished; send this one again in a second",
-                headers={"Retry-After": "1"},
-            ) from None
-        if stored is not None:
-            return _answer_again(stored, request_hash)
+        before = idempotency.claimed(session, call, key)
+        if before is not None:
+            return before
     change = Change(session, call, action)
     response = act(change)
     if key is not None:
-        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-        body = bytes(response.body)
-        if _has_secret(headers):
-            headers, body = _SECRET, b""
-        elif len(body) > MAX_STORED_ANSWER_BYTES:
-            headers, body = {**_SECRET, "location": headers.get("location", "")}, b""
-        idempotency.store(session, actor, key, idempotency.Stored(b"", response.status_code, headers, body))
+        idempotency.keep(session, call, key, response)
     append_events(session, change.events)
     if change.entries:
         audit.record(session, *change.entries)
     return response
-
-
-def _request_hash(call: Call) -> bytes:
-    """Equal for equal requests. Images are not kept in memory: their checksums stand for them.
-
-    No password: who reads the database could try passwords against its hash.
-    """
-    request = call.request
-    what = [request.method, request.url.path, request.url.query, wants_operation(request)]
-    body = b"" if call.has_password else request.scope["state"].get("body")
-    if body is None:
-        what += [request.headers.get(name) for name in _OF_IMAGES]
-    return hashlib.sha256(repr(tuple(what)).encode() + (body or b"")).digest()
-
-
-def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
-    if stored.request_hash != request_hash:
-        raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
-    if "location" in stored.headers and _has_secret(stored.headers):
-        raise conflict(
-            "the request with this Idempotency-Key was done, and its answer was too long to keep; read "
-            f"{stored.headers['location'] or 'the state of what it changed'}"
-        )
-    if _has_secret(stored.headers):
-        raise conflict(
-            "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"
-            " send it again with a new key"
-        )
-    return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
-
-
-def answer_before(call: Call) -> Response | None:
-    """What the request with the same Idempotency-Key was answered; None when there was none.
-
-    For requests whose body is not to be read in vain. Problem for a key of another request.
-    """
-    key = _key_of(call)
-    if key is None:
-        return None
-    with call.service.pool.transaction() as session:
-        stored = idempotency.find(session, call.caller.actor, key)
-    return None if stored is None else _answer_again(stored, _request_hash(call))
-
-
-def _has_secret(headers: Mapping[str, str]) -> bool:
-    """Whether it is the answer with a token, a key or a ticket: nobody stores it, neither do we."""
-    return headers.get("cache-control") == _SECRET["cache-control"]
 
 
 def accepted(

@@ -228,7 +228,10 @@ class Receiver:
             with suppress(FileExistsError):
                 os.link(self.path, target)
             if not target.samefile(self.path):
-                raise Problem("name-conflict", "this image is there already")
+                raise Problem(
+                    "name-conflict",
+                    "the site has another file in the place of this image; report it to its operators",
+                )
             sync_folder(target.parent)
         except OSError as error:
             raise _disk_problem(error) from None

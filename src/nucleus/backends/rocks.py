@@ -63,7 +63,8 @@ class SiteError(ToolError):
 class Rows(NamedTuple):
     """What a source read; `is_complete` is False where some hosts or NASes did not answer.
 
-    `is_blank`: it printed no object at all, also none that is skipped, as physical frontends are.
+    `is_blank`: it printed nothing. An empty list is an answer where all hosts and NASes answered, but not of clusters
+    and interfaces: the site's own frontend is in both.
     """
 
     content: Any
@@ -92,7 +93,10 @@ class Rocks:
             raise _failure(source.arguments, answer.status, answer.err)
         with _READING:
             content = source.read(answer.out)
-        return Rows(content, answer.status == 0, answer.out.strip() in ("", "[]"))
+        printed = answer.out.strip()
+        is_complete = answer.status == 0
+        may_be_empty = is_complete and source not in (CLUSTER, INTERFACE)
+        return Rows(content, is_complete, not printed or (printed == "[]" and not may_be_empty))
 
     def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
         """Machine → its host and state, of some machines now."""

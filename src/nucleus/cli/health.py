@@ -108,17 +108,8 @@ def _print_status(configuration: Configuration) -> int:
             f" and computesets leave them out: {collect_hostlist(strays)}; take them out of the partition,"
             " or rocks add host"
         )
-    return (
-        1
-        if nodes
-        or late
-        or uncharged
-        or strays
-        or reservations
-        or late_polls
-        or any(one.failures for one in sources)
-        else 0
-    )
+    alarms = (nodes, late, uncharged, strays, reservations, late_polls)
+    return int(any(alarms) or any(one.failures for one in sources))
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

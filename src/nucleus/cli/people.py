@@ -182,7 +182,7 @@ _COMMANDS = {
         "list": Action("list the users", _list_users),
         "add": Action("add a user", _add_user, ("user", *_USER_OPTIONS)),
         "disable": Action(
-            "admit a user no more: tokens end at once; users are not removed, the audit log names them",
+            "refuse a user from now on, whose tokens end at once; no user is removed: the audit log names them",
             _admit_user,
             ("user",),
         ),

@@ -205,10 +205,15 @@ def _add_site(given: Any, session: Session) -> None:
     print(f"added {name}; what owners reserve there: comet reservation list")
 
 
-def _remove_site(given: Any, session: Session) -> None:
-    site = records.find_site(session, given.site, is_locked=True)
+def _the_site(session: Session, name: str) -> records.Site:
+    site = records.find_site(session, name, is_locked=True)
     if site is None:
-        raise UserError(f"there is no site {printable(repr(given.site))}; nucleus site list")
+        raise UserError(f"there is no site {printable(repr(name))}; nucleus site list")
+    return site
+
+
+def _remove_site(given: Any, session: Session) -> None:
+    site = _the_site(session, given.site)
     living = records.living_reservations(session, site.id)
     if living:
         raise StateError(
@@ -221,9 +226,7 @@ def _remove_site(given: Any, session: Session) -> None:
 
 
 def _retire_site(given: Any, session: Session) -> None:
-    site = records.find_site(session, given.site, is_locked=True)
-    if site is None:
-        raise UserError(f"there is no site {printable(repr(given.site))}; nucleus site list")
+    site = _the_site(session, given.site)
     if site.login is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
     ended = records.fail_all(session, site.id)

@@ -51,7 +51,7 @@ from nucleus.states import (
 from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
@@ -150,9 +150,10 @@ class ComputesetController:
         """
         with self._guard.transaction() as session:
             living = self._living = computesets.living_sets(session, self._living)
+            removed = computesets.sets_of_removed_clusters(session)
         jobs, doubles = jobs_by_name(self._jobs(living))
         with self._guard.transaction() as session:
-            sets = _read_sets(session, self._not_quiet(living, jobs), jobs)
+            sets = _read_sets(session, self._not_quiet(living, jobs, removed), jobs)
         facts = []
         for seen in sets:
             with logged(f"computeset {seen.one.id}"):
@@ -172,11 +173,20 @@ class ComputesetController:
         self._check_site()
         return _SOON_SECONDS if any(job.waiting == HOSTS_CHECKED for job in jobs.values()) else None
 
-    def _not_quiet(self, living: Sequence[Computeset], jobs: dict[str, Job]) -> list[Computeset]:
-        """Without those that wait, when set and job are as they were when nothing followed from them."""
+    def _not_quiet(
+        self, living: Sequence[Computeset], jobs: dict[str, Job], removed: Collection[int]
+    ) -> list[Computeset]:
+        """Without those that wait, when set and job are as they were when nothing followed from them.
+
+        `removed`: sets whose clusters are gone, which go on waiting no more.
+        """
 
         def is_quiet(one: Computeset) -> bool:
-            return self._quiet.get(one.id) == (one.version, one.cancel_requested, jobs.get(one.name or ""))
+            known = self._quiet.get(one.id)
+            return (
+                known == (one.version, one.cancel_requested, jobs.get(one.name or ""))
+                and one.id not in removed
+            )
 
         self._quiet = {one.id: self._quiet[one.id] for one in living if is_quiet(one)}
         return [one for one in living if one.id not in self._quiet]
@@ -290,14 +300,14 @@ class ComputesetController:
             found.append(Event("cancel", how=one.cancel_requested))
         elif one.cancel_requested == "poweroff" and one.state == ENDING and not timers.get(_POWERED_OFF):
             found.append(Event("cancel", how="poweroff"))
+        if one.state != ENDING and are_nodes_gone(seen):  # before its job, which may have got hosts just now
+            found.append(Event("nodes_gone"))
         found += job_events(seen)
         if one.state in (RUNNING, ENDING):
             known = timers.get(_FAILED_STARTS, [])
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += node_events(member, seen)
-        if one.state == RUNNING and are_nodes_gone(seen):
-            found.append(Event("nodes_gone"))
         names = (lifecycle.ABSENT, lifecycle.WALLTIME, lifecycle.GRACE, lifecycle.SYNC)
         return found + [Event(name) for name in names if name in timers and self._clock.is_due(timers[name])]
 

@@ -218,8 +218,9 @@ def _hosts_lost(state: str, context: Context, event: Event) -> Result:
 
 
 def _nodes_gone(_: str, context: Context, __: Event) -> Result:
-    """The site has removed all of its nodes: nothing of it runs, and its job only keeps hosts and is charged."""
-    return _finish(context._replace(reason=context.reason or REMOVED), [])
+    """The site has removed all of its nodes: nothing of it runs, and its job only keeps hosts, or waits for them."""
+    reason = context.reason or (USER if context.is_cancelled else REMOVED)
+    return _finish(context._replace(reason=reason, job_gone=context.job_gone or not context.is_issued), [])
 
 
 def _lost_ending(_: str, context: Context, __: Event) -> Result:
@@ -305,6 +306,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (CREATED, "submit_reject"): _rejected,
     (CREATED, "allocated"): _allocated,
     (CREATED, "cancel"): _cancel_created,
+    (CREATED, "nodes_gone"): _nodes_gone,
     (CREATED, "job_gone"): _lost_early,
     (CREATED, ABSENT): _absent_created,
     (SUBMITTED, "submit_ok"): _submitted_again,
@@ -312,6 +314,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (SUBMITTED, ABSENT): _absent_submitted,
     (SUBMITTED, "allocated"): _allocated,
     (SUBMITTED, "cancel"): _cancel_submitted,
+    (SUBMITTED, "nodes_gone"): _nodes_gone,
     (SUBMITTED, "job_gone"): _lost_submitted,
     (RUNNING, "allocated"): _allocated_again,
     (RUNNING, "cancel"): _cancel_running,

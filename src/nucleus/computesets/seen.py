@@ -137,7 +137,7 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def are_nodes_gone(seen: Seen) -> bool:
-    """Whether the site has removed every node of the set, with its cluster.
+    """Whether the site has removed every node of the set, with its cluster; of a set that waits, only that counts.
 
     Nodes that leave a cluster that is still there, as by another VLAN, may run on.
     """

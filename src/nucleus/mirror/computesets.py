@@ -116,6 +116,12 @@ def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Comp
     return [read[key[0]] if key[0] in read else before[key] for key in keys]
 
 
+def sets_of_removed_clusters(session: Session) -> set[int]:
+    """The numbers of the sets that have not ended, although the site has removed their clusters."""
+    sql = "SELECT s.id FROM computeset s JOIN cluster c ON c.id = s.cluster_id WHERE c.gone_at IS NOT NULL"
+    return set(session.column(f"{sql} AND s.state IN ({placeholders(LIVING_SETS)})", LIVING_SETS))
+
+
 def request_end(session: Session, number: int, how: str) -> bool:
     """Ask for a set's end; `how` is shutdown or poweroff, which replaces an earlier shutdown. Whether the set lives."""
     return bool(
@@ -150,10 +156,13 @@ class NodeWithoutJob(NamedTuple):
 _HAS_NO_JOB = (
     "(s.id IS NULL OR s.state IN ('created', 'submitted')"
     " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
-    " OR (s.state = 'running' AND s.degraded"
-    " AND NOT JSON_CONTAINS(s.context, JSON_QUOTE(n.physical_host), '$.hosts')))"
+    " OR (s.state = 'running'"
+    " AND NOT JSON_CONTAINS(LOWER(s.context), JSON_QUOTE(LOWER(n.physical_host)), '$.hosts')))"
 )
-"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or has lost the node's host."""
+"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or does not have the node's host.
+
+It has lost that, or an operator has moved the node to another.
+"""
 
 
 def host_of(running: Computeset, node_id: int) -> str | None:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.limits import FIRST_LIMITS
+from nucleus.limits import FIRST_LIMITS, MAX_TOKENS
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of
 
 if TYPE_CHECKING:
@@ -192,13 +192,19 @@ def set_allocation(session: Session, cluster_id: int, name: str, may_charge: boo
 
 
 def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
-    """Store a token; its moments come from the database."""
+    """Store a token; its moments come from the database. Of its user's that have ended the last ones are kept."""
     columns = {
         "id": token.id, "user_id": token.user_id, "secret_sha256": secret_sha256, "scopes": " ".join(token.scopes),
         "projects": None if token.projects is None else list(token.projects), "note": token.note,
         "expires": token.expires and token.expires.replace(tzinfo=None),
     }  # fmt: skip
     session.insert("token", columns)
+    ended = session.column(
+        "SELECT id FROM token WHERE user_id = %s AND (revoked_at IS NOT NULL OR expires <= UTC_TIMESTAMP(3))"
+        " ORDER BY IFNULL(revoked_at, expires) DESC, id LIMIT 1000 OFFSET %s",
+        (token.user_id, MAX_TOKENS),
+    )
+    session.delete("token", id=ended)
 
 
 def _token(row: Sequence[Any]) -> Token:

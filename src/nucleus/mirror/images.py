@@ -185,7 +185,7 @@ def remove_image(session: Session, image_id: int) -> None:
 def silent_upload(session: Session, project_id: int | None, name: str, user_id: int) -> Upload | None:
     """The user's own upload of this name that gets nothing at present: its program was ended, or its answer lost."""
     row = session.row(
-        f"SELECT {columns_of('upload', Upload._fields)} FROM upload JOIN image i ON i.id = upload.image_id"
+        f"{_UPLOAD} JOIN image i ON i.id = upload.image_id"
         " WHERE i.project_id <=> %s AND i.name = %s AND upload.user_id = %s"
         f" AND touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_PAUSE_SECONDS} SECOND",
         (project_id, name, user_id),

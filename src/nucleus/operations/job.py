@@ -11,7 +11,7 @@ from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.operations.causes import CancelledError, RefusedError, UnfinishedError, owners_text
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
-from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of
+from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of, power_of
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ class Job:
         while not is_reached(state):
             if waited >= self.tools.settings.confirm_seconds:
                 raise UnfinishedError(
-                    f"{self.target.name} is not {what} after {waited:.0f} seconds: it is {state}; ask the operators"
+                    f"{self.target.name} is not {what} after {waited:.0f} seconds: its power is {power_of(state)};"
+                    f" try again; if this lasts, ask the site's operators, and name operation {self.operation.id}"
                 )
             if self.tools.stop.wait(pause):
                 raise LostError

@@ -45,7 +45,7 @@ def _start(job: Job) -> JsonObject:
     state, error = job.act("start", job.rocks.start)
     if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
         raise error
-    return {"state": job.confirm(state, _is_active, "active")}
+    return {"state": job.confirm(state, _is_active, "on")}
 
 
 def _place(job: Job) -> None:
@@ -149,9 +149,12 @@ def destroy(job: Job) -> JsonObject:
     for node in there:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
-            raise RefusedError(f"{node.name} is in use: its computeset or its image has not ended")
-        if not is_off(state, has_host=node.physical_host is not None):
-            raise RefusedError(f"{node.name} is {state}; power it off first")
+            raise RefusedError(
+                f"{node.name} is in use: its computeset has not ended, or its disk is being transferred; wait for that,"
+                " and try again"
+            )
+        if (power := power_of(state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
+            raise RefusedError(f"the power of {node.name} is {power}; power it off first")
     job.store("remove")
     if there and job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)

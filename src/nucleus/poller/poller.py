@@ -185,7 +185,7 @@ class Poller:
         before = time.monotonic()
         try:
             rows = self._rocks.read(source)
-            if not rows.content and self._counts.get(source.name) and not self._may_be_empty(source, rows):
+            if rows.is_blank and self._counts.get(source.name):
                 raise ToolError(
                     f"`rocks {' '.join(source.arguments)}` printed nothing, and had rows the time before"
                 )
@@ -194,12 +194,6 @@ class Poller:
             return Read(rows, None, time.monotonic() - before, began)
         except RocksError as error:
             return Read(None, str(error), time.monotonic() - before, began)
-
-    def _may_be_empty(self, source: Source, rows: Rows) -> bool:
-        """Whether it is true that there are no rows any more: the site's own frontend is always in `list cluster`."""
-        if source is commands.CLUSTER:
-            return not rows.is_blank
-        return source is commands.LIBRARY or self._counts.get(commands.CLUSTER.name) == 0
 
     def _record(
         self, session: Session, reads: Mapping[Source, Read], without: Collection[str]
@@ -269,12 +263,8 @@ class Poller:
 
 
 def _stored_counts(session: Session) -> dict[str, int]:
-    """Rows of the last answers, also of another process: without them an empty first answer would be believed.
-
-    Not those of the images: a site may give up its last NAS, which a restart finds out.
-    """
-    stored = observations.read_sources(session)
-    return {one.name: one.row_count for one in stored if one.name != commands.STORAGEMAP.name}
+    """Rows of the last answers, also of another process: without them a blank first answer would be believed."""
+    return {one.name: one.row_count for one in observations.read_sources(session)}
 
 
 def _listed(reads: Mapping[Source, Read], now: datetime) -> Listed:

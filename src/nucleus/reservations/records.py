@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.limits import RESERVATION_DAYS
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
-from nucleus.reservations.rules import Share, Span
+from nucleus.reservations.rules import MAX_ENDED, Share, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +151,16 @@ def _share(begin: str, end: str, cpus: int, memory_gb: int) -> Share:
 def insert_reservation(
     session: Session, columns: dict[str, Any], spans: Sequence[Span]
 ) -> tuple[int, dict[int, Span]]:
-    """Store a reservation with its intervals: its number, and each interval's."""
+    """Store a reservation with its intervals: its number, and each interval's.
+
+    Of its user's that have ended the last ones are kept.
+    """
+    ended = session.column(
+        "SELECT r.id FROM reservation r WHERE r.user_id = %s AND NOT EXISTS (SELECT 1 FROM reservation_interval i"
+        f" WHERE i.reservation_id = r.id AND {_IS_LIVING}) ORDER BY r.id DESC LIMIT 1000 OFFSET %s",
+        (columns["user_id"], *LIVING, MAX_ENDED),
+    )
+    session.delete("reservation", id=ended)
     number = session.insert("reservation", columns)
     intervals = {}
     for span in spans:

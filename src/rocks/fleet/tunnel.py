@@ -43,20 +43,24 @@ class Tunnel:
             answer = self._ssh.receive(deadline)
         except TimeoutError:
             raise HostError(
-                f"{self._host} did not open the way to the screen within {deadline_seconds:g} s"
+                f"{self._host} did not open the way to the screen within {deadline_seconds:g} s: check that"
+                f" `ssh {self._host} true` answers, and run the command again"
             ) from None
         if not answer:
             _, printed = self._ssh.exit_information()
             reason = printed.decode("utf-8", "replace").strip().replace("\n", "; ")
             raise HostError(
-                f"{self._host} did not open the way to the screen: {reason or 'ssh gave no reason'}"
+                f"{self._host} did not open the way to the screen: {reason or 'ssh gave no reason'}; check that"
+                f" `ssh {self._host} true` answers, and that the machine still runs"
             )
 
     def wait(self) -> None:
         """Wait until the connection to the host ends: HostError."""
         while self._ssh.receive(Deadline(None)):
             pass
-        raise HostError(f"the connection to {self._host} has ended")
+        raise HostError(
+            f"the connection to {self._host} has ended, and the way to the screen with it; run the command again"
+        )
 
     def close(self) -> None:
         """End the tunnel, also when a viewer holds its connection."""

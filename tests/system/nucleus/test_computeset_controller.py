@@ -300,6 +300,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     for _ in range(2):
         turn()
     assert _state(pool, number) == ("running", None)
+    sql(pool, "UPDATE node SET physical_host = 'H0' WHERE name = 'vm-vc2-0'")  # names of hosts have no case
     switch("active", "kind = 'frontend' OR name = 'vm-vc2-0'")
     assert alarms() == ([], 0), "a frontend, and a compute of a set"
     with pool.transaction() as session:
@@ -320,8 +321,11 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     sql(pool, "UPDATE node SET missing_polls = 0")
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
-    sql(pool, "UPDATE computeset SET degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY())")
+    sql(pool, "UPDATE node SET physical_host = 'host-0' WHERE name = 'vm-vc2-0'")
     switch("active", "name = 'vm-vc2-0'")
+    moved = ("vc2/vm-vc2-0", None, "vm-on-without-job")
+    assert (alarms()[0][-1], alarms()[1]) == (moved, 1), "an operator has moved it to a host of others"
+    sql(pool, "UPDATE computeset SET degraded = TRUE, context = JSON_SET(context, '$.hosts', JSON_ARRAY())")
     for state in ("created", "submitted", "running"):
         sql(pool, "UPDATE computeset SET state = %s", (state,))
         assert alarms()[1] == 1, "the job has no hosts yet, or has lost this one"

@@ -23,7 +23,7 @@ from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
-from tests.system.nucleus.conftest import compute_numbers, run_on, sql
+from tests.system.nucleus.conftest import add_cluster, compute_numbers, run_on, sql
 
 
 @pytest.fixture
@@ -276,3 +276,24 @@ def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts
     # as `nucleus host list` and the next set see them
     free = HostList(pool, ["h0", "h1", "h2", "h3"]).jobs(set())
     assert not [job for job in free if job.state == "running"]
+
+
+def test_a_waiting_set_whose_cluster_the_site_removes_fails_and_takes_its_job_back(
+    pool: Pool, cluster_number: int, turn: Callable[[], object]
+) -> None:
+    """It waited on, was given hosts that others waited for, and started what was gone."""
+    start(pool, cluster_number, 4)
+    with pool.transaction() as session:
+        other = add_cluster(session, "vc3", 1, "alpha")
+    number = start(pool, other, 1)
+    assert states(pool, turn) == ["running", "submitted"]
+    sql(pool, "UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE cluster_id = %s", (other,))
+    sql(pool, "UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) WHERE id = %s", (other,))
+    assert states(pool, turn) == ["running", "failed"]
+    assert sql(pool, "SELECT end_reason FROM computeset WHERE id = %s", (number,)) == [("removed",)]
+    assert sql(pool, "SELECT state, reason FROM host_job ORDER BY id DESC LIMIT 1") == [
+        ("ended", "cancelled")
+    ]
+    assert sql(
+        pool, "SELECT COUNT(*) FROM operation WHERE target_set = %s AND kind = 'start_member'", (number,)
+    ) == [(0,)]

@@ -22,6 +22,12 @@ SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:
 OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename")
 """What a token allows when nothing else is stated: everything of every day."""
 
+NOT_WHOLE = (
+    "a part of the token is missing, or it is of another service: here a token is nuc_, 8 characters, _ and 43 more;"
+    " copy it again from its first character to its last"
+)
+"""The refusal of a text that is no token."""
+
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _TOKEN = re.compile(r"nuc_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})")
 _SECRET = re.compile(r"(nuc_[0-9A-Za-z]{8})_[0-9A-Za-z]+")
@@ -118,9 +124,7 @@ def read_credentials(authorization: str, headers: dict[str, str]) -> Sent:
         if token is None and kind == "bearer" and value.count(".") == 2:
             return SentAssertion(value)
         if token is None:
-            raise BadCredentials(
-                "this is no whole token of this service: nuc_, 8 characters, _, and 43 more; copy it whole"
-            )
+            raise BadCredentials(NOT_WHOLE)
         return token
     if kind == "basic":
         return _password(value)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
-from nucleus.api.access.credentials import Sent, SentAssertion, SentPassword, read_token
+from nucleus.api.access.credentials import NOT_WHOLE, Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.access.tokens import demand_few_tokens
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem
@@ -55,10 +55,7 @@ def sign_in(request: Request, body: SignIn) -> Response:
     if not body.username:
         sent = read_token(body.password.strip())
     if sent is None:
-        raise refused(
-            "this is no whole token of this service: nuc_, 8 characters, _, and 43 more; copy it whole."
-            " Your site gives you the first one"
-        )
+        raise refused(f"{NOT_WHOLE}; your site gives you the first one")
     caller = service_of(request).authenticator.log_in(request, sent)
     return start_session(request, caller, body.password.strip())
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus.api import computesets as sets_api
-from nucleus.api import quotas
-from nucleus.api import service as service_module
+from nucleus.api import idempotency, quotas
 from nucleus.api.recent import Recent
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
@@ -126,7 +125,7 @@ def test_a_cluster_has_a_limit_of_computesets_in_an_hour(
 def test_a_long_answer_is_not_stored_for_a_repetition(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "MAX_STORED_ANSWER_BYTES", 100)
+    monkeypatch.setattr(idempotency, "MAX_STORED_ANSWER_BYTES", 100)
     key, body = {"Idempotency-Key": "k1", **PROBLEMS}, {"cluster": "vc2", "count": 2}
     first, again = (service.ask("ann", "POST", SETS, json=body, headers=key) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 409), again.text

@@ -212,6 +212,18 @@ def test_a_cluster_is_not_destroyed_while_something_of_it_starts_nor_started_whi
     assert service.ask(*poweron, headers=MODERN).status_code == 202
 
 
+def test_a_node_that_is_being_destroyed_is_in_no_new_set(service: Client, pool: Pool) -> None:
+    """It was: its set, which was charged for its host, could not start it."""
+    destroy = "/v1/cluster/vc2/compute/vm-vc2-0?confirm=vm-vc2-0"
+    assert service.ask("ann", "DELETE", destroy, headers=MODERN).status_code == 202
+    refused = start(service, computes="vm-vc2-[0-1]")
+    assert refused.status_code == 409 and refused.json()["detail"].startswith("vm-vc2-0 is being destroyed")
+    assert "3 are available" in start(service, count=4).json()["detail"]
+    assert [one["name"] for one in start(service, count=2).json()["computes"]] == ["vm-vc2-1", "vm-vc2-2"]
+    sql(pool, "UPDATE operation SET state = 'failed' WHERE kind = 'destroy'")
+    assert start(service, computes="vm-vc2-0").status_code == 201
+
+
 def test_a_node_that_is_off_is_not_reset(service: Client, pool: Pool) -> None:
     path = "/v1/cluster/vc2/frontend/"
     sql(pool, "UPDATE node SET state = 'nostate' WHERE name = 'vc2'")

@@ -82,6 +82,43 @@ def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch:
             answers.read()  # ends, although half a second request has come
 
 
+def test_thousands_of_connections_that_wait_keep_nobody_out(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each took a file of the service for 20 or 30 seconds: with 8192 of them it accepted no other connection."""
+    monkeypatch.setattr(listening, "MAX_WAITING", 20)
+    begins = {
+        "nothing": b"",
+        "a head": b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        "a body": b"POST /v1/token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    }
+    upload = f"POST /v1/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\nmd5: {'0' * 32}"
+    form = "\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 900\r\n\r\n"
+    for kind, begin in begins.items():
+        with contextlib.ExitStack() as connections:
+            slow = connections.enter_context(service.connected((upload + form).encode()))
+            silent = [connections.enter_context(service.connected(begin)) for _ in range(60)]
+            assert service.get("ann", "/v1/user").status_code == 200, kind
+            wait_until(lambda: len(_ended(silent)) >= 40, "the end of those that wait longest")  # noqa: B023
+            assert _ended(silent[45:]) == [], f"{kind}: those that came last go on"
+            assert _ended([slow]) == [], "an image may take its time"
+
+
+def _ended(connections: list[socket.socket]) -> list[socket.socket]:
+    """Those that the service has closed, without an answer."""
+    found = []
+    for one in connections:
+        one.setblocking(False)
+        try:
+            assert one.recv(1000) == b""
+            found.append(one)
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            found.append(one)
+    return found
+
+
 CHUNKED = b"POST /v1/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 LINES = b"a: b\r\n" * 10_000
 

@@ -12,6 +12,7 @@ from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.reservations import records
 from nucleus.reservations.controller import Controller
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND
 from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
@@ -269,6 +270,24 @@ def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) ->
     answers = at_once(lambda who: reserve(service, who, cpus=40), ["ann", "bob"])
     assert sorted(answer.status_code for answer in answers) == [201, 409]
     assert left(service) == (24, 188)
+
+
+def test_of_a_users_reservations_that_have_ended_the_last_ones_stay(
+    service: Client, sites: None, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made and cancelled one after the other had a list that grew for 90 days, and is read as a whole."""
+    monkeypatch.setattr(records, "MAX_ENDED", 2)
+    lives = reserve(service, cpus=1).json()["id"]
+    of_bob = reserve(service, "bob", cpus=1).json()["id"]
+    numbers = [reserve(service, cpus=1).json()["id"] for _ in range(4)]
+    for number in (of_bob, *numbers):
+        who = "bob" if number == of_bob else "ann"
+        assert service.ask(who, "DELETE", f"{ALL}/{number}").status_code == 204
+    last = reserve(service, cpus=1).json()["id"]
+    left_over = [lives, *numbers[2:], last]
+    assert [one["id"] for one in service.get("ann", ALL).json()] == left_over
+    assert [one["id"] for one in service.get("bob", ALL).json()] == [of_bob]
+    assert sql(pool, "SELECT COUNT(*) FROM reservation_interval") == [(len(left_over) + 1,)]
 
 
 def test_the_list_has_pages_and_forgets_what_has_ended_long_ago(

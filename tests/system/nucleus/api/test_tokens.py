@@ -63,6 +63,22 @@ def test_a_token_for_some_projects_makes_none_for_those_of_tomorrow(service: Cli
         assert [one["name"] for one in service.get(who, "/v1/cluster").json()] == clusters, who
 
 
+def test_of_tokens_that_have_ended_the_last_ones_stay(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made and revoked one after the other had a list that grew for ever, and was read as a whole."""
+    monkeypatch.setattr(identity, "MAX_TOKENS", 2)
+    made = [service.ask("ann", "POST", "/v1/token", json={}).json()["id"] for _ in range(4)]
+    sql(pool, "UPDATE token SET expires = UTC_TIMESTAMP(3) - INTERVAL 1 DAY WHERE id = %s", (made[0],))
+    for identifier in made[1:]:
+        assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
+    made.append(service.ask("ann", "POST", "/v1/token", json={}).json()["id"])
+    listed = {one["id"] for one in service.get("ann", "/v1/token").json()}
+    assert listed & {*made} == {*made[2:]}
+    assert service.get("ann", "/v1/user").status_code == 200, "its own is usable"
+    assert service.get("bob", "/v1/user").status_code == 200
+
+
 def test_a_token_that_may_only_read_ends_itself_alone(service: Client, pool: Pool) -> None:
     reader, other = (
         service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"]}).json() for _ in range(2)

@@ -239,6 +239,20 @@ def test_a_set_whose_nodes_were_all_removed_lets_its_job_end_and_has_failed() ->
     assert (state, context.reason) == (FAILED, "removed")
 
 
+def test_a_waiting_set_whose_nodes_were_removed_fails_and_its_job_is_known_until_it_ends() -> None:
+    for before in ([], [_EVENTS[0]]):
+        state, context, actions = _run([*before, Event("nodes_gone")])
+        assert (state, context.is_released, actions) == (ENDING, True, [])
+        # hosts that it gets now are not used
+        state, context, actions = _run([_EVENTS[2], _AFTERWARDS[-1]], state, context)
+        assert (state, context.reason) == (FAILED, "removed")
+        assert [one.kind for one in actions] == ["scancel", "release"]
+    state, context, actions = step(CREATED, _FIRST._replace(is_issued=False), Event("nodes_gone"))
+    assert (state, context.reason, actions) == (FAILED, "removed", [Action("release")])
+    taken_back = _run([Event("cancel", how="shutdown"), Event("nodes_gone"), _AFTERWARDS[-1]])
+    assert (taken_back[0], taken_back[1].reason) == (CANCELLED, "user")
+
+
 def test_starts_are_tried_three_times_with_growing_pauses() -> None:
     failed = Event("start_failed", node=1)
     state, context, actions = _run([_EVENTS[2], failed, failed, failed])

@@ -80,9 +80,7 @@ def test_what_cannot_be_read_is_refused(header: str, headers: dict[str, str]) ->
 
 def test_a_part_of_a_token_is_called_that() -> None:
     """It begins as one does."""
-    with pytest.raises(
-        BadCredentials, match="no whole token of this service: nuc_, 8 characters, _, and 43 more"
-    ):
+    with pytest.raises(BadCredentials, match="a part of the token is missing.*copy it again"):
         read_credentials("Bearer nuc_AAAAAAAA", {})
 
 
