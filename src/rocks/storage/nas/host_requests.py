@@ -57,7 +57,7 @@ class HostCorrespondence:
             "nas": self._node,
             "volume": image.volume,
             "lease_token": image.lease_token,
-            "heartbeat": True,
+            "heartbeat": True,  # a host of 0.1 reports that it is there only to NASes that send it
             **self._places,
         }
         if isinstance(effect.request, (LookAtCopy, MapOverlay, SeedCopy)):
