@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from comet.client.errors import UsageError
 
 LIMIT = 100_000
 """More names than this are refused, before they are made."""
 
-_PART = re.compile(r"\[([^\[\]]*)\]")
-_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_MAX_NAME = 128
+"""Characters of a name, as the service has them."""
+
+_PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
+_COMMA = re.compile(r" *, *(?=[^ ])")
+_PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _NUMBER = re.compile(r"([0-9]+)")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -30,14 +36,27 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
     return [(it.isdecimal(), int(it) if it.isdecimal() else 0, it) for it in parts]
 
 
-def expand_hostlist(text: str) -> list[str]:
-    """Every name of a hostlist, in its order. UsageError for bad brackets, falling ranges, duplicates, too many."""
+def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:
+    """Every name of a hostlist, in its order; zeros before a low bound are kept.
+
+    UsageError for what is none, for a name twice, and, before they are made, for too long names and more than `limit`.
+    """
     names: list[str] = []
-    for item in _items(text):
-        names += _expand_item(item, text, LIMIT - len(names))
+    found, place = text.strip(), 0
+    while place < len(found) or not names:
+        part = _PART.match(found, place)
+        if part is None:
+            raise _wrong(found, f"a name is missing at position {place + 1}")
+        names += _expand_part(found, part.group(), limit, len(names))
+        place = part.end()
+        if place < len(found):
+            comma = _COMMA.match(found, place)
+            if comma is None:
+                raise _wrong(found, f"{found[place]!r} at position {place + 1} does not belong there")
+            place = comma.end()
     doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
-        raise UsageError(f"hostlist '{text}' names {doubled} twice: name every node once")
+        raise UsageError(f"{_excerpt(found)} names {doubled} twice: name every node once")
     return names
 
 
@@ -57,44 +76,42 @@ def collect_hostlist(names: Iterable[str]) -> str:
     return ",".join(sorted(plain + collected, key=natural_key))
 
 
-def _items(text: str) -> list[str]:
-    depth, items = 0, [""]
-    for character in text.strip():
-        depth += {"[": 1, "]": -1}.get(character, 0)
-        if depth not in (0, 1):
-            raise UsageError(f"hostlist '{text}' has brackets that do not match: for example vm-[0-3,7]")
-        if character == "," and depth == 0:
-            items.append("")
-        else:
-            items[-1] += character
-    if depth or not all(item.strip() for item in items):
-        raise UsageError(
-            f"hostlist '{text}' has brackets that do not match, or an empty name: for example vm-[0-3]"
-        )
-    return [item.strip() for item in items]
+def _expand_part(text: str, part: str, limit: int, known: int) -> list[str]:
+    choices: list[list[str]] = []
+    count, length = 1, 0
+    for bracket, plain in _PIECE.findall(part):
+        ranges = [] if plain else _ranges_in(text, bracket)
+        count *= 1 if plain else sum(high - low + 1 for low, high, _ in ranges)
+        if count > limit - known:
+            raise _wrong(text, f"it has more than {limit} names")
+        numbers = ((number, width) for low, high, width in ranges for number in range(low, high + 1))
+        choices.append([plain] if plain else [f"{number:0{width}}" for number, width in numbers])
+        length += max(map(len, choices[-1]))
+        if length > _MAX_NAME:
+            raise _wrong(text, f"a name in it is longer than {_MAX_NAME} characters")
+    return ["".join(pieces) for pieces in product(*choices)]
 
 
-def _expand_item(item: str, text: str, remaining: int) -> list[str]:
-    names = [""]
-    for index, part in enumerate(_PART.split(item)):
-        choices = [part] if index % 2 == 0 else _numbers(part, text)
-        if len(names) * len(choices) > remaining:
-            raise UsageError(f"hostlist '{text}' means more than {LIMIT} names")
-        names = [name + choice for name in names for choice in choices]
-    return names
-
-
-def _numbers(part: str, text: str) -> list[str]:
-    found: list[str] = []
-    for piece in part.split(","):
-        match = _RANGE.fullmatch(piece.strip())
-        low, high = (match[1], match[2] or match[1]) if match else ("1", "0")
+def _ranges_in(text: str, bracket: str) -> list[tuple[int, int, int]]:
+    """(first number, last one, digits at least) of the ranges of a bracket."""
+    ranges = []
+    for item in bracket.split(","):
+        found = _RANGE.fullmatch(item.strip())
+        if found is None:
+            raise _wrong(text, f"[{bracket}] is not a list of numbers and ranges")
+        low, high = found[1], found[2] or found[1]
         if int(low) > int(high):
-            raise UsageError(f"hostlist '{text}': '{piece}' is not a number or a rising range such as 0-3")
-        if int(high) - int(low) >= LIMIT - len(found):
-            raise UsageError(f"hostlist '{text}' means more than {LIMIT} names")
-        found += [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
-    return found
+            raise _wrong(text, f"the range {item} ends before it begins")
+        ranges.append((int(low), int(high), len(low)))
+    return ranges
+
+
+def _wrong(text: str, why: str) -> UsageError:
+    return UsageError(f"{_excerpt(text)} is not a list of hosts: {why}; an example is vm-vc2-[0-3,7],login")
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _group(prefix: str, suffix: str, width: int, numbers: list[int]) -> str:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
 from nucleus.api.paging import chosen, page_of, paged
@@ -27,7 +28,6 @@ from nucleus.api.service import (
     no_content,
     unknown_node,
 )
-from nucleus.hostlists import natural_key
 from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.driver import DuplicateError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
+from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
 from nucleus.api.conditional import conditional_json, json_answer
@@ -20,7 +21,7 @@ from nucleus.api.representations import Json, compute_json, computeset_json, fre
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
-from nucleus.hostlists import expand, natural_key
+from nucleus.hostlists import expand
 from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE, MAX_WALLTIME_MINUTES
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -24,6 +23,7 @@ from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
 from nucleus.reservations.site import LocalSite, listed_images
 from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.near_names import nearest
 from rocks.core.public_keys import read_keys
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:
         raise conflict(
             f"{site.name} has no cluster images: ask its operators to install the roll pragma, and to add {vc}"
         )
-    near = get_close_matches(vc, known, 1)
+    near = nearest(vc, known)
     advice = f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:20])}"
     raise invalid(f"{site.name} has no cluster image {vc}; {advice}")
 

@@ -7,12 +7,12 @@ import importlib
 import os
 import re
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nucleus.configuration import read_configuration
 from rocks.core.errors import RocksError
+from rocks.core.near_names import nearest
 from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if found:
-            near = get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), 1)
+            near = nearest(found[1], re.findall(r"[\w-]+", found[2]))
             message = f"there is no {self.prog} {found[1]}"
             message += f"; did you mean {self.prog} {near[0]}?" if near else f"; see {self.prog} --help"
         super().error(message)

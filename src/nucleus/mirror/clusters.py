@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.hostlists import natural_key
+from comet.client.hostlists import natural_key
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders, same_name, visible
 from nucleus.records import Cluster, Interface, Node, Scope
 

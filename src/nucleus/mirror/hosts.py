@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.hostlists import natural_key
+from comet.client.hostlists import natural_key
 from nucleus.mirror.columns import from_json
 from nucleus.states import ENDED, PENDING, RUNNING
 

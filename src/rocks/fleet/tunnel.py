@@ -1,12 +1,10 @@
-"""A unix socket of this machine that leads to a socket of a host, over SSH; and a port that leads to a unix socket."""
+"""A unix socket of this machine that leads to a socket of a host, over SSH."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,12 +14,8 @@ from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings, HostAddress
 
-LOOPBACK = "127.0.0.1"
 _MARGIN_SECONDS = 5.0
 _END_SECONDS = 5.0
-_CHUNK_BYTES = 65536
-_MAX_VIEWERS = 8
-"""Of a screen, through a port: every user of this machine can connect to it."""
 
 
 class Tunnel:
@@ -70,7 +64,7 @@ class Tunnel:
 
 @contextmanager
 def open_tunnel(host: HostAddress, far_end: str, runtime_folder: str) -> Iterator[Tunnel]:
-    """A socket in a new folder, which only this user reaches, for `far_end`: a socket of the host, or `address:port`.
+    """A socket in a new folder, which only this user reaches, for `far_end`, a socket of the host.
 
     Closed and removed afterwards, also the tunnel when this process is killed. HostError when it cannot be opened.
     """
@@ -87,18 +81,6 @@ def open_tunnel(host: HostAddress, far_end: str, runtime_folder: str) -> Iterato
 
 
 @contextmanager
-def relayed(path: str) -> Iterator[int]:
-    """A port of the loopback that leads to the unix socket at `path`, for every user of this machine."""
-    with socket.create_server((LOOPBACK, 0)) as server:
-        threading.Thread(target=_accept, args=(server, path), daemon=True).start()
-        port: int = server.getsockname()[1]
-        try:
-            yield port
-        finally:
-            server.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-
-
-@contextmanager
 def _folder(parent: str) -> Iterator[str]:
     try:
         folder = tempfile.mkdtemp(prefix="rocks-console-", dir=parent)  # of mode 0700
@@ -108,29 +90,3 @@ def _folder(parent: str) -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _accept(server: socket.socket, path: str) -> None:
-    places = threading.BoundedSemaphore(_MAX_VIEWERS)
-    with contextlib.suppress(OSError):  # the server was closed
-        while True:
-            client, _ = server.accept()
-            if places.acquire(blocking=False):
-                threading.Thread(target=_relay, args=(client, path, places), daemon=True).start()
-            else:
-                client.close()
-
-
-def _relay(client: socket.socket, path: str, places: threading.BoundedSemaphore) -> None:
-    with contextlib.suppress(OSError), client, socket.socket(socket.AF_UNIX) as screen:
-        screen.connect(path)
-        threading.Thread(target=_copy, args=(screen, client), daemon=True).start()
-        _copy(client, screen)
-    places.release()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(_CHUNK_BYTES):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)

@@ -91,7 +91,7 @@ def too_high_memory_maximum(vm: VirtualMachine, available_mb: int) -> str | None
 
 
 def _number(vm: VirtualMachine, attribute: str, largest: int = HIGHEST_NUMBER) -> int:
-    """The number; 0 for one that an earlier release let a site set."""
+    """The number; 0 for an invalid one, which another program can have stored."""
     try:
         return read_number(attribute, vm.host.attribute(attribute), 0, largest)
     except UserError:

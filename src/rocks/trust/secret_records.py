@@ -38,8 +38,7 @@ def read_of_hosts(database: Database, hosts: Sequence[str]) -> list[Row]:
 def resolve_secret(database: Database, attribute: str, hosts: Sequence[str]) -> dict[str, str]:
     """Host → value of the attribute in the narrowest scope that has one; hosts without any are left out.
 
-    Scopes without a table of secrets, and values of an earlier release, are among the other attributes. Of one scope
-    the secret wins.
+    Scopes without a table of secrets are among the other attributes. Of one scope the secret wins.
     """
     common = [value for _, name, value, _ in read_global(database) if name.lower() == attribute.lower()]
     found = dict.fromkeys(hosts, common[0]) if common else {}
@@ -85,35 +84,6 @@ def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> i
         "DELETE s FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node WHERE s.Attr = %s AND n.Name IN %s",
         [attribute, hosts],
     )
-
-
-def move_from_attributes(database: Database, names: Sequence[str], suffix: str) -> list[tuple[str, str, str]]:
-    """Move these attributes of hosts and of the site here from the table that all users read.
-
-    An earlier release stored them there. An attribute that is here already stays; `suffix` ends the names of values
-    before the last change, which are removed. Returns those that stay, as (scope, member, attribute): of scopes that
-    have no table of secrets.
-    """
-    of_scope = "FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
-    database.execute(
-        f"INSERT IGNORE INTO sec_node_attributes (Node, Attr, Value) SELECT n.ID, t.Attr, t.Value {of_scope}"
-        f" JOIN nodes n ON n.Name = i.Name WHERE c.Name = 'host' AND t.Attr IN %s",
-        [names],
-    )
-    database.execute(
-        f"INSERT IGNORE INTO sec_global_attributes (Attr, Value) SELECT t.Attr, t.Value {of_scope}"
-        f" WHERE c.Name = 'global' AND t.Attr IN %s",
-        [names],
-    )
-    everything = [*names, *(name + suffix for name in names)]
-    database.execute(
-        f"DELETE t {of_scope} WHERE c.Name IN ('host', 'global') AND t.Attr IN %s",
-        [everything],
-    )
-    rest = database.rows(
-        f"SELECT c.Name, i.Name, t.Attr {of_scope} WHERE t.Attr IN %s ORDER BY 1, 2, 3", [names]
-    )
-    return [(str(scope), str(member), str(name)) for scope, member, name in rest]
 
 
 def _row(row: Sequence[object]) -> Row:

@@ -164,13 +164,13 @@ def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: py
 
 
 def test_the_console_of_a_domain_that_does_not_run(agent: Agent) -> None:
-    """StateError when absent or stopped; a running domain has the log of its serial line."""
+    """StateError when absent or stopped."""
     agent.domains.define(xml("b"))
     for name in ("a", "b"):
         with pytest.raises(RocksError, match=f"{name} does not run on this host, so it has no console"):
             agent.ask(ConsoleRequest(name))
     agent.perform(start("a"), PauseDomain("a", 7))
-    assert agent.ask(ConsoleRequest("a")).vnc_port is None
+    assert agent.ask(ConsoleRequest("a")).vnc_socket is None
 
 
 def test_a_bug_becomes_a_reply_too(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,13 +178,3 @@ def test_what_is_stopped_after_it_was_taken_is_not_evacuated(fenced: MachineSite
     assert fenced.sql(reasons) == [(None,)]
     text = fenced.refused(f"evacuate host {OLD} reason=broken to={NEW}")
     assert "other cannot start elsewhere" in text and "local" not in text
-
-
-def test_must_fence_needs_a_fence(machines: MachineSite) -> None:
-    vm = machines.started("other")
-    machines.vanish(OLD)
-    text = machines.refused(f"evacuate host {OLD} reason=x must-fence=yes to={NEW} vm={vm}")
-    assert "other" in text and machines.lease(vm)[1:] == ("running", OLD)
-    assert "contradict each other" in machines.refused(
-        f"evacuate host {OLD} reason=x must-fence=yes host-off=yes"
-    )

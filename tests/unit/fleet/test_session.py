@@ -16,7 +16,7 @@ from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_rep
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 
-FACT = ConsoleFact("127.0.0.1", 5900, None, None)
+FACT = ConsoleFact("/dev/pts/1", None)
 GOOD = write_reply(FACT)
 
 
@@ -128,7 +128,7 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
     ("stream", "message"),
     [
         (Scripted([b"Welcome\x1b[2J!\n"]), r"sent invalid data: the reply is not JSON: 'Welcome\x1b[2J!'"),
-        (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
+        (Scripted([GOOD.replace(b"log_path", b"log")]), "field reply.result.log: unknown here"),
         (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer: 'half a li'"),
         (Scripted([], 1, b"Traceback\n  x\nKeyError: 1\n"), "status 1 without an answer: 'KeyError: 1'"),
         (Scripted([], None), "the agent on host c-0-0 ended without an answer"),

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.output import write_message, write_out
 from rocks.commands._framework.tree import tree_folders
 from rocks.core.errors import RocksError, UserError
-from rocks.inventory.attributes.secret_names import without_secrets
-from rocks.site import shell_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,24 +87,17 @@ def _run(texts: Sequence[str] | None, run_line: RunLine) -> int:
 
 def _talk(run_line: RunLine, stops: bool) -> None:
     """Run the lines that a person types, until the end of the input, `exit`, or a failure with `stops`."""
-    typed: list[str] = []
-    try:
-        for texts in _typed_lines(typed):
-            try:
-                status = _run(texts, run_line)
-            except KeyboardInterrupt:
-                status = 1  # a second Ctrl-C, while the first one was reported
-            if status and stops:
-                return
-    finally:
+    for texts in _typed_lines():
         try:
-            shell_history.append(typed)
-        except RocksError as error:
-            write_message(str(error), "Warning: ")
+            status = _run(texts, run_line)
+        except KeyboardInterrupt:
+            status = 1  # a second Ctrl-C, while the first one was reported
+        if status and stops:
+            return
 
 
-def _typed_lines(typed: list[str]) -> Iterator[list[str] | None]:
-    """The texts of each line that is typed; lines without secrets are appended to `typed`."""
+def _typed_lines() -> Iterator[list[str] | None]:
+    """The texts of each line that is typed."""
     while True:
         try:
             line = input(PROMPT)
@@ -122,21 +113,7 @@ def _typed_lines(typed: list[str]) -> Iterator[list[str] | None]:
         texts = _split(line)
         if texts and texts[0] in _ENDS:
             return
-        if texts and _may_be_stored(texts):
-            typed.append(line)
-            _remember(line)
         yield texts
-
-
-def _may_be_stored(texts: Sequence[str]) -> bool:
-    """Whether the line holds no secret."""
-    from rocks.commands._framework.tree import longest_prefix
-
-    try:
-        length = longest_prefix(texts, tree_folders())
-    except RocksError:
-        return False
-    return bool(length) and without_secrets(texts[:length], texts[length:]) == list(texts[length:])
 
 
 def _read_input() -> str:
@@ -152,14 +129,11 @@ def _read_input() -> str:
 
 
 def _prepare_readline(database: Database) -> None:
-    """Earlier lines and completion, where Python has readline; without it, lines are only read."""
+    """Completion, where Python has readline, which shows earlier lines, too; without it, lines are only read."""
     try:
         import readline
     except ImportError:
         return
-    readline.set_auto_history(False)
-    for line in shell_history.read():
-        readline.add_history(line)
     readline.set_completer_delims(_SEPARATORS)
     readline.set_completer(partial(_complete, database, []))
     readline.parse_and_bind("tab: complete")
@@ -189,8 +163,3 @@ def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]
     except RocksError:
         names = offered.texts  # the database does not answer
     return [name if name.endswith(("=", "/")) else f"{name} " for name in names]
-
-
-def _remember(line: str) -> None:
-    if "readline" in sys.modules:
-        sys.modules["readline"].add_history(line)

@@ -8,11 +8,11 @@ class Command(rocks.commands.Command):
     """
     Read command lines and run them, in one process and with one connection to the cluster database: without the word
     rocks, with the quotes of a shell. An error does not end the shell, and Ctrl-C ends the running command only. On a
-    terminal, the cursor keys show earlier lines, and the tabulator key completes words, parameters and names; exit or
-    Ctrl-D ends the shell. Other input, such as a file, is read to its end before the first line runs. Empty lines and
-    those that begin with # are passed over.
+    terminal, the cursor keys show earlier lines of this shell, and the tabulator key completes words, parameters and
+    names; exit or Ctrl-D ends the shell. Other input, such as a file, is read to its end before the first line runs.
+    Empty lines and those that begin with # are passed over.
 
-    Each command has its own transaction. Lines with a secret are not kept in ~/.rocks_history.
+    Each command has its own transaction.
 
     <param type='string' name='on-error' values='continue,stop' default='continue'>
     What follows a command that fails: continue with the next line, or stop. The exit status is the first one

@@ -20,7 +20,7 @@ class ImageFact:
 
     `machine` is the UUID of its owner, empty for nobody, `UNREADABLE` for an unknown one. `used_bytes` is what it
     occupies; `user` names the domain or process that has it, empty for none. `moment` is that of a snapshot's file, as
-    `rocks.fleet.wire.snapshot_names` has it, empty for another one and for one that an earlier release made.
+    `rocks.fleet.wire.snapshot_names` has it, empty for another one and where its file system could not store it.
     """
 
     path: str

@@ -124,12 +124,9 @@ class FactsRequest(Request[HostFacts]):
 class ConsoleFact:
     """Where to find the console of a running domain. None where the domain has none of that kind.
 
-    `vnc_socket` is a unix socket of the host; a domain that an earlier version started has `vnc_address` and `vnc_port`
-    instead. `serial_device` is a terminal, `log_path` its log.
+    `serial_device` is a terminal, `log_path` its log. `vnc_socket` is a unix socket of the host.
     """
 
-    vnc_address: Optional[str]
-    vnc_port: Optional[int]
     serial_device: Optional[str]
     log_path: Optional[str]
     vnc_socket: Optional[str] = None

@@ -45,7 +45,7 @@ _NAMES = frozenset(
         "user",
         "guid",
     )
-    + ("state", "family", "code", "fenced", "vnc_address")
+    + ("state", "family", "code", "fenced")
 )
 """Fields that are names or the like: printable, and not longer than `LONGEST_NAME`."""
 _PATHS = frozenset(("path", "folder", "serial_device", "log_path"))
@@ -60,7 +60,7 @@ _COUNTS = frozenset(
         "sent_bytes",
         "frames",
     )
-    + ("number", "vlan", "most", "vnc_port", "token", "keys", "epoch", "used_bytes")
+    + ("number", "vlan", "most", "token", "keys", "epoch", "used_bytes")
 )
 """Numbers that are never negative."""
 _BELOW = {"epoch": MAX_EPOCHS, "token": MAX_EPOCHS * EPOCH_TOKENS}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings
-from rocks.fleet.tunnel import LOOPBACK, open_tunnel, relayed
+from rocks.fleet.tunnel import open_tunnel
 from rocks.fleet.wire.consoles import ConsoleLogRequest
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
@@ -31,22 +30,13 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.request import Reply, Request
     from rocks.inventory.records import VirtualMachine
 
-SOCKET_VIEWERS = ("xtigervncviewer", "vncviewer")
+VIEWERS = ("xtigervncviewer", "vncviewer")
 """TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
 
-TCP_VIEWERS = ("xtightvncviewer", "remote-viewer", "gvncviewer")
 RUNTIME_FOLDER = os.environ.get("RUNTIME_DIRECTORY", "/run")
 """systemd names the folder of a service, which can write to no other one of /run."""
 
 _PATH = re.compile(r"/[^\s:\\]{1,200}")
-_ADDRESS = re.compile(r"[0-9a-fA-F.:]{1,45}")
-
-
-class Viewer(NamedTuple):
-    """A program that displays a screen, and whether it connects to ports only."""
-
-    program: str
-    needs_tcp: bool
 
 
 def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
@@ -72,29 +62,20 @@ def serial_arguments(address: HostAddress, name: str, options: tuple[str, ...] =
 
 
 def open_vnc_console(
-    database: Database, name: str, flags: Sequence[str], by_tcp: bool, notify: Callable[[str], None]
+    database: Database, name: str, flags: Sequence[str], notify: Callable[[str], None]
 ) -> int:
     """Display the screen of the machine until the viewer ends; returns its exit status.
 
     The screen of another host comes over SSH to a unix socket of this machine that only this user reaches. Without a
-    viewer or a display the socket is reported, and stays until an interrupt. With `by_tcp` a port of this machine leads
-    to the screen, for every user of it; StateError for a viewer that needs one when that is not allowed.
+    viewer or a display the socket is reported, and stays until an interrupt.
     """
     check_root(name)
     viewer = find_viewer(os.environ)
-    if viewer is not None and viewer.needs_tcp and not by_tcp:
-        raise StateError(
-            f"{viewer.program} does not connect to a unix socket; install TigerVNC's viewer, or add tcp=yes: then a "
-            "port of this machine leads to the screen, for every user of this machine, until the viewer ends"
-        )
     address, console = find_console(database, name)
-    warn_of_listeners({name: (address.name, _listeners(console))}, notify)
     with ExitStack() as open_ways:
         target, wait = way_to_screen(open_ways, name, address, console)
-        if by_tcp and target.startswith("/"):
-            target, wait = f"{LOOPBACK}::{open_ways.enter_context(relayed(target))}", wait or signal.pause
         if viewer is not None:
-            return process.run_interactively([viewer.program, *flags, target])
+            return process.run_interactively([viewer, *flags, target])
         notify(
             f"the screen of {name} is at {_describe_place(name, target)}{', until you press Ctrl-C' if wait else ''}"
         )
@@ -103,16 +84,15 @@ def open_vnc_console(
     return 0
 
 
-def find_viewer(environment: Mapping[str, str]) -> Viewer | None:
-    """A VNC viewer of this machine, preferably one for unix sockets; None without a viewer or a display."""
+def find_viewer(environment: Mapping[str, str]) -> str | None:
+    """TigerVNC's viewer on this machine; None without it or a display."""
     if not environment.get("DISPLAY"):
         return None
     from pathlib import Path  # late: a listing of states imports this module
 
-    found = [path for name in (*SOCKET_VIEWERS, *TCP_VIEWERS) if (path := shutil.which(name))]
-    # Debian's name `vncviewer` is a link to the viewer that is installed
-    viewers = [Viewer(path, Path(path).resolve().name not in SOCKET_VIEWERS) for path in found]
-    return min(viewers, key=lambda viewer: viewer.needs_tcp, default=None)
+    found = [path for name in VIEWERS if (path := shutil.which(name))]
+    # Debian's name `vncviewer` is a link to the viewer that is installed; others do not connect to unix sockets
+    return next((path for path in found if Path(path).resolve().name in VIEWERS), None)
 
 
 def warn_of_listeners(
@@ -122,49 +102,38 @@ def warn_of_listeners(
     for name, (host, places) in listeners.items():
         if places:
             notify(
-                f"Warning: {name} listens on {host} ({', '.join(places)}), where every user of {host} reaches it, "
-                f"until it is stopped and started again: rocks stop host vm {name}"
+                f"Warning: {name} listens on {host} ({', '.join(places)}), where every user of {host} reaches it; "
+                f"XML of the site opened that: rocks report host vm config {name}"
             )
 
 
 def way_to_screen(
     open_ways: ExitStack, name: str, address: HostAddress, console: ConsoleFact
 ) -> tuple[str, Callable[[], object] | None]:
-    """Where a viewer finds the screen on this machine, and what waits for the end of the way to it, if it has one."""
-    far_end = _far_end(name, address, console)
+    """The screen's socket on this machine, and what waits for the end of the way to it, if it has one."""
+    socket = _socket(name, address, console)
     if address.is_local:
-        return (console.vnc_socket or f"{LOOPBACK}::{console.vnc_port}"), None
-    tunnel = open_ways.enter_context(open_tunnel(address, far_end, RUNTIME_FOLDER))
+        return socket, None
+    tunnel = open_ways.enter_context(open_tunnel(address, socket, RUNTIME_FOLDER))
     return tunnel.path, tunnel.wait
 
 
-def _far_end(name: str, address: HostAddress, console: ConsoleFact) -> str:
-    """The screen's place on its host, for ssh. HostError when the host reports something else than a place."""
-    if console.vnc_socket is None and console.vnc_port is None:
-        raise StateError(f"{name} has no VNC screen; use its serial console: rocks open host console {name}")
-    if console.vnc_socket is not None and _PATH.fullmatch(console.vnc_socket):
-        return console.vnc_socket
-    if console.vnc_socket is None and _ADDRESS.fullmatch(console.vnc_address or ""):
-        return f"[{console.vnc_address}]:{console.vnc_port}"
-    raise HostError(f"{address.name} reports no valid place of the screen of {name}")
-
-
-def _listeners(console: ConsoleFact) -> list[str]:
-    return [] if console.vnc_port is None else [f"vnc {console.vnc_address} port {console.vnc_port}"]
+def _socket(name: str, address: HostAddress, console: ConsoleFact) -> str:
+    """The screen's socket on its host, for ssh. HostError when the host reports something else than a path."""
+    if console.vnc_socket is None:
+        raise StateError(
+            f"{name} has no VNC screen on a unix socket; use its serial console: rocks open host console {name}"
+        )
+    if not _PATH.fullmatch(console.vnc_socket):
+        raise HostError(f"{address.name} reports no valid place of the screen of {name}")
+    return console.vnc_socket
 
 
 def _describe_place(name: str, target: str) -> str:
-    """Where the screen is, and how a viewer on another machine gets there: a port only where one was asked for."""
-    here = os.uname().nodename
-    if not target.startswith("/"):
-        address, _, port = target.partition("::")
-        return (
-            f"{address}, port {port}, for every user of this machine; from another machine: ssh -N -L "
-            f"5900:{address}:{port} root@{here}, and a viewer there at localhost:5900, which every user there reaches"
-        )
+    """Where the screen is, and how a viewer on another machine gets there."""
     return (
-        f"{target}; from another machine: ssh -N -L ~/{name}.sock:{target} root@{here}, and there: "
-        f"{SOCKET_VIEWERS[0]} ~/{name}.sock"
+        f"{target}; from another machine: ssh -N -L ~/{name}.sock:{target} root@{os.uname().nodename}, and there: "
+        f"{VIEWERS[0]} ~/{name}.sock"
     )
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rocks.fleet.settings import HostAddress
     from rocks.fleet.wire.facts import ConsoleFact
 
-_CONNECT_SECONDS = 10.0
 _NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
 """ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
 
@@ -51,21 +50,12 @@ def connect_console(
         opened.callback(process.end_group, program)
         return descriptor
     target, _ = way_to_screen(opened, name, address, console)
+    screen = opened.enter_context(socket.socket(socket.AF_UNIX))
     try:
-        return _connect(opened, target).fileno()
+        screen.connect(target)
     except OSError as error:
         raise HostError(f"the screen of {name} at {target} does not answer: {error.strerror}") from None
-
-
-def _connect(opened: ExitStack, target: str) -> socket.socket:
-    if target.startswith("/"):
-        screen = opened.enter_context(socket.socket(socket.AF_UNIX))
-        screen.connect(target)
-        return screen
-    place, _, port = target.partition("::")
-    screen = opened.enter_context(socket.create_connection((place, int(port)), timeout=_CONNECT_SECONDS))
-    screen.settimeout(None)
-    return screen
+    return screen.fileno()
 
 
 def _close(descriptor: int) -> None:

@@ -48,19 +48,16 @@ def begin_log(name: str, log_path: str) -> None:
 def name_log(name: str, log_path: str) -> None:
     """Have `NAME.console.log` lead to the log of the machine that has the name now, for people who look on the host.
 
-    A log of that name, which an earlier release wrote, gets the ending `.earlier`. The link is a convenience: when it
-    cannot be made, the log is there all the same.
+    A plain file of that name stays. The link is a convenience: when it cannot be made, the log is there all the same.
     """
     path = Path(log_path)
     link = Path(CONSOLE_LOG_FOLDER, f"{name}.console.log")
     if path.parent != link.parent or path == link:
         return
     with contextlib.suppress(OSError):
-        if not link.is_symlink() and link.exists():
-            link.replace(f"{link}.earlier")
-        if not link.is_symlink() or str(link.readlink()) != path.name:
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.name)
+        if link.is_symlink() and str(link.readlink()) != path.name:
+            link.unlink()
+        link.symlink_to(path.name)
 
 
 def remove_logs(machine: str) -> int:

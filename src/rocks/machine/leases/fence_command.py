@@ -18,12 +18,11 @@ class Force:
     """The operator's confirmation that the machines of a host that does not answer may be taken over.
 
     `reason` is stored with the lease. `host_is_off`: the operator has verified it, so the host's fence command is not
-    run. `must_fence`: nobody has verified anything, so a host without a fence command keeps its machines.
+    run.
     """
 
     reason: str
     host_is_off: bool = False
-    must_fence: bool = False
 
 
 def run_fence_command(host: str, command: str, force: Force) -> str | RocksError:
@@ -32,12 +31,6 @@ def run_fence_command(host: str, command: str, force: Force) -> str | RocksError
     Words NAME=value before the program are its environment, which only root can read; every user of this machine can
     read the program's arguments while it runs.
     """
-    if force.must_fence and not command:
-        return HostError(
-            f"{host} has no fence command, so nothing was taken over: rocks set host sec_attr {host} "
-            f"{FENCE_ATTRIBUTE}; or, when you have verified that it is off: rocks evacuate host {host} "
-            'reason="…" host-off=yes'
-        )
     if force.host_is_off or not command:
         return f"the operator states that {host} is off: {force.reason}"
     try:

@@ -16,7 +16,6 @@ from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_plan import choose_host, taken, why_only_there
@@ -27,7 +26,7 @@ from rocks.machine.power import stop_machines
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
@@ -37,33 +36,21 @@ if TYPE_CHECKING:
 
 
 def evacuate_host(
-    database: Database,
-    host: str,
-    targets: Sequence[str],
-    force: Force,
-    start: Start,
-    only: Collection[str] | None = None,
+    database: Database, host: str, targets: Sequence[str], force: Force, start: Start
 ) -> Outcomes:
     """Take the machines of a host that does not answer from it, and start on the targets what can start there.
 
-    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. With `only`,
-    machines with other names are left as they are. Commits. StateError when the host answers, and with `must_fence`
-    while nothing can be started since a restored database could not be compared with the hosts; errors as of
-    `drain_host` for the targets. Then nothing is changed.
+    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. Commits. StateError
+    when the host answers; errors as of `drain_host` for the targets. Then nothing is changed.
     """
     check_physical(database, host)
     outcomes = Outcomes()
-    if force.must_fence:
-        ensure_epoch(database, lambda line: None)
     capacities = capacities_of(database, host, targets, outcomes)
     check_is_silent(database, host, force)
     held, moving = _held_by(database, host)
     free = _taken_before(database, host)
-    named = None if only is None else {name.lower() for name in only}
-    chosen = [name for name in (*held, *moving, *free) if named is None or name.lower() in named]
-    outcomes.failed.update({name: moving[name] for name in chosen if name in moving})
-    chosen = [name for name in chosen if name not in moving]
-    machines = table.load_vms(database, which_are_vms(database, chosen))
+    outcomes.failed.update(moving)
+    machines = table.load_vms(database, which_are_vms(database, [*held, *free]))
     movable = _can_start_elsewhere(database, host, machines, outcomes)
     stopped = stop_machines(database, [vm for vm in movable if vm.name not in free], force=force)
     outcomes.failed.update(stopped.failed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine.placement.values import LIBVIRT_CPU_MODES, is_cpu_model
@@ -38,8 +38,7 @@ def check_cpu_model(database: Database, mode: str) -> None:
 def check_is_known(mode: str, known: Collection[str]) -> None:
     """UserError unless one of the models is the mode, or there are none. Pure."""
     if known and mode not in known:
-        near = get_close_matches(mode, sorted({*LIBVIRT_CPU_MODES, *known}))
-        advice = f"did you mean {' or '.join(near)}? " if near else ""
+        advice = did_you_mean(mode, sorted({*LIBVIRT_CPU_MODES, *known}))
         raise UserError(
             f'no host has the CPU model "{printable(mode)}": {advice}On a host, `virsh cpu-models x86_64` lists them'
         )

@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
     On a NAS, `host` is that, and `paths` are POOL/VOLUME@SNAPSHOT, with what was written since the ones before them.
 
     `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, or it was
-    saved, `off` when it was off, `unknown` for a snapshot of an earlier release.
+    saved, `off` when it was off, `unknown` where the file system could not store it.
     """
 
     vm: str

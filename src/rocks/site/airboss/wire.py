@@ -44,7 +44,7 @@ UPGRADE = "rocks-airboss-stream"
 _LINE = re.compile(HEADING + rb" ([0-9a-f]{64}) ([A-Za-z0-9+/]+={0,2})")
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _ABSENT = {"image": "", "boot": ""}
-"""Fields that programs of owners of earlier releases do not send."""
+"""Fields that owners' programs send with the operation `cdrom` only."""
 
 
 class SignedDocument(NamedTuple):

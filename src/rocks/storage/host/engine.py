@@ -367,8 +367,7 @@ def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
     as long as the image is on this host.
     """
     sent = {
-        name: message.fields.get(name)
-        for name in ("nas", "volume", "address", "portal_port", "stream_port", "heartbeat")
+        name: message.fields.get(name) for name in ("nas", "volume", "address", "portal_port", "stream_port")
     }
     evictable = message.fields.get("evictable") or {}
     return {**sent, "chap": message.fields.get("chap", before.get("chap")), "evictable": evictable}

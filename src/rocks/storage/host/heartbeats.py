@@ -14,7 +14,7 @@ from rocks.storage.store.host import HostStore
 
 
 class Heartbeats(PeriodicThread):
-    """Only to NASes that have asked for it: those of an older release do not know the message."""
+    """A message to each NAS that has an image here."""
 
     def __init__(self, store: HostStore, posted: threading.Event) -> None:
         super().__init__(
@@ -36,14 +36,10 @@ class Heartbeats(PeriodicThread):
         users = {
             str(one.details["nas"])
             for one in self._store.copies()
-            if (one.known.stage != "none" or one.known.zvol in working) and _asks(one.details)
+            if one.known.stage != "none" or one.known.zvol in working
         }
         for nas in sorted(users):
             if self._store.unsent(self._last.get(nas, "")) is None:
                 self._last[nas] = self._store.report(nas, {"alive": True})
         if users:
             self._posted.set()
-
-
-def _asks(details: object) -> bool:
-    return isinstance(details, dict) and details.get("heartbeat") is True

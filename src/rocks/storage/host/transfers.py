@@ -78,21 +78,12 @@ class HostTransfers:
 
         with self._connected(access, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
-            source = Source(access.nas, self._largest_bytes(access, volume), begin)
+            source = Source(access.nas, largest_stream_bytes(access.known.size_bytes), begin)
             receive_all(self._pools, volume, connection.reader, source, count)
         tally.log(volume, "received")
         newest = self._pools.read_history(volume).newest
         if newest is None or newest.guid != base_guid:
             raise IncoherentError(f"{volume} was received, but its newest snapshot is not {base_guid}")
-
-    def _largest_bytes(self, access: Access, volume: str) -> int:
-        """Older records lack the size: then the pool's."""
-        known = access.known.size_bytes
-        return (
-            largest_stream_bytes(known)
-            if known
-            else self._pools.read_pool(volume.partition("/")[0]).size_bytes
-        )
 
     def send(self, access: Access, volume: str, name: str) -> str:
         """Send the snapshot to the NAS, which confirms it; returns its guid."""

@@ -24,10 +24,7 @@ since are overtaken. It is more than one image can use in decades of pauses."""
 
 @dataclass(frozen=True)
 class Grant:
-    """What a volume says about its image; `owner` None: no host has it.
-
-    Volumes of releases before 1.1 have `epoch`, `owner`, `state` and `base_guid` only.
-    """
+    """What a volume says about its image; `owner` None: no host has it."""
 
     epoch: int = 0
     sequence: int = 0
@@ -63,25 +60,21 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
 
 
 def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
-    """The properties of a grant, without their prefix. A journal of an earlier release has only the first four."""
-    found = {
+    """The properties of a grant, without their prefix."""
+    return {
         "epoch": str(grant.epoch),
         "owner": grant.owner or "none",
         "state": grant.state,
         "base_guid": grant.base_guid or "none",
+        "sequence": str(grant.sequence),
+        "base_name": grant.base_name or "none",
+        "id": grant.image_id,
+        "initiator": grant.initiator or "none",
+        "sync": "yes" if grant.sync else "no",
+        "pool": grant.remote_pool or "none",
+        "token": str(grant.lease_token or 0),
+        "machine": grant.machine or "none",
     }
-    if grant.image_id:
-        found.update(
-            sequence=str(grant.sequence),
-            base_name=grant.base_name or "none",
-            id=grant.image_id,
-            initiator=grant.initiator or "none",
-            sync="yes" if grant.sync else "no",
-            pool=grant.remote_pool or "none",
-            token=str(grant.lease_token or 0),
-            machine=grant.machine or "none",
-        )
-    return found
 
 
 def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
@@ -90,7 +83,7 @@ def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
     Within an epoch the owner changes once, from the host that is released to none.
     """
     is_behind = standing.epoch > grant.epoch
-    if grant.image_id and standing.epoch == grant.epoch:
+    if standing.epoch == grant.epoch:
         is_behind = standing.sequence > grant.sequence or standing.owner not in (grant.owner, grant.replaces)
         is_behind = is_behind or (standing.owner is None and grant.owner is not None)
     return _contradiction(grant.epoch, grant.owner, standing) if is_behind else None
@@ -153,7 +146,7 @@ def is_recovering(image: Image) -> bool:
 
 def _is_written(grant: EnsureGrant, standing: Grant) -> bool:
     same = (grant.epoch, grant.owner) == (standing.epoch, standing.owner)
-    return same and (not grant.image_id or grant.sequence == standing.sequence)
+    return same and grant.sequence == standing.sequence
 
 
 def _contradiction(epoch: int, owner: Optional[str], standing: Grant) -> str:

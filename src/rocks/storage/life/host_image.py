@@ -29,25 +29,17 @@ class HostImage:
     size_bytes: int = 0
 
 
-_OVERTAKEN = "stale_epoch: "
-_IMPOSSIBLE = " is not possible when it is "
-
-
 def impossible(zvol: str, request: str, stage: Stage) -> Rejection:
     """The rejection of a request that the image's stage on this host does not allow."""
-    return Rejection("incoherent", f"{zvol}: {request}{_IMPOSSIBLE}{stage}", code=Code.HOST_AHEAD)
+    return Rejection(
+        "incoherent", f"{zvol}: {request} is not possible when it is {stage}", code=Code.HOST_AHEAD
+    )
 
 
 def number_is_used(zvol: str, epoch: int, sequence: int) -> Rejection:
     """The rejection of a request whose number another request had."""
-    text = f"{_OVERTAKEN}{zvol}: the number {epoch}-{sequence} was another request's"
+    text = f"stale_epoch: {zvol}: the number {epoch}-{sequence} was another request's"
     return Rejection("state", text, code=Code.HOST_AHEAD)
-
-
-def code_of_older(message: str) -> str:
-    """The code of an error that a host of a release without codes has sent."""
-    is_ahead = message.startswith(_OVERTAKEN) or _IMPOSSIBLE in message
-    return Code.HOST_AHEAD.value if is_ahead else ""
 
 
 def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejection]:
@@ -57,5 +49,5 @@ def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejecti
     """
     if (epoch, sequence) >= (known.last_epoch, known.last_sequence):
         return None
-    text = f"{_OVERTAKEN}{known.zvol}: request {epoch}-{sequence} was overtaken"
+    text = f"stale_epoch: {known.zvol}: request {epoch}-{sequence} was overtaken"
     return Rejection("state", text, is_stale=True, code=Code.HOST_AHEAD)

@@ -9,9 +9,8 @@ from rocks.core.errors import RocksError
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.grants import disagreement
 from rocks.storage.life.image import Image
-from rocks.storage.nas import sequences
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import NasHandlers, standing_grant
+from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.unknown_images import adopt_owned
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
@@ -22,12 +21,9 @@ _log = logging.getLogger(__name__)
 class Comparison:
     """Blocks the images whose record and volume contradict each other. Pools that are late are compared later."""
 
-    def __init__(
-        self, engine: Engine, pools: PoolDriver, handlers: NasHandlers, node: str, own_pool: str
-    ) -> None:
+    def __init__(self, engine: Engine, pools: PoolDriver, node: str, own_pool: str) -> None:
         self._engine = engine
         self._pools = pools
-        self._handlers = handlers
         self._node = node
         self._own_pool = own_pool
         self._left: Set[str] = set()
@@ -59,11 +55,7 @@ class Comparison:
         adopt_owned(self._engine, self._pools, self._node, pool)
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
-        standing = standing_grant(volume)
-        text = disagreement(image, standing)
+        text = disagreement(image, standing_grant(volume))
         if text is not None and not image.disagrees:
             _log.error("%s: %s", image.volume, text)
             self._engine.take(image.image_id, Contradicted(text))
-        elif text is None and not standing.image_id and 0 < standing.epoch == image.epoch:
-            # the volume has the properties of an earlier release only
-            self._handlers.do(sequences.grant_now(image))

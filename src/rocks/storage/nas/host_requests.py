@@ -13,7 +13,6 @@ from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
 from rocks.storage.life.facts import Facts
-from rocks.storage.life.host_image import code_of_older
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote, SeedCopy
 from rocks.storage.life.states import STATES, UNMAPPED
@@ -57,7 +56,7 @@ class HostCorrespondence:
             "nas": self._node,
             "volume": image.volume,
             "lease_token": image.lease_token,
-            "heartbeat": True,
+            "heartbeat": True,  # a host of 0.1 reports that it is there only to NASes that send it
             **self._places,
         }
         if isinstance(effect.request, (LookAtCopy, MapOverlay, SeedCopy)):
@@ -134,8 +133,6 @@ def event_of(message: Message, sender: str) -> Tuple[str, Event]:
             facts = decode_lenient(Facts, message.fields.get("facts"), "message.facts")
             return image_id, HostDone(work_id, sender, message.epoch, facts)
         family, text, code = (str(message.fields.get(name, "")) for name in ("family", "error", "code"))
-        if "code" not in message.fields:
-            code = code_of_older(text)
         return image_id, HostFailed(work_id, sender, message.epoch, family or "tool", text, code)
     if message.action == HOST_NEWS:
         return message.image_id, decode_lenient(CopyFound, _news(message.fields, sender), "message.copy")

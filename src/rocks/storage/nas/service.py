@@ -96,7 +96,7 @@ class NasService:
         self._create_transfers(handlers)
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
-        self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
+        self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
         self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
         self._bus = Bus(
             bus_settings, nas_queue(node), when_recorded(self._received), self._engine.posted.set, Limits()

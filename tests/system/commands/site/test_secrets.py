@@ -156,29 +156,14 @@ def fenced_by(vm_site: Site) -> Callable[[], list[str]]:
     return stop
 
 
-def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
+def test_the_fence_command_of_the_narrowest_scope_decides(
     vm_site: Site, fenced_by: Callable[[], list[str]]
 ) -> None:
-    vm_site.set_as_before("vm_fence_command", "/bin/off far", "vmc-0-0")
-    vm_site.set_as_before("vm_fence_command_old", "/bin/old", "vmc-0-0")
-    for _ in range(2):
-        assert fenced_by() == ["/bin/off", "far"]
-        vm_site.rocks("update database")
-        assert "vm_fence_command" not in vm_site.done("list host attr vmc-0-0")
-        assert "/bin/off far" in vm_site.done("list host sec_attr vmc-0-0")
-
-
-def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrade(
-    vm_site: Site, fenced_by: Callable[[], list[str]]
-) -> None:
-    """An appliance has no table of secrets: its command stays an attribute, is reported, and beats the global one."""
-    vm_site.set_as_before("vm_fence_command", "GLOBAL")
+    """An appliance has no table of secrets: its command is an attribute, and beats the global one."""
+    give(vm_site, "GLOBAL")
+    vm_site.done("set sec_attr vm_fence_command")
     replace_attribute(vm_site.database, "appliance", ["vm-container"], "vm_fence_command", "APPLIANCE")
     vm_site.database.commit()
-    assert fenced_by() == ["APPLIANCE"]
-    upgrade = vm_site.rocks("update database")
-    assert "vm_fence_command of appliance vm-container is a secret" in upgrade.err
-    assert "GLOBAL" in vm_site.done("list sec_attr")
     assert fenced_by() == ["APPLIANCE"]
     vm_site.done("remove appliance attr vm-container vm_fence_command")
     assert fenced_by() == ["GLOBAL"]

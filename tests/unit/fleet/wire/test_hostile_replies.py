@@ -64,7 +64,7 @@ PAIRS: dict[str, tuple[Request[Any], Any]] = {
             )
         ),
     ),
-    "console": (ConsoleRequest("vm-a"), ConsoleFact("127.0.0.1", 5900, "/dev/pts/1", "/log")),
+    "console": (ConsoleRequest("vm-a"), ConsoleFact("/dev/pts/1", "/log", "/vnc.sock")),
     "documents": (DocumentsRequest(("<domain/>",)), DocumentsFact(("<domain type='qemu'/>",))),
     "probe": (ProbeRequest(), ProbeFact("kvm", "a guest booted", "6.1", True)),
     "infiniband": (

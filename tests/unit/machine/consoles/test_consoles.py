@@ -1,8 +1,10 @@
 """What a guest has written to its console, as it reaches the operator's terminal; how a viewer gets to a screen."""
 
+from pathlib import Path
+
 import pytest
 
-from rocks.machine.consoles.consoles import _describe_place
+from rocks.machine.consoles.consoles import _describe_place, find_viewer
 from rocks.machine.consoles.screens import plain_line
 
 
@@ -37,7 +39,16 @@ def test_a_screen_on_a_socket_opens_no_port_anywhere() -> None:
     assert "5900" not in place and "localhost" not in place
 
 
-def test_a_port_is_named_only_where_the_screen_has_one_and_with_a_warning() -> None:
-    place = _describe_place("web", "127.0.0.1::5907")
-    assert place.startswith("127.0.0.1, port 5907, for every user of this machine; ")
-    assert "-L 5900:127.0.0.1:5907 root@" in place and place.endswith("which every user there reaches")
+def test_only_a_viewer_of_unix_sockets_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's `vncviewer` may be a link to another one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("xtightvncviewer", "gvncviewer"):
+        (tmp_path / name).touch(mode=0o755)
+    link = tmp_path / "vncviewer"
+    link.symlink_to("xtightvncviewer")
+    assert find_viewer({"DISPLAY": ":0"}) is None
+    (tmp_path / "xtigervncviewer").touch(mode=0o755)
+    link.unlink()
+    link.symlink_to("xtigervncviewer")
+    assert find_viewer({"DISPLAY": ":0"}) == str(tmp_path / "xtigervncviewer")
+    assert find_viewer({}) is None

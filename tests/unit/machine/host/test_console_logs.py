@@ -19,6 +19,10 @@ def test_a_start_removes_the_lines_of_earlier_runs(tmp_path: Path, monkeypatch: 
     log.write_text("now\n")
     console_logs.name_log("vc1", str(log))
     assert log.read_text() == "now\n", "a machine that arrives keeps what it has written"
+    plain = tmp_path / "vc2.console.log"
+    plain.write_text("of somebody\n")
+    console_logs.name_log("vc2", str(log))
+    assert plain.read_text() == "of somebody\n" and not plain.is_symlink()
 
 
 def test_nothing_outside_the_folder_is_removed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def read(**fields: object) -> OwnerRequest:
 
 
 def test_a_request_for_a_drive() -> None:
-    """Without an image it ejects; programs of earlier releases send neither field."""
+    """Without an image it ejects; requests of other operations have neither field."""
     assert (read().image, read().boot) == ("", "")
     found = read(image="rescue", boot="last")
     assert (found.image, found.boot, found.hosts) == ("rescue", "last", ("vm-one-0",))

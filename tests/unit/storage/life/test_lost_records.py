@@ -123,7 +123,6 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
 
 
 def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
-    """Also one that an earlier release has begun, and would repeat for ever."""
     given_up = after(record("local"), events.Abandon("abandon-1", "it burns", force=True))
     failed = decided(
         given_up, events.EffectFailed(given_up.work.work_id, 0, "incoherent", "the volume has epoch 9")

@@ -29,12 +29,6 @@ class Command(rocks.commands.Command):
     <param type='bool' name='host-off' default='no'>
     yes: you have verified that the host is off; its fence command is not run.
     </param>
-    <param type='string' name='vm' of='host' default='all machines of the host'>
-    Only these machines: names or other selectors, separated by blanks.
-    </param>
-    <param type='bool' name='must-fence' default='no'>
-    yes: a host without a fence command keeps its machines, whatever the reason states.
-    </param>
     <shared names='dry-run'/>
 
     <example cmd='evacuate host vm-container-0-0 reason="power supply burnt, host unplugged"'>
@@ -58,18 +52,8 @@ class Command(rocks.commands.Command):
             self.abort('must supply reason="…": state why the host is off, or must be switched off')
         to = self.fillText("to", "").split()
         targets = self.getSomeHostnames(to) if to else other_containers(self.db, host)
-        force = Force(reason, self.fillFlag("host-off"), self.fillFlag("must-fence"))
-        if force.host_is_off and force.must_fence:
-            self.abort("host-off=yes and must-fence=yes contradict each other; choose one")
-        vms = self.fillText("vm", "").split()
-        outcomes = evacuate_host(
-            self.db,
-            host,
-            targets,
-            force,
-            lambda names: start_outcomes(self, names),
-            self.getSomeHostnames(vms) if vms else None,
-        )
+        force = Force(reason, self.fillFlag("host-off"))
+        outcomes = evacuate_host(self.db, host, targets, force, lambda names: start_outcomes(self, names))
         for line in outcomes.lines:
             self.addLine(line)
         if not outcomes.tried:

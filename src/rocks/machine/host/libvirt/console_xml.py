@@ -14,11 +14,8 @@ _NETWORK = ("tcp", "udp")
 def console_of(domain: Element) -> ConsoleFact:
     """Where its consoles are; None for each kind that it does not have."""
     graphics = domain.find("devices/graphics[@type='vnc']")
-    port = None if graphics is None else _port(graphics, "port")
     serial = domain.find("devices/serial[@type='pty']")
     return ConsoleFact(
-        vnc_address=None if graphics is None or port is None else _address(graphics),
-        vnc_port=port,
         serial_device=_attribute(serial, "source", "path"),
         log_path=_attribute(serial, "log", "file"),
         vnc_socket=None if graphics is None else _socket(graphics),

@@ -22,8 +22,6 @@ from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay
 from rocks.machine.host.libvirt.fake_documents import key_of, kib_of, replace_lease, with_devices
 
-_FIRST_VNC_PORT = 5900
-
 
 @dataclass(frozen=True)
 class _Domain:
@@ -69,10 +67,7 @@ class FakeDomains:
             is_up = domain.state != "shutoff"
             graphics = domain.document.root.find("devices/graphics[@type='vnc']")
             is_socket = graphics is not None and graphics.find("listen[@type='socket']") is not None
-            has_port = graphics is not None and is_up and not is_socket
             return ConsoleFact(
-                vnc_address="127.0.0.1" if has_port else None,
-                vnc_port=_FIRST_VNC_PORT + sorted(self._domains).index(name) if has_port else None,
                 serial_device="/dev/pts/0" if console.log_path and is_up else None,
                 log_path=console.log_path,
                 vnc_socket=f"/var/lib/libvirt/qemu/domain-1-{name}/vnc.sock" if is_socket and is_up else None,
@@ -345,8 +340,7 @@ class FakeDomains:
         return domain
 
     def _fact(self, domain: _Domain) -> DomainFact:
-        document, console = domain.document, self.console(domain.document.name)
-        listens = (f"vnc {console.vnc_address} port {console.vnc_port}",) if console.vnc_port else ()
+        document = domain.document
         return DomainFact(
             name=document.name,
             uuid=domain.uuid,
@@ -358,7 +352,7 @@ class FakeDomains:
             persistent=domain.is_persistent,
             has_managed_save=domain.has_managed_save,
             disks=document.disks,
-            listeners=listens,
+            listeners=document.listeners,
         )
 
     def moving_document(self, name: str) -> DomainDocument:

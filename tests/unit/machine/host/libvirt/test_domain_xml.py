@@ -36,7 +36,7 @@ def test_what_is_read() -> None:
     assert (document.name, document.token, document.memory_mb, document.cpus) == ("vm-a-0", 7, 1024, 2)
     assert document.uuid.startswith("94769723") and document.requires_kvm
     assert document.emulator == "/usr/libexec/qemu-kvm"
-    assert document.console == ConsoleFact("127.0.0.1", 5903, "/dev/pts/3", "/var/log/a.log")
+    assert document.console == ConsoleFact("/dev/pts/3", "/var/log/a.log")
     assert document.listeners == ("vnc 127.0.0.1 port 5903",)
 
 
@@ -46,7 +46,7 @@ def test_what_is_absent() -> None:
         "<domain type='qemu'><devices><graphics type='vnc' port='-1'/></devices></domain>"
     )
     assert (document.name, document.token, document.cpus, document.requires_kvm) == ("", None, 1, False)
-    assert document.console == ConsoleFact(None, None, None, None)
+    assert document.console == ConsoleFact(None, None)
     assert document.emulator is None
 
 
@@ -73,7 +73,7 @@ def test_the_socket_of_a_screen() -> None:
     """libvirt chooses its path at the start."""
     text = "<graphics type='vnc' socket='/s'><listen type='socket' socket='/s'/></graphics>"
     console = parse_domain(f"<domain><devices>{text}</devices></domain>").console
-    assert console == ConsoleFact(None, None, None, None, "/s")
+    assert console == ConsoleFact(None, None, "/s")
 
 
 @pytest.mark.parametrize("token", ["", "-1", "7x", "٧", " 7"])

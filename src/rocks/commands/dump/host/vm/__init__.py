@@ -44,7 +44,7 @@ class Command(rocks.commands.dump.command):
 
 
 def _parameters(vm: StoredVm, local: str | None, with_slice: bool) -> list[str]:
-    """The parameters of `set host vm`. A slice that two machines of a host have, of earlier releases, is given once."""
+    """The parameters of `set host vm`. A slice that two machines of a host have, after a move, is given once."""
     arguments = []
     if vm.container is not None:
         arguments.append(f"physnode={'localhost' if vm.container == local else vm.container}")

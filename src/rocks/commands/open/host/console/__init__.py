@@ -26,10 +26,6 @@ class Command(rocks.commands.Command):
     <param type='string' name='vncflags' default='none'>
     Additional arguments for the VNC viewer.
     </param>
-    <param type='bool' name='tcp' default='no'>
-    yes: for a viewer that does not connect to unix sockets. A port of this machine leads to the screen until
-    the viewer ends: every user of this machine can see and use it.
-    </param>
     <param type='string' name='key' default="none: the site's own way" of='file'>
     File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
     frontend, which is the attribute airboss of localhost, connects this terminal or viewer to the machine.
@@ -76,7 +72,7 @@ class Command(rocks.commands.Command):
             arguments = shlex.split(flags)
         except ValueError as error:
             self.abort(f'vncflags "{flags}" cannot be split into arguments: {error}')
-        self.exit_status = open_vnc_console(self.db, name, arguments, self.fillFlag("tcp"), self.notify)
+        self.exit_status = open_vnc_console(self.db, name, arguments, self.notify)
 
     def _ask_the_site(self, hosts: list[str], kind: str, key: str) -> None:
         from rocks.site.airboss.requests import open_owner_console

@@ -12,8 +12,8 @@ class Command(rocks.commands.Command):
     complete and consistent. One that is former is of a content of disks on a NAS that a restore of an earlier one has
     replaced; an attempt to restore it prints the command that makes a volume of it. Consistent is yes when the guest
     agent had frozen the file systems, no when the machine ran and they were not frozen or when it was saved (both as
-    after a power cut), off when the machine was off, and unknown for a snapshot of an earlier release. On a NAS, the
-    space is what was written since the snapshot of the volume before this one.
+    after a power cut), off when the machine was off, and unknown where the host's file system could not store it. On a
+    NAS, the space is what was written since the snapshot of the volume before this one.
 
     <arg optional='1' type='string' name='host' repeat='1' default='all virtual machines'>
     Virtual machines.
