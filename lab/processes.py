@@ -81,9 +81,10 @@ def all_process_ids() -> list[int]:
 
 
 def write_record(path: Path, process: ProcessIdentity) -> None:
-    """Keep a process in a file that only root reads. The file appears whole or not at all."""
+    """Keep a process in a file, which every user may read. The file appears whole or not at all."""
     draft = path.with_name(f".{path.name}.new")
-    draft.touch(mode=0o600)
+    draft.touch()
+    draft.chmod(0o644)
     draft.write_text(f"{process.process_id} {process.start_ticks}\n", encoding="ascii")
     draft.rename(path)
 

@@ -192,7 +192,7 @@ def _nas_clones(shape: _Shape, clones: Sequence[Clone]) -> list[NasClone]:
 
 
 def _read_shape(database: Database, parameters: CloneParameters, notify: Callable[[str], None]) -> _Shape:
-    (cluster,) = own_clusters_of(database, [parameters.source], notify)
+    (cluster,) = own_clusters_of(database, [parameters.source], notify, "is not cloned")
     *computes, frontend = table.load_vms(database, cluster.names)
     for vm in (frontend, *computes):
         _check_machine(vm, is_frontend=vm is frontend)

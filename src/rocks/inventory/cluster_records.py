@@ -104,9 +104,9 @@ def own_members(database: Database, frontends: Sequence[str] | None) -> dict[str
 
 
 def own_clusters_of(
-    database: Database, frontends: Sequence[str], notify: Callable[[str], None]
+    database: Database, frontends: Sequence[str], notify: Callable[[str], None], outcome: str = "is left as it is"
 ) -> list[Cluster]:
-    """As `clusters_of`, without the machines of other clusters; a line names each that is left as it is."""
+    """As `clusters_of`, without the machines of other clusters; a line names each, with the outcome for it."""
     clusters = clusters_of(database, frontends)
     named = {cluster.frontend for cluster in clusters}
     left: set[tuple[str, str]] = set()
@@ -115,7 +115,7 @@ def own_clusters_of(
             left.add((one.name, one.other))
             if one.cluster not in named:
                 notify(
-                    f"{one.name} is left as it is: it is on VLAN {one.vlan} of the cluster {one.other}, but a machine "
+                    f"{one.name} {outcome}: it is on VLAN {one.vlan} of the cluster {one.other}, but a machine "
                     f"of the cluster {one.cluster}; rocks list host interface {one.name} shows its VLANs"
                 )
     return [_without(cluster, left) for cluster in clusters]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
@@ -85,6 +86,9 @@ ANY_SOURCE_OPTION = "sriov-nospoofchk"
 """Further options: the adapter trusts the guest, or does not check its source addresses."""
 
 
+_ADAPTER = re.compile(r"e(th|n)[^:.]*")
+"""A network adapter as Linux names it; `eth0:1`, `eth0.7`, `bond0` or `vlan7` guests make themselves, without a MAC."""
+
 _NO_MAC = "it has no MAC address; rocks set host interface mac gives it one"
 
 
@@ -104,7 +108,7 @@ def vlan_device(parent: str, vlan: int) -> str:
 def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> list[Connection]:
     """The connection of each enabled interface, taps first, else in the order of the database.
 
-    One without a MAC is `Unconnected` if it is on a network or VLAN, but an alias (`eth0:1`), which guests make.
+    An adapter without a MAC is `Unconnected` if it is on a network or VLAN.
 
     An interface on a VLAN that the container carries becomes a tap. An interface on a subnet of the container with the
     same VLAN id becomes a port of a bridge, or a macvtap where the device has the option `macvtap`; it is skipped when
@@ -124,7 +128,7 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
 def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
     if not interface.mac:
         device = interface.device or ""
-        is_requested = (interface.vlan or interface.subnet) and ":" not in device
+        is_requested = (interface.vlan or interface.subnet) and _ADAPTER.fullmatch(device)
         return Unconnected(device, _NO_MAC) if is_requested else None
     carrier = _carrier(interface, container)
     if interface.has_option(SRIOV_OPTION):

@@ -45,12 +45,12 @@ def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
     processes.end([process], grace_seconds=1)
 
 
-def test_a_record_is_private_and_a_damaged_one_names_no_process(tmp_path: Path) -> None:
+def test_every_user_reads_a_record_and_a_damaged_one_names_no_process(tmp_path: Path) -> None:
     record = tmp_path / "record"
     here = processes.identify(os.getpid())
     assert here is not None
     processes.write_record(record, here)
-    assert record.stat().st_mode & 0o777 == 0o600
+    assert record.stat().st_mode & 0o777 == 0o644
     assert processes.read_record(record) == here
     for damage in ("", "12", "one two", "1 2 3"):
         record.write_text(damage)

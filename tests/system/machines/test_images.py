@@ -142,18 +142,25 @@ def test_the_seed_of_a_removed_machine_with_an_image_of_a_nas_goes_with_it(
     assert machines.files(OLD) == [other.name]
 
 
-def test_the_seed_on_a_host_where_a_removed_machine_was_before_goes_too(machines: MachineSite) -> None:
-    machines.run(f"add host vm {OLD} membership=Frontend name=gone mem=64 disksize=1 vlan=99")
+def test_the_seeds_on_a_host_where_removed_machines_were_before_go_too(machines: MachineSite) -> None:
+    """A host that does not answer, as the failed one that they have left, is asked for them once."""
     machines.run("add host nas-0-0 membership='NAS Appliance' rack=0 rank=0")
-    machines.site.set_as_before("vm_image", "debian", "gone")
-    machines.run("set host vm nas gone nas=nas-0-0 zpool=tank")
-    seed = machines.image("gone.seed")
-    seed.touch()
-    os.setxattr(seed, "trusted.rocks.machine", machines.uuid("gone").encode())
-    machines.run(f"set host vm gone physnode={NEW}")
-    assert machines.files(OLD) == [seed.name]
+    seeds = []
+    for vlan, name in ((99, "gone"), (98, "lost"), (97, "last")):
+        machines.run(f"add host vm {OLD} membership=Frontend name={name} mem=64 disksize=1 vlan={vlan}")
+        machines.site.set_as_before("vm_image", "debian", name)
+        machines.run(f"set host vm nas {name} nas=nas-0-0 zpool=tank")
+        seeds.append(machines.image(f"{name}.seed"))
+        seeds[-1].touch()
+        os.setxattr(seeds[-1], "trusted.rocks.machine", machines.uuid(name).encode())
+        machines.run(f"set host vm {name} physnode={NEW}")
+    assert machines.files(OLD) == sorted(seed.name for seed in seeds)
     machines.run("remove host vm gone")
-    assert machines.files(OLD) == []
+    assert machines.files(OLD) == sorted(seed.name for seed in seeds[1:])
+    machines.vanish(OLD)
+    lines = [line for line in machines.run("remove host vm lost last").splitlines() if "secrets" in line]
+    assert len(lines) == 1 and "files with secrets of " in lines[0] and "lost" in lines[0] and "last" in lines[0]
+    assert f"may stay on {OLD}: " in lines[0] and f"rocks list host image {OLD}" in lines[0]
 
 
 def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:

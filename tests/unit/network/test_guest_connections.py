@@ -114,7 +114,8 @@ def test_what_is_disabled_is_left_out() -> None:
 @pytest.mark.parametrize("mac", [None, ""])
 def test_an_interface_of_a_network_or_vlan_without_a_mac_is_not_connected(mac: str | None) -> None:
     carrier = [interface("eth0", **PRIVATE)]
-    others = [guest("eth2", mac), guest("eth0:1", mac, **PRIVATE)]
+    own = [guest(device, mac, **PRIVATE) for device in ("eth0:1", "eth0.7", "vlan7", "bond0", "br0")]
+    others = [guest("eth2", mac), *own]  # its guest makes them
     found = connect([guest(mac=mac, **PRIVATE), guest("eth1", mac, vlan=4), *others], carrier)
     reason = "it has no MAC address; rocks set host interface mac gives it one"
     assert found == [Unconnected("eth0", reason), Unconnected("eth1", reason)]

@@ -12,7 +12,7 @@ from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequ
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
-from rocks.inventory.host_requests import ask_each
+from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.guest_images import SEED_SUFFIX, is_copy, seed_path
@@ -180,29 +180,42 @@ def remove_lone_seeds(database: Database, machines: Sequence[VirtualMachine], pl
 def remove_former_seeds(
     database: Database, machines: Sequence[VirtualMachine], former: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Remove the small disks for cloud-init of stopped machines on hosts where they were before; errors as above."""
+    """Remove the small disks for cloud-init of stopped machines on hosts where they were before; errors as above.
+
+    A host that does not answer is asked once, and gets one line: it may be the failed one that its machines have left.
+    """
     seeded = [vm for vm in machines if vm.name in former and seed_path(vm) is not None]
     if not seeded:
         return []
-    names = sorted({name for vm in seeded for name in former[vm.name]})
-    hosts = {host.name: host for host in _containers(database, names)}
+    hosts = _containers(database, sorted({name for vm in seeded for name in former[vm.name]}))
     database.commit()
     errors: list[str] = []
-    for vm in seeded:
-        for name in former[vm.name]:
-            _remove_seed(database, vm, hosts[name], errors)
+    for host in hosts:
+        theirs = [vm for vm in seeded if host.name in former[vm.name]]
+        for vm in theirs:
+            error = _remove_seed(database, vm, host, errors)
+            if error is not None and is_silent(error):
+                errors[-1] = (
+                    f"files with secrets of {', '.join(one.name for one in theirs)}, {SEED_SUFFIX} at the end of their "
+                    f"names, may stay on {host.name}: {error}; when it answers: rocks list host image {host.name}"
+                )
+                break
     return errors
 
 
-def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> None:
-    """Remove the machine's small disk for cloud-init on the host, if it has one."""
+def _remove_seed(
+    database: Database, vm: VirtualMachine, host: Host, errors: list[str]
+) -> RocksError | None:
+    """Remove the machine's small disk for cloud-init on the host, if it has one; the error is also added as a line."""
     path = seed_path(replace(vm, container=host))
     if path is None:
-        return
+        return None
     try:
         _ask(database, host, RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host)))
     except RocksError as error:
         errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
+        return error
+    return None
 
 
 def remove_disk(database: Database, vm: VirtualMachine, disk: Disk) -> bool:

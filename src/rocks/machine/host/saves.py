@@ -106,7 +106,7 @@ def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
     as its own.
     """
     images = mapped_images(host.state_folder)
-    known = [disk for disk in live.disk_identities if disk[0] in images or _is_own_device(host, live, disk)]
+    known = [disk for disk in live.disk_identities if disk[0] in images or _has_own_device_now(host, live, disk)]
     renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
     if not renewed:
         return live
@@ -114,14 +114,16 @@ def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
     return host.domains().document(live.name)
 
 
-def _is_own_device(host: Host, live: DomainDocument, disk: LeaseDisk) -> bool:
-    """Whether the path of this disk, which was a block device, leads to one that is recorded as the machine's."""
+def _has_own_device_now(host: Host, live: DomainDocument, disk: LeaseDisk) -> bool:
+    """Whether the path of this disk, a block device, leads to another one now that is recorded as the machine's."""
     path, _, inode, _ = disk
     if inode:
         return False
     try:
         status = Path(path).stat()
-    except OSError:
+        if identity_at(path) == disk:
+            return False
+    except (OSError, HostError):
         return False
     is_block = stat.S_ISBLK(status.st_mode)
     return is_block and host.image_owners.of_device(identity_of(status.st_rdev)) == live.uuid
