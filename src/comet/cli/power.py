@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional
 
 from comet.cli import computesets
 from comet.cli.context import Context, computes_of
@@ -52,25 +51,8 @@ def power(context: Context) -> int:
         return _power_set(context, action, int(nodes))
     names = None if nodes is None else expand_hostlist(nodes)
     _confirm_loss(context, action, f"the frontend of {given.cluster}" if names is None else str(nodes))
-    already = dict.fromkeys(_with_power(context, _DONE.get(action)), _WAITED[action])
-    done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action], already)
+    done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
     return followed(context, given.cluster, done, _WAITED[action], _DONE.get(action))
-
-
-def _with_power(context: Context, power: Optional[str]) -> list[str]:
-    """The targets, casefolded, that have that power already: the cluster for its frontend, computes by their names.
-
-    None if `power` is None, or the cluster is unknown.
-    """
-    cluster = context.arguments.cluster
-    try:
-        found = context.client.cluster(cluster) if power else None
-    except NotFoundError:  # the answer to the request says what is wrong
-        found = None
-    nodes = {it.name: it for it in found.computes} if found else {}
-    if found and found.frontend:
-        nodes[cluster] = found.frontend
-    return [name.casefold() for name, it in nodes.items() if it.power == power and not it.stale]
 
 
 def _confirm_loss(context: Context, action: str, what: str) -> None:
@@ -80,16 +62,11 @@ def _confirm_loss(context: Context, action: str, what: str) -> None:
         )
 
 
-def each(
-    context: Context, outcomes: Iterable[Outcome], accepted: str, already: Optional[dict[str, str]] = None
-) -> list[Outcome]:
-    """Print a line for each as it is answered; with --wait what is accepted is a message, the result comes later.
-
-    `already`: casefolded target → its text instead of `accepted`.
-    """
+def each(context: Context, outcomes: Iterable[Outcome], accepted: str) -> list[Outcome]:
+    """Print a line for each as it is answered; with --wait what is accepted is a message, the result comes later."""
     found = []
     for outcome in outcomes:
-        text = str(outcome.error or (already or {}).get(outcome.target.casefold(), accepted))
+        text = str(outcome.error or accepted)
         line = shortened(text if text.startswith(f"the {outcome.target} ") else f"{outcome.target}: {text}")
         if outcome.error or not context.is_waiting:
             show(line)

@@ -108,6 +108,26 @@ def test_cluster_is_sorted_by_any_column(comet: Comet) -> None:
     assert comet("cluster", "--sort=colour").status == 2
 
 
+def test_power_of_the_frontend_needs_no_set(comet: Comet) -> None:
+    done = comet("power", "on", "vc2", "--wait")
+    assert (done.out, done.err) == ("vc2: is on\n", "vc2: is being switched on\n")
+    assert sent(comet.server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
+    assert comet.server.sets == {}
+
+
+def test_power_of_nodes_has_a_line_for_each(comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]")
+    done = comet("power", "off", "vc2", "vm-vc2-[0-2]")
+    assert done.status == 9
+    assert done.out.splitlines() == [
+        "vm-vc2-0: is being switched off",
+        "vm-vc2-1: is being switched off",
+        "vm-vc2-2: vm-vc2-2 is in no running computeset",
+    ]
+    assert comet("power", "reset", "vc2", "vm-vc2-[2-3]").status == 5
+    assert comet("power", "reset", "vc2", "vm-vc2-9").status == 4
+
+
 def test_an_operation_that_fails_or_takes_too_long(comet: Comet) -> None:
     failed = comet.server.operation(
         "power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2"

@@ -18,7 +18,7 @@ FIGURE_5 = (
     ("cm comet cluster vc2", "vm-vc2-3"),
     ("cm comet start vc2 vm-vc2-[0-3] -walltime=6h", "computeset 1 is accepted"),
     ("cm comet iso attach image.iso vc2 vm-vc2-3", "image.iso is being put into its drive"),
-    ("cm comet power on vc2 vm-vc2-0", "vm-vc2-0: is on"),
+    ("cm comet power on vc2 vm-vc2-0", "vm-vc2-0: is being switched on"),
     ("cm comet console vc2 vm-vc2-0", "/console/"),
 )
 
