@@ -16,7 +16,7 @@ _MAX_NAME = 128
 """Characters of a name, as the service has them."""
 
 _PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
-_COMMA = re.compile(r" *, *(?=[^ ])")
+_COMMA = re.compile(r"\s*,\s*(?=\S)")
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _NUMBER = re.compile(r"([0-9]+)")
@@ -37,9 +37,18 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
 
 
 def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:
-    """Every name of a hostlist, in its order; zeros before a low bound are kept.
+    """As `expand_doubled`; UsageError also for a name twice."""
+    names = expand_doubled(text, limit)
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
+    if doubled is not None:
+        raise UsageError(f"{_excerpt(text.strip())} names {doubled} twice: name every node once")
+    return names
 
-    UsageError for what is none, for a name twice, and, before they are made, for too long names and more than `limit`.
+
+def expand_doubled(text: str, limit: int = LIMIT) -> list[str]:
+    """Every name of a hostlist, in its order; zeros before a low bound are kept, and names that it has twice.
+
+    UsageError for what is none, and, before they are made, for too long names and more than `limit`.
     """
     names: list[str] = []
     found, place = text.strip(), 0
@@ -54,9 +63,6 @@ def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:
             if comma is None:
                 raise _wrong(found, f"{found[place]!r} at position {place + 1} does not belong there")
             place = comma.end()
-    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
-    if doubled is not None:
-        raise UsageError(f"{_excerpt(found)} names {doubled} twice: name every node once")
     return names
 
 

@@ -127,7 +127,10 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._forget_deadline()
         super().on_headers_complete()
-        if not _UPLOAD.fullmatch(self.scope.get("path", "")):
+        is_upload = self.scope.get("method") in ("POST", "PATCH") and _UPLOAD.fullmatch(
+            self.scope.get("path", "")
+        )
+        if not is_upload:
             self._wait()
 
     def on_body(self, body: bytes) -> None:

@@ -88,8 +88,9 @@ def _print_status(configuration: Configuration) -> int:
             if node.computeset is None
             else f"computeset {node.computeset} does not have that host"
         )
+        move = f"move it back (rocks move host vm {node.rocks_name}), or " if node.is_running else ""
         print(
-            f"alarm: {node.target} is on, on {node.host}, and {where}: rocks stop host vm {node.rocks_name}"
+            f"alarm: {node.target} is on, on {node.host}, and {where}: {move}rocks stop host vm {node.rocks_name}"
         )
     for one in reservations:
         print(f"alarm: reservation {one.reservation} of {one.site} {one.what}")

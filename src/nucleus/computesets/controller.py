@@ -383,7 +383,8 @@ class ComputesetController:
             nodes = self._batch.nodes()
             with self._guard.transaction() as session:
                 record_hosts(session, SCHEDULED, nodes)
-        self._alarms.check()
+        with logged("alarms"):
+            self._alarms.check()
         self._checked = now
         with logged("charges"):
             store_charges(self._guard, self._batch)

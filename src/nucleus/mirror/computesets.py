@@ -141,7 +141,8 @@ def store_computeset(session: Session, number: int, version: int, changed: dict[
 class NodeWithoutJob(NamedTuple):
     """A compute of owners that is on, on a host that no job of a computeset has.
 
-    `target` is CLUSTER/NODE, as owners call it; `computeset`: the living set that the node is in, if any.
+    `target` is CLUSTER/NODE, as owners call it; `computeset`: the living set that the node is in, if any. `is_running`:
+    that set has a job, which has lost the node's host, or an operator has moved the node to another.
     """
 
     id: int
@@ -151,18 +152,14 @@ class NodeWithoutJob(NamedTuple):
     project_id: int | None
     cluster_id: int
     computeset: int | None
+    is_running: bool
 
 
 _HAS_NO_JOB = (
     "(s.id IS NULL OR s.state IN ('created', 'submitted')"
-    " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone'))"
-    " OR (s.state = 'running'"
-    " AND NOT JSON_CONTAINS(LOWER(s.context), JSON_QUOTE(LOWER(n.physical_host)), '$.hosts')))"
+    " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone')))"
 )
-"""Of a node in the living set s, if any: its job has no hosts yet, has ended, or does not have the node's host.
-
-It has lost that, or an operator has moved the node to another.
-"""
+"""Of a node in the living set s, if any: its job has no hosts yet, or has ended."""
 
 
 def host_of(running: Computeset, node_id: int) -> str | None:
@@ -176,16 +173,29 @@ def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
 
     Without those that the last complete poll did not list: they keep their state until a second one has not, either.
     """
-    return [
+    hosts = {
+        number: {host.casefold() for host in from_json(found)}
+        for number, found in session.rows(
+            "SELECT id, COALESCE(JSON_QUERY(context, '$.hosts'), '[]') FROM computeset WHERE state = 'running'"
+        )
+    }
+    nodes = [
         NodeWithoutJob(*row)
         for row in session.rows(
-            "SELECT n.id, CONCAT(c.name, '/', n.name), n.rocks_name, n.physical_host, c.project_id, c.id, s.id"
+            "SELECT n.id, CONCAT(c.name, '/', n.name), n.rocks_name, n.physical_host, c.project_id, c.id, s.id,"
+            " COALESCE(s.state = 'running', 0)"
             " FROM node n JOIN cluster c ON c.id = n.cluster_id"
             " LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
             " LEFT JOIN computeset s ON s.id = m.computeset_id"
             " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND n.missing_polls = 0"
-            f" AND c.project_id IS NOT NULL AND {_HAS_NO_JOB} ORDER BY c.name, n.name"
+            " AND c.project_id IS NOT NULL"
+            f" AND (s.state = 'running' AND n.physical_host IS NOT NULL OR {_HAS_NO_JOB}) ORDER BY c.name, n.name"
         )
+    ]
+    return [
+        node
+        for node in nodes
+        if not node.is_running or str(node.host).casefold() not in hosts.get(node.computeset or 0, ())
     ]
 
 

@@ -148,13 +148,13 @@ def destroy(job: Job) -> JsonObject:
         there = [node for node in removed if node.rocks_name in listed]
     for node in there:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
+        if (power := power_of(state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
+            raise RefusedError(f"the power of {node.name} is {power}; power it off first")
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise RefusedError(
                 f"{node.name} is in use: its computeset has not ended, or its disk is being transferred; wait for that,"
                 " and try again"
             )
-        if (power := power_of(state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
-            raise RefusedError(f"the power of {node.name} is {power}; power it off first")
     job.store("remove")
     if there and job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)

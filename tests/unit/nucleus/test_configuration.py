@@ -19,7 +19,7 @@ def test_without_a_file_the_defaults_hold() -> None:
 
 
 def test_the_environment_precedes_the_file(tmp_path: Path) -> None:
-    path = _file(tmp_path, "[poll]\npower_seconds = 5\n[batch]\nhosts = ['n-[0-1]', 'x']\n")
+    path = _file(tmp_path, "[poll]\npower_seconds = 5\n[batch]\nhosts = ['n-[0-1],n-0', 'x']\n")
     found = read_configuration(path, {"NUCLEUS_POLL_POWER_SECONDS": "2.5", "NUCLEUS_WORK_PER_HOST": "3"})
     assert found.poll.power_seconds == 2.5 and found.work.per_host == 3
     assert found.batch.hosts == ["n-0", "n-1", "x"]

@@ -19,6 +19,8 @@ from rocks.core.errors import UserError
         ("login,n[7],n9", ["login", "n7", "n9"]),
         ("n[1,0]", ["n1", "n0"]),
         ("vm-1, vm-2,  vm-[3-4]", ["vm-1", "vm-2", "vm-3", "vm-4"]),
+        ("a\n,\tb,\nc", ["a", "b", "c"]),
+        ("a[1-2],a1", ["a1", "a2", "a1"]),
         ("[7]", ["7"]),
         ("", []),
     ],

@@ -126,7 +126,7 @@ def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
         )
         chosen = {"cluster": "vc2", "count": 2, "hosts": "host-1,host-1"}
         twice = service.ask("root", "POST", SETS, json=chosen, headers=PROBLEMS)
-        assert twice.status_code == 400 and "names host-1 twice" in twice.json()["detail"]
+        assert twice.status_code == 400 and "has a name twice" in twice.json()["detail"]
         chosen = {"cluster": "vc2", "count": 2, "hosts": "host-1,HOST-1"}
         twice = service.ask("root", "POST", SETS, json=chosen, headers=PROBLEMS)
         assert twice.status_code == 400 and "hosts has a name twice" in twice.json()["detail"]

@@ -91,6 +91,7 @@ def test_thousands_of_connections_that_wait_keep_nobody_out(
         "nothing": b"",
         "a head": b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
         "a body": b"POST /v1/token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+        "no upload": b"PUT /v1/image/upload/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
     }
     upload = f"POST /v1/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\nmd5: {'0' * 32}"
     form = "\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 900\r\n\r\n"
