@@ -104,7 +104,10 @@ def own_members(database: Database, frontends: Sequence[str] | None) -> dict[str
 
 
 def own_clusters_of(
-    database: Database, frontends: Sequence[str], notify: Callable[[str], None], outcome: str = "is left as it is"
+    database: Database,
+    frontends: Sequence[str],
+    notify: Callable[[str], None],
+    outcome: str = "is left as it is",
 ) -> list[Cluster]:
     """As `clusters_of`, without the machines of other clusters; a line names each, with the outcome for it."""
     clusters = clusters_of(database, frontends)

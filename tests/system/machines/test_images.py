@@ -159,7 +159,9 @@ def test_the_seeds_on_a_host_where_removed_machines_were_before_go_too(machines:
     assert machines.files(OLD) == sorted(seed.name for seed in seeds[1:])
     machines.vanish(OLD)
     lines = [line for line in machines.run("remove host vm lost last").splitlines() if "secrets" in line]
-    assert len(lines) == 1 and "files with secrets of " in lines[0] and "lost" in lines[0] and "last" in lines[0]
+    assert (
+        len(lines) == 1 and "files with secrets of " in lines[0] and "lost" in lines[0] and "last" in lines[0]
+    )
     assert f"may stay on {OLD}: " in lines[0] and f"rocks list host image {OLD}" in lines[0]
 
 

@@ -203,9 +203,7 @@ def remove_former_seeds(
     return errors
 
 
-def _remove_seed(
-    database: Database, vm: VirtualMachine, host: Host, errors: list[str]
-) -> RocksError | None:
+def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> RocksError | None:
     """Remove the machine's small disk for cloud-init on the host, if it has one; the error is also added as a line."""
     path = seed_path(replace(vm, container=host))
     if path is None:

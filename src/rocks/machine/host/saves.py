@@ -106,7 +106,9 @@ def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
     as its own.
     """
     images = mapped_images(host.state_folder)
-    known = [disk for disk in live.disk_identities if disk[0] in images or _has_own_device_now(host, live, disk)]
+    known = [
+        disk for disk in live.disk_identities if disk[0] in images or _has_own_device_now(host, live, disk)
+    ]
     renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
     if not renewed:
         return live
