@@ -103,7 +103,7 @@ def warn_of_listeners(
         if places:
             notify(
                 f"Warning: {name} listens on {host} ({', '.join(places)}), where every user of {host} reaches it; "
-                f"XML of the site opened that: rocks report host vm config {name}. When it is removed there, stop {name} "
+                f"XML of the site opened that: rocks report host vm config {name}. When it is removed, stop {name} "
                 "and start it"
             )
 
