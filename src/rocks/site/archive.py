@@ -113,8 +113,8 @@ def collect_site(database: Database, now: datetime) -> bytes:
     frontend = find_local_host(database)
     if frontend is None:
         raise StateError(
-            "the cluster database does not have this machine, so there is no site to save: rocks create site makes one; if "
-            "this machine was renamed, rocks list host shows its name in the database"
+            "the database does not have this machine, so there is no site to save: rocks create site makes one; "
+            "if this machine was renamed, rocks list host shows its name in the database"
         )
     answers = "".join(f"{name} = {value}\n" for name, value in _answers(database, frontend).items())
     database.end_reading()
