@@ -15,12 +15,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lab.mariadb import MariadbPlace, ensure_initialised, start, stop
 from rocks.core.process import run_checked
+from rocks.database import driver
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases.epoch_records import read_epoch, write_record
@@ -75,7 +77,15 @@ def mariadb(initialised_data: Path) -> Iterator[Settings]:
     try:
         copy_data(initialised_data, place)
         start(place, patience(60), ends_with_starter=True)
-        yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent", str(folder / "state"))
+        settings = Settings(
+            str(place.socket_path), "localhost", 3306, "root", "", "absent", str(folder / "state")
+        )
+        with closing(driver.open_connection(settings, None)) as connection:
+            # what is committed survives the death of the server; a failure of power ends the tests anyway
+            connection.cursor().execute(
+                "SET GLOBAL innodb_flush_log_at_trx_commit = 2, GLOBAL sync_frm = OFF"
+            )
+        yield settings
     finally:
         stop(place)
         shutil.rmtree(folder)

@@ -25,6 +25,7 @@ from rocks.machine.host.host import Host
 from rocks.machine.leases import records as leases
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.storage.host import releases
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import END, HOST, REMOVE, START, STOP, PlayedHosts, Storage, owner
 
@@ -34,8 +35,8 @@ XML = """<domain type='qemu'><name>{name}</name>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
 <memory>65536</memory><vcpu>1</vcpu><devices>
 <disk type='block' device='disk'><source dev='{device}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"""
-ROUNDS_SECONDS = 7.0
-"""Longer than the daemon waits until it looks at a saved machine again."""
+ROUNDS_SECONDS = 2.5
+"""Longer than the daemon waits here until it looks at a saved machine again."""
 
 
 @dataclass
@@ -120,6 +121,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(vm_start, "ask_facts", host_requests.ask_facts)
     monkeypatch.setattr(converge, "perform_operations", perform)
     monkeypatch.setattr(machine.domains, "save", saved)
+    monkeypatch.setattr(releases, "_SAVED_ROUNDS", 1)
     monkeypatch.setattr(saves, "_is_there", lambda device: has_device(machine, device))
     yield found
 

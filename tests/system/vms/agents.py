@@ -8,6 +8,22 @@ from tests.system.vms.site import ThreeMachines
 REAL_AGENT = "/opt/rocks/libexec/real-agent"
 """Where the host's agent is meanwhile."""
 
+_HURRIED_AGENT = """#!/usr/bin/python3 -I
+import sys
+
+sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
+from rocks.agent.main import main
+from rocks.machine.host.libvirt import {module}
+
+{module}.{name} = 1
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def hurried_agent(module: str, name: str) -> str:
+    """The agent, with this constant of a module of `rocks.machine.host.libvirt` one second."""
+    return _HURRIED_AGENT.format(module=module, name=name)
+
 
 @contextmanager
 def replaced_agent(site: ThreeMachines, host: str, program: str) -> Iterator[None]:

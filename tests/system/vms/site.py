@@ -62,6 +62,9 @@ class ThreeMachines:
         for machine in self.machines.values():
             machine.folder.mkdir(mode=0o755)
             machine.start()
+            rom = machine.folder / "empty.rom"
+            rom.write_bytes(bytes(512))  # emulated, the real one computes for seconds until no server answers
+            machine.cover(rom, "/usr/lib/ipxe/qemu/efi-virtio.rom")
             agent_archive.install(machine.outside("/opt/rocks"))
         self.machines["head"].in_network(self._make_bridges)
         database.start(self.machines["head"])

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.process import run
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
-from tests.system.vms.agents import replaced_agent
+from tests.system.vms.agents import hurried_agent, replaced_agent
 from tests.system.vms.guest import Guest
 from tests.system.vms.site import ThreeMachines
 
@@ -96,7 +96,8 @@ def test_the_copy_is_of_a_frozen_moment_and_the_guest_goes_on(guest: FrozenGuest
 
     guest.type("touch /hang; echo is=hanging", "is=hanging")
     before = guest.printed().count("init: agent: thawed")
-    ended = site.rocks(f"add host vm snapshot {VM} hung", SECONDS)
+    with replaced_agent(site, HOST, hurried_agent("guest_agent", "AGENT_SECONDS")):
+        ended = site.rocks(f"add host vm snapshot {VM} hung", SECONDS)
     assert ended.exit_status == 0, ended.error_text
     assert (
         f"the file systems of {VM} were not frozen, so the copy is as after a power cut" in ended.error_text
