@@ -26,7 +26,8 @@ since are overtaken. It is more than one image can use in decades of pauses."""
 class Grant:
     """What a volume says about its image; `owner` None: no host has it.
 
-    Volumes of releases before 1.1 have `epoch`, `owner`, `state` and `base_guid` only.
+    Volumes of releases before 1.1 have `epoch`, `owner`, `state` and `base_guid` only. `persistent` is None on those of
+    releases that did not write it.
     """
 
     epoch: int = 0
@@ -41,6 +42,7 @@ class Grant:
     remote_pool: Optional[str] = None
     lease_token: Optional[int] = None
     machine: str = ""
+    persistent: Optional[bool] = None
 
 
 def read_grant(properties: Mapping[str, str]) -> Grant:
@@ -59,6 +61,7 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
         remote_pool=_text(properties.get("pool")),
         lease_token=token or None,
         machine=_text(properties.get("machine")) or "",
+        persistent={"yes": True, "no": False}.get(properties.get("persistent", "")),
     )
 
 
@@ -81,6 +84,8 @@ def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
             token=str(grant.lease_token or 0),
             machine=grant.machine or "none",
         )
+    if grant.persistent is not None:
+        found["persistent"] = "yes" if grant.persistent else "no"
     return found
 
 
@@ -126,7 +131,10 @@ def adopted(
     else, before anybody gets the image.
     """
     image_id = standing.image_id or new_id
-    image = Image(image_id, nas, pool, zvol, machine=standing.machine, volume_guid=volume_guid)
+    is_persistent = standing.persistent is not False
+    image = Image(
+        image_id, nas, pool, zvol, volume_guid=volume_guid, persistent=is_persistent, machine=standing.machine
+    )
     if standing.owner is not None:
         reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
         return replace(image, state=BLOCKED, blocked_from=UNMAPPED, disagrees="volume", reason=reason)

@@ -127,6 +127,33 @@ def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
     assert site.row(ZVOL)["state"] == "blocked" and site.leftovers() == []
 
 
+@pytest.mark.parametrize("persistent", ["yes", "no"])
+@pytest.mark.parametrize("records", ["none", "of this grant", "of the grant before"])
+def test_changes_stay_or_are_discarded_as_it_was_set_last(
+    site: DrivenSite, tmp_path: Path, records: str, persistent: str
+) -> None:
+    """It is on the volume, too; the records that come back have the opposite."""
+    site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    for value in ("no" if persistent == "yes" else "yes", persistent):
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", value),)))
+        backup = tmp_path / "backup"
+        if not backup.exists():
+            backup_of(site, backup)
+    if records == "of this grant":
+        restart_with(site, backup)
+    site.map_local(ZVOL)
+    if records == "none":
+        site.lose_records()
+    elif records == "of the grant before":
+        restart_with(site, backup)
+        site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
+
+
 # --- a host without records ----------------------------------------------------------------------------------------
 
 

@@ -236,9 +236,10 @@ class Life:
                 del self.given_up[image.owner]
         writers = set(self.site.writers(ZVOL)) - self.given_up.keys()
         assert len(writers) <= 1, f"{writers} can write"
-        if (image.epoch != self.epoch or image.state == UNMAPPED) and not self.keeps_changes:
+        is_new = image.epoch > self.epoch  # records of an earlier moment have a lower one
+        if (is_new or image.state == UNMAPPED) and not self.keeps_changes:
             self.guest.expected = self.at_map
-        if image.epoch != self.epoch:
+        if is_new:
             self.epoch, self.at_map = image.epoch, self.guest.expected
         self.guest.check(self.may_wait)
         self.may_wait = False
