@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.errors import IncoherentError, PoolFullError, StateError
@@ -18,6 +19,8 @@ from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[..., Facts]
 
@@ -245,7 +248,12 @@ class CopyHandlers:
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
-        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+        try:
+            volume = self._pools.read_volume(name)
+        except StateError as error:  # without the pool the map ends all the same: no other host waits for it
+            _log.error("%s stays marked as changed until its next map: %s", name, error)
+            return NOTHING
+        newest = self._pools.read_history(name).newest
         is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
         if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
             self._write_properties(name, "clean", newest.guid, access)

@@ -187,7 +187,7 @@ class MarkCopy(PoolEffect):
 
 
 class MarkUnchanged(PoolEffect):
-    """A copy that was marked as dirty, and not written to, is marked as clean."""
+    """A copy that was marked as dirty, and not written to, is marked as clean; without its pool nothing is done."""
 
 
 @dataclass(frozen=True)

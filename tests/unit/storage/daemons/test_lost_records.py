@@ -282,5 +282,28 @@ def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
     assert site.leftovers() == []
 
 
+def test_a_map_that_failed_without_the_pool_of_its_copy_ends(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host cannot mark the copy, but no guest has used it: another host gets the image."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+
+    def lose_pool(*values: object) -> None:
+        host.pools.export_pool("tank")
+        raise ToolError("no device today")
+
+    with monkeypatch.context() as patch, pytest.raises(ToolError, match="no device today"):
+        patch.setattr(host.dm_devices, "ensure", lose_pool)
+        site.map(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    host.pools.import_pool("tank")
+    site.unmap(ZVOL)
+    site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
 def no_device(*values: object) -> None:
     raise ToolError("no device today")
