@@ -172,13 +172,13 @@ class CopyHandlers:
 
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
-        zvol, pool_bytes = access.known.zvol, self._pools.read_pool(pool).size_bytes
-        merge_bytes = self._merge_bytes(pool, access)
+        zvol, merge_bytes = access.known.zvol, self._merge_bytes(pool, access)
         stream_bytes = left_bytes if begins else 0
+        fact = self._pools.read_pool(pool)
 
         def shortage(others_bytes: int) -> Optional[str]:
-            free_bytes = self._pools.read_pool(pool).free_bytes - (others_bytes if begins else 0)
-            text = copy_shortage(max(free_bytes, 0), pool_bytes, merge_bytes, stream_bytes)
+            free_bytes = fact.free_bytes - (others_bytes if begins else 0)
+            text = copy_shortage(max(free_bytes, 0), fact.size_bytes, merge_bytes, stream_bytes)
             if text is None or not begins or not others_bytes:
                 return text
             return f"{text}, besides {size_text(others_bytes)} for copies that are being received"
@@ -187,7 +187,8 @@ class CopyHandlers:
         if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
         others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
-        self._evict(pool, copy_space(pool_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
