@@ -242,12 +242,14 @@ class Life:
         if is_new:
             self.epoch, self.at_map = image.epoch, self.guest.expected
         self.guest.check(self.may_wait)
-        self.may_wait = False
+        # the export of an image whose record contradicts its volume is made again when that has ended
+        self.may_wait &= image.state == BLOCKED
         if image.state == UNMAPPED and image.work is None:
             self.check_unmapped(image)
 
     def check_unmapped(self, image: Any) -> None:
         """The NAS has what was written last, and nothing else is left."""
+        self.is_mapped = False  # also by an unmap that was remembered: no guest starts before the next map
         found = content_of(self.site.nas.pools, VOLUME)
         assert found == self.guest.expected, f"the NAS has {found}, and {self.guest.expected} was written"
         self.at_map = found
