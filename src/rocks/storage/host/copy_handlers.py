@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, PoolFullError, StateError
+from rocks.core.errors import Code, IncoherentError, PoolFullError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -57,6 +57,7 @@ class CopyHandlers:
             effects.RequireCopyAt: self._require_copy_at,
             effects.MarkCopy: self._mark_copy,
             effects.MarkUnchanged: self._mark_unchanged,
+            effects.RequireAllInSnapshot: self._require_all_in_snapshot,
             effects.SnapshotCopy: self._snapshot_copy,
             effects.SendSnapshot: self._send_snapshot,
             effects.AdvanceBase: self._advance_base,
@@ -258,6 +259,16 @@ class CopyHandlers:
         is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
         if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
             self._write_properties(name, "clean", newest.guid, access)
+        return NOTHING
+
+    def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, access: Access) -> Facts:
+        del access
+        name = _volume(effect)
+        final = self._pools.read_history(name).snapshot(effect.name)
+        written = 0 if final is None else self._pools.written_since(name, final.name, final.guid)
+        if written:
+            text = f"{name} has {written} bytes written since its final snapshot {effect.name}"
+            raise IncoherentError(text, code=Code.HOST_AHEAD)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:

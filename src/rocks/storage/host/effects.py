@@ -191,6 +191,13 @@ class MarkUnchanged(PoolEffect):
 
 
 @dataclass(frozen=True)
+class RequireAllInSnapshot(PoolEffect):
+    """Nothing was written to the copy since its snapshot of that name, if there is one; IncoherentError otherwise."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class SnapshotCopy(PoolEffect):
     """A snapshot of that name, held; it includes all earlier writes of the guest."""
 
