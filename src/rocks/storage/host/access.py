@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Optional
 
+from rocks.fleet.wire.codec import decode_lenient
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.host_image import HostImage
+from rocks.storage.store.host import CopyRecord
 
 
 class Access(NamedTuple):
@@ -25,3 +27,21 @@ class Access(NamedTuple):
     stream_port: int
     chap: Optional[ChapSecrets]
     evictable: Mapping[str, str] = {}
+
+
+def access_of(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
+    """The context of an effect on the image of a record, as `known`, for a request of that epoch."""
+    details = copy.details
+    chap = details.get("chap")
+    return Access(
+        copy.image_id,
+        epoch,
+        known,
+        str(details["nas"]),
+        str(details["volume"]),
+        str(details["address"]),
+        int(details["portal_port"]),
+        int(details["stream_port"]),
+        None if chap is None else decode_lenient(ChapSecrets, chap, "chap"),
+        details.get("evictable") or {},
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import IncoherentError, PoolFullError, StateError
+from rocks.core.errors import Code, IncoherentError, PoolFullError, StateError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -18,6 +19,8 @@ from rocks.storage.life.temp_write import CHUNK_BYTES, reserve_bytes, temp_write
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[..., Facts]
 
@@ -54,6 +57,7 @@ class CopyHandlers:
             effects.RequireCopyAt: self._require_copy_at,
             effects.MarkCopy: self._mark_copy,
             effects.MarkUnchanged: self._mark_unchanged,
+            effects.RequireAllInSnapshot: self._require_all_in_snapshot,
             effects.SnapshotCopy: self._snapshot_copy,
             effects.SendSnapshot: self._send_snapshot,
             effects.AdvanceBase: self._advance_base,
@@ -169,13 +173,13 @@ class CopyHandlers:
 
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
-        zvol, pool_bytes = access.known.zvol, self._pools.read_pool(pool).size_bytes
-        merge_bytes = self._merge_bytes(pool, access)
+        zvol, merge_bytes = access.known.zvol, self._merge_bytes(pool, access)
         stream_bytes = left_bytes if begins else 0
+        fact = self._pools.read_pool(pool)
 
         def shortage(others_bytes: int) -> Optional[str]:
-            free_bytes = self._pools.read_pool(pool).free_bytes - (others_bytes if begins else 0)
-            text = copy_shortage(max(free_bytes, 0), pool_bytes, merge_bytes, stream_bytes)
+            free_bytes = fact.free_bytes - (others_bytes if begins else 0)
+            text = copy_shortage(max(free_bytes, 0), fact.size_bytes, merge_bytes, stream_bytes)
             if text is None or not begins or not others_bytes:
                 return text
             return f"{text}, besides {size_text(others_bytes)} for copies that are being received"
@@ -184,7 +188,8 @@ class CopyHandlers:
         if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
         others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
-        self._evict(pool, copy_space(pool_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
@@ -245,10 +250,25 @@ class CopyHandlers:
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
-        volume, newest = self._pools.read_volume(name), self._pools.read_history(name).newest
+        try:
+            volume = self._pools.read_volume(name)
+        except StateError as error:  # without the pool the map ends all the same: no other host waits for it
+            _log.error("%s stays marked as changed until its next map: %s", name, error)
+            return NOTHING
+        newest = self._pools.read_history(name).newest
         is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
         if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
             self._write_properties(name, "clean", newest.guid, access)
+        return NOTHING
+
+    def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, access: Access) -> Facts:
+        del access
+        name = _volume(effect)
+        final = self._pools.read_history(name).snapshot(effect.name)
+        written = 0 if final is None else self._pools.written_since(name, final.name, final.guid)
+        if written:
+            text = f"{name} has {written} bytes written since its final snapshot {effect.name}"
+            raise IncoherentError(text, code=Code.HOST_AHEAD)
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:

@@ -7,7 +7,7 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
-from typing import Collection, Dict, FrozenSet, List, Optional
+from typing import Collection, Dict, FrozenSet, List, Optional, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.storage.host.copies import RetainedCopy, checked_copy, retained_copies, stored_properties
@@ -56,20 +56,31 @@ def report_copy(store: HostStore, copy: RetainedCopy, kind: str, guid: Optional[
 
 def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet[str]:
     """Record every image with changes that has no record, or an older one, so that its device is rebuilt and its NAS
-    can have the changes; returns the names.
+    can have the changes; returns the names. In all pools: a map may have named another than the host's own, `pool`.
 
     A pool that cannot be read is logged: then a request of the NAS finds no stage, and the NAS asks what is there.
     """
-    try:
-        recovered = _lost_records(store, pools, pool)
-    except RocksError as error:
-        _log.warning("copies in the pool %s are not looked for: %s", pool, error)
-        return frozenset()
-    for record in recovered:
+    found: List[CopyRecord] = []
+    for name in sorted({pool, *_imported(pools)}):
+        try:
+            found += _lost_records(store, pools, name)
+        except RocksError as error:
+            _log.warning("copies in the pool %s are not looked for: %s", name, error)
+    # of an image in two pools, that of the newest grant
+    recovered = {record.known.zvol: record for record in sorted(found, key=lambda record: record.known.epoch)}
+    for record in recovered.values():
         store.keep(record)
         known = record.known
         _log.warning("%s had no record, or an older one: it is %s by its properties", known.zvol, known.stage)
-    return frozenset(record.known.zvol for record in recovered)
+    return frozenset(recovered)
+
+
+def _imported(pools: PoolDriver) -> Tuple[str, ...]:
+    try:
+        return pools.list_pools()
+    except RocksError as error:
+        _log.warning("copies in other pools than the host's own are not looked for: %s", error)
+        return ()
 
 
 def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRecord]:
@@ -79,20 +90,26 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
     found = []
     for zvol in sorted({*dirty, *overlays}):
         copy, overlay, known = dirty.get(zvol), overlays.get(zvol), store.copy(zvol)
-        if known is not None and not (overlay and _is_older(known, overlay)):
-            continue
         # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
         is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
         record = overlay if copy is None or is_earlier else _record(pools, copy)
-        if record is not None:
+        if record is not None and (known is None or _is_older(known, record)):
             found.append(record)
     return found
 
 
 def _is_older(known: CopyRecord, found: CopyRecord) -> bool:
-    """A record of the time before this grant: an image without devices has no temp-write volume."""
-    is_same = known.image_id == found.image_id
-    return is_same and known.known.stage == "none" and known.known.epoch < found.known.epoch
+    """A record of an earlier time than the volumes of the image, as from a backup.
+
+    A temp-write volume is made after its stage is recorded. A copy is marked before that, but after its request, and
+    not beside devices of an earlier grant. A merge without its temp-write volume is no such record: writes may be lost.
+    """
+    stage, now = known.known.stage, found.known.stage
+    if known.image_id != found.image_id or known.known.epoch > found.known.epoch:
+        return False
+    if known.known.epoch == found.known.epoch:
+        return stage == "overlay" and now != "overlay"
+    return stage != "none" or now != "linear" or known.known.last_epoch < found.known.epoch
 
 
 def _overlay(volume: VolumeFact) -> Optional[CopyRecord]:

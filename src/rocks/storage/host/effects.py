@@ -187,7 +187,14 @@ class MarkCopy(PoolEffect):
 
 
 class MarkUnchanged(PoolEffect):
-    """A copy that was marked as dirty, and not written to, is marked as clean."""
+    """A copy that was marked as dirty, and not written to, is marked as clean; without its pool nothing is done."""
+
+
+@dataclass(frozen=True)
+class RequireAllInSnapshot(PoolEffect):
+    """Nothing was written to the copy since its snapshot of that name, if there is one; IncoherentError otherwise."""
+
+    name: str
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rocks.core.errors import (
 )
 from rocks.core.files import file_error
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.host.access import Access
+from rocks.storage.host.access import Access, access_of
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,
@@ -36,7 +36,6 @@ from rocks.storage.host.effects import (
     RecordStage,
 )
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
-from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
 from rocks.storage.life.host_image import HostImage, check_order, number_is_used
 from rocks.storage.life.image import Rejection
@@ -56,8 +55,8 @@ class _Job:
     """A request under way: the effects that are left and the facts found so far."""
 
     record: RequestRecord
+    message: Message
     request: Any
-    epoch: int
     effects: List[HostEffect]
     facts: Facts = NOTHING
 
@@ -110,7 +109,8 @@ class HostEngine:
         """
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
-        zvol = image_of(message)
+        request = _request(message)
+        zvol = str(request.zvol)
         epoch, sequence = _numbers(message.op_id)
         came = int(utc_now().timestamp())
         with self._store.transaction():
@@ -125,26 +125,23 @@ class HostEngine:
                     self.posted.set()
                 return None
             copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
-            is_of_other = copy.details.get("nas", sender) != sender
-            if is_of_other and copy.known.stage != "none":
+            if copy.details.get("nas", sender) != sender and copy.known.stage != "none":
                 text = (
                     f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
                 )
                 self.reject(message, sender, StateError(text))
                 return None
-            if is_of_other or copy.image_id != message.image_id:
-                # the name is used again, and one NAS has one image of a name: a map quarantines remains of the former,
-                # removes its devices unless they are used, and its numbers do not count
-                former = replace(copy.known, epoch=0, last_epoch=0, last_sequence=0)
-                copy = CopyRecord(message.image_id, former, {})
-            rejection = check_order(copy.known, epoch, sequence)
+            seen = _seen_by(copy, message)
+            rejection = check_order(seen.known, epoch, sequence)
             if rejection is not None:
                 _log.info("%s: %s", zvol, rejection.text)
                 self.reject(message, sender, rejection.error())
                 return None
             self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
-            taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
-            self._store.keep(CopyRecord(message.image_id, taken, _details(message, copy.details)))
+            # of two images of the name a late request of the former one must not replace the record
+            if seen is copy or seen.known.stage == "none" or getattr(request, "quarantines", False):
+                taken = replace(seen.known, last_epoch=epoch, last_sequence=sequence)
+                self._store.keep(CopyRecord(message.image_id, taken, _details(message, seen.details)))
         return zvol
 
     def step(self, zvol: str) -> bool:
@@ -158,7 +155,7 @@ class HostEngine:
             if zvol in self._to_rebuild and self._rebuild_next(zvol, requests[-1] if requests else None):
                 return True
             self._untried.discard(zvol)
-            for overtaken in requests[:-1]:
+            for overtaken in self._overtaken_by_last(requests):
                 self._answer(overtaken, IncoherentError(f"{zvol}: a newer request has come"))
             if not requests:
                 return False
@@ -167,14 +164,25 @@ class HostEngine:
             self._go_on(zvol, job)
         return True
 
+    def _overtaken_by_last(self, requests: List[RequestRecord]) -> List[RequestRecord]:
+        """Not a request of the recorded image by one of another image, which may be a late one."""
+        if not requests:
+            return []
+        copy, last = self._store.copy(requests[-1].zvol), _image_id(requests[-1])
+        waits = "" if copy is None or copy.image_id == last else copy.image_id
+        return [request for request in requests[:-1] if _image_id(request) != waits]
+
     def _begin(self, record: RequestRecord) -> Optional[_Job]:
         """The job of a request; None when the stage of the image rejects it."""
         message = read_message(record.body)
         request = _request(message)
         copy = self._store.copy(record.zvol)
         assert copy is not None
+        known = _seen_by(copy, message).known
         try:
-            found = sequence_for(request, copy.known, message.epoch)
+            # an open request may come back from a backup, beside volumes of a later grant
+            overtaken = check_order(known, *_numbers(record.op_id))
+            found = overtaken or sequence_for(request, known, message.epoch)
         except Exception as error:  # noqa: BLE001 - reported to the NAS, instead of ending the worker
             self._report_fault(record, request, error)
             return None
@@ -182,14 +190,14 @@ class HostEngine:
             kind = IncoherentError if found.family == "incoherent" else HostError
             self._fail(record, request, kind(found.text, code=found.code))
             return None
-        job = self._jobs[record.zvol] = _Job(record, request, message.epoch, list(found))
+        job = self._jobs[record.zvol] = _Job(record, message, request, list(found))
         return job
 
     def _go_on(self, zvol: str, job: _Job) -> None:
         """Perform the job's next effect; after the last, or a failure, answer."""
         try:
             if job.effects:
-                found = self._do_one(job.effects[0], zvol, job.epoch, job.request)
+                found = self._do_one(job.effects[0], zvol, job)
                 job.facts = laid_over(job.facts, found)
                 job.effects.pop(0)
                 if found.has_changes:
@@ -219,16 +227,16 @@ class HostEngine:
         _log.exception("a fault in %s of %s", type(request).__name__, record.zvol)
         self._answer(record, BugError(f"{type(error).__name__}: {error}; please report this"))
 
-    def _do_one(self, effect: HostEffect, zvol: str, epoch: int, request: HostRequest) -> Facts:
+    def _do_one(self, effect: HostEffect, zvol: str, job: _Job) -> Facts:
         """As `_do`. A failure after the guest's device is gone becomes a HostError, so that the NAS tries again."""
         try:
-            return self._do(effect, zvol, epoch, request)
+            return self._do(effect, zvol, job)
         except (BusyError, StateError) as error:
             is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone)) or (
                 # the guest of an image that is not copied uses the session's disk itself
                 isinstance(effect, EnsureSessionGone) and self._stage_of(zvol) == "remote"
             )
-            if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
+            if isinstance(job.request, (DropMap, DetachDevice)) and not is_about_device:
                 raise HostError(str(error)) from error
             if isinstance(effect, ReceiveSeed) and isinstance(error, PoolFullError):
                 # parallel copies may count on the same free space, which returns when one of them ends
@@ -239,17 +247,18 @@ class HostEngine:
         copy = self._store.copy(zvol)
         return "none" if copy is None else copy.known.stage
 
-    def _do(self, effect: HostEffect, zvol: str, epoch: int, request: Optional[HostRequest]) -> Facts:
+    def _do(self, effect: HostEffect, zvol: str, job: _Job) -> Facts:
         copy = self._store.copy(zvol)
         assert copy is not None
+        seen = _seen_by(copy, job.message)
         if isinstance(effect, RecordStage):
-            self._record_stage(copy, effect, epoch, request)
+            self._record_stage(seen, effect, job)
             return NOTHING
-        known = copy.known
-        size = getattr(request, "size_bytes", 0)
+        known = seen.known
+        size = getattr(job.request, "size_bytes", 0)
         if size and known.size_bytes != size:
             known = replace(known, size_bytes=size)
-        return self._perform(effect, _access(copy, known, epoch))
+        return self._perform(effect, access_of(seen, known, job.message.epoch))
 
     def _forget_secrets(self, zvol: str) -> None:
         """Delete the passwords of an image that no longer uses its NAS."""
@@ -257,17 +266,15 @@ class HostEngine:
         if copy is not None and copy.known.stage == "none" and copy.details.get("chap") is not None:
             self._store.keep(copy._replace(details={**copy.details, "chap": None}))
 
-    def _record_stage(
-        self, copy: CopyRecord, effect: RecordStage, epoch: int, request: Optional[HostRequest]
-    ) -> None:
+    def _record_stage(self, copy: CopyRecord, effect: RecordStage, job: _Job) -> None:
         known = replace(
             copy.known,
             stage=effect.stage,
             target=effect.target,
             serial=effect.serial,
-            epoch=epoch,
-            pool=getattr(request, "pool", None) or copy.known.pool,
-            size_bytes=getattr(request, "size_bytes", 0) or copy.known.size_bytes,
+            epoch=job.message.epoch,
+            pool=getattr(job.request, "pool", None) or copy.known.pool,
+            size_bytes=getattr(job.request, "size_bytes", 0) or copy.known.size_bytes,
         )
         recorded = copy._replace(known=known)
         self._publish(recorded)
@@ -309,12 +316,13 @@ class HostEngine:
             self._end_rebuild(zvol)
             return False
         if zvol not in self._rebuilds:
-            open_request = None if request is None else _request(read_message(request.body))
+            is_of_image = request is not None and _image_id(request) == copy.image_id
+            open_request = _request(read_message(request.body)) if request and is_of_image else None
             self._rebuilds[zvol] = list(rebuild_effects(copy.known, open_request))
         effects = self._rebuilds[zvol]
         try:
             if effects:
-                self._perform(effects[0], _access(copy, copy.known, copy.known.epoch))
+                self._perform(effects[0], access_of(copy, copy.known, copy.known.epoch))
                 effects.pop(0)
         except IncoherentError as error:
             _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
@@ -354,6 +362,10 @@ def _digest(message: Message) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def _image_id(request: RequestRecord) -> str:
+    return request.op_id.rpartition(".")[0]
+
+
 def _numbers(op_id: str) -> Tuple[int, int]:
     _, _, work_id = op_id.rpartition(".")
     epoch, _, sequence = work_id.partition("-")
@@ -373,18 +385,13 @@ def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
     return {**sent, "chap": message.fields.get("chap", before.get("chap")), "evictable": evictable}
 
 
-def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
-    details = copy.details
-    chap = details.get("chap")
-    return Access(
-        copy.image_id,
-        epoch,
-        known,
-        str(details["nas"]),
-        str(details["volume"]),
-        str(details["address"]),
-        int(details["portal_port"]),
-        int(details["stream_port"]),
-        None if chap is None else decode_lenient(ChapSecrets, chap, "chap"),
-        details.get("evictable") or {},
-    )
+def _seen_by(copy: CopyRecord, message: Message) -> CopyRecord:
+    """The record as the image of a request sees it: numbers and details of a former image of the name do not count.
+
+    One NAS has one image of a name: a map quarantines remains of the former, and removes its devices unless they are
+    used.
+    """
+    if (copy.image_id, copy.details.get("nas")) == (message.image_id, message.fields.get("nas")):
+        return copy
+    former = replace(copy.known, epoch=0, last_epoch=0, last_sequence=0)
+    return CopyRecord(message.image_id, former, _details(message, {}))

@@ -25,7 +25,7 @@ class RunningCopies:
     ) -> Optional[str]:
         """The result of `shortage`, which gets `needed_by_others`; when that is None, the copy's need is recorded.
 
-        No other copy is admitted in between.
+        No other copy is admitted in between, so `shortage` reads no pool: that may hang.
         """
         with self._lock:
             found = shortage(self.needed_by_others(zvol, pool))

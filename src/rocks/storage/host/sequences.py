@@ -245,8 +245,13 @@ def _return(request: requests.ReturnCopy) -> HostEffects:
 
 
 def _return_detached(request: requests.ReturnCopy) -> HostEffects:
-    """The host has lost its record after the device was removed, and has made it again."""
-    return (effects.EnsureDeviceGone(request.zvol), effects.RecordStage("none"), *_return(request))
+    """The host has lost its record after the device was removed, and has made it again: a guest may have run on it."""
+    return (
+        effects.EnsureDeviceGone(request.zvol),
+        effects.RequireAllInSnapshot(request.zvol, request.pool, request.name),
+        effects.RecordStage("none"),
+        *_return(request),
+    )
 
 
 def _discard_detached(request: requests.DiscardChanges) -> HostEffects:

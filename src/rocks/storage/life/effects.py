@@ -44,7 +44,7 @@ class EnsureGrant(VolumeEffect):
 
     IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
     A missing volume is no error without an owner. With `only_on` nothing is done unless the volume has that guid:
-    foreign volumes are not changed.
+    foreign volumes are not changed. `persistent` is None in journals of earlier releases.
     """
 
     epoch: int
@@ -61,6 +61,7 @@ class EnsureGrant(VolumeEffect):
     lease_token: Optional[int] = None
     machine: str = ""
     replaces: Optional[str] = None
+    persistent: Optional[bool] = None
 
 
 @tagged

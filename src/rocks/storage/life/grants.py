@@ -24,7 +24,10 @@ since are overtaken. It is more than one image can use in decades of pauses."""
 
 @dataclass(frozen=True)
 class Grant:
-    """What a volume says about its image; `owner` None: no host has it."""
+    """What a volume says about its image; `owner` None: no host has it.
+
+    `persistent` is None on volumes of releases that did not write it.
+    """
 
     epoch: int = 0
     sequence: int = 0
@@ -38,6 +41,7 @@ class Grant:
     remote_pool: Optional[str] = None
     lease_token: Optional[int] = None
     machine: str = ""
+    persistent: Optional[bool] = None
 
 
 def read_grant(properties: Mapping[str, str]) -> Grant:
@@ -56,12 +60,13 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
         remote_pool=_text(properties.get("pool")),
         lease_token=token or None,
         machine=_text(properties.get("machine")) or "",
+        persistent={"yes": True, "no": False}.get(properties.get("persistent", "")),
     )
 
 
 def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
     """The properties of a grant, without their prefix."""
-    return {
+    found = {
         "epoch": str(grant.epoch),
         "owner": grant.owner or "none",
         "state": grant.state,
@@ -75,6 +80,9 @@ def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
         "token": str(grant.lease_token or 0),
         "machine": grant.machine or "none",
     }
+    if grant.persistent is not None:
+        found["persistent"] = "yes" if grant.persistent else "no"
+    return found
 
 
 def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
@@ -119,7 +127,10 @@ def adopted(
     else, before anybody gets the image.
     """
     image_id = standing.image_id or new_id
-    image = Image(image_id, nas, pool, zvol, machine=standing.machine, volume_guid=volume_guid)
+    is_persistent = standing.persistent is not False
+    image = Image(
+        image_id, nas, pool, zvol, volume_guid=volume_guid, persistent=is_persistent, machine=standing.machine
+    )
     if standing.owner is not None:
         reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
         return replace(image, state=BLOCKED, blocked_from=UNMAPPED, disagrees="volume", reason=reason)

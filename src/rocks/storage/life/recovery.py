@@ -104,6 +104,7 @@ def _with_grant(image: Image, standing: Grant, state: State) -> Image:
         sync=standing.sync,
         lease_token=standing.lease_token or image.lease_token,
         machine=standing.machine or image.machine,
+        persistent=image.persistent if standing.persistent is None else standing.persistent,
         base_name=standing.base_name,
         base_guid=standing.base_guid,
         final_guid=None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Set
 
 from rocks.core.errors import RocksError
-from rocks.storage.life.events import Contradicted
+from rocks.storage.life.events import Configure, Contradicted
 from rocks.storage.life.grants import disagreement
 from rocks.storage.life.image import Image
 from rocks.storage.nas.engine import Engine
@@ -55,7 +56,12 @@ class Comparison:
         adopt_owned(self._engine, self._pools, self._node, pool)
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
-        text = disagreement(image, standing_grant(volume))
+        standing = standing_grant(volume)
+        if standing.persistent not in (None, image.persistent):
+            _log.warning("%s: persistent is %s, as the volume says", image.volume, standing.persistent)
+            image = replace(image, persistent=bool(standing.persistent))
+            self._engine.take(image.image_id, Configure("", image.persistent))
+        text = disagreement(image, standing)
         if text is not None and not image.disagrees:
             _log.error("%s: %s", image.volume, text)
             self._engine.take(image.image_id, Contradicted(text))

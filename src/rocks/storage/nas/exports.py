@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, Set
+from typing import Dict, Set, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
@@ -13,7 +13,7 @@ from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.names import is_target_of
 from rocks.storage.nas import sequences
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import NasHandlers
+from rocks.storage.nas.handlers import NasHandlers, SecretsOf
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +24,14 @@ _ROUND_SECONDS = 60.0
 class Exports(PeriodicThread):
     """Restores the exports first; then those that LIO loses, and those of a missing pool when the pool appears."""
 
-    def __init__(self, engine: Engine, handlers: NasHandlers, targets: Targets) -> None:
+    def __init__(
+        self, engine: Engine, handlers: NasHandlers, targets: Targets, secrets_of: SecretsOf
+    ) -> None:
         super().__init__("exports", AGAIN_SECONDS, self.look, "the exports were not compared with LIO's")
         self._engine = engine
         self._handlers = handlers
         self._targets = targets
+        self._secrets_of = secrets_of
         self.failures: Dict[str, str] = {}
         """Target → why its export could not be made again; it is tried again."""
 
@@ -55,9 +58,10 @@ class Exports(PeriodicThread):
         self._make(expected)
 
     def look(self) -> float:
-        """Make exports again that LIO has no longer, or not completely; returns the seconds until the next round.
+        """Make exports again that LIO has no longer, not completely, or with other passwords; returns the seconds until
+        the next round.
 
-        One listing of LIO. It removes no export: one that nobody expects may be of another program.
+        It removes no export: one that nobody expects may be of another program.
         """
         before = self._made()
         complete = {fact.target: fact.initiators for fact in self._targets.read_exports() if fact.is_complete}
@@ -65,14 +69,22 @@ class Exports(PeriodicThread):
         lost = {
             target: export
             for target, export in self._made().items()
-            if target in before and export.initiator not in complete.get(target, ())
+            if target in before and self._is_lost(export, complete.get(target, ()))
         }
         for target in sorted(lost.keys() - self.failures.keys()):
             _log.warning(
-                "LIO has lost the export %s for %s; it is made again", target, lost[target].initiator
+                "LIO has lost the export %s for %s, or its passwords; it is made again",
+                target,
+                lost[target].initiator,
             )
         self._make(lost)
         return AGAIN_SECONDS if self.failures else _ROUND_SECONDS
+
+    def _is_lost(self, export: EnsureExport, initiators: Tuple[str, ...]) -> bool:
+        if initiators != (export.initiator,):
+            return export.initiator not in initiators
+        secrets = self._secrets_of(export.target)
+        return secrets is not None and self._targets.read_secrets(export.target) != secrets
 
     def _drop(self, target: str) -> None:
         try:

@@ -22,6 +22,7 @@ from rocks.storage.store.nas import NasStore
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.names import OUR_PREFIX
 
 PAGE_BYTES = 512 * 1024
 """The size of the rows in one answer: half of a message's limit."""
@@ -99,15 +100,25 @@ class ImageRecords:
         values = {name: attribute_value(name, value) for name, value in request.changes}
         persistent = values.pop("persistent", None)
         if persistent is not None:
-            rejection = self._engine.take(
-                image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent))
-            )
-            if rejection is not None:
-                raise rejection.error()
+            self._set_persistent(image, bool(persistent))
         with self._store.transaction():
             for name, value in values.items():
                 self._store.set_attribute_of(image.zvol, name, value)
         return self.get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
+
+    def _set_persistent(self, image: Image, persistent: bool) -> None:
+        """On the volume, for a NAS that loses its records, then in the record."""
+        self._mark_persistent(image, persistent)
+        rejection = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), persistent))
+        if rejection is not None:
+            self._mark_persistent(image, image.persistent)
+            raise rejection.error()
+
+    def _mark_persistent(self, image: Image, persistent: bool) -> None:
+        volume = self._pools.read_volume(image.volume)
+        if volume is not None and image.volume_guid in (None, volume.guid):
+            mark = {f"{OUR_PREFIX}persistent": "yes" if persistent else "no"}
+            self._pools.ensure_properties(volume.name, volume.guid, mark)
 
     def get_attrs(self, request: wire.GetAttrs) -> Fields:
         """The attributes of the NAS, and the period that holds where none is set."""

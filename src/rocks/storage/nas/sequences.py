@@ -278,6 +278,7 @@ def _grant(
         lease_token=image.lease_token,
         machine=image.machine,
         replaces=image.owner,
+        persistent=image.persistent,
     )
 
 

@@ -122,7 +122,7 @@ class NasService:
             self._changed,
             lambda image, work, effect: self._moves.begin(image, work, effect),
         )
-        self._exports = Exports(self._engine, handlers, self._devices.targets)
+        self._exports = Exports(self._engine, handlers, self._devices.targets, self._secrets_of)
 
     def _create_transfers(self, handlers: NasHandlers) -> None:
         """What transfers images, and the commands, which begin imports and moves."""

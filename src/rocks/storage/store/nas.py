@@ -2,8 +2,8 @@
 
 The file is on the system disk, not in a pool: the images of other pools must be served while one is missing.
 Each volume carries its grant (decision 37), so its loss, or an older copy, loses no image and gives none to
-two hosts; what is set again by hand are settings of images and ends of grace periods. Tests put back such
-copies at every moment.
+two hosts; what is set again by hand are settings of images but `persistent`, and ends of grace periods. Tests put
+back such copies at every moment.
 """
 
 from __future__ import annotations

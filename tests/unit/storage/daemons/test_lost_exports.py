@@ -1,6 +1,7 @@
 """LIO loses exports while the NAS's daemon runs: the daemon makes them again, and removes nothing."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,29 @@ def test_a_part_of_an_export_is_made_again(site: DrivenSite, lost: dict[str, Any
     site.nas.service._exports.look()
     assert configs[target] == before._replace(acls=configs[target].acls)
     assert session_state(site) == LOGGED_IN
+
+
+def test_passwords_that_were_changed_by_hand_are_set_again(
+    site: DrivenSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With those of the record the host logs in again; no password is in the log."""
+    site.map(ZVOL, sync=False)
+    configs = site.nas.targets.configs
+    ((target, before),) = configs.items()
+    (acl,) = before.acls
+    assert acl.chap is not None
+    typed = replace(acl.chap, password="typed-by-hand-1234")
+    for chap in (typed, None):
+        configs[target] = before._replace(acls=(acl._replace(chap=chap),))
+        caplog.clear()
+        site.nas.service._exports.look()
+        assert [one.chap for one in configs[target].acls] == [acl.chap]
+        assert session_state(site) == LOGGED_IN
+        (line,) = [one.getMessage() for one in caplog.records if one.name == "rocks.storage.nas.exports"]
+        assert target in line and typed.password not in line and acl.chap.password not in line
+    before = dict(configs)
+    site.nas.service._exports.look()
+    assert configs == before
 
 
 def test_an_access_list_entry_of_another_host_is_no_export_for_ours(site: DrivenSite) -> None:

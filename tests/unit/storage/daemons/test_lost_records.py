@@ -4,17 +4,18 @@ At any moment of a life, and of a host: `test_random_lives.py`.
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError, StateError, ToolError
+from rocks.core.errors import IncoherentError, RocksError, StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.guests import Guest
+from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS, HostNode
 
 HOST, OTHER = HOSTS
@@ -127,6 +128,33 @@ def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
     assert site.row(ZVOL)["state"] == "blocked" and site.leftovers() == []
 
 
+@pytest.mark.parametrize("persistent", ["yes", "no"])
+@pytest.mark.parametrize("records", ["none", "of this grant", "of the grant before"])
+def test_changes_stay_or_are_discarded_as_it_was_set_last(
+    site: DrivenSite, tmp_path: Path, records: str, persistent: str
+) -> None:
+    """It is on the volume, too; the records that come back have the opposite."""
+    site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    for value in ("no" if persistent == "yes" else "yes", persistent):
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", value),)))
+        backup = tmp_path / "backup"
+        if not backup.exists():
+            backup_of(site, backup)
+    if records == "of this grant":
+        restart_with(site, backup)
+    site.map_local(ZVOL)
+    if records == "none":
+        site.lose_records()
+    elif records == "of the grant before":
+        restart_with(site, backup)
+        site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
+
+
 # --- a host without records ----------------------------------------------------------------------------------------
 
 
@@ -157,10 +185,15 @@ def used_before(site: DrivenSite, folder: Path) -> HostNode:
     """Map the image and unmap it; returns its host, whose records of then are in a backup."""
     host = site.map_local(ZVOL)
     site.unmap(ZVOL)
+    back_up(host, folder)
+    return host
+
+
+def back_up(host: HostNode, folder: Path) -> None:
+    """Copy its records."""
     host.die()
     shutil.copytree(host.store.parent, folder / "backup")
     host.start()
-    return host
 
 
 def restore(host: HostNode, folder: Path) -> None:
@@ -194,8 +227,11 @@ def test_a_host_with_older_records_ends_no_image_below_a_guest(
 def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
     site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The NAS has no records and the host older ones: no other host gets the image before the guest has ended."""
+    """The NAS has no records and the host older ones, and its pool came late: no other host gets the image before the
+    guest has ended.
+    """
     monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 0.0)
+    monkeypatch.setattr("rocks.storage.host.service.recover_records", lambda *_: frozenset())
     host = used_before(site, tmp_path)
     site.map_local(ZVOL)
     host.kernel.devices[f"{ZVOL}-snap"].holders = 1
@@ -238,6 +274,79 @@ def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
     assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
 
 
+@pytest.mark.parametrize("backed_up_in", ["mapped", "local before"])
+@pytest.mark.parametrize("then", ["mapped", "local"])
+def test_a_host_with_records_of_an_earlier_stage_gives_the_guest_what_it_has_written(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backed_up_in: str, then: str
+) -> None:
+    """It also loses power: its devices are made from what its volumes say, and the NAS gets all of it."""
+    host, guest = site.hosts[HOST], Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    if backed_up_in == "local before":
+        site.map_local(ZVOL)
+        back_up(host, tmp_path)
+        site.unmap(ZVOL)
+        site.nas.pools.write(f"tank/{ZVOL}", b"newer", 6 * 8192)  # the host's copy is an older one
+    site.map(ZVOL)
+    assert guest.start(host)
+    guest.write(0)
+    if backed_up_in == "mapped":
+        back_up(host, tmp_path)
+    if then == "local":
+        site.wait_for_state(ZVOL, "local")
+    guest.write(4)
+    guest.stop()
+    host.lose_power()
+    restore(host, tmp_path)
+    if guest.start(host):
+        guest.check()
+        guest.stop()
+    with suppress(RocksError):
+        site.unmap(ZVOL)
+    if site.state(ZVOL) == "blocked":
+        site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+    assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("is_copied", "change"), [(True, "ensure_rolled_back"), (False, "ensure_volume_gone")]
+)
+def test_a_request_of_an_earlier_grant_that_comes_back_with_the_records_is_not_done(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_copied: bool, change: str
+) -> None:
+    """The backup of the host is of the moment at which it discarded its writes: those of now stay."""
+    host, guest = site.hosts[HOST], Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    make = getattr(host.pools, change)
+
+    def backing_up(*values: object, **more: object) -> object:
+        shutil.copytree(host.store.parent, tmp_path / "backup")
+        return make(*values, **more)
+
+    def run_guest() -> None:
+        site.map(ZVOL)
+        if is_copied:
+            site.wait_for_state(ZVOL, "local")
+        assert guest.start(host)
+        guest.write(4)
+        guest.stop()
+
+    run_guest()
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    with monkeypatch.context() as patch:
+        patch.setattr(host.pools, change, backing_up)
+        site.unmap(ZVOL)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "yes"),)))
+    guest.expected = content_of(site.nas.pools, f"tank/{ZVOL}")
+    run_guest()
+    host.lose_power()
+    restore(host, tmp_path)
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
+
+
 def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +360,29 @@ def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
     site.map_local(ZVOL, OTHER)
     reinstall(site, HOST)
     assert site.writers(ZVOL) == [OTHER]
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def test_a_map_that_failed_without_the_pool_of_its_copy_ends(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host cannot mark the copy, but no guest has used it: another host gets the image."""
+    host = site.map_local(ZVOL)
+    site.unmap(ZVOL)
+
+    def lose_pool(*values: object) -> None:
+        host.pools.export_pool("tank")
+        raise ToolError("no device today")
+
+    with monkeypatch.context() as patch, pytest.raises(ToolError, match="no device today"):
+        patch.setattr(host.dm_devices, "ensure", lose_pool)
+        site.map(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    host.pools.import_pool("tank")
+    site.unmap(ZVOL)
+    site.map_local(ZVOL)
     site.unmap(ZVOL)
     assert site.leftovers() == []
 

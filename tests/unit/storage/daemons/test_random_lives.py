@@ -236,17 +236,20 @@ class Life:
                 del self.given_up[image.owner]
         writers = set(self.site.writers(ZVOL)) - self.given_up.keys()
         assert len(writers) <= 1, f"{writers} can write"
-        if (image.epoch != self.epoch or image.state == UNMAPPED) and not self.keeps_changes:
+        is_new = image.epoch > self.epoch  # records of an earlier moment have a lower one
+        if (is_new or image.state == UNMAPPED) and not self.keeps_changes:
             self.guest.expected = self.at_map
-        if image.epoch != self.epoch:
+        if is_new:
             self.epoch, self.at_map = image.epoch, self.guest.expected
         self.guest.check(self.may_wait)
-        self.may_wait = False
+        # the export of an image whose record contradicts its volume is made again when that has ended
+        self.may_wait &= image.state == BLOCKED
         if image.state == UNMAPPED and image.work is None:
             self.check_unmapped(image)
 
     def check_unmapped(self, image: Any) -> None:
         """The NAS has what was written last, and nothing else is left."""
+        self.is_mapped = False  # also by an unmap that was remembered: no guest starts before the next map
         found = content_of(self.site.nas.pools, VOLUME)
         assert found == self.guest.expected, f"the NAS has {found}, and {self.guest.expected} was written"
         self.at_map = found

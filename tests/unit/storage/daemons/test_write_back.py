@@ -212,3 +212,24 @@ def test_f9_a_restart_of_both_daemons_strands_nothing(
     gate.is_open = True
     site.answer(unmap)
     assert site.nas.pools.read("tank/f9-vol", 10, 4096) == b"on its way"
+
+
+def test_a_guest_that_writes_after_the_final_snapshot_loses_nothing(site: DrivenSite) -> None:
+    """The return was cut, and the host, which has lost its records, has made the device again: `clean` saves all."""
+    host = site.map_local("again-vol")
+    host.pools.write("tank/again-vol", b"first", 0)
+    host.pools.cut_next_send(1)
+    site.send(wire.UnmapZvol("again-vol"))
+    site.wait_for(lambda: "was ended by signal" in site.row("again-vol")["reason"], "cut")
+    host.lose_power()
+    host.forget_records()
+    host.start()
+    assert host.dm_devices.read("again-vol-snap") is not None
+    host.pools.write("tank/again-vol", b"later", 4096)
+    site.wait_for(lambda: site.state("again-vol") != "returning", "ended")
+    assert site.state("again-vol") == "blocked"
+    assert "bytes written since its final snapshot img-1-" in site.row("again-vol")["reason"]
+    site.ask(wire.RetryZvol("again-vol"))
+    site.wait_for_state("again-vol", "unmapped")
+    assert site.nas.pools.read("tank/again-vol", 5, 4096) == b"later"
+    assert site.leftovers() == []

@@ -11,13 +11,14 @@ from rocks.storage.host.effects import EnsureSession, HostEffect
 from rocks.storage.host.engine import HostEngine
 from rocks.storage.life.events import HostDone, HostFailed
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.requests import HostRequest, LookAtCopy, MapRemote
+from rocks.storage.life.requests import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
 from rocks.storage.nas.host_requests import event_of
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
 from tests.waiting import step_until
 
 ZVOL, NAS = "vm-vol", "nas-0-0"
+IMAGE, FORMER = "1", "0"
 LOOK = LookAtCopy(ZVOL, "tank")
 MAP = MapRemote(ZVOL, None, "iqn.2001-04.com.nas-0-0:vm-vol.2", "serial", 8 * 1024**3, False)
 
@@ -41,12 +42,14 @@ class Host:
         self.done.append(type(effect))
         return NOTHING
 
-    def take(self, number: str, request: HostRequest) -> list[HostDone | HostFailed]:
+    def take(self, number: str, request: HostRequest, image_id: str = IMAGE) -> list[HostDone | HostFailed]:
         """A request arrives; returns the answers that are sent at once."""
         place = {"nas": NAS, "volume": f"tank/{ZVOL}", "address": "10.2.0.1"}
         fields = {"request": encode(request), **place, "portal_port": 3260, "stream_port": 7780}
         epoch = int(number.partition("-")[0])
-        body = write_message(HOST_REQUEST, fields, op_id=f"1.{number}", image_id="1", epoch=epoch)
+        body = write_message(
+            HOST_REQUEST, fields, op_id=f"{image_id}.{number}", image_id=image_id, epoch=epoch
+        )
         self.engine.take(read_message(body), NAS, body)
         return self.answers()
 
@@ -95,6 +98,36 @@ def test_a_request_that_waits_is_overtaken_by_the_next(host: Host) -> None:
     assert host.take("2-5", LOOK) == [] and host.take("2-6", MAP) == []
     answers = [*host.step(), *host.step()]
     assert [(type(one), one.work_id) for one in answers] == [(HostFailed, "2-5"), (HostDone, "2-6")]
+
+
+DROP = DropMap(ZVOL, None, "iqn.2001-04.com.nas-0-0:vm-vol.9", discards=False)
+RETURN = ReturnCopy(ZVOL, "tank", "img-9-9-x", "900")
+
+
+@pytest.mark.parametrize(
+    ("late", "answer"),
+    [(LOOK, HostDone), (DROP, HostDone), (RETURN, HostFailed)],
+    ids=["look", "drop", "return"],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_late_request_of_a_former_image_of_the_name_changes_nothing(
+    host: Host, late: HostRequest, answer: type, waits: bool
+) -> None:
+    """It is answered; the image of now, and its request that waits, go on. So does its rebuild after a restart."""
+    host.perform("2-6", MAP)
+    before = host.store.copy(ZVOL)
+    if waits:
+        host.take("2-7", LOOK)
+        before = host.store.copy(ZVOL)
+    host.start()
+    host.done.clear()
+    assert host.take("9-3", late, FORMER) == []
+    answers = [one for _ in range(5) for one in host.step()]
+    expected = [("9-3", answer), ("2-7", HostDone)] if waits else [("9-3", answer)]
+    assert [(one.work_id, type(one)) for one in answers] == expected
+    assert host.store.copy(ZVOL) == before and EnsureSession in host.done
+    assert isinstance(host.perform("2-8", DropMap(ZVOL, None, MAP.target, discards=False)), HostDone)
+    assert host.store.copy(ZVOL).known.stage == "none"
 
 
 def test_an_open_request_begins_again_after_a_crash(host: Host) -> None:

@@ -1,5 +1,6 @@
 """Copies that a host receives at once into one pool."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -103,6 +104,29 @@ def test_a_copy_that_has_failed_needs_nothing(
     with pytest.raises(ConnectionError):
         receive("a-vol")
     receive("b-vol")
+
+
+def test_a_pool_that_does_not_answer_stops_no_other_copy(
+    pools: FakePools,
+    transfers: Transfers,
+    receive: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whenever the first copy reads the free space, another one is received meanwhile."""
+    pools.fake.pools["tank"].size_bytes = 4 * POOL_BYTES
+    read_pool, first = pools.read_pool, threading.current_thread()
+
+    def hang(pool: str) -> Any:
+        if threading.current_thread() is first:
+            other = threading.Thread(target=receive, args=(f"other-{len(transfers.received)}",), daemon=True)
+            other.start()
+            other.join(5)
+            assert not other.is_alive(), "it waits for the first copy"
+        return read_pool(pool)
+
+    monkeypatch.setattr(pools, "read_pool", hang)
+    receive("a-vol")
+    assert transfers.received == ["other-0", "other-1", "a-vol"]
 
 
 def test_with_space_for_both_they_run_at_once(

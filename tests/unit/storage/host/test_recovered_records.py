@@ -1,11 +1,15 @@
 """Records that a host has lost: made again from the properties of its volumes."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rocks.core.errors import ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host.copy_reports import recover_records
+from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial
 from rocks.storage.life.temp_write import temp_write_bytes
@@ -31,16 +35,16 @@ def properties(epoch: int, **more: str) -> dict[str, str]:
     return {f"imgstore:{key}": value for key, value in values.items()}
 
 
-def add_copy(pools: FakePools, epoch: int) -> None:
+def add_copy(pools: FakePools, epoch: int, pool: str = "tank") -> None:
     """A copy with changes."""
     found = properties(epoch, copy="dirty", base_guid="7")
-    pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 8192, 0, found)
+    pools.ensure_volume(f"{pool}/{ZVOL}", BYTES_PER_GIB, 8192, 0, found)
 
 
-def add_temp_write(pools: FakePools, epoch: int | None) -> None:
+def add_temp_write(pools: FakePools, epoch: int | None, pool: str = "tank") -> None:
     """A temp-write volume; of an earlier release without an epoch."""
     found = {} if epoch is None else properties(epoch, size=str(BYTES_PER_GIB))
-    pools.ensure_volume(f"tank/{ZVOL}-temp-write", temp_write_bytes(BYTES_PER_GIB), 8192, 0, found)
+    pools.ensure_volume(f"{pool}/{ZVOL}-temp-write", temp_write_bytes(BYTES_PER_GIB), 8192, 0, found)
 
 
 def recovered(store: HostStore, pools: FakePools) -> HostImage | None:
@@ -64,6 +68,32 @@ def test_a_temp_write_volume_names_its_image(store: HostStore, pools: FakePools)
     assert recovered(store, pools) == OVERLAY
 
 
+@pytest.mark.parametrize("other", ["data", "zeta"])
+def test_an_image_in_another_pool_than_the_hosts_own_is_found(store: HostStore, other: str) -> None:
+    """Its map named the pool. What an earlier grant left in the host's own pool does not count, wherever that is."""
+    pools = FakePools({"tank": 10 * BYTES_PER_GIB, other: 10 * BYTES_PER_GIB})
+    add_temp_write(pools, 2, other)
+    found = replace(OVERLAY, pool=other)
+    assert recovered(store, pools) == found
+    store.forget(ZVOL)
+    add_copy(pools, 1)
+    assert recovered(store, pools) == found
+    store.forget(ZVOL)
+    add_copy(pools, 2, other)
+    assert recovered(store, pools).stage == "merging"
+
+
+def test_the_hosts_own_pool_is_looked_at_when_the_pools_cannot_be_listed(
+    store: HostStore, pools: FakePools, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> Any:
+        raise ToolError("zpool list: it hangs")
+
+    add_temp_write(pools, 2)
+    monkeypatch.setattr(pools, "list_pools", fail)
+    assert recovered(store, pools) == OVERLAY and "zpool list: it hangs" in caplog.text
+
+
 @pytest.mark.parametrize("epoch", [2, None])
 def test_the_copy_of_the_same_grant_is_being_merged_into(
     store: HostStore, pools: FakePools, epoch: int | None
@@ -75,22 +105,54 @@ def test_the_copy_of_the_same_grant_is_being_merged_into(
 
 
 @pytest.mark.parametrize(
-    ("image_id", "known", "is_replaced"),
+    ("stage", "epoch", "last_epoch", "copy", "temp_write", "expected"),
     [
-        (ID, HostImage(ZVOL, "tank", 1), True),
-        (ID, HostImage(ZVOL, "tank", 2), False),
-        (ID, HostImage(ZVOL, "tank", 3), False),
-        (ID, HostImage(ZVOL, "tank", 1, stage="linear"), False),
-        ("of the same name", HostImage(ZVOL, "tank", 1), False),
+        ("none", 1, 1, None, 2, "overlay"),
+        ("none", 2, 2, None, 2, None),
+        ("none", 3, 3, None, 2, None),
+        ("none", 1, 1, 2, None, "linear"),
+        ("none", 1, 2, 2, None, None),  # the copy is marked first, then the stage is recorded
+        ("none", 2, 2, 2, None, None),  # it is to be written back
+        ("linear", 1, 1, None, 2, "overlay"),
+        ("linear", 1, 1, 1, 2, "overlay"),
+        ("linear", 1, 1, 2, None, "linear"),
+        ("linear", 2, 2, 2, None, None),
+        ("linear", 2, 2, 2, 2, None),  # merged; the temp-write volume is destroyed next
+        ("overlay", 2, 2, 1, 2, None),
+        ("overlay", 2, 2, 2, 2, "merging"),
+        ("overlay", 2, 2, 2, None, "linear"),
+        ("merging", 2, 2, 2, 2, None),
+        ("merging", 2, 2, 2, None, None),  # nobody knows whether the merge had ended
+        ("remote", 1, 1, 2, 2, "merging"),
     ],
 )
-def test_only_an_older_record_without_devices_is_replaced(
-    store: HostStore, pools: FakePools, image_id: str, known: HostImage, is_replaced: bool
+def test_an_older_record_is_replaced(
+    store: HostStore,
+    pools: FakePools,
+    stage: Stage,
+    epoch: int,
+    last_epoch: int,
+    copy: int | None,
+    temp_write: int | None,
+    expected: Stage | None,
 ) -> None:
-    """Of the same image."""
+    """One whose stage and grant the image had before its volumes became what they are."""
+    if copy is not None:
+        add_copy(pools, copy)
+    if temp_write is not None:
+        add_temp_write(pools, temp_write)
+    known = HostImage(ZVOL, "tank", epoch, last_epoch, stage=stage)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    found = recovered(store, pools)
+    assert found is not None
+    assert found == known if expected is None else (found.stage, found.epoch) == (expected, 2)
+
+
+def test_the_record_of_another_image_of_the_name_is_not_replaced(store: HostStore, pools: FakePools) -> None:
     add_temp_write(pools, 2)
-    store.keep(CopyRecord(image_id, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
-    assert recovered(store, pools) == (OVERLAY if is_replaced else known)
+    known = HostImage(ZVOL, "tank", 1)
+    store.keep(CopyRecord("of the same name", known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    assert recovered(store, pools) == known
 
 
 def test_a_volume_in_quarantine_and_one_of_an_earlier_release_stay(

@@ -14,8 +14,13 @@ from rocks.storage.zfs.fake.pools import FakePools
 COPY = "tank/vm-vol"
 
 
-def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that stays marked as changed would never be evicted, and a scheduler would wait for its return."""
+def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copy that stays marked as changed would never be evicted, and a scheduler would wait for its return.
+
+    Only without its pool nothing is repeated.
+    """
     pools = FakePools({"tank": 1024**3})
     handlers = CopyHandlers(pools, cast("Any", None), "vmh1").handlers
     access = Access("1", 5, HostImage("vm-vol"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
@@ -31,5 +36,11 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(monkeypatch: pytest.
         with pytest.raises(ToolError):
             handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "dirty"
+    pools.export_pool("tank")
+    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    assert (
+        "tank/vm-vol stays marked as changed until its next map: this machine has no ZFS pool" in caplog.text
+    )
+    pools.import_pool("tank")
     handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"

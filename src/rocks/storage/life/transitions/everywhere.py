@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED
@@ -12,8 +13,16 @@ from rocks.storage.life.transitions.records import outcomes_of
 
 
 def configure(image: Image, event: Any, now: int) -> Decision:
-    """Effective at the next unmap."""
-    return Decision(replace(image, persistent=event.persistent), outcomes_of((event.op_id,)))
+    """Effective at the next unmap. A grant that is still to be written says it, too."""
+    work = image.work
+    if work is not None:
+        effects = (
+            replace(one, persistent=event.persistent) if isinstance(one, EnsureGrant) else one
+            for one in work.effects
+        )
+        work = replace(work, effects=tuple(effects))
+    configured = replace(image, persistent=event.persistent, work=work)
+    return Decision(configured, outcomes_of((event.op_id,)))
 
 
 def note_copy(image: Image, event: Any, now: int) -> Decision:
