@@ -75,13 +75,13 @@ def test_a_record_agrees_with_what_it_has_written(state: str) -> None:
     assert disagreement(image, read_grant(properties)) is None
 
 
-@pytest.mark.parametrize(("said", "found"), [(None, False), (False, False), (True, True)])
+@pytest.mark.parametrize(("stated", "found"), [(None, False), (False, False), (True, True)])
 def test_a_volume_that_does_not_say_whether_its_image_is_persistent_leaves_that(
-    said: bool | None, found: bool
+    stated: bool | None, found: bool
 ) -> None:
     """Volumes of 0.1 do not say it until their next grant."""
     blocked = after(replace(record("local"), persistent=False), events.Contradicted("they contradict"))
-    assert after(blocked, events.Retry("retry-1", replace(STANDING, persistent=said))).persistent == found
+    assert after(blocked, events.Retry("retry-1", replace(STANDING, persistent=stated))).persistent == found
 
 
 def test_a_contradiction_ends_the_pause_of_an_image_that_is_made_again() -> None:
