@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from rocks.core.units import size_text
 from rocks.storage.life import names
@@ -37,8 +37,12 @@ IsOnNas = Callable[[RetainedCopy], bool]
 
 def retained_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
     """All copies in a pool, by their properties. Quarantined volumes are omitted."""
-    found = (_from_properties(volume) for volume in pools.list_volumes(pool))
-    return [copy for copy in found if copy is not None]
+    return copies_among(pools.list_volumes(pool))
+
+
+def copies_among(volumes: Iterable[VolumeFact]) -> List[RetainedCopy]:
+    """As `retained_copies`, of the volumes of a pool."""
+    return [copy for copy in map(_from_properties, volumes) if copy is not None]
 
 
 def checked_copy(pools: PoolDriver, copy: RetainedCopy) -> RetainedCopy:

@@ -22,6 +22,9 @@ from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 
 _log = logging.getLogger(__name__)
 
+_SUSPENDED = "SUSPENDED"
+"""The health of a pool whose disks are gone (zpoolconcepts(7)): what writes to it waits for them."""
+
 Handler = Callable[..., Facts]
 
 
@@ -251,9 +254,13 @@ class CopyHandlers:
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
         try:
+            health = self._pools.read_pool(effect.pool).health
             volume = self._pools.read_volume(name)
         except StateError as error:  # without the pool the map ends all the same: no other host waits for it
             _log.error("%s stays marked as changed until its next map: %s", name, error)
+            return NOTHING
+        if health == _SUSPENDED:
+            _log.error("%s stays marked as changed until its next map: its pool is %s", name, health)
             return NOTHING
         newest = self._pools.read_history(name).newest
         is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid

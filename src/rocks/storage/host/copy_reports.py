@@ -7,10 +7,16 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
-from typing import Collection, Dict, FrozenSet, List, Optional, Tuple
+from typing import Collection, Dict, FrozenSet, List, Mapping, Optional
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copies import RetainedCopy, checked_copy, retained_copies, stored_properties
+from rocks.storage.host.copies import (
+    RetainedCopy,
+    checked_copy,
+    copies_among,
+    retained_copies,
+    stored_properties,
+)
 from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
@@ -56,18 +62,20 @@ def report_copy(store: HostStore, copy: RetainedCopy, kind: str, guid: Optional[
 
 def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet[str]:
     """Record every image with changes that has no record, or an older one, so that its device is rebuilt and its NAS
-    can have the changes; returns the names. In all pools: a map may have named another than the host's own, `pool`.
+    can have the changes; returns the names. In the host's own `pool`, and in those of its records.
 
     A pool that cannot be read is logged: then a request of the NAS finds no stage, and the NAS asks what is there.
     """
     found: List[CopyRecord] = []
-    for name in sorted({pool, *_imported(pools)}):
+    known_pools = {copy.known.pool for copy in store.copies() if copy.known.pool}
+    for name in sorted({pool, *known_pools}):
         try:
             found += _lost_records(store, pools, name)
         except RocksError as error:
             _log.warning("copies in the pool %s are not looked for: %s", name, error)
-    # of an image in two pools, that of the newest grant
-    recovered = {record.known.zvol: record for record in sorted(found, key=lambda record: record.known.epoch)}
+    # of an image in two pools, as with a replica of a pool, that of the newest grant, else that in the own pool
+    found.sort(key=lambda record: (record.known.epoch, record.known.pool == pool))
+    recovered = {record.known.zvol: record for record in found}
     for record in recovered.values():
         store.keep(record)
         known = record.known
@@ -75,24 +83,17 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     return frozenset(recovered)
 
 
-def _imported(pools: PoolDriver) -> Tuple[str, ...]:
-    try:
-        return pools.list_pools()
-    except RocksError as error:
-        _log.warning("copies in other pools than the host's own are not looked for: %s", error)
-        return ()
-
-
 def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRecord]:
+    volumes = {volume.name: volume for volume in pools.list_volumes(pool)}
     # a copy is marked as dirty before a device is made of it, and as clean when the NAS has all of it
-    dirty = {copy.zvol: copy for copy in retained_copies(pools, pool) if copy.kind == "dirty"}
-    overlays = {one.known.zvol: one for one in map(_overlay, pools.list_volumes(pool)) if one is not None}
+    dirty = {copy.zvol: copy for copy in copies_among(volumes.values()) if copy.kind == "dirty"}
+    overlays = {one.known.zvol: one for one in map(_overlay, volumes.values()) if one is not None}
     found = []
     for zvol in sorted({*dirty, *overlays}):
         copy, overlay, known = dirty.get(zvol), overlays.get(zvol), store.copy(zvol)
         # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
         is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
-        record = overlay if copy is None or is_earlier else _record(pools, copy)
+        record = overlay if copy is None or is_earlier else _record(volumes, copy)
         if record is not None and (known is None or _is_older(known, record)):
             found.append(record)
     return found
@@ -127,11 +128,9 @@ def _overlay(volume: VolumeFact) -> Optional[CopyRecord]:
     return CopyRecord(image_id, known, _details(nas, nas_volume))
 
 
-def _record(pools: PoolDriver, copy: RetainedCopy) -> Optional[CopyRecord]:
-    volume = pools.read_volume(f"{copy.pool}/{copy.zvol}")
-    if volume is None:
-        return None
-    is_merging = pools.read_volume(names.temp_write_volume(copy.pool, copy.zvol)) is not None
+def _record(volumes: Mapping[str, VolumeFact], copy: RetainedCopy) -> CopyRecord:
+    volume = volumes[f"{copy.pool}/{copy.zvol}"]
+    is_merging = names.temp_write_volume(copy.pool, copy.zvol) in volumes
     stage: Stage = "merging" if is_merging else "linear"
     known = HostImage(copy.zvol, copy.pool, copy.epoch, copy.epoch, stage=stage, size_bytes=volume.size_bytes)
     return CopyRecord(copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"]))

@@ -316,8 +316,10 @@ class HostEngine:
             self._end_rebuild(zvol)
             return False
         if zvol not in self._rebuilds:
-            is_of_image = request is not None and _image_id(request) == copy.image_id
-            open_request = _request(read_message(request.body)) if request and is_of_image else None
+            # one of a backup, beside volumes of a later grant, builds no device
+            is_next = request is not None and _image_id(request) == copy.image_id
+            is_next = is_next and not (request and check_order(copy.known, *_numbers(request.op_id)))
+            open_request = _request(read_message(request.body)) if request and is_next else None
             self._rebuilds[zvol] = list(rebuild_effects(copy.known, open_request))
         effects = self._rebuilds[zvol]
         try:

@@ -57,11 +57,13 @@ class Comparison:
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
         standing = standing_grant(volume)
-        if standing.persistent not in (None, image.persistent):
-            _log.warning("%s: persistent is %s, as the volume says", image.volume, standing.persistent)
-            image = replace(image, persistent=bool(standing.persistent))
-            self._engine.take(image.image_id, Configure("", image.persistent))
-        text = disagreement(image, standing)
+        persistent = image.persistent if standing.persistent is None else standing.persistent
+        text = disagreement(replace(image, persistent=persistent), standing)
         if text is not None and not image.disagrees:
             _log.error("%s: %s", image.volume, text)
             self._engine.take(image.image_id, Contradicted(text))
+        if (
+            persistent != image.persistent
+        ):  # afterwards: it wakes a worker, which goes on with the step of the record
+            _log.warning("%s: persistent is %s, as the volume says", image.volume, persistent)
+            self._engine.take(image.image_id, Configure("", persistent))

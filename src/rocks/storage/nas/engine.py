@@ -188,8 +188,19 @@ class Engine:
         if isinstance(effect, BETWEEN_NASES):
             self._begin_move(image, work, effect)
             return False
-        self.take(image_id, self._do(image, work, effect))
+        done = self._do(image, work, effect)
+        with self._lock:
+            if self._has_changed(image_id, work, effect):
+                return True
+            self.take(image_id, done)
         return True
+
+    def _has_changed(self, image_id: str, work: Work, effect: Effect) -> bool:
+        """Whether a command has changed the effect while it was performed, as `Configure`: it is performed again."""
+        image = self._images.get(image_id)
+        if image is None or image.work is None or image.work.work_id != work.work_id:
+            return False
+        return image.work.position == work.position and image.work.effects[work.position] != effect
 
     def _do(self, image: Image, work: Work, effect: Effect) -> Event:
         try:

@@ -108,10 +108,13 @@ class ImageRecords:
 
     def _set_persistent(self, image: Image, persistent: bool) -> None:
         """On the volume, for a NAS that loses its records, then in the record."""
-        self._mark_persistent(image, persistent)
+        is_new = persistent != image.persistent
+        if is_new:
+            self._mark_persistent(image, persistent)
         rejection = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), persistent))
         if rejection is not None:
-            self._mark_persistent(image, image.persistent)
+            if is_new:
+                self._mark_persistent(image, image.persistent)
             raise rejection.error()
 
     def _mark_persistent(self, image: Image, persistent: bool) -> None:

@@ -42,5 +42,11 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
         "tank/vm-vol stays marked as changed until its next map: this machine has no ZFS pool" in caplog.text
     )
     pools.import_pool("tank")
+    pools.fake.pools["tank"].health = "SUSPENDED"
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "ensure_properties", fail)
+        handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    assert "until its next map: its pool is SUSPENDED" in caplog.text
+    pools.fake.pools["tank"].health = "ONLINE"
     handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"

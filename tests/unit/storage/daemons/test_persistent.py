@@ -1,0 +1,68 @@
+"""Whether an image is persistent is in the NAS's records and on its volume: what was set last counts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rocks.storage.life.effects import EnsureGrant
+from rocks.storage.nas.engine import Engine
+from rocks.storage.wire import requests as wire
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOSTS
+from tests.unit.storage.daemons.test_lost_records import ZVOL, at_nas, backup_of, restart_with, site
+
+__all__ = ["site"]
+
+HOST, OTHER = HOSTS
+
+
+def set_persistent(site: DrivenSite, value: str) -> None:
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", value),)))
+
+
+def test_it_may_be_set_while_a_grant_is_written(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grant has the former value: it is written once more, or a restart of the daemon would take that."""
+    site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    set_persistent(site, "no")
+    engine, records, grants = site.nas.service._engine, site.nas.service._commands._records, []
+    perform: Callable[[object], object] = engine._perform
+
+    def perform_meanwhile(effect: object) -> object:
+        if isinstance(effect, EnsureGrant):
+            grants.append(effect.persistent)
+            if len(grants) == 1:
+                records.set_zvol_attrs(wire.SetZvolAttrs(ZVOL, (("persistent", "yes"),)))
+        return perform(effect)
+
+    monkeypatch.setattr(engine, "_perform", perform_meanwhile)
+    site.map_local(ZVOL)
+    assert grants[:2] == [False, True]
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.nas.die()
+    site.nas.start()
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later")
+
+
+def test_a_contradiction_is_recorded_first(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taken wakes a worker, which must not go on with the step of the older record."""
+    site.map_local(ZVOL)
+    site.unmap(ZVOL)
+    backup = backup_of(site, tmp_path / "backup")
+    set_persistent(site, "no")
+    site.map_local(ZVOL, OTHER)
+    events: list[str] = []
+    take = Engine.take
+
+    def take_noted(engine: Engine, image_id: str, event: object, *more: object) -> object:
+        events.append(type(event).__name__)
+        return take(engine, image_id, event, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "take", take_noted)
+    restart_with(site, backup)
+    assert events[:2] == ["Contradicted", "Configure"]
+    assert site.row(ZVOL)["state"] == "blocked" and site.image(ZVOL).persistent is False
