@@ -49,6 +49,7 @@ def follow_until_ready(
 ) -> Ready:
     """Print the output in `log` after byte `start`, line by line, until the guest reports that it is ready.
 
+    A smaller log has begun anew, as each start of a guest makes it, and is read from its start.
     ToolError when it prints nothing for `deadline_seconds`, or is not ready after five times that; HostError as soon
     as `is_running` is false.
     """
@@ -57,6 +58,8 @@ def follow_until_ready(
     rest = b""
     while time.monotonic() < end_at:
         size = size_of(log)
+        if size < start:
+            start, rest = 0, b""
         if size <= start:
             if not is_running():
                 raise HostError(f"the machine of the guest has ended; its console is in {log}")

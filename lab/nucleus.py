@@ -127,7 +127,8 @@ class Nucleus:
         try:
             if self._machine.daemon(_DRIVER) is not None:  # of a demo of Slurm that was killed
                 self._stop()
-            if self._machine.daemon("nucleus-serve") is not None and self._answers():
+            daemons = (self._machine.daemon(name) for name in ("nucleus-executor", "nucleus-serve"))
+            if None not in daemons and self._answers():
                 return
             self._prepare()
             self._machine.start_daemon("nucleus-executor", ["/opt/rocks/bin/nucleus", "executor"])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import console, links
+from lab import console, links, system_calls
 from lab.console import Ready
 from lab.demos.plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, addresses, site_commands
 from lab.guest import image
@@ -123,6 +123,9 @@ class Demo:
         self.show("update", "database")
         for command in site_commands(machine, self._described()):
             self.show(*command)
+        # read-only in the machine where a container engine has mounted it outside
+        if "/etc/hosts" not in system_calls.mount_points_below("/etc"):
+            self.show("sync", "dns")
 
     def _described(self) -> Described:
         described = Described(

@@ -32,6 +32,15 @@ def test_only_new_lines_are_displayed_up_to_the_report(tmp_path: Path) -> None:
     assert displayed == ["booting", "guest ready: name=new mac=2"]
 
 
+def test_a_log_that_has_begun_anew_is_read_from_its_start(tmp_path: Path) -> None:
+    """A start of the guest removes the old log, and the new one is smaller for minutes."""
+    log = tmp_path / "log"
+    log.write_bytes(b"booting\r\nguest ready: name=a mac=2\r\n")
+    displayed: list[str] = []
+    assert console.follow_until_ready(log, 2607, 1, displayed.append) == Ready("a", "2")
+    assert displayed == ["booting", "guest ready: name=a mac=2"]
+
+
 def test_a_guest_that_never_reports_is_an_error_that_names_the_log(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="no-log"):
         console.follow_until_ready(tmp_path / "no-log", 0, 0.1, print)
