@@ -25,10 +25,15 @@ class UnitState(NamedTuple):
     is_enabled: bool
 
 
+def runs_here() -> bool:
+    """Whether systemd manages this machine."""
+    return _RUNNING.is_dir()
+
+
 def read_units(names: Sequence[str]) -> dict[str, UnitState]:
     """The states of those of the units that are installed; empty where systemd does not manage this machine."""
     program = shutil.which("systemctl")
-    if program is None or not _RUNNING.is_dir():
+    if program is None or not runs_here():
         return {}
     properties = "--property=Id,LoadState,ActiveState,UnitFileState"
     with dry_run.question():

@@ -16,7 +16,9 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.files import PUBLIC, draft, explain, remove_file, write_file
+from rocks.core.names import printable
 from rocks.core.process import run, run_checked
+from rocks.core.systemd_units import runs_here
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.host_records import local_host
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts
@@ -59,7 +61,8 @@ class SyncedSlurm(NamedTuple):
 def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     """The text of slurm.conf as the database has it now, with the site's lines; and the hosts that are its nodes.
 
-    StateError for a site whose frontend or hosts lack the attribute slurm_server.
+    StateError for a site whose frontend or hosts lack the attribute slurm_server, or have one that is no address of the
+    frontend.
     """
     frontend = local_host(database)
     names = physical_hosts(database)
@@ -71,6 +74,12 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
             f"{frontend} has no Slurm of this system: rocks set host attr {frontend} slurm_server ADDRESS, with its "
             "address for the hosts"
         )
+    for host in hosts:
+        if (given := host.attribute(_ATTRIBUTE)) not in [one.ip for one in interfaces[frontend]]:
+            raise StateError(
+                f"{host.name} has the slurm_server {printable(given)[:80]}, which is no address of {frontend}: "
+                f"rocks list host interface {frontend}, then rocks set host attr {host.name} slurm_server ADDRESS"
+            )
     nodes = [
         SlurmNode(
             host.name,
@@ -228,8 +237,16 @@ def _free(gone: Collection[str]) -> None:
 
 
 def _control(verb: str) -> None:
-    if not dry_run.would(dry_run.HERE, f"run `systemctl {verb} slurmctld.service`"):
+    """HostError, in one line, when systemd does not do it."""
+    if dry_run.would(dry_run.HERE, f"run `systemctl {verb} slurmctld.service`"):
+        return
+    try:
         run_checked(("systemctl", verb, "slurmctld.service"), deadline_seconds=_START_SECONDS)
+    except ToolError as error:
+        reason = "systemd does not run on this machine; repeat this on one that was booted with it"
+        if runs_here():
+            reason = f"{str(error).splitlines()[0].rstrip('.')}; journalctl -u slurmctld says why"
+        raise HostError(f"cannot {verb} slurmctld: {reason}") from None
 
 
 def _wait_for_controller() -> None:

@@ -209,6 +209,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=lots"), "mem must be"),
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
+        (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
         (("dock6", "4", "logfile=relative.log"), "absolute path"),
         (
             ("dock6", "4", "loglevel=loud"),

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from rocks.commands import Command
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.fleet import Fleet
@@ -86,11 +87,16 @@ def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: Ma
     nothing_is_left(machines)
 
 
-def test_a_cluster_of_other_commands_is_not_cleaned(machines: MachineSite) -> None:
+def test_a_cluster_of_other_commands_is_neither_shut_down_nor_cleaned(machines: MachineSite) -> None:
     machines.run("add cluster 203.0.113.20 1 fe-name=course cluster-naming=yes")
+    machines.run("set host vm course mem=1024")
+    machines.run("set host boot course action=os")
+    machines.run("start host vm course")
     before = machines.sql("SELECT Name FROM nodes ORDER BY Name")
-    refused = machines.refused("pragma clean course")
-    assert "course was not booted by pragma; rocks remove cluster course" in refused
+    for command, other in (("shutdown", "stop"), ("clean", "remove")):
+        refused = machines.refused(f"pragma {command} course")
+        assert f"course was not booted by pragma; rocks {other} cluster course" in refused
+    assert machines.running("course") == [HEAD]
     assert machines.sql("SELECT Name FROM nodes ORDER BY Name") == before
 
 
@@ -101,6 +107,27 @@ def test_what_a_start_notes_of_a_machine_is_printed(machines: MachineSite) -> No
     by_hand = machines.rocks("start cluster dock")
     assert (ended.status, by_hand.status) == (0, 0)
     assert "under emulation" in by_hand.err and by_hand.err in ended.err
+
+
+def test_a_dry_run_of_a_start_and_of_a_stop_with_notes_ends(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines without a packet filter, and one that another cluster has, too, are noted."""
+    notify = Command.notify
+
+    def counted(command: Command, line: str) -> None:
+        assert len(command.notes) < 100, "the notes grow without end"
+        notify(command, line)
+
+    monkeypatch.setattr(Command, "notify", counted)
+    machines.run("set attr vm_filter off")
+    assert "head: would start dock" in machines.run("pragma boot dock6 1 dry-run=yes")
+    machines.run("pragma boot dock6 1")
+    ((vlan,),) = machines.sql("SELECT DISTINCT vlanid FROM clusters")
+    machines.run("add cluster 203.0.113.29 1 fe-name=blue cluster-naming=yes vlan=99")
+    machines.run(f"add host interface vm-blue-0 eth1 vlan={vlan}")
+    assert "head: would " in machines.run("pragma shutdown dock dry-run=yes")
+    assert machines.running("dock") == [HEAD]
 
 
 def test_no_host_is_asked_for_the_name_of_a_request(

@@ -64,6 +64,7 @@ def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_on
         f"fe-container={OTHER}",
         f"container-hosts={HOST}",
     )
+    storage.done("set host attr dock vm_vc_out text")  # as a boot does
     for name in names:
         storage.done("set host vm nas", name, "nas=nas-0-0", "zpool=tank")
     for host in (HOST, OTHER):

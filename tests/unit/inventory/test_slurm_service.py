@@ -98,6 +98,21 @@ def test_it_starts_again_with_the_old_file_when_the_stop_fails(recorded: Recorde
     assert recorded.states() == ["stop", "start"] and recorded.path.read_text("ascii") == OLD
 
 
+@pytest.mark.parametrize("has_systemd", [True, False])
+def test_what_systemctl_says_in_two_lines_is_one_sentence(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, has_systemd: bool
+) -> None:
+    """The second line is where to look, or what it tried further."""
+    monkeypatch.setattr(slurm_service, "runs_here", lambda: has_systemd)
+    (recorded.folder / "systemctl-start-fails").touch()
+    (recorded.folder / "systemctl-start").write_text("It cannot.\nHost is down\n", "ascii")
+    failed = "systemctl failed with exit status 1: It cannot; journalctl -u slurmctld says why"
+    absent = "systemd does not run on this machine; repeat this on one that was booted with it"
+    with pytest.raises(HostError) as refused:
+        recorded.sync()
+    assert str(refused.value) == f"cannot start slurmctld: {failed if has_systemd else absent}"
+
+
 def test_a_killed_command_is_completed_by_the_next(recorded: Recorded) -> None:
     assert recorded.sync().hosts == ("a", "b", "c")
     again = recorded.sync()  # the first one was killed before the hosts

@@ -69,6 +69,14 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     vm_site.done("set host attr head slurm_server 10.1.0.1")
     assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
     vm_site.done("set appliance attr vm-container slurm_server 10.1.0.1")
+    assert "slurm_server" in vm_site.refused("set attr slurm_server nonsense")
+    for host, value in (("vmc-0-1", "10.1.0.2"), ("head", "nonsense")):  # an earlier release stored any value
+        vm_site.set_as_before("slurm_server", value, host)
+        message = (
+            f"{host} has the slurm_server {value}, which is no address of head: rocks list host interface"
+        )
+        assert message in vm_site.refused("report slurm")
+        vm_site.done(f"set host attr {host} slurm_server 10.1.0.1")
     vm_site.done("set host attr vmc-0-1 kvm no")
     lines = vm_site.done("report slurm").splitlines()
     assert "SlurmctldHost=head(10.1.0.1)" in lines

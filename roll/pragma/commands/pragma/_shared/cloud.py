@@ -179,7 +179,7 @@ class Cloud:
         if not dry_run.is_on():
             self._wait(name, 0, lambda node: _state(node) == "nostate")
 
-    def check_own(self, name: str) -> None:
+    def check_own(self, name: str, verb: str) -> None:
         """It knows no others."""
 
     def clean(self, name: str) -> None:

@@ -92,8 +92,8 @@ class Driver(Protocol):
     def shutdown(self, name: str) -> None:
         """Stop the machines of a cluster; one that is off stays so."""
 
-    def check_own(self, name: str) -> None:
-        """StateError for a cluster that was not booted by this driver."""
+    def check_own(self, name: str, verb: str) -> None:
+        """StateError for a cluster that was not booted by this driver: `rocks VERB cluster` is for those."""
 
     def clean(self, name: str) -> None:
         """Remove a cluster that is shut down, with its disks; address and network become free."""

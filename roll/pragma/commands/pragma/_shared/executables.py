@@ -130,7 +130,7 @@ class Executables:
         if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/shutdown for {name}"):
             self._run("shutdown", folder, folder / _VC_OUT)
 
-    def check_own(self, name: str) -> None:
+    def check_own(self, name: str, verb: str) -> None:
         """It knows no others."""
 
     def clean(self, name: str) -> None:

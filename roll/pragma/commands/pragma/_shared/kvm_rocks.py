@@ -14,7 +14,7 @@ from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
-from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine, UnknownClusterError
+from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine, UnknownClusterError, read_key
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, library_images, read_request
@@ -58,6 +58,8 @@ class KvmRocks:
             command.db.lock(_LOCK.format(request.name), _LOCK_SECONDS)
             if known := self._requested(request.name):
                 return self._known(known[0], request)
+        if request.key:
+            read_key(request.key)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
         free = (
@@ -166,11 +168,11 @@ class KvmRocks:
         machines = [str(row["client nodes"] or row["owner"]) for row in rows(command, "list.cluster", [name])]
         _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
 
-    def check_own(self, name: str) -> None:
-        """StateError for a cluster that other commands have added."""
+    def check_own(self, name: str, verb: str) -> None:
+        """StateError for a cluster that other commands have added; as `Driver.check_own`."""
         attributes = rows(self._command, "list.host.attr", [name])
         if not any(row["attr"] == _ATTRIBUTE for row in attributes):
-            raise StateError(f"{name} was not booted by pragma; rocks remove cluster {name}")
+            raise StateError(f"{name} was not booted by pragma; rocks {verb} cluster {name}")
 
     def clean(self, name: str) -> None:
         """Remove machines, disks, address and VLAN."""
@@ -179,11 +181,13 @@ class KvmRocks:
 
 def _noted(command: Command, name: str, arguments: Sequence[str]) -> str:
     """The output of a command of the site; its notes are printed: what runs without a filter, or was powered off."""
-    command.notes.clear()
+    known = len(command.notes)
     try:
         return command.command(name, arguments)
     finally:
-        for line in command.notes:
+        new = command.notes[known:]
+        del command.notes[known:]  # notify adds to them in a dry run
+        for line in new:
             command.notify(line)
 
 

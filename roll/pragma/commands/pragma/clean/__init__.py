@@ -40,7 +40,7 @@ class Command(rocks.commands.Command):
         except UnknownClusterError:
             self.notify(f"there is no cluster {one_line(args[0])[:80]}, so nothing is removed")
             return
-        driver.check_own(args[0])
+        driver.check_own(args[0], "remove")
         running = [one.compute or one.cluster for one in listed if one.state not in OFF]
         if running:
             elsewhere = {one.compute for one in driver.status() if one.cluster != args[0]}

@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     """
     Shut down all machines of a virtual cluster: its guests are asked to, and what runs after 60 seconds is powered off.
     If disks are on a NAS, the command waits until their changes are written back, at most half an hour. It names the
-    images that take longer.
+    images that take longer. A cluster that pragma did not boot is refused.
 
     <arg type='string' name='cluster' of='host'>
     The frontend.
@@ -32,7 +32,11 @@ class Command(rocks.commands.Command):
     AdviceAfterInterrupt = "the same command continues"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Stop the machines, and wait for their images. Exit status 3 when some of them failed."""
+        """Stop the machines, and wait for their images. Exit status 3 when some of them failed.
+
+        StateError for a cluster that pragma did not boot.
+        """
         driver = driver_of(self, read_settings(self))
         check_cluster(self, driver, args)
+        driver.check_own(args[0], "stop")
         driver.shutdown(args[0])

@@ -40,7 +40,7 @@ INSTALLATION = {
     ),
     "slurm_server": Known(
         "appliance",
-        "host or address",
+        "IPv4 address",
         "",
         "address of the frontend for the hosts, where Slurm is set up by this system: the frontend with it is the "
         "server, each other host with it gets jobs",
