@@ -18,7 +18,11 @@ TOKEN_KEYS = "id scopes projects note created expires last_used revoked_at"
 
 
 def show_all(context: Context) -> None:
-    found = context.client.operations(state=context.option("state"))
+    state = context.option("state")
+    found = context.client.operations(state=state)
+    if not found and context.form == "table":
+        context.say(f"no {f'{state} ' if state else ''}operation was found")
+        return
     context.print([_row(it) for it in found], _OPERATIONS, lambda: [it.document for it in found])
 
 

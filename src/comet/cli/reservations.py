@@ -14,7 +14,7 @@ from comet.client.errors import UsageError
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
 )
-_KEYS = "id site owner vc cpus memory_gb ent created intervals begin end state reason cluster address"
+_KEYS = "id site owner vc cpus memory_gb ent created begin end state reason cluster address"
 _MAX_KEY_BYTES = 16384
 _PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")
@@ -30,6 +30,8 @@ def show_all(context: Context) -> None:
         for one in found
         for it in one.get("intervals", ())
     ]
+    for row in rows:
+        del row["intervals"]
     if not rows and context.form == "table":
         context.say("you have no reservation. Make one: comet reservation create SITE VC")
         return

@@ -61,6 +61,7 @@ _REMEDIES = {
     "acknowledge": "Read and acknowledge it: comet acknowledge",
     "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
     "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
+    "ask-for-scope": "Ask the site's operators for a token that has it: nucleus token create {user} --scope {scope}",
     "eject-image": "Take it out first: {targets}. A machine that is on keeps it until it is off",
 }
 """The codes of Nucleus' remedies, in commands of `comet`."""

@@ -24,6 +24,7 @@ PART = 8 * 1024 * 1024
 """Bytes of a part: a broken connection costs one of them."""
 
 _BLOCK = 1 << 20
+_ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
 _TRIES = 5
 _BUSY = ("state-conflict", "request-in-progress")
 _PASSING = (None, 408, 429, 502, 503, 504)
@@ -43,15 +44,19 @@ def upload(
     """
     try:
         with path.open("rb") as file:
+            file.seek(_ISO_OFFSET)  # the server refuses others when all has come
+            if file.read(len(_ISO_MARK)) != _ISO_MARK:
+                raise UsageError(f"{path} is no ISO image (ISO 9660): nothing was sent; choose another file")
+            file.seek(0)
             digest, size = _digest(file)
-            if size == 0:
-                raise UsageError(f"{path} is empty")
             body = {"name": name, "size": size, "sha256": digest, **({"project": project} if project else {})}
             place = _begin(connection, body)
             try:
                 return _send_parts(connection, file, place, size, progress)
-            except UnreachableError:
-                raise  # nor could it be given up
+            except UnreachableError as error:  # nor could it be given up
+                if error.http_status in _PASSING:
+                    error.args = (f"{error}. Upload it again after a minute: comet iso upload {path}",)
+                raise
             except BaseException:
                 _abandon(connection, place)
                 raise

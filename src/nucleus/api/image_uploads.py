@@ -34,6 +34,7 @@ from nucleus.api.service import (
 )
 from nucleus.api.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images
+from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
@@ -83,7 +84,8 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
             f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
             " own upload of it was interrupted, repeat it after a minute",
         ) from None
-    change.note(images.reference(project if project_id else None, name))
+    names = {number: stored for stored, number in call.caller.projects.items()}
+    change.note(images.reference(None if project_id is None else names[project_id], name))
     return upload
 
 
@@ -108,9 +110,10 @@ def _project_of(call: Call, requested: str | None) -> int | None:
     """The project whose members get the image; None = everybody."""
     own = call.caller.projects
     if requested is not None:
-        if requested not in own:
+        found = [number for name, number in own.items() if same_name(name, requested)]
+        if not found:
             raise invalid(f"you are in no project {requested[:64]!r}; `comet ll` shows yours")
-        return own[requested]
+        return found[0]
     if call.scope.is_operator or call.service.configuration.images.owners_publish:
         return None
     if len(own) != 1:

@@ -101,6 +101,7 @@ REMEDIES = {
     " for you: nucleus user acknowledge {user}",
     "get-scope": "make a token of the scopes {scopes} with credentials that have them (POST /v1/token), or ask the"
     " site's operators for one: nucleus token create {user} --scope {scope}",
+    "ask-for-scope": "ask the site's operators for a token that has it: nucleus token create {user} --scope {scope}",
     "eject-image": "take it out first: attach_iso with an empty iso_name; a machine that is on keeps it until it is"
     " off",
 }
@@ -183,6 +184,7 @@ _VALUES = {
 
 _ERRORS = {
     "missing": "it is missing",
+    "json_invalid": "it is no JSON: {error}",
     "extra_forbidden": "there is no such field",
     "string_type": "it must be a text",
     "string_pattern_mismatch": "it must be {form}",
@@ -209,7 +211,9 @@ def invalid_values(error: RequestValidationError) -> Problem:
     """The refusal of values of another shape: for each its place, and what is right in words."""
     found: dict[str, list[str]] = {}
     for one in error.errors()[:20]:
-        place = _place(one["loc"], error.body, one["type"] == "missing")
+        # where it is no JSON, the second part is a character's number
+        location = one["loc"][:1] if one["type"] == "json_invalid" else one["loc"]
+        place = _place(location, error.body, one["type"] == "missing")
         context = one.get("ctx", {})
         form = FORMS.get(context.get("pattern", ""), "of another form")
         text = (
@@ -218,7 +222,7 @@ def invalid_values(error: RequestValidationError) -> Problem:
         texts = found.setdefault(_pointer(place), [])
         texts += [it for it in [_VALUES.get(str(place[-1]), text)] if it not in texts]
     errors = [(pointer, ", or ".join(texts)) for pointer, texts in found.items()]
-    detail = "; ".join(f"{pointer.removeprefix('#/')}: {text}" for pointer, text in errors[:3])
+    detail = "; ".join(f"{pointer.removeprefix('#/') or 'the body'}: {text}" for pointer, text in errors[:3])
     return invalid(f"the request is not valid: {detail}", errors)
 
 

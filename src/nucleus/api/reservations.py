@@ -291,7 +291,7 @@ def cancel_reservation(change: Change, r: Number) -> Response:
     if found is None:
         raise unknown_reservation(r)
     site, batch = _find_site(change, found.site), change.call.service.configuration.batch
-    reserve.cancel(change.session, site, found, batch)
+    reserve.cancel(change.session, site, found, batch, change.caller.actor)
     change.note(f"{found.site}/reservation {r}", after="cancelled")
     return no_content()
 

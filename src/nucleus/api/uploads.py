@@ -89,6 +89,8 @@ class ImageForm(MultiPartParser):
         """Have the image go to `take` instead of a temporary file."""
         super().on_headers_finished()
         part = self._current_part
+        if self.filename and part.file is None and part.field_name == "project":
+            raise invalid("the part `project` comes after the image: send it before the part `file`")
         if part.file is not None:
             if part.field_name != "file":
                 raise MultiPartException(f"{part.field_name[:64]!r} is a file.")

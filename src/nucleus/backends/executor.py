@@ -29,6 +29,10 @@ class Answer(NamedTuple):
     err: str
 
 
+class UnreachedError(HostError):
+    """Nobody listens at the executor's socket: the command was not begun."""
+
+
 class Executor(Protocol):
     """Runs `rocks` with these arguments."""
 
@@ -92,13 +96,16 @@ class SocketExecutor:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
             connection.settimeout(seconds)
-            connection.connect(self._path)
+            try:
+                connection.connect(self._path)
+            except OSError as error:
+                raise self._silent(error, UnreachedError) from None
             connection.sendall(json.dumps(request).encode() + b"\n")
             stack.pop_all()  # it stays open
             return connection
 
-    def _silent(self, error: OSError) -> HostError:
-        return HostError(
+    def _silent(self, error: OSError, kind: type[HostError] = HostError) -> HostError:
+        return kind(
             f"the executor at {self._path} does not answer: {error.strerror or error};"
             " run `systemctl status rocks-nucleus-executor.service`"
         )

@@ -17,6 +17,7 @@ from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -84,6 +85,8 @@ def check_name(name: str, what: str) -> str:
         raise UserError(
             f"{printable(repr(name))} cannot name {what}: letters, digits and _ . @ -, at most 64, the first no sign"
         )
+    if name.casefold() == "none":
+        raise UserError(f"{name} cannot name {what}: the commands take it for nobody; choose another name")
     return name
 
 
@@ -125,8 +128,8 @@ def the_cluster(session: Session, name: str) -> Cluster:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their longest cell."""
-    texts = [list(header), *([("" if cell is None else str(cell)) for cell in row] for row in rows)]
+    """Columns as wide as their longest cell; what is not printable is printed as its escape."""
+    texts = [list(header), *([("" if cell is None else one_line(str(cell))) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     for row in texts:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

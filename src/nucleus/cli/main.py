@@ -77,10 +77,13 @@ class _Parser(argparse.ArgumentParser):
     """Names the word that a misspelled one resembles."""
 
     def error(self, message: str) -> NoReturn:
-        found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
-        if found:
-            near = nearest(found[1], re.findall(r"[\w-]+", found[2]))
-            message = f"there is no {self.prog} {found[1]}"
+        found = re.search(r"argument (.+): invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        known = re.findall(r"[\w:-]+", found[3]) if found else []
+        if found and found[1].startswith("-"):
+            message = f"{found[1]} cannot be {found[2]}; it is one of {', '.join(known)}"
+        elif found:
+            near = nearest(found[2], known)
+            message = f"there is no {self.prog} {found[2]}"
             message += f"; did you mean {self.prog} {near[0]}?" if near else f"; see {self.prog} --help"
         super().error(message)
 

@@ -139,11 +139,13 @@ def _create_token(given: Any, session: Session) -> None:
     if not 1 <= given.days <= MAX_TOKEN_DAYS:
         raise UserError(f"a token lasts 1 to {MAX_TOKEN_DAYS} days, not {given.days}")
     scopes = given.scope or (SCOPES if user.is_operator else OWNER_SCOPES)
-    own = {name: number for number, name in user.projects.items()}
-    absent = [name for name in given.project or () if name not in own]
+    if "admin" in scopes and not user.is_operator:
+        raise UserError(f"{user.username} is no operator, whom the scope admin gives nothing; leave it out")
+    own = {name.casefold(): number for number, name in user.projects.items()}
+    absent = [name for name in given.project or () if name.casefold() not in own]
     if absent:
         raise UserError(f"{user.username} is not in the project {absent[0]!r}; nucleus project list")
-    projects = tuple(own[name] for name in given.project) if given.project else None
+    projects = tuple(own[name.casefold()] for name in given.project) if given.project else None
     expires = datetime.now(UTC) + timedelta(days=given.days)
     token, new = store_token(session, user.id, scopes, projects, expires, given.note)
     record(session, "create_token", token.id, " ".join(token.scopes))

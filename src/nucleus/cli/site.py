@@ -23,6 +23,7 @@ from nucleus.cli.administration import (
     the_project,
     unique,
 )
+from nucleus.cli.assignments import demand_nothing_of_others
 from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, operations, status
 from nucleus.mirror.pool import Pool, Session
@@ -77,10 +78,25 @@ def _list_clusters(_: Any, session: Session) -> None:
 def _assign(given: Any, session: Session) -> None:
     cluster = the_cluster(session, given.cluster)
     project = None if given.project == "none" else the_project(session, given.project)
-    clusters.assign_cluster(session, cluster.id, None if project is None else project.id)
+    number = None if project is None else project.id
+    lost: list[str] = []
+    if number != cluster.project_id:
+        if project is not None:
+            demand_nothing_of_others(session, cluster, project)
+        if cluster.project_id is not None:
+            lost = clusters.allocations_of(session, SYSTEM, [cluster.id])[cluster.id]
+    for allocation in lost:
+        identity.set_allocation(session, cluster.id, allocation, False)
+        record(session, "forbid_allocation", f"{cluster.name}/{allocation}")
+    clusters.assign_cluster(session, cluster.id, number)
     clusters.bump_generation(session, [cluster.id])
-    record(session, "assign_cluster", cluster.name, given.project)
+    record(session, "assign_cluster", f"{cluster.name}/{'none' if project is None else project.name}")
     print(f"{cluster.name} is assigned to {'no project' if project is None else project.name}")
+    if lost:
+        print(
+            f"it may charge {', '.join(lost)} no more; to permit one again: nucleus allocation permit {lost[0]}"
+            f" {cluster.name}"
+        )
 
 
 def _describe(given: Any, session: Session) -> None:
@@ -91,9 +107,9 @@ def _describe(given: Any, session: Session) -> None:
 
 
 def _account(given: Any, session: Session) -> None:
-    cluster = the_cluster(session, given.cluster)
-    session.update("cluster", {"username": given.account}, id=cluster.id)
-    record(session, "set_account", cluster.name, given.account)
+    cluster, account = the_cluster(session, given.cluster), check_name(given.account, "a Unix account")
+    session.update("cluster", {"username": account}, id=cluster.id)
+    record(session, "set_account", cluster.name, account)
 
 
 def _permit_node(given: Any, session: Session) -> None:
@@ -128,10 +144,14 @@ def _remove_allocation(given: Any, session: Session) -> None:
             f"the allocation {name} stays: {counted(used, 'computeset')} charged it; nucleus allocation permit {name}"
             " CLUSTER --remove lets a cluster charge it no more"
         )
-    changed = identity.remove_allocation(session, name)
-    if changed is None:
+    permitted = identity.clusters_permitted(session, name)
+    if permitted:
+        raise StateError(
+            f"the allocation {name} stays: {', '.join(permitted)} may charge it; first, for each: nucleus allocation"
+            f" permit {name} {permitted[0]} --remove"
+        )
+    if not identity.remove_allocation(session, name):
         raise UserError(f"there is no allocation {printable(repr(name))}; nucleus allocation list")
-    clusters.bump_generation(session, changed)
     record(session, "remove_allocation", name)
 
 
@@ -155,6 +175,8 @@ def _list_hosts(given: Any, session: Session) -> None:
 
 def _change_hosts(given: Any, session: Session) -> None:
     names = hosts.spelled(session, given.configured, expand(given.hosts))
+    if not names:
+        raise UserError("no host was named; nucleus host list has those that are there")
     is_added = given.action == "add"
     used = _used_hosts(session)
     known = hosts.listed_hosts(session, given.configured)
@@ -241,7 +263,9 @@ def _retire_site(given: Any, session: Session) -> None:
 
 
 def _list_audit(given: Any, session: Session) -> None:
-    newest = audit.newest(session, max(1, min(given.last, 100_000)))
+    if given.last < 1:
+        raise UserError(f"--last={given.last}: at least one row is needed, as in --last=50")
+    newest = audit.newest(session, min(given.last, 100_000))
     afters = [row.entry.after for row in newest if row.entry.after]
     states = {name: f"{name} {state}" for name, state in operations.states_of(session, afters).items()}
     rows = [
@@ -304,7 +328,9 @@ _COMMANDS = {
         "list": Action("list the allocations and the clusters that may charge them", _list_allocations),
         "add": Action("add an allocation", _add_allocation, ("allocation",)),
         "remove": Action(
-            "remove an allocation to which nothing is charged", _remove_allocation, ("allocation",)
+            "remove an allocation that nothing charges, and no cluster may",
+            _remove_allocation,
+            ("allocation",),
         ),
         "permit": Action(
             "let a cluster charge an allocation, or no more",

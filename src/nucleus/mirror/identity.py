@@ -169,13 +169,18 @@ def list_allocations(session: Session) -> list[tuple[str, str]]:
     return [(name, clusters) for name, clusters in rows]
 
 
-def remove_allocation(session: Session, name: str) -> list[int] | None:
-    """Forget the allocation; the clusters that could charge it, or None when there is none of this name."""
-    clusters = session.column(
-        "SELECT x.cluster_id FROM cluster_allocation x JOIN allocation a ON a.id = x.allocation_id WHERE a.name = %s",
+def clusters_permitted(session: Session, name: str) -> list[str]:
+    """The living clusters that may charge the allocation, by name."""
+    return session.column(
+        "SELECT c.name FROM cluster c JOIN cluster_allocation x ON x.cluster_id = c.id"
+        " JOIN allocation a ON a.id = x.allocation_id WHERE a.name = %s AND c.gone_at IS NULL ORDER BY c.name",
         (name,),
     )
-    return clusters if session.delete("allocation", name=name) else None
+
+
+def remove_allocation(session: Session, name: str) -> bool:
+    """Forget the allocation; False when there is none of this name."""
+    return bool(session.delete("allocation", name=name))
 
 
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:

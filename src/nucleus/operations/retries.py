@@ -1,9 +1,10 @@
-"""Whether an operation that failed is tried again. Pure."""
+"""Whether an operation that failed is tried again, and when. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.executor import UnreachedError
 from nucleus.backends.rocks import SiteError
 from rocks.core.errors import RocksError, StateError, UserError
 
@@ -13,12 +14,23 @@ if TYPE_CHECKING:
 _ONCE = {"reset", "reboot", "reset_set", "reboot_set", "start_member"}
 """Not tried again after a failure: resets, and starts that the computeset's machine repeats."""
 
+_LONGEST_PAUSE_SECONDS = 30.0
+_UNREACHED_ATTEMPTS = 15
+"""While nobody listens at the executor's socket, which is so during its restart: five minutes, with `pause_seconds`."""
+
 
 def is_outcome(error: RocksError, operation: Operation, max_attempts: int) -> bool:
     """Whether the error is the outcome: the attempts are used up, or the same request gets the same answer."""
+    if isinstance(error, UnreachedError) and operation.kind not in ("reset", "reboot"):
+        return operation.attempts >= _UNREACHED_ATTEMPTS
     is_refused = (
         error.reported_family in (UserError.family, StateError.family)
         if isinstance(error, SiteError)
         else isinstance(error, StateError)
     )
     return is_refused or operation.kind in _ONCE or operation.attempts >= max_attempts
+
+
+def pause_seconds(operation: Operation) -> float:
+    """How long an operation that has failed waits for its next attempt."""
+    return min(2.0 ** (operation.attempts - 1), _LONGEST_PAUSE_SECONDS)

@@ -20,7 +20,7 @@ from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
 from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
-from nucleus.operations.retries import is_outcome
+from nucleus.operations.retries import is_outcome, pause_seconds
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -156,7 +156,7 @@ def perform(tools: Tools, operation: Operation) -> None:
         if is_outcome(error, operation, job.tools.settings.attempts):
             job.end(error.result if isinstance(error, UnfinishedError) else None, error)
         else:
-            job.put_back(2.0 ** (operation.attempts - 1), error)
+            job.put_back(pause_seconds(operation), error)
     except LostError:
         raise
     except Exception:

@@ -209,8 +209,8 @@ def _visible(scope: Scope) -> tuple[str, list[Any]]:
     return f"(r.user_id = %s OR s.project_id IN ({placeholders(projects)}))", [scope.user_id, *projects]
 
 
-def cancel(session: Session, number: int) -> list[int]:
-    """Cancel what is left of a reservation: intervals that wait end now, those that run are stopped.
+def cancel(session: Session, number: int, reason: str | None) -> list[int]:
+    """Cancel what is left of a reservation: intervals that wait end now, for the reason; those that run are stopped.
 
     The numbers of those that have waited.
     """
@@ -222,7 +222,7 @@ def cancel(session: Session, number: int) -> list[int]:
     session.update(
         "reservation_interval", {"is_cancelled": True}, also, reservation_id=number, state=list(LIVING)
     )
-    session.update("reservation_interval", {"state": CANCELLED}, id=waiting)
+    session.update("reservation_interval", {"state": CANCELLED, "reason": reason}, id=waiting)
     return waiting
 
 

@@ -49,8 +49,12 @@ def reserve(
     return number
 
 
-def cancel(session: Session, site: Site, one: Reservation, batch: BatchSettings) -> None:
-    """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then."""
-    scheduler, waiting = scheduler_of(site.login, batch), records.cancel(session, one.id)
+def cancel(session: Session, site: Site, one: Reservation, batch: BatchSettings, actor: str) -> None:
+    """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then.
+
+    Its owner reads when it was another one, `actor`, who cancelled it.
+    """
+    reason = None if actor == one.owner else "cancelled by the site's administrators"
+    scheduler, waiting = scheduler_of(site.login, batch), records.cancel(session, one.id, reason)
     if scheduler is not None:
         scheduler.delete(waiting)

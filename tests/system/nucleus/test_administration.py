@@ -57,7 +57,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     assert added == "added ann; a token: nucleus token create ann\n"
     done("user add root --operator")
     silent = (
-        ("cluster assign vc2 gamma", ("assign_cluster", "vc2", "gamma")),
+        ("cluster assign vc2 gamma", ("assign_cluster", "vc2/gamma", None)),
         ("allocation add acc", ("add_allocation", "acc", None)),
         ("allocation add old", ("add_allocation", "old", None)),
         ("allocation permit acc vc2", ("permit_allocation", "vc2/acc", None)),
@@ -102,6 +102,10 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         "allocation remove acc"
     )
     sql(pool, "DELETE FROM computeset")
+    assert (
+        "vc2 may charge it; first, for each: nucleus allocation permit acc vc2 --remove"
+        in nucleus.refused("allocation remove acc")
+    )
     assert "nucleus allocation list" in nucleus.refused("allocation remove old")
     assert rows(done("user list"))[1:] == [
         ["ann", "ann@example.org", "Ann Lee", "yes", "no", "gamma"],
@@ -120,6 +124,45 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         *(expected for _, expected in silent),
         ("remove_allocation", "old", None),
     ]
+
+
+def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
+    nucleus: Nucleus, pool: Pool, cluster_number: int
+) -> None:
+    """No image in a drive, no computeset, and no allocation that its former owners charged."""
+    for line in ("project add gamma", "allocation add acc", "allocation permit acc vc2"):
+        nucleus.done(line)
+    assign = "cluster assign vc2 gamma"
+    for column in ("iso", "iso_active"):
+        sql(pool, f"UPDATE node SET {column} = 'project/alpha/a.iso' WHERE name = 'vm-vc2-0'")
+        refused = nucleus.refused(assign)
+        assert "vm-vc2-0 has project/alpha/a.iso in its drive" in refused
+        assert "rocks set host vm cdrom vm-vc2-0 eject" in refused
+        sql(pool, f"UPDATE node SET {column} = 'public/a.iso'")
+    columns = "computeset (cluster_id, state, account, walltime_minutes, node_count)"
+    sql(pool, f"INSERT INTO {columns} VALUES (%s, 'running', 'acc', 1, 1)", (cluster_number,))
+    ((number,),) = sql(pool, "SELECT id FROM computeset")
+    assert f"has not ended, and charges acc; comet terminate {number}" in nucleus.refused(assign)
+    sql(pool, "UPDATE computeset SET state = 'completed'")
+    with pool.transaction() as session:
+        asked = operations.insert_operation(session, NewOperation("attach_iso", "ann", cluster_number))
+    assert "is being put into a drive" in nucleus.refused(assign)
+    sql(pool, "UPDATE operation SET state = 'succeeded' WHERE id = %s", (asked.id,))
+    assert rows(nucleus.done("cluster list"))[1][1] == "alpha"
+    assert nucleus.done(assign) == (
+        "vc2 is assigned to gamma\nit may charge acc no more; to permit one again: nucleus allocation permit acc vc2\n"
+    )
+    assert rows(nucleus.done("allocation list"))[1:] == [["acc"]]
+    listed = rows(nucleus.done("audit list --last 2"))[1:]
+    assert [cells[3:5] for cells in listed] == [
+        ["forbid_allocation", "vc2/acc"],
+        ["assign_cluster", "vc2/gamma"],
+    ]
+    nucleus.done("allocation permit acc vc2")
+    assert nucleus.done(assign) == "vc2 is assigned to gamma\n", "nothing has changed"
+    assert rows(nucleus.done("allocation list"))[1:] == [["acc", "vc2"]]
+    nucleus.done("cluster assign vc2 none")
+    assert rows(nucleus.done("allocation list"))[1:] == [["acc"]], "nor may a third project's"
 
 
 def rows(table: str) -> list[list[str]]:
@@ -153,6 +196,9 @@ def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
     ended = {cells[0]: len(cells) for cells in rows(done("token list ann"))[1:]}
     assert ended[token[4:12]] == 6 and ended[own[4:12]] == 4, "when it was revoked, and its note"
     assert "nucleus token list" in refused(f"token revoke {token[4:12]}")
+    done("token create ann --project GAMMA --days 2")
+    assert main(["token", "create", "ann", "--days=2", "--note=a\nb"]) == 0
+    assert [cells[-1] for cells in rows(done("token list ann"))][-1] == "a\\nb"
     for days in (0, 3651):
         assert "1 to 3650" in refused(f"token create ann --days {days}")
 
@@ -181,6 +227,12 @@ def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, 
         ("allocation add acc", "the allocation acc is there already"),
         ("allocation permit none vc2", "nucleus allocation list"),
         ("token create ann --project alpha", "nucleus project"),
+        ("token create ann --scope admin", "ann is no operator"),
+        ("project add None", "None cannot name a project"),
+        ("user add none", "none cannot name a user"),
+        ("cluster account vc2 root;rm", "'root;rm' cannot name a Unix account"),
+        ("audit list --last 0", "--last=50"),
+        ("audit list --last -5", "--last=-5"),
     ):
         assert part in nucleus.refused(text), text
     assert sql(pool, "SELECT * FROM audit") == before
@@ -194,7 +246,6 @@ def test_the_log_is_listed_and_checked(nucleus: Nucleus, pool: Pool) -> None:
     assert [cells[-3:] for cells in listed[1:]] == [
         ["add_project", name, "accepted"] for name in ("beta", "gamma")
     ]
-    assert len(rows(nucleus.done("audit list --last 0"))) == 2, "one at least"
     verified = nucleus.done("audit verify")
     with pool.transaction() as session:
         ((number, digest),) = session.rows("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")

@@ -15,8 +15,16 @@ from nucleus.backends.executor import Answer, LocalExecutor, SocketExecutor, Str
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration
+from nucleus.mirror import operations
+from nucleus.mirror.pool import Pool
+from nucleus.operations import worker
+from nucleus.operations.worker import Workers
+from nucleus.records import NewOperation, Operation
 from rocks.core.errors import HostError, ToolError
 from tests.servers import answering
+from tests.system.nucleus.conftest import compute_numbers
+from tests.waiting import wait_until
 
 SHA256 = "0" * 64
 
@@ -109,6 +117,38 @@ def test_a_request_that_is_none_is_answered(service: ExecutorService, tmp_path: 
 def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="systemctl status"):
         SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
+
+
+def test_what_is_asked_for_while_the_executor_is_away_is_done_when_it_is_back(
+    pool: Pool, cluster_number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart takes longer than the attempts after other failures."""
+    monkeypatch.setattr(worker, "pause_seconds", lambda operation: 0.05)
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.05)
+    simulator, path = Simulator(2), tmp_path / "executor.sock"
+    simulator.guests["vm-vc2-0"].host = "vm-container-0-1"
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        asked = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
+
+    def now() -> Operation:
+        with pool.transaction() as session:
+            found = operations.get_operation(session, asked.id)
+        assert found is not None
+        return found
+
+    workers, stop = Workers(Configuration(), pool, Rocks(SocketExecutor(str(path)), 60)), threading.Event()
+    thread = threading.Thread(target=workers.run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: now().attempts > Configuration().work.attempts + 1, "more attempts")
+        assert now().ended is None and "does not answer" in (now().error or {})["detail"]
+        with answering(ExecutorService(simulator, path, {os.getuid()})):
+            wait_until(lambda: now().ended is not None, "the end")
+    finally:
+        stop.set()
+        thread.join(60)
+    assert (now().state, simulator.guests["vm-vc2-0"].state) == ("succeeded", "active"), now().error
 
 
 @pytest.mark.parametrize(

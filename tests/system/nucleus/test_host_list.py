@@ -81,6 +81,7 @@ def test_a_host_is_the_same_in_another_case(pool: Pool, capsys: pytest.CaptureFi
         (["add", "h-9"], "there is no host 'h-9'; rocks list host"),
         (["remove", "h-0,h-9"], "'h-9' is not in the list of hosts"),
         (["add", "h-["], "h-["),
+        (["add", ""], "nucleus host list"),
     ],
 )
 def test_what_is_no_host_changes_nothing(

@@ -12,6 +12,9 @@ import pytest
 from comet.cli.main import run
 from tests.nucleus_server import TOKEN, NucleusServer
 
+ISO = bytes(0x8001) + b"CD001"
+"""What an ISO image begins with."""
+
 
 class Result(NamedTuple):
     """What a command printed, and its exit status."""

@@ -314,6 +314,7 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
     power_on = " ".join(comet("power", "on", "--help").out.split())
     assert "computeset's number" not in power_on, "a computeset is started by start"
     assert comet("operation", "list", "--state=all").status == 2
+    assert comet("operation", "list", "--state=failed")[1:] == ("", "no failed operation was found\n")
 
 
 def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:

@@ -27,6 +27,7 @@ from comet.client.errors import WaitTimeoutError
 from comet.client.waiting import Waiter
 from tests.nucleus_server import TOKEN, NucleusServer, answer, published_nucleus
 from tests.servers import free_port
+from tests.unit.comet.conftest import ISO
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_another_program_is_not_taken_for_the_published_nucleus(
     server: NucleusServer, client: Client, tmp_path: Path
 ) -> None:
     """Such as a proxy, whose errors are pages: nothing is renamed, and what it says is not put otherwise."""
-    (tmp_path / "x.iso").write_bytes(b"CD001")
+    (tmp_path / "x.iso").write_bytes(ISO)
     server.answers[""] = answer(404, b"<h1>Not Found</h1>")
     with pytest.raises(NotFoundError, match="there is no Nucleus at this address"):
         client.rename("vc2", {"vm-vc2-0": "n0"})
@@ -301,7 +302,7 @@ def test_an_error_between_two_names_says_which_are_renamed(server: NucleusServer
 def test_what_the_published_nucleus_lacks_is_an_error(
     server: NucleusServer, first: Client, tmp_path: Path
 ) -> None:
-    (tmp_path / "x.iso").write_bytes(b"CD001")
+    (tmp_path / "x.iso").write_bytes(ISO)
     with pytest.raises(RefusedError, match="published Nucleus, which takes no image in parts"):
         first.upload_iso(tmp_path / "x.iso")
     with pytest.raises(RefusedError, match="published Nucleus, which gives no console"):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.nucleus_server import answer
-from tests.unit.comet.conftest import Comet
+from tests.unit.comet.conftest import ISO, Comet, sent
 
 
 def test_images(comet: Comet, tmp_path: Path) -> None:
     image = tmp_path / "inst.iso"
-    image.write_bytes(b"\r\n--CD001" * 300_000)
+    image.write_bytes(ISO + b"\r\n--CD001" * 300_000)
     assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
     assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
     assert comet("iso", "upload", str(image)).status == 5
@@ -61,16 +61,16 @@ def test_an_image_is_deleted_when_no_machine_has_it(comet: Comet) -> None:
 
 
 def test_an_upload_goes_on_where_its_connection_broke(comet: Comet, tmp_path: Path) -> None:
-    comet.patch.setattr("comet.client.uploads.PART", 1000)
+    comet.patch.setattr("comet.client.uploads.PART", 10_000)
     image = tmp_path / "inst.iso"
-    image.write_bytes(bytes(range(250)) * 10)
+    image.write_bytes(ISO + bytes(range(250)) * 10)
     broken: list[int] = []
 
     def lose(handler: BaseHTTPRequestHandler) -> None:
         broken.append(1)
         del comet.server.answers["/image/upload/"]
         found = next(iter(comet.server.uploads.values()))
-        found["content"] += image.read_bytes()[:1000]  # stored, but its answer is lost
+        found["content"] += image.read_bytes()[:10_000]  # stored, but its answer is lost
         handler.close_connection = True
         handler.connection.shutdown(socket.SHUT_RDWR)
 
@@ -80,13 +80,13 @@ def test_an_upload_goes_on_where_its_connection_broke(comet: Comet, tmp_path: Pa
     assert "project/alpha/inst.iso" in comet.server.images
 
 
-@pytest.mark.parametrize("stored", [1000, 2500])
+@pytest.mark.parametrize("stored", [1000, 50_000])
 def test_an_upload_goes_on_when_the_server_starts_anew(comet: Comet, tmp_path: Path, stored: int) -> None:
     """It is away, also behind a proxy, while it is asked where to go on; it may have stored all, unchecked."""
-    comet.patch.setattr("comet.client.uploads.PART", 2500)
+    comet.patch.setattr("comet.client.uploads.PART", 50_000)
     comet.patch.setattr("comet.client.uploads.time.sleep", lambda seconds: None)
     image = tmp_path / "inst.iso"
-    image.write_bytes(bytes(range(250)) * 10)
+    image.write_bytes(ISO + bytes(range(250)) * 10)
     asked: list[str] = []
 
     def away(handler: BaseHTTPRequestHandler) -> None:
@@ -106,10 +106,32 @@ def test_an_upload_goes_on_when_the_server_starts_anew(comet: Comet, tmp_path: P
     assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in comet.server.images
 
 
+def test_an_upload_whose_server_stays_away_says_what_to_type(comet: Comet, tmp_path: Path) -> None:
+    pauses = list[float]()
+    comet.patch.setattr("comet.client.uploads.time.sleep", pauses.append)
+    image = tmp_path / "inst.iso"
+    image.write_bytes(ISO)
+    comet.server.answers["/image/upload/"] = answer(502, b"<html>")
+    ended = comet("iso", "upload", str(image))
+    assert ended.status == 6 and f"after a minute: comet iso upload {image}" in ended.err
+    assert 60 < sum(pauses) < 90
+
+
+def test_what_is_no_iso_is_not_sent(comet: Comet, tmp_path: Path) -> None:
+    """The server looks at its mark when all of it has come: of 2 GB nothing is sent in vain."""
+    image = tmp_path / "inst.iso"
+    image.write_bytes(bytes(100_000))
+    refused = comet("iso", "upload", str(image))
+    assert (refused.status, refused.err) == (
+        2, f"{image} is no ISO image (ISO 9660): nothing was sent; choose another file\n"
+    )  # fmt: skip
+    assert sent(comet.server, "POST") == []
+
+
 @pytest.mark.parametrize("end", ["refused", "interrupted"])
 def test_an_upload_that_ends_early_frees_its_name(comet: Comet, tmp_path: Path, end: str) -> None:
     image, asked = tmp_path / "inst.iso", list[str]()
-    image.write_bytes(b"an image")
+    image.write_bytes(ISO)
 
     def refuse(handler: BaseHTTPRequestHandler) -> None:
         asked.append(f"{handler.command} {handler.path.rpartition('/')[2]}")

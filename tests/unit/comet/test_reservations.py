@@ -44,6 +44,8 @@ def test_a_reservation_is_made_listed_and_cancelled(comet: Comet, key: str) -> N
     listed = comet("reservation", "list")
     assert "203.0.113.9" in listed.out and listed.out.count("UCSD") == 2 and "\x1b" not in listed.out
     assert json.loads(comet("reservation", "list", "--format=rest").out) == [_MADE]
+    cells = comet("reservation", "list", "--format=csv").out
+    assert cells.count("UCSD") == 2 and "{" not in cells and "intervals" not in cells
     comet.server.answers["reservation/7"] = answer(204, b"")
     assert comet("reservation", "cancel", "7").out == "reservation 7 is cancelled\n"
     comet.server.answers["reservation"] = answer(200, b"[]")

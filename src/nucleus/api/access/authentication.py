@@ -348,9 +348,11 @@ def missing_scope(caller: Caller, scope: str) -> Problem:
     if scope == "admin" and not caller.user.is_operator:
         return forbidden("the scope admin is for the site's operators only")
     present = [one for one in credentials.SCOPES if one in caller.scope.scopes]
+    is_everyday = scope in OWNER_SCOPES or caller.user.is_operator  # else a password does not give it, either
     return forbidden(
         f"this needs the scope {scope}, and your credentials have {', '.join(present)}",
         remedy=Remedy(
-            "get-scope", {"scope": scope, "scopes": ",".join([*present, scope]), "user": caller.actor}
+            "get-scope" if is_everyday else "ask-for-scope",
+            {"scope": scope, "scopes": ",".join([*present, scope]), "user": caller.actor},
         ),
     )

@@ -97,11 +97,11 @@ def create_token(change: Change, body: models.NewToken) -> Response:
 def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
     if names is None:
         return None if call.caller.is_whole else tuple(sorted(call.scope.projects))
-    own = call.caller.projects
+    own = {name.casefold(): number for name, number in call.caller.projects.items()}
     for name in names:
-        if name not in own:
+        if name.casefold() not in own:
             raise invalid(f"you are in no project {name[:64]!r}", remedy=Remedy("list-projects"))
-    return tuple(own[name] for name in names)
+    return tuple(own[name.casefold()] for name in names)
 
 
 def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:

@@ -8,6 +8,7 @@ const REMEDIES = {
   'list-tokens': () => 'the page Tokens has them',
   'list-operations': () => 'the page History has them',
   'get-scope': ({ scope }) => `sign in with a token that has the scope ${scope}`,
+  'ask-for-scope': ({ scope }) => `ask the site's operators for a token that has the scope ${scope}, and sign in with it`,
   'eject-image': () => 'take it out first: choose the node on the page of its cluster, and press CD drive; a machine that is on keeps it until it is off',
 };
 let whenSignedOut = () => {};

@@ -162,7 +162,8 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
 
 
 def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> None:
-    place = begin(service, "big.iso", sha256=SHA.hexdigest(), project="alpha")
+    place = begin(service, "big.iso", sha256=SHA.hexdigest(), project="ALPHA")
+    assert sql(pool, "SELECT target FROM audit ORDER BY seq DESC LIMIT 1") == [("project/alpha/big.iso",)]
     assert service.get("bob", place).status_code == 404
     half = go_on(service, place, 0, ISO[:20_000])
     assert half.status_code == 204 and half.headers["Upload-Offset"] == "20000"

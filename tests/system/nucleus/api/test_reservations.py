@@ -208,6 +208,14 @@ def test_owners_see_and_cancel_only_theirs(service: Client, sites: None, pool: P
     assert sql(pool, "SELECT is_cancelled FROM reservation_interval WHERE state = 'running'") == [(True,)]
 
 
+def test_an_owner_reads_that_an_administrator_has_cancelled(service: Client, sites: None) -> None:
+    own, others = (reserve(service, begin=begin).json()["id"] for begin in (0, 3))
+    assert service.ask("ann", "DELETE", f"{ALL}/{own}").status_code == 204
+    assert service.ask("eve", "DELETE", f"{ALL}/{others}").status_code == 204
+    found = {one["id"]: one["intervals"][0]["reason"] for one in service.get("ann", ALL).json()}
+    assert found == {own: None, others: "cancelled by the site's administrators"}
+
+
 def test_a_site_is_changed_by_its_administrators_alone(service: Client, sites: None) -> None:
     reserve(service)
     for who, status in (("ann", 403), ("eve", 204), ("root", 204)):

@@ -51,8 +51,29 @@ def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool
     assert service.get("ann", "/v1/cluster").status_code == 401
 
 
+def test_a_scope_that_no_password_gives_is_to_be_had_from_the_operators(service: Client) -> None:
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["power"]}).json()
+    service.tokens["script"] = made["token"]
+    for asked, code in (("computeset", "get-scope"), ("cluster:destroy", "ask-for-scope")):
+        body = {"scopes": [asked]}
+        refused = service.ask("script", "POST", "/v1/token", json=body, headers=PROBLEMS).json()
+        assert refused["remedy"]["code"] == code, refused
+    assert refused["detail"].endswith("nucleus token create ann --scope cluster:destroy")
+
+
+def test_a_body_that_is_none_is_refused_with_what_is_right(service: Client) -> None:
+    for body, text in (
+        (b"", "the request is not valid: the body: it is missing"),
+        (b"[]", "the request is not valid: the body: it must be an object"),
+        (b"{x", "the request is not valid: the body: it is no JSON: Expecting property name"),
+    ):
+        headers = {"Content-Type": "application/json", **PROBLEMS}
+        refused = service.ask("ann", "POST", "/v1/computeset", body=body, headers=headers)
+        assert refused.status_code == 400 and refused.json()["detail"].startswith(text), refused.text
+
+
 def test_a_token_for_some_projects_makes_none_for_those_of_tomorrow(service: Client, pool: Pool) -> None:
-    made = service.ask("ann", "POST", "/v1/token", json={"projects": ["alpha"]}).json()
+    made = service.ask("ann", "POST", "/v1/token", json={"projects": ["ALPHA"]}).json()
     service.tokens["script"] = made["token"]
     service.tokens["made"] = service.ask("script", "POST", "/v1/token", json={}).json()["token"]
     service.tokens["whole"] = service.ask("ann", "POST", "/v1/token", json={}).json()["token"]

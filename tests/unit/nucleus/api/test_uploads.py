@@ -39,6 +39,14 @@ def test_the_file_comes_whole_with_the_fields_before_it(step: int) -> None:
     assert (taken, form.filename, form.fields) == (image, "a.iso", {"project": "ä"})
 
 
+def test_a_project_behind_the_file_is_refused_with_the_order() -> None:
+    """What names the project decides whose image it is: it is known before the first byte is stored."""
+    assert read(FILE % (b"file", b"1") + FIELD % (b"note", b"x") + END)[1] == b"1"
+    with pytest.raises(Problem, match="send it before the part `file`") as refused:
+        read(FILE % (b"file", b"1") + FIELD % (b"project", b"alpha") + END)
+    assert refused.value.code == "invalid-request"
+
+
 @pytest.mark.parametrize(
     "body",
     [

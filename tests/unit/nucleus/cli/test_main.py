@@ -69,6 +69,22 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{line[0].upper()}{line[1:]}."[:40] in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["token", "create", "bob", "--scope", "foo"], "--scope cannot be foo; it is one of read, power, "),
+        (["token", "create", "bob", "--scope", "foo"], ", rename, cluster:destroy, admin\n"),
+        (["usage", "--format=xml"], "--format cannot be xml; it is one of table, json, csv\n"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_answered_with_the_right_ones(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        program.main(arguments)
+    assert line in capsys.readouterr().err
+
+
 def test_a_misspelled_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, meant in ((["stauts"], "nucleus status"), (["site", "remvoe"], "nucleus site remove")):
         with pytest.raises(SystemExit):

@@ -1,0 +1,39 @@
+"""What keeps a cluster from being given to another project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nucleus.mirror import clusters, computesets, images, operations
+from nucleus.records import SYSTEM
+from nucleus.states import LIVING_SETS
+from rocks.core.errors import StateError
+
+if TYPE_CHECKING:
+    from nucleus.mirror.identity import Project
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster
+
+
+def demand_nothing_of_others(session: Session, cluster: Cluster, project: Project) -> None:
+    """StateError while a computeset of the cluster lives, or one of its drives has an image of another project."""
+    living = computesets.list_computesets(session, SYSTEM, LIVING_SETS, cluster.id)
+    if living:
+        raise StateError(
+            f"{cluster.name} is not assigned: computeset {living[0].id} has not ended, and charges"
+            f" {living[0].account}; comet terminate {living[0].id}, then try again"
+        )
+    if operations.targets_in_work(session, cluster.id, "attach_iso"):
+        raise StateError(
+            f"{cluster.name} is not assigned: an image is being put into a drive of it; try again in a minute"
+        )
+    own = images.reference(project.name, "").casefold()
+    for node in clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id]:
+        for image in (node.iso, node.iso_active):
+            if image and image.startswith("project/") and not image.casefold().startswith(own):
+                raise StateError(
+                    f"{cluster.name} is not assigned: {node.rocks_name} has {image} in its drive, an image of"
+                    f" another project; rocks set host vm cdrom {node.rocks_name} eject, and rocks stop host vm"
+                    f" {node.rocks_name} where it is on: it keeps the image until it is off; then try again in a"
+                    " minute"
+                )
