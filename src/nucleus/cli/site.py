@@ -107,7 +107,8 @@ def _describe(given: Any, session: Session) -> None:
 
 
 def _account(given: Any, session: Session) -> None:
-    cluster, account = the_cluster(session, given.cluster), check_name(given.account, "a Unix account")
+    cluster = the_cluster(session, given.cluster)
+    account = check_name(given.account, "a Unix account") if given.account else ""  # "": it has none any more
     session.update("cluster", {"username": account}, id=cluster.id)
     record(session, "set_account", cluster.name, account)
 

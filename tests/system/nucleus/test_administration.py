@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,7 +33,7 @@ class Nucleus:
     def done(self, text: str) -> str:
         """What a command prints, which must succeed."""
         self._capsys.readouterr()
-        status = main(text.split())
+        status = main(shlex.split(text))
         printed = self._capsys.readouterr()
         assert (status, printed.err) == (0, ""), text
         return printed.out
@@ -64,6 +65,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("allocation permit old vc2", ("permit_allocation", "vc2/old", None)),
         ("allocation permit old vc2 --remove", ("forbid_allocation", "vc2/old", None)),
         ("cluster describe vc2 test", ("describe_cluster", "vc2", "test")),
+        ("cluster account vc2 ''", ("set_account", "vc2", "")),
         ("cluster account vc2 ann", ("set_account", "vc2", "ann")),
         ("project limit gamma vms=4 sets=3", ("set_limits", "gamma", "vms=4 sets=3")),
         ("project limit gamma sets=none node_hours=0", ("set_limits", "gamma", "sets=none node_hours=0")),
