@@ -59,7 +59,7 @@ FIGURES = (
     Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 1800, cpus=1),
     Figure([("R1", boots.BIOS_WHAT)], boots.measure_bios, 900, cpus=1),
     Figure([("R1", layers.WHAT)], layers.measure, 300, cpus=1),
-    Figure([("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 2400),
+    Figure([("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 3000),
     Figure([("R15", outage.WHAT)], outage.measure, 300),
     Figure([("R34", crashes.WHAT)], crashes.measure, 1800),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
