@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 
@@ -25,6 +26,15 @@ FORMS = {
 }
 """Pattern of a text → what it means."""
 
+
+def _no_boolean(given: Any) -> Any:
+    """To Python, true is 1."""
+    if isinstance(given, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return given
+
+
+NO_BOOLEAN = BeforeValidator(_no_boolean)
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
@@ -154,11 +164,11 @@ class NewComputeset(Request):
     computes: Annotated[
         Text | Annotated[list[Text | Host], Field(max_length=10000)] | None, _EMPTY_IS_ABSENT
     ] = Field(None, description="a list as `vm-[0-3]`, or names")
-    count: Annotated[Annotated[int, Field(ge=0, le=100000)] | NumberText | None, _EMPTY_IS_ABSENT] = Field(
-        None, description="so many nodes that are free, instead of computes"
-    )
+    count: Annotated[
+        Annotated[int, Field(ge=0, le=100000), NO_BOOLEAN] | NumberText | None, _EMPTY_IS_ABSENT
+    ] = Field(None, description="so many nodes that are free, instead of computes")
     allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
-    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES)] | NumberText | None = None
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText | None = None
     reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = Field(
         None, description="of Slurm, where the site has it, for the allocation"
     )
@@ -332,7 +342,7 @@ class NewToken(Request):
         default=["read", "power", "computeset", "console", "image", "rename"], max_length=8
     )
     projects: list[Text] | None = Field(None, max_length=100, description="only these of the user's projects")
-    days: int = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)
+    days: Annotated[int, NO_BOOLEAN] = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)
     note: Name = ""
 
 
@@ -377,7 +387,7 @@ class NewUpload(Request):
     """An image that will be sent in parts. `project`: for its members only; without it, for operators: public."""
 
     name: Annotated[str, StringConstraints(pattern=IMAGE_NAME)]
-    size: int = Field(ge=1, le=1 << 50, description="bytes")
+    size: Annotated[int, NO_BOOLEAN] = Field(ge=1, le=1 << 50, description="bytes")
     project: Text | None = None
     sha256: Annotated[str, StringConstraints(pattern=_SHA256)] | None = None
     md5: Annotated[str, StringConstraints(pattern=_MD5)] | None = None
