@@ -13,6 +13,7 @@ NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
+_RESERVATION_NAME = r"^[\w.,-]{0,80}$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
 
@@ -20,6 +21,7 @@ FORMS = {
     NODE_NAME: "letters, digits, _ and -, at most 63 of them",
     IMAGE_NAME: "letters, digits and . _ + -, at most 128 of them, that end with .iso",
     VC_NAME: "letters, digits and . _ + -, at most 40 of them",
+    _RESERVATION_NAME: "letters, digits and _ . , -, at most 80 of them",
     _LINE: "a text without control characters",
     _SHA256: "64 of the characters 0-9 and a-f",
     _MD5: "32 of the characters 0-9 and a-f",
@@ -169,7 +171,7 @@ class NewComputeset(Request):
     ] = Field(None, description="so many nodes that are free, instead of computes")
     allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
     walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText | None = None
-    reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = Field(
+    reservation: Annotated[str, StringConstraints(pattern=_RESERVATION_NAME)] | None = Field(
         None, description="of Slurm, where the site has it, for the allocation"
     )
     hosts: Annotated[Text | None, _EMPTY_IS_ABSENT] = Field(

@@ -33,6 +33,11 @@ _DAYS = "it must be a whole number of days, from 1 to 3650"
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": []}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": True}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "count": True}, {"#/count": _COUNT}),
+        (
+            models.NewComputeset,
+            {"cluster": "vc", "reservation": "x y"},
+            {"#/reservation": "it must be letters, digits and _ . , -, at most 80 of them"},
+        ),
         (models.NewUpload, {"name": "a.iso", "size": True}, {"#/size": "it must be a whole number"}),
         (models.NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
         (models.NewToken, {"days": "x"}, {"#/days": _DAYS}),
