@@ -48,8 +48,8 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
         project = identity.project_by_name(session, "alpha")
         identity.set_limits(session, project.id, {"node_hours": 40})
         session.execute(
-            "INSERT INTO computeset (cluster_id, name, account, node_count, walltime_minutes, state, requested_by,"
-            " start_time, ended_at) SELECT id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
+            "INSERT INTO computeset (cluster_id, project_id, name, account, node_count, walltime_minutes, state,"
+            " requested_by, start_time, ended_at) SELECT id, project_id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
             " UTC_TIMESTAMP(3) - INTERVAL 5 HOUR, UTC_TIMESTAMP(3) FROM cluster WHERE name = 'vc1'"
         )
     owner = visit().open("computesets").sign_in(token)

@@ -119,6 +119,10 @@ def parsed(typed: list[str]) -> argparse.Namespace:
         advice = _advice_on_option(option, found.command) if option else ""
         command = " ".join(found.command)
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}.{advice} See: comet {command} --help")
+    for it in next(it.arguments for it in COMMANDS if it.path == found.command):
+        # as a variable of a script that was not set; attach says itself how a drive is emptied
+        if getattr(found, it.names[0]) == "" and it.kind != "image":
+            raise UsageError(f"{it.names[0].upper()} is empty: give {it.help}")
     return found
 
 

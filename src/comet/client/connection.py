@@ -81,7 +81,7 @@ _OPTIONS = {
         it: f"--{it}"
         for it in (
             *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
-            *("scopes", "projects", "days", "note"),
+            *("scopes", "projects", "days", "note", "types"),
         )
     },
 }

@@ -43,7 +43,8 @@ def events(
     path = connection.path("events", query=pairs)
     failures = 0
     while True:
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        accept = "text/event-stream, application/problem+json"
+        headers = {"Accept": accept, **({"Last-Event-ID": after} if after else {})}
         try:
             response = connection.stream(path, headers, SILENCE if follow else 2.0)
             for event in parsed(_lines(response)):

@@ -17,7 +17,7 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from comet.client.connection import Connection, error_of
-from comet.client.errors import TICKET_USED, NotFoundError, RefusedError, UnreachableError
+from comet.client.errors import NO_NUCLEUS, TICKET_USED, NotFoundError, RefusedError, UnreachableError
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _LARGEST = 1 << 20
@@ -27,8 +27,8 @@ _SENT = ("Accept", "Authorization")
 class WebSocket:
     """An open WebSocket; `socket` is for select. Every method raises UnreachableError when it breaks.
 
-    RefusedError with the slug TICKET_USED when the path's ticket was used or is too old; NotFoundError when the site
-    refuses it for another reason.
+    RefusedError with the slug TICKET_USED when the path's ticket was used or is too old, and with what the site says of
+    one console too many; NotFoundError when it refuses without a reason.
     """
 
     def __init__(self, connection: Connection, path: str) -> None:
@@ -60,12 +60,17 @@ class WebSocket:
         status = (first.decode("latin-1").split(" ") + [""])[1]
         headers = email.message_from_bytes(rest)
         if status != "101":
-            slug = error_of(403, headers, self._body(headers)).slug
+            refusal = error_of(
+                int(status[:3]) if status[:3].isdecimal() else 403, headers, self._body(headers)
+            )
             self.socket.close()
-            if slug == TICKET_USED:
+            if refusal.slug == TICKET_USED:
                 raise RefusedError(
-                    "the ticket of this console was used, or is older than 30 s: run the command again", slug
+                    "the ticket of this console was used, or is older than 30 s: run the command again",
+                    TICKET_USED,
                 )
+            if refusal.slug not in ("", NO_NUCLEUS):
+                raise refusal
             raise NotFoundError(
                 f"the site did not open this console ({status[:20]}): too many may be open, or its host does not "
                 "answer. Close others and run the command again; if it stays so, ask the site's operators"

@@ -209,12 +209,12 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
 
 @router.websocket("/ws/console/{ticket}")
 async def console_socket(client: WebSocket, ticket: str) -> None:
-    """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403, ticket-used."""
+    """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403, ticket-used.
+
+    A page of another site does not use a ticket up. 429 for one console too many.
+    """
     service: Service = client.app.state.service
-    if not _is_own_page(client):
-        await client.close()
-        return
-    used = await asyncio.to_thread(_use, service, ticket)
+    used = await asyncio.to_thread(_use, service, ticket) if _is_own_page(client) else None
     if used is None:
         problem = await asyncio.to_thread(_refusal, service, client, ticket)
         await client.send_denial_response(answer_of(problem, client))
@@ -222,8 +222,8 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     try:
         with service.consoles.one_more(*used[1:]):
             await _serve(client, service, used[0])
-    except Problem:
-        await client.close()
+    except Problem as problem:
+        await client.send_denial_response(answer_of(problem, client))
 
 
 def _is_own_page(client: WebSocket) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 
@@ -12,6 +13,7 @@ NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
+_RESERVATION_NAME = r"^[\w.,-]{0,80}$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
 
@@ -19,12 +21,22 @@ FORMS = {
     NODE_NAME: "letters, digits, _ and -, at most 63 of them",
     IMAGE_NAME: "letters, digits and . _ + -, at most 128 of them, that end with .iso",
     VC_NAME: "letters, digits and . _ + -, at most 40 of them",
+    _RESERVATION_NAME: "letters, digits and _ . , -, at most 80 of them",
     _LINE: "a text without control characters",
     _SHA256: "64 of the characters 0-9 and a-f",
     _MD5: "32 of the characters 0-9 and a-f",
 }
 """Pattern of a text → what it means."""
 
+
+def _no_boolean(given: Any) -> Any:
+    """To Python, true is 1."""
+    if isinstance(given, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return given
+
+
+NO_BOOLEAN = BeforeValidator(_no_boolean)
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
@@ -154,12 +166,12 @@ class NewComputeset(Request):
     computes: Annotated[
         Text | Annotated[list[Text | Host], Field(max_length=10000)] | None, _EMPTY_IS_ABSENT
     ] = Field(None, description="a list as `vm-[0-3]`, or names")
-    count: Annotated[Annotated[int, Field(ge=0, le=100000)] | NumberText | None, _EMPTY_IS_ABSENT] = Field(
-        None, description="so many nodes that are free, instead of computes"
-    )
+    count: Annotated[
+        Annotated[int, Field(ge=0, le=100000), NO_BOOLEAN] | NumberText | None, _EMPTY_IS_ABSENT
+    ] = Field(None, description="so many nodes that are free, instead of computes")
     allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
-    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES)] | NumberText | None = None
-    reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = Field(
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText | None = None
+    reservation: Annotated[str, StringConstraints(pattern=_RESERVATION_NAME)] | None = Field(
         None, description="of Slurm, where the site has it, for the allocation"
     )
     hosts: Annotated[Text | None, _EMPTY_IS_ABSENT] = Field(
@@ -332,7 +344,7 @@ class NewToken(Request):
         default=["read", "power", "computeset", "console", "image", "rename"], max_length=8
     )
     projects: list[Text] | None = Field(None, max_length=100, description="only these of the user's projects")
-    days: int = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)
+    days: Annotated[int, NO_BOOLEAN] = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)
     note: Name = ""
 
 
@@ -377,7 +389,7 @@ class NewUpload(Request):
     """An image that will be sent in parts. `project`: for its members only; without it, for operators: public."""
 
     name: Annotated[str, StringConstraints(pattern=IMAGE_NAME)]
-    size: int = Field(ge=1, le=1 << 50, description="bytes")
+    size: Annotated[int, NO_BOOLEAN] = Field(ge=1, le=1 << 50, description="bytes")
     project: Text | None = None
     sha256: Annotated[str, StringConstraints(pattern=_SHA256)] | None = None
     md5: Annotated[str, StringConstraints(pattern=_MD5)] | None = None

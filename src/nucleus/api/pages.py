@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import logging
@@ -30,6 +31,8 @@ from rocks.core.names import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fastapi import FastAPI
 
 router = APIRouter(include_in_schema=False)
 _LOG = logging.getLogger(__name__)
@@ -213,7 +216,13 @@ def _metrics(service: Service) -> bytes:
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
     """The description of the interface."""
-    return Response(json.dumps(request.app.openapi()), media_type="application/json")
+    return Response(_description(request.app), media_type="application/json")
+
+
+@functools.lru_cache(1)
+def _description(application: FastAPI) -> bytes:
+    """Written once, as the next one: strangers may ask for both, in the thread of the event loop."""
+    return json.dumps(application.openapi()).encode()
 
 
 @router.get("/problems/{slug}")
@@ -232,18 +241,21 @@ async def problem(request: Request, slug: str) -> Response:
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """All requests, for people."""
-    description = request.app.openapi()
-    parts = "".join(_groups(description))
+    return page(request, "Interface for programs", _requests_and_problems(request.app))
+
+
+@functools.lru_cache(1)
+def _requests_and_problems(application: FastAPI) -> str:
+    parts = "".join(_groups(application.openapi()))
     problems = "".join(
         f"<tr><td><code>{slug}</code><td>{kind.status}<td>{html.escape(kind.title)}. {html.escape(kind.meaning)}"
         for slug, kind in PROBLEMS.items()
     )
-    text = (
+    return (
         '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Send <code>Authorization: Bearer TOKEN'
         "</code>; with <code>Prefer: respond-async</code>, a change answers 202 with its operation.</p>"
         f"<h2>Requests</h2>{parts}<h2>Problems</h2><table><tr><th>Code<th>Status<th>Meaning{problems}</table>"
     )
-    return page(request, "Interface for programs", text)
 
 
 def _groups(description: dict[str, Any]) -> Iterator[str]:

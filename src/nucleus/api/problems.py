@@ -177,7 +177,8 @@ _VALUES = {
     "count": "it must be a whole number of nodes, from 1 to 100000",
     "days": f"it must be a whole number of days, from 1 to {MAX_TOKEN_DAYS}",
     **dict.fromkeys(
-        ("begin", "end", "until"), "it must be a moment with its zone, such as 2026-12-01T10:00:00Z"
+        ("begin", "end", "until", "from", "to"),
+        "it must be a moment with its zone, such as 2026-12-01T10:00:00Z",
     ),
 }
 """Field → what is right, where that is more than the kinds of its errors say."""
@@ -187,6 +188,7 @@ _ERRORS = {
     "json_invalid": "it is no JSON: {error}",
     "extra_forbidden": "there is no such field",
     "string_type": "it must be a text",
+    "string_unicode": "it must be a text",
     "string_pattern_mismatch": "it must be {form}",
     "string_too_long": "it must have at most {max_length} characters",
     "string_too_short": "it must have at least {min_length} characters",

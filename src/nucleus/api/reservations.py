@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.models import VC_NAME, Answer, Moment, Request, Text
+from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
@@ -24,7 +24,7 @@ from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, 
 from nucleus.reservations.site import LocalSite, listed_images
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.near_names import nearest
-from rocks.core.public_keys import read_keys
+from rocks.core.public_keys import read_new_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,8 @@ _LOG = logging.getLogger(__name__)
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
-Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS)]
-MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB)]
+Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS), NO_BOOLEAN]
+MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB), NO_BOOLEAN]
 Time = Annotated[
     AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
 ]
@@ -245,10 +245,10 @@ def _create(change: Change, body: NewReservation, images: list[str] | None) -> R
 def _public_key(text: str) -> str:
     """The one key of a text. Problem for what a boot would refuse."""
     try:
-        (key,) = read_keys(text)
+        (key,) = read_new_keys(text)
     except (UserError, ValueError):  # no key, or not one
         raise invalid(
-            "public_key is no SSH key in one line; send what a file such as id_ed25519.pub has",
+            "public_key is no whole SSH key in one line; send what a file such as id_ed25519.pub has",
             [("#/public_key", "one line, as a file such as id_ed25519.pub has it")],
         ) from None
     return key

@@ -31,8 +31,17 @@ class NewComputeset(NamedTuple):
 
 
 def insert_computeset(session: Session, new: NewComputeset) -> int:
-    """Store a set in state created, with its nodes. DuplicateError when another living set has one of the nodes."""
-    columns = {**new._asdict(), "state": CREATED, "node_count": len(new.node_ids)}
+    """Store a set in state created, with its nodes: it is of the project that has the cluster now.
+
+    DuplicateError when another living set has one of the nodes.
+    """
+    project_id = session.value("SELECT project_id FROM cluster WHERE id = %s", (new.cluster_id,))
+    columns = {
+        **new._asdict(),
+        "project_id": project_id,
+        "state": CREATED,
+        "node_count": len(new.node_ids),
+    }
     del columns["node_ids"]
     number = session.insert("computeset", columns)
     session.insert_many(
@@ -44,7 +53,7 @@ def insert_computeset(session: Session, new: NewComputeset) -> int:
 
 def find_computeset(session: Session, scope: Scope, number: int, lock: bool = False) -> Computeset | None:
     """The set; None when there is none or the asker may not see it."""
-    condition, values = visible(scope)
+    condition, values = _of_asker(scope)
     found = _sets(
         session, f"WHERE s.id = %s AND {condition}{' FOR UPDATE' if lock else ''}", [number, *values]
     )
@@ -59,8 +68,15 @@ def list_computesets(
     return _sets(session, f"{which} ORDER BY s.id", values)
 
 
+def _of_asker(scope: Scope) -> tuple[str, list[Any]]:
+    """As `visible`: of a cluster that was given to another project, its owners do not see the sets of the former."""
+    of_cluster, values = visible(scope)
+    of_set, more = visible(scope, "s.project_id")
+    return f"{of_cluster} AND {of_set}", values + more
+
+
 def _visible(scope: Scope, states: Sequence[str], cluster_id: int | None) -> tuple[str, list[Any]]:
-    condition, values = visible(scope)
+    condition, values = _of_asker(scope)
     sql = f"WHERE {condition}"
     if states:
         sql, values = f"{sql} AND s.state IN ({placeholders(states)})", [*values, *states]

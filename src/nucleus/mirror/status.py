@@ -169,18 +169,18 @@ class Charge(NamedTuple):
 def charges(
     session: Session, scope: Scope, begin: datetime | None = None, end: datetime | None = None
 ) -> list[Charge]:
-    """The charges of the sets that the asker may see, and that ended from `begin` on and before `end`.
+    """The charges of sets that ended from `begin` on and before `end`, in the asker's projects: those of the time.
 
     A set belongs to the time of its end only, so the charges of times that follow each other add up to all.
     """
-    condition, values = visible(scope)
+    condition, values = visible(scope, "s.project_id")
     for moment, compared in ((begin, ">="), (end, "<")):
         if moment is not None:
             condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
     rows = session.rows(
         "SELECT s.account, p.name, s.requested_by, c.name, COUNT(*),"
         f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {_CHARGED} * 60))"
-        " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = c.project_id"
+        " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = s.project_id"
         f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY s.account, p.name, s.requested_by, c.name"
         " ORDER BY s.account, p.name, s.requested_by, c.name",
         values,

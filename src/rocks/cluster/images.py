@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_keys
+from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.inventory.attributes.records import insert_host_values
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.in_use_records import LOCK_SECONDS
@@ -104,7 +104,7 @@ def _read_key_file(path: Path) -> tuple[str, ...]:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError("it is not a file")
             text = file.read(LARGEST_KEYS_BYTES + 1).decode("utf-8")
-        keys = read_keys(text)
+        keys = read_new_keys(text)
     except OSError as error:
         raise UserError(f"the file of keys {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 from rocks.core.errors import UserError
@@ -31,3 +32,29 @@ def read_keys(text: str) -> tuple[str, ...]:
             )
         keys[key] = None
     return tuple(keys)
+
+
+def read_new_keys(text: str) -> tuple[str, ...]:
+    """As `read_keys`, before they are stored: UserError also for a key without its end, or of another type."""
+    keys = read_keys(text)
+    for number, key in enumerate(keys, 1):
+        kind, data, *_ = key.split(" ")
+        if not _is_whole(kind, data):
+            raise UserError(f"key {number} is not whole; give it as ssh-keygen has written it to *.pub")
+    return keys
+
+
+def _is_whole(kind: str, data: str) -> bool:
+    """Whether it is what RFC 4253, section 6.6, has of a key: its type and its numbers, each after its length."""
+    try:
+        left = base64.b64decode(data, validate=True)
+    except ValueError:
+        return False
+    fields = []
+    while left:
+        end = 4 + int.from_bytes(left[:4], "big")
+        if len(left) < end:
+            return False
+        fields.append(left[4:end])
+        left = left[end:]
+    return len(fields) > 1 and fields[0] == kind.encode()

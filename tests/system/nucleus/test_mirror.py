@@ -14,7 +14,7 @@ from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Scope
 from rocks.core.errors import BusyError, HostError, StateError
-from tests.system.nucleus.conftest import compute_numbers
+from tests.system.nucleus.conftest import add_cluster, compute_numbers
 from tests.waiting import wait_until
 
 _STRANGER = Scope(7, frozenset({4711}))
@@ -40,6 +40,29 @@ def test_an_interrupted_setup_is_finished_by_the_next(absent_schema: DatabaseSet
     set_up(absent_schema)
     with Pool(absent_schema).transaction() as session:
         assert events.last_event(session) == 0
+
+
+def test_computesets_of_before_belong_to_the_project_that_started_them(
+    absent_schema: DatabaseSettings,
+) -> None:
+    """As its operation says; one without such an operation to the project that has the cluster."""
+    set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        number = add_cluster(session, "vc2", 2, "alpha")
+        node, another = compute_numbers(session, number)
+        alpha = session.value("SELECT id FROM project")
+        old = computesets.insert_computeset(session, _new_set(number, (node,)))
+        older = computesets.insert_computeset(session, _new_set(number, (another,)))
+        start = NewOperation("start_set", "ann", number, target_set=old, project_id=alpha)
+        operations.insert_operation(session, start)
+        beta = identity.add_project(session, "beta")
+        clusters.assign_cluster(session, number, beta)
+        session.execute("DELETE FROM schema_version WHERE version = 14")
+        session.execute("ALTER TABLE computeset DROP COLUMN project_id")
+    set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        found = session.rows("SELECT id, project_id FROM computeset ORDER BY id")
+        assert found == [(old, alpha), (older, beta)]
 
 
 def test_a_schema_of_another_system_and_a_newer_one_are_refused(absent_schema: DatabaseSettings) -> None:

@@ -149,6 +149,22 @@ def test_a_ticket_that_was_used_is_replaced_by_another_one_once(
         assert error == "the ticket of this console was used, or is older than 30 s: run the command again\n"
 
 
+def test_a_console_too_many_is_refused_with_the_reason_of_the_site(
+    server: NucleusServer, configured: Path
+) -> None:
+    """No second ticket is asked for."""
+    reason = "you have 8 consoles; end one first, or wait"
+
+    def refuse(handler: Any) -> None:
+        handler.reply(*problem("rate-limited", 429, reason))
+
+    server.answers["/ws/console"] = refuse
+    process = start("console", "--serial", "vc2", stdin=subprocess.PIPE)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out, error) == (5, "", f"{reason}\n")
+    assert [method for method, _, _, _ in server.requests].count("POST") == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "error"),
     [

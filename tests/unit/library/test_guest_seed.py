@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.core.public_keys import read_keys
+from rocks.core.public_keys import read_keys, read_new_keys
 from rocks.inventory.records import VirtualMachine
 from rocks.library.guest_images import seed_path
 from rocks.library.guest_seed import GuestCluster, plan_addresses, seed_documents
@@ -173,6 +173,23 @@ def test_what_is_no_public_key_is_rejected(text: str) -> None:
         read_keys(text)
     with pytest.raises(StateError, match="web is not started"):
         documents(frontend(vm_authorized_keys=text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY.replace("8aB ", " "),
+        KEY.replace("ssh-ed25519", "ssh-rsa"),
+        "ssh-ed25519 AAAA",
+        f"{KEY}\nssh-rsa AB a",
+    ],
+)
+def test_a_new_key_is_whole(text: str) -> None:
+    """One that was stored before is left to the guest, as ever: its machine starts."""
+    assert read_new_keys(KEY) == read_keys(KEY)
+    with pytest.raises(UserError, match="is not whole"):
+        read_new_keys(text)
+    documents(frontend(vm_authorized_keys=text))
 
 
 def test_keys_are_read_as_their_files_have_them() -> None:

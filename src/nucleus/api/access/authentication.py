@@ -249,7 +249,8 @@ def store_token(
     new = credentials.new_token()
     now = datetime.now(UTC)
     ordered = tuple(scope for scope in credentials.SCOPES if scope in {*scopes, "read"})
-    token = identity.Token(new.id, user_id, ordered, projects, note, now, expires, None, None)
+    once = None if projects is None else tuple(dict.fromkeys(projects))
+    token = identity.Token(new.id, user_id, ordered, once, note, now, expires, None, None)
     identity.add_token(session, token, new.secret_sha256)
     return token, new
 

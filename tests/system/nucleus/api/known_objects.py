@@ -17,7 +17,7 @@ from nucleus.api.responsibility import DEFAULT_TEXT
 from nucleus.mirror import computesets, identity, images, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
-from tests.system.nucleus.api.conftest import ISO
+from tests.system.nucleus.api.conftest import ISO, KEY
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _of_reservations(session: Session, user_id: int, project_id: int) -> dict[st
     number = session.insert("reservation_site", site)
     begin = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     times = {"begin": begin.isoformat(), "end": (begin + timedelta(hours=1)).isoformat()}
-    key = {"public_key": "ssh-ed25519 AAAA ann"}
+    key = {"public_key": KEY}
     made = {"site_id": number, "user_id": user_id, "vc": "dock6", "cpus": 1, "memory_gb": 1, **key}
     stored = [session.insert("reservation", made) for _ in range(MANY)]
     body = {"site": "UCSD", "vc": "dock6", "cpus": 1, "memory_gb": 1, **times, **key}

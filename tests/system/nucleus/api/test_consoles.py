@@ -67,10 +67,10 @@ def connect(client: Client, ticket: str, **options: Any) -> ClientConnection:
     )
 
 
-def is_refused(client: Client, ticket: str, **options: Any) -> bool:
+def is_refused(client: Client, ticket: str, status: int = 403, **options: Any) -> bool:
     with pytest.raises(InvalidStatus) as refused, connect(client, ticket, **options):
         pass
-    return refused.value.response.status_code == 403
+    return refused.value.response.status_code == status
 
 
 def test_a_ticket_opens_the_serial_console_once(consoles: Client) -> None:
@@ -110,9 +110,11 @@ def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
     assert is_refused(consoles, ticket)
 
 
-def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client) -> None:
+def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool) -> None:
     ticket = ticket_for(consoles, FRONTEND, "serial")
     assert is_refused(consoles, ticket, origin="https://elsewhere.example")
+    refused = "SELECT action, target FROM audit WHERE outcome = 'ticket-used'"
+    assert sql(pool, refused) == [("console", "vc2/vc2")]
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
 
@@ -138,7 +140,14 @@ def test_a_user_has_a_bounded_number_of_consoles(consoles: Client) -> None:
     with ExitStack() as opened:
         for _ in range(8):
             opened.enter_context(connect(consoles, ticket_for(consoles, FRONTEND, "serial"))).recv(SECONDS)
-        assert is_refused(consoles, ticket_for(consoles, FRONTEND, "serial"))
+        with (
+            pytest.raises(InvalidStatus) as refused,
+            connect(consoles, ticket_for(consoles, FRONTEND, "serial"), additional_headers=PROBLEMS),
+        ):
+            pass
+        answer = refused.value.response
+        assert answer.status_code == 429 and answer.headers["Retry-After"]
+        assert json.loads(answer.body or b"")["detail"] == "you have 8 consoles; end one first, or wait"
         with connect(consoles, ticket_for(consoles, FRONTEND, "serial", "root")) as console:
             assert console.recv(SECONDS) == b"vc2 login: ", "another user has some of his own"
 
@@ -151,7 +160,7 @@ def test_a_project_has_as_many_consoles_as_its_limit(consoles: Client, pool: Poo
         refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
         assert (refused.status_code, refused.json()["code"]) == (403, "quota-exceeded")
         assert "consoles that are open at the same time" in refused.json()["detail"]
-        assert is_refused(consoles, second), "a ticket of before does not help"
+        assert is_refused(consoles, second, 400), "a ticket of before does not help"
 
 
 def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from nucleus.api import app
 from nucleus.api.cached_clusters import CachedClusters, store_texts
 from nucleus.api.reference import description
 from nucleus.api.representations import Freshness
@@ -290,6 +291,17 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
     assert answer.status_code == 405 and answer.headers["Allow"] == "GET, POST"
     assert service.ask("ann", "POST", "/v1/cluster/").status_code == 405
     assert service.get("ann", "/v1/nothing").status_code == 404
+
+
+def test_the_description_is_written_once(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers may ask for it, and the event loop answers."""
+    first = {path: service.get("", path).content for path in ("/docs", "/openapi.json")}
+
+    def written_again(_: object) -> None:
+        raise AssertionError("it is written again")
+
+    monkeypatch.setattr(app, "describe", written_again)
+    assert {path: service.get("", path).content for path in first} == first
 
 
 def test_pages_for_people_and_machines(service: Client) -> None:

@@ -254,6 +254,8 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         ({"public_key": f"{KEY}\u2028b"}, 400),
         ({"public_key": KEY.replace("ann", "PRIVATE KEY")}, 400),
         ({"public_key": "ssh-ed25519 ===="}, 400),
+        ({"public_key": KEY.replace("A ann", " ann")}, 400),
+        ({"public_key": KEY.replace("ssh-ed25519", "ssh-rsa")}, 400),
         ({"site": "none"}, 404),
         ({"ent": True}, 409),
     ):

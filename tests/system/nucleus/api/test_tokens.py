@@ -73,7 +73,8 @@ def test_a_body_that_is_none_is_refused_with_what_is_right(service: Client) -> N
 
 
 def test_a_token_for_some_projects_makes_none_for_those_of_tomorrow(service: Client, pool: Pool) -> None:
-    made = service.ask("ann", "POST", "/v1/token", json={"projects": ["ALPHA"]}).json()
+    made = service.ask("ann", "POST", "/v1/token", json={"projects": ["ALPHA", "alpha"]}).json()
+    assert made["projects"] == ["alpha"]
     service.tokens["script"] = made["token"]
     service.tokens["made"] = service.ask("script", "POST", "/v1/token", json={}).json()["token"]
     service.tokens["whole"] = service.ask("ann", "POST", "/v1/token", json={}).json()["token"]

@@ -9,6 +9,7 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
 
@@ -27,17 +28,18 @@ def sets(pool: Pool, people: dict[str, str], environment: None) -> None:
         end = f"2026-11-{day:02} 10:00:00"
         sql(
             pool,
-            "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count, requested_by,"
-            " start_time, ended_at, charged_seconds) SELECT id, 'completed', %s, 60, %s, %s,"
+            "INSERT INTO computeset (cluster_id, project_id, state, account, walltime_minutes, node_count,"
+            " requested_by, start_time, ended_at, charged_seconds) SELECT id, project_id, 'completed', %s, 60, %s, %s,"
             " %s - INTERVAL %s SECOND, %s, %s FROM cluster WHERE name = %s",
             (account, nodes, person, end, seconds, end, charged, cluster),
         )
     for state, times in (("running", "UTC_TIMESTAMP(3), NULL"), ("failed", "NULL, '2026-11-02'")):
         sql(
             pool,
-            "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count, requested_by,"
-            f" start_time, ended_at) SELECT id, '{state}', 'alpha-account', 60, 1, 'ann', {times}"
-            " FROM cluster WHERE name = 'vc2'",
+            "INSERT INTO computeset (cluster_id, project_id, state, account, walltime_minutes, node_count,"
+            " requested_by, start_time, ended_at)"
+            f" SELECT id, project_id, '{state}', 'alpha-account', 60, 1, 'ann', {times} FROM cluster"
+            " WHERE name = 'vc2'",
         )
 
 
@@ -82,9 +84,35 @@ def test_owners_see_their_projects_only(service: Client) -> None:
     assert service.get("ann", "/v1/usage", params={"to": later["from"]}).json()[0]["computesets"] == 2
 
 
+def test_who_gets_a_cluster_sees_neither_its_former_sets_nor_their_charges(
+    service: Client, pool: Pool
+) -> None:
+    """They stay with the project that was charged; `nucleus usage` says so, too."""
+    before = service.get("ann", "/v1/usage").json()
+    number = service.get("ann", "/v1/computeset").json()[0]["id"]
+    sql(
+        pool,
+        "UPDATE cluster SET project_id = (SELECT id FROM project WHERE name = 'beta') WHERE name = 'vc2'",
+    )
+    assert service.get("bob", "/v1/cluster/vc2").status_code == 200
+    clusters = {one["cluster"] for one in service.get("bob", "/v1/computeset").json()}
+    assert clusters == {"vc3"} and service.get("bob", "/v1/computeset?cluster=vc2").json() == []
+    assert service.get("bob", f"/v1/computeset/{number}").status_code == 404
+    assert service.ask("bob", "PUT", f"/v1/computeset/{number}/shutdown").status_code == 404
+    assert [one["cluster"] for one in service.get("bob", "/v1/usage").json()] == ["vc3"]
+    assert service.get("ann", "/v1/usage").json() == before and before[0]["project"] == "alpha"
+    assert service.get("ann", f"/v1/computeset/{number}").status_code == 404, "its cluster is another's"
+    assert service.get("root", f"/v1/computeset/{number}").json()["cluster"] == "vc2"
+    assert [one["project"] for one in service.get("root", "/v1/usage").json()] == ["alpha", "beta"]
+
+
 def test_times_that_are_none_are_refused(service: Client, capsys: pytest.CaptureFixture[str]) -> None:
     for bad in ({"from": "yesterday"}, {"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"}):
         assert service.get("ann", "/v1/usage", params=bad).status_code == 400
+    year = service.get(
+        "ann", "/v1/usage", params={"from": "2026"}, headers=PROBLEMS
+    )  # of which it is no second, either
+    assert "it must be a moment with its zone, such as 2026-12-01T10:00:00Z" in year.json()["detail"]
     assert main(["usage", "--from=2026-11-02", "--to=2026-11-02"]) == 1
     assert "choose a later --to" in capsys.readouterr().err
     with pytest.raises(SystemExit) as raised:

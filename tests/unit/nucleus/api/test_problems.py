@@ -20,6 +20,7 @@ def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
 
 
 _MINUTES = "it must be a whole number of minutes, from 1 to 10000000; 90 is an hour and a half"
+_COUNT = "it must be a whole number of nodes, from 1 to 100000"
 _DAYS = "it must be a whole number of days, from 1 to 3650"
 
 
@@ -30,6 +31,15 @@ _DAYS = "it must be a whole number of days, from 1 to 3650"
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": 0}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": 10**8}, {"#/walltime_mins": _MINUTES}),
         (models.NewComputeset, {"cluster": "vc", "walltime_mins": []}, {"#/walltime_mins": _MINUTES}),
+        (models.NewComputeset, {"cluster": "vc", "walltime_mins": True}, {"#/walltime_mins": _MINUTES}),
+        (models.NewComputeset, {"cluster": "vc", "count": True}, {"#/count": _COUNT}),
+        (
+            models.NewComputeset,
+            {"cluster": "vc", "reservation": "x y"},
+            {"#/reservation": "it must be letters, digits and _ . , -, at most 80 of them"},
+        ),
+        (models.NewUpload, {"name": "a.iso", "size": True}, {"#/size": "it must be a whole number"}),
+        (models.NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
         (models.NewToken, {"days": "x"}, {"#/days": _DAYS}),
         (models.NewToken, {"days": 4000}, {"#/days": _DAYS}),
         (models.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
