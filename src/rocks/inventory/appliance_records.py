@@ -51,8 +51,8 @@ def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[obj
 
 
 def find_name(database: Database, table: str, name: str) -> str | None:
-    """`name` in the spelling of `table` (appliances, memberships, distributions, nodes); None when absent."""
-    assert table in ("appliances", "memberships", "distributions", "nodes")
+    """`name` in the spelling of `table` (appliances, memberships, distributions, nodes, aliases); None when absent."""
+    assert table in ("appliances", "memberships", "distributions", "nodes", "aliases")
     rows = database.rows(f"SELECT Name FROM {table} WHERE Name = %s", (name,))
     return str(rows[0][0]) if rows else None
 

@@ -49,6 +49,11 @@ def _check_unused(database: Database, appliance: Appliance) -> None:
         raise UserError(
             f'appliance "{appliance.name}" cannot be added: a host has that name and could not be selected any more'
         )
+    if appliances.find_name(database, "aliases", appliance.name):
+        raise UserError(
+            f'appliance "{appliance.name}" cannot be added: a host has that alias, and could not be selected by it any '
+            "more; rocks list host alias shows it"
+        )
     if not appliances.find_name(database, "distributions", appliance.distribution):
         raise UserError(
             f'unknown distribution "{printable(appliance.distribution)}"; rocks list distribution shows all'

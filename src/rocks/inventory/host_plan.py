@@ -9,6 +9,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import check_host_name, parse_place, printable
 from rocks.core.near_names import did_you_mean
 from rocks.core.values import read_number
+from rocks.inventory.limits import MAX_CPUS
 from rocks.inventory.selectors import OPERATING_SYSTEMS
 
 
@@ -70,7 +71,7 @@ def plan_host(
     return NewHost(
         parameters.name,
         membership.id,
-        read_number("cpus", parameters.cpus if parameters.cpus is not None else "1", 1),
+        read_number("cpus", parameters.cpus if parameters.cpus is not None else "1", 1, MAX_CPUS),
         read_number("rack", parameters.rack, 0),
         read_number("rank", parameters.rank, 0),
         _read_os(parameters.os) if parameters.os else membership.os,

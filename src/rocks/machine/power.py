@@ -157,7 +157,7 @@ class _Stop(Verb):
             self._unknown.add(name)
             if is_silent(why) or (self._force is not None and self._force.host_is_off):
                 self.silent[name] = asked.host
-            raise _unanswered(name, asked.host, why, self.held.get(name.lower()))
+            raise _unanswered(name, asked.host, why, self.held.get(name.lower())) from why
         return notes_of(outcome)
 
     def record(self, database: Database, outcomes: Outcomes) -> None:

@@ -97,7 +97,10 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     errors += _remove_console_logs(database, stopped, places, former)
     delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
-    stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
+    stopping = [
+        *(_warning(name, error, held.get(name.lower())) for name, error in outcomes.failed.items()),
+        *outcomes.warnings,
+    ]
     warnings = (*stopping, *errors, *_unknown_lines({*silent_hosts, *unknown}))
     left = tuple(image for image in stay if image not in removed)
     return Removed(warnings, left, tuple(removed), tuple(volumes), _stopped_lines(stopped, held))
@@ -228,6 +231,10 @@ def _former_hosts(database: Database, names: Sequence[str]) -> dict[str, list[st
     return found
 
 
-def _warning(name: str, error: RocksError) -> str:
+def _warning(name: str, error: RocksError, lease: Lease | None) -> str:
     why = "the host does not answer" if isinstance(error, HostError) else "it could not be stopped"
-    return f"Warning (libvirt): {name} is removed from the database, but {why}: {error}"
+    text = str(error)
+    if isinstance(error, HostError) and error.__cause__ is not None and (lease is None or not lease.is_held):
+        # what a stop advises is about a machine that stays
+        text = f"{error.__cause__}. No host may run {name}, which holds no lease"
+    return f"Warning (libvirt): {name} is removed from the database, but {why}: {text}"

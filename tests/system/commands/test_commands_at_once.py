@@ -119,6 +119,17 @@ def test_of_two_that_add_the_same_route_one_succeeds(site: Site, processes: dict
             assert message.startswith("Error: route exists") and "Traceback" not in message
 
 
+def test_all_that_set_or_remove_the_same_attribute_at_once_succeed(
+    site: Site, processes: dict[str, str]
+) -> None:
+    site.done("add host compute-0-0")
+    for of in (["attr"], ["host", "attr", "compute-0-0"]):
+        for _ in range(2):
+            lines = [*(["set", *of, "colour", f"{n}"] for n in range(4)), *[["remove", *of, "colour"]] * 2]
+            outcomes = ends([start(processes, *line) for line in lines])
+            assert [status for status, _ in outcomes] == [0] * len(lines), outcomes
+
+
 def test_two_swaps_at_once_are_two_swaps(site: Site, processes: dict[str, str]) -> None:
     site.done("add host compute-0-0")
     for number in range(2):

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.cli import main
 from rocks.core import trees
-from tests.command_trees import SHOW, TAKEN, WriteCommand, usage_line, write_plugin
+from tests.command_trees import SHOW, TAKEN, WriteCommand, forgotten_commands, usage_line, write_plugin
 from tests.unit.cli.conftest import Rocks
 
 
@@ -86,6 +86,28 @@ def test_commands_inherit_the_shared_bases_of_rocks(rocks: Rocks, tree: Path) ->
     for place in bases:
         must_be_root = int(place.startswith("frob"))
         assert rocks(*place.split("/")) == (0, f"{must_be_root} ['linux', 'sunos']\n", ""), place
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["imported-alone", "with-its-own-verb-in-use"])
+def test_commands_inherit_bases_of_another_verb(rocks: Rocks, tree: Path, first: bool) -> None:
+    """Of ours and of another command of the roll, in whatever order the verbs are used."""
+    with forgotten_commands():
+        for name in [name for name in sys.modules if name.startswith("rocks.commands.report")]:
+            del sys.modules[name]
+        run = "    MustBeRoot = 0\n    def run(self, params, args):\n        self.addText('{}')\n"
+        for place, base, text in (
+            ("report/host/shade", "rocks.commands.report.host.command", "reported"),
+            ("list/host/shade", "rocks.commands.report.host.command", "listed"),
+            ("list/host/tint", "rocks.commands.report.host.shade.Command", ""),
+        ):
+            (tree / place).mkdir(parents=True)
+            imported = base.rpartition(".")[0]
+            code = f"import rocks.commands\nimport {imported}\n\n\nclass Command({base}):\n"
+            (tree / place / "__init__.py").write_text(code + (run.format(text) if text else "    pass\n"))
+        if first:
+            assert rocks("report", "host", "shade").output == "reported\n"
+        assert rocks("list", "host", "tint") == (0, "reported\n", "")
+        assert rocks("list", "host", "shade") == (0, "listed\n", "")
 
 
 def test_our_command_stays_ours_when_another_tree_has_it_too(

@@ -44,6 +44,7 @@ def test_a_name_supplies_all_or_nothing() -> None:
     [
         ({"membership": "Cook"}, "Membership Cook is not valid."),
         ({"membership": "compute "}, "Membership compute  is not valid."),
+        ({"cpus": "4097"}, 'cpus "4097" must be an integer from 1 to 4096'),
         ({"cpus": "0"}, 'cpus "0" must be an integer from 1'),
         ({"cpus": ""}, 'cpus "" must be an integer from 1'),
         ({"rack": "-1"}, 'rack "-1" must be an integer from 0'),

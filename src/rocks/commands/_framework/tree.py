@@ -11,15 +11,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.names import READING
 from rocks.core.errors import BugError
 from rocks.core.trees import other_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
 
 PACKAGE = "rocks.commands"
 OUR_TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -89,28 +91,63 @@ def load_package(command_path: Sequence[str], trees: Sequence[str]) -> ModuleTyp
     tree than its parent. BugError, naming the folder, when the code there cannot be imported.
     """
     sys.modules[PACKAGE].__path__ = list(trees)
-    base: type = sys.modules[PACKAGE].Command
     for length in range(1, len(command_path) + 1):
         name = ".".join((PACKAGE, *command_path[:length]))
         module = sys.modules.get(name) or _import(name, command_path[:length], trees)
         if not hasattr(module, "__path__"):
             raise _cannot_load(command_path[:length], trees, f"{module.__file__} is a file, not a folder")
-        module.__path__ = [
-            folder for folder in _candidates(command_path[:length], trees) if os.path.isdir(folder)
-        ]
-        base = _share_base(module, base)
+        _complete(module, trees)
     return module
 
 
-def _share_base(module: ModuleType, above: type) -> type:
-    """The lower-case `command` that other rolls' commands below the package inherit: its own, else the one above."""
+class _Loader:
+    """Runs the code of a package, if it has a file, and completes it: another roll's `import` finds it whole, too."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """The default module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the code; the package above has been imported before."""
+        if self._inner is not None:
+            self._inner.exec_module(module)
+        _complete(module, sys.modules[PACKAGE].__path__)
+
+
+class _Finder:
+    """Finds the packages of commands and groups for `import`."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        """The package; None for any other module."""
+        spec = PathFinder.find_spec(name, path) if name.startswith(f"{PACKAGE}.") else None
+        if spec is None or spec.submodule_search_locations is None or f"{PACKAGE}._" in name:
+            return None
+        spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+sys.meta_path.insert(0, _Finder)
+
+
+def _complete(module: ModuleType, trees: Iterable[str]) -> None:
+    """Let a package have the same folder of all trees, and the lower-case `command` that other rolls' commands inherit.
+
+    That is its own, else the one above.
+    """
+    above, _, verb = module.__name__.rpartition(".")
+    module.__path__ = [
+        folder for folder in _candidates(module.__name__.split(".")[2:], [*trees]) if os.path.isdir(folder)
+    ]
     # a module is there where a command has the name `command`: list roll command
     if not isinstance(getattr(module, "command", None), type):
-        verb = module.__name__.removeprefix(f"{PACKAGE}.")
+        base = getattr(sys.modules[above], "command", None)
+        base = base if isinstance(base, type) else sys.modules[PACKAGE].Command
         # Rocks' own bases of these need no root
-        module.command = type("command", (above,), {"MustBeRoot": 0}) if verb in READING else above  # type: ignore[attr-defined]
-    shared: type = module.command
-    return shared
+        is_reading = above == PACKAGE and verb in READING
+        module.command = type("command", (base,), {"MustBeRoot": 0}) if is_reading else base  # type: ignore[attr-defined]
 
 
 def roll_of(module: ModuleType) -> str:

@@ -172,6 +172,15 @@ def preserve_old_values(database: Database, scope: str, members: Sequence[str], 
     )
 
 
+def lock_members(database: Database, scope: str, members: Sequence[str]) -> None:
+    """Keep other commands from changing attributes of these members until the transaction ends: they would deadlock."""
+    database.rows(
+        "SELECT ID FROM catindex WHERE Category = (SELECT ID FROM categories WHERE Name = %s) AND Name IN %s"
+        " ORDER BY ID FOR UPDATE",
+        [scope, members],
+    )
+
+
 def delete_attributes(
     database: Database, scope: str, members: Sequence[str], attributes: Iterable[str]
 ) -> int:

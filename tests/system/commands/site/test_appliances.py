@@ -84,12 +84,14 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
 
 def test_add_appliance_errors(site: Site) -> None:
     site.done("add host host-0 membership=compute rack=0 rank=0")
+    site.done("add host alias host-0 wall")
     for arguments, message in [
         ((), "must supply one appliance"),
         (("COMPUTE", "membership=Other"), 'appliance "COMPUTE" already exists'),
         (("compute",), 'membership "Compute" already exists'),
         (("tile", "membership=vm container"), 'membership "vm container" already exists'),
         (("host-0",), 'appliance "host-0" cannot be added: a host has that name'),
+        (("WALL",), 'appliance "WALL" cannot be added: a host has that alias'),
         (("a b",), 'appliance "a b" is not valid'),
         (("tile", "membership=a;b"), 'membership "a;b" is not valid'),
         (("tile", "node=../../etc/passwd"), 'node "../../etc/passwd" is not valid'),

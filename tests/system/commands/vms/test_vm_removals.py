@@ -38,6 +38,8 @@ def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
     assert warning.startswith(
         "Warning (libvirt): web-a is removed from the database, but the host does not answer"
     )
+    assert warning.endswith(". No host may run web-a, which holds no lease")
+    assert "physnode=HOST" not in warning, "what a stop advises is about a machine that stays"
     assert image == (
         "whether disk images stay on vmc-0-0, which does not answer, is not known; when it does: "
         "rocks list host image vmc-0-0"

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     Name of its membership, as in rocks list membership. Required for another name.
     </param>
     <param type='int' name='cpus' default='1' unit='CPUs'>
-    Number of CPUs.
+    Number of CPUs, 1 to 4096.
     </param>
     <param type='int' name='rack' default='as in a name such as compute-0-1' unit='none'>
     Number of the rack. Required for another name.

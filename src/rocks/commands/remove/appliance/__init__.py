@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     nothing is removed. Plugins receive each name before the removal.
 
     <arg type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard. An unknown name is ignored with a warning.
+    Appliances; % is a wildcard.
     </arg>
 
     <example cmd='remove appliance tile'>

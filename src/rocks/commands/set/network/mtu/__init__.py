@@ -12,7 +12,7 @@ class Command(NetworkSetter):
     Networks; % is a wildcard.
     </arg>
     <arg type='int' name='mtu' unit='bytes'>
-    MTU of its links, 68 to 65535. Alternative form: mtu=MTU.
+    MTU of its links, 576 to 65535. Alternative form: mtu=MTU.
     </arg>
 
     <example cmd='set network mtu optiputer 9216'>
