@@ -94,22 +94,31 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
         # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
         is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
         record = overlay if copy is None or is_earlier else _record(volumes, copy)
-        if record is not None and (known is None or _is_older(known, record)):
+        is_merged = copy is not None and _is_merged(volumes, copy)
+        if record is not None and (known is None or _is_older(known, record, is_merged)):
             found.append(record)
     return found
 
 
-def _is_older(known: CopyRecord, found: CopyRecord) -> bool:
+def _is_merged(volumes: Mapping[str, VolumeFact], copy: RetainedCopy) -> bool:
+    """Whether what the guest wrote while its image was copied is in the copy."""
+    return stored_properties(volumes[f"{copy.pool}/{copy.zvol}"]).get("merged") == str(copy.epoch)
+
+
+def _is_older(known: CopyRecord, found: CopyRecord, is_merged: bool) -> bool:
     """A record of an earlier time than the volumes of the image, as from a backup.
 
     A temp-write volume is made after its stage is recorded. A copy is marked before that, but after its request, and
-    not beside devices of an earlier grant. A merge without its temp-write volume is no such record: writes may be lost.
+    not beside devices of an earlier grant. A merge without its temp-write volume is such a record if the copy
+    `is_merged`; otherwise writes may be lost.
     """
     stage, now = known.known.stage, found.known.stage
     if known.image_id != found.image_id or known.known.epoch > found.known.epoch:
         return False
     if known.known.epoch == found.known.epoch:
-        return stage == "overlay" and now != "overlay"
+        return (stage == "overlay" and now != "overlay") or (
+            stage == "merging" and now == "linear" and is_merged
+        )
     return stage != "none" or now != "linear" or known.known.last_epoch < found.known.epoch
 
 

@@ -33,9 +33,9 @@ def properties(epoch: int, **more: str) -> dict[str, str]:
     return {f"imgstore:{key}": value for key, value in values.items()}
 
 
-def add_copy(pools: FakePools, epoch: int, pool: str = "tank") -> None:
+def add_copy(pools: FakePools, epoch: int, pool: str = "tank", **more: str) -> None:
     """A copy with changes."""
-    found = properties(epoch, copy="dirty", base_guid="7")
+    found = properties(epoch, copy="dirty", base_guid="7", **more)
     pools.ensure_volume(f"{pool}/{ZVOL}", BYTES_PER_GIB, 8192, 0, found)
 
 
@@ -135,6 +135,23 @@ def test_an_older_record_is_replaced(
     found = recovered(store, pools)
     assert found is not None
     assert found == known if expected is None else (found.stage, found.epoch) == (expected, 2)
+
+
+@pytest.mark.parametrize(
+    ("merged", "temp_write", "expected"), [("2", None, "linear"), ("2", 2, "merging"), ("1", None, "merging")]
+)
+def test_a_merge_has_ended_when_the_copy_says_so(
+    store: HostStore, pools: FakePools, merged: str, temp_write: int | None, expected: Stage
+) -> None:
+    """In this grant; the record of the time before would wait for the temp-write volume for ever."""
+    add_copy(pools, 2, merged=merged)
+    if temp_write is not None:
+        add_temp_write(pools, temp_write)
+    known = HostImage(ZVOL, "tank", 2, 2, 5, "merging", size_bytes=BYTES_PER_GIB)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    found = recovered(store, pools)
+    assert found is not None and (found.stage, found.epoch) == (expected, 2)
+    assert expected == "linear" or found == known
 
 
 def test_the_record_of_another_image_of_the_name_is_not_replaced(store: HostStore, pools: FakePools) -> None:
