@@ -92,6 +92,26 @@ def test_an_export_in_use_without_a_volume_of_its_own_stays(site: DrivenSite) ->
     assert site.nas.targets.read_exports() == ()
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_an_export_of_an_earlier_map_gives_way_when_nobody_uses_it(site: DrivenSite, sync: bool) -> None:
+    """The NAS has no record of it, since its volume names no host: until then the next map says what to run."""
+    site.map(ZVOL, sync=sync)
+    (former,) = site.hosts[HOST].sessions.read_sessions()
+    volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    site.nas.pools.ensure_properties(volume.name, volume.guid, {"imgstore:owner": "none"})
+    site.lose_records()
+    site.given_up.add(ZVOL)  # the first host knows nothing of it
+    with pytest.raises(StateError, match=f"run iscsiadm -m node -T {former.target} -u there, and repeat"):
+        site.map(ZVOL, OTHER, sync=sync)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.hosts[HOST].sessions.ensure_session_gone(former.target)
+    site.map(ZVOL, OTHER, sync=sync)
+    (export,) = site.nas.targets.read_exports()
+    assert export.target != former.target and export.sessions == (
+        site.hosts[OTHER].sessions.read_initiator(),
+    )
+
+
 def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
     """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
     site.map_local(ZVOL)
