@@ -7,6 +7,7 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional
 
 from rocks.core.errors import RocksError
@@ -88,7 +89,7 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
     # a copy is marked as dirty before a device is made of it, and as clean when the NAS has all of it
     dirty = {copy.zvol: copy for copy in copies_among(volumes.values()) if copy.kind == "dirty"}
     overlays = {one.known.zvol: one for one in map(_overlay, volumes.values()) if one is not None}
-    found = []
+    found = _ended(store, volumes)
     for zvol in sorted({*dirty, *overlays}):
         copy, overlay, known = dirty.get(zvol), overlays.get(zvol), store.copy(zvol)
         # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
@@ -97,6 +98,24 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
         is_merged = copy is not None and _is_merged(volumes, copy)
         if record is not None and (known is None or _is_older(known, record, is_merged)):
             found.append(record)
+    return found
+
+
+def _ended(store: HostStore, volumes: Mapping[str, VolumeFact]) -> List[CopyRecord]:
+    """Older records of images that were written back since: their copies are clean, and no device may be made.
+
+    A received copy is clean before its merge, and then a missing temp-write volume is a loss.
+    """
+    found = []
+    for copy in copies_among(volumes.values()):
+        known = store.copy(copy.zvol)
+        is_clean = copy.kind == "clean" and names.temp_write_volume(copy.pool, copy.zvol) not in volumes
+        if known is None or not is_clean or (known.image_id, known.known.pool) != (copy.image_id, copy.pool):
+            continue
+        is_later = copy.epoch > known.known.epoch or known.known.stage in ("linear", "merging")
+        if known.known.stage != "none" and is_later and copy.epoch >= known.known.epoch:
+            over = replace(known.known, stage="none", target=None, serial=None)
+            found.append(known._replace(known=over, details={**known.details, "chap": None}))
     return found
 
 

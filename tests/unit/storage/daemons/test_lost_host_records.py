@@ -200,6 +200,16 @@ def test_a_host_with_records_of_an_earlier_stage_gives_the_guest_what_it_has_wri
     assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
 
 
+def test_a_host_with_records_from_before_an_unmap_has_no_device(site: DrivenSite, tmp_path: Path) -> None:
+    """What a guest wrote to it would be left behind: the NAS has the final snapshot."""
+    host = site.map_local(ZVOL)
+    back_up(host, tmp_path)
+    site.unmap(ZVOL)
+    host.lose_power()
+    restore(host, tmp_path)
+    assert site.writers(ZVOL) == [] and site.leftovers() == []
+
+
 @pytest.mark.parametrize(
     ("is_copied", "change"), [(True, "ensure_rolled_back"), (False, "ensure_volume_gone")]
 )
