@@ -10,9 +10,11 @@ import pytest
 
 from rocks.core.errors import IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS
 
 HOST, OTHER = HOSTS
@@ -143,6 +145,31 @@ def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
     with pytest.raises(IncoherentError, match=r"epoch 2 \(vmc-0-0\) in the records, epoch 2 \(vmc-0-1\)"):
         site.map(ZVOL, HOST)
     assert site.row(ZVOL)["state"] == "blocked" and site.leftovers() == []
+
+
+def test_an_export_stays_until_its_host_reads_from_its_copy(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has recorded that it merges, and not switched yet, when the NAS loses its records."""
+
+    def fail(*values: object) -> None:
+        raise IncoherentError("not expected")
+
+    host, guest = site.hosts[HOST], Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    site.map(ZVOL)
+    assert guest.start(host)
+    guest.expected = guest.read()
+    guest.write(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(host.dm_devices, "switch", fail)
+        site.wait_for_state(ZVOL, "blocked")
+    site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    guest.check(may_wait=False)
+    guest.stop()
+    site.unmap(ZVOL)
+    assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
 
 
 @pytest.mark.parametrize("persistent", ["yes", "no"])
