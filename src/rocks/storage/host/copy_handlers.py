@@ -59,6 +59,7 @@ class CopyHandlers:
             effects.EnsureSeedSettled: self._ensure_seed_settled,
             effects.RequireCopyAt: self._require_copy_at,
             effects.MarkCopy: self._mark_copy,
+            effects.MarkMerged: self._mark_merged,
             effects.MarkUnchanged: self._mark_unchanged,
             effects.RequireAllInSnapshot: self._require_all_in_snapshot,
             effects.SnapshotCopy: self._snapshot_copy,
@@ -249,6 +250,11 @@ class CopyHandlers:
     def _mark_copy(self, effect: effects.MarkCopy, access: Access) -> Facts:
         guid = effect.guid or self._newest(_volume(effect)).guid
         self._write_properties(_volume(effect), effect.kind, guid, access)
+        return NOTHING
+
+    def _mark_merged(self, effect: effects.MarkMerged, access: Access) -> Facts:
+        name, merged = _volume(effect), {f"{OUR_PREFIX}merged": str(access.epoch)}
+        self._pools.ensure_properties(name, self._fact(name).guid, merged)
         return NOTHING
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:

@@ -7,6 +7,7 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional
 
 from rocks.core.errors import RocksError
@@ -88,28 +89,55 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
     # a copy is marked as dirty before a device is made of it, and as clean when the NAS has all of it
     dirty = {copy.zvol: copy for copy in copies_among(volumes.values()) if copy.kind == "dirty"}
     overlays = {one.known.zvol: one for one in map(_overlay, volumes.values()) if one is not None}
-    found = []
+    found = _ended(store, volumes)
     for zvol in sorted({*dirty, *overlays}):
         copy, overlay, known = dirty.get(zvol), overlays.get(zvol), store.copy(zvol)
         # the copy of an earlier grant is not yet the one that this temp-write volume is merged into
         is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
         record = overlay if copy is None or is_earlier else _record(volumes, copy)
-        if record is not None and (known is None or _is_older(known, record)):
+        is_merged = copy is not None and _is_merged(volumes, copy)
+        if record is not None and (known is None or _is_older(known, record, is_merged)):
             found.append(record)
     return found
 
 
-def _is_older(known: CopyRecord, found: CopyRecord) -> bool:
+def _ended(store: HostStore, volumes: Mapping[str, VolumeFact]) -> List[CopyRecord]:
+    """Older records of images that were written back since: their copies are clean, and no device may be made.
+
+    A received copy is clean before its merge, and then a missing temp-write volume is a loss.
+    """
+    found = []
+    for copy in copies_among(volumes.values()):
+        known = store.copy(copy.zvol)
+        is_clean = copy.kind == "clean" and names.temp_write_volume(copy.pool, copy.zvol) not in volumes
+        if known is None or not is_clean or (known.image_id, known.known.pool) != (copy.image_id, copy.pool):
+            continue
+        is_later = copy.epoch > known.known.epoch or known.known.stage in ("linear", "merging")
+        if known.known.stage != "none" and is_later and copy.epoch >= known.known.epoch:
+            over = replace(known.known, stage="none", target=None, serial=None)
+            found.append(known._replace(known=over, details={**known.details, "chap": None}))
+    return found
+
+
+def _is_merged(volumes: Mapping[str, VolumeFact], copy: RetainedCopy) -> bool:
+    """Whether what the guest wrote while its image was copied is in the copy."""
+    return stored_properties(volumes[f"{copy.pool}/{copy.zvol}"]).get("merged") == str(copy.epoch)
+
+
+def _is_older(known: CopyRecord, found: CopyRecord, is_merged: bool) -> bool:
     """A record of an earlier time than the volumes of the image, as from a backup.
 
     A temp-write volume is made after its stage is recorded. A copy is marked before that, but after its request, and
-    not beside devices of an earlier grant. A merge without its temp-write volume is no such record: writes may be lost.
+    not beside devices of an earlier grant. A merge without its temp-write volume is such a record if the copy
+    `is_merged`; otherwise writes may be lost.
     """
     stage, now = known.known.stage, found.known.stage
     if known.image_id != found.image_id or known.known.epoch > found.known.epoch:
         return False
     if known.known.epoch == found.known.epoch:
-        return stage == "overlay" and now != "overlay"
+        return (stage == "overlay" and now != "overlay") or (
+            stage == "merging" and now == "linear" and is_merged
+        )
     return stage != "none" or now != "linear" or known.known.last_epoch < found.known.epoch
 
 

@@ -186,6 +186,10 @@ class MarkCopy(PoolEffect):
     guid: Optional[str]
 
 
+class MarkMerged(PoolEffect):
+    """The copy's properties say that what the guest wrote in this epoch is merged into it."""
+
+
 class MarkUnchanged(PoolEffect):
     """A copy that was marked as dirty, and not written to, is marked as clean; without its pool nothing is done."""
 

@@ -103,10 +103,7 @@ class HostEngine:
     # --- requests
 
     def take(self, message: Message, sender: str, body: bytes) -> Optional[str]:
-        """Record a request; returns the image whose worker must wake.
-
-        A known request is answered again, or continues.
-        """
+        """Record a request; returns the image whose worker must wake. A known one is answered again, or continues."""
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
         request = _request(message)
@@ -137,9 +134,11 @@ class HostEngine:
                 _log.info("%s: %s", zvol, rejection.text)
                 self.reject(message, sender, rejection.error())
                 return None
+            awaited = {_image_id(one) for one in self._store.open_requests() if one.zvol == zvol}
+            is_free = seen.known.stage == "none" and copy.image_id not in awaited - {message.image_id}
             self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
-            # of two images of the name a late request of the former one must not replace the record
-            if seen is copy or seen.known.stage == "none" or getattr(request, "quarantines", False):
+            # a late request of a former image of the name must not replace the record
+            if seen is copy or is_free or getattr(request, "quarantines", False):
                 taken = replace(seen.known, last_epoch=epoch, last_sequence=sequence)
                 self._store.keep(CopyRecord(message.image_id, taken, _details(message, seen.details)))
         return zvol

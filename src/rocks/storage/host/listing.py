@@ -14,6 +14,10 @@ from rocks.storage.store.host import HostStore
 _SUFFIX = guest_device("")
 _KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
 PAUSED = "the guest is paused: no free space in the pool for its writes"
+_UNKNOWN = (
+    "this host has no record of it: rocks clean host storagemap {nas} {zvol}; if no host has it, stop its machine and "
+    "run dmsetup remove {device} here"
+)
 
 
 def device_rows(
@@ -23,7 +27,9 @@ def device_rows(
 
     `time` is when the unanswered request arrived, UNIX seconds; absent without one.
     """
-    known = {copy.known.zvol: copy.known for copy in store.copies()}
+    copies = store.copies()
+    known = {copy.known.zvol: copy.known for copy in copies if copy.known.stage != "none"}
+    nases = {copy.known.zvol: copy.details.get("nas") for copy in copies}
     paused = store.paused()
     # of several, the newest: the others are overtaken
     open_ones = {request.zvol: request.came for request in store.open_requests()}
@@ -40,6 +46,9 @@ def device_rows(
         row["started"] = zvol in open_ones and isinstance(mapping.table, SnapshotMerge)
         if zvol in paused:
             row["note"] = PAUSED
+        elif zvol not in known and not isinstance(mapping.table, Placeholder):
+            nas = nases.get(zvol, "NAS")
+            row["note"] = _UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name)
         rows[zvol] = row
     for zvol, image in known.items():
         if image.stage == "remote" and image.target in found:

@@ -11,7 +11,7 @@ from rocks.storage.host import effects
 from rocks.storage.host.effects import HostEffects
 from rocks.storage.life import requests
 from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage, impossible
+from rocks.storage.life.host_image import HostImage, impossible, other_pool
 from rocks.storage.life.image import Rejection
 from rocks.storage.life.requests import HostRequest
 
@@ -30,6 +30,9 @@ def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[Ho
         return Rejection(
             "state", f"{known.zvol}: this host still has epoch {known.epoch} of it ({known.stage})"
         )
+    pool = getattr(request, "pool", None) or ""
+    if pool and known.pool and pool != known.pool and known.epoch == epoch:
+        return other_pool(known, pool)
     build = _SEQUENCES[type(request)].get(known.stage)
     if build is None:
         return impossible(known.zvol, type(request).__name__, known.stage)
@@ -210,6 +213,8 @@ def _merge_tail(request: requests.MergeOverlay) -> HostEffects:
     return (
         effects.EnsureLinearDevice(request.zvol, request.pool),
         effects.EnsureOriginGone(request.zvol),
+        # a record that comes back from before would wait for the temp-write volume
+        effects.MarkMerged(request.zvol, request.pool),
         effects.EnsureTempWriteGone(request.zvol, request.pool),
     )
 

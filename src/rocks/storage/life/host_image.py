@@ -36,6 +36,12 @@ def impossible(zvol: str, request: str, stage: Stage) -> Rejection:
     )
 
 
+def other_pool(known: HostImage, pool: str) -> Rejection:
+    """The rejection of a request for a pool in which this host does not have the image of its grant."""
+    text = f"{known.zvol}: this host has it in the pool {known.pool}, not in {pool}; zfs list -t all there has both"
+    return Rejection("incoherent", text, code=Code.HOST_AHEAD)
+
+
 def number_is_used(zvol: str, epoch: int, sequence: int) -> Rejection:
     """The rejection of a request whose number another request had."""
     text = f"stale_epoch: {zvol}: the number {epoch}-{sequence} was another request's"

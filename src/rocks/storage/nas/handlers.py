@@ -8,7 +8,7 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.exports import ExportSpec
+from rocks.storage.iscsi_target.exports import ExportFact, ExportSpec
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
@@ -149,19 +149,35 @@ class NasHandlers:
         secrets = self._secrets_of(effect.target)
         if secrets is None:
             raise BugError(f"the export {effect.target} has no secrets; please report this")
-        self._targets.ensure_export(
-            ExportSpec(
-                target=effect.target,
-                device_path=self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS)),
-                read_only=effect.snapshot is not None,
-                initiator=effect.initiator,
-                chap=secrets,
-                portal_address=self._portal.address,
-                portal_port=self._portal.port,
-                unit_serial=effect.serial,
-            )
+        spec = ExportSpec(
+            target=effect.target,
+            device_path=self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS)),
+            read_only=effect.snapshot is not None,
+            initiator=effect.initiator,
+            chap=secrets,
+            portal_address=self._portal.address,
+            portal_port=self._portal.port,
+            unit_serial=effect.serial,
         )
+        try:
+            self._targets.ensure_export(spec)
+        except StateError:
+            former = [one for one in self._targets.read_exports() if _is_former(one, spec)]
+            if not former:
+                raise
+            self._end_former(former[0])
+            self._targets.ensure_export(spec)
         return NOTHING
+
+    def _end_former(self, former: ExportFact) -> None:
+        """Remove it. StateError while a host uses it: its guest would hang."""
+        if former.sessions:
+            raise StateError(
+                f"{former.device_path} is still exported as {former.target}, for an earlier map of the image, and "
+                f"{', '.join(former.sessions)} uses it: stop its machine there, run iscsiadm -m node -T "
+                f"{former.target} -u there, and repeat the command"
+            )
+        self._targets.ensure_export_gone(former.target)
 
     def _ensure_export_gone(self, effect: effects.EnsureExportGone) -> Facts:
         paths = [fact.device_path for fact in self._targets.read_exports() if fact.target == effect.target]
@@ -331,6 +347,12 @@ def standing_grant(volume: VolumeFact) -> Grant:
     """The grant in a volume's properties."""
     cut = len(OUR_PREFIX)
     return read_grant({key[cut:]: value for key, value in volume.properties if key.startswith(OUR_PREFIX)})
+
+
+def _is_former(export: ExportFact, spec: ExportSpec) -> bool:
+    """Whether it is of an earlier map of the same image, as after the loss of the NAS's records."""
+    targets = {one.rpartition(".")[0] for one in (export.target, spec.target)}
+    return len(targets) == 1 and export.target != spec.target and export.device_path == spec.device_path
 
 
 def _holders(snapshot: SnapshotFact) -> List[str]:

@@ -100,15 +100,20 @@ class ImageRecords:
         values = {name: attribute_value(name, value) for name, value in request.changes}
         persistent = values.pop("persistent", None)
         if persistent is not None:
-            self._set_persistent(image, bool(persistent))
+            self._set_persistent(image, bool(persistent), bool(request.machine))
         with self._store.transaction():
             for name, value in values.items():
                 self._store.set_attribute_of(image.zvol, name, value)
         return self.get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
 
-    def _set_persistent(self, image: Image, persistent: bool) -> None:
-        """On the volume, for a NAS that loses its records, then in the record."""
-        is_new = persistent != image.persistent
+    def _set_persistent(self, image: Image, persistent: bool, is_mapped_next: bool) -> None:
+        """On the volume, for a NAS that loses its records, then in the record.
+
+        Before the first map, which comes next, that of a machine writes it: other requests wait for `zfs set`.
+        """
+        is_new = persistent != image.persistent and not (
+            is_mapped_next and not persistent and not image.epoch
+        )
         if is_new:
             self._mark_persistent(image, persistent)
         rejection = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), persistent))

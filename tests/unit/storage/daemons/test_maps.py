@@ -1,6 +1,7 @@
 """A map: the copy that a host has already, the switch, the size, and what it refuses."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import VERSION
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOST
+from tests.unit.storage.daemons.nodes import HOST, NAS
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -94,6 +95,25 @@ def test_f14_an_incomplete_message_is_answered(
     with pytest.raises(RocksError, match=message):
         site.answer(site.send_body(json.dumps({"v": VERSION, **fields}).encode()))
     assert not [row for row in site.rows() if row["zvol"] == "f14-vol"]
+
+
+def test_a_listing_says_what_to_run_for_a_device_without_a_record(site: DrivenSite) -> None:
+    """Also for one whose record is of the time before."""
+    host = site.map_local("lost-vol")
+    records = host.service._store
+    copy = records.copy("lost-vol")
+    for lose, nas in (
+        (lambda: records.keep(copy._replace(known=replace(copy.known, stage="none"))), NAS),
+        (lambda: records.forget("lost-vol"), "NAS"),
+    ):
+        lose()
+        note = site.ask(wire.ListDevices(), HOST)["body"]["lost-vol"]["note"]
+        assert (
+            f"rocks clean host storagemap {nas} lost-vol;" in note and "dmsetup remove lost-vol-snap" in note
+        )
+    records.keep(copy)
+    assert "note" not in site.ask(wire.ListDevices(), HOST)["body"]["lost-vol"]
+    site.unmap("lost-vol")
 
 
 def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> None:

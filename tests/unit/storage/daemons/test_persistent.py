@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.nas.engine import Engine
 from rocks.storage.wire import requests as wire
@@ -44,6 +45,24 @@ def test_it_may_be_set_while_a_grant_is_written(site: DrivenSite, monkeypatch: p
     site.nas.start()
     site.unmap(ZVOL)
     assert at_nas(site, b"later")
+
+
+def test_other_requests_do_not_wait_for_that_of_a_first_start(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map, which comes next, writes it to the volume."""
+    site.ask(wire.GrowZvol("tank", ZVOL, 2 * BYTES_PER_GIB))  # the image has a record now
+    pools = site.nas.pools
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "ensure_properties", None)
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),), "a-machine"))
+    site.map_local(ZVOL)
+    assert pools.read_volume(f"tank/{ZVOL}").property_value("imgstore:persistent") == "no"
+    site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert not at_nas(site, b"later")
 
 
 def test_a_contradiction_is_recorded_first(

@@ -24,6 +24,7 @@ LIVES = examples(100)
 MOVES = 80
 MIB = 2**20
 MAX_TURNS = 400
+MAX_EPOCH = 10**9
 
 
 class Life:
@@ -187,6 +188,22 @@ class Life:
         host.forget_records()
         self.site.start()
 
+    def restore_host_records(self) -> None:
+        """A host loses power, and gets the records of an earlier moment back: it may have the devices of that time."""
+        host = self.site.hosts[self.order.choice(HOSTS)]
+        folder, backup = host.store.parent, host.store.parent.with_name("backup")
+        if backup.exists() and self.order.random() < 0.5:
+            self.are_records_lost = True
+            self.given_up[host.name] = MAX_EPOCH
+            self.site.given_up.add(ZVOL)
+            host.lose_power()
+            shutil.rmtree(folder)
+            shutil.copytree(backup, folder)
+        else:
+            host.die()
+            shutil.copytree(folder, backup, dirs_exist_ok=True)
+        self.site.start()
+
     def restore_records(self) -> None:
         """The NAS gets the records of an earlier moment back."""
         self.site.nas.die()
@@ -232,7 +249,8 @@ class Life:
         if image.owner is not None and self.site.hosts[image.owner].service is not None:
             copies = self.site.hosts[image.owner].service._store.copies()
             given_up_epoch = self.given_up.get(image.owner, image.epoch)
-            if any(one.known.epoch == image.epoch > given_up_epoch for one in copies):
+            # a map without a copy leaves the copy that was given up, and a reinstalled host makes its device again
+            if image.sync and any(one.known.epoch == image.epoch > given_up_epoch for one in copies):
                 del self.given_up[image.owner]
         writers = set(self.site.writers(ZVOL)) - self.given_up.keys()
         assert len(writers) <= 1, f"{writers} can write"
@@ -314,8 +332,9 @@ MORE: tuple[dict[Callable[[Life], object], int], ...] = (
     {Life.grow: 8},
     {Life.lose_records: 2, Life.restore_records: 4},
     {Life.reinstall: 3},
+    {Life.restore_host_records: 8},
 )
-"""Besides, in every fourth life."""
+"""Besides, in every fifth life."""
 
 
 @pytest.mark.hypothesis

@@ -130,6 +130,18 @@ def test_a_late_request_of_a_former_image_of_the_name_changes_nothing(
     assert host.store.copy(ZVOL).known.stage == "none"
 
 
+@pytest.mark.parametrize("late", [LOOK, DROP], ids=["look", "drop"])
+def test_a_late_request_of_a_former_image_does_not_end_one_that_waits(host: Host, late: HostRequest) -> None:
+    """No host has a device of the image of now; its request waits, and is done."""
+    host.perform("2-6", LOOK)
+    host.take("2-7", RETURN)
+    before = host.store.copy(ZVOL)
+    assert host.take("9-3", late, FORMER) == []
+    answers = [one for _ in range(12) for one in host.step()]
+    assert [(one.work_id, type(one)) for one in answers] == [("9-3", HostDone), ("2-7", HostDone)]
+    assert host.store.copy(ZVOL) == before and before.image_id == IMAGE
+
+
 def test_an_open_request_begins_again_after_a_crash(host: Host) -> None:
     """From the stage that is recorded by then."""
     host.take("2-6", MAP)

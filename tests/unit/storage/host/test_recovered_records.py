@@ -33,9 +33,9 @@ def properties(epoch: int, **more: str) -> dict[str, str]:
     return {f"imgstore:{key}": value for key, value in values.items()}
 
 
-def add_copy(pools: FakePools, epoch: int, pool: str = "tank") -> None:
-    """A copy with changes."""
-    found = properties(epoch, copy="dirty", base_guid="7")
+def add_copy(pools: FakePools, epoch: int, pool: str = "tank", **more: str) -> None:
+    """A copy with changes, unless `more` says another thing."""
+    found = properties(epoch, **{"copy": "dirty", "base_guid": "7", **more})
     pools.ensure_volume(f"{pool}/{ZVOL}", BYTES_PER_GIB, 8192, 0, found)
 
 
@@ -135,6 +135,53 @@ def test_an_older_record_is_replaced(
     found = recovered(store, pools)
     assert found is not None
     assert found == known if expected is None else (found.stage, found.epoch) == (expected, 2)
+
+
+@pytest.mark.parametrize(
+    ("merged", "temp_write", "expected"), [("2", None, "linear"), ("2", 2, "merging"), ("1", None, "merging")]
+)
+def test_a_merge_has_ended_when_the_copy_says_so(
+    store: HostStore, pools: FakePools, merged: str, temp_write: int | None, expected: Stage
+) -> None:
+    """In this grant; the record of the time before would wait for the temp-write volume for ever."""
+    add_copy(pools, 2, merged=merged)
+    if temp_write is not None:
+        add_temp_write(pools, temp_write)
+    known = HostImage(ZVOL, "tank", 2, 2, 5, "merging", size_bytes=BYTES_PER_GIB)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    found = recovered(store, pools)
+    assert found is not None and (found.stage, found.epoch) == (expected, 2)
+    assert expected == "linear" or found == known
+
+
+@pytest.mark.parametrize(
+    ("stage", "epoch", "copy", "temp_write", "is_over"),
+    [
+        ("linear", 2, 2, None, True),
+        ("merging", 2, 3, None, True),
+        ("overlay", 2, 3, None, True),
+        ("overlay", 2, 2, None, False),  # a temp-write volume that is gone is a loss
+        ("overlay", 2, 1, None, False),  # it is made next
+        ("overlay", 2, 2, 2, False),
+    ],
+)
+def test_no_device_is_made_of_an_image_that_was_written_back(
+    store: HostStore,
+    pools: FakePools,
+    stage: Stage,
+    epoch: int,
+    copy: int,
+    temp_write: int | None,
+    is_over: bool,
+) -> None:
+    """Its copy is marked as clean only when it has no device any more."""
+    add_copy(pools, copy, copy="clean")
+    if temp_write is not None:
+        add_temp_write(pools, temp_write)
+    known = HostImage(ZVOL, "tank", epoch, epoch, 5, stage, "iqn.x", "serial", BYTES_PER_GIB)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    expected = replace(known, stage="none", target=None, serial=None) if is_over else known
+    assert recovered(store, pools) == expected
 
 
 def test_the_record_of_another_image_of_the_name_is_not_replaced(store: HostStore, pools: FakePools) -> None:

@@ -6,6 +6,7 @@ from rocks.storage.host.effects import (
     EnsureSeedSettled,
     EnsureSessionGone,
     EnsureTempWriteGone,
+    MarkMerged,
     ReadCopy,
     RecordStage,
     RequireClosed,
@@ -39,7 +40,9 @@ def test_what_comes_before_what() -> None:
         (DROP, "overlay", EnsureDeviceGone, RequireTempWriteEmpty),
         (DROP, "overlay", RequireTempWriteEmpty, EnsureTempWriteGone),
         (MERGE, "merging", WaitMerged, RecordStage),
-        (MERGE, "merging", RecordStage, EnsureTempWriteGone),
+        (MERGE, "merging", RecordStage, MarkMerged),
+        (MERGE, "merging", MarkMerged, EnsureTempWriteGone),
+        (MERGE, "linear", MarkMerged, EnsureTempWriteGone),
         (SWITCH, "overlay", RecordStage, EnsureLocalOrigin),
         (SWITCH, "overlay", EnsureLocalOrigin, EnsureSessionGone),
     ):

@@ -81,6 +81,15 @@ _RECOVER: Tuple[Entry, ...] = (
         guards.DISAGREES,
         starts="look",
     ),
+    done(
+        BLOCKED,
+        "look",
+        SWITCHING,
+        "it may still read from the NAS",
+        recovery.found_merging,
+        guards.found_stage("merging") & guards.HAS_BASE,
+        "switch",
+    ),
     *(
         done(
             BLOCKED,
