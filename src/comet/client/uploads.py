@@ -55,7 +55,7 @@ def upload(
                 return _send_parts(connection, file, place, size, progress)
             except UnreachableError as error:  # nor could it be given up
                 if error.http_status in _PASSING:
-                    error.args = (f"{error}. Upload it again after a minute: comet iso upload {path}",)
+                    error.args = (f"{error}. Repeat the same command after a minute",)
                 raise
             except BaseException:
                 _abandon(connection, place)

@@ -92,10 +92,9 @@ def _assign(given: Any, session: Session) -> None:
     clusters.bump_generation(session, [cluster.id])
     record(session, "assign_cluster", f"{cluster.name}/{'none' if project is None else project.name}")
     print(f"{cluster.name} is assigned to {'no project' if project is None else project.name}")
-    if lost:
+    for allocation in lost:
         print(
-            f"it may charge {', '.join(lost)} no more; to permit one again: nucleus allocation permit {lost[0]}"
-            f" {cluster.name}"
+            f"it may not charge {allocation}; to permit it again: nucleus allocation permit {allocation} {cluster.name}"
         )
 
 

@@ -152,7 +152,7 @@ def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
     sql(pool, "UPDATE operation SET state = 'succeeded' WHERE id = %s", (asked.id,))
     assert rows(nucleus.done("cluster list"))[1][1] == "alpha"
     assert nucleus.done(assign) == (
-        "vc2 is assigned to gamma\nit may charge acc no more; to permit one again: nucleus allocation permit acc vc2\n"
+        "vc2 is assigned to gamma\nit may not charge acc; to permit it again: nucleus allocation permit acc vc2\n"
     )
     assert rows(nucleus.done("allocation list"))[1:] == [["acc"]]
     listed = rows(nucleus.done("audit list --last 2"))[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import Code, IncoherentError, PoolFullError, StateError
+from rocks.core.errors import Code, IncoherentError, PoolFullError, StateError, ToolError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _SUSPENDED = "SUSPENDED"
 """The health of a pool whose disks are gone (zpoolconcepts(7)): what writes to it waits for them."""
+_IS_SUSPENDED = "pool I/O is currently suspended"
+"""How `zfs` refuses most questions about such a pool (libzfs_util.c of OpenZFS)."""
 
 Handler = Callable[..., Facts]
 
@@ -262,7 +264,12 @@ class CopyHandlers:
         try:
             health = self._pools.read_pool(effect.pool).health
             volume = self._pools.read_volume(name)
-        except StateError as error:  # without the pool the map ends all the same: no other host waits for it
+        except (
+            StateError,
+            ToolError,
+        ) as error:  # without the pool the map ends all the same: no other host waits
+            if isinstance(error, ToolError) and _IS_SUSPENDED not in str(error):
+                raise
             _log.error("%s stays marked as changed until its next map: %s", name, error)
             return NOTHING
         if health == _SUSPENDED:

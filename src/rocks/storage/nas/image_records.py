@@ -109,7 +109,8 @@ class ImageRecords:
     def _set_persistent(self, image: Image, persistent: bool, is_mapped_next: bool) -> None:
         """On the volume, for a NAS that loses its records, then in the record.
 
-        Before the first map, which comes next, that of a machine writes it: other requests wait for `zfs set`.
+        Before the first map, which comes next, that of a machine writes it: other requests wait for `zfs set`. It is
+        written once more afterwards: a grant that was being written has the former value.
         """
         is_new = persistent != image.persistent and not (
             is_mapped_next and not persistent and not image.epoch
@@ -121,6 +122,8 @@ class ImageRecords:
             if is_new:
                 self._mark_persistent(image, image.persistent)
             raise rejection.error()
+        if is_new or not is_mapped_next:
+            self._mark_persistent(image, persistent)
 
     def _mark_persistent(self, image: Image, persistent: bool) -> None:
         volume = self._pools.read_volume(image.volume)

@@ -47,6 +47,30 @@ def test_it_may_be_set_while_a_grant_is_written(site: DrivenSite, monkeypatch: p
     assert at_nas(site, b"later")
 
 
+def test_a_grant_that_ends_just_before_the_record_has_the_last_word_on_no_volume(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor would the same command, typed again, have written it."""
+    site.map_local(ZVOL)
+    pools, take = site.nas.pools, Engine.take
+    volume = pools.read_volume(f"tank/{ZVOL}")
+
+    def as_the_grant_has_it() -> None:
+        pools.ensure_properties(volume.name, volume.guid, {"imgstore:persistent": "yes"})
+
+    def take_after_the_grant(engine: Engine, image_id: str, event: object, *more: object) -> object:
+        as_the_grant_has_it()
+        return take(engine, image_id, event, *more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "take", take_after_the_grant)
+        set_persistent(site, "no")
+    assert pools.read_volume(volume.name).property_value("imgstore:persistent") == "no"
+    as_the_grant_has_it()
+    set_persistent(site, "no")
+    assert pools.read_volume(volume.name).property_value("imgstore:persistent") == "no"
+
+
 def test_other_requests_do_not_wait_for_that_of_a_first_start(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

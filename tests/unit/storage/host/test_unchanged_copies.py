@@ -1,5 +1,6 @@
 """A copy that no guest has used: it is marked as clean when its map is undone."""
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
@@ -47,6 +48,15 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
         patch.setattr(pools, "ensure_properties", fail)
         handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
     assert "until its next map: its pool is SUSPENDED" in caplog.text
+    for text, is_passing in (("tank: pool I/O is currently suspended", False), ("zfs does not end", True)):
+
+        def refuse(pool: str, text: str = text) -> Any:
+            raise ToolError(text)
+
+        with monkeypatch.context() as patch, pytest.raises(ToolError) if is_passing else nullcontext():
+            patch.setattr(pools, "read_pool", refuse)
+            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    assert "until its next map: tank: pool I/O is currently suspended" in caplog.text
     pools.fake.pools["tank"].health = "ONLINE"
     handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"
