@@ -1,6 +1,7 @@
 """Block devices as disks, through the agent: each belongs to one machine, and what the host uses to none."""
 
 import os
+import subprocess  # noqa: TID251 - a mount that lasts while the test looks at it
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,11 +58,15 @@ def test_block_devices_that_the_host_uses(attacked: Attacked, loop: str, tmp_pat
     """Mounted, or a file system's of the host."""
     done(["mkfs.ext4", "-q", loop])
     (tmp_path / "mounted").mkdir()
-    done(["mount", loop, str(tmp_path / "mounted")])
-    try:
+    # in a namespace of its own: whatever copies this one's mounts meanwhile would keep the device
+    commands = f"mount {loop} {tmp_path}/mounted && echo mounted && read end; umount {tmp_path}/mounted"
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", commands], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as mounting:
+        assert mounting.stdout is not None and mounting.stdout.readline() == "mounted\n"
         error = attacked.start(attacked.spec(Path(loop), is_block=True))
-    finally:
-        done(["umount", str(tmp_path / "mounted")])
+        mounting.communicate("\n")
+    assert mounting.returncode == 0
     assert "the host itself uses the block device" in error
     attacked.give(Path(loop), is_block=True)
     assert attacked.start(attacked.spec(Path(loop), is_block=True)) == ""
