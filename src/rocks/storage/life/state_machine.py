@@ -1,7 +1,7 @@
-"""The engine of an image's life: a record and an event in, a decision or a rejection out; pure.
+"""The state machine of an image's life: a record and an event in, a decision or a rejection out; pure.
 
-The engine finds the row of the table, applies the row's transition and begins the step that the row starts. The effects
-of a step come from the caller: `nas.sequences`.
+It finds the row of the table, applies the row's transition and begins the step that the row starts. The effects of a
+step come from `nas.sequences`; `nas.engine` stores the record and has the effects performed.
 """
 
 from __future__ import annotations
