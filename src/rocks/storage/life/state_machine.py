@@ -38,10 +38,10 @@ Sequence = Callable[[Image, Any, int], Tuple[Effect, ...]]
 """The effects of a step, in order, from the new record, the event that began the step and the UNIX time."""
 
 
-def entries_by_pair(table: Tuple[Union[Row, RejectionRow], ...] = TABLE) -> Entries:
+def entries_by_pair() -> Entries:
     """The table's entries by state and event, in their order."""
     entries: Entries = {}
-    for entry in table:
+    for entry in TABLE:
         entries.setdefault((entry.state, entry.event), []).append(entry)
     return entries
 
