@@ -35,7 +35,6 @@ CREATED, SUBMITTED, RUNNING, ENDING = "created", "submitted", "running", "ending
 COMPLETED, CANCELLED, FAILED = "completed", "cancelled", "failed"
 LIVING_SETS: Final = (CREATED, SUBMITTED, RUNNING, ENDING)
 ENDED_SETS: Final = (COMPLETED, CANCELLED, FAILED)
-SET_STATES: Final = (*LIVING_SETS, *ENDED_SETS)
 """States of a computeset, in the order in which they follow each other."""
 
 PENDING, ENDED, UNKNOWN = "pending", "ended", "unknown"

@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nucleus.computesets import lifecycle
-from nucleus.computesets.lifecycle import Context, Event
 from nucleus.mirror import identity
 from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.records import Account, NewEvent
-from nucleus.states import COMPLETED
 
 if TYPE_CHECKING:
     from nucleus.backends.batch import Batch
@@ -45,9 +42,9 @@ class Alarms:
 def _alarms(session: Session) -> dict[int | str, NewEvent]:
     found: dict[int | str, NewEvent] = {}
     for node in nodes_without_job(session):  # it is reported only: who started it may have had a reason
-        _, _, actions = lifecycle.step(COMPLETED, Context(()), Event("node_active", node=node.id))
-        (alarm,) = [action.text for action in actions if action.kind == "alarm"]
-        found[node.id] = NewEvent("alarm", node.target, None, alarm, node.project_id, node.cluster_id)
+        found[node.id] = NewEvent(
+            "alarm", node.target, None, "vm-on-without-job", node.project_id, node.cluster_id
+        )
     for name in nodes_without_host(session):
         found[name] = NewEvent("alarm", name, None, "node-without-host")
     for number in late_charges(session):

@@ -339,7 +339,11 @@ TABLE: dict[tuple[str, str], Handler] = {
     ("*", "allocated"): _allocated_late,
     ("*", "node_active"): _node_on_ended,
 }
-"""(state, kind of event) → what follows; `*` is every terminal state. What has no row changes nothing."""
+"""(state, kind of event) → what follows; `*` is every terminal state. What has no row changes nothing.
+
+The rows of `*` are for what comes in the round in which a set ends; afterwards the controller reads it no more, and a
+machine of it that is on is only reported (`checks`).
+"""
 
 
 def to_json_object(context: Context) -> JsonObject:

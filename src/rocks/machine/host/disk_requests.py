@@ -209,11 +209,12 @@ def send_disk(
         raise HostError("the frontend takes nothing of the disk any more") from None
     except OSError as error:
         raise HostError(f"{path} cannot be read: {error.strerror}") from None
-    if _version(before) != _version(after):
+    if version_of(before) != version_of(after):
         raise StateError(
             f"{path} was changed while it was read; repeat the command while the machine is stopped"
         )
 
 
-def _version(status: os.stat_result) -> "tuple[int, int, int]":
+def version_of(status: os.stat_result) -> "tuple[int, int, int]":
+    """Another one after each write to the file."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

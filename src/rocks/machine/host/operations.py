@@ -268,4 +268,7 @@ _OPERATIONS: Dict[type, _Row] = {
     StopDomain: _Row(plans.plan_stop, _restart),  # a reboot or reset; other stops end the lease, by `_end`
     ThawGuest: _Row(plans.plan_thaw, thaw_guest),
 }
-"""A new operation is its request, and a row here. Starts and changes have plans and ways of their own."""
+"""A new operation is its request, its plan, and a row here; `_observed` reads what the plan needs besides the domain.
+
+Starts and changes have plans and ways of their own.
+"""

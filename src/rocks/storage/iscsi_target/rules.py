@@ -48,9 +48,9 @@ def attributes_of(spec: ExportSpec) -> Dict[str, str]:
     }
 
 
-def expected_acl(spec: ExportSpec, has_session: bool = False) -> Acl:
-    """The access list entry of the spec."""
-    return Acl(spec.initiator, spec.chap, (MappedLun(0, 0, spec.read_only),), has_session)
+def expected_acl(spec: ExportSpec) -> Acl:
+    """The access list entry of the spec, before its initiator has logged in."""
+    return Acl(spec.initiator, spec.chap, (MappedLun(0, 0, spec.read_only),), has_session=False)
 
 
 def check_no_conflict(

@@ -214,7 +214,7 @@ class HostFailed(Event):
 
 @dataclass(frozen=True)
 class StepDone(Event):
-    """All effects of the open step are done. Made by the engine."""
+    """All effects of the open step are done. Made by the state machine."""
 
     step: str
     facts: Facts = NOTHING
@@ -222,7 +222,7 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class StepFailed(Event):
-    """An effect of the open step failed. Made by the engine."""
+    """An effect of the open step failed. Made by the state machine."""
 
     step: str
     family: str

@@ -1,4 +1,4 @@
-"""Which host may report about an image and transfer its data: by epoch, never by clock or name; pure."""
+"""Which host may report about an image and transfer its data: its owner, by epoch and never by a clock; pure."""
 
 from __future__ import annotations
 

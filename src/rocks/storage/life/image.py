@@ -97,16 +97,18 @@ class Image:
     """One image.
 
     `image_id` stays when the volume is renamed. `sequence` numbers works and snapshots, `epoch` the grants to hosts;
-    both only grow. `base_*` is the newest snapshot that both sides have, `final_guid` that of the last return.
-    `target` is set from before the export is made until it is removed. `pending_name` is a snapshot that is being
-    sent, or whose sending was cut.
-    `operation_id` is the map, delete, restore or abandon whose client waits; `unmap_ids` and `pull_ids` are operations
-    that wait until the image, or its changes, are written back; `covered_ids` are the pulls requested before the
-    snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
-    with another cause than an unreachable machine; `machine` is the UUID of the machine that it
+    both only grow. `base_*` is the newest snapshot that both sides have, `final_guid` that of the last return, of a
+    restore or of a move.
+    `target` is set from before the export is made until it is removed. `pending_name` is a snapshot that is being sent,
+    or whose sending was cut, or that is being restored.
+    `operation_id` is the map, delete, undelete, restore, growth or abandon whose client waits; `unmap_ids` and
+    `pull_ids` are operations that wait until the image, or its changes, are written back; `covered_ids` are the pulls
+    requested before the snapshot that is being sent was named. `tries` counts failures since the last success, `faults`
+    those among them with another cause than an unreachable machine; `machine` is the UUID of the machine that it
     belongs to, empty until the first map for one; `reason` is why the image is blocked or waits, `abandon_reason` why
-    an operator last abandoned the changes of a host. `disagrees`: it is blocked because the volume has another grant,
-    or because the host has gone further than the record.
+    an operator last abandoned the changes of a host: no listing has it.
+    `disagrees`: it is blocked because the volume has another grant, or because the host has gone further than the
+    record.
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
     volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the
     move, `grace_seconds` is the grace period that the former volume gets then.

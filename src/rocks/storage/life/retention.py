@@ -20,7 +20,6 @@ class Snapshot:
     guid: str
     createtxg: int
     created_seconds: int
-    is_automatic: bool
     has_holds: bool
     has_clones: bool
 
@@ -32,7 +31,8 @@ def expired(snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str]) -> Tupl
     `needed_guids`: the base and the snapshots of clean copies on hosts. Foreign snapshots do not count.
     """
     ordered = sorted(snapshots, key=lambda snapshot: snapshot.createtxg)
-    automatic = [one for one in ordered if one.is_automatic and parse_snapshot_name(one.name) is not None]
+    # by its name: a stream has no property that marks automatic snapshots
+    automatic = [one for one in ordered if parse_snapshot_name(one.name) is not None]
     needed = {one.guid for one in ordered[-1:]} | _grid(automatic) | needed_guids
     return tuple(
         one for one in automatic if one.guid not in needed and not one.has_holds and not one.has_clones

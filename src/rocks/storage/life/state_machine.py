@@ -1,7 +1,7 @@
-"""The engine of an image's life: a record and an event in, a decision or a rejection out; pure.
+"""The state machine of an image's life: a record and an event in, a decision or a rejection out; pure.
 
-The engine finds the row of the table, applies the row's transition and begins the step that the row starts. The effects
-of a step come from the caller: `nas.sequences`.
+It finds the row of the table, applies the row's transition and begins the step that the row starts. The effects of a
+step come from `nas.sequences`; `nas.engine` stores the record and has the effects performed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Sequence = Callable[[Image, Any, int], Tuple[Effect, ...]]
 """The effects of a step, in order, from the new record, the event that began the step and the UNIX time."""
 
 
-def entries_by_pair(table: Tuple[Union[Row, RejectionRow], ...] = TABLE) -> Entries:
+def entries_by_pair() -> Entries:
     """The table's entries by state and event, in their order."""
     entries: Entries = {}
-    for entry in table:
+    for entry in TABLE:
         entries.setdefault((entry.state, entry.event), []).append(entry)
     return entries
 

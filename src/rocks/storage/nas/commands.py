@@ -306,7 +306,7 @@ class Commands:
         return None if is_other or volume is None else standing_grant(volume)
 
     def _adopted(self, zpool: str, zvol: str) -> Image:
-        """As `_known`; a volume of the pool without a record gets one. StateError for an image in another pool."""
+        """As `ImageRecords.known`; a volume without a record gets one. StateError for an image in another pool."""
         if zpool:
             adopt(self._engine, self._pools, self._node, zpool, zvol)
         image = self._records.known(zvol)

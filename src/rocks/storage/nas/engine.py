@@ -94,7 +94,9 @@ class Engine:
     # --- events
 
     def add(self, *images: Image) -> None:
-        """New images, before their first events. All are recorded or none is, and only then others see them."""
+        """Record images before their first events: new ones, and others for their ids. All are recorded or none is, and
+        only then others see them.
+        """
         with self._lock:
             with self._store.transaction():
                 for image in images:

@@ -39,7 +39,7 @@ SecretsOf = Callable[[str], Optional[ChapSecrets]]
 
 
 class NasHandlers:
-    """Performs every effect except AskHost."""
+    """Performs every effect except AskHost and those between two NASes."""
 
     def __init__(self, pools: PoolDriver, targets: Targets, portal: Portal, secrets_of: SecretsOf) -> None:
         self._pools = pools

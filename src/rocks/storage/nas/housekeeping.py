@@ -8,7 +8,6 @@ from typing import Callable, Dict, FrozenSet, Optional, Tuple
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
 from rocks.storage.life.image import Image
-from rocks.storage.life.names import parse_snapshot_name
 from rocks.storage.life.retention import Snapshot, expired
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.nas.engine import Engine
@@ -64,8 +63,6 @@ class Housekeeping(PeriodicThread):
                 one.guid,
                 one.createtxg,
                 one.created_seconds,
-                # by its name: a stream has no property that marks automatic snapshots
-                parse_snapshot_name(one.name) is not None,
                 bool(one.holds),
                 bool(one.clones),
             )

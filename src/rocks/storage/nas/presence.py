@@ -1,9 +1,7 @@
 """Which hosts send something. One that is silent for long is reported, and nothing else: only fencing makes it safe.
 
 Silence changes the state of no image: a broken switch would else stop the write-back of every guest that runs
-on. Heartbeats use the queues of answers, since a daemon that hangs is still a consumer of its queue. A
-removed image, likewise, waits for a person: it keeps its name until its grace period ends, so that no new
-machine of the name gets an empty disk.
+on. Heartbeats use the queues of answers, since a daemon that hangs is still a consumer of its queue.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from nucleus.states import (
     ENDED_SETS,
     ENDING,
     FAILED,
+    LIVING_SETS,
     RUNNING,
-    SET_STATES,
     SUBMITTED,
 )
 
@@ -49,7 +49,8 @@ _EVENTS = [
     Event("sync_timeout"),
 ]
 _FIRST = Context((Member(1), Member(2)), is_issued=True)
-_RANK = {state: min(rank, 4) for rank, state in enumerate(SET_STATES)}
+_STATES = (*LIVING_SETS, *ENDED_SETS)
+_RANK = {state: min(rank, 4) for rank, state in enumerate(_STATES)}
 
 
 def _run(
@@ -79,7 +80,7 @@ def _reachable() -> dict[tuple[str, Context], list[Event]]:
 
 def test_the_enumeration_is_worth_its_name() -> None:
     assert 300 < len(_reachable()) < 40000
-    assert {state for state, _ in _reachable()} == set(SET_STATES)
+    assert {state for state, _ in _reachable()} == set(_STATES)
 
 
 def test_states_never_go_back_and_terminal_ones_are_never_left() -> None:
@@ -181,6 +182,15 @@ def test_the_ends_by_their_reasons() -> None:
             if one.kind == "poweroff"] == [2]  # fmt: skip
 
 
+def test_a_node_that_comes_on_in_the_round_in_which_its_set_ends_is_powered_off() -> None:
+    left = Context((Member(1, is_on=True, is_free=False), Member(2)), reason="walltime", job_gone=True)
+    state, _, actions = _run(
+        [Event("node_off", node=1), Event("image_free", node=1), Event("node_active", node=2)], ENDING, left
+    )
+    assert state == COMPLETED
+    assert actions[-2:] == [Action("alarm", text="vm-on-without-job"), Action("poweroff", node=2)]
+
+
 def test_a_job_that_is_absent_is_submitted_again_unless_it_had_hosts() -> None:
     submitted = _run([_EVENTS[0], Event("job_absent")])
     assert submitted[0] == SUBMITTED and submitted[1].jobid is None
@@ -262,7 +272,7 @@ def test_starts_are_tried_three_times_with_growing_pauses() -> None:
 
 
 def test_the_table_names_states_and_the_context_survives_the_database() -> None:
-    assert {state for state, _ in TABLE} <= {*SET_STATES, "*"}
+    assert {state for state, _ in TABLE} <= {*LIVING_SETS, "*"}
     for context in list({context for _, context in _reachable()})[:200]:
         assert from_json_object(json.loads(json.dumps(to_json_object(context))), (1, 2)) == context
     assert from_json_object({"hosts": ["a"]}, (1, 2)) == Context((Member(1), Member(2)))

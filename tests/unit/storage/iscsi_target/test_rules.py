@@ -37,7 +37,7 @@ CONFIG = TargetConfig(
     is_enabled=True,
     attributes=tuple(attributes_of(SPEC).items()),
     luns=(Lun(0, BACKSTORE.name),),
-    acls=(expected_acl(SPEC, has_session=True),),
+    acls=(expected_acl(SPEC)._replace(has_session=True),),
     portals=(Portal("10.9.0.10", 3260),),
 )
 OTHER = Acl("iqn.2024-01.org.rocks.lab:vmh2", None, (), False)

@@ -21,7 +21,7 @@ from rocks.core.errors import BusyError, HostError, IncoherentError, StateError
 from rocks.core.files import SECRET, explain
 from rocks.core.image_blocks import BLOCK_BYTES, data_blocks, write_block
 from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
-from rocks.machine.host.disk_requests import check_unused, unused_file
+from rocks.machine.host.disk_requests import check_unused, unused_file, version_of
 from rocks.machine.host.disks import give_file
 from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
 from rocks.machine.host.files.users import key_of
@@ -72,7 +72,7 @@ def send_disk(
         raise HostError("nobody takes the disk any more") from None
     except OSError as error:
         raise HostError(f"{path} cannot be read: {error.strerror}") from None
-    if _version(before) != _version(after):
+    if version_of(before) != version_of(after):
         raise StateError(f"{path} was changed while it was read; repeat the command")
     send(_RECORD.pack(0, 0, _END) + digest)
 
@@ -330,7 +330,3 @@ def _place(host: Host, disk: Incoming, folder: int, name: str, descriptor: int) 
     os.unlink(moving_path(name), dir_fd=folder)
     os.fsync(folder)
     host.image_owners.forget("file", moving_path(disk.path))
-
-
-def _version(status: os.stat_result) -> Tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -17,8 +17,8 @@ Change = Callable[[Image, Any, int], Decision]
 
 @dataclass(frozen=True)
 class Row:
-    """In `state`, on `event` (of `step`) and if `guard` holds: `change` leads to `to`, and the engine then
-    begins the step `starts`.
+    """In `state`, on `event` (of `step`) and if `guard` holds: `change` leads to `to`, and the state
+    machine then begins the step `starts`.
 
     `to` None: the record is deleted.
     """

@@ -80,7 +80,7 @@ def attach_linear(image: Image, event: Any, now: int) -> Decision:
 def no_free_space(image: Image, event: Any, now: int) -> Decision:
     """Revoke the grant and report the numbers."""
     text = guards.shortage(image, event.facts)
-    return _give_back(
+    return _ended(
         _prepared(image, event), "state", f"ZVol {image.zvol} is not mapped to {image.owner}: {text}"
     )
 
@@ -91,30 +91,28 @@ def would_lose_changes(image: Image, event: Any, now: int) -> Decision:
         f"ZVol {image.zvol} is not mapped: {image.owner} has changes on a base that is no longer the "
         f"NAS's newest; see `rocks list host storagesnap`, then run `rocks clean host storagemap`"
     )
-    return _give_back(_prepared(image, event), "state", text)
+    return _ended(_prepared(image, event), "state", text)
 
 
-def _give_back(image: Image, family: str, text: str) -> Decision:
-    """The host has been given nothing."""
-    failed = replace(image, failure_family=family, reason=text, state=MAPPING)
-    return Decision(failed)
+def _ended(image: Image, family: str, text: str) -> Decision:
+    """Why the map ends without a device; published when all is as before."""
+    return Decision(replace(image, failure_family=family, reason=text))
 
 
 def give_back(image: Image, event: Any, now: int) -> Decision:
     """The map failed before the host was given a device."""
-    return _give_back(_stopped(image), event.family, _attach_text(event.message))
+    return _ended(_stopped(image), event.family, _attach_text(event.message))
 
 
 def undo_map(image: Image, event: Any, now: int) -> Decision:
     """The map failed on the host: the host undoes it."""
-    failed = replace(_stopped(image), failure_family=event.family, reason=_attach_text(event.message))
-    return Decision(failed)
+    return _ended(_stopped(image), event.family, _attach_text(event.message))
 
 
 def cancel_map(image: Image, event: Any, now: int) -> Decision:
     """The map is cancelled by a command: the host undoes it."""
-    failed = replace(_stopped(image), failure_family="state", reason="the mapping was cancelled")
-    return Decision(failed, outcomes_of((event.op_id,)))
+    ended = _ended(_stopped(image), "state", "the mapping was cancelled")
+    return replace(ended, outcomes=outcomes_of((event.op_id,)))
 
 
 def _stopped(image: Image) -> Image:
