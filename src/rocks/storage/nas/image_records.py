@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 
-from rocks.core.errors import Code, IncoherentError, StateError
+from rocks.core.errors import Code, IncoherentError, RocksError, StateError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
 from rocks.storage.life.image import Image
@@ -23,6 +24,8 @@ from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.names import OUR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 PAGE_BYTES = 512 * 1024
 """The size of the rows in one answer: half of a message's limit."""
@@ -123,7 +126,10 @@ class ImageRecords:
                 self._mark_persistent(image, image.persistent)
             raise rejection.error()
         if is_new or not is_mapped_next:
-            self._mark_persistent(image, persistent)
+            try:
+                self._mark_persistent(image, persistent)
+            except RocksError as error:  # the record has it, so the answer is that it is set
+                _log.warning("%s has no mark that it is persistent=%s: %s", image.volume, persistent, error)
 
     def _mark_persistent(self, image: Image, persistent: bool) -> None:
         volume = self._pools.read_volume(image.volume)
