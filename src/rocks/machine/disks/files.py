@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Disk, Host, VirtualMachine
 
     Places = Mapping[str, str | None]
-    """Machine → the host on which it may be running, as the leases have it (`lease_plan.place_of`)."""
+    """Machine → the host on which it may be running, as the leases have it (`leases.plan.place_of`)."""
 
 ERASE_ATTRIBUTE = "vm_image_erase"
 _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}

@@ -31,7 +31,7 @@ from rocks.network.filter_plan import FilterPlan
 from rocks.network.guest_connections import Connection
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
-"""The emulator's path on Debian; other hosts replace it (`agent.operations`)."""
+"""The emulator's path on Debian; other hosts replace it (`machine.host.start`)."""
 
 LEASE_NAMESPACE = "urn:rocks:lease"
 NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"

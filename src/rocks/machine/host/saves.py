@@ -152,7 +152,7 @@ def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, i
     """
     found: Dict[str, List[Union[str, int]]] = {}
     images = mapped_images(host.state_folder)
-    for path in document.disk_paths:
+    for path in document.disks_and_cds:
         if path in images:
             found[path] = [images[path].image_id, images[path].epoch]
             continue

@@ -108,11 +108,10 @@ def move_running_vm(
         raise  # of the machine this says nothing: a drain must not stop it
     except StateError as error:
         raise RefusedError(str(error), code=error.code) from error
-    assert lease is not None
     database.end_reading()
     if dry_run.would(way.target.name, f"receive {name} from {way.source}, while it runs"):
         return lines
-    return [*lines, *_move(database, way, lease, reporter, filters_of)]
+    return [*lines, *_move(database, way, reporter, filters_of)]
 
 
 def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | None) -> _Way:
@@ -174,9 +173,7 @@ def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
     return answer
 
 
-def _move(
-    database: Database, way: _Way, lease: Lease, reporter: MoveReporter, filters_of: FiltersOf
-) -> list[str]:
+def _move(database: Database, way: _Way, reporter: MoveReporter, filters_of: FiltersOf) -> list[str]:
     vm, target = way.vm, way.target
     operation = _operation(database, way, filters_of)
     pull_images(database, vm, way.there, reporter)

@@ -28,7 +28,7 @@ def users_of_images(domains: DomainDriver) -> Dict[ImageKey, str]:
         found[key] = process
     for fact in domains.facts():
         try:
-            paths = domains.document(fact.name).disk_paths
+            paths = domains.document(fact.name).disks_and_cds
         except StateError:
             continue  # the domain has ended since
         found.update(dict.fromkeys(_keys(paths), fact.name))

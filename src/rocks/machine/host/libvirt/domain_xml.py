@@ -68,7 +68,7 @@ class DomainDocument(NamedTuple):
         return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{DISK}"))
 
     @property
-    def disk_paths(self) -> Tuple[str, ...]:
+    def disks_and_cds(self) -> Tuple[str, ...]:
         """Files and devices that the domain has as disks or CD images."""
         sources = self.root.findall("devices/disk/source")
         return tuple(path for source in sources for path in (source.get("file"), source.get("dev")) if path)

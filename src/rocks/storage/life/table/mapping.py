@@ -37,7 +37,7 @@ def _attached(step: Step, state: State, back: Step) -> Tuple[Row, ...]:
             back,
         ),
         done(MAPPING, step, state, "the guest may run", mapping.attached),
-        failed(MAPPING, step, MAPPING, "undo it on the host", mapping.undo_map, starts="undo"),
+        failed(MAPPING, step, MAPPING, "undo it on the host", mapping.stop_map, starts="undo"),
     )
 
 
@@ -133,7 +133,7 @@ MAP: Tuple[Entry, ...] = (
         blocked.block,
         guards.GRANT_REFUSED,
     ),
-    failed(MAPPING, "prepare", MAPPING, "revoke the grant", mapping.give_back, starts="leave"),
+    failed(MAPPING, "prepare", MAPPING, "revoke the grant", mapping.stop_map, starts="leave"),
     done(
         MAPPING,
         "undo",

@@ -99,13 +99,8 @@ def _ended(image: Image, family: str, text: str) -> Decision:
     return Decision(replace(image, failure_family=family, reason=text))
 
 
-def give_back(image: Image, event: Any, now: int) -> Decision:
-    """The map failed before the host was given a device."""
-    return _ended(_stopped(image), event.family, _attach_text(event.message))
-
-
-def undo_map(image: Image, event: Any, now: int) -> Decision:
-    """The map failed on the host: the host undoes it."""
+def stop_map(image: Image, event: Any, now: int) -> Decision:
+    """The map failed: the row's step undoes what there is of it."""
     return _ended(_stopped(image), event.family, _attach_text(event.message))
 
 
