@@ -1,5 +1,6 @@
 """Commands of several trees, nested commands, and plugins: words that another tree adds, order, faults."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -108,6 +109,27 @@ def test_commands_inherit_bases_of_another_verb(rocks: Rocks, tree: Path, first:
             assert rocks("report", "host", "shade").output == "reported\n"
         assert rocks("list", "host", "tint") == (0, "reported\n", "")
         assert rocks("list", "host", "shade") == (0, "listed\n", "")
+
+
+def test_a_command_reads_a_file_beside_itself(rocks: Rocks, write_command: WriteCommand) -> None:
+    body = "import importlib.resources, pkgutil\n    beside = importlib.resources.files(__name__) / 'text'\n"
+    run = "self.addText(pkgutil.get_data(__name__, 'text').decode() + beside.read_text())"
+    folder = write_command("frob", run)
+    (folder / "text").write_text("beside ")
+    module = (folder / "__init__.py").read_text()
+    (folder / "__init__.py").write_text(body.replace("    beside", "beside") + module)
+    assert rocks("frob").output.strip() == "beside beside"
+
+
+def test_a_base_is_not_one_of_a_command_with_the_name_command(rocks: Rocks, tree: Path) -> None:
+    """`list roll command` is a module where other groups have their base."""
+    (tree / "list/roll/foo").mkdir(parents=True)
+    with forgotten_commands():
+        importlib.import_module("rocks.commands.list.roll.command")
+        assert rocks("list", "roll", "command", "help").status == 0
+        importlib.import_module("rocks.commands.list.roll.foo")
+        listed = sys.modules["rocks.commands.list"].command
+        assert sys.modules["rocks.commands.list.roll.foo"].command is listed
 
 
 def test_our_command_stays_ours_when_another_tree_has_it_too(

@@ -6,5 +6,5 @@ CREATE INDEX IF NOT EXISTS project ON computeset (project_id);
 
 UPDATE computeset s JOIN cluster c ON c.id = s.cluster_id
   LEFT JOIN operation o ON o.target_set = s.id AND o.kind = 'start_set'
-  SET s.project_id = IF(o.id IS NULL, c.project_id, o.project_id)
+  SET s.project_id = COALESCE(o.project_id, c.project_id)
   WHERE s.project_id IS NULL;

@@ -106,6 +106,10 @@ class _Loader:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
+    def __getattr__(self, name: str) -> Any:
+        """As the loader of a file: what reads files beside a command asks it."""
+        return getattr(self.__dict__.get("_inner"), name)
+
     def create_module(self, spec: ModuleSpec) -> None:
         """The default module."""
 
@@ -138,15 +142,16 @@ def _complete(module: ModuleType, trees: Iterable[str]) -> None:
     That is its own, else the one above.
     """
     above, _, verb = module.__name__.rpartition(".")
+    is_reading = above == PACKAGE and verb in READING
     module.__path__ = [
         folder for folder in _candidates(module.__name__.split(".")[2:], [*trees]) if os.path.isdir(folder)
     ]
     # a module is there where a command has the name `command`: list roll command
     if not isinstance(getattr(module, "command", None), type):
-        base = getattr(sys.modules[above], "command", None)
+        while not isinstance(base := getattr(sys.modules[above], "command", None), type) and above != PACKAGE:
+            above = above.rpartition(".")[0]
         base = base if isinstance(base, type) else sys.modules[PACKAGE].Command
         # Rocks' own bases of these need no root
-        is_reading = above == PACKAGE and verb in READING
         module.command = type("command", (base,), {"MustBeRoot": 0}) if is_reading else base  # type: ignore[attr-defined]
 
 
