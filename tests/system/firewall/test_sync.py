@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -205,19 +206,18 @@ def rules_with(number: int) -> str:
 @pytest.mark.slow
 def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target) -> None:
     on_host.load_rules(target.host, target.settings, rules_with(1001), UNIT_TEXT)
+    # by itself: a signal from outside may come when the confirmation is on its way
     script = (
-        "import sys; from rocks.network.firewall.deployment import load_rules;"
+        "import os, signal, sys; from rocks.network.firewall import deployment;"
         "from rocks.fleet.settings import *;"
-        "load_rules(HostAddress(*eval(sys.argv[1])), FleetSettings(*eval(sys.argv[2])), sys.argv[3], '', 4)"
+        "deployment._check = lambda host, applied: os.kill(os.getpid(), signal.SIGKILL);"
+        "deployment.load_rules(HostAddress(*eval(sys.argv[1])), FleetSettings(*eval(sys.argv[2])), sys.argv[3], '', 4)"
     )
     arguments = [repr(tuple(target.host)), repr(tuple(target.settings)), rules_with(1002)]
     source = Path(firewalls.__file__).parents[3]
     program = start_with_pipes(["env", f"PYTHONPATH={source}", sys.executable, "-c", script, *arguments])
     pending = target.file("/run/rocks-firewall/pending")
-    while not pending.exists() and program.poll() is None:
-        pass
-    program.kill()
-    program.wait()
+    assert program.wait() == -signal.SIGKILL
     assert pending.exists(), "the program was to be killed before it confirms"
     target.wait_for_rules("1001")
     wait_until(lambda: not pending.exists())  # removed after the rules are back

@@ -66,7 +66,7 @@ def test_it_ends_with_the_service(
     assert not _is_free(nucleus_settings)
     serving.send_signal(how)
     assert serving.wait() == (0 if how == signal.SIGTERM else -how)
-    wait_until(lambda: _has_ended(number), "the end of the poller")
+    wait_until(lambda: _has_ended(number), lambda: f"the poller runs on: {_waits(number)}")
     assert _is_free(nucleus_settings)
 
 
@@ -76,6 +76,16 @@ def _has_ended(number: int) -> bool:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def _waits(number: int) -> list[str]:
+    """What each thread of the process waits for, and the commands of its children."""
+    threads = list(Path(f"/proc/{number}/task").iterdir())
+    children = [one for it in threads for one in (it / "children").read_text().split()]
+    commands = [Path(f"/proc/{one}/cmdline").read_text().replace("\0", " ") for one in children]
+    return [
+        f"{(it / 'wchan').read_text()} {(it / 'syscall').read_text().strip()}" for it in threads
+    ] + commands
 
 
 def test_a_signal_to_both_ends_both(serving: subprocess.Popen[bytes]) -> None:
