@@ -101,7 +101,8 @@ def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     if name not in known:
         raise unknown_cluster(name)
     try:
-        return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
+        with known[name].open("rb") as file:
+            return read_vc_in(file.read(MAX_BYTES + 1), str(known[name])), known[name]
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
