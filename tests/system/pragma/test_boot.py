@@ -10,6 +10,8 @@ import pytest
 from tests.system.commands.conftest import Site, processes
 from tests.system.commands.test_commands_at_once import start
 from tests.system.pragma.conftest import DOCK6, KEY, TREE
+from tests.system.pragma.test_check_image import disk, partition_table
+from tests.system.pragma.test_preparation import SYSTEMD
 from tests.unit.pragma.samples import PHASE_4, TALK_VOLUMES, document, domain, file_disk
 from tests.unit.pragma.strict_readers import generation_one, generation_two
 
@@ -270,6 +272,22 @@ def test_boots_at_once_get_the_addresses_that_are_free(
     (refusal,) = [error for out, error in ended if not out]
     assert "no public address is free" in refusal, refusal
     assert sorted(machines(local)) == ["dock", "lake"]
+
+
+def test_boots_at_once_of_a_new_image_add_it_once(
+    local: Site, key: Path, processes: dict[str, str], tmp_path: Path
+) -> None:
+    """It has no cloud-init, so that it is prepared; the second boot waits for that. No host answers."""
+    disk(tmp_path / "repository/alone/only.img", SYSTEMD, partition_table(0x83))
+    environment = {**processes, "ROCKS_TREES": str(TREE), "HOME": str(tmp_path)}
+    boots = [start(environment, "pragma", "boot", "alone", "0", f"key={key}") for _ in range(2)]
+    ended = [boot.communicate(timeout=120) for boot in boots]
+    assert sorted(out.partition(" at ")[0] for out, _ in ended) == [
+        "Allocated cluster dock",
+        "Allocated cluster lake",
+    ], ended
+    (image,) = json.loads(local.done("list image json=yes"))
+    assert image["image"][0]["comment"].endswith("without cloud-init")
 
 
 def test_vlans_of_the_old_file_22_to_24_are_two_clusters(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ def test_a_cluster_that_fails_stops_no_other(local: Site, tmp_path: Path) -> Non
         assert ended.err.startswith("Error: dock6: ")
         assert reason in ended.err
         assert ended.out.startswith("alone: alone-frontend-")
+
+
+def test_a_description_that_does_not_fit_into_memory_is_refused(local: Site, tmp_path: Path) -> None:
+    os.truncate(tmp_path / "repository/dock6/vc-in.xml", 1 << 42)
+    assert "more than 16384 bytes" in local.refused("pragma boot dock6 0")
 
 
 def test_parts_that_are_damaged_missing_or_incomplete_publish_no_image(local: Site, tmp_path: Path) -> None:

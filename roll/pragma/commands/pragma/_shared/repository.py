@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
-from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
@@ -45,6 +45,8 @@ _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
+_LOCK, _LOCK_SECONDS = "pragma images {}", 600.0
+"""Of who adds the images of a cluster; how long another command waits for it."""
 
 
 class Images(NamedTuple):
@@ -99,7 +101,8 @@ def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     if name not in known:
         raise unknown_cluster(name)
     try:
-        return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
+        with known[name].open("rb") as file:
+            return read_vc_in(file.read(MAX_BYTES + 1), str(known[name])), known[name]
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
@@ -123,7 +126,8 @@ def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
 def library_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
     """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
 
-    StateError for one of a web server that was not fetched; the errors of `rocks add image`.
+    StateError for one of a web server that was not fetched, BusyError where another command adds them for long; the
+    errors of `rocks add image`.
     """
     if settings.url:
         try:
@@ -148,7 +152,7 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
                 images = _fetch_cluster(command, settings, name, str(path))
             else:
                 images = library_images(command, settings, name, *read_description(settings, name))
-        except (UserError, StateError, HostError) as error:
+        except (UserError, StateError, HostError, BusyError) as error:
             failures[name] = error
         else:
             lines.append(_line(name, images))
@@ -252,6 +256,18 @@ def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
 
 
 def _add_images(
+    command: Command, settings: Settings, name: str, described: VcIn, source_of: Callable[[str], _Source]
+) -> Images:
+    """The images of a cluster, of which one command at a time adds those that are not there. BusyError."""
+    lock = _LOCK.format(name)
+    command.db.lock(lock, _LOCK_SECONDS)
+    try:
+        return _add_missing(command, settings, name, described, source_of)
+    finally:
+        command.db.unlock(lock)
+
+
+def _add_missing(
     command: Command, settings: Settings, name: str, described: VcIn, source_of: Callable[[str], _Source]
 ) -> Images:
     listed = rows(command, "list.image")
