@@ -6,6 +6,7 @@ The hosts are in memory; libvirt's test driver has the same machines for the hoo
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nucleus.backends import slurm
 from nucleus.backends.batch import TOO_FEW_HOSTS
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
+from nucleus.reservations import reserve
 from nucleus.reservations.rules import Span
 from nucleus.reservations.slurm import SlurmReservations
 from rocks.core.process import Finished
@@ -226,8 +228,13 @@ def test_a_cluster_waits_for_the_machines_that_the_hosts_still_have(
 
 
 def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
-    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
+    process: SlurmProcess,
+    machines: MachineSite,
+    ssh: Callable[[bytes], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # seven programs of Slurm are ended while it is away
+    monkeypatch.setattr(reserve, "SlurmReservations", partial(SlurmReservations, command_seconds=2.0))
     number = process.reserve_now()
     saved = process.slurm.folder / "state/resv_state"
     wait_until(lambda: saved.exists() and f"nucleus-{number}".encode() in saved.read_bytes())
