@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nucleus.records import Cluster
 
 
-def demand_nothing_of_others(session: Session, cluster: Cluster, project: Project) -> None:
-    """StateError while a computeset of the cluster lives, or one of its drives has an image of another project."""
+def demand_nothing_of_others(session: Session, cluster: Cluster, project: Project | None) -> None:
+    """StateError while a computeset of the cluster lives, or a drive has an image of another project than the new."""
     living = computesets.list_computesets(session, SYSTEM, LIVING_SETS, cluster.id)
     if living:
         raise StateError(
@@ -27,6 +27,8 @@ def demand_nothing_of_others(session: Session, cluster: Cluster, project: Projec
         raise StateError(
             f"{cluster.name} is not assigned: an image is being put into a drive of it; try again in a minute"
         )
+    if project is None:
+        return
     own = images.reference(project.name, "").casefold()
     for node in clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id]:
         for image in (node.iso, node.iso_active):

@@ -81,8 +81,7 @@ def _assign(given: Any, session: Session) -> None:
     number = None if project is None else project.id
     lost: list[str] = []
     if number != cluster.project_id:
-        if project is not None:
-            demand_nothing_of_others(session, cluster, project)
+        demand_nothing_of_others(session, cluster, project)
         if cluster.project_id is not None:
             lost = clusters.allocations_of(session, SYSTEM, [cluster.id])[cluster.id]
     for allocation in lost:

@@ -144,7 +144,8 @@ def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
     columns = "computeset (cluster_id, state, account, walltime_minutes, node_count)"
     sql(pool, f"INSERT INTO {columns} VALUES (%s, 'running', 'acc', 1, 1)", (cluster_number,))
     ((number,),) = sql(pool, "SELECT id FROM computeset")
-    assert f"has not ended, and charges acc; comet terminate {number}" in nucleus.refused(assign)
+    for command in (assign, "cluster assign vc2 none"):
+        assert f"has not ended, and charges acc; comet terminate {number}" in nucleus.refused(command)
     sql(pool, "UPDATE computeset SET state = 'completed'")
     with pool.transaction() as session:
         asked = operations.insert_operation(session, NewOperation("attach_iso", "ann", cluster_number))
