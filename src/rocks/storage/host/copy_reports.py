@@ -115,6 +115,8 @@ def _ended(store: HostStore, volumes: Mapping[str, VolumeFact]) -> List[CopyReco
         is_later = copy.epoch > known.known.epoch or known.known.stage in ("linear", "merging")
         if known.known.stage != "none" and is_later and copy.epoch >= known.known.epoch:
             over = replace(known.known, stage="none", target=None, serial=None)
+            if copy.epoch > over.last_epoch:  # an open request of the time of the backup is over, too
+                over = replace(over, epoch=copy.epoch, last_epoch=copy.epoch, last_sequence=0)
             found.append(known._replace(known=over, details={**known.details, "chap": None}))
     return found
 

@@ -350,9 +350,13 @@ def standing_grant(volume: VolumeFact) -> Grant:
 
 
 def _is_former(export: ExportFact, spec: ExportSpec) -> bool:
-    """Whether it is of an earlier map of the same image, as after the loss of the NAS's records."""
-    targets = {one.rpartition(".")[0] for one in (export.target, spec.target)}
-    return len(targets) == 1 and export.target != spec.target and export.device_path == spec.device_path
+    """Whether it is of an earlier map of the same image, as after the loss of the NAS's records.
+
+    With records from a backup that of the map of today would be a later one.
+    """
+    (name, _, epoch), (name_now, _, epoch_now) = export.target.rpartition("."), spec.target.rpartition(".")
+    is_earlier = name == name_now and epoch.isdigit() and epoch_now.isdigit() and int(epoch) < int(epoch_now)
+    return is_earlier and export.device_path == spec.device_path
 
 
 def _holders(snapshot: SnapshotFact) -> List[str]:

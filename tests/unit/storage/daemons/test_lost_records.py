@@ -114,6 +114,19 @@ def test_an_export_of_an_earlier_map_gives_way_when_nobody_uses_it(site: DrivenS
     )
 
 
+def test_an_export_of_a_later_map_than_the_record_stays(site: DrivenSite, tmp_path: Path) -> None:
+    """Its host is cut off while the NAS gets its records from a backup: without the export its guest would hang."""
+    site.map(ZVOL, sync=False)
+    backup = backup_of(site, tmp_path / "backup")
+    site.unmap(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map(ZVOL, OTHER, sync=False)
+    (session,) = site.hosts[OTHER].sessions.read_sessions()
+    site.hosts[OTHER].sessions.ensure_session_gone(session.target)
+    restart_with(site, backup)
+    assert [one.target for one in site.nas.targets.read_exports()] == [session.target]
+
+
 def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
     """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
     site.map_local(ZVOL)
