@@ -264,12 +264,10 @@ class CopyHandlers:
         try:
             health = self._pools.read_pool(effect.pool).health
             volume = self._pools.read_volume(name)
-        except (
-            StateError,
-            ToolError,
-        ) as error:  # without the pool the map ends all the same: no other host waits
+        except (StateError, ToolError) as error:
             if isinstance(error, ToolError) and _IS_SUSPENDED not in str(error):
                 raise
+            # without the pool the map ends all the same: no other host waits for it
             _log.error("%s stays marked as changed until its next map: %s", name, error)
             return NOTHING
         if health == _SUSPENDED:
