@@ -187,6 +187,7 @@ def _start(
     steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
     hosts = sorted({*containers, *holders_to_ask(steps)})
     with open_fleet(database, hosts) as fleet:
+        fleet.warm_up(containers)  # an agent takes 0.1 s to start: meanwhile the specs and documents are made
         providers = [provider(database, hooks.notify) for provider in PROVIDERS]
         asked = Questions()
         for provider in providers:

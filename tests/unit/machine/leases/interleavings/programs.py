@@ -9,7 +9,7 @@ a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +156,9 @@ TABLES = {
 
 class ModelFleet:
     """Requests are messages of the model."""
+
+    def warm_up(self, names: Iterable[str]) -> None:
+        """As `Fleet.warm_up`: nothing is sent."""
 
     def ask_each(self, requests: Mapping[str, Any], limit: float | None = None) -> Iterator[tuple[str, Any]]:
         """As `Fleet.ask_each`."""
