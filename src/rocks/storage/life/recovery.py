@@ -74,6 +74,11 @@ def found_changes(image: Image, event: Any, now: int) -> Decision:
     return Decision(replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now)))
 
 
+def found_unwanted_changes(image: Image, event: Any, now: int) -> Decision:
+    """The same, of an image that is not persistent: they are discarded."""
+    return Decision(_found(image, event, RETURNING))
+
+
 def found_nothing(image: Image, event: Any, now: int) -> Decision:
     """The host has nothing that the NAS lacks."""
     assert image.owner is not None
