@@ -127,6 +127,22 @@ def test_an_export_of_a_later_map_than_the_record_stays(site: DrivenSite, tmp_pa
     assert [one.target for one in site.nas.targets.read_exports()] == [session.target]
 
 
+def test_an_export_of_older_records_is_removed_by_those_that_follow(site: DrivenSite, tmp_path: Path) -> None:
+    """The NAS makes it again from a backup, loses these records, too, and knows its name no more."""
+    site.map(ZVOL, sync=False)
+    backup = backup_of(site, tmp_path / "backup")
+    site.unmap(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    restart_with(site, backup)
+    assert len(site.nas.targets.read_exports()) == 1
+    site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    assert site.nas.targets.read_exports() == ()
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
 def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
     """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
     site.map_local(ZVOL)
