@@ -198,6 +198,9 @@ class CopyHandlers:
         fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
+            if begins and shortage(0) is not None:
+                # not for other copies alone: guests of local images wait for the space of what was received before
+                self._pools.ensure_partial_gone(names.seed_volume(pool, zvol))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _merge_bytes(self, pool: str, access: Access) -> int:
