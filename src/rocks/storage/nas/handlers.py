@@ -207,7 +207,7 @@ class NasHandlers:
                 f"the newest snapshot of {effect.volume} is {'none' if newest is None else newest.guid}, "
                 f"but the host has sent {effect.guid}; the copy on the host is preserved"
             )
-        return Facts(guid=newest.guid, base_name=newest.name)
+        return Facts(guid=newest.guid)
 
     def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
         self._pools.ensure_partial_gone(effect.volume)
