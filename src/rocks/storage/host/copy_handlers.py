@@ -127,7 +127,7 @@ class CopyHandlers:
             CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
             reserve_bytes(effect.size_bytes),
-            _properties(access, size=str(effect.size_bytes)),
+            _properties(access, name, size=str(effect.size_bytes)),
         )
         return NOTHING
 
@@ -198,6 +198,9 @@ class CopyHandlers:
         fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
+            if begins and shortage(0) is not None:
+                # not for other copies alone: guests of local images wait for the space of what was received before
+                self._pools.ensure_partial_gone(names.seed_volume(pool, zvol))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _merge_bytes(self, pool: str, access: Access) -> int:
@@ -255,8 +258,9 @@ class CopyHandlers:
         return NOTHING
 
     def _mark_merged(self, effect: effects.MarkMerged, access: Access) -> Facts:
-        name, merged = _volume(effect), {f"{OUR_PREFIX}merged": str(access.epoch)}
-        self._pools.ensure_properties(name, self._fact(name).guid, merged)
+        # an image of the same name may have had the copy in an epoch of the same number
+        name, merged = _volume(effect), names.unit_serial(access.image_id, access.epoch)
+        self._pools.ensure_properties(name, self._fact(name).guid, {f"{OUR_PREFIX}merged": merged})
         return NOTHING
 
     def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
@@ -342,7 +346,7 @@ class CopyHandlers:
     # --- helpers
 
     def _write_properties(self, name: str, kind: str, guid: str, access: Access) -> None:
-        values = _properties(access, copy=kind, base_guid=guid)
+        values = _properties(access, name, copy=kind, base_guid=guid)
         self._pools.ensure_properties(name, self._fact(name).guid, values)
 
     def _fact(self, name: str) -> VolumeFact:
@@ -370,9 +374,13 @@ class CopyHandlers:
         return newest
 
 
-def _properties(access: Access, **more: str) -> Dict[str, str]:
-    """The properties that identify the image to a host that has lost its records, and more."""
+def _properties(access: Access, name: str, **more: str) -> Dict[str, str]:
+    """The properties that identify the image to a host that has lost its records, and more.
+
+    With the pool: a replica of it bears the same properties in another one.
+    """
     values = dict(more, epoch=str(access.epoch), id=access.image_id, nas=access.nas, volume=access.volume)
+    values["pool"] = name.partition("/")[0]
     return {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
 
 

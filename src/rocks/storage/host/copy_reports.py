@@ -15,7 +15,6 @@ from rocks.storage.host.copies import (
     RetainedCopy,
     checked_copy,
     copies_among,
-    retained_copies,
     stored_properties,
 )
 from rocks.storage.life import names
@@ -26,6 +25,8 @@ from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 
 _log = logging.getLogger(__name__)
+
+Volumes = Mapping[str, VolumeFact]
 
 
 def report_copies(
@@ -41,7 +42,9 @@ def report_copies(
         try:
             unknown = [
                 copy
-                for copy in retained_copies(pools, pool)
+                for copy in copies_among(
+                    volume for volume in pools.list_volumes(pool) if _pool_of(volume) in (pool, None)
+                )
                 if copy.zvol in recovered or store.copy(copy.zvol) is None
             ]
             found = [checked_copy(pools, copy) for copy in unknown]
@@ -63,17 +66,17 @@ def report_copy(store: HostStore, copy: RetainedCopy, kind: str, guid: Optional[
 
 def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet[str]:
     """Record every image with changes that has no record, or an older one, so that its device is rebuilt and its NAS
-    can have the changes; returns the names. In the host's own `pool`, and in those of its records.
+    can have the changes; returns the names. `pool` is the host's own.
 
-    A pool that cannot be read is logged: then a request of the NAS finds no stage, and the NAS asks what is there.
+    A volume names the pool in which it was made; one of an earlier release counts in the host's own pool and in those
+    of records. A pool that cannot be read is logged: then a request of the NAS finds no stage, and the NAS asks what is
+    there.
     """
-    found: List[CopyRecord] = []
-    known_pools = {copy.known.pool for copy in store.copies() if copy.known.pool}
-    for name in sorted({pool, *known_pools}):
-        try:
-            found += _lost_records(store, pools, name)
-        except RocksError as error:
-            _log.warning("copies in the pool %s are not looked for: %s", name, error)
+    known_pools = {pool, *(copy.known.pool for copy in store.copies() if copy.known.pool)}
+    read = _read_pools(pools, known_pools)
+    found = _misplaced_records(store, read)
+    for name, volumes in read.items():
+        found += _lost_records(store, volumes, name, name in known_pools)
     # of an image in two pools, as with a replica of a pool, that of the newest grant, else that in the own pool
     found.sort(key=lambda record: (record.known.epoch, record.known.pool == pool))
     recovered = {record.known.zvol: record for record in found}
@@ -84,8 +87,56 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     return frozenset(recovered)
 
 
-def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRecord]:
-    volumes = {volume.name: volume for volume in pools.list_volumes(pool)}
+def _read_pools(pools: PoolDriver, known_pools: Collection[str]) -> Dict[str, Volumes]:
+    """Pool → its volumes by name: of these pools and of all others that are imported."""
+    others: Collection[str] = ()
+    try:
+        others = pools.list_pools()
+    except RocksError as error:
+        _log.warning("copies in other pools than those of the records are not looked for: %s", error)
+    read: Dict[str, Volumes] = {}
+    for name in sorted({*known_pools, *others}):
+        try:
+            read[name] = {volume.name: volume for volume in pools.list_volumes(name)}
+        except RocksError as error:
+            _log.warning("copies in the pool %s are not looked for: %s", name, error)
+    return read
+
+
+def _pool_of(volume: VolumeFact) -> Optional[str]:
+    """The pool in which a copy or a temp-write volume was made: a replica of the pool has another one's name."""
+    return stored_properties(volume).get("pool")
+
+
+def _is_made_in(volumes: Volumes, pool: str, zvol: str, is_known_pool: bool) -> bool:
+    """Whether the image's volumes in the pool were made there: one of them says so, or none says anything."""
+    both = (f"{pool}/{zvol}", names.temp_write_volume(pool, zvol))
+    stated = {_pool_of(volumes[name]) for name in both if name in volumes}
+    return stated <= {pool, None} and (pool in stated or is_known_pool)
+
+
+def _misplaced_records(store: HostStore, read: Mapping[str, Volumes]) -> List[CopyRecord]:
+    """Records of images whose pool has no volume of them, with the pool of the only copy of the same grant."""
+    found = []
+    for record in store.copies():
+        known, pool = record.known, record.known.pool or ""
+        expected = {f"{pool}/{known.zvol}", names.temp_write_volume(pool, known.zvol)}
+        if known.stage not in ("linear", "merging") or pool not in read or expected & read[pool].keys():
+            continue
+        grant = (known.zvol, record.image_id, known.epoch, "dirty")
+        copies = [
+            _record(volumes, copy).known
+            for name, volumes in read.items()
+            for copy in copies_among(volumes.values())
+            if (copy.zvol, copy.image_id, copy.epoch, copy.kind) == grant
+            and _is_made_in(volumes, name, copy.zvol, is_known_pool=True)
+        ]
+        if len(copies) == 1:
+            found.append(record._replace(known=replace(known, pool=copies[0].pool, stage=copies[0].stage)))
+    return found
+
+
+def _lost_records(store: HostStore, volumes: Volumes, pool: str, is_known_pool: bool) -> List[CopyRecord]:
     # a copy is marked as dirty before a device is made of it, and as clean when the NAS has all of it
     dirty = {copy.zvol: copy for copy in copies_among(volumes.values()) if copy.kind == "dirty"}
     overlays = {one.known.zvol: one for one in map(_overlay, volumes.values()) if one is not None}
@@ -96,12 +147,13 @@ def _lost_records(store: HostStore, pools: PoolDriver, pool: str) -> List[CopyRe
         is_earlier = copy is not None and overlay is not None and copy.epoch != overlay.known.epoch
         record = overlay if copy is None or is_earlier else _record(volumes, copy)
         is_merged = copy is not None and _is_merged(volumes, copy)
-        if record is not None and (known is None or _is_older(known, record, is_merged)):
+        is_lost = record is not None and (known is None or _is_older(known, record, is_merged))
+        if record is not None and is_lost and _is_made_in(volumes, pool, zvol, is_known_pool):
             found.append(record)
     return found
 
 
-def _ended(store: HostStore, volumes: Mapping[str, VolumeFact]) -> List[CopyRecord]:
+def _ended(store: HostStore, volumes: Volumes) -> List[CopyRecord]:
     """Older records of images that were written back since: their copies are clean, and no device may be made.
 
     A received copy is clean before its merge, and then a missing temp-write volume is a loss.
@@ -121,9 +173,10 @@ def _ended(store: HostStore, volumes: Mapping[str, VolumeFact]) -> List[CopyReco
     return found
 
 
-def _is_merged(volumes: Mapping[str, VolumeFact], copy: RetainedCopy) -> bool:
+def _is_merged(volumes: Volumes, copy: RetainedCopy) -> bool:
     """Whether what the guest wrote while its image was copied is in the copy."""
-    return stored_properties(volumes[f"{copy.pool}/{copy.zvol}"]).get("merged") == str(copy.epoch)
+    merged = stored_properties(volumes[f"{copy.pool}/{copy.zvol}"]).get("merged")
+    return merged == names.unit_serial(copy.image_id, copy.epoch)
 
 
 def _is_older(known: CopyRecord, found: CopyRecord, is_merged: bool) -> bool:
@@ -158,7 +211,7 @@ def _overlay(volume: VolumeFact) -> Optional[CopyRecord]:
     return CopyRecord(image_id, known, _details(nas, nas_volume))
 
 
-def _record(volumes: Mapping[str, VolumeFact], copy: RetainedCopy) -> CopyRecord:
+def _record(volumes: Volumes, copy: RetainedCopy) -> CopyRecord:
     volume = volumes[f"{copy.pool}/{copy.zvol}"]
     is_merging = names.temp_write_volume(copy.pool, copy.zvol) in volumes
     stage: Stage = "merging" if is_merging else "linear"

@@ -103,7 +103,7 @@ class EnsureExport(VolumeEffect):
 @tagged
 @dataclass(frozen=True)
 class EnsureExportGone(Effect):
-    """No target, no session, no backstore of that target."""
+    """No target, no session, no backstore of that target, nor of an earlier map of its image that no host uses."""
 
     target: str
 

@@ -129,8 +129,15 @@ def _has_nothing(image: Image, event: Any, now: int) -> bool:
     copy = _copy(event)
     if copy.stage != "none" or copy.has_temp_write:
         return False
-    guids = {point.guid for point in event.facts.history or ()}
+    guids = [point.guid for point in event.facts.history or ()]
+    if _is_to_discard(image, event, now) and image.base_guid in guids:
+        guids = guids[: guids.index(image.base_guid) + 1]  # a pull may have brought changes since
     return not copy.exists or (copy.written_bytes == 0 and copy.guid in guids)
+
+
+def _is_to_discard(image: Image, event: Any, now: int) -> bool:
+    """A copy that the host had under another grant may have been given up, and is never destroyed."""
+    return not image.persistent and _copy(event).epoch == image.epoch
 
 
 WOULD_LOSE_CHANGES = Guard("the host's copy has changes on another base", _would_lose_changes)
@@ -238,6 +245,7 @@ STANDS_REMOVED = Guard(
     lambda image, event, now: event.standing is not None and event.standing.state == DELETING,
 )
 FOUND_NOTHING = Guard("the host has nothing to save", _has_nothing)
+TO_DISCARD = Guard("of this grant, and not persistent", _is_to_discard)
 FOUND_COPY = Guard(
     "the host has only a copy",
     lambda image, event, now: (

@@ -8,6 +8,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.image import Rejection
+from rocks.storage.life.names import guest_device
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,11 @@ def impossible(zvol: str, request: str, stage: Stage) -> Rejection:
 
 def other_pool(known: HostImage, pool: str) -> Rejection:
     """The rejection of a request for a pool in which this host does not have the image of its grant."""
-    text = f"{known.zvol}: this host has it in the pool {known.pool}, not in {pool}; zfs list -t all there has both"
+    text = (
+        f"{known.zvol}: this host has it in the pool {known.pool}, not in {pool}: stop its machine, leave only the "
+        f"copy in {pool} there (zfs list -t all has both; dmsetup remove {guest_device(known.zvol)} closes the "
+        "other), and run systemctl restart rocks-imgstorage-host there"
+    )
     return Rejection("incoherent", text, code=Code.HOST_AHEAD)
 
 

@@ -70,8 +70,13 @@ def found_disk(image: Image, event: Any, now: int) -> Decision:
 
 def found_changes(image: Image, event: Any, now: int) -> Decision:
     """The device is gone and the host's copy has changes: they are written back."""
-    back = _found(image, event, RETURNING)
+    back = exported(_found(image, event, RETURNING))
     return Decision(replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now)))
+
+
+def found_unwanted_changes(image: Image, event: Any, now: int) -> Decision:
+    """The same, of an image that is not persistent: they are discarded."""
+    return Decision(exported(_found(image, event, RETURNING)))
 
 
 def found_nothing(image: Image, event: Any, now: int) -> Decision:

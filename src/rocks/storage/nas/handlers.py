@@ -162,7 +162,8 @@ class NasHandlers:
         try:
             self._targets.ensure_export(spec)
         except StateError:
-            former = [one for one in self._targets.read_exports() if _is_former(one, spec)]
+            earlier = [one for one in self._targets.read_exports() if _is_earlier(one, spec.target)]
+            former = [one for one in earlier if one.device_path == spec.device_path]
             if not former:
                 raise
             self._end_former(former[0])
@@ -180,10 +181,14 @@ class NasHandlers:
         self._targets.ensure_export_gone(former.target)
 
     def _ensure_export_gone(self, effect: effects.EnsureExportGone) -> Facts:
-        paths = [fact.device_path for fact in self._targets.read_exports() if fact.target == effect.target]
+        exports = self._targets.read_exports()
+        found = [one for one in exports if one.target == effect.target]
         self._targets.ensure_export_gone(effect.target)
-        for path in paths:
-            self._hide_snapshots(path[len(_DEVICES) :])
+        for earlier in (one for one in exports if _is_earlier(one, effect.target) and not one.sessions):
+            self._targets.ensure_export_gone(earlier.target)
+            found.append(earlier)
+        for one in found:
+            self._hide_snapshots(one.device_path[len(_DEVICES) :])
         return NOTHING
 
     def _hide_snapshots(self, exported: str) -> None:
@@ -202,7 +207,7 @@ class NasHandlers:
                 f"the newest snapshot of {effect.volume} is {'none' if newest is None else newest.guid}, "
                 f"but the host has sent {effect.guid}; the copy on the host is preserved"
             )
-        return Facts(guid=newest.guid, base_name=newest.name)
+        return Facts(guid=newest.guid)
 
     def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
         self._pools.ensure_partial_gone(effect.volume)
@@ -349,14 +354,13 @@ def standing_grant(volume: VolumeFact) -> Grant:
     return read_grant({key[cut:]: value for key, value in volume.properties if key.startswith(OUR_PREFIX)})
 
 
-def _is_former(export: ExportFact, spec: ExportSpec) -> bool:
-    """Whether it is of an earlier map of the same image, as after the loss of the NAS's records.
+def _is_earlier(export: ExportFact, target: str) -> bool:
+    """Whether it is of an earlier map of the image of a target, as after the loss of the NAS's records.
 
     With records from a backup that of the map of today would be a later one.
     """
-    (name, _, epoch), (name_now, _, epoch_now) = export.target.rpartition("."), spec.target.rpartition(".")
-    is_earlier = name == name_now and epoch.isdigit() and epoch_now.isdigit() and int(epoch) < int(epoch_now)
-    return is_earlier and export.device_path == spec.device_path
+    (name, _, epoch), (name_now, _, epoch_now) = export.target.rpartition("."), target.rpartition(".")
+    return name == name_now and epoch.isdigit() and epoch_now.isdigit() and int(epoch) < int(epoch_now)
 
 
 def _holders(snapshot: SnapshotFact) -> List[str]:

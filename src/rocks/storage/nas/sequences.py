@@ -122,17 +122,21 @@ def detach(image: Image, event: Any, now_seconds: int) -> Effects:
 
 
 def return_copy(image: Image, event: Any, now_seconds: int) -> Effects:
-    """The final snapshot is taken after the device is gone: never that of an earlier pull."""
+    """The final snapshot is taken after the device is gone: never that of an earlier pull.
+
+    There is an export only if an older record, which was lost too, has made it again; as of `discard`.
+    """
     assert image.remote_pool and image.base_guid and image.pending_name
     request = requests.ReturnCopy(image.zvol, image.remote_pool, image.pending_name, image.base_guid)
-    return (_ask(image, request),)
+    return (*_export_gone(image), _ask(image, request))
 
 
 def discard(image: Image, event: Any, now_seconds: int) -> Effects:
     """The image is not persistent: the copy is rolled back to its base, and what a cut pull has brought is dropped."""
     assert image.remote_pool and image.base_guid
     request = requests.DiscardChanges(image.zvol, image.remote_pool, image.base_guid)
-    return (effects.EnsurePartialGone(image.volume, image.base_guid), _ask(image, request))
+    partial_gone = effects.EnsurePartialGone(image.volume, image.base_guid)
+    return (*_export_gone(image), partial_gone, _ask(image, request))
 
 
 def confirm(image: Image, event: Any, now_seconds: int) -> Effects:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import StateError
+from rocks.core.errors import IncoherentError, StateError
 from rocks.storage.host.transfers import RETURN
 from rocks.storage.life.events import Abandon
 from rocks.storage.stream.lines import Opening, receive_line, write_opening
@@ -69,3 +69,24 @@ def test_what_arrives_while_its_image_is_given_up_does_not_stay(
     assert volume is not None and volume.resume_token is None
     site.map_local("late-vol", HOST)
     site.unmap("late-vol")
+
+
+def test_an_image_that_was_given_up_before_its_pull_was_accepted_can_be_unmapped(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS has verified the snapshot and not recorded it: the name of the base stays with its guid."""
+
+    def fail(*values: object) -> None:
+        raise IncoherentError("not expected")
+
+    host = site.map_local("late-vol")
+    host.pools.write("tank/late-vol", b"later", 4096)
+    with monkeypatch.context() as patch:
+        patch.setattr(site.nas.pools, "ensure_hold", fail)
+        site.send(wire.PullZvol("late-vol"))
+        site.wait_for_state("late-vol", "blocked")
+    site.given_up.add("late-vol")
+    site.ask(wire.AbandonZvol("late-vol", "its host has burned", force=True))
+    site.map("late-vol", HOST, sync=False)
+    site.unmap("late-vol")
+    assert site.nas.pools.read("tank/late-vol", 5, 4096) == b"later"

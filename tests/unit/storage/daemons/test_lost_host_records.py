@@ -248,8 +248,8 @@ def test_a_request_of_an_earlier_grant_that_comes_back_with_the_records_is_not_d
     assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
 
 
-def test_the_copy_of_another_pool_is_not_taken_for_that_of_the_guest(site: DrivenSite) -> None:
-    """The host has lost its records, and a replica of its pool bears the same properties: its guest runs on that."""
+def local_in_second_pool(site: DrivenSite) -> HostNode:
+    """Map the image into the host's pool `data`; returns the host. Its own pool `tank` has a replica of it."""
     host = site.hosts[HOST]
     pools = host.pools.fake.pools
     pools["data"] = Pool("data", 100 * BYTES_PER_GIB)
@@ -259,12 +259,42 @@ def test_the_copy_of_another_pool_is_not_taken_for_that_of_the_guest(site: Drive
     replica = copy.deepcopy(pools["data"].volumes[f"data/{ZVOL}"])
     replica.name = f"tank/{ZVOL}"
     pools["tank"].volumes[replica.name] = replica
+    host.pools.write(f"data/{ZVOL}", b"later", 4096)
+    return host
+
+
+def test_an_image_in_a_second_pool_is_local_again(site: DrivenSite) -> None:
+    """Its copy says in which pool it was made, and so does its replica."""
+    local_in_second_pool(site)
     reinstall(site, HOST)
-    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
-    with pytest.raises(IncoherentError, match="this host has it in the pool tank, not in data"):
+    assert site.writers(ZVOL) == [HOST]
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later")
+
+
+def test_the_copy_of_another_pool_is_not_taken_for_that_of_the_guest(site: DrivenSite) -> None:
+    """The host has lost its records, and its own pool has a replica: the guest runs on that, as a copy of an earlier
+    release does not name its pool. What the message says helps.
+    """
+    host = local_in_second_pool(site)
+    pools = host.pools.fake.pools
+    for pool in ("data", "tank"):
+        del pools[pool].volumes[f"{pool}/{ZVOL}"].properties["imgstore:pool"]
+    reinstall(site, HOST)
+    host.pools.write(f"tank/{ZVOL}", b"other", 4096)
+    with pytest.raises(
+        IncoherentError, match="in the pool tank, not in data: stop its machine, leave only the copy"
+    ):
         site.unmap(ZVOL)
     assert site.state(ZVOL) == "blocked" and site.writers(ZVOL) == [HOST]
-    assert host.pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
+    assert host.pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
+    del host.kernel.devices[f"{ZVOL}-snap"], pools["tank"].volumes[f"tank/{ZVOL}"]
+    host.die()
+    host.start()
+    assert site.writers(ZVOL) == [HOST]
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") and site.leftovers() == []
 
 
 def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(

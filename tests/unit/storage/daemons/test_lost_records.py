@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.wire import requests as wire
@@ -125,6 +125,48 @@ def test_an_export_of_a_later_map_than_the_record_stays(site: DrivenSite, tmp_pa
     site.hosts[OTHER].sessions.ensure_session_gone(session.target)
     restart_with(site, backup)
     assert [one.target for one in site.nas.targets.read_exports()] == [session.target]
+
+
+def test_an_export_of_older_records_is_removed_by_those_that_follow(site: DrivenSite, tmp_path: Path) -> None:
+    """The NAS makes it again from a backup, loses these records, too, and knows its name no more."""
+    site.map(ZVOL, sync=False)
+    backup = backup_of(site, tmp_path / "backup")
+    site.unmap(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    restart_with(site, backup)
+    assert len(site.nas.targets.read_exports()) == 1
+    site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    assert site.nas.targets.read_exports() == ()
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+@pytest.mark.parametrize("persistent", ["yes", "no"])
+def test_an_export_of_older_records_of_the_same_map_is_removed_too(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, persistent: str
+) -> None:
+    """When both losses come while the image is written back, and the host has no device any more."""
+
+    def fail(*values: object) -> None:
+        raise HostError("not now")
+
+    site.map(ZVOL)
+    backup = backup_of(site, tmp_path / "backup")
+    host = site.map_local(ZVOL)
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", persistent),)))
+    with monkeypatch.context() as patch:
+        patch.setattr(host.pools, "ensure_snapshot", fail)
+        patch.setattr(host.pools, "ensure_rolled_back", fail)
+        site.send(wire.UnmapZvol(ZVOL))
+        site.wait_for(lambda: "not now" in site.image(ZVOL).reason, "failure")
+        restart_with(site, backup)
+        assert len(site.nas.targets.read_exports()) == 1
+        site.lose_records()
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
 
 
 def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:

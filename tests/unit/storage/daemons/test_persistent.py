@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.life.effects import EnsureGrant
+from rocks.storage.life.effects import Effect, EnsureGrant, EnsurePartialGone, VerifyReceived
 from rocks.storage.nas.engine import Engine
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.moments import DiedError
 from tests.unit.storage.daemons.nodes import HOSTS
 from tests.unit.storage.daemons.test_lost_records import ZVOL, at_nas, backup_of, restart_with, site
 
@@ -20,6 +21,24 @@ HOST, OTHER = HOSTS
 
 def set_persistent(site: DrivenSite, value: str) -> None:
     site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", value),)))
+
+
+def die_before(
+    site: DrivenSite, patch: pytest.MonkeyPatch, effect_type: type[Effect], *, loses_records: bool = False
+) -> None:
+    """The daemon of the NAS dies when it is about to perform such an effect."""
+    engine = site.nas.service._engine
+    perform: Callable[[object], object] = engine._perform
+
+    def perform_or_die(effect: object) -> object:
+        if isinstance(effect, effect_type):
+            if loses_records:
+                site.nas.forget_records()
+            site.nas.moments.is_dead = True
+            raise DiedError
+        return perform(effect)
+
+    patch.setattr(engine, "_perform", perform_or_die)
 
 
 def test_it_may_be_set_while_a_grant_is_written(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +106,61 @@ def test_other_requests_do_not_wait_for_that_of_a_first_start(
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert not at_nas(site, b"later")
+
+
+def test_an_earlier_mark_does_not_count_while_the_first_grant_is_written(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's start has set the opposite without a mark, and the daemon dies before the grant has it."""
+    site.ask(wire.GrowZvol("tank", ZVOL, 2 * BYTES_PER_GIB))
+    set_persistent(site, "yes")
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),), "a-machine"))
+    die_before(site, monkeypatch, EnsureGrant)
+    site.map(ZVOL)
+    assert site.nas.deaths == 1
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert not at_nas(site, b"later") and site.leftovers() == []
+
+
+@pytest.mark.parametrize("is_pulled", [False, True], ids=["on the host", "pulled and not accepted"])
+def test_changes_are_discarded_although_the_records_are_lost_before(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, is_pulled: bool
+) -> None:
+    """The device is gone, and the host was not asked to discard them yet."""
+    site.map_local(ZVOL)
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    if is_pulled:
+        die_before(site, monkeypatch, VerifyReceived, loses_records=True)
+        site.send(wire.PullZvol(ZVOL))
+        site.wait_for(lambda: site.nas.deaths == 1, "dead")
+        site.wait_for_state(ZVOL, "local")
+    set_persistent(site, "no")
+    deaths = site.nas.deaths
+    die_before(site, monkeypatch, EnsurePartialGone, loses_records=True)
+    site.send(wire.UnmapZvol(ZVOL))
+    site.wait_for(lambda: site.nas.deaths > deaths, "dead")
+    site.wait_for_state(ZVOL, "unmapped")
+    assert not at_nas(site, b"later") and site.leftovers() == []
+    site.map_local(ZVOL)
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == bytes(5)
+
+
+def test_changes_of_another_grant_are_not_discarded(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has lost its records, too: nobody knows of which grant its copy is, and nothing of it is destroyed."""
+    host = site.map_local(ZVOL)
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    set_persistent(site, "no")
+    monkeypatch.setattr("rocks.storage.host.service.recover_records", lambda *_: frozenset())
+    host.lose_power()
+    host.forget_records()
+    host.start()
+    site.lose_records()
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") and site.leftovers() == []
 
 
 def test_a_contradiction_is_recorded_first(

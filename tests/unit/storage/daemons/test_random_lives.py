@@ -12,6 +12,7 @@ from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
 from rocks.storage.host import device_handlers
 from rocks.storage.life.states import BLOCKED, UNMAPPED
 from rocks.storage.nas import host_requests as nas_hosts
+from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of
@@ -144,14 +145,19 @@ class Life:
             self.send("grow", wire.GrowZvol("tank", ZVOL, size + self.order.choice((0, 16 * MIB))))
 
     def give_up(self) -> None:
-        """The host is switched off, and an operator gives up what only it has; then it is switched on again."""
+        """The host is switched off, and an operator gives up what only it has; then it is switched on again.
+
+        So is the host that the volume names, with records of an earlier moment another one.
+        """
         image = self.image
         if image is None or image.owner is None:
             return
         self.failure = None
-        self.site.hosts[image.owner].lose_power()
+        standing = standing_grant(self.site.nas.pools.read_volume(VOLUME))
+        for host in dict.fromkeys((image.owner, standing.owner or image.owner)):
+            self.site.hosts[host].lose_power()
+            self.given_up[host] = max(image.epoch, standing.epoch)
         self.guest.stop()
-        self.given_up[image.owner] = image.epoch
         self.site.given_up.add(ZVOL)
         self.site.ask(wire.AbandonZvol(ZVOL, "it burns", is_fenced=True))
         self.site.wait_for_state(ZVOL, UNMAPPED)

@@ -127,6 +127,22 @@ def test_a_copy_ends_when_others_take_the_space(site: DrivenSite, monkeypatch: p
     site.wait_for_state(NEW_ZVOL, "local")
 
 
+def test_a_partial_copy_that_cannot_continue_leaves_its_space_to_guests(site: DrivenSite) -> None:
+    """Guests of local images have filled the pool meanwhile, and stand still."""
+    host, seed = new_mapped(site), f"tank/.seed/{NEW_ZVOL}"
+    site.nas.pools.cut_next_send(3 * MIB)
+    site.wait_for(lambda: host.pools.read_volume(seed) is not None, "cut")
+    assert host.pools.read_volume(seed).resume_token is not None  # type: ignore[union-attr] # it is there
+    free_bytes = host.pools.read_pool("tank").free_bytes
+    host.pools.fake.pools["tank"].size_bytes -= free_bytes - MIB
+    site.wait_for(lambda: "is not copied" in str(site.row(NEW_ZVOL)["reason"]), "reason")
+    assert host.pools.read_volume(seed) is None
+    assert host.pools.read_pool("tank").free_bytes > MIB
+    host.pools.leave_free("tank", 2 * GIB)
+    site.wait_for_state(NEW_ZVOL, "local")
+    assert host.pools.content(f"tank/{NEW_ZVOL}") == site.nas.pools.content(f"tank/{NEW_ZVOL}")
+
+
 def test_a_copy_leaves_space_for_all_that_its_guest_has_written(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,9 +58,9 @@ def receive(handlers: dict[type[object], Handler]) -> Callable[[str], None]:
     return one
 
 
-def free_reserved(pools: FakePools, free_bytes: int) -> None:
+def free_reserved(pools: FakePools, free_bytes: int, volume: str = "tank/other") -> None:
     """Reserve the rest of the pool; its size stays."""
-    pools.ensure_volume("tank/other", POOL_BYTES, 8192, pools.read_pool("tank").free_bytes - free_bytes)
+    pools.ensure_volume(volume, POOL_BYTES, 8192, pools.read_pool("tank").free_bytes - free_bytes)
 
 
 def test_a_copy_leaves_to_a_running_one_what_it_needs(
@@ -68,10 +68,16 @@ def test_a_copy_leaves_to_a_running_one_what_it_needs(
     transfers: Transfers,
     handlers: dict[type[object], Handler],
     receive: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each alone has the space; both together would stop in a full pool, and neither could be continued."""
+    """Each alone has the space; both together would stop in a full pool, and neither could be continued.
+
+    What was received before stays, until the pool has no space for that copy alone.
+    """
     free_reserved(pools, NEEDED_BYTES + 5 * GIB)
     refused: list[str] = []
+    given_back: list[str] = []
+    monkeypatch.setattr(pools, "ensure_partial_gone", given_back.append)
 
     def begin_other() -> None:
         with pytest.raises(PoolFullError) as raised:
@@ -89,7 +95,11 @@ def test_a_copy_leaves_to_a_running_one_what_it_needs(
         receive("b-vol")  # the writes of the first guest are not merged yet
     handlers[EnsureTempWriteGone](EnsureTempWriteGone("a-vol", "tank"), cast("Any", None))
     receive("b-vol")
-    assert transfers.received == ["a-vol", "b-vol"]
+    assert transfers.received == ["a-vol", "b-vol"] and given_back == []
+    free_reserved(pools, NEEDED_BYTES - GIB, "tank/more")
+    with pytest.raises(PoolFullError):
+        receive("c-vol")
+    assert given_back == ["tank/.seed/c-vol"]
 
 
 def test_a_copy_that_has_failed_needs_nothing(

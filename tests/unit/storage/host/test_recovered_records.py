@@ -27,21 +27,21 @@ def store(tmp_path: Path) -> HostStore:
     return HostStore(tmp_path / "host.db")
 
 
-def properties(epoch: int, **more: str) -> dict[str, str]:
+def properties(epoch: int, /, **more: str) -> dict[str, str]:
     """Those of a volume of the image on a host."""
-    values = {"id": ID, "nas": NAS, "volume": f"tank/{ZVOL}", "epoch": str(epoch), **more}
+    values = {"id": ID, "nas": NAS, "volume": f"tank/{ZVOL}", "epoch": str(epoch)} | more
     return {f"imgstore:{key}": value for key, value in values.items()}
 
 
-def add_copy(pools: FakePools, epoch: int, pool: str = "tank", **more: str) -> None:
+def add_copy(pools: FakePools, epoch: int, pool: str = "tank", /, **more: str) -> None:
     """A copy with changes, unless `more` says another thing."""
     found = properties(epoch, **{"copy": "dirty", "base_guid": "7", **more})
     pools.ensure_volume(f"{pool}/{ZVOL}", BYTES_PER_GIB, 8192, 0, found)
 
 
-def add_temp_write(pools: FakePools, epoch: int | None, pool: str = "tank") -> None:
+def add_temp_write(pools: FakePools, epoch: int | None, pool: str = "tank", /, **more: str) -> None:
     """A temp-write volume; of an earlier release without an epoch."""
-    found = {} if epoch is None else properties(epoch, size=str(BYTES_PER_GIB))
+    found = {} if epoch is None else properties(epoch, size=str(BYTES_PER_GIB), **more)
     pools.ensure_volume(f"{pool}/{ZVOL}-temp-write", temp_write_bytes(BYTES_PER_GIB), 8192, 0, found)
 
 
@@ -81,6 +81,68 @@ def test_an_image_in_another_pool_that_its_older_record_names_is_found(store: Ho
     store.keep(older)
     add_temp_write(pools, 2)
     assert recovered(store, pools) == OVERLAY
+
+
+@pytest.mark.parametrize(
+    ("stated_by_copy", "stated_by_temp_write", "is_found"),
+    [
+        ("data", "data", True),
+        ("data", "", True),
+        ("", "", False),
+        ("tank", "tank", False),
+        ("data", "tank", False),
+    ],
+)
+def test_an_image_is_found_in_a_pool_that_no_record_names(
+    store: HostStore, stated_by_copy: str, stated_by_temp_write: str, is_found: bool
+) -> None:
+    """When one of its volumes says that it was made there; a replica says another pool, and earlier releases none."""
+    pools = FakePools({"tank": 10 * BYTES_PER_GIB, "data": 10 * BYTES_PER_GIB})
+    add_copy(pools, 2, "data", **({"pool": stated_by_copy} if stated_by_copy else {}))
+    add_temp_write(pools, 2, "data", **({"pool": stated_by_temp_write} if stated_by_temp_write else {}))
+    found = recovered(store, pools)
+    assert (found is not None) == is_found
+    assert found is None or (found.stage, found.pool) == ("merging", "data")
+
+
+@pytest.mark.parametrize(
+    ("stage", "left", "others", "expected"),
+    [
+        ("linear", None, {"data": {}}, "data"),
+        ("merging", None, {"data": {}}, "data"),
+        ("linear", None, {"data": {"pool": "data"}}, "data"),
+        ("linear", None, {"data": {"pool": "tank"}}, "tank"),  # a replica
+        ("linear", None, {"data": {}, "zeta": {}}, "tank"),  # nobody knows which
+        ("linear", None, {"data": {"id": "of the same name"}}, "tank"),
+        ("linear", None, {"data": {"epoch": "1"}}, "tank"),
+        ("linear", None, {"data": {"copy": "clean"}}, "tank"),
+        ("linear", "copy", {"data": {}}, "tank"),
+        ("linear", "temp-write", {"data": {}}, "tank"),
+        ("linear", "pool", {"data": {}}, "tank"),
+        ("none", None, {"data": {}}, "tank"),
+    ],
+)
+def test_a_copy_of_the_same_grant_counts_when_the_pool_of_the_record_has_none(
+    store: HostStore,
+    stage: Stage,
+    left: str | None,
+    others: dict[str, dict[str, str]],
+    expected: str,
+) -> None:
+    """A replica was taken for it, and a person has removed that. A pool that cannot be read may have it."""
+    pools = FakePools(dict.fromkeys(("tank", "data", "zeta"), 10 * BYTES_PER_GIB))
+    known = HostImage(ZVOL, "tank", 2, 2, 5, stage, size_bytes=BYTES_PER_GIB)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    for pool, more in others.items():
+        add_copy(pools, 2, pool, **more)
+    if left == "copy":
+        add_copy(pools, 2)
+    elif left == "temp-write":
+        add_temp_write(pools, 2)
+    elif left == "pool":
+        pools.export_pool("tank")
+    found = recovered(store, pools)
+    assert found == replace(known, pool=expected, stage="linear" if expected == "data" else stage)
 
 
 @pytest.mark.parametrize("epoch", [2, None])
@@ -138,7 +200,13 @@ def test_an_older_record_is_replaced(
 
 
 @pytest.mark.parametrize(
-    ("merged", "temp_write", "expected"), [("2", None, "linear"), ("2", 2, "merging"), ("1", None, "merging")]
+    ("merged", "temp_write", "expected"),
+    [
+        (unit_serial(ID, 2), None, "linear"),
+        (unit_serial(ID, 2), 2, "merging"),
+        (unit_serial(ID, 1), None, "merging"),
+        (unit_serial("of the same name", 2), None, "merging"),
+    ],
 )
 def test_a_merge_has_ended_when_the_copy_says_so(
     store: HostStore, pools: FakePools, merged: str, temp_write: int | None, expected: Stage

@@ -82,6 +82,21 @@ def test_without_force_the_rejection_states_the_loss(state: State) -> None:
         assert "since the snapshot img-1-1-" in rejection.text
 
 
+def test_the_loss_includes_that_of_the_host_that_the_volume_names() -> None:
+    """With older records it is another host, which must be powered off, too."""
+    standing = Grant(9, 1, "vmh2", "mapped")
+    lost = "what was written on vmh1 since the snapshot {}, and what was written on vmh2, which has it by the volume"
+    for state in ("local", "blocked"):
+        image = record(state)
+        text = refused(image, Abandon("abandon-1", "it burns", standing=standing)).text
+        assert f"giving it up loses {lost.format(image.base_name)}. Its host may" in text
+        text = refused(image, Abandon("abandon-1", "it burns", standing=replace(standing, owner=HOST))).text
+        assert f"since the snapshot {image.base_name}. Its host may" in text
+    free = replace(new_image(), state="blocked", blocked_from="unmapped")
+    text = refused(free, Abandon("abandon-1", "it burns", standing=standing)).text
+    assert "giving it up loses what was written on vmh2, which has it by the volume. Its host may" in text
+
+
 def test_operations_that_wait_for_an_abandoned_host_fail() -> None:
     """A map, an unmap and a pull do not wait for ever."""
     assert decided(record("mapping"), GIVE_UP).outcomes[0].op_id == MAP.op_id
