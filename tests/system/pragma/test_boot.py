@@ -1,12 +1,17 @@
 """`rocks pragma boot`: what it allocates, and that what is refused leaves nothing. No host answers."""
 
 import json
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rocks.database import dry
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from tests.system.commands.conftest import Site, processes
 from tests.system.commands.test_commands_at_once import start
 from tests.system.pragma.conftest import DOCK6, KEY, TREE
@@ -331,6 +336,17 @@ def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_
     assert "would" in ended.out
     assert local.contents() == before
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_dry_run_does_not_wait_for_images_that_another_command_adds(
+    local: Site, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry, "_LONGEST_WAIT_SECONDS", 0.1)
+    with closing(Database(cluster_database)) as adding:
+        adding.lock("pragma images dock6", 0)
+        refused = local.refused("pragma boot dock6 0 dry-run=yes")
+    assert "another command is at work on pragma images dock6 (waited 0.1 s)" in refused
+    assert f"(process {os.getpid()})" in refused
 
 
 def test_a_cluster_whose_start_fails_is_there_and_is_removed_by_clean(local: Site, tmp_path: Path) -> None:
