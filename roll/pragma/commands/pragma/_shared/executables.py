@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -84,12 +84,13 @@ class Executables:
             try:
                 self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
                 cluster = _read(folder)
-                if any(one.name == cluster.name for one in self._clusters()[0]):
-                    raise HostError(
-                        f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
-                        "already"
-                    )
-                (folder / _UNFINISHED).unlink()
+                with locked(self._folders):  # of two boots with one name, the second finds the first
+                    if any(one.name == cluster.name for one in self._clusters()[0]):
+                        raise HostError(
+                            f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
+                            "already"
+                        )
+                    (folder / _UNFINISHED).unlink()
             except BaseException:
                 self._give_back(folder)
                 raise
@@ -143,14 +144,17 @@ class Executables:
     def _give_back(self, folder: Path) -> None:
         """Have the driver remove what `allocate` has reserved for the folder, if its vc-out.xml says what that is.
 
-        Nothing with the name of another cluster: it would be that one's.
+        Nothing with the name of another cluster, or of one that another boot is adding: it would be that one's.
         """
-        others = {one.name for one in self._clusters()[0]}
+        others = [one for one in self._folders_here() if one != folder and not one.name.endswith(_REMOVED)]
         try:
-            if _read(folder).name in others:
-                return
-        except RocksError:
+            name = _read(folder).name
+        except HostError:
             return
+        for other in others:
+            with suppress(HostError):
+                if _read(other).name == name:
+                    return
         try:
             self._run("clean", folder, folder / _VC_OUT)
         except RocksError as error:
