@@ -235,7 +235,7 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
                 f"{image} is on a NAS, and the programs of the driver take files; save it as one"
             )
         name = Path(node.disk.file).name
-        if name.startswith(".") or name == _VC_OUT or found.setdefault(name, image) != image:
+        if name == _VC_OUT or found.setdefault(name, image) != image:
             raise UserError(
                 f"the image {one_line(node.disk.file)[:80]} has the name of another file in the folder for the driver; "
                 "rename it in vc-in.xml"
