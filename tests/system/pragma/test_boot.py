@@ -198,6 +198,9 @@ def test_what_cannot_be_booted_leaves_nothing(
 ) -> None:
     private = tmp_path / "id"
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    endless = tmp_path / "endless.pub"
+    endless.touch()
+    os.truncate(endless, 1 << 42)
     folder = tmp_path / "repository/dock6"
     for arguments, text in (
         (("dock6",), "and the number of CPUs"),
@@ -216,6 +219,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=lots"), "mem must be"),
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
+        (("dock6", "4", f"key={endless}"), "endless.pub are longer than 32768 bytes"),
         (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
         (("dock6", "4", "logfile=relative.log"), "absolute path"),
         (

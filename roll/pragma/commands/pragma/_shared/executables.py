@@ -25,7 +25,7 @@ from rocks.core.files import ensure_folders, explain
 from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
-from .documents import MAX_BYTES, read_document
+from .documents import MAX_BYTES, read_document, read_file
 from .drivers import Allocated, BootRequest, Machine, UnknownClusterError, check_supported, read_key
 from .repository import library_images, locked, read_request
 from .vc_in import FileDisk
@@ -262,8 +262,7 @@ def _read(folder: Path) -> _Cluster:
     """The cluster of a folder. HostError where no valid vc-out.xml is."""
     path = folder / _VC_OUT
     try:
-        with path.open("rb") as file:
-            root = read_document(file.read(MAX_BYTES + 1), _VC_OUT)
+        root = read_document(read_file(path, MAX_BYTES), _VC_OUT)
         public = root.find("frontend/public")
         names = tuple(node.get("name", "") for node in root.findall("compute/node"))
         if public is None or not public.get("fqdn") or not all(names):
