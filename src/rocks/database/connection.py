@@ -10,7 +10,7 @@ from rocks.core import mariadb_errors
 from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
-from rocks.database.locks import NamedLocks, busy_with
+from rocks.database.locks import NamedLocks
 from rocks.database.sets import has_empty_set
 from rocks.database.settings import Settings
 
@@ -281,7 +281,7 @@ class Database:
         """
         missing = self._locks.take_all(dict.fromkeys(names), wait_seconds)
         if missing:
-            raise busy_with(missing, wait_seconds)
+            raise self._locks.busy_with(missing, wait_seconds)
 
     def unlock(self, name: str) -> None:
         """Release a lock; a lock that this connection does not hold is ignored."""

@@ -12,7 +12,6 @@ from rocks.core.errors import StateError
 from rocks.database import driver
 from rocks.database.blockers import ATTEMPTS
 from rocks.database.connection import Database
-from rocks.database.locks import busy_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from rocks.database.settings import Settings
 
 _SAVEPOINT = "dry_run"
+_LONGEST_WAIT_SECONDS = 2.0
+"""For a lock that another command holds for a moment. Some are held for long, as while an image is added."""
 _HARMLESS = re.compile(
     r"\s*(?:select|show|insert|update|delete|replace|savepoint|rollback\s+to|set\s+session|start\s+transaction\s+read\s+only)\b",
     re.I,
@@ -101,11 +102,15 @@ class DryDatabase(Database):
             yield self
 
     def lock_all(self, names: Iterable[str], wait_seconds: float) -> None:
-        """As `Database.lock_all`, but only waits until the locks are free: it keeps no other command from them."""
+        """As `Database.lock_all`, but only waits until the locks are free: it keeps no other command from them.
+
+        It waits at most `_LONGEST_WAIT_SECONDS`.
+        """
+        seconds = min(wait_seconds, _LONGEST_WAIT_SECONDS)
         with dry_run.question():
-            held = self._locks.held_by_others(names, wait_seconds)
+            held = self._locks.held_by_others(names, seconds)
         if held:
-            raise busy_with(held, wait_seconds)
+            raise self._locks.busy_with(held, seconds)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
         if not _HARMLESS.match(sql):

@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rocks.core.clock import Deadline, wait_seconds
@@ -61,6 +62,31 @@ class NamedLocks:
             if not held or deadline.passed():
                 return held
             wait_seconds(_POLL_SECONDS)
+
+    def busy_with(self, names: Sequence[str], waited_seconds: float) -> BusyError:
+        """The error for locks that others hold. It has their processes, unless the locks were only tried."""
+        holders = self._holders(names) if waited_seconds else []
+        processes = f" (process {', '.join(holders)})" if holders else ""
+        return BusyError(
+            f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
+            f" repeat this one when it has ended{processes}"
+        )
+
+    def _holders(self, names: Iterable[str]) -> list[str]:
+        """The numbers of the processes that hold the locks, as far as this user may see them."""
+        from pathlib import Path  # late: it costs every command start-up time
+
+        from rocks.core.files import text_if_readable
+
+        # Linux lists such a lock with its descriptor, "lock: 1: OFDLCK … FIRST LAST"; in /proc/locks it has no process
+        held = [f" {offset} {offset}" for offset in map(self._offset, names)]
+        found = []
+        for process in filter(lambda path: path.name.isdigit(), Path("/proc").iterdir()):
+            with suppress(OSError):  # it has ended, or is another user's
+                texts = map(text_if_readable, (process / "fdinfo").iterdir())
+                if any(lock in text for text in texts for lock in held):
+                    found.append(process.name)
+        return found
 
     def release_all(self, names: Iterable[str]) -> None:
         """Release these locks; a lock that this connection does not hold is ignored."""
@@ -123,14 +149,6 @@ class NamedLocks:
 
     def _offset(self, name: str) -> int:
         return lock_offset(self._database_name, name)
-
-
-def busy_with(names: Sequence[str], waited_seconds: float) -> BusyError:
-    """The error for named locks that others hold."""
-    return BusyError(
-        f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
-        " repeat this one when it has ended"
-    )
 
 
 def lock_offset(database_name: str, name: str) -> int:

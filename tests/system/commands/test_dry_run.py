@@ -1,5 +1,6 @@
 """`dry-run=yes` on the cluster database: its changes are seen by the command alone, and none is left."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from rocks.cli.main import run_line
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, StateError
+from rocks.database import dry
 from rocks.database.connection import Database
 from rocks.database.dry import DryDatabase
 from rocks.database.settings import Settings
@@ -105,3 +107,13 @@ def test_named_locks_are_waited_for_and_not_taken(vm_site: Site, tried: DryDatab
         tried.lock("a name", 0)
     vm_site.database.unlock("a name")
     tried.lock("a name", 0)
+
+
+def test_a_lock_that_another_command_holds_for_long_is_not_waited_for(
+    vm_site: Site, tried: DryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry, "_LONGEST_WAIT_SECONDS", 0.1)
+    with dry_run.question():
+        vm_site.database.lock("a name", 0)
+    with pytest.raises(BusyError, match=rf"a name \(waited 0\.1 s\).* \(process {os.getpid()}\)$"):
+        tried.lock("a name", 60)

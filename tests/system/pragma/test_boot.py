@@ -1,12 +1,17 @@
 """`rocks pragma boot`: what it allocates, and that what is refused leaves nothing. No host answers."""
 
 import json
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rocks.database import dry
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from tests.system.commands.conftest import Site, processes
 from tests.system.commands.test_commands_at_once import start
 from tests.system.pragma.conftest import DOCK6, KEY, TREE
@@ -193,6 +198,9 @@ def test_what_cannot_be_booted_leaves_nothing(
 ) -> None:
     private = tmp_path / "id"
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    endless = tmp_path / "endless.pub"
+    endless.touch()
+    os.truncate(endless, 1 << 42)
     folder = tmp_path / "repository/dock6"
     for arguments, text in (
         (("dock6",), "and the number of CPUs"),
@@ -211,6 +219,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=lots"), "mem must be"),
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
+        (("dock6", "4", f"key={endless}"), "endless.pub are longer than 32768 bytes"),
         (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
         (("dock6", "4", "logfile=relative.log"), "absolute path"),
         (
@@ -331,6 +340,17 @@ def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_
     assert "would" in ended.out
     assert local.contents() == before
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_dry_run_does_not_wait_for_images_that_another_command_adds(
+    local: Site, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry, "_LONGEST_WAIT_SECONDS", 0.1)
+    with closing(Database(cluster_database)) as adding:
+        adding.lock("pragma images dock6", 0)
+        refused = local.refused("pragma boot dock6 0 dry-run=yes")
+    assert "another command is at work on pragma images dock6 (waited 0.1 s)" in refused
+    assert f"(process {os.getpid()})" in refused
 
 
 def test_a_cluster_whose_start_fails_is_there_and_is_removed_by_clean(local: Site, tmp_path: Path) -> None:

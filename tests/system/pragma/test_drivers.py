@@ -5,7 +5,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,16 @@ from lab.namespace import Machine
 from rocks.core.process import run, run_checked
 from tests.contract.conftest import libvirt_uri, machine
 from tests.patience import patience
-from tests.system.commands.conftest import Site
+from tests.system.commands.conftest import Site, processes
+from tests.system.commands.test_commands_at_once import start
 from tests.system.lab.conftest import CHECKOUT
 from tests.system.machines.site import MachineSite
-from tests.system.pragma.conftest import COMPUTE, KEY
+from tests.system.pragma.conftest import COMPUTE, KEY, TREE
 from tests.system.pragma.test_life import states
 from tests.unit.pragma.samples import document, domain, file_disk
+from tests.waiting import wait_until
 
-__all__ = ["libvirt_uri", "machine"]
+__all__ = ["libvirt_uri", "machine", "processes"]
 
 EXAMPLE = CHECKOUT / "examples" / "drivers" / "libvirt"
 KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
@@ -229,6 +233,60 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     for driver in ("vmware", "/absent"):
         local.done(f"set attr pragma_driver {driver}")
         assert "nor a folder of programs" in local.refused("pragma list cluster")
+
+
+def test_of_two_boots_that_get_one_name_the_second_is_refused(
+    local: Site,
+    programs: Path,
+    processes: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes on when the first one has looked whether the name is free, and has not taken it yet."""
+    local.done("pragma list cluster")
+    executables = import_module("rocks.commands.pragma._shared.executables")
+    (programs / "clean").write_text(f"#!/bin/sh\ntouch {tmp_path}/cleaned\n")
+    key = f"key={tmp_path / 'key.pub'}"
+    look, second = executables.Executables._clusters, []
+
+    def ends_or_waits() -> bool:
+        waits = f"FLOCK  ADVISORY  WRITE {second[0].pid} "
+        lines = Path("/proc/locks").read_text().splitlines()
+        return second[0].poll() is not None or any("->" in line and waits in line for line in lines)
+
+    def look_slowly(driver: Any) -> Any:
+        found = look(driver)
+        if not second:
+            environment = {**processes, "ROCKS_TREES": str(TREE), "HOME": str(tmp_path)}
+            second.append(start(environment, "pragma", "boot", "alone", "0", key))
+            wait_until(ends_or_waits)
+        return found
+
+    monkeypatch.setattr(executables.Executables, "_clusters", look_slowly)
+    assert local.rocks("pragma boot dock6 0", key).out.startswith("Allocated cluster dock ")
+    out, error = second[0].communicate(timeout=120)
+    assert out == "" and "has given the name dock, which a cluster has already" in error
+    assert not (tmp_path / "cleaned").exists()
+
+
+def test_a_boot_that_fails_removes_nothing_of_one_that_goes_on_with_the_same_name(
+    local: Site, programs: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "repository/.clusters/dock6-other"
+    other.mkdir(parents=True)
+    (other / ".unfinished").touch()
+    (other / "vc-out.xml").write_text("<vc><frontend><public fqdn='dock.example.org'/></frontend></vc>")
+    (programs / "clean").write_text(f"#!/bin/sh\ntouch {tmp_path}/cleaned\n")
+    allocate = (programs / "allocate").read_text()
+    (programs / "allocate").write_text(f"{allocate}exit 5\n")
+    executables = import_module("rocks.commands.pragma._shared.executables")
+    with executables.locked(other):
+        refused = local.refused(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert "exit status 5" in refused
+    assert not (tmp_path / "cleaned").exists()
+    (programs / "allocate").write_text(allocate)
+    local.rocks(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert not other.exists() and (tmp_path / "cleaned").exists()
 
 
 def test_a_folder_that_is_damaged_stops_no_other_cluster(local: Site, programs: Path, tmp_path: Path) -> None:

@@ -138,6 +138,20 @@ def test_no_host_is_asked_for_the_name_of_a_request(
     assert machines.run("pragma list cluster request=nucleus-2") == ""
 
 
+def test_a_repeated_request_whose_description_has_left_the_repository_says_how_its_cluster_starts(
+    machines: MachineSite, tmp_path: Path
+) -> None:
+    boot = "pragma boot dock6 0 request=nucleus-1"
+    machines.run(boot)
+    machines.run("pragma shutdown dock")
+    (tmp_path / "repository/vcdb.txt").write_text("")
+    refused = machines.refused(boot)
+    assert "the repository has no cluster dock6" in refused
+    assert refused.rstrip().endswith(": rocks start cluster dock")
+    machines.run("start cluster dock")
+    assert states(machines) == {"dock": ("active", "203.0.113.20")}
+
+
 def test_what_an_interrupted_boot_advises_removes_the_cluster(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

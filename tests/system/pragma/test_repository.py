@@ -64,6 +64,23 @@ def test_a_description_that_does_not_fit_into_memory_is_refused(local: Site, tmp
     assert "more than 16384 bytes" in local.refused("pragma boot dock6 0")
 
 
+def test_a_list_that_does_not_fit_into_memory_is_refused(local: Site, tmp_path: Path) -> None:
+    os.truncate(tmp_path / "repository/vcdb.txt", 1 << 42)
+    assert "vcdb.txt has more than 1048576 bytes" in local.refused("pragma list repository")
+
+
+@pytest.mark.parametrize("name", ["vcdb.txt", "dock6/vc-in.xml"])
+def test_a_pipe_or_device_in_the_place_of_a_file_is_not_read(local: Site, tmp_path: Path, name: str) -> None:
+    """Nobody writes to the pipe: who reads it waits for ever."""
+    file = tmp_path / "repository" / name
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    assert f"{file} is not a plain file" in local.refused("pragma boot dock6 0")
+    file.unlink()
+    os.mkfifo(file)
+    assert f"{file} is not a plain file" in local.refused("pragma boot dock6 0")
+
+
 def test_parts_that_are_damaged_missing_or_incomplete_publish_no_image(local: Site, tmp_path: Path) -> None:
     """Scenario 12; the parts stay as they are."""
     part = tmp_path / "repository/dock6/compute.gz.2"

@@ -22,9 +22,9 @@ from tests.waiting import wait_until
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
 
-def start(*typed: str, **named: object) -> subprocess.Popen[str]:
+def start(*typed: str, program: tuple[str, str] = ("-m", "comet"), **named: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    command = [sys.executable, "-m", "comet", *typed]
+    command = [sys.executable, *program, *typed]
     named = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **named}
     return subprocess.Popen(command, text=True, env=environment, **named)  # type: ignore[call-overload,no-any-return]
 

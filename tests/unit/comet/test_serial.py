@@ -17,6 +17,7 @@ from comet import Client, NotFoundError, UnreachableError
 from comet.client.configuration import Endpoint
 from comet.client.websocket import WebSocket
 from tests.nucleus_server import TOKEN, NucleusServer, answer, problem
+from tests.patience import patience
 from tests.unit.comet.test_program import start
 
 PATH = "/nucleus/ws/console/ticket"
@@ -114,12 +115,13 @@ def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer,
             with contextlib.suppress(TimeoutError):
                 if read_frame(handler.rfile)[0] == 8:
                     return
-            time.sleep(1)
+            time.sleep(0.1)
 
     server.answers["/ws/console"] = guest
     addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
     server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
-    process = start("console", "--serial", "vc2", stdin=subprocess.DEVNULL)
+    less = f"from comet.cli import consoles, main; consoles._SILENT_SECONDS = {patience(2)}; main.program()"
+    process = start("console", "--serial", "vc2", program=("-c", less), stdin=subprocess.DEVNULL)
     out, error = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "login: ")
     assert "the console is left" in error

@@ -68,7 +68,8 @@ class DrivenSite:
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
         patch.setattr(device_handlers, "wait_seconds", nothing)
-        patch.setattr(device_handlers, "_CLOSE_SECONDS", 0.0)
+        for name in ("_CLOSE_SECONDS", "_UDEV_SECONDS"):
+            patch.setattr(device_handlers, name, 0.0)
         for module in (nas_service, host_service):
             patch.setattr(module, "client_context", lambda identity: str(identity.certificate))
         patch.setattr(nas_service, "server_context", nothing)

@@ -109,7 +109,6 @@ def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
     """The NAS has no records and the host older ones, and its pool came late: no other host gets the image before the
     guest has ended.
     """
-    monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 0.0)
     monkeypatch.setattr("rocks.storage.host.service.recover_records", lambda *_: frozenset())
     host = used_before(site, tmp_path)
     site.map_local(ZVOL)

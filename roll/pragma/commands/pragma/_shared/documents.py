@@ -1,14 +1,32 @@
-"""XML of other people, read within bounds: no entity, no DTD, no network, no deep or large tree. Pure."""
+"""Files and XML of other people, read within bounds: no entity, no DTD, no network, no deep or large tree."""
 
 from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MAX_BYTES = 64 * 1024
 """The largest document."""
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, of which at most one byte more than `max_bytes`: who reads it refuses what is too large.
+
+    OSError for one that cannot be opened; UserError, without waiting, for a device or a pipe.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UserError(f"{path} is not a plain file; replace it by one")
+        return file.read(max_bytes + 1)
 
 
 def read_document(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> etree._Element:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core import dry_run
 from rocks.core.errors import StateError, UserError
+from rocks.core.public_keys import LARGEST_KEYS_BYTES
 from rocks.core.terminal import one_line
 
 from .site import DRIVER
@@ -140,13 +141,16 @@ def check_supported(request: BootRequest, engine: str, memory_mb: int | None = N
 
 
 def read_key(file: str | None) -> str:
-    """Public keys, one a line. UserError for no file, one that cannot be read, and one with a private key."""
+    """Public keys, one a line. UserError for no file, one that cannot be read or is too long, and a private key."""
     if file is None:
         raise UserError("the driver needs public SSH keys; give key=FILE")
     try:
-        text = Path(file).read_text("utf-8", "replace")
+        with Path(file).open("rb") as opened:
+            text = opened.read(LARGEST_KEYS_BYTES + 1).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         raise UserError(f"the keys {one_line(file)[:100]} cannot be read: {error}") from None
+    if len(text) > LARGEST_KEYS_BYTES:
+        raise UserError(f"the keys {one_line(file)[:100]} are longer than {LARGEST_KEYS_BYTES} bytes")
     if "PRIVATE KEY" in text:
         raise UserError(f"{one_line(file)[:100]} is a private key; give the file of the public one")
     return text

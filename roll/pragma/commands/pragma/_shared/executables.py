@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +25,7 @@ from rocks.core.files import ensure_folders, explain
 from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
-from .documents import MAX_BYTES, read_document
+from .documents import MAX_BYTES, read_document, read_file
 from .drivers import Allocated, BootRequest, Machine, UnknownClusterError, check_supported, read_key
 from .repository import library_images, locked, read_request
 from .vc_in import FileDisk
@@ -84,12 +84,13 @@ class Executables:
             try:
                 self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
                 cluster = _read(folder)
-                if any(one.name == cluster.name for one in self._clusters()[0]):
-                    raise HostError(
-                        f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
-                        "already"
-                    )
-                (folder / _UNFINISHED).unlink()
+                with locked(self._folders):  # of two boots with one name, the second finds the first
+                    if any(one.name == cluster.name for one in self._clusters()[0]):
+                        raise HostError(
+                            f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
+                            "already"
+                        )
+                    (folder / _UNFINISHED).unlink()
             except BaseException:
                 self._give_back(folder)
                 raise
@@ -143,14 +144,17 @@ class Executables:
     def _give_back(self, folder: Path) -> None:
         """Have the driver remove what `allocate` has reserved for the folder, if its vc-out.xml says what that is.
 
-        Nothing with the name of another cluster: it would be that one's.
+        Nothing with the name of another cluster, or of one that another boot is adding: it would be that one's.
         """
-        others = {one.name for one in self._clusters()[0]}
+        others = [one for one in self._folders_here() if one != folder and not one.name.endswith(_REMOVED)]
         try:
-            if _read(folder).name in others:
-                return
-        except RocksError:
+            name = _read(folder).name
+        except HostError:
             return
+        for other in others:
+            with suppress(HostError):
+                if _read(other).name == name:
+                    return
         try:
             self._run("clean", folder, folder / _VC_OUT)
         except RocksError as error:
@@ -231,7 +235,7 @@ def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
                 f"{image} is on a NAS, and the programs of the driver take files; save it as one"
             )
         name = Path(node.disk.file).name
-        if name.startswith(".") or name == _VC_OUT or found.setdefault(name, image) != image:
+        if name == _VC_OUT or found.setdefault(name, image) != image:
             raise UserError(
                 f"the image {one_line(node.disk.file)[:80]} has the name of another file in the folder for the driver; "
                 "rename it in vc-in.xml"
@@ -258,8 +262,7 @@ def _read(folder: Path) -> _Cluster:
     """The cluster of a folder. HostError where no valid vc-out.xml is."""
     path = folder / _VC_OUT
     try:
-        with path.open("rb") as file:
-            root = read_document(file.read(MAX_BYTES + 1), _VC_OUT)
+        root = read_document(read_file(path, MAX_BYTES), _VC_OUT)
         public = root.find("frontend/public")
         names = tuple(node.get("name", "") for node in root.findall("compute/node"))
         if public is None or not public.get("fqdn") or not all(names):

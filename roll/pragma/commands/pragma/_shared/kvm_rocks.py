@@ -119,8 +119,14 @@ class KvmRocks:
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
     def _known(self, name: str, request: BootRequest) -> Allocated:
-        """A cluster that was allocated before."""
-        described, _ = read_request(self._settings, request)
+        """A cluster that was allocated before. StateError where its description cannot be read any more."""
+        try:
+            described, _ = read_request(self._settings, request)
+        except (UserError, StateError) as error:
+            raise StateError(
+                f"{name}, the cluster of this request, is not started again: {error}; "
+                f"or start it without its description: rocks start cluster {name}"
+            ) from None
         machines = self.status([name])
         address = next((machine.address for machine in machines if machine.address), "")
         computes = tuple(machine.compute for machine in machines if machine.compute)

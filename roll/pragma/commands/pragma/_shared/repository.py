@@ -23,6 +23,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError, User
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
+from .documents import read_file
 from .preparation import prepare_image
 from .site import REPOSITORY, rows
 from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, read_vc_in
@@ -89,10 +90,20 @@ def known_clusters(settings: Settings) -> dict[str, Path]:
         else f"rocks set attr {REPOSITORY} FOLDER names another"
     )
     try:
-        data = file.read_bytes()
+        known = _read_list_here(file)
     except OSError as error:
         raise StateError(f"the repository has no list {file}: {error.strerror}; {remedy}") from None
-    return {name: settings.repository / path for name, path in read_list(data, str(file)).items()}
+    return {name: settings.repository / path for name, path in known.items()}
+
+
+def _read_list_here(file: Path) -> dict[str, str]:
+    """As `read_list`; UserError also for a list that is too large or is no plain file. OSError."""
+    data = read_file(file, _MAX_LIST_BYTES)
+    if len(data) > _MAX_LIST_BYTES:
+        raise UserError(
+            f"{file} has more than {_MAX_LIST_BYTES} bytes; this is no list of clusters: correct it"
+        )
+    return read_list(data, str(file))
 
 
 def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
@@ -101,8 +112,7 @@ def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
     if name not in known:
         raise unknown_cluster(name)
     try:
-        with known[name].open("rb") as file:
-            return read_vc_in(file.read(MAX_BYTES + 1), str(known[name])), known[name]
+        return read_vc_in(read_file(known[name], MAX_BYTES), str(known[name])), known[name]
     except OSError as error:
         remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
         raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
@@ -175,7 +185,7 @@ def _write_list(file: Path, known: dict[str, str], failed: Collection[str]) -> N
     """Write the list; a cluster that failed keeps the path that it had here."""
     earlier: dict[str, str] = {}
     with suppress(OSError, UserError):
-        earlier = read_list(file.read_bytes(), str(file))
+        earlier = _read_list_here(file)
     paths = {**known, **{name: earlier[name] for name in failed if name in earlier}}
     _write(file, "".join(f"{name},{path}\n" for name, path in paths.items()).encode())
 

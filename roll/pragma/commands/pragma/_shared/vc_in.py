@@ -226,18 +226,13 @@ def _volume(node: etree._Element, source: etree._Element) -> VolumeDisk:
 
 
 def _path(text: str, what: str) -> str:
-    """A path that stays in the folder of vc-in.xml."""
+    """A path that stays in the folder of vc-in.xml; hidden folders and files there are ours (`repository`)."""
     path = PurePosixPath(text)
-    if (
-        not text
-        or not text.isprintable()
-        or "," in text
-        or path.is_absolute()
-        or ".." in path.parts
-        or path == PurePosixPath(".")
-    ):
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    if not path.parts or not text.isprintable() or "," in text or path.is_absolute() or is_hidden:
         raise UserError(
-            f"{what} is {one_line(text)[:200]!r}; give a path below the folder of vc-in.xml, without .. and commas"
+            f"{what} is {one_line(text)[:200]!r}; give a path below the folder of vc-in.xml, without .., hidden parts "
+            "and commas"
         )
     return str(path)
 
