@@ -211,12 +211,14 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
 async def console_socket(client: WebSocket, ticket: str) -> None:
     """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403, ticket-used.
 
-    A page of another site does not use a ticket up. 429 for one console too many.
+    A page of another site does not use a ticket up: 403, foreign-page. 429 for one console too many.
     """
     service: Service = client.app.state.service
-    used = await asyncio.to_thread(_use, service, ticket) if _is_own_page(client) else None
+    is_own = _is_own_page(client)
+    used = await asyncio.to_thread(_use, service, ticket) if is_own else None
     if used is None:
-        problem = await asyncio.to_thread(_refusal, service, client, ticket)
+        cause = _TICKET_USED if is_own else _FOREIGN_PAGE
+        problem = await asyncio.to_thread(_refusal, service, client, ticket, Problem(*cause))
         await client.send_denial_response(answer_of(problem, client))
         return
     try:
@@ -232,14 +234,18 @@ def _is_own_page(client: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc == client.headers.get("host")
 
 
-def _refusal(service: Service, client: WebSocket, ticket: str) -> Problem:
+_TICKET_USED = ("ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one")
+_FOREIGN_PAGE = (
+    "foreign-page",
+    "a page of another site may open no console; open it from the page of this service, or with comet console",
+)
+
+
+def _refusal(service: Service, client: WebSocket, ticket: str, problem: Problem) -> Problem:
     """The refusal of a ticket, which is recorded; who sent it is not known."""
     with service.pool.reading() as session:
         cluster, node, _ = tickets.console_of(session, ticket) or ("", "", "")
     target = f"{cluster}/{node}" if node else "/ws/console"
-    problem = Problem(
-        "ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one"
-    )
     return service.authenticator.failure(client, f"ticket {target}", problem, "console", target)
 
 

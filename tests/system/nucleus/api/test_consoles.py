@@ -113,8 +113,15 @@ def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
 def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool) -> None:
     ticket = ticket_for(consoles, FRONTEND, "serial")
     assert is_refused(consoles, ticket, origin="https://elsewhere.example")
-    refused = "SELECT action, target FROM audit WHERE outcome = 'ticket-used'"
-    assert sql(pool, refused) == [("console", "vc2/vc2")]
+    assert sql(pool, "SELECT action, target, outcome FROM audit WHERE actor = ''") == [
+        ("console", "vc2/vc2", "foreign-page")
+    ]
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(consoles, ticket, origin="https://elsewhere.example", additional_headers=PROBLEMS),
+    ):
+        pass
+    assert json.loads(refused.value.response.body or b"")["code"] == "foreign-page"
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
 
