@@ -18,8 +18,6 @@ from nucleus.api import (
     computesets,
     consoles,
     events,
-    image_uploads,
-    images,
     nodes,
     operations,
     pages,
@@ -28,6 +26,7 @@ from nucleus.api import (
 )
 from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
+from nucleus.api.library import image_uploads, images
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, ENDLESS, Middleware
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
