@@ -234,6 +234,25 @@ def test_the_last_lines_of_a_console(
     assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("most", "lines"),
+    [(4, []), (5, ["énd"]), (8, ["énd"]), (9, ["two", "énd"]), (1 << 20, ["one", "two", "énd"])],
+)
+def test_the_lines_that_so_many_bytes_hold(
+    consoles: Client, site: Simulator, most: int, lines: list[str]
+) -> None:
+    """Whole ones, each with its end, in UTF-8; of all that the site gives, not of the last 200."""
+
+    def console() -> Answer:
+        return Answer(0, "one\ntwo\nénd\n", "")
+
+    site.faults.append((("report", "host", "vm", "console", "vm-vc2-0", "lines=10000"), console))
+    assert consoles.get("ann", f"{COMPUTE}/log?bytes={most}").json() == {"lines": lines}
+    assert [consoles.get("ann", f"{COMPUTE}/log?bytes={one}").status_code for one in (0, (1 << 20) + 1)] == [
+        400
+    ] * 2
+
+
 def test_the_screen_of_a_node_that_is_on_is_a_picture(
     consoles: Client, site: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
