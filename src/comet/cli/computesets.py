@@ -58,7 +58,7 @@ def show_sets(context: Context) -> None:
 def start(context: Context) -> None:
     given = context.arguments
     count = context.option("count")
-    if (given.nodes is None) == (count is None):
+    if (not given.nodes) == (count is None):
         raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
     walltime = str(context.option("walltime", "2d"))
     walltime_to_minutes(walltime)  # before anything is asked of the server
@@ -67,7 +67,7 @@ def start(context: Context) -> None:
         raise UsageError("--count=0 starts nothing")
     started = context.client.start(
         given.cluster,
-        nodes=expand_hostlist(given.nodes) if given.nodes is not None else None,
+        nodes=expand_hostlist(given.nodes) if given.nodes else None,
         count=expected,
         allocation=context.option("allocation") or only_allocation(context, given.cluster),
         walltime=walltime,

@@ -23,12 +23,12 @@ _GROUPS = {
 }
 
 
-_LONG_OPTIONS = {
+_OPTIONS = {
     name
     for it in (*GLOBAL, *(option for command in COMMANDS for option in command.options))
     for name in it.names
-    if name.startswith("--")
 }
+_LONG_OPTIONS = {name for name in _OPTIONS if name.startswith("--")}
 
 
 _OPTION = re.compile(r"--?[A-Za-z][^\s=]*(=.*)?", re.DOTALL)
@@ -75,6 +75,13 @@ def _advice_on_option(text: str, path: tuple[str, ...]) -> str:
     return f" Did you mean: {near}?" if near else ""
 
 
+def _advice_on_names(typed: list[str]) -> str:
+    """How names are typed of which one was taken for an option; '' without such a one."""
+    before = typed[: typed.index("--")] if "--" in typed else typed
+    names = [it for it in before if re.match("-[^-]", it) and it[:2] not in {"-h", *_OPTIONS}]
+    return f" Is {names[0]} a name? Options come first, then --, then all names." if names else ""
+
+
 def _with_optional_value(text: str) -> str:
     """A word after `--wait` is an argument, not its value. The text beside it stays in its column."""
     return re.sub(r"--wait SECONDS(?:  (?=  ))?", "--wait[=SECONDS]", text)
@@ -113,15 +120,20 @@ def commands_about(typed: list[str]) -> str:
 
 def parsed(typed: list[str]) -> argparse.Namespace:
     """The line as the parser of all commands has it. UsageError for what its command does not take."""
-    found, unknown = parser(typed).parse_known_args(_arguments_together(typed))
+    try:
+        found, unknown = parser(typed).parse_known_args(_arguments_together(typed))
+    except UsageError as error:
+        advice = _advice_on_names(typed)
+        raise UsageError(f"{error}.{advice}" if advice else str(error)) from None
     if unknown:
         option = next((it.partition("=")[0] for it in unknown if it.startswith("--")), "")
-        advice = _advice_on_option(option, found.command) if option else ""
+        advice = _advice_on_option(option, found.command) if option else _advice_on_names(typed)
         command = " ".join(found.command)
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}.{advice} See: comet {command} --help")
     for it in next(it.arguments for it in COMMANDS if it.path == found.command):
-        # as a variable of a script that was not set; attach says itself how a drive is emptied
-        if getattr(found, it.names[0]) == "" and it.kind != "image":
+        # as a variable of a script that was not set; attach says itself how a drive is emptied, and --count is enough
+        is_counted = it.names == ("nodes",) and "count" in found
+        if getattr(found, it.names[0]) == "" and it.kind != "image" and not is_counted:
             raise UsageError(f"{it.names[0].upper()} is empty: give {it.help}")
     return found
 

@@ -103,6 +103,14 @@ _SEE_OTHER: dict[str, Any] = {
     "responses": {303: {"headers": {"Location": {"schema": {"type": "string"}}}}},
 }
 Lines = Annotated[int, Query(ge=1, le=2000)]
+MostBytes = Annotated[
+    int | None,
+    Query(
+        alias="bytes", ge=1, le=1 << 20, description="instead of lines: the last ones that these bytes hold"
+    ),
+]
+_ALL_LINES = 10_000
+"""Of one command of `rocks`, which prints at most 1 MB of them."""
 
 
 @route_of_nodes(
@@ -142,18 +150,28 @@ def to_screen(change: Change, c: str, n: str) -> Response:
 @route_of_nodes(
     router, "GET /v1/cluster/{c}/NODE/console/log", _LOG, "The last lines of {}'s serial console", ConsoleLog
 )
-def read_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
+def read_log(call: Known, c: str, n: str, lines: Lines = 200, most_bytes: MostBytes = None) -> Response:
     """As the node's host keeps them, also when the node is off."""
     node = _node_to_look_at(call, c, n)
     if node.physical_host is None:
         return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
     try:
         with call.service.console_logs.one_more(call.caller.user.id):
-            text = call.service.rocks.read_console(node.rocks_name, lines)
+            text = call.service.rocks.read_console(node.rocks_name, _ALL_LINES if most_bytes else lines)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
-    return json_answer({"lines": text} if text else {"lines": [], "reason": reason}, 200)
+    last = _last_lines(text, most_bytes) if most_bytes else text
+    return json_answer({"lines": last} if text else {"lines": [], "reason": reason}, 200)
+
+
+def _last_lines(lines: list[str], most_bytes: int) -> list[str]:
+    """Whole lines, with their ends, of at most so many bytes."""
+    for index in range(len(lines), 0, -1):
+        most_bytes -= len(lines[index - 1].encode()) + 1
+        if most_bytes < 0:
+            return lines[index:]
+    return lines
 
 
 @route_of_nodes(
@@ -211,12 +229,14 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
 async def console_socket(client: WebSocket, ticket: str) -> None:
     """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403, ticket-used.
 
-    A page of another site does not use a ticket up. 429 for one console too many.
+    A page of another site does not use a ticket up: 403, foreign-page. 429 for one console too many.
     """
     service: Service = client.app.state.service
-    used = await asyncio.to_thread(_use, service, ticket) if _is_own_page(client) else None
+    is_own = _is_own_page(client)
+    used = await asyncio.to_thread(_use, service, ticket) if is_own else None
     if used is None:
-        problem = await asyncio.to_thread(_refusal, service, client, ticket)
+        cause = _TICKET_USED if is_own else _FOREIGN_PAGE
+        problem = await asyncio.to_thread(_refusal, service, client, ticket, Problem(*cause))
         await client.send_denial_response(answer_of(problem, client))
         return
     try:
@@ -232,14 +252,18 @@ def _is_own_page(client: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc == client.headers.get("host")
 
 
-def _refusal(service: Service, client: WebSocket, ticket: str) -> Problem:
+_TICKET_USED = ("ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one")
+_FOREIGN_PAGE = (
+    "foreign-page",
+    "a page of another site may open no console; open it from the page of this service, or with comet console",
+)
+
+
+def _refusal(service: Service, client: WebSocket, ticket: str, problem: Problem) -> Problem:
     """The refusal of a ticket, which is recorded; who sent it is not known."""
     with service.pool.reading() as session:
         cluster, node, _ = tickets.console_of(session, ticket) or ("", "", "")
     target = f"{cluster}/{node}" if node else "/ws/console"
-    problem = Problem(
-        "ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one"
-    )
     return service.authenticator.failure(client, f"ticket {target}", problem, "console", target)
 
 

@@ -54,6 +54,7 @@ class Metrics:
 
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "operations": ("Operations by state", ("state",)),
+    "operation_seconds": ("Mean time of the operations that were asked for within an hour", ("kind",)),
     "computesets": ("Computesets by state", ("state",)),
     "alarms": ("What needs an operator, by what it is", ("kind",)),
     "images_syncing": ("Disks of nodes that are on their way", ()),

@@ -36,7 +36,9 @@ MAX_WAITING_BYTES = 64 << 20
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 _TICKET = re.compile(r"^(/ws|/console)/.*")
-_ENDLESS = ("/v1/events",)
+ENDLESS = ("/v1/events",)
+"""Their answers end with the client only. HEAD, which would not end, is none of their methods."""
+
 _REQUEST_ID = re.compile(r"(?!nuc_)[A-Za-z0-9_.-]{1,64}")
 """Of a client's own: it is in the log, where no token may be."""
 
@@ -77,6 +79,9 @@ class Middleware:
             await self._application(scope, receive, send)
             return
         exchange = _Exchange(scope, send, headers)
+        if scope["method"] == "HEAD" and scope["path"] not in ENDLESS:
+            # RFC 9110 §9.3.2; the server, which has a scope of its own, leaves the body out
+            scope["method"] = "GET"
         try:
             await self._answer(scope, receive, exchange, headers)
         except Problem as problem:
@@ -98,7 +103,7 @@ class Middleware:
         body = await read_body(receive, headers, self._space)
         scope["state"]["body"] = body
         receive = _replay(body, receive)
-        if path in _ENDLESS:
+        if path in ENDLESS:
             await self._application(scope, receive, exchange.send)
             return
         try:
@@ -230,6 +235,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
         self._scope = scope
+        self._method = scope["method"]
         self._send = send
         self.begin = time.monotonic()
         given = headers.get("x-request-id", "")
@@ -265,7 +271,7 @@ class _Exchange:
         path = self._scope["path"]
         record: dict[str, Any] = {
             "request": self.request_id,
-            "method": self._scope["method"],
+            "method": self._method,
             "path": without_secrets(_TICKET.sub(r"\1/…", path))[:200],
             "status": self.status,
             "seconds": round(now - self.begin, 4),

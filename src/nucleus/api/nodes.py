@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
-from nucleus.api.images import find_image
+from nucleus.api.library.images import find_image
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader

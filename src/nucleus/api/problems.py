@@ -71,6 +71,11 @@ PROBLEMS = {
     "ticket-used": Kind(
         403, "The ticket opens no console", "It opens one, once, within 30 seconds: ask for another ticket."
     ),
+    "foreign-page": Kind(
+        403,
+        "A page of another site sent this",
+        "Only pages of this service may open a console from a browser.",
+    ),
     "node-busy": Kind(409, "The node is in a computeset or at work", "Wait for it, or choose another."),
     "node-syncing": Kind(423, "The node's disk is being transferred", "Wait until it is ready."),
     "node-disabled": Kind(409, "The site has disabled this node", "Ask the site's operators."),

@@ -1,4 +1,4 @@
-"""Records as the JSON of the interface: the shapes of `models`, which alone state what an answer has.
+"""Records as the JSON of the interface: `models` and `access.people` alone state what an answer has.
 
 Fields of a record with the same name are copied, and only those that differ are given here; a field that
 neither has fails in every test that asks for it. Answers that are checked by the models themselves were
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.api import models
+from nucleus.api.access import people
 from nucleus.limits import STALE_INTERVALS
 from nucleus.states import RUNNING, disk_state, power_of
 
@@ -172,11 +173,11 @@ def operation_json(one: Operation, cluster: str | None, node: str | None) -> Jso
 
 
 def user_json(user: User) -> Json:
-    """`models.User`: the published four fields and what we add."""
-    return shaped(models.User, user, projects=sorted(user.projects.values()))
+    """`people.User`: the published four fields and what we add."""
+    return shaped(people.User, user, projects=sorted(user.projects.values()))
 
 
 def token_json(token: Token, projects: Mapping[int, str]) -> Json:
     """A token without its secret."""
     names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
-    return shaped(models.Token, token, scopes=list(token.scopes), projects=names)
+    return shaped(people.Token, token, scopes=list(token.scopes), projects=names)

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from nucleus.api import models
+from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, invalid
@@ -23,28 +24,28 @@ from nucleus.mirror import identity, status
 router = APIRouter()
 
 
-@route(router, "GET /v1/user", "row29", "You", models.User)
+@route(router, "GET /v1/user", "row29", "You", people.User)
 @reads
 def get_user(question: Reading) -> Response:
     """The caller, as the site knows them."""
     return conditional_json(question.call.request, user_json(question.call.caller.user))
 
 
-@route(router, "PUT /v1/user", "row30", "Change your names", models.User)
+@route(router, "PUT /v1/user", "row30", "Change your names", people.User)
 @changes("read", "set_user")
-def put_user(change: Change, body: models.UserNames) -> Response:
+def put_user(change: Change, body: people.UserNames) -> Response:
     """Both names are replaced. All else that `GET /v1/user` has is the site's: it may be sent, and is ignored."""
     return _set_names(change, body)
 
 
-@route(router, "PATCH /v1/user", "row31", "Change one of your names", models.User)
+@route(router, "PATCH /v1/user", "row31", "Change one of your names", people.User)
 @changes("read", "set_user")
-def patch_user(change: Change, body: models.SomeUserNames) -> Response:
+def patch_user(change: Change, body: people.SomeUserNames) -> Response:
     """A name that is left out stays."""
     return _set_names(change, body)
 
 
-def _set_names(change: Change, body: models.SomeUserNames) -> Response:
+def _set_names(change: Change, body: people.SomeUserNames) -> Response:
     user = change.caller.user
     first = user.first_name if body.first_name is None else body.first_name
     last = user.last_name if body.last_name is None else body.last_name
@@ -53,7 +54,7 @@ def _set_names(change: Change, body: models.SomeUserNames) -> Response:
     return json_answer(user_json(user._replace(first_name=first, last_name=last)))
 
 
-@route(router, "GET /v1/project", "row32", "Your projects", list[models.Project])
+@route(router, "GET /v1/project", "row32", "Your projects", list[people.Project])
 @reads
 def list_projects(question: Reading) -> Response:
     """With the allocations of their clusters: what was charged, what is reserved, and the limit."""
@@ -119,7 +120,7 @@ def list_usage(
     "GET /v1/user/acknowledgement",
     "get_acknowledgement",
     "What you are responsible for",
-    models.Acknowledgement,
+    people.Acknowledgement,
 )
 @reads
 def get_acknowledgement(question: Reading) -> Response:
@@ -143,10 +144,10 @@ def _acknowledgement(call: Call) -> Json:
     "PUT /v1/user/acknowledgement",
     "acknowledge",
     "Acknowledge what you are responsible for",
-    models.Acknowledgement,
+    people.Acknowledgement,
 )
 @changes("read", "acknowledge")
-def put_acknowledgement(change: Change, body: models.Acknowledged) -> Response:
+def put_acknowledgement(change: Change, body: people.Acknowledged) -> Response:
     """With the version of the text that you have read, and credentials that may do more than read."""
     demand_more_than_read(change.caller)
     content = _acknowledgement(change.call)

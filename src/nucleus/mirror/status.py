@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.mirror.columns import placeholders, visible
+from nucleus.mirror.columns import oldest_ulid, placeholders, visible
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
@@ -47,6 +47,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
     syncing = "SELECT COUNT(*) FROM node WHERE image_state IN ('NAS->VM', 'NAS<-VM') AND gone_at IS NULL"
     return {
         "operations": _by_state(session, "operation"),
+        "operation_seconds": _lately(session),
         "computesets": _by_state(session, "computeset"),
         "images_syncing": {(): float(session.value(syncing))},
         "alarms": {
@@ -66,6 +67,16 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
 def _by_state(session: Session, table: str) -> dict[tuple[str, ...], float]:
     rows = session.rows(f"SELECT state, COUNT(*) FROM {table} GROUP BY state")
     return {(state,): float(count) for state, count in rows}
+
+
+def _lately(session: Session) -> dict[tuple[str, ...], float]:
+    """Kind → mean seconds from begin to end of the operations that were asked for within an hour."""
+    rows = session.rows(
+        "SELECT kind, AVG(TIMESTAMPDIFF(MICROSECOND, IFNULL(started, created), ended)) / 1e6 FROM operation"
+        " WHERE id > %s AND ended IS NOT NULL AND state <> 'cancelled' GROUP BY kind",
+        (oldest_ulid(3600),),
+    )
+    return {(kind,): float(seconds) for kind, seconds in rows}
 
 
 _MAY_RUN = (

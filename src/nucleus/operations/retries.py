@@ -18,6 +18,9 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _UNREACHED_ATTEMPTS = 15
 """While nobody listens at the executor's socket, which is so during its restart: five minutes, with `pause_seconds`."""
 
+UNREACHED = "unreached"
+"""Step of an attempt of which nothing was begun, since nobody listened: it is none of those that the settings allow."""
+
 
 def is_outcome(error: RocksError, operation: Operation, max_attempts: int) -> bool:
     """Whether the error is the outcome: the attempts are used up, or the same request gets the same answer."""
@@ -28,7 +31,8 @@ def is_outcome(error: RocksError, operation: Operation, max_attempts: int) -> bo
         if isinstance(error, SiteError)
         else isinstance(error, StateError)
     )
-    return is_refused or operation.kind in _ONCE or operation.attempts >= max_attempts
+    unreached = sum(one.get("step") == UNREACHED for one in operation.progress)
+    return is_refused or operation.kind in _ONCE or operation.attempts - unreached >= max_attempts
 
 
 def pause_seconds(operation: Operation) -> float:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nucleus.backends.executor import UnreachedError
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
@@ -20,7 +21,7 @@ from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
 from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
-from nucleus.operations.retries import is_outcome, pause_seconds
+from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -156,6 +157,8 @@ def perform(tools: Tools, operation: Operation) -> None:
         if is_outcome(error, operation, job.tools.settings.attempts):
             job.end(error.result if isinstance(error, UnfinishedError) else None, error)
         else:
+            if isinstance(error, UnreachedError):
+                job.store(UNREACHED)
             job.put_back(pause_seconds(operation), error)
     except LostError:
         raise

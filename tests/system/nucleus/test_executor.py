@@ -122,11 +122,13 @@ def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
 def test_what_is_asked_for_while_the_executor_is_away_is_done_when_it_is_back(
     pool: Pool, cluster_number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A restart takes longer than the attempts after other failures."""
+    """A restart takes longer than the attempts after other failures, and leaves these as many as ever."""
     monkeypatch.setattr(worker, "pause_seconds", lambda operation: 0.05)
     monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.05)
     simulator, path = Simulator(2), tmp_path / "executor.sock"
     simulator.guests["vm-vc2-0"].host = "vm-container-0-1"
+    is_busy = Answer(1, "", "Error: another command is at work on it")
+    simulator.faults += [(("start",), lambda: is_busy)] * (Configuration().work.attempts - 1)
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
         asked = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))

@@ -3,8 +3,10 @@
 What it believes depends on no process: one that is started again doubts what the former one did.
 """
 
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess  # noqa: TID251 - its class, of a program that rocks.core.process has started
 import threading
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
-from nucleus.poller.process import own_process
+from nucleus.poller.process import _poll, own_process
 from nucleus.records import SYSTEM
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_computesets import program
@@ -120,6 +122,27 @@ def test_what_a_poll_has_written_wakes_the_service_at_once() -> None:
     with own_process(poll):
         assert NEWS.wait(events, 120) > events
         assert WORK.wait(work, 120) > work
+
+
+def test_it_ends_with_a_service_that_was_killed_before_it_read_what_was_new() -> None:
+    """Linux reports such an end as a reset of the connection, not as its end."""
+
+    def poll(stop: threading.Event) -> None:
+        while not stop.wait(0.05):
+            NEWS.give()
+
+    ours, theirs = socket.socketpair()
+    child = multiprocessing.get_context("fork").Process(target=_poll, args=(poll, ours, theirs))
+    child.start()
+    theirs.close()
+    try:
+        assert ours.recv(1, socket.MSG_PEEK) == b"!"
+        ours.close()
+        child.join(30)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+        child.join()
 
 
 _CLUSTERS, _FAILED = (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.nucleus_server import problem
-from tests.unit.comet.conftest import Comet
+from tests.unit.comet.conftest import Comet, sent
 
 
 def test_a_type_of_events_that_is_none_is_a_wrong_use(comet: Comet) -> None:
@@ -37,3 +37,31 @@ def test_an_empty_word_names_nothing(comet: Comet, typed: tuple[str, ...], error
     """As a variable of a script that was not set: it was taken for a path of another meaning."""
     assert comet(*typed) == (2, "", error)
     assert comet.server.requests == []
+
+
+def test_an_empty_list_beside_a_count_names_nothing(comet: Comet) -> None:
+    assert comet("start", "vc2", "", "--count=2").out.startswith("computeset 1 is accepted.")
+    ((_, body),) = sent(comet.server, "POST")
+    assert body == {"cluster": "vc2", "walltime_mins": 2880, "count": 2}
+    empty = "NODES is empty: give computes such as vm-[0-3]; they, or --count, are needed\n"
+    assert comet("start", "vc2", "") == (2, "", empty)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        (("start", "vc2", "-x1", "--walltime=6h"), "start --walltime=6h -- vc2 -x1"),
+        (("power", "on", "-y", "vc2", "-x[0-1]"), "power on -y -- vc2 -x[0-1]"),
+        (("node", "rename", "vc2", "-x1", "n1"), "node rename -- vc2 -x1 n1"),
+        (("node", "info", "vc2", "-x1"), "node info -- vc2 -x1"),
+    ],
+)
+def test_a_name_that_was_taken_for_an_option_goes_behind_two_dashes(
+    comet: Comet, typed: tuple[str, ...], right: str
+) -> None:
+    refused, name = comet(*typed), next(it for it in typed if it.startswith("-x"))
+    advice = f" Is {name} a name? Options come first, then --, then all names."
+    assert refused.status == 2 and advice in refused.err
+    assert comet.server.requests == []
+    assert comet(*right.split()).status in (0, 4, 5) and comet.server.requests
+    assert " a name? " not in comet("node", "rename", "-y", "vc2").err

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import comet.cli.commands as comet_commands
 import nucleus.api
-from nucleus.api.models import NewToken
+from nucleus.api.access.people import NewToken
 from nucleus.limits import DEFAULT_TOKEN_DAYS
 
 

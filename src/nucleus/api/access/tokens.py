@@ -11,7 +11,7 @@ from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import models
-from nucleus.api.access import credentials
+from nucleus.api.access import credentials, people
 from nucleus.api.access.authentication import demand_more_than_read, missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
@@ -59,7 +59,7 @@ def demand_few_tokens(session: Session, user_id: int) -> None:
         )
 
 
-@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[models.Token])
+@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[people.Token])
 @reads
 def list_tokens(question: Reading) -> Response:
     """Without their secrets."""
@@ -68,9 +68,9 @@ def list_tokens(question: Reading) -> Response:
     return conditional_json(question.call.request, [token_json(one, user.projects) for one in found])
 
 
-@route(router, "POST /v1/token", "create_token", "Make a token", models.TokenWithSecret, status_code=201)
+@route(router, "POST /v1/token", "create_token", "Make a token", people.TokenWithSecret, status_code=201)
 @changes("read", "create_token")
-def create_token(change: Change, body: models.NewToken) -> Response:
+def create_token(change: Change, body: people.NewToken) -> Response:
     """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
 
     Without `scopes` it has those of every day that the credentials have.

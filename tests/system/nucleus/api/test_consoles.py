@@ -113,8 +113,15 @@ def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
 def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool) -> None:
     ticket = ticket_for(consoles, FRONTEND, "serial")
     assert is_refused(consoles, ticket, origin="https://elsewhere.example")
-    refused = "SELECT action, target FROM audit WHERE outcome = 'ticket-used'"
-    assert sql(pool, refused) == [("console", "vc2/vc2")]
+    assert sql(pool, "SELECT action, target, outcome FROM audit WHERE actor = ''") == [
+        ("console", "vc2/vc2", "foreign-page")
+    ]
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(consoles, ticket, origin="https://elsewhere.example", additional_headers=PROBLEMS),
+    ):
+        pass
+    assert json.loads(refused.value.response.body or b"")["code"] == "foreign-page"
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
 
@@ -225,6 +232,25 @@ def test_the_last_lines_of_a_console(
     assert failed.status_code == 503 and failed.headers["X-Request-Id"] in failed.json()["detail"]
     assert f"request {failed.headers['X-Request-Id']}: " in caplog.text and "vm-container-0-0" in caplog.text
     assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("most", "lines"),
+    [(4, []), (5, ["énd"]), (8, ["énd"]), (9, ["two", "énd"]), (1 << 20, ["one", "two", "énd"])],
+)
+def test_the_lines_that_so_many_bytes_hold(
+    consoles: Client, site: Simulator, most: int, lines: list[str]
+) -> None:
+    """Whole ones, each with its end, in UTF-8; of all that the site gives, not of the last 200."""
+
+    def console() -> Answer:
+        return Answer(0, "one\ntwo\nénd\n", "")
+
+    site.faults.append((("report", "host", "vm", "console", "vm-vc2-0", "lines=10000"), console))
+    assert consoles.get("ann", f"{COMPUTE}/log?bytes={most}").json() == {"lines": lines}
+    assert [consoles.get("ann", f"{COMPUTE}/log?bytes={one}").status_code for one in (0, (1 << 20) + 1)] == [
+        400
+    ] * 2
 
 
 def test_the_screen_of_a_node_that_is_on_is_a_picture(

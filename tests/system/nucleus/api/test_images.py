@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import uploads
 from nucleus.api.access.throttles import Rate
+from nucleus.api.library import uploads
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool

@@ -288,9 +288,45 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
         wrong = service.get("", path, headers={"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43})
         assert wrong.status_code == 401
     answer = service.ask("ann", "DELETE", "/v1/image")
-    assert answer.status_code == 405 and answer.headers["Allow"] == "GET, POST"
+    assert answer.status_code == 405 and answer.headers["Allow"] == "GET, HEAD, POST"
     assert service.ask("ann", "POST", "/v1/cluster/").status_code == 405
     assert service.get("ann", "/v1/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "status"),
+    [
+        ("ann", "/nucleus/v1/cluster/", 200),
+        ("ann", "/v1/cluster/vc2", 200),
+        ("ann", "/v1/computeset?state=running", 200),
+        ("ann", "/v1/cluster/vc3", 404),
+        ("", "/v1/cluster", 401),
+        ("", "/docs", 200),
+        ("", "/", 303),
+        ("", "/assets/page.css", 200),
+    ],
+)
+def test_head_answers_as_get_without_content(service: Client, who: str, path: str, status: int) -> None:
+    """RFC 9110 §9.3.2. Behind the headers comes nothing but the next answer."""
+    got, same = service.get(who, path), {"X-Request-Id": "x"}
+    asked = service.ask(who, "HEAD", path, headers=same)
+    assert (asked.status_code, got.status_code, asked.content) == (status, status, b"")
+    assert asked.headers["Content-Length"] == str(len(got.content))
+    assert {**dict(asked.headers), **same} == {**dict(service.get(who, path, headers=same).headers), **same}
+    lines = f"HEAD {path} HTTP/1.1\r\nHost: site.example\r\nConnection: "
+    with service.connected(f"{lines}keep-alive\r\n\r\n{lines}close\r\n\r\n".encode()) as raw:
+        parts = raw.makefile("rb").read().split(b"\r\n\r\n")
+    assert [part[:8] for part in parts] == [b"HTTP/1.1", b"HTTP/1.1", b""]
+
+
+def test_head_has_the_conditions_of_get_and_ends(service: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that ends with its client only has no HEAD. The log has what was sent."""
+    caplog.set_level("INFO", "nucleus.access")
+    tag = service.ask("ann", "HEAD", "/v1/cluster/vc2").headers["ETag"]
+    assert service.ask("ann", "HEAD", "/v1/cluster/vc2", headers={"If-None-Match": tag}).status_code == 304
+    refused = service.ask("ann", "HEAD", "/v1/events")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET")
+    assert [json.loads(line)["method"] for line in caplog.messages[:2]] == ["HEAD"] * 2
 
 
 def test_the_description_is_written_once(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:

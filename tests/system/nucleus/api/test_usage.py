@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 
 from nucleus.cli.main import main
+from nucleus.mirror.columns import new_ulid, oldest_ulid
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client
@@ -118,3 +120,27 @@ def test_times_that_are_none_are_refused(service: Client, capsys: pytest.Capture
     with pytest.raises(SystemExit) as raised:
         main(["usage", "--from=yesterday"])
     assert raised.value.code == 2 and "give a date such as" in capsys.readouterr().err
+
+
+def test_metrics_have_the_time_that_operations_of_the_last_hour_took(service: Client, pool: Pool) -> None:
+    """From their begin, where they had to wait for it; of a set, whose controller has no begin, from its request."""
+    for identifier, kind, state, begin, end in (
+        (new_ulid(), "poweron", "succeeded", 10, 12),
+        (new_ulid(), "poweron", "failed", 10, 15),
+        (new_ulid(), "poweron", "cancelled", None, 59),
+        (new_ulid(), "poweroff", "running", 10, None),
+        (new_ulid(), "start_set", "succeeded", None, 30),
+        (oldest_ulid(3700), "shutdown", "succeeded", 10, 11),
+    ):
+        at = "TIMESTAMP('2026-01-01') + INTERVAL %s SECOND"
+        sql(
+            pool,
+            "INSERT INTO operation (id, kind, actor, state, created, started, ended)"
+            f" VALUES (%s, %s, 'ann', %s, {at}, {at}, {at})",
+            (identifier, kind, state, 0, begin, end),
+        )
+    text = service.get("", "/metrics").text
+    assert re.findall(r'^nucleus_operation_seconds{kind="(.*)"} (.*)$', text, re.MULTILINE) == [
+        ("poweron", "3.5"),
+        ("start_set", "30.0"),
+    ]

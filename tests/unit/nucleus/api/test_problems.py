@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from nucleus.api import models
+from nucleus.api.access import people
 from nucleus.api.problems import invalid_values
 
 
@@ -40,9 +41,9 @@ _DAYS = "it must be a whole number of days, from 1 to 3650"
         ),
         (models.NewUpload, {"name": "a.iso", "size": True}, {"#/size": "it must be a whole number"}),
         (models.NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
-        (models.NewToken, {"days": "x"}, {"#/days": _DAYS}),
-        (models.NewToken, {"days": 4000}, {"#/days": _DAYS}),
-        (models.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
+        (people.NewToken, {"days": "x"}, {"#/days": _DAYS}),
+        (people.NewToken, {"days": 4000}, {"#/days": _DAYS}),
+        (people.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
         (
             models.NewName,
             {"name": "a b"},

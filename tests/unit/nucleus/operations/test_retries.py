@@ -3,14 +3,15 @@
 import pytest
 
 from nucleus.backends.executor import UnreachedError
-from nucleus.operations.retries import is_outcome, pause_seconds
+from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
 from nucleus.records import Operation
 from rocks.core.errors import HostError, RocksError, StateError
 
 
-def _operation(kind: str, attempts: int) -> Operation:
+def _operation(kind: str, attempts: int, unreached: int = 0) -> Operation:
     empty = dict.fromkeys(Operation._fields)
-    return Operation(**{**empty, "kind": kind, "attempts": attempts})
+    steps = [{"step": "begin"}, *[{"step": UNREACHED}] * unreached]
+    return Operation(**{**empty, "kind": kind, "attempts": attempts, "progress": steps})
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,15 @@ def _operation(kind: str, attempts: int) -> Operation:
 def test_an_operation_has_so_many_attempts(error: RocksError, kind: str, attempts: int) -> None:
     ends = [is_outcome(error, _operation(kind, number), 3) for number in range(1, 20)]
     assert ends.index(True) + 1 == attempts and all(ends[attempts - 1 :])
+
+
+@pytest.mark.parametrize("unreached", [1, 5, 14])
+def test_attempts_that_reached_nobody_are_none_of_those_allowed(unreached: int) -> None:
+    ends = [
+        is_outcome(HostError("a host"), _operation("poweron", unreached + number, unreached), 3)
+        for number in (1, 2, 3)
+    ]
+    assert ends == [False, False, True]
 
 
 def test_a_restart_of_the_executor_may_take_five_minutes() -> None:
