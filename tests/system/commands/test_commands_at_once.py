@@ -17,6 +17,7 @@ from rocks.database.connection import Database
 from rocks.inventory.attributes.changes import add_attribute, set_attribute
 from rocks.inventory.hosts import set_comment
 from rocks.machine.changes import VmChanges, set_vms
+from rocks.site.host_removal import remove_part
 from tests.system.commands.conftest import Site
 from tests.waiting import at_once, wait_until
 
@@ -50,6 +51,53 @@ def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[
         (message,) = [error for status, error in outcomes if status]
         assert message.startswith("Error: ") and "Traceback" not in message
     assert len(site.done("list host").splitlines()) == 4
+
+
+def test_of_two_that_remove_the_same_host_one_says_that_it_is_gone(
+    site: Site, processes: dict[str, str]
+) -> None:
+    """Also of one that began when the host was there, and waits for its rows."""
+    for number in range(3):
+        site.done("add host", f"compute-0-{number}")
+        outcomes = ends([start(processes, "remove", "host", f"compute-0-{number}") for _ in range(2)])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        (message,) = [error for status, error in outcomes if status]
+        assert "another command has removed compute" in message or "cannot resolve host" in message
+    for number in range(2):
+        site.done("add host", f"compute-0-{number}")
+    with Database(site.database.settings) as other:
+        remove_part(other, ["compute-0-0"], "node")
+        removing = start(processes, "remove", "host", "compute-0-0", "compute-0-1")
+        waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT%UPDATE'"
+        wait_until(lambda: site.rows(waiting) or removing.poll(), "it waits for no row")
+        other.commit()
+    ((status, error),) = ends([removing])
+    assert status == 1
+    assert "another command has removed compute-0-0 meanwhile; repeat this with the other hosts" in error
+    assert site.done("list host output-col=host output-header=no").split() == ["compute-0-1:"]
+
+
+def test_of_two_that_add_the_same_partition_one_succeeds(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    for number in range(3):
+        line = ["add", "host", "partition", "compute-0-0", f"device=sda{number}"]
+        outcomes = ends([start(processes, *line) for _ in range(2)])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        (message,) = [error for status, error in outcomes if status]
+        assert message.startswith("Error: host compute-0-0 has this partition")
+    assert site.rows("SELECT COUNT(*) FROM partitions") == [(3,)]
+
+
+def test_a_partition_of_a_host_that_goes_is_refused(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    with Database(site.database.settings) as other:
+        remove_part(other, ["compute-0-0"], "node")
+        adding = start(processes, "add", "host", "partition", "compute-0-0", "device=sda1")
+        waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT%UPDATE'"
+        wait_until(lambda: site.rows(waiting) or adding.poll(), "it waits for no row")
+        other.commit()
+    ((status, error),) = ends([adding])
+    assert status == 1 and error.startswith("Error: another command has removed host compute-0-0 meanwhile")
 
 
 def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: dict[str, str]) -> None:
