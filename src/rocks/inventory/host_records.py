@@ -238,7 +238,8 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
             names.add(local_host(database))
             continue
         rows = database.rows(
-            "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s", [_addresses(text)]
+            "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s",
+            [addresses_of_name(text)],
         )
         if not rows:
             raise UserError(
@@ -249,7 +250,7 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
     return names
 
 
-def _addresses(text: str) -> list[str]:
+def addresses_of_name(text: str) -> list[str]:
     """IPv4 addresses of a DNS name; none when the resolver does not reply within `DNS_SECONDS`."""
     import socket
     import threading

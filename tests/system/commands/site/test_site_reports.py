@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,14 +71,22 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     vm_site.done("set host attr head slurm_server 10.1.0.1")
     assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
     vm_site.done("set appliance attr vm-container slurm_server 10.1.0.1")
-    assert "slurm_server" in vm_site.refused("set attr slurm_server nonsense")
-    for host, value in (("vmc-0-1", "10.1.0.2"), ("head", "nonsense")):  # an earlier release stored any value
+    assert "slurm_server" in vm_site.refused("set attr slurm_server", "head ReturnToService=0")
+    # an earlier release stored any value
+    for host, value in (("vmc-0-1", "10.1.0.2"), ("vmc-0-0", "vmc-0-1"), ("head", "no name")):
         vm_site.set_as_before("slurm_server", value, host)
-        message = (
-            f"{host} has the slurm_server {value}, which is no address of head: rocks list host interface"
-        )
+        message = f"{host} has the slurm_server {value}, which is no address or name of head: rocks list host interface"
         assert message in vm_site.refused("report slurm")
         vm_site.done(f"set host attr {host} slurm_server 10.1.0.1")
+    # the first as Debian's installer writes it
+    real, names = socket.getaddrinfo, {"head": "127.0.1.1", "slurm.example.org": "10.1.0.1"}
+
+    def resolved(name: str, *given: Any) -> Any:
+        return real(names.get(name, name), *given)
+
+    vm_site.patch.setattr("socket.getaddrinfo", resolved)
+    vm_site.done("set host attr head slurm_server head")
+    vm_site.done("set host attr vmc-0-0 slurm_server slurm.example.org")
     vm_site.done("set host attr vmc-0-1 kvm no")
     lines = vm_site.done("report slurm").splitlines()
     assert "SlurmctldHost=head(10.1.0.1)" in lines
