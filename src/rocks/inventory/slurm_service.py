@@ -63,7 +63,7 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     """The text of slurm.conf as the database has it now, with the site's lines; and the hosts that are its nodes.
 
     StateError for a site whose frontend or hosts lack the attribute slurm_server, or have one that is no address or
-    name of the frontend.
+    name of the frontend; and for a host that is a node of the site's lines, too, with which slurmctld does not start.
     """
     frontend = local_host(database)
     names = physical_hosts(database)
@@ -97,10 +97,16 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
         for host in hosts
         if host.name != frontend
     ]
-    text = slurm_configuration(
-        frontend, addresses[own] or "", nodes, _read(configuration_file().parent / "site.conf")
-    )
-    return text, tuple(node.name for node in nodes)
+    database.end_reading()
+    names, site_file = [node.name for node in nodes], configuration_file().parent / "site.conf"
+    site_lines = _read(site_file)
+    stated = ",".join(name for name in node_names(site_lines) if "[" not in name).split(",")
+    for name in sorted({*stated} & {*names}):
+        raise StateError(
+            f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
+            "with two: remove it there"
+        )
+    return slurm_configuration(frontend, addresses[own] or "", nodes, site_lines), tuple(names)
 
 
 def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) -> str | None:
@@ -118,16 +124,20 @@ def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) 
 def sync_slurm(database: Database) -> SyncedSlurm:
     """Have this machine's slurmctld run with the nodes of the database.
 
-    Nodes that are no longer in the database are drained first. StateError while one of them has a job, for a
-    slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that cannot be
-    written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the last case.
+    Nodes that are no longer in the database are drained first. StateError without Slurm, while one of them has a job,
+    for a slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that
+    cannot be written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the
+    last case.
     Two commands do it one after the other: the lock is held until the command ends, after the hosts.
     """
     database.end_reading()
     database.lock(_LOCK, _LOCK_SECONDS)
     text, hosts = load_configuration(database)
-    database.end_reading()
     path = configuration_file()
+    if not path.parent.is_dir():
+        raise StateError(
+            f"{path.parent} is missing: Slurm is not installed here; rocks sync host profile localhost does that"
+        )
     old = _read(path)
     if old.strip() and not old.startswith(MARK):
         raise StateError(
@@ -205,7 +215,8 @@ def _gone_nodes(old: str, text: str) -> frozenset[str]:
             raise HostError(
                 f"the nodes of the running slurmctld are not known ({error}): repeat this when `sinfo` answers"
             ) from None
-    return former - _expanded(node_names(text))
+    # without slurm.conf, scontrol expands no list
+    return former and former - _expanded(node_names(text))
 
 
 def _expanded(names: frozenset[str]) -> frozenset[str]:

@@ -66,6 +66,11 @@ def test_lists_of_hosts(vm_site: Site) -> None:
 
 def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     """A real Slurm runs with such a text in tests/system/nucleus."""
+    vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "missing" / "slurm.conf"))
+    vm_site.done("set host attr head slurm_server 10.1.0.1")
+    vm_site.done("set host attr vmc-0-0 slurm_server 10.1.0.1")
+    assert "Slurm is not installed here; rocks sync host profile localhost" in vm_site.refused("sync slurm")
+    vm_site.done("remove host attr % slurm_server")
     vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     assert "rocks set host attr head slurm_server" in vm_site.refused("report slurm")
     vm_site.done("set host attr head slurm_server 10.1.0.1")
@@ -95,6 +100,11 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
         "NodeName=vmc-0-1 NodeAddr=10.1.0.3 CPUs=4",
         "PartitionName=virt Nodes=vmc-0-0 OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP",
     ]
+    for line in ("nodename=vmc-0-1 RealMemory=1000", "NodeName=extra,vmc-0-1 CPUs=2"):
+        (tmp_path / "site.conf").write_text(f"{line}\n")
+        for command in ("report slurm", "sync slurm"):
+            assert "site.conf has a line NodeName for vmc-0-1, which has one" in vm_site.refused(command)
+    (tmp_path / "site.conf").write_text("NodeName=extra[1-3] CPUs=2\n")
     tried = vm_site.done("sync slurm dry-run=yes")
     assert "would run `systemctl start slurmctld.service`" in tried, tried
     assert not (tmp_path / "slurm.conf").exists()
