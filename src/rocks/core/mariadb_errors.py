@@ -9,8 +9,10 @@ LOST = frozenset({CLOSED, 1053, 1927, 2006, 2013, 2014, 2055})
 UNREACHABLE = frozenset({2002, 2003, 2005})
 ACCESS_DENIED = frozenset({1044, 1045, 1698})
 TOO_MANY_CONNECTIONS = frozenset({1040, 1203, 1226})
-LOCK_TIMEOUT = 1205
-LOCKED_OUT = frozenset({LOCK_TIMEOUT, 1213})
+LOCK_TIMEOUTS = frozenset({1205, 1467})
+"""1467: the lock of a table's next number, which an INSERT … SELECT holds while it waits for a row (MariaDB 10.11)."""
+
+LOCKED_OUT = LOCK_TIMEOUTS | {1213}
 """Another transaction holds the rows: the wait was too long, or a deadlock."""
 
 NO_PRIVILEGE = frozenset({1142, 1143, 1227, 1370})

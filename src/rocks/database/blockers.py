@@ -55,7 +55,7 @@ def execute_past_readers(
             return cursor
         except driver.driver_errors() as error:
             # the timeout undoes the statement, not the transaction (innodb_rollback_on_timeout is off by default)
-            if mariadb_errors.error_code(error) != mariadb_errors.LOCK_TIMEOUT or attempt == ATTEMPTS:
+            if mariadb_errors.error_code(error) not in mariadb_errors.LOCK_TIMEOUTS or attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 

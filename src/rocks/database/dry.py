@@ -125,7 +125,10 @@ class DryDatabase(Database):
                 cursor.execute(sql, values)
                 return cursor
             except driver.driver_errors() as error:
-                if mariadb_errors.error_code(error) != mariadb_errors.LOCK_TIMEOUT or attempt == ATTEMPTS:
+                if (
+                    mariadb_errors.error_code(error) not in mariadb_errors.LOCK_TIMEOUTS
+                    or attempt == ATTEMPTS
+                ):
                     raise
         raise AssertionError("unreachable")
 

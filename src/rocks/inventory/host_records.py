@@ -30,7 +30,7 @@ _BY_NAME = (
     "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN %s",
     f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN %s",
 )
-_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN %s"
+_BY_MAC = f"SELECT 3, %s, n.Name FROM {_INTERFACES} WHERE i.MAC IN %s"
 _BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN %s"
 # The part before the first dot finds the rows by a key; the whole selectors then choose among them.
 _BY_DOMAIN = tuple(
@@ -196,8 +196,9 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
     if names:
         for lookup in _BY_NAME:
             yield lookup, [names]
-    if with_colons := [name for name in names if ":" in name]:
-        yield _BY_MAC, [with_colons]
+    for name in names:
+        if ":" in name:  # a MAC address, perhaps without leading zeros
+            yield _BY_MAC, [name, (name, ":".join(octet.zfill(2) for octet in name.split(":")))]
     if with_dots := [name for name in names if "." in name]:
         yield _BY_IP, [with_dots]
         for lookup in _BY_DOMAIN:
@@ -238,7 +239,8 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
             names.add(local_host(database))
             continue
         rows = database.rows(
-            "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s", [_addresses(text)]
+            "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s",
+            [addresses_of_name(text)],
         )
         if not rows:
             raise UserError(
@@ -249,7 +251,7 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
     return names
 
 
-def _addresses(text: str) -> list[str]:
+def addresses_of_name(text: str) -> list[str]:
     """IPv4 addresses of a DNS name; none when the resolver does not reply within `DNS_SECONDS`."""
     import socket
     import threading

@@ -46,16 +46,20 @@ def add_host(database: Database, parameters: HostParameters, may_share_place: bo
     check_name_unused(database, host.name)
     nodes.insert_hosts(database, [host])
     if not may_share_place:
-        _check_places(database, [host.name])
+        _check_places(database, [host.name], "give another rank, or shared-place=yes")
     return host
 
 
-def _check_places(database: Database, names: Sequence[str]) -> None:
+def _check_places(
+    database: Database,
+    names: Sequence[str],
+    remedy: str = "give another, or change that of the other host first",
+) -> None:
     """UserError when one of the physical hosts has the rack and the rank of another one of its appliance."""
     for name, other, rack, rank in nodes.shared_places(database, names):
         raise UserError(
-            f"host {name} would have the rack {rack} and the rank {rank} of host {other} of the same appliance; give "
-            "another rank, or shared-place=yes to add host"
+            f"host {name} would have the rack {rack} and the rank {rank} of host {other} of the same appliance; "
+            f"{remedy}"
         )
 
 

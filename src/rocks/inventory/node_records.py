@@ -171,6 +171,13 @@ def remove_hosts(database: Database, names: Sequence[str]) -> None:
     _remove_members(database, names)
 
 
+def lock_hosts(database: Database, names: Sequence[str]) -> set[str]:
+    """Keep others from changing the hosts until the transaction ends; returns the names of those that there are."""
+    return {
+        str(row[0]) for row in database.rows("SELECT Name FROM nodes WHERE Name IN %s FOR UPDATE", [names])
+    }
+
+
 def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, membership, appliance) of the named hosts, in their order."""
     rows = database.rows(

@@ -20,7 +20,7 @@ from rocks.core.names import printable
 from rocks.core.process import run, run_checked
 from rocks.core.systemd_units import runs_here
 from rocks.inventory.addresses import choose_address
-from rocks.inventory.host_records import local_host
+from rocks.inventory.host_records import addresses_of_name, local_host
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.inventory.slurm_configuration import (
@@ -33,10 +33,11 @@ from rocks.inventory.slurm_configuration import (
 from rocks.inventory.slurm_nodes import configuration_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from rocks.database.connection import Database
+    from rocks.inventory.records import Interface
 
 RESTART_HOST = (
     "if systemctl cat slurmd.service >/dev/null 2>&1; then systemctl try-restart slurmd.service; fi"
@@ -61,23 +62,27 @@ class SyncedSlurm(NamedTuple):
 def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     """The text of slurm.conf as the database has it now, with the site's lines; and the hosts that are its nodes.
 
-    StateError for a site whose frontend or hosts lack the attribute slurm_server, or have one that is no address of the
-    frontend.
+    StateError for a site whose frontend or hosts lack the attribute slurm_server, or have one that is no address or
+    name of the frontend; and for a host that is a node of the site's lines, too, with which slurmctld does not start.
     """
     frontend = local_host(database)
     names = physical_hosts(database)
     hosts = [host for host in load_hosts(database, names) if host.attribute(_ATTRIBUTE)]
     interfaces = load_interfaces(database, names)
-    address = next((host.attribute(_ATTRIBUTE) for host in hosts if host.name == frontend), "")
-    if not address:
+    own = next((host.attribute(_ATTRIBUTE) for host in hosts if host.name == frontend), "")
+    if not own:
         raise StateError(
             f"{frontend} has no Slurm of this system: rocks set host attr {frontend} slurm_server ADDRESS, with its "
             "address for the hosts"
         )
+    addresses = {
+        given: _server_address(given, frontend, interfaces[frontend])
+        for given in dict.fromkeys(host.attribute(_ATTRIBUTE) for host in hosts)
+    }
     for host in hosts:
-        if (given := host.attribute(_ATTRIBUTE)) not in [one.ip for one in interfaces[frontend]]:
+        if not addresses[given := host.attribute(_ATTRIBUTE)]:
             raise StateError(
-                f"{host.name} has the slurm_server {printable(given)[:80]}, which is no address of {frontend}: "
+                f"{host.name} has the slurm_server {printable(given)[:80]}, which is no address or name of {frontend}: "
                 f"rocks list host interface {frontend}, then rocks set host attr {host.name} slurm_server ADDRESS"
             )
     nodes = [
@@ -92,23 +97,47 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
         for host in hosts
         if host.name != frontend
     ]
-    text = slurm_configuration(frontend, address, nodes, _read(configuration_file().parent / "site.conf"))
-    return text, tuple(node.name for node in nodes)
+    database.end_reading()
+    names, site_file = [node.name for node in nodes], configuration_file().parent / "site.conf"
+    site_lines = _read(site_file)
+    stated = ",".join(name for name in node_names(site_lines) if "[" not in name).split(",")
+    for name in sorted({*stated} & {*names}):
+        raise StateError(
+            f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
+            "with two: remove it there"
+        )
+    return slurm_configuration(frontend, addresses[own] or "", nodes, site_lines), tuple(names)
+
+
+def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) -> str | None:
+    """The frontend's address that an address or a name means, by the resolver; None where it is another machine's.
+
+    The resolver is not asked for the frontend's own name: its machine may have it as 127.0.1.1.
+    """
+    own = [(one.subnet or "", one.ip) for one in interfaces if one.ip]
+    if given.lower() != frontend.lower():
+        meant = addresses_of_name(given)
+        own = [(network, address) for network, address in own if address in meant]
+    return choose_address(own, PRIVATE_NETWORK)
 
 
 def sync_slurm(database: Database) -> SyncedSlurm:
     """Have this machine's slurmctld run with the nodes of the database.
 
-    Nodes that are no longer in the database are drained first. StateError while one of them has a job, for a
-    slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that cannot be
-    written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the last case.
+    Nodes that are no longer in the database are drained first. StateError without Slurm, while one of them has a job,
+    for a slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that
+    cannot be written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the
+    last case.
     Two commands do it one after the other: the lock is held until the command ends, after the hosts.
     """
     database.end_reading()
     database.lock(_LOCK, _LOCK_SECONDS)
     text, hosts = load_configuration(database)
-    database.end_reading()
     path = configuration_file()
+    if not path.parent.is_dir():
+        raise StateError(
+            f"{path.parent} is missing: Slurm is not installed here; rocks sync host profile localhost does that"
+        )
     old = _read(path)
     if old.strip() and not old.startswith(MARK):
         raise StateError(
@@ -186,7 +215,8 @@ def _gone_nodes(old: str, text: str) -> frozenset[str]:
             raise HostError(
                 f"the nodes of the running slurmctld are not known ({error}): repeat this when `sinfo` answers"
             ) from None
-    return former - _expanded(node_names(text))
+    # without slurm.conf, scontrol expands no list
+    return former and former - _expanded(node_names(text))
 
 
 def _expanded(names: frozenset[str]) -> frozenset[str]:

@@ -79,16 +79,26 @@ class VmChanges:
 
 
 def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> list[str]:
-    """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
+    """As `_set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
     if len(names) != 1 and changes.of_one_machine:
         raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
     ensure_locked(database, names)
-    return [line for name in names for line in set_vm(database, name, changes)]
+    lines = [line for name in names for line in _set_vm(database, name, changes)]
+    if changes.cpus is not None:
+        nodes.set_column(database, names, "CPUs", changes.cpus)
+    for attribute, value in (
+        (MAX_CPUS_ATTRIBUTE, changes.max_cpus),
+        (MAX_MEMORY_ATTRIBUTE, changes.max_memory_mb),
+    ):
+        if value is not None:
+            set_attribute(database, "host", names, attribute, str(value))
+    return lines
 
 
-def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
-    """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
+def _set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
+    """Change a virtual machine, but for its CPUs and maxima, which are those of all machines.
 
+    A host that is not a virtual machine becomes one by `container` or `virt_type`.
     Returns a line for each image that the new record does not describe: a machine that never ran has none; and one
     about a VLAN that a new virtual frontend shares with another cluster.
     UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
@@ -99,7 +109,6 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
             "given to change"
         )
     columns = _read_columns(changes)
-    maxima = {MAX_CPUS_ATTRIBUTE: changes.max_cpus, MAX_MEMORY_ATTRIBUTE: changes.max_memory_mb}
     target = _target(database, name, changes.container) if changes.container else None
     if target is not None:
         if target.name.lower() == name.lower():
@@ -121,11 +130,6 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
         check_no_doubt(vm)
     check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
-    if changes.cpus is not None:
-        nodes.set_column(database, [name], "CPUs", changes.cpus)
-    for attribute, value in maxima.items():
-        if value is not None:
-            set_attribute(database, "host", [name], attribute, str(value))
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:

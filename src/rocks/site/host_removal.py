@@ -60,6 +60,15 @@ def remove_part(database: Database, names: Sequence[str], part: str) -> None:
         nodes.remove_dependents(database, names, part)
 
 
+def lock_hosts(database: Database, names: Sequence[str]) -> None:
+    """Keep others from changing the hosts until the transaction ends; StateError when another command removed one."""
+    left = nodes.lock_hosts(database, names)
+    gone = [name for name in names if name not in left]
+    if gone:
+        others = "; repeat this with the other hosts, which rocks list host shows" if left else ""
+        raise StateError(f"another command has removed {_some(gone)} meanwhile{others}")
+
+
 def check_whole_clusters(database: Database, names: Sequence[str]) -> None:
     """StateError when one of the machines is the frontend of a virtual cluster with machines that are not among them.
 

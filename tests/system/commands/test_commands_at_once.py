@@ -2,6 +2,9 @@
 
 import subprocess  # noqa: TID251 - starts several at once, as operators do
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,13 @@ import pytest
 import rocks
 from rocks.cluster import clusters
 from rocks.cluster.images import ClusterImages
+from rocks.database.connection import Database
+from rocks.inventory.attributes.changes import add_attribute, set_attribute
+from rocks.inventory.hosts import set_comment
+from rocks.machine.changes import VmChanges, set_vms
+from rocks.site.host_removal import remove_part
 from tests.system.commands.conftest import Site
-from tests.waiting import wait_until
+from tests.waiting import at_once, wait_until
 
 LAUNCHER = Path(rocks.__file__).parent / "cli" / "launch.py"
 
@@ -43,6 +51,53 @@ def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[
         (message,) = [error for status, error in outcomes if status]
         assert message.startswith("Error: ") and "Traceback" not in message
     assert len(site.done("list host").splitlines()) == 4
+
+
+def test_of_two_that_remove_the_same_host_one_says_that_it_is_gone(
+    site: Site, processes: dict[str, str]
+) -> None:
+    """Also of one that began when the host was there, and waits for its rows."""
+    for number in range(3):
+        site.done("add host", f"compute-0-{number}")
+        outcomes = ends([start(processes, "remove", "host", f"compute-0-{number}") for _ in range(2)])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        (message,) = [error for status, error in outcomes if status]
+        assert "another command has removed compute" in message or "cannot resolve host" in message
+    for number in range(2):
+        site.done("add host", f"compute-0-{number}")
+    with Database(site.database.settings) as other:
+        remove_part(other, ["compute-0-0"], "node")
+        removing = start(processes, "remove", "host", "compute-0-0", "compute-0-1")
+        waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT%UPDATE'"
+        wait_until(lambda: site.rows(waiting) or removing.poll(), "it waits for no row")
+        other.commit()
+    ((status, error),) = ends([removing])
+    assert status == 1
+    assert "another command has removed compute-0-0 meanwhile; repeat this with the other hosts" in error
+    assert site.done("list host output-col=host output-header=no").split() == ["compute-0-1:"]
+
+
+def test_of_two_that_add_the_same_partition_one_succeeds(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    for number in range(3):
+        line = ["add", "host", "partition", "compute-0-0", f"device=sda{number}"]
+        outcomes = ends([start(processes, *line) for _ in range(2)])
+        assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
+        (message,) = [error for status, error in outcomes if status]
+        assert message.startswith("Error: host compute-0-0 has this partition")
+    assert site.rows("SELECT COUNT(*) FROM partitions") == [(3,)]
+
+
+def test_a_partition_of_a_host_that_goes_is_refused(site: Site, processes: dict[str, str]) -> None:
+    site.done("add host compute-0-0")
+    with Database(site.database.settings) as other:
+        remove_part(other, ["compute-0-0"], "node")
+        adding = start(processes, "add", "host", "partition", "compute-0-0", "device=sda1")
+        waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT%UPDATE'"
+        wait_until(lambda: site.rows(waiting) or adding.poll(), "it waits for no row")
+        other.commit()
+    ((status, error),) = ends([adding])
+    assert status == 1 and error.startswith("Error: another command has removed host compute-0-0 meanwhile")
 
 
 def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: dict[str, str]) -> None:
@@ -128,6 +183,92 @@ def test_all_that_set_or_remove_the_same_attribute_at_once_succeed(
             lines = [*(["set", *of, "colour", f"{n}"] for n in range(4)), *[["remove", *of, "colour"]] * 2]
             outcomes = ends([start(processes, *line) for line in lines])
             assert [status for status, _ in outcomes] == [0] * len(lines), outcomes
+
+
+Change = Callable[[Database], object]
+
+
+def in_transactions_at_once(site: Site, *transactions: tuple[Change, Change]) -> None:
+    """Each makes its first change; when all have, or one waits for another, its second one, and commits."""
+    all_are_there = threading.Barrier(len(transactions))
+
+    def work(changes: tuple[Change, Change]) -> None:
+        with Database(site.database.settings) as database:
+            changes[0](database)
+            with suppress(threading.BrokenBarrierError):
+                all_are_there.wait(1)
+            changes[1](database)
+            database.commit()
+
+    site.database.rollback()
+    assert at_once(work, transactions) == [None] * len(transactions)
+
+
+def setting(host: str, name: str, value: str = "red") -> Change:
+    """Set an attribute of a host."""
+    return lambda database: set_attribute(database, "host", [host], name, value)
+
+
+def test_transactions_that_add_one_attribute_and_set_another_do_not_deadlock(site: Site) -> None:
+    """As the lines of a dump that are loaded while another command changes the same members."""
+    site.done("add host compute-0-0")
+    in_transactions_at_once(
+        site,
+        (
+            lambda database: add_attribute(database, "host", ["compute-0-0"], "first", "1"),
+            setting("compute-0-0", "colour"),
+        ),
+        (
+            lambda database: set_comment(database, ["compute-0-0"], "second"),
+            setting("compute-0-0", "colour"),
+        ),
+    )
+    listed = site.done("list host attr compute-0-0")
+    assert all(word in listed for word in ("first", "second", "colour"))
+
+
+def test_transactions_of_a_host_that_never_had_an_attribute_do_not_deadlock(site: Site) -> None:
+    site.done("add host compute-0-0")
+    site.change("DELETE FROM catindex WHERE Name = 'compute-0-0'")
+    in_transactions_at_once(
+        site,
+        *((setting("compute-0-0", f"a{n}"), setting("compute-0-0", "colour")) for n in range(3)),
+    )
+
+
+def test_the_order_of_named_machines_is_not_that_of_locks(vm_site: Site) -> None:
+    """Another command wants both machines when one of them has its first maximum."""
+    vm_site.done("add cluster 203.0.113.30 2", "fe-name=one", "cluster-naming=yes")
+    names = [
+        str(name) for (name,) in vm_site.rows("SELECT n.Name FROM nodes n JOIN vm_nodes v ON v.Node = n.ID")
+    ]
+    settings, is_begun = vm_site.database.settings, threading.Event()
+    vm_site.database.rollback()
+
+    def set_one(*given: Any) -> None:
+        set_attribute(*given)
+        if not is_begun.is_set():
+            is_begun.set()
+            other.join(1)
+
+    def set_all() -> None:
+        is_begun.wait(60)
+        with Database(settings) as database:
+            set_attribute(database, "host", names, "colour", "red")
+            database.commit()
+
+    other = threading.Thread(target=set_all)
+    other.start()
+    vm_site.patch.setattr("rocks.machine.changes.set_attribute", set_one)
+    with Database(settings) as database:
+        set_vms(database, names[::-1], VmChanges(max_cpus=64, max_memory_mb=65536))
+        database.commit()
+    other.join()
+    stored = (
+        "SELECT Attr, COUNT(*) FROM vattributes WHERE Catindex IN %s AND Attr LIKE %s GROUP BY 1 ORDER BY 1"
+    )
+    assert vm_site.rows(stored, [names, "kvm_max%"]) == [("kvm_max_cpus", 3), ("kvm_max_memory", 3)]
+    assert vm_site.rows(stored, [names, "colour"]) == [("colour", 3)]
 
 
 def test_two_swaps_at_once_are_two_swaps(site: Site, processes: dict[str, str]) -> None:

@@ -1,16 +1,17 @@
-"""Named locks between two commands."""
+"""Named locks between two commands, and the server's own one for the next number of a table."""
 
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from rocks.core.errors import BusyError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from tests.waiting import at_once
+from tests.waiting import at_once, wait_until
 
 
 def test_second_command_gets_a_busy_error_with_the_name_after_its_waiting_time(
@@ -128,3 +129,27 @@ def test_locks_end_with_their_process_however_it_ends(cluster_database: Settings
         os.close(reading)
         os.close(writing)
     other.lock("vm a", 0)
+
+
+def test_the_next_number_of_a_table_is_waited_for(cluster_database: Settings, database: Database) -> None:
+    """The second transaction holds it while it waits for the row of the first; the third one adds another row."""
+    inserting = "INSERT INTO catindex (Name, Category) SELECT %s, ID FROM categories WHERE Name = 'host'"
+    waiting = (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT%SELECT%categories%'"
+    )
+
+    def insert_ignoring(name: str, seconds: int) -> None:
+        with Database(cluster_database) as own:
+            own.execute("SET SESSION innodb_lock_wait_timeout = %s", [seconds])
+            own.execute(f"{inserting} ON DUPLICATE KEY UPDATE Category = Category", [name])
+            own.commit()
+
+    database.execute(inserting, ["a"])
+    with ThreadPoolExecutor() as pool, Database(cluster_database) as looking:
+        of_the_same = pool.submit(insert_ignoring, "a", 60)
+        wait_until(lambda: of_the_same.done() or looking.rows(waiting) == [(1,)])
+        of_another = pool.submit(insert_ignoring, "b", 1)
+        time.sleep(1.5)  # the third one waits for a second, and is sent again
+        database.commit()
+        assert (of_the_same.result(), of_another.result()) == (None, None)
+    assert database.rows("SELECT Name FROM catindex WHERE Name IN ('a', 'b') ORDER BY 1") == [("a",), ("b",)]

@@ -142,3 +142,12 @@ def test_a_lost_file_is_not_replaced_while_slurmctld_runs(recorded: Recorded, *,
     assert recorded.states() == []
     (recorded.folder / "systemctl-is-active-fails").touch()
     assert recorded.sync().changed
+
+
+def test_the_first_configuration_may_have_lists_of_nodes(recorded: Recorded) -> None:
+    """Without slurm.conf, scontrol ends with an error after a minute (seen with 22.05.8)."""
+    recorded.path.unlink()
+    for failing in ("systemctl-is-active-fails", "scontrol-show-fails"):
+        (recorded.folder / failing).touch()
+    recorded.requested = f"{NEW}NodeName=extra[1-3] CPUs=2\n"
+    assert recorded.sync().changed and recorded.path.read_text("ascii") == recorded.requested

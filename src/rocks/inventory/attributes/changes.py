@@ -79,6 +79,7 @@ def add_attribute(
 ) -> None:
     """Add the attribute to all `members` of `scope`; UserError, and no change, when one of them has it."""
     _check(database, scope, name, value, may_be_near)
+    attributes.ensure_members(database, scope, members)
     having = attributes.members_with(database, scope, members, name)
     if having:
         where = "" if scope == "global" else f" for {scope} {having[0]}"
@@ -96,7 +97,7 @@ def set_attribute(
     invalid name or value.
     """
     _check(database, scope, name, value, may_be_near)
-    attributes.lock_members(database, scope, members)
+    attributes.ensure_members(database, scope, members)
     if not is_old(name):
         attributes.preserve_old_values(database, scope, members, name)
     attributes.replace_attribute(database, scope, members, name, value)
@@ -104,7 +105,6 @@ def set_attribute(
 
 def remove_attribute(database: Database, scope: str, members: Sequence[str], name: str) -> int:
     """Remove the attribute and its old value from all `members` of `scope`; returns how many values there were."""
-    attributes.lock_members(database, scope, members)
     removed = attributes.delete_attributes(database, scope, members, [name, name + OLD_SUFFIX])
     if is_known_secret(name) and scope in ("host", "global"):
         removed += secrets.delete(database, None if scope == "global" else members, name)

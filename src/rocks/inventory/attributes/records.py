@@ -172,12 +172,17 @@ def preserve_old_values(database: Database, scope: str, members: Sequence[str], 
     )
 
 
-def lock_members(database: Database, scope: str, members: Sequence[str]) -> None:
-    """Keep other commands from changing attributes of these members until the transaction ends: they would deadlock."""
-    database.rows(
-        "SELECT ID FROM catindex WHERE Category = (SELECT ID FROM categories WHERE Name = %s) AND Name IN %s"
-        " ORDER BY ID FOR UPDATE",
-        [scope, members],
+def lock_members(database: Database, scope: str, members: Sequence[str]) -> int:
+    """Keep other commands from changing attributes of these members until the transaction ends: they would deadlock.
+
+    Returns how many have a row of `catindex`. All commands lock in the order of the names, which is that of the index.
+    """
+    return len(
+        database.rows(
+            "SELECT ID FROM catindex FORCE INDEX (Name)"
+            " WHERE Category = (SELECT ID FROM categories WHERE Name = %s) AND Name IN %s FOR UPDATE",
+            [scope, members],
+        )
     )
 
 
@@ -185,6 +190,7 @@ def delete_attributes(
     database: Database, scope: str, members: Sequence[str], attributes: Iterable[str]
 ) -> int:
     """Remove the attributes from the members that have them; returns how many were removed."""
+    lock_members(database, scope, members)
     condition, values = _of_members(scope, members)
     return database.execute(f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN %s", [*values, list(attributes)])
 
@@ -207,13 +213,14 @@ def _write(
 
 
 def ensure_members(database: Database, scope: str, members: Sequence[str]) -> None:
-    """Give the members of the scope their rows of `catindex`, which they get with their first attribute or rule."""
-    if scope not in _MEMBER_TABLES:
+    """As `lock_members`; they get the rows of `catindex` that they lack, with their first attribute or rule."""
+    if lock_members(database, scope, members) == len(set(members)) or scope not in _MEMBER_TABLES:
         return
+    # IGNORE would share a row that another command has just added, and two that share it deadlock when both lock it
     database.execute(
-        f"INSERT IGNORE INTO catindex (Name, Category) SELECT m.Name, c.ID FROM {_MEMBER_TABLES[scope]} m"
+        f"INSERT INTO catindex (Name, Category) SELECT m.Name, c.ID FROM {_MEMBER_TABLES[scope]} m"
         " JOIN categories c ON c.Name = %s LEFT JOIN catindex i ON i.Name = m.Name AND i.Category = c.ID"
-        " WHERE i.ID IS NULL AND m.Name IN %s",
+        " WHERE i.ID IS NULL AND m.Name IN %s ORDER BY m.Name ON DUPLICATE KEY UPDATE Name = m.Name",
         [scope, members],
     )
 

@@ -8,6 +8,7 @@ from rocks.core.errors import HostError, RocksError, UserError
 from rocks.inventory.disks import partition_records as disk_partitions
 from rocks.inventory.disks.partition_rules import LIST_COMMAND, check_partition, read_block_devices
 from rocks.inventory.host_commands import Limits, run_on_hosts
+from rocks.inventory.node_records import lock_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,10 @@ _THREADS = 128
 
 
 def add_disk_partition(database: Database, host: str, partition: DiskPartition) -> None:
-    """Add a partition to a host. UserError for one that is not valid or that the host has."""
+    """Add a partition to a host. UserError for one that is not valid or that the host has, and for a removed host."""
     check_partition(partition)
+    if not lock_hosts(database, [host]):
+        raise UserError(f"another command has removed host {host} meanwhile")
     if any(one == partition for _, one in disk_partitions.list_disk_partitions(database, [host])):
         raise UserError(f"host {host} has this partition; rocks list host partition {host} shows all")
     disk_partitions.insert_disk_partitions(database, host, [partition])
@@ -51,6 +54,10 @@ def save_disk_partitions(database: Database, hosts: Sequence[str]) -> dict[str, 
             found[result.host] = read_block_devices(result.output)
         except RocksError as error:
             failed[result.host] = error
+    left = lock_hosts(database, list(found))
+    for host in [one for one in found if one not in left]:
+        failed[host] = HostError("another command has removed it meanwhile")
+        del found[host]
     disk_partitions.delete_disk_partitions(database, list(found))
     for host, partitions in found.items():
         disk_partitions.insert_disk_partitions(database, host, partitions)

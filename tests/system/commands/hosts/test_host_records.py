@@ -1,6 +1,7 @@
 """Records of hosts: comments, boot flags, next boots, boot actions, keys, rolls, partitions; and distributions."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rocks.fleet.fleet import CommandResult
 from rocks.inventory.disks import partitions as disk_partitions
+from rocks.inventory.disks.partition_records import list_disk_partitions
+from rocks.inventory.disks.partition_rules import DiskPartition
 from tests.system.commands.conftest import Site
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"
@@ -106,6 +109,30 @@ def test_partitions_are_added_listed_and_removed(pair: Site) -> None:
     assert "no such partition" in pair.refused("remove host partition compute-0-0 device=sdz")
     pair.done("remove host partition %")
     assert pair.done("list host partition") == ""
+
+
+def test_partitions_of_many_hosts_are_read_once_for_their_largest(pair: Site) -> None:
+    """Of 10,000 hosts the list has tens of thousands of rows."""
+    passes = 0
+
+    class Counted(list[tuple[str, DiskPartition]]):
+        def __iter__(self) -> Iterator[tuple[str, DiskPartition]]:
+            nonlocal passes
+            passes += 1
+            return super().__iter__()
+
+    for host in ("fe", "compute-0-0"):
+        for number in range(2):
+            pair.done(
+                f"add host partition {host} device=sda{number} mountpoint=/{host}{number} size={number}GB"
+            )
+    pair.patch.setattr(
+        "rocks.commands.list.host.partition.list_disk_partitions",
+        lambda *given: Counted(list_disk_partitions(*given)),
+    )
+    listed = pair.done("list host partition bigmnt=yes").splitlines()
+    assert [line.split() for line in listed] == [["fe:", "/fe1"], ["compute-0-0:", "/compute-0-01"]]
+    assert passes == 1
 
 
 def test_partitions_are_what_this_machine_reports(pair: Site) -> None:

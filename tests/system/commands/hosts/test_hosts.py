@@ -167,10 +167,12 @@ def test_aliases(three: Site) -> None:
 def test_two_hosts_of_an_appliance_have_no_place_in_common(site: Site) -> None:
     site.done("add host compute-0-0")
     message = "would have the rack 0 and the rank 0 of host compute-0-0 of the same appliance"
-    assert message in site.refused("add host other membership=Compute rack=0 rank=0")
+    assert "shared-place=yes" in site.refused("add host other membership=Compute rack=0 rank=0")
     site.done("add host nas-0-0")
     site.done("add host compute-0-1")
-    assert message in site.refused("set host rank compute-0-1 0")
+    assert site.refused("set host rank compute-0-1 0").endswith(
+        f"{message}; give another, or change that of the other host first"
+    )
     assert message in site.refused("set host membership nas-0-0 Compute")
     site.done("set host rack compute-0-1 1")
     site.done("set host rank compute-0-1 0")

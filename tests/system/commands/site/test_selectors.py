@@ -59,6 +59,7 @@ def test_selectors(cluster: Site) -> None:
         (["10.1.0.4"], ["nas-1-0"]),
         ([MAC], ["compute-0-1"]),
         ([MAC.lower()], ["compute-0-1"]),
+        (["76:77:6e:80:0:1", "10.1.0.4"], ["compute-0-1", "nas-1-0"]),
         (["front"], ["login1"]),
         (["FRONT"], ["login1"]),
         (["www.example.org"], ["login1"]),

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,19 +66,32 @@ def test_lists_of_hosts(vm_site: Site) -> None:
 
 def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
     """A real Slurm runs with such a text in tests/system/nucleus."""
+    vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "missing" / "slurm.conf"))
+    vm_site.done("set host attr head slurm_server 10.1.0.1")
+    vm_site.done("set host attr vmc-0-0 slurm_server 10.1.0.1")
+    assert "Slurm is not installed here; rocks sync host profile localhost" in vm_site.refused("sync slurm")
+    vm_site.done("remove host attr % slurm_server")
     vm_site.patch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     assert "rocks set host attr head slurm_server" in vm_site.refused("report slurm")
     vm_site.done("set host attr head slurm_server 10.1.0.1")
     assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
     vm_site.done("set appliance attr vm-container slurm_server 10.1.0.1")
-    assert "slurm_server" in vm_site.refused("set attr slurm_server nonsense")
-    for host, value in (("vmc-0-1", "10.1.0.2"), ("head", "nonsense")):  # an earlier release stored any value
+    assert "slurm_server" in vm_site.refused("set attr slurm_server", "head ReturnToService=0")
+    # an earlier release stored any value
+    for host, value in (("vmc-0-1", "10.1.0.2"), ("vmc-0-0", "vmc-0-1"), ("head", "no name")):
         vm_site.set_as_before("slurm_server", value, host)
-        message = (
-            f"{host} has the slurm_server {value}, which is no address of head: rocks list host interface"
-        )
+        message = f"{host} has the slurm_server {value}, which is no address or name of head: rocks list host interface"
         assert message in vm_site.refused("report slurm")
         vm_site.done(f"set host attr {host} slurm_server 10.1.0.1")
+    # the first as Debian's installer writes it
+    real, names = socket.getaddrinfo, {"head": "127.0.1.1", "slurm.example.org": "10.1.0.1"}
+
+    def resolved(name: str, *given: Any) -> Any:
+        return real(names.get(name, name), *given)
+
+    vm_site.patch.setattr("socket.getaddrinfo", resolved)
+    vm_site.done("set host attr head slurm_server head")
+    vm_site.done("set host attr vmc-0-0 slurm_server slurm.example.org")
     vm_site.done("set host attr vmc-0-1 kvm no")
     lines = vm_site.done("report slurm").splitlines()
     assert "SlurmctldHost=head(10.1.0.1)" in lines
@@ -85,6 +100,11 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
         "NodeName=vmc-0-1 NodeAddr=10.1.0.3 CPUs=4",
         "PartitionName=virt Nodes=vmc-0-0 OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP",
     ]
+    for line in ("nodename=vmc-0-1 RealMemory=1000", "NodeName=extra,vmc-0-1 CPUs=2"):
+        (tmp_path / "site.conf").write_text(f"{line}\n")
+        for command in ("report slurm", "sync slurm"):
+            assert "site.conf has a line NodeName for vmc-0-1, which has one" in vm_site.refused(command)
+    (tmp_path / "site.conf").write_text("NodeName=extra[1-3] CPUs=2\n")
     tried = vm_site.done("sync slurm dry-run=yes")
     assert "would run `systemctl start slurmctld.service`" in tried, tried
     assert not (tmp_path / "slurm.conf").exists()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import rocks.commands
 from rocks.commands._shared.vm_removal import remove_with_hooks
 from rocks.inventory.loaded_host_records import which_are_vms
+from rocks.site.host_removal import lock_hosts
 
 
 class Plugin(rocks.commands.Plugin):
@@ -19,7 +20,8 @@ class Plugin(rocks.commands.Plugin):
         return ["attr", "boot", "interface", "route"]
 
     def run_all(self, hosts: Sequence[str]) -> None:
-        """Remove those of the hosts that are virtual machines."""
+        """Remove those of the hosts that are virtual machines; the rows of all belong to this command from here on."""
         names = which_are_vms(self.db, hosts)
         if names:
             remove_with_hooks(self.owner, names)
+        lock_hosts(self.db, hosts)

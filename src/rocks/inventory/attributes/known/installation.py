@@ -40,10 +40,10 @@ INSTALLATION = {
     ),
     "slurm_server": Known(
         "appliance",
-        "IPv4 address",
+        "host or address",
         "",
-        "address of the frontend for the hosts, where Slurm is set up by this system: the frontend with it is the "
-        "server, each other host with it gets jobs",
+        "address of the frontend for the hosts, or a name of it that they resolve, where Slurm is set up by this "
+        "system: the frontend with it is the server, each other host with it gets jobs",
     ),
     "packaging": Known(
         "host", ("deb", "rpm"), "deb", "deb or rpm: the packages of the host's operating system"

@@ -1,5 +1,8 @@
 """`rocks list host partition`"""
 
+from itertools import groupby
+from operator import itemgetter
+
 import rocks.commands
 from rocks.inventory.disks.largest_partition import largest_partition
 from rocks.inventory.disks.partition_records import list_disk_partitions
@@ -33,8 +36,8 @@ class Command(rocks.commands.Command):
         found = list_disk_partitions(self.db, self.getHostnames(args))
         self.beginOutput()
         if self.fillFlag("bigmnt"):
-            for host in dict.fromkeys(host for host, _ in found):
-                mount = largest_partition((one.mount_point, one.size) for name, one in found if name == host)
+            for host, of_host in groupby(found, itemgetter(0)):
+                mount = largest_partition((one.mount_point, one.size) for _, one in of_host)
                 if mount is not None:
                     self.addOutput(host, mount)
             self.endOutput(padChar="")
