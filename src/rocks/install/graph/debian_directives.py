@@ -90,8 +90,8 @@ def _timezone(options: Options) -> list[tuple[str, str, str]]:
 def _rootpw(options: Options) -> list[tuple[str, str, str]]:
     found = [("passwd/make-user", "boolean", "false")]
     if options.has("--lock"):
-        # without a password, sshd admits root by key only
-        return [*found, ("passwd/root-password-crypted", "password", "!")]
+        # no password has the hash *, so sshd admits root by key only; at ! the installer asks for a password
+        return [*found, ("passwd/root-password-crypted", "password", "*")]
     word = options.one_word(re.compile(r"[^\s\\]+"))
     if options.has("--iscrypted"):
         return [*found, ("passwd/root-password-crypted", "password", word)]
