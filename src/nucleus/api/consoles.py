@@ -103,7 +103,7 @@ _SEE_OTHER: dict[str, Any] = {
     "responses": {303: {"headers": {"Location": {"schema": {"type": "string"}}}}},
 }
 Lines = Annotated[int, Query(ge=1, le=2000)]
-MostBytes = Annotated[
+MaxBytes = Annotated[
     int | None,
     Query(
         alias="bytes", ge=1, le=1 << 20, description="instead of lines: the last ones that these bytes hold"
@@ -150,26 +150,26 @@ def to_screen(change: Change, c: str, n: str) -> Response:
 @route_of_nodes(
     router, "GET /v1/cluster/{c}/NODE/console/log", _LOG, "The last lines of {}'s serial console", ConsoleLog
 )
-def read_log(call: Known, c: str, n: str, lines: Lines = 200, most_bytes: MostBytes = None) -> Response:
+def read_log(call: Known, c: str, n: str, lines: Lines = 200, max_bytes: MaxBytes = None) -> Response:
     """As the node's host keeps them, also when the node is off."""
     node = _node_to_look_at(call, c, n)
     if node.physical_host is None:
         return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
     try:
         with call.service.console_logs.one_more(call.caller.user.id):
-            text = call.service.rocks.read_console(node.rocks_name, _ALL_LINES if most_bytes else lines)
+            text = call.service.rocks.read_console(node.rocks_name, _ALL_LINES if max_bytes else lines)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
-    last = _last_lines(text, most_bytes) if most_bytes else text
+    last = _last_lines(text, max_bytes) if max_bytes else text
     return json_answer({"lines": last} if text else {"lines": [], "reason": reason}, 200)
 
 
-def _last_lines(lines: list[str], most_bytes: int) -> list[str]:
+def _last_lines(lines: list[str], max_bytes: int) -> list[str]:
     """Whole lines, with their ends, of at most so many bytes."""
     for index in range(len(lines), 0, -1):
-        most_bytes -= len(lines[index - 1].encode()) + 1
-        if most_bytes < 0:
+        max_bytes -= len(lines[index - 1].encode()) + 1
+        if max_bytes < 0:
             return lines[index:]
     return lines
 
