@@ -78,8 +78,11 @@ class NamedLocks:
 
         from rocks.core.files import text_if_readable
 
-        # Linux lists such a lock with its descriptor, "lock: 1: OFDLCK … FIRST LAST"; in /proc/locks it has no process
-        held = [f" {offset} {offset}" for offset in map(self._offset, names)]
+        assert self._descriptor is not None
+        # Linux lists such a lock with its descriptor, "lock: 1: OFDLCK … MAJOR:MINOR:INODE FIRST LAST"; in /proc/locks
+        # it has no process. Another site's database of this name has the same bytes in a file of its own.
+        inode = os.fstat(self._descriptor).st_ino
+        held = [f":{inode} {offset} {offset}" for offset in map(self._offset, names)]
         found = []
         for process in filter(lambda path: path.name.isdigit(), Path("/proc").iterdir()):
             with suppress(OSError):  # it has ended, or is another user's

@@ -36,6 +36,19 @@ def test_locks_of_two_connections_of_one_process_exclude_each_other(folder: str)
     assert other.take_all(["vm a", "vm b", "vm c"], 0) == []
 
 
+def test_a_holder_is_one_of_this_file_and_not_of_another_site(folder: str, tmp_path: Path) -> None:
+    other_site, here, waiting = (
+        NamedLocks(str(tmp_path / "other" / "frontend"), "cluster"),
+        NamedLocks(folder, "cluster"),
+        NamedLocks(folder, "cluster"),
+    )
+    assert (
+        other_site.take_all(["vm a"], 0) == here.take_all(["vm b"], 0) == waiting.take_all(["vm c"], 0) == []
+    )
+    assert "process" not in str(waiting.busy_with(["vm a"], 1.0))
+    assert str(waiting.busy_with(["vm b"], 1.0)).endswith(f" (process {os.getpid()})")
+
+
 def test_a_lock_taken_twice_is_released_twice(folder: str) -> None:
     one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
     assert [one.take_all(["vm a"], 0), one.take_all(["vm a"], 0)] == [[], []]
