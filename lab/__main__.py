@@ -72,7 +72,8 @@ def _after_failure(target: str) -> str:
     is_running = site.state() is SiteState.RUNNING and site.machine.is_released()
     left = "The site runs" if is_running else "The incomplete demo has ended; its files stay"
     return (
-        f"{left}. `make {target}` begins again, `make demo-stop` removes it. "
+        f"{left}. `make {target}` repeats its steps on it, and keeps the site's records and changes; "
+        f"`make demo-stop` removes it, and `make {target}` then begins anew. "
         f"Logs are in {_STATE / 'demo' / 'log'}."
     )
 

@@ -10,6 +10,7 @@ from rocks.core import mariadb_errors
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
 from rocks.core.mariadb_rows import read_rows_quickly
 from rocks.core.version import is_packaged
+from rocks.database.settings import EMBEDDED_SOCKET
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection as Connection  # noqa: TID251 - the one import of the driver
@@ -111,9 +112,15 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
 
 def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
     cause = getattr(error, "original_exception", None)
+    is_demo = not is_packaged() and (settings.socket or "").endswith(EMBEDDED_SOCKET)
     if mariadb_errors.error_code(error) in mariadb_errors.ACCESS_DENIED:
         why = mariadb_errors.error_text(error)
         what = "run this as root, or run `rocks update database` as root, which renews the privilege to read"
+        if is_demo:
+            what += (
+                ". The demo knows no account that is newer than it: as such a user run this with sudo, or begin the "
+                "demo anew (`make demo-stop`, which removes its site, and `make demo`)"
+            )
     elif isinstance(cause, FileNotFoundError):
         why = "the socket does not exist"
         start = " with `systemctl start rocks-database.service`" if is_packaged() else ""
@@ -121,6 +128,8 @@ def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
     else:
         why = getattr(cause, "strerror", None) or str(cause or mariadb_errors.error_text(error))
         what = "check whether it runs, and its address in /etc/rocks/database.conf"
+        if is_demo:
+            what += "; a demo of this checkout is started again by `make demo` as root"
     return HostError(f"cannot reach the cluster database at {settings.place}: {why}; {what}")
 
 

@@ -103,7 +103,7 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
     for host, network, *_ in found["carrier"]:
         carriers[host.lower()].add(network)
     return SiteInventory(
-        names={name.lower() for name in _first(found, "name")},
+        names={name.lower(): name for name in _first(found, "name")},
         macs=_first(found, "mac"),
         ips=_first(found, "ip"),
         reserved_ips=_split(_first(found, "reserved")),

@@ -79,13 +79,14 @@ class NewVm:
 
 @dataclass
 class SiteInventory:
-    """The names, addresses and slices in use on the site; a plan adds those that it takes. Names are in lower case.
+    """The names, addresses and slices in use on the site; a plan adds those that it takes.
 
+    `names` maps a name in lower case to its spelling on the site; other names are in lower case.
     `reserved_ips` are never chosen, but may be named; `appliances` are reserved names; `partitions` maps a container to
     its (mount point, size) pairs, `carriers` to the networks on which it has a device.
     """
 
-    names: set[str]
+    names: dict[str, str]
     macs: list[str]
     ips: list[str]
     vlans: set[int]
@@ -211,7 +212,7 @@ def _plan_vm(request: VmRequest, inventory: SiteInventory, free: _FreeAddresses)
     rack, rank = container.rack or 0, container.rank or 0
     name, slice_number = _choose_name(request, inventory, f"{request.membership.appliance}-{rack}-{rank}")
     check_host_name(name, inventory.appliances)
-    inventory.names.add(name.lower())
+    inventory.names[name.lower()] = name
     if request.disk:
         disk = read_disk(request.disk, request.disk_size_gb)
     else:
@@ -242,10 +243,11 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         )
     # the beginning of both messages is Rocks' own, with its spelling, which scripts may look for
     if request.name is not None:
-        if request.name.lower() in inventory.names:
+        if taken := inventory.names.get(request.name.lower()):
+            other_case = "" if taken == request.name else f" as {printable(taken)}"
             raise UserError(
-                f"nodename ({printable(request.name)}) is already in the databaase; choose another name, or see "
-                f"rocks list host {request.name}"
+                f"nodename ({printable(request.name)}) is already in the databaase{other_case}; choose another name, "
+                f"or see rocks list host {printable(taken)}"
             )
         return request.name, inventory.take_slice(container, request.slice)
     if request.slice is not None:

@@ -1,6 +1,7 @@
 """The error families of server errors, and the cost of importing the database package."""
 
 import sys
+from typing import Any
 
 import pymysql  # noqa: TID251 - its errors are the cases
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.database.driver import explain
-from rocks.database.settings import Settings
+from rocks.database.settings import EMBEDDED_SOCKET, Settings
 
 HERE = Settings("/run/x.sock", "localhost", 3306, "eve", "", "cluster")
 Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityError
@@ -74,6 +75,33 @@ def test_errors_have_the_family_of_the_actor_that_can_fix_them(
     assert type(explained) is family
     assert says in str(explained)
     assert "\n" not in str(explained)
+
+
+REFUSED: Any = Operational(2003, "Can't connect")
+REFUSED.original_exception = ConnectionRefusedError(111, "Connection refused")
+OF_DEMO = HERE._replace(socket="/srv/.state/demo/root/var/opt/rocks/mysql/mysql.sock")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (REFUSED, "; a demo of this checkout is started again by `make demo` as root"),
+        (
+            Operational(1698, "Access denied for user 'new'"),
+            "(`make demo-stop`, which removes its site, and `make demo`)",
+        ),
+    ],
+    ids=["ended", "account newer than the demo"],
+)
+def test_an_unreachable_database_of_a_demo_names_make_demo_and_others_do_not(
+    error: Exception, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(explain(error, OF_DEMO, in_selector=False)).endswith(remedy)
+    assert str(explain(error, HERE._replace(socket=EMBEDDED_SOCKET), in_selector=False)).endswith(remedy)
+    assert "make demo" not in str(explain(error, HERE, in_selector=False))
+    assert "make demo" not in str(explain(error, HERE._replace(socket=None), in_selector=False))
+    monkeypatch.setattr("rocks.database.driver.is_packaged", lambda: True)
+    assert "make demo" not in str(explain(error, OF_DEMO, in_selector=False))
 
 
 @pytest.mark.parametrize("number", [1064, 1146, 1054, 1792, 1969])

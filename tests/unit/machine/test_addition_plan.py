@@ -31,7 +31,7 @@ PARTITIONS = [("/", "20480MB"), ("/state/partition1", "102400MB")]
 
 def inventory(**taken: Any) -> SiteInventory:
     """An empty site whose containers vmc-0-0 and vmc-0-1 have free space for disks."""
-    values: dict[str, Any] = {"names": {"head"}, "macs": [], "ips": [], "vlans": set()}
+    values: dict[str, Any] = {"names": {"head": "head"}, "macs": [], "ips": [], "vlans": set()}
     values["partitions"] = {"vmc-0-0": PARTITIONS, "vmc-0-1": PARTITIONS}
     values["appliances"] = {"frontend", "compute"}
     return SiteInventory(**{**values, **taken})
@@ -82,7 +82,7 @@ def test_the_name_has_the_containers_rack_and_rank() -> None:
 def test_the_lowest_slice_that_is_free_and_gives_a_free_name(
     slices: set[int], names: set[str], name: str, number: int
 ) -> None:
-    (vm,) = plan(request(), on=inventory(slices={"vmc-0-0": slices}, names=names))
+    (vm,) = plan(request(), on=inventory(slices={"vmc-0-0": slices}, names={name: name for name in names}))
     assert (vm.name, vm.slice) == (name, number)
 
 
@@ -107,7 +107,14 @@ def test_a_specified_name_or_slice() -> None:
     ("values", "message"),
     [
         ({"name": "head"}, r"nodename \(head\) is already in the databaase"),
-        ({"name": "HEAD"}, r"nodename \(HEAD\) is already in the databaase"),
+        (
+            {"name": "head"},
+            r"in the databaase; choose another name, or see rocks list host head$",
+        ),
+        (
+            {"name": "blue"},
+            r"nodename \(blue\) is already in the databaase as Blue; .* or see rocks list host Blue$",
+        ),
         ({"slice": 4}, r"nodename \(compute-0-0-4\) is already in the databaase"),
         ({"slice": 1}, "slice 1 of vmc-0-0 is in use"),
         ({"slice": 1, "name": "new"}, "slice 1 of vmc-0-0 is in use"),
@@ -133,7 +140,7 @@ def test_a_specified_name_or_slice() -> None:
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
     taken = inventory(
-        names={"head", "compute-0-0-4"},
+        names={name.lower(): name for name in ("head", "Blue", "compute-0-0-4")},
         ips=["10.1.0.9"],
         macs=["52:54:00:00:00:09", "not a mac"],
         slices={"vmc-0-0": {1}},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.version import is_packaged
 from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.tunnel import open_tunnel
@@ -49,7 +50,8 @@ def open_serial_console(database: Database, name: str, notify: Callable[[str], N
     if not os.isatty(0):
         raise UserError("the serial console needs a terminal (ssh -t); for a program: stream=yes")
     notify(f"serial console of {name}; press Ctrl-] to leave it")
-    notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
+    if is_packaged():  # a checkout's demo has a machine of its own, which no other reaches
+        notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
     return process.run_interactively(serial_arguments(address, name))
 
 

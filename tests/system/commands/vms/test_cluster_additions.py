@@ -207,7 +207,7 @@ def test_add_cluster_refuses(vm_site: Site) -> None:
         (("203.0.113.2", "2"), "The ip address 203.0.113.2 is in use"),
         (("203.0.113.3", "2"), "The ip address 203.0.113.3 is in use"),
         ((IP, "2", "cluster-naming=yes"), "you must select a fe-name when using cluster-naming"),
-        ((IP, "2", "fe-name=OLD"), "nodename (OLD) is already in the databaase"),
+        ((IP, "2", "fe-name=OLD"), "nodename (OLD) is already in the databaase as old; "),
         ((IP, "2", "fe-name=frontend"), "can not be equal to an appliance name"),
         ((IP, "2", "fe-name=a b"), "is not valid"),
         ((IP, "2", f"fe-name={'a' * 63}", "cluster-naming=yes"), "1 to 63 characters"),

@@ -1,9 +1,13 @@
 """What a guest has written to its console, as it reaches the operator's terminal; how a viewer gets to a screen."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rocks.fleet.settings import HostAddress
+from rocks.machine.consoles import consoles
 from rocks.machine.consoles.consoles import _describe_place, find_viewer
 from rocks.machine.consoles.screens import plain_line
 
@@ -37,6 +41,25 @@ def test_a_screen_on_a_socket_opens_no_port_anywhere() -> None:
     assert "ssh -N -L ~/web.sock:/run/rocks/vnc.sock root@" in place
     assert place.endswith("and there: xtigervncviewer ~/web.sock")
     assert "5900" not in place and "localhost" not in place
+
+
+@pytest.mark.parametrize("packaged", [True, False])
+def test_the_way_from_another_machine_is_named_only_where_packages_make_one(
+    packaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout's demo has a network of its own, and no other machine reaches its name."""
+    here = HostAddress("head", "", is_local=True)
+    lines: list[str] = []
+    database: Any = None
+    monkeypatch.setattr(consoles, "check_root", lambda name: None)
+    monkeypatch.setattr(consoles, "find_console", lambda database, name: (here, None))
+    monkeypatch.setattr("os.isatty", lambda number: True)
+    monkeypatch.setattr("rocks.core.process.run_interactively", lambda arguments: 0)
+    monkeypatch.setattr(consoles, "is_packaged", lambda: packaged)
+    assert consoles.open_serial_console(database, "web", lines.append) == 0
+    assert lines[0] == "serial console of web; press Ctrl-] to leave it"
+    ways = [f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console web"]
+    assert lines[1:] == (ways if packaged else [])
 
 
 def test_only_a_viewer_of_unix_sockets_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
