@@ -23,6 +23,9 @@ from rocks.network.guest_connections import (
 )
 from tests.unit.machines import PRIVATE, PUBLIC, interface
 
+NO_VLAN_5 = (
+    "its host has no interface for VLAN 5: rocks add host interface vmc-0-0 vlan5 subnet=NETWORK vlan=5"
+)
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
 
 
@@ -124,8 +127,14 @@ def test_an_interface_of_a_network_or_vlan_without_a_mac_is_not_connected(mac: s
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"vlan": 5}, "its host has no interface for VLAN 5"),
-        ({"vlan": 5, **PRIVATE}, "its host has no interface for VLAN 5"),
+        (
+            {"vlan": 5},
+            NO_VLAN_5,
+        ),
+        (
+            {"vlan": 5, **PRIVATE},
+            NO_VLAN_5,
+        ),
         ({"subnet": "optical"}, "its host has no interface for network optical"),
         ({}, "it is on no network and on no VLAN"),
         ({"vlan": 0}, "it is on no network and on no VLAN"),
@@ -196,7 +205,10 @@ def test_a_function_without_vlan_is_of_the_device_on_the_machines_network() -> N
 
 def test_a_function_of_a_network_that_the_container_has_not() -> None:
     (found,) = connect([guest(vlan=5, options="sriov")], CARRIER)
-    assert found == Unconnected("eth0", "its host has no interface for VLAN 5")
+    assert found == Unconnected(
+        "eth0",
+        NO_VLAN_5,
+    )
 
 
 def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None:
