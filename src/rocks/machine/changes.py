@@ -120,8 +120,8 @@ def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
             one = next(host for host in local if host in places[apart[0]])
             lines.append(
                 f"{vm.name} cannot reach the machines of VLAN {apart[0]} on {', '.join(others)}: VLANs of {one} are "
-                f"local (it has vlan_transport={LOCAL_TRANSPORT}); place the whole cluster on one host: rocks set host vm "
-                f"{vm.name} physnode={others[0]}, or the others on {own}"
+                f"local (it has vlan_transport={LOCAL_TRANSPORT}); place the whole cluster on one host: rocks "
+                f"set host vm {vm.name} physnode={others[0]}, or the others on {own}"
             )
     return lines
 
