@@ -103,10 +103,10 @@ def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
     vms = table.load_vms(database, names)
     vlans = {vm.name: [i.vlan for i in vm.host.interfaces if i.vlan] for vm in vms}
     places = table.hosts_of_vlans(database, (vlan for found in vlans.values() for vlan in found))
-    spread = sorted({host for hosts in places.values() if len(hosts) > 1 for host in hosts})
+    several = sorted({host for hosts in places.values() if len(hosts) > 1 for host in hosts})
     local = [
         host.name
-        for host in load_hosts(database, spread)
+        for host in load_hosts(database, several)
         if host.attribute("vlan_transport") == LOCAL_TRANSPORT
     ]
     lines = []

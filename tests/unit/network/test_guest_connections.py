@@ -154,7 +154,8 @@ def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
 def test_interfaces_without_a_network_are_on_no_network_together() -> None:
     assert isinstance(connect([guest()], [interface("eth0")])[0], Unconnected)
     carrier = [interface("eth0"), interface("vlan4", vlan=4)]
-    assert isinstance(connect([guest(vlan=4)], carrier)[0], Unconnected)
+    reason = "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK"
+    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
 
 
 def test_a_vlan_device_has_the_name_that_the_specification_says() -> None:
