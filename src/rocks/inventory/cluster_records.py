@@ -81,18 +81,41 @@ def shared_machines(database: Database, names: Sequence[str]) -> list[Shared]:
 
     A machine is of the cluster that it leads, else of that of its first interface.
     """
+    own: dict[str, str] = {}
+    found: dict[Shared, None] = {}
+    for name, cluster, vlan in _clusters_of_machines(database, names):
+        if own.setdefault(name, cluster) != cluster:
+            found[Shared(name, own[name], cluster, vlan)] = None
+    return list(found)
+
+
+def own_clusters(database: Database, names: Sequence[str]) -> dict[str, str]:
+    """Machine → frontend of its cluster, as of `shared_machines`; machines of no cluster are left out."""
+    own: dict[str, str] = {}
+    for name, cluster, _ in _clusters_of_machines(database, names):
+        own.setdefault(name, cluster)
+    return own
+
+
+def _clusters_of_machines(database: Database, names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """(machine, cluster, VLAN id) of the named machines, each machine's own cluster first."""
     rows = database.rows(
         "SELECT c.node_name, c.cluster_name, c.vlanid FROM cluster_interfaces c"
         " JOIN networks i ON i.Node = c.node_id AND i.VlanID = c.vlanid WHERE c.node_name IN %s"
         " ORDER BY c.node_id, c.node_id <> c.frontend_id, i.ID, c.frontend_id",
         [names],
     )
-    own: dict[str, str] = {}
-    found: dict[Shared, None] = {}
-    for name, cluster, vlan in rows:
-        if own.setdefault(str(name), str(cluster)) != cluster:
-            found[Shared(str(name), own[str(name)], str(cluster), int(vlan))] = None
-    return list(found)
+    return [(str(name), str(cluster), int(vlan)) for name, cluster, vlan in rows]
+
+
+def on_vlans(database: Database, names: Sequence[str], vlans: Collection[int]) -> list[str]:
+    """Those of the named hosts that have an interface on one of the VLANs, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n WHERE n.Name IN %s"
+        " AND EXISTS (SELECT 1 FROM networks i WHERE i.Node = n.ID AND i.VlanID IN %s) ORDER BY n.ID",
+        [names, sorted(vlans)],
+    )
+    return [str(name) for (name,) in rows]
 
 
 def own_members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cluster]:

@@ -43,7 +43,7 @@ from rocks.machine.maxima import (
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.removed import check_names_are_not_held
-from rocks.machine.spec import memory_reserve_mb
+from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
 from rocks.network.interfaces import claim_frontends_vlans
 
 if TYPE_CHECKING:
@@ -92,6 +92,37 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> lis
     ):
         if value is not None:
             set_attribute(database, "host", names, attribute, str(value))
+    return lines if changes.container is None else [*lines, *_local_vlan_lines(database, names)]
+
+
+def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
+    """A line for each machine that cannot reach others on its VLAN, since the VLANs of one of their hosts are local.
+
+    No error: the machines of a cluster may get their new host one after the other.
+    """
+    vms = table.load_vms(database, names)
+    vlans = {vm.name: [i.vlan for i in vm.host.interfaces if i.vlan] for vm in vms}
+    places = table.hosts_of_vlans(database, (vlan for found in vlans.values() for vlan in found))
+    several = sorted({host for hosts in places.values() if len(hosts) > 1 for host in hosts})
+    local = [
+        host.name
+        for host in load_hosts(database, several)
+        if host.attribute("vlan_transport") == LOCAL_TRANSPORT
+    ]
+    lines = []
+    for vm in vms:
+        own = vm.container.name if vm.container is not None else ""
+        apart = [
+            vlan for vlan in vlans[vm.name] if set(places[vlan]) - {own} and set(places[vlan]) & set(local)
+        ]
+        if own and apart:
+            others = [host for host in places[apart[0]] if host != own]
+            one = next(host for host in local if host in places[apart[0]])
+            lines.append(
+                f"{vm.name} cannot reach the machines of VLAN {apart[0]} on {', '.join(others)}: VLANs of {one} are "
+                f"local (it has vlan_transport={LOCAL_TRANSPORT}); place the whole cluster on one host: rocks "
+                f"set host vm {vm.name} physnode={others[0]}, or the others on {own}"
+            )
     return lines
 
 

@@ -201,7 +201,13 @@ def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> st
     if interface.vlan:
         found = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
         if found is None or found.subnet is None:
-            return f"its host has no interface for VLAN {interface.vlan}"
+            host = container[0].host if container else "HOST"
+            give = (
+                f"add host interface {host} vlan{interface.vlan} subnet=NETWORK vlan={interface.vlan}"
+                if found is None
+                else f"set host interface subnet {host} {found.device} NETWORK"
+            )
+            return f"its host has no interface for VLAN {interface.vlan}: rocks {give}"
         return f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}"
     if interface.subnet:
         return f"its host has no interface for network {interface.subnet}"

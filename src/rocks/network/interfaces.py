@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.core.values import check_text, is_null
-from rocks.inventory.cluster_records import members, shared_machines
+from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
@@ -24,9 +24,10 @@ from rocks.network.network_records import network_names
 from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
+    from rocks.inventory.cluster_records import Cluster
     from rocks.network.interface_records import InterfaceRow
     from rocks.network.interface_rules import Subnet
 
@@ -166,27 +167,57 @@ def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str
     """Set the network of the interfaces; it must contain their addresses.
 
     A missing name becomes that of the host, but for the entry of a VLAN that a host carries, which has none. UserError
-    for a host that becomes the frontend of a virtual cluster, when another cluster has its VLAN.
+    for a host that becomes the frontend of a virtual cluster, when another cluster has its VLAN; and for a virtual
+    frontend that would leave computes on its VLAN.
     """
     rows = find_rows(database, hosts, iface)
+    lock_inventory(database)
+    clusters = own_members(database, hosts)
     if is_null(subnet):
         table.set_column(database, [row.id for row in rows], "Subnet", None)
+        _check_computes_are_not_left(database, clusters)
         return
-    lock_inventory(database)
     subnet_id, network = existing_subnet(database, subnet)
     for row in rows:
         if row.ip:
             check_ip_in(row.ip, network)
     table.set_subnet(database, [row.id for row in rows], subnet_id)
     claim_frontends_vlans(database, hosts)
+    _check_computes_are_not_left(database, clusters)
 
 
 def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
-    """Set the VLAN; 0 clears it. UserError for virtual frontends when another cluster has it."""
+    """Set the VLAN; 0 clears it.
+
+    UserError for virtual frontends when another cluster has it, or when they would leave computes on the present one.
+    """
     number = read_vlan(vlan)
     lock_inventory(database)
+    clusters = own_members(database, hosts)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
     claim_frontends_vlan(database, hosts, number)
+    _check_computes_are_not_left(database, clusters)
+
+
+def _check_computes_are_not_left(database: Database, before: Mapping[str, Cluster]) -> None:
+    """UserError when one of these clusters, as they were, still has computes on a VLAN that its frontend has left."""
+    after = members(database, list(before))
+    for frontend, cluster in before.items():
+        present = after.get(frontend)
+        vlans = set(cluster.vlans) - set(present.vlans if present is not None else ())
+        others = [name for name in cluster.clients if present is None or name not in present.names]
+        left = on_vlans(database, others, vlans) if others and vlans else []
+        if left:
+            raise UserError(
+                f"{frontend} is the frontend of a virtual cluster, and {_some(left)} on its VLAN "
+                f"{', '.join(map(str, sorted(vlans)))} would be of no cluster: give them another VLAN first, or with "
+                f"it (rocks set host interface vlan {frontend} COMPUTES IFACE VLAN); rocks remove cluster {frontend} "
+                "removes all"
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:
@@ -280,12 +311,15 @@ def _set_text(database: Database, hosts: Sequence[str], iface: str, column: str,
 def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> int:
     """Remove the interfaces whose device or MAC address matches `iface`, in which `%` matches any text.
 
-    Returns their number. UserError when it is zero.
+    Returns their number. UserError when it is zero, or when a virtual frontend would leave computes on its VLAN.
     """
+    lock_inventory(database)
+    clusters = own_members(database, hosts)
     removed = table.remove_interfaces(database, hosts, iface)
     if hosts and not removed:
         raise UserError(
             f'no interface "{printable(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
             "rocks list host interface shows all interfaces"
         )
+    _check_computes_are_not_left(database, clusters)
     return removed

@@ -23,6 +23,9 @@ from rocks.network.guest_connections import (
 )
 from tests.unit.machines import PRIVATE, PUBLIC, interface
 
+NO_VLAN_5 = (
+    "its host has no interface for VLAN 5: rocks add host interface vmc-0-0 vlan5 subnet=NETWORK vlan=5"
+)
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
 
 
@@ -124,8 +127,14 @@ def test_an_interface_of_a_network_or_vlan_without_a_mac_is_not_connected(mac: s
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"vlan": 5}, "its host has no interface for VLAN 5"),
-        ({"vlan": 5, **PRIVATE}, "its host has no interface for VLAN 5"),
+        (
+            {"vlan": 5},
+            NO_VLAN_5,
+        ),
+        (
+            {"vlan": 5, **PRIVATE},
+            NO_VLAN_5,
+        ),
         ({"subnet": "optical"}, "its host has no interface for network optical"),
         ({}, "it is on no network and on no VLAN"),
         ({"vlan": 0}, "it is on no network and on no VLAN"),
@@ -145,7 +154,8 @@ def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
 def test_interfaces_without_a_network_are_on_no_network_together() -> None:
     assert isinstance(connect([guest()], [interface("eth0")])[0], Unconnected)
     carrier = [interface("eth0"), interface("vlan4", vlan=4)]
-    assert isinstance(connect([guest(vlan=4)], carrier)[0], Unconnected)
+    reason = "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK"
+    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
 
 
 def test_a_vlan_device_has_the_name_that_the_specification_says() -> None:
@@ -196,7 +206,10 @@ def test_a_function_without_vlan_is_of_the_device_on_the_machines_network() -> N
 
 def test_a_function_of_a_network_that_the_container_has_not() -> None:
     (found,) = connect([guest(vlan=5, options="sriov")], CARRIER)
-    assert found == Unconnected("eth0", "its host has no interface for VLAN 5")
+    assert found == Unconnected(
+        "eth0",
+        NO_VLAN_5,
+    )
 
 
 def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None:

@@ -52,7 +52,9 @@ def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Pat
 def test_the_files_stay_while_the_frontend_has_no_address(served: Site, folders: tuple[Path, Path]) -> None:
     """An operator corrects the frontend's device; any change of a host's boot, meanwhile, removed all files."""
     before = {path: path.read_text() for path in (folders[1] / "hosts", *folders[0].glob("hosts/*"))}
-    served.done("remove host interface head eth0")
+    assert (
+        "eth0 of head is used by the hosts of the site" in served.rocks("remove host interface head eth0").err
+    )
     ended = served.rocks("set host boot", HOST, "action=install")
     assert ended.status == 1 and "were not written; changes of the database are stored: " in ended.err
     assert "rocks add host interface head DEVICE ip=ADDRESS subnet=private (" in ended.err

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rocks.machine.leases import records as leases
 from tests.system.commands.conftest import Site
 
 MAC = "00:11:22:33:44:5a"
@@ -155,13 +156,61 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
             in vm_site.refused(line)
         )
         assert vm_site.contents() == before
-    vm_site.done("set host interface vlan vm-vc2-0 eth0 101")  # a compute may change its cluster
+    changed = vm_site.rocks("set host interface vlan vm-vc2-0 eth0 101")  # a compute may change its cluster
+    assert (changed.status, changed.err) == (
+        0,
+        "vm-vc2-0 leaves the cluster vc2 and joins the cluster vc1: rocks remove cluster vc1 removes it, too\n",
+    )
     vm_site.done("set host interface vlan vc2 eth0 103")
     assert "is in use" in vm_site.refused("add cluster 203.0.113.20 0 vlan=103")
-    vm_site.done("set host interface vlan vm-vc2-0 eth0 103")
+    assert "joins the cluster vc2" in vm_site.rocks("set host interface vlan vm-vc2-0 eth0 103").err
     vm_site.done("set host interface vlan vc1 vm-vc1-0 eth0 102")  # nobody else is on it any more
     assert ("vc1", 102) in vm_site.rows("SELECT cluster_name, vlanid FROM clusters")
     assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
+
+
+def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
+    """They would be of no cluster, which no listing of the site's problems shows."""
+    vm_site.done("add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=yes vlan=101")
+    for line in (
+        "set host interface vlan vc1 eth0 77",
+        "set host interface vlan vc1 vm-vc1-1 eth0 0",
+        "set host interface subnet vc1 eth0 NULL",
+        "remove host interface vc1 eth0",
+        "remove host interface vc1 vm-vc1-0 eth%",
+    ):
+        refusal = vm_site.refused(line)
+        assert "vc1 is the frontend of a virtual cluster, and vm-vc1-" in refusal, line
+        assert (
+            "on its VLAN 101 would be of no cluster" in refusal and "rocks remove cluster vc1" in refusal
+        ), line
+    assert vm_site.rocks("remove host interface vc1 vm-vc1-0 vm-vc1-1 eth0").status == 0
+    assert vm_site.rows("SELECT 1 FROM clusters") == []
+
+
+def test_a_compute_that_changes_its_cluster_is_named(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=yes vlan=101")
+    leases.take_leases(vm_site.database, {"vm-vc1-1": ("vmc-0-0", ())})
+    leases.set_state(vm_site.database, ["vm-vc1-1"], "running", None)
+    vm_site.database.commit()
+    leaves, joins = (
+        "leaves the cluster vc1, and is of no cluster now",
+        "joins the cluster vc1: rocks remove cluster vc1",
+    )
+    runs = "; it runs, and its network is as before until"
+    for line, changes in (
+        ("set host interface vlan vm-vc1-0 eth0 77", f"vm-vc1-0 {leaves}"),
+        ("add host interface vm-vc1-0 eth5 vlan=101", f"vm-vc1-0 {joins} removes it, too"),
+        ("set host interface vlan vm-vc1-1 eth0 77", f"vm-vc1-1 {leaves}{runs} its next start"),
+        (
+            "set host interface vlan vm-vc1-1 eth0 101",
+            f"vm-vc1-1 {joins} removes it, too{runs} its next start",
+        ),
+        ("remove host interface vm-vc1-1 eth0", f"vm-vc1-1 {leaves}{runs} rocks sync host vm vm-vc1-1"),
+        ("set host interface vlan vc1 vm-vc1-0 eth0 78", ""),
+    ):
+        ended = vm_site.rocks(line)
+        assert (ended.status, ended.err) == (0, f"{changes}\n" if changes else ""), line
 
 
 def test_a_machine_becomes_the_frontend_of_its_own_cluster_only(vm_site: Site) -> None:
@@ -228,6 +277,38 @@ def test_remove_host_interface(two: Site) -> None:
     two.done("add host interface compute-0-0 bond-1")
     two.done("remove host interface compute-0-0 bond_1")
     assert two.database.rows("SELECT Device FROM networks") == [("bond-1",)]
+
+
+def test_an_interface_of_a_host_that_others_use_is_named_with_what_restores_it(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes vlan=101 container-hosts=vmc-0-0")
+    vm_site.done("set host interface options vmc-0-0 eth0", "options=dhcp mode=4")
+    start = "is used by vm-vc1-0, which may not be connected at their next start; to restore it: "
+    for line, use, restore in (
+        ("vmc-0-0 vlan101", start, "add host interface vmc-0-0 vlan101 subnet=private vlan=101"),
+        (
+            "vmc-0-0 52:54:00:00:00:03",
+            start,
+            "add host interface vmc-0-0 eth0 ip=10.1.0.2 mac=52:54:00:00:00:03 subnet=private, then rocks set host "
+            "interface options vmc-0-0 eth0 'dhcp mode=4'",
+        ),
+        (
+            "head eth0",
+            "is used by the hosts of the site, and by vc1, which may not be connected at their next start; "
+            "to restore it: ",
+            "add host interface head eth0 ip=10.1.0.1 mac=52:54:00:00:00:01 subnet=private",
+        ),
+    ):
+        before = vm_site.done("list host interface")
+        removed = vm_site.rocks("remove host interface", *line.split())
+        host = line.split()[0]
+        assert removed.status == 0 and f" of {host} {use}rocks {restore}\n" in removed.err, (
+            line,
+            removed.err,
+        )
+        for command in restore.split(", then rocks "):
+            vm_site.done(command)
+        assert sorted(vm_site.done("list host interface").splitlines()) == sorted(before.splitlines())
+    vm_site.done("remove host interface vmc-0-1 eth0")
 
 
 def test_dump_host_interface(two: Site) -> None:

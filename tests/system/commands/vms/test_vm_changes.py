@@ -161,3 +161,20 @@ def test_set_host_vm_cdrom_refuses(samples: Site) -> None:
         (("head", "/x.iso"), "host head is not a virtual host"),
     ]:
         assert message in samples.refused(*SET, "cdrom", *arguments), arguments
+
+
+def test_a_machine_that_leaves_the_host_of_its_clusters_local_vlan_is_named(vm_site: Site) -> None:
+    """One after the other may move, as Nucleus moves them; a start refuses what `add cluster` refuses."""
+    vm_site.done("set host attr vmc-0-0 vlan_transport local")
+    vm_site.done(
+        "add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes fe-container=vmc-0-0 container-hosts=vmc-0-0"
+    )
+    moved = vm_site.rocks("set host vm vm-vc1-0 physnode=vmc-0-1")
+    assert moved.status == 0
+    assert moved.err == (
+        "vm-vc1-0 cannot reach the machines of VLAN 2 on vmc-0-0: VLANs of vmc-0-0 are local (it has "
+        "vlan_transport=local); place the whole cluster on one host: rocks set host vm vm-vc1-0 physnode=vmc-0-0, or "
+        "the others on vmc-0-1\n"
+    )
+    assert vm_site.done("set host vm vc1 physnode=vmc-0-1") == ""
+    assert vm_site.done("set host vm vc1 vm-vc1-0 physnode=vmc-0-0") == ""

@@ -1,6 +1,8 @@
 """`rocks add host interface`"""
 
 import rocks.commands
+from rocks.cluster.interface_changes import cluster_lines
+from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import InterfaceParameters, add_interface, shared_lines
 
 
@@ -8,7 +10,7 @@ class Command(rocks.commands.Command):
     """
     Add an interface to a host. The command checks all values first and adds nothing if one is invalid. A
     virtual frontend does not get a VLAN that another cluster uses. A line names another machine that is on the
-    VLANs of two clusters then.
+    VLANs of two clusters then, or of another cluster than before.
 
     <shared names='one-host'/>
     <arg type='string' name='iface'>
@@ -49,7 +51,9 @@ class Command(rocks.commands.Command):
         hosts, (iface,) = self.requireArguments("iface")
         values = self.fillTexts("ip", "mac", "module", "name", "subnet", "vlan")
         host, parameters = self.getOneHostname(hosts), InterfaceParameters(iface, *values)
+        clusters = own_clusters(self.db, [host]) if parameters.vlan else {}
         add_interface(self.db, host, parameters)
         if parameters.vlan:
-            for line in shared_lines(self.db, [host], parameters.vlan):
+            lines = cluster_lines(self.db, [host], clusters, is_synced=True)
+            for line in (*lines, *shared_lines(self.db, [host], parameters.vlan)):
                 self.notify(line)

@@ -1,12 +1,16 @@
 """`rocks remove host interface`"""
 
 import rocks.commands
+from rocks.cluster.interface_changes import carrier_lines, cluster_lines, read_carriers
+from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import remove_interfaces
 
 
 class Command(rocks.commands.Command):
     """
-    Remove interfaces of hosts from the database.
+    Remove interfaces of hosts from the database. A virtual frontend keeps the one by which computes are of its
+    cluster. A line names each compute that is of another cluster then, or of none, and each interface of a physical
+    host that virtual machines on it use, or the whole site, with the command that restores it.
 
     <shared names='hosts'/>
     <arg type='string' name='iface'>
@@ -26,4 +30,9 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the interfaces."""
         hosts, (iface,) = self.requireArguments("iface")
-        remove_interfaces(self.db, self.getSomeHostnames(hosts), iface)
+        names = self.getSomeHostnames(hosts)
+        clusters, carriers = own_clusters(self.db, names), read_carriers(self.db, names)
+        remove_interfaces(self.db, names, iface)
+        lines = cluster_lines(self.db, names, clusters, is_synced=True)
+        for line in (*lines, *carrier_lines(self.db, names, carriers)):
+            self.notify(line)

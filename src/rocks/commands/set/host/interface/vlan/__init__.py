@@ -1,13 +1,17 @@
 """`rocks set host interface vlan`"""
 
+from rocks.cluster.interface_changes import cluster_lines
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import set_vlan, shared_lines
 
 
 class Command(InterfaceSetter):
     """
     Set the VLAN of hosts' interfaces. A virtual frontend does not get a VLAN that another cluster
-    uses. A line names another machine that is on the VLANs of two clusters then.
+    uses, and does not leave computes of its cluster on its own. A line names another machine that is on
+    the VLANs of two clusters then, or of another cluster than before; one that runs keeps its VLAN until
+    its next start.
 
     <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='vlan'>
@@ -28,8 +32,11 @@ class Command(InterfaceSetter):
     apply = set_vlan
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Store the VLAN, and name machines that are on the VLANs of two clusters."""
-        super().run(params, args)
+        """Store the VLAN, and name machines whose clusters change, or that are on the VLANs of two."""
         hosts, (_, vlan) = self.requireArguments("iface", self.argument)
-        for line in shared_lines(self.db, self.getSomeHostnames(hosts), vlan):
+        names = self.getSomeHostnames(hosts)
+        clusters = own_clusters(self.db, names)
+        super().run(params, args)
+        lines = cluster_lines(self.db, names, clusters, is_synced=False)
+        for line in (*lines, *shared_lines(self.db, names, vlan)):
             self.notify(line)
