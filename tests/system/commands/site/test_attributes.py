@@ -288,7 +288,9 @@ def test_the_attribute_of_the_frontend_names_a_physical_frontend(site: Site) -> 
     site.done("set host vm vc1 virt-type=hvm")
     for name in ("nonsense", "compute-0-0", "vc1"):
         error = site.refused(f"set attr Kickstart_PrivateHostname {name}")
-        assert f"{name} is not the frontend of this site, which is head: rocks set attr Kickstart_Priv" in error
+        assert (
+            f"{name} is not the frontend of this site, which is head: rocks set attr Kickstart_Priv" in error
+        )
     site.done("set attr Kickstart_PrivateHostname HEAD")
 
 
