@@ -62,11 +62,9 @@ def download_image(
             _download(url, files[-1], left, progress)
             if len(urls) > 1 and url in sums:
                 _check_part(url, files[-1], sums[url])
-    except UserError as error:
+    except (HostError, UserError) as error:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # unless it has parts
-        raise UserError(f"the image {name} is not imported: {error}") from None
-    except HostError as error:
+            folder.rmdir()  # unless something has arrived
         raise type(error)(f"the image {name} is not imported: {error}") from None
     except OSError as error:
         raise HostError(

@@ -324,7 +324,7 @@ def test_a_users_iso_and_the_disk_for_cloud_init_are_both_there(
 ) -> None:
     """Scenario 11, of what a machine has; `guests/test_pragma_preparation.py` starts a real image."""
     local.done("pragma boot dock6 4")
-    local.done("set host vm cdrom vm-dock-0 /isos/mine.iso")
+    assert local.rocks("set host vm cdrom vm-dock-0 /isos/mine.iso").status == 0
     config = local.rocks("report host vm config vm-dock-0").out
     disks = re.findall(r"<disk type='file' device='(\w+)'>.*?<source file='([^']*)'", config, re.DOTALL)
     ends = [(device, path.rpartition("/")[2]) for device, path in disks]

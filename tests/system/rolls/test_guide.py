@@ -45,6 +45,7 @@ def test_the_first_part_prints_what_it_shows(
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (tools/setup test)")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{CHECKOUT}/bin", prepend=":")
     roll_site.done("add", "host", "compute-0-0")
     commands = typed(part("A roll with one command and one file on computes"))
     assert len(commands) >= 12
@@ -59,6 +60,16 @@ def test_the_first_part_prints_what_it_shows(
             output = ended.out + ended.err
         assert output.replace(f"{tmp_path}/", "/root/") == printed, command
     assert not (tmp_path / "export/install/rolls/hello").exists()
+
+
+def test_a_new_roll_names_the_program_that_the_path_lacks(
+    roll_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("ROCKS_LAUNCHER", "/checkout/bin/rocks")
+    printed = roll_site.done("create", "new", "roll", "hello", f"dir={tmp_path}")
+    assert f"make -C {tmp_path}/hello roll ROCKS=/checkout/bin/rocks\n" in printed
+    assert f"{tmp_path}/hello/commands /checkout/bin/rocks list host hello\n" in printed
 
 
 def test_the_file_is_in_the_profile_of_computes(roll_site: Site, tmp_path: Path) -> None:

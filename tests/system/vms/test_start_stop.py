@@ -90,6 +90,9 @@ def test_an_ordinary_user_learns_what_only_root_can_ask(site: ThreeMachines) -> 
             "Warning: the states are unknown, because only root can ask the hosts: "
             f"sudo rocks {title} status=yes\n",
         )
+    for title in ("list host image", "list host vm snapshot"):
+        status, printed = site.begin(title, user="65534").end()
+        assert status == 1 and f"only root can ask the hosts: sudo rocks {title}\n" in printed
     assert site.begin("report host vm config one", user="65534").end() == (
         0,
         "Warning: the XML is the one in the database, for KVM and with Debian's emulator, because only root can ask "

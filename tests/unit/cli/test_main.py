@@ -69,6 +69,7 @@ def test_the_version(rocks: Rocks) -> None:
         ("vm host strat web", "rocks start host vm"),
         ("start vm web", "rocks start host vm"),
         ("List host", "rocks list host"),
+        ("Rocks lst host", "rocks list host"),
         ("list hosts compute-0-0", "rocks list host"),
     ],
 )
@@ -83,6 +84,10 @@ def test_the_command_that_was_meant_is_printed(rocks: Rocks, typed: str, meant: 
 def test_a_command_of_a_roll_that_is_not_enabled_is_answered_with_what_enables_it(rocks: Rocks) -> None:
     status, _, error = rocks("pragma", "boot", "dock6", "2")
     assert (status, error.splitlines()[1:]) == (255, ["did you mean: rocks enable roll pragma?"])
+
+
+def test_the_name_of_the_program_is_no_mistyped_command(rocks: Rocks) -> None:
+    assert "did you mean" not in rocks("Rocks").error
 
 
 def test_a_word_of_commands_is_answered_with_some_of_them(rocks: Rocks) -> None:

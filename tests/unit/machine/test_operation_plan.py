@@ -123,7 +123,7 @@ DISK = DiskSpec("/images/a", "raw", 1, False)
         (
             MakeSnapshot("a", (DISK,), ("/images/a.1",)),
             Observed(OFF, {"/images/a.1": disk(), "/images/a": disk(exists=True)}, snapshot="monday"),
-            "a has a snapshot monday already; rocks remove host vm snapshot a monday",
+            "a has a snapshot monday already, which is complete, also if the command that made it was interrupted; ",
         ),
         (
             MakeSnapshot("a", (DISK,), ("/images/a.1",), 5),

@@ -24,6 +24,8 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
     stand in any order, as in `vm host strat`. A command that has more words than were typed counts when none has
     exactly these. `at_least` words must have a meaning. A first word that only help knows (reboot) has that help's.
     """
+    if texts and texts[0].lower() == "rocks":  # the program's name was typed twice
+        texts = texts[1:]
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
     if texts and texts[0] not in vocabulary and len(starts := TOPICS.get(texts[0], ())) > 1:

@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.tree import longest_prefix, tree_folders
 from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import without_secrets
 from rocks.site.dumps.dumps import store_boot_line
 from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 from rocks.site.dumps.lines import command_texts, read_lines
-from rocks.site.dumps.plan import LOCAL, ONLY_ADDS, Planned, check_stated_once, plan_line, what_is_stated
+from rocks.site.dumps.plan import (
+    LOCAL,
+    ONLY_ADDS,
+    Planned,
+    check_changes_nothing,
+    check_stated_once,
+    plan_line,
+    what_is_stated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,13 +54,18 @@ class Replay:
         """Lines of this site's own dump that no dump can have done, such as those of rolls."""
         self._added: set[tuple[object, ...]] = set()
         self._present: dict[tuple[object, ...], list[dict[str, str]]] = {}
+        self._here: dict[tuple[object, ...], list[Stated]] = {}
         for planned in self._lines_of_this_site():
             key, values = self._key(planned)
             self._present.setdefault(key, []).append(values)
+            stated = what_is_stated(0, *key, values)
+            self._here.setdefault(stated.about, []).append(stated)
         self._stated: dict[tuple[object, ...], list[Stated]] = {}
         self.taken = 0
         self.already = 0
         self.left_out: list[LeftOut] = []
+        self.replaced: list[str] = []
+        """A sentence for each value of every new database that a line replaces."""
 
     def run(self, lines: Sequence[DumpLine]) -> None:
         """Take over all lines in order. Errors that concern more than a line are raised."""
@@ -79,7 +93,16 @@ class Replay:
         if self._is_already_so(planned):
             self.already += 1
         else:
-            self._apply(self._as_change(planned))
+            if path[0] == "set":
+                check_changes_nothing(stated, self._here.get(stated.about, ()))
+            change = self._as_change(planned)
+            if change.path != planned.path and self._here.get(stated.about):
+                old = self._here[stated.about][0].values["value"]
+                new = printable(values["value"])
+                self.replaced.append(
+                    f"line {number}: {values['attr']} was {old}, as in every new database, and gets {new}"
+                )
+            self._apply(change)
             self.taken += 1
         self._stated.setdefault(stated.about, []).append(stated)
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.tables import error_fields
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +35,12 @@ def presence_of(state: VmState) -> VmPresence:
     if domain is None or domain.state == "shutoff":
         return VmPresence(*texts, state.host if state.is_leased else None)
     return VmPresence(*texts, state.host, domain.memory_mb, domain.cpus, domain.disks)
+
+
+def check_may_ask(command: Command) -> None:
+    """UserError for another user than root, whom no host answers."""
+    if os.geteuid() != 0:
+        raise UserError(f"only root can ask the hosts: sudo rocks {' '.join(command.command_path)}")
 
 
 def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:

@@ -39,7 +39,8 @@ def check_snapshot_name(name: str) -> str:
 def has_snapshot(vm: str, name: str) -> StateError:
     """The error of a machine that has a complete snapshot of that name."""
     return StateError(
-        f"{vm} has a snapshot {name} already; rocks remove host vm snapshot {vm} {name} removes it"
+        f"{vm} has a snapshot {name} already, which is complete, also if the command that made it was interrupted; "
+        f"rocks remove host vm snapshot {vm} {name} removes it"
     )
 
 

@@ -52,8 +52,11 @@ def _stated_epoch() -> int | None:
     return int(text) if text else None
 
 
-def new_roll(name: str, version: str, arch: str, parent: Path) -> list[str]:
-    """Create the sources of a roll; returns lines for its author. UserError for a name that is taken."""
+def new_roll(name: str, version: str, arch: str, parent: Path, program: str) -> list[str]:
+    """Create the sources of a roll; returns lines for its author. UserError for a name that is taken.
+
+    `program` is what the author types: `rocks`, or its path where no folder of PATH has it.
+    """
     roll = checked_roll(name, version, arch, "rocks create new roll")
     if name in Library().node_names():
         raise UserError(
@@ -65,8 +68,8 @@ def new_roll(name: str, version: str, arch: str, parent: Path) -> list[str]:
     folder = write_skeleton(roll, parent)
     return [
         f"created {folder}",
-        f"to build its ISO: make -C {folder} roll",
-        f"to try its commands: ROCKS_TREES={folder / 'commands'} rocks list host {word}",
+        f"to build its ISO: make -C {folder} roll{'' if program == 'rocks' else f' ROCKS={program}'}",
+        f"to try its commands: ROCKS_TREES={folder / 'commands'} {program} list host {word}",
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError, UserError
+from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_host_name, check_network_name, check_plain_name, printable
 from rocks.core.public_keys import read_keys
 from rocks.core.values import FALSE_VALUES, TRUE_VALUES, read_number
@@ -122,6 +122,18 @@ def _pool_disks(most: int) -> Check:
     return check
 
 
+def _pool(read: Callable[[str], object], what: str) -> Check:
+    """A check by the reader of a pool, whose own error is about the attribute as it is stored."""
+
+    def check(value: str) -> None:
+        try:
+            read(value)
+        except StateError:
+            raise _UnfitError(what) from None
+
+    return check
+
+
 def _path(value: str) -> None:
     if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
         raise UserError("it must be an absolute path")
@@ -173,7 +185,7 @@ _CHECKS: dict[NamedForm, Check] = {
     "number of CPUs": _number(1, MAX_VM_CPUS),
     "page reserve": read_page_reserve,
     "page size": _one_of("none", *PAGE_SIZES_KB),
-    "partition keys": pkeys.read_pool,
+    "partition keys": _pool(pkeys.read_pool, "keys and ranges of keys, such as 0x0002-0x00ff"),
     "partitions": read_partitions,
     "path": _path,
     "PCI pools": read_pci_pools,
@@ -186,7 +198,7 @@ _CHECKS: dict[NamedForm, Check] = {
     "text": lambda _: None,
     "true or no": _exactly_true,
     "user": lambda value: check_plain_name("a user", value),
-    "VLAN ids": vlan_pool.read_pool,
+    "VLAN ids": _pool(vlan_pool.read_pool, "VLAN ids from 2 to 4094 and ranges of them, such as 100-199,300"),
     "watchdog action": _one_of(*WATCHDOG_ACTIONS),
     "XML elements": _elements,
     "yes or no": _yes_or_no,

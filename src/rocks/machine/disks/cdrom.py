@@ -8,6 +8,7 @@ from rocks.core.errors import Code, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
+from rocks.inventory.disks.places import medium_of
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.folder import find_library_image, lock_images
 from rocks.library.guest_images import Source
@@ -85,7 +86,20 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
     if boot is not None:
         set_attribute(database, "host", [name], CD_BOOT_ATTRIBUTE, boot)
     vm_changes.update_vm(database, name, {"cdrom_path": medium.path})
-    _check_nothing_else(database, name, medium)
+    return (*_place_warning(_check_nothing_else(database, name, medium)), *_next_start(database, name))
+
+
+def _place_warning(vm: VirtualMachine) -> tuple[str, ...]:
+    """That the start will refuse the place of the CD. No error: the places in a dump are stated after its machines."""
+    try:
+        if vm.container is not None:
+            medium_of(vm, vm.container, "will not start")
+    except StateError as error:
+        return (f"Warning: {error}",)
+    return ()
+
+
+def _next_start(database: Database, name: str) -> tuple[str, ...]:
     lease = leases.read_leases(database, [name]).get(name.lower())
     if lease is None or not lease.is_held:
         return ()
@@ -96,7 +110,8 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
     return (f"{name} may be running on {lease.host}: its drive changes at its next start",)
 
 
-def _check_nothing_else(database: Database, name: str, medium: Medium) -> None:
+def _check_nothing_else(database: Database, name: str, medium: Medium) -> VirtualMachine:
+    """The machine. StateError when an attribute of a wider scope inserts another CD."""
     (vm,) = table.load_vms(database, [name])
     if medium_name(vm) != medium.image:
         raise StateError(
@@ -105,6 +120,7 @@ def _check_nothing_else(database: Database, name: str, medium: Medium) -> None:
             f"rocks remove appliance attr {vm.host.appliance} {CD_ATTRIBUTE}",
             code=Code.MEDIUM_OVERRIDDEN,
         )
+    return vm
 
 
 def _existing_iso(database: Database, name: str) -> LibraryImage:

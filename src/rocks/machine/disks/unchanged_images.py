@@ -1,4 +1,4 @@
-"""What a changed record leaves as it is: images on their host, and their sizes. Pure."""
+"""What a changed record leaves as it is: images on their host, their sizes, and those that it has no more. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None) -> list[str]:
-    """A line for the images that stay on the old host, and one for each image whose recorded size changes.
+    """A line for the images that stay on the old host, and one for each image that has another size, or is no disk now.
 
     `vm` is the machine before; `disks` are its new disks, None for the same. Devices and images of NASes are left out.
     """
@@ -25,6 +25,15 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
         if planned[disk.path].size_gb != disk.size_gb
     ]
     old = vm.container.name if vm.container is not None else ""
+    recorded = {disk.path for disk in vm.disks}
+    new = {path_disk.device: path for path, path_disk in planned.items() if path not in recorded}
+    for disk in vm.disks:
+        if old and disk.path not in planned and not disk.is_block and not disk.is_mapped:
+            now = f"{new[disk.device]} instead" if disk.device in new else "no such disk"
+            lines.append(
+                f"{vm.name} has {now} from its next start ({disk.device}); the image {disk.path}, if it exists, stays "
+                f"on {old}: rocks list host image {old}"
+            )
     if images and target is not None and old and target.name != old:
         lines.append(
             f"the images of {vm.name} that exist stay on {old} ({', '.join(disk.path for disk in images)}); to take "

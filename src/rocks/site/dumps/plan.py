@@ -269,8 +269,9 @@ def what_is_stated(
 ) -> Stated:
     """What the line of that number states; `arguments` are in lower case."""
     names, values = list(arguments), dict(parameters)
-    if path[-1] == "disablekvm" and len(names) == len(FORMS[" ".join(path)].arguments):
-        values[path[-1]] = names.pop()
+    form = FORMS.get(" ".join(path))
+    if form and path[-1] in ("disablekvm", "sriov") and len(names) == len(form.arguments):
+        values[form.arguments[-1]] = names.pop()
     named = [values.pop(name, "").lower() for name in _NAMING.get(path[-1], ())]
     return Stated(number, (path[0], path, *names, *named), values)
 
@@ -294,3 +295,18 @@ def check_stated_once(line: Stated, earlier: Iterable[Stated]) -> None:
                 f"line {one.number} states the same with another {', '.join(map(printable, other))}, and counts: "
                 f"remove line {one.number} or line {line.number}"
             )
+
+
+def check_changes_nothing(line: Stated, here: Iterable[Stated]) -> None:
+    """UserError for a line of `set` with another value than this site has, apart from upper and lower case.
+
+    `here` are the lines of this site about the same.
+    """
+    present = {name: value for one in here for name, value in one.values.items()}
+    other = [
+        f"{name} is {printable(present[name])} here and {printable(value)} in the dump"
+        for name, value in line.values.items()
+        if name in present and present[name].lower() != value.lower()
+    ]
+    if other:
+        raise UserError(f"{', '.join(other)}: what is here stays; type the command if it is meant")

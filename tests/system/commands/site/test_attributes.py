@@ -279,6 +279,21 @@ def test_dump_calls_this_machine_localhost(site: Site) -> None:
     assert site.done("dump host attr") == "/opt/rocks/bin/rocks add host attr localhost airboss localhost\n"
 
 
+def test_the_attribute_of_the_frontend_names_a_physical_frontend(site: Site) -> None:
+    """In a dump it comes before its host, so on a site without one it may be any name."""
+    site.done("set attr Kickstart_PrivateHostname head")
+    site.done("add host head membership=Frontend rack=0 rank=0")
+    site.done("add host compute-0-0")
+    site.done("add host vc1 membership=Frontend rack=0 rank=1")
+    site.done("set host vm vc1 virt-type=hvm")
+    for name in ("nonsense", "compute-0-0", "vc1"):
+        error = site.refused(f"set attr Kickstart_PrivateHostname {name}")
+        assert (
+            f"{name} is not the frontend of this site, which is head: rocks set attr Kickstart_Priv" in error
+        )
+    site.done("set attr Kickstart_PrivateHostname HEAD")
+
+
 def read_by_shell(lines: str) -> list[list[str]]:
     """The arguments of each command line, as /bin/sh parses them."""
     reader = "p() { printf '%s\\0' $# \"$@\"; }\n"

@@ -244,7 +244,7 @@ def make_clusters(site: Site) -> None:
     done("set", "host", "vm", "nas", "web", "nas=nas-0-0", "zpool=x-1.y", "index=1")
     done("add host cdrom membership=compute rack=1 rank=1")
     done("'set host vm' cdrom physnode=vm-container-0-1 mem=77")
-    done("set", "host", "vm", "cdrom", "web", 'cdrom=/it\'s "<x>";$(reboot)&\\.iso')
+    assert site.rocks("set", "host", "vm", "cdrom", "web", 'cdrom=/it\'s "<x>";$(reboot)&\\.iso').status == 0
     done("set", "host", "interface", "disablekvm", "web", "eth1", "yes")
     done("set", "host", "vm", "nas", "vm-blue-0", "nas=nas-0-0", "zpool=tank")
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"

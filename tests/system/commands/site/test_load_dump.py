@@ -185,6 +185,33 @@ def test_a_line_that_fails_halfway_leaves_no_trace(frontend: Site, load: Callabl
     assert {"first:", "last:"} <= set(frontend.done("list attr").split())
 
 
+def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..., Ended]) -> None:
+    """Memory, MAC address, VLAN and boot action; each is listed with both values. What was removed comes back."""
+    load(rocks_dump(7, 3))
+    dump = frontend.done("dump")
+    machine, boots = "hosted-vm-0-0-0", "compute-0-0"
+    frontend.done(f"set host vm {machine} mem=3000")
+    frontend.done(f"set host interface mac {machine} eth0 02:00:00:00:00:77")
+    frontend.done(f"set host interface vlan {machine} eth0 77")
+    frontend.done(f"set host boot {boots} action=install")
+    frontend.done("remove host compute-0-1")
+    changed = frontend.done(f"dump host vm {machine}")
+    loaded = load(dump)
+    reasons = left_out(loaded).values()
+    assert loaded.status == 3
+    for text in (
+        "mem is 3000 here and",
+        "mac is 02:00:00:00:00:77 here and",
+        "vlan is 77 here and",
+        "action is install here and os in the dump: what is here stays; type the command if it is meant",
+    ):
+        assert any(text in reason for reason in reasons), (text, loaded.out)
+    assert frontend.done(f"dump host vm {machine}") == changed
+    assert "02:00:00:00:00:77" in frontend.done(f"list host interface {machine}")
+    assert frontend.done(f"list host boot {boots} output-header=no").split()[-1] == "install"
+    assert "Compute" in frontend.done("list host compute-0-1")
+
+
 def test_a_name_that_is_nearly_a_known_one_is_taken_over(frontend: Site, load: Callable[..., Ended]) -> None:
     """It was accepted where the dump is from, by an earlier release or with force=yes."""
     lines = "rocks add attr vm_fliter off\nrocks add attr vm_imag a force=yes\n"

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_an_image_and_one_in_parts(vm_site: Site, server: RangeServer, tmp_path:
     server.files["/vc/SHA256SUMS"] = sums(**{f"disk.gz.{n}": sha256(part) for n, part in enumerate(PARTS)})
     vm_site.done("add image parts", f"url={parts_url(server)}", f"checksum={sha256(PACKED)}")
     assert content(tmp_path, "parts") == DISK
+    assert left(tmp_path) == []
+
+
+def test_a_server_that_does_not_answer_leaves_nothing(
+    vm_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/disk.img"
+        assert "the image one is not imported: " in vm_site.refused("add image one", f"url={url}")
     assert left(tmp_path) == []
 
 

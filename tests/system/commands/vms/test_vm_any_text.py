@@ -92,7 +92,7 @@ def checked(site: Site) -> list[dict[str, Any]]:
         assert sources[0] == row["disk"].partition(":")[2].rsplit(",", 2)[0]
         assert row["cdrom"] is None or sources[-1] == row["cdrom"]
     for arguments in read_by_shell(site.done("dump host vm")):
-        site.done(shlex.join(arguments[1:]))
+        assert site.rocks(shlex.join(arguments[1:])).status == 0
     assert site.done("list host vm showdisks=yes json=yes") == listed
     return rows
 

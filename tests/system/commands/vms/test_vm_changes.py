@@ -141,7 +141,11 @@ def test_set_host_vm_refuses(samples: Site) -> None:
 
 def test_the_cd(samples: Site) -> None:
     for path in ("/x.iso", "/a b/it's <it>,x.iso", "/dev/sr0"):
-        samples.done(*SET, "cdrom", "web-a", f"cdrom={path}")
+        ended = samples.rocks(*SET, "cdrom", "web-a", f"cdrom={path}")
+        assert (ended.status, ended.err.startswith("Warning: web-a will not start: ")) == (
+            0,
+            path != "/dev/sr0",
+        )
         assert machine(samples, "web-a")[11] == path
     samples.done(*SET, "cdrom", "web-a", "None")
     assert machine(samples, "web-a")[11] == ""

@@ -51,7 +51,7 @@ def test_further_disks_stand_beside_further_interfaces(samples: Site) -> None:
     samples.done(
         "set host vm web-a 'disk=file:/a,vda,virtio phy:/dev/b,vdb,virtio file:/c,hda,ide' 'disksize=1 2 3'"
     )
-    samples.done("set host vm cdrom web-a '/x y.iso'")
+    assert samples.rocks("set host vm cdrom web-a '/x y.iso'").status == 0
     assert samples.done("list host vm web-a showdisks=y output-col=mac,disk,disksize,cdrom") == (
         "MAC               DISK                  DISKSIZE CDROM   \n"
         "76:77:6e:80:00:00 file:/a,vda,virtio    1        /x y.iso\n"

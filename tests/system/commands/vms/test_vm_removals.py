@@ -16,7 +16,7 @@ from tests.system.commands.vms.vm_records import SET, interfaces
 
 
 def test_dump_host_vm_is_the_line_of_the_specification(samples: Site) -> None:
-    samples.done(*SET, "cdrom", "fe-a", "/x y.iso")
+    assert samples.rocks(*SET, "cdrom", "fe-a", "/x y.iso").status == 0
     printed = samples.done("dump host vm web-a fe-a")
     assert re.sub(r" uuid=[0-9a-f-]{36}$", "", printed, flags=re.MULTILINE) == (
         "/opt/rocks/bin/rocks set host vm fe-a physnode=localhost"

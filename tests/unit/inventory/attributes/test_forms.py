@@ -115,6 +115,10 @@ def test_a_number_is_named_once() -> None:
     with pytest.raises(UserError) as error:
         check_form("ssh_port", "abc")
     assert str(error.value) == 'the attribute ssh_port must be an integer from 1 to 65535, not "abc"'
+    for name in ("vm_vlan_pool", "ib_pkey_pool"):
+        with pytest.raises(UserError) as error:
+            check_form(name, "abc")
+        assert str(error.value).count(name) == str(error.value).count("abc") == 1
 
 
 def test_the_form_of_a_row_for_people() -> None:

@@ -18,7 +18,17 @@ def test_images_stay_on_the_old_host() -> None:
     assert (
         image_lines(machine(place=container("vmc-0-0"), disks=IMAGES[1:]), container("vmc-0-1"), None) == []
     )
-    assert image_lines(vm, container("vmc-0-1"), ()) == [], "other disks were given"
+
+
+def test_an_image_that_is_no_disk_any_more_stays_on_its_host() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    other = replace(vm.disks[0], name="new.vda")
+    stays = "(vda); the image /images/web.vda, if it exists, stays on vmc-0-0: rocks list host image vmc-0-0"
+    for target in (None, container("vmc-0-1")):
+        assert image_lines(vm, target, (other, vm.disks[1])) == [
+            f"web has /images/new.vda instead from its next start {stays}"
+        ]
+        assert image_lines(vm, target, ()) == [f"web has no such disk from its next start {stays}"]
 
 
 def test_an_image_keeps_its_size() -> None:

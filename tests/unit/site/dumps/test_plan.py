@@ -6,7 +6,14 @@ from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.core.errors import UserError
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import PROGRAMS
-from rocks.site.dumps.plan import FORMS, Stated, check_stated_once, plan_line, what_is_stated
+from rocks.site.dumps.plan import (
+    FORMS,
+    Stated,
+    check_changes_nothing,
+    check_stated_once,
+    plan_line,
+    what_is_stated,
+)
 
 HOSTS = {"localhost", "compute-0-0", "vm"}
 
@@ -115,6 +122,7 @@ def states(number: int, line: str) -> Stated:
             "set host interface disablekvm vm eth0 no",
             "disablekvm",
         ),
+        ("set host sriov vm eth0 4", "set host sriov vm eth0 8", "vfs"),
         ("add host alias vm v", "add host alias vm v", "the same as line 3"),
     ],
 )
@@ -143,3 +151,30 @@ def test_lines_that_complete_each_other(first: str, second: str) -> None:
         check_stated_once(later, [earlier])
     else:
         assert earlier.about[1:] != later.about[1:]
+
+
+@pytest.mark.parametrize(
+    ("here", "line", "reason"),
+    [
+        (
+            "set host vm vm mem=3000 slice=1",
+            "set host vm vm mem=1024 slice=1",
+            "^mem is 3000 here and 1024 in the dump: ",
+        ),
+        ("set host interface mac vm eth0 mac=aa", "set host interface mac vm eth0 mac=bb", "mac is aa here"),
+        ("set host boot vm action=os", "set host boot vm action=install", "action is os here and install in"),
+        ("set host sriov vm eth0 4", "set host sriov vm eth0 8", "vfs is 4 here and 8 in the dump"),
+    ],
+)
+def test_a_value_of_this_site_stays(here: str, line: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        check_changes_nothing(states(8, line), [states(0, here)])
+
+
+def test_what_this_site_lacks_or_has_in_other_letters_is_taken() -> None:
+    check_changes_nothing(states(8, "set host vm vm mem=1024"), [])
+    check_changes_nothing(states(8, "set host vm vm mem=1024"), [states(0, "set host vm vm slice=1")])
+    check_changes_nothing(
+        states(8, "set host interface mac vm eth0 mac=0A"),
+        [states(0, "set host interface mac vm eth0 mac=0a")],
+    )

@@ -112,6 +112,19 @@ class AttributeSetter(AttributeCommand):
             from rocks.machine.placement.cpu_models import check_cpu_model
 
             check_cpu_model(self.db, value)
+        elif known_spelling(attribute) == "Kickstart_PrivateHostname" and self.scope == "global":
+            self._check_frontend(value)
+
+    def _check_frontend(self, name: str) -> None:
+        """UserError where the site has physical frontends, and the name is another one; a dump names it before."""
+        from rocks.inventory.cluster_records import hosts_of_appliance
+
+        known = [host for host, is_virtual in hosts_of_appliance(self.db, "frontend") if not is_virtual]
+        if known and name.lower() not in (host.lower() for host in known):
+            raise UserError(
+                f"{printable(name)} is not the frontend of this site, which is {' or '.join(known)}: rocks set attr "
+                f"Kickstart_PrivateHostname {known[0]}; rocks set host name {known[0]} NAME renames it"
+            )
 
     def store(self, members: Sequence[str], attribute: str, value: str) -> None:
         """Set the attribute of the members."""

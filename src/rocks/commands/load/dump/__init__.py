@@ -13,7 +13,8 @@ class Command(rocks.commands.Command):
     Take over the site of a Rocks 6.2 or 7 frontend, or of this system, from the output of its command rocks dump. No
     shell runs: each line is read as data and done by the command of this system, all in one transaction. A line that is
     not taken over is listed with the reason, and the exit status is 3; all other lines are taken over. What is the same
-    here already is only counted, so the command can be repeated. Nothing is removed.
+    here already is only counted, so the command can be repeated. Nothing is removed. A record that has another value
+    here keeps it, and the reason names both values.
 
     <arg type='string' name='file' of='file'>
     File with the output of rocks dump.
@@ -61,6 +62,8 @@ class Command(rocks.commands.Command):
     def _report(self, replay: Replay, only_tried: bool) -> None:
         self.exit_status = EXIT_SOME_HOSTS_FAILED if replay.left_out else 0
         self.addTable(("line", "command", "not taken over because"), replay.left_out, trimOwner=False)
+        for sentence in replay.replaced:
+            self.notify(sentence)
         done = "would be taken over" if only_tried else "taken over"
         self.notify(
             f"{replay.taken} lines {done}, {replay.already} are so already, {len(replay.left_out)} left out"

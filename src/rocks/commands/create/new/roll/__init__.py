@@ -1,8 +1,10 @@
 """`rocks create new roll`"""
 
+import shutil
 from pathlib import Path
 
 import rocks.commands
+from rocks.commands._framework.shell_quoting import launcher
 from rocks.install.rolls.builds import new_roll
 
 
@@ -42,5 +44,6 @@ class Command(rocks.commands.Command):
         if len(args) != 1:
             self.abort("must supply one name for the roll")
         version, arch = self.fillText("version", "1.0"), self.fillText("arch", "noarch")
-        for line in new_roll(args[0], version, arch, Path(self.fillText("dir", "."))):
+        program = "rocks" if shutil.which("rocks") else launcher()
+        for line in new_roll(args[0], version, arch, Path(self.fillText("dir", ".")), program):
             self.addLine(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
+from rocks.commands._shared.vm_states import check_may_ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
+        check_may_ask(self)
         from rocks.machine.disks.files import list_images  # hosts are reached by heavy libraries
 
         rows, problems = list_images(self.db, self.getHostnames(args) if args else None)

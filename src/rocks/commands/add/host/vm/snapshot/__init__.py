@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     what is written later. A machine that runs must have its whole image on its host; its NAS takes the changes
     first, then its file systems are frozen until the NAS has the rest, some seconds. While a machine with several
     disks on NASes runs, it gets a snapshot only if its guest agent answers. A machine with a disk that is a device
-    gets none. If the command was interrupted, repeat it.
+    gets none. If the command was interrupted, repeat it: it makes the snapshot, or says that the host has completed it.
 
     <shared names='one-machine,snapshot,dry-run'/>
 

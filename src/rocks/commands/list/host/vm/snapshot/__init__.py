@@ -1,6 +1,7 @@
 """`rocks list host vm snapshot`"""
 
 import rocks.commands
+from rocks.commands._shared.vm_states import check_may_ask
 from rocks.machine.listing_records import vm_rows
 
 RollName = "kvm"
@@ -33,6 +34,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per snapshot."""
+        check_may_ask(self)
         from rocks.machine.snapshots.snapshots import list_snapshots  # hosts are reached by heavy libraries
 
         names = self.getHostnames(args) if args else [row.name for row in vm_rows(self.db, None)]
