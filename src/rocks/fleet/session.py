@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import rocks
 from rocks.core import dry_run
+from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.core.version import is_packaged
 from rocks.fleet.agent_line import AgentLine, AnsweringError, NoAgentError
@@ -36,15 +37,20 @@ class Session:
         self._connection: Connection | None = None
         self._agent: AgentLine | None = None
         self._warm_up_error: RocksError | None = None
+        self._warm_up_counts = Deadline(None)
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
-        """Connect and start the agent for the next request; an error is raised by that request."""
+        """Connect and start the agent for the next request.
+
+        An error is raised by that request; if it comes later than the connect deadline, the host may have booted since.
+        """
         with self._lock:
             try:
                 self._ready_agent()
             except RocksError as error:
                 self._warm_up_error = error
+                self._warm_up_counts = Deadline(self._settings.connect_deadline_seconds)
 
     def ask(self, request: Request[Reply]) -> Reply:
         """The host's reply. Raises the error that the agent reports, or HostError without a valid reply.
@@ -130,7 +136,7 @@ class Session:
 
     def _ready_agent(self) -> AgentLine:
         error, self._warm_up_error = self._warm_up_error, None
-        if error is not None:
+        if error is not None and not self._warm_up_counts.passed():
             raise error
         if self._connection is None:
             self._connection = self._connect()

@@ -9,7 +9,7 @@ import rocks
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.agent_line import AgentLine, AnsweringError
-from rocks.fleet.connection import CommandOutput
+from rocks.fleet.connection import CommandOutput, DownError
 from rocks.fleet.session import Session
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_reply
@@ -178,6 +178,21 @@ def test_an_error_of_warming_up_is_raised_once() -> None:
     spoken = Session(HostAddress("c-0-0", "10.1.1.1"), FleetSettings(), connect)
     spoken.warm_up()
     assert str(error_of(lambda: spoken.ask(ConsoleRequest("a")))) == "not today"
+    assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+def test_an_error_of_warming_up_is_forgotten_when_the_host_may_have_booted_since() -> None:
+    """A start may wait for its disks for minutes before it asks the host."""
+    ways = [DownError("off"), None]
+
+    def connect() -> ScriptedConnection:
+        if (error := ways.pop(0)) is not None:
+            raise error
+        return ScriptedConnection(Scripted([GOOD]))
+
+    settings = FleetSettings(connect_deadline_seconds=0.0)  # it counts for no longer
+    spoken = Session(HostAddress("c-0-0", "10.1.1.1"), settings, connect)
+    spoken.warm_up()
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
