@@ -37,20 +37,21 @@ class Session:
         self._connection: Connection | None = None
         self._agent: AgentLine | None = None
         self._warm_up_error: RocksError | None = None
-        self._warm_up_counts = Deadline(None)
+        self._warmed_up: Deadline | None = None
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
         """Connect and start the agent for the next request.
 
-        An error is raised by that request; if it comes later than the connect deadline, the host may have booted since.
+        An error is raised by that request. If that comes later than the connect deadline, the host may have booted
+        since: then it connects anew.
         """
         with self._lock:
             try:
                 self._ready_agent()
             except RocksError as error:
                 self._warm_up_error = error
-                self._warm_up_counts = Deadline(self._settings.connect_deadline_seconds)
+            self._warmed_up = Deadline(self._settings.connect_deadline_seconds)
 
     def ask(self, request: Request[Reply]) -> Reply:
         """The host's reply. Raises the error that the agent reports, or HostError without a valid reply.
@@ -136,7 +137,10 @@ class Session:
 
     def _ready_agent(self) -> AgentLine:
         error, self._warm_up_error = self._warm_up_error, None
-        if error is not None and not self._warm_up_counts.passed():
+        warmed_up, self._warmed_up = self._warmed_up, None
+        if warmed_up is not None and warmed_up.passed():
+            self.close()
+        elif error is not None:
             raise error
         if self._connection is None:
             self._connection = self._connect()

@@ -181,16 +181,18 @@ def test_an_error_of_warming_up_is_raised_once() -> None:
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
-def test_an_error_of_warming_up_is_forgotten_when_the_host_may_have_booted_since() -> None:
-    """A start may wait for its disks for minutes before it asks the host."""
-    ways = [DownError("off"), None]
+@pytest.mark.parametrize("former", [DownError("off"), ScriptedConnection(Scripted([], None))], ids=["off", "ended"])
+def test_a_request_long_after_warming_up_connects_anew(former: DownError | ScriptedConnection) -> None:
+    """A start may wait for its disks for minutes before it asks the host, which may have booted meanwhile."""
+    ways = [former, ScriptedConnection(Scripted([GOOD]))]
 
     def connect() -> ScriptedConnection:
-        if (error := ways.pop(0)) is not None:
-            raise error
-        return ScriptedConnection(Scripted([GOOD]))
+        way = ways.pop(0)
+        if isinstance(way, DownError):
+            raise way
+        return way
 
-    settings = FleetSettings(connect_deadline_seconds=0.0)  # it counts for no longer
+    settings = FleetSettings(connect_deadline_seconds=0.0)  # every request is late
     spoken = Session(HostAddress("c-0-0", "10.1.1.1"), settings, connect)
     spoken.warm_up()
     assert spoken.ask(ConsoleRequest("a")) == FACT
