@@ -187,7 +187,6 @@ def _start(
     steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
     hosts = sorted({*containers, *holders_to_ask(steps)})
     with open_fleet(database, hosts) as fleet:
-        fleet.warm_up(containers)  # an agent takes 0.1 s to start: meanwhile the specs and documents are made
         providers = [provider(database, hooks.notify) for provider in PROVIDERS]
         asked = Questions()
         for provider in providers:
@@ -287,6 +286,8 @@ def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mappi
 def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
     asked: list[Asked] = []
     started: list[Attempt] = []
+    # an agent takes 0.1 s to start: meanwhile the documents are made
+    fleet.warm_up({container_of(attempt.vm).name for attempt in still_open(attempts)})
     for attempt in still_open(attempts):
         with attempt.failing_alone():
             asked.append(Asked(container_of(attempt.vm).name, _operation(database, attempt, hooks)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Collection, Dict, FrozenSet, List, Mapping, Optional
+from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.storage.host.copies import (
@@ -77,8 +77,13 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     found = _misplaced_records(store, read)
     for name, volumes in read.items():
         found += _lost_records(store, volumes, name, name in known_pools)
-    # of an image in two pools, as with a replica of a pool, that of the newest grant, else that in the own pool
-    found.sort(key=lambda record: (record.known.epoch, record.known.pool == pool))
+
+    def rank(record: CopyRecord) -> Tuple[int, bool, bool]:
+        """Of an image in two pools, as with a replica of a pool: the newest grant, the named pool, the own pool."""
+        known, its_pool = record.known, record.known.pool or ""
+        return known.epoch, its_pool in _stated_pools(read[its_pool], its_pool, known.zvol), its_pool == pool
+
+    found.sort(key=rank)
     recovered = {record.known.zvol: record for record in found}
     for record in recovered.values():
         store.keep(record)
@@ -108,10 +113,15 @@ def _pool_of(volume: VolumeFact) -> Optional[str]:
     return stored_properties(volume).get("pool")
 
 
+def _stated_pools(volumes: Volumes, pool: str, zvol: str) -> Set[Optional[str]]:
+    """As `_pool_of`, of the image's copy and of its temp-write volume there."""
+    both = (f"{pool}/{zvol}", names.temp_write_volume(pool, zvol))
+    return {_pool_of(volumes[name]) for name in both if name in volumes}
+
+
 def _is_made_in(volumes: Volumes, pool: str, zvol: str, is_known_pool: bool) -> bool:
     """Whether the image's volumes in the pool were made there: one of them says so, or none says anything."""
-    both = (f"{pool}/{zvol}", names.temp_write_volume(pool, zvol))
-    stated = {_pool_of(volumes[name]) for name in both if name in volumes}
+    stated = _stated_pools(volumes, pool, zvol)
     return stated <= {pool, None} and (pool in stated or is_known_pool)
 
 

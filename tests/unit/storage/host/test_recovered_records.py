@@ -105,6 +105,15 @@ def test_an_image_is_found_in_a_pool_that_no_record_names(
     assert found is None or (found.stage, found.pool) == ("merging", "data")
 
 
+def test_a_copy_that_names_its_pool_goes_before_one_of_an_earlier_release(store: HostStore) -> None:
+    """That is a replica from before the upgrade: the copy has got its name since, in the same grant."""
+    pools = FakePools({"tank": 10 * BYTES_PER_GIB, "data": 10 * BYTES_PER_GIB})
+    add_copy(pools, 2)
+    add_copy(pools, 2, "data", pool="data")
+    found = recovered(store, pools)
+    assert found is not None and found.pool == "data"
+
+
 @pytest.mark.parametrize(
     ("stage", "left", "others", "expected"),
     [
