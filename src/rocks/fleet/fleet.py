@@ -86,7 +86,7 @@ class Fleet:
 
     def warm_up(self, names: Iterable[str]) -> None:
         """Begin to connect to these hosts and return at once; `ask_each` then uses the connections."""
-        jobs = {name: self._sessions[name].warm_up for name in names}
+        jobs = {name: self._sessions[name].warm_up for name in names if name in self._sessions}
         # the results are not read: the threads go on, and `ask_each` finds their results in the sessions
         run_parallel(jobs, threads=self._settings.threads, deadline_seconds=dict.fromkeys(jobs))
 

@@ -219,7 +219,9 @@ def _record(volumes: Volumes, copy: RetainedCopy) -> CopyRecord:
     is_merging = names.temp_write_volume(copy.pool, copy.zvol) in volumes
     stage: Stage = "merging" if is_merging else "linear"
     known = HostImage(copy.zvol, copy.pool, copy.epoch, copy.epoch, stage=stage, size_bytes=volume.size_bytes)
-    return CopyRecord(copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"], copy.epoch))
+    return CopyRecord(
+        copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"], copy.epoch)
+    )
 
 
 def _is_by_volume(record: CopyRecord) -> bool:
