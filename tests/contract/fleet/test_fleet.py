@@ -252,7 +252,7 @@ def test_a_host_outside_the_fleet() -> None:
     """A request to it yields an error of the host, first; the other hosts are asked all the same."""
     here = HostAddress("here", "", is_local=True)
     fleet = Fleet([here], FleetSettings(agent_program="/no/such/agent"))
-    fleet.warm_up(["x"])
+    fleet.warm_up(["here", "x"])
     (first, error), (second, other) = fleet.ask_each({"here": PROBE, "x": PROBE})
     assert first == "x" and isinstance(error, HostError)
     assert str(error) == "x is not in the cluster database any more, so it cannot be asked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Type
 
-from rocks.core.errors import Code, IncoherentError, PoolFullError, StateError, ToolError
+from rocks.core.errors import Code, IncoherentError, PoolFullError, RocksError, StateError, ToolError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access
@@ -200,8 +200,15 @@ class CopyHandlers:
         if text is not None:
             if begins and shortage(0) is not None:
                 # not for other copies alone: guests of local images wait for the space of what was received before
-                self._pools.ensure_partial_gone(names.seed_volume(pool, zvol))
+                self._give_up_partial(names.seed_volume(pool, zvol))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
+
+    def _give_up_partial(self, seed: str) -> None:
+        """Another time when it fails, as while a receive is ending: that the pool is full is the error to report."""
+        try:
+            self._pools.ensure_partial_gone(seed)
+        except RocksError as error:
+            _log.warning("what was received of %s stays: %s", seed, error)
 
     def _merge_bytes(self, pool: str, access: Access) -> int:
         temp_write = self._pools.read_volume(names.temp_write_volume(pool, access.known.zvol))

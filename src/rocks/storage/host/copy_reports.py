@@ -126,20 +126,23 @@ def _is_made_in(volumes: Volumes, pool: str, zvol: str, is_known_pool: bool) -> 
 
 
 def _misplaced_records(store: HostStore, read: Mapping[str, Volumes]) -> List[CopyRecord]:
-    """Records of images whose pool has no volume of them, with the pool of the only copy of the same grant."""
+    """Records of images whose pool has no volume of them, with the pool of the only copy of the same grant.
+
+    A copy that names no pool may be a replica, with old content: it counts only if the record, too, is of volumes.
+    """
     found = []
     for record in store.copies():
         known, pool = record.known, record.known.pool or ""
         expected = {f"{pool}/{known.zvol}", names.temp_write_volume(pool, known.zvol)}
         if known.stage not in ("linear", "merging") or pool not in read or expected & read[pool].keys():
             continue
-        grant = (known.zvol, record.image_id, known.epoch, "dirty")
+        grant, is_of_volumes = (known.zvol, record.image_id, known.epoch, "dirty"), _is_by_volume(record)
         copies = [
             _record(volumes, copy).known
             for name, volumes in read.items()
             for copy in copies_among(volumes.values())
             if (copy.zvol, copy.image_id, copy.epoch, copy.kind) == grant
-            and _is_made_in(volumes, name, copy.zvol, is_known_pool=True)
+            and _is_made_in(volumes, name, copy.zvol, is_of_volumes)
         ]
         if len(copies) == 1:
             found.append(record._replace(known=replace(known, pool=copies[0].pool, stage=copies[0].stage)))
@@ -218,7 +221,7 @@ def _overlay(volume: VolumeFact) -> Optional[CopyRecord]:
     epoch, size_bytes = map(int, numbers)
     target, serial = names.target_name(nas, zvol, epoch), names.unit_serial(image_id, epoch)
     known = HostImage(zvol, pool, epoch, epoch, 0, "overlay", target, serial, size_bytes)
-    return CopyRecord(image_id, known, _details(nas, nas_volume))
+    return CopyRecord(image_id, known, _details(nas, nas_volume, epoch))
 
 
 def _record(volumes: Volumes, copy: RetainedCopy) -> CopyRecord:
@@ -226,10 +229,17 @@ def _record(volumes: Volumes, copy: RetainedCopy) -> CopyRecord:
     is_merging = names.temp_write_volume(copy.pool, copy.zvol) in volumes
     stage: Stage = "merging" if is_merging else "linear"
     known = HostImage(copy.zvol, copy.pool, copy.epoch, copy.epoch, stage=stage, size_bytes=volume.size_bytes)
-    return CopyRecord(copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"]))
+    return CopyRecord(
+        copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"], copy.epoch)
+    )
 
 
-def _details(nas: str, nas_volume: str) -> Dict[str, object]:
+def _is_by_volume(record: CopyRecord) -> bool:
+    """Whether the record of its grant was made from volumes, since the host had lost it."""
+    return record.details.get("by_volume") == record.known.epoch
+
+
+def _details(nas: str, nas_volume: str, epoch: int) -> Dict[str, object]:
     """As `CopyRecord.details`; addresses come with the next request, secrets with the next map."""
     places = {"address": "", "portal_port": 0, "stream_port": 0}
-    return {"nas": nas, "volume": nas_volume, **places, "chap": None, "evictable": {}}
+    return {"nas": nas, "volume": nas_volume, **places, "chap": None, "evictable": {}, "by_volume": epoch}

@@ -377,13 +377,14 @@ def _numbers(op_id: str) -> Tuple[int, int]:
 
 def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
     """The address of the NAS, and the copies that it allows to evict. Secrets arrive with a map only, and are stored
-    as long as the image is on this host.
+    as long as the image is on this host. `by_volume` is the epoch of a record that was made from volumes.
     """
     sent = {
         name: message.fields.get(name) for name in ("nas", "volume", "address", "portal_port", "stream_port")
     }
     evictable = message.fields.get("evictable") or {}
-    return {**sent, "chap": message.fields.get("chap", before.get("chap")), "evictable": evictable}
+    chap, by_volume = message.fields.get("chap", before.get("chap")), before.get("by_volume")
+    return {**sent, "chap": chap, "evictable": evictable, "by_volume": by_volume}
 
 
 def _seen_by(copy: CopyRecord, message: Message) -> CopyRecord:

@@ -27,7 +27,10 @@ _STORED_REQUESTS = 10_000
 
 
 class CopyRecord(NamedTuple):
-    """This host's part of an image. `details` has the access to its NAS: names, addresses, secrets, as received."""
+    """This host's part of an image. `details` has the access to its NAS: names, addresses, secrets, as received.
+
+    And `by_volume`, the epoch in which the record was made from volumes, since the host had lost it.
+    """
 
     image_id: str
     known: HostImage

@@ -296,6 +296,27 @@ def test_the_copy_of_another_pool_is_not_taken_for_that_of_the_guest(site: Drive
     assert at_nas(site, b"later") and site.leftovers() == []
 
 
+def test_a_replica_is_not_opened_when_the_copy_is_renamed(site: DrivenSite) -> None:
+    """A person has renamed the copy, which names no pool as of an earlier release: the replica has old content."""
+    host = site.map_local(ZVOL)
+    pools = host.pools.fake.pools
+    del pools["tank"].volumes[f"tank/{ZVOL}"].properties["imgstore:pool"]
+    pools["backup"] = Pool("backup", 100 * BYTES_PER_GIB)
+    replica = copy.deepcopy(pools["tank"].volumes[f"tank/{ZVOL}"])
+    replica.name = f"backup/{ZVOL}"
+    pools["backup"].volumes[replica.name] = replica
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    host.lose_power()
+    renamed = pools["tank"].volumes.pop(f"tank/{ZVOL}")
+    host.start()
+    assert site.writers(ZVOL) == []
+    pools["tank"].volumes[f"tank/{ZVOL}"] = renamed
+    host.die()
+    host.start()
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later")
+
+
 def test_a_map_that_failed_leaves_no_device_to_a_reinstalled_host(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

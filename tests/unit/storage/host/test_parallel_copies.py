@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from rocks.core.errors import PoolFullError
+from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.units import BYTES_PER_GIB as GIB
 from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
@@ -100,6 +100,13 @@ def test_a_copy_leaves_to_a_running_one_what_it_needs(
     with pytest.raises(PoolFullError):
         receive("c-vol")
     assert given_back == ["tank/.seed/c-vol"]
+
+    def fail(volume: str) -> None:
+        raise ToolError(f"cannot resume receive on {volume}: dataset is busy")
+
+    monkeypatch.setattr(pools, "ensure_partial_gone", fail)
+    with pytest.raises(PoolFullError):  # which is awaited without limit, as another failure is not
+        receive("c-vol")
 
 
 def test_a_copy_that_has_failed_needs_nothing(

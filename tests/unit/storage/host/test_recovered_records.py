@@ -141,7 +141,7 @@ def test_a_copy_of_the_same_grant_counts_when_the_pool_of_the_record_has_none(
     """A replica was taken for it, and a person has removed that. A pool that cannot be read may have it."""
     pools = FakePools(dict.fromkeys(("tank", "data", "zeta"), 10 * BYTES_PER_GIB))
     known = HostImage(ZVOL, "tank", 2, 2, 5, stage, size_bytes=BYTES_PER_GIB)
-    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}"}))
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}", "by_volume": 2}))
     for pool, more in others.items():
         add_copy(pools, 2, pool, **more)
     if left == "copy":
@@ -152,6 +152,19 @@ def test_a_copy_of_the_same_grant_counts_when_the_pool_of_the_record_has_none(
         pools.export_pool("tank")
     found = recovered(store, pools)
     assert found == replace(known, pool=expected, stage="linear" if expected == "data" else stage)
+
+
+@pytest.mark.parametrize("by_volume", [None, 1])
+@pytest.mark.parametrize(("stated", "expected"), [({}, "tank"), ({"pool": "data"}, "data")])
+def test_a_record_of_requests_is_not_of_a_copy_that_names_no_pool(
+    store: HostStore, by_volume: int | None, stated: dict[str, str], expected: str
+) -> None:
+    """Its pool was right: the copy may be a replica of one of an earlier release, with old content."""
+    pools = FakePools(dict.fromkeys(("tank", "data"), 10 * BYTES_PER_GIB))
+    known = HostImage(ZVOL, "tank", 2, 2, 5, "linear", size_bytes=BYTES_PER_GIB)
+    store.keep(CopyRecord(ID, known, {"nas": NAS, "volume": f"tank/{ZVOL}", "by_volume": by_volume}))
+    add_copy(pools, 2, "data", **stated)
+    assert recovered(store, pools) == replace(known, pool=expected)
 
 
 @pytest.mark.parametrize("epoch", [2, None])
