@@ -11,7 +11,7 @@ from rocks.core.errors import StateError
 
 
 @pytest.mark.parametrize("target", ["demo", "demo-cluster"])
-def test_a_failure_says_that_the_site_is_kept_and_what_begins_anew(
+def test_a_failure_says_that_the_site_stays_and_what_begins_anew(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*arguments: object) -> None:

@@ -200,10 +200,10 @@ class CopyHandlers:
         if text is not None:
             if begins and shortage(0) is not None:
                 # not for other copies alone: guests of local images wait for the space of what was received before
-                self._give_up_partial(names.seed_volume(pool, zvol))
+                self._try_to_drop_partial(names.seed_volume(pool, zvol))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
-    def _give_up_partial(self, seed: str) -> None:
+    def _try_to_drop_partial(self, seed: str) -> None:
         """Another time when it fails, as while a receive is ending: that the pool is full is the error to report."""
         try:
             self._pools.ensure_partial_gone(seed)
