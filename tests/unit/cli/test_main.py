@@ -86,14 +86,11 @@ def test_a_command_of_a_roll_that_is_not_enabled_is_answered_with_what_enables_i
     assert (status, error.splitlines()[1:]) == (255, ["did you mean: rocks enable roll pragma?"])
 
 
-def test_the_name_of_the_program_is_no_mistyped_command(rocks: Rocks) -> None:
-    assert "did you mean" not in rocks("Rocks").error
-
-
 def test_a_word_of_commands_is_answered_with_some_of_them(rocks: Rocks) -> None:
     status, output, error = rocks("hots")
     assert (status, output) == (255, "")
     assert len(error.splitlines()) == 2 and "did you mean: rocks " in error and " host" in error
+    assert "did you mean" not in rocks("Rocks").error
 
 
 def test_the_longest_prefix_is_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
