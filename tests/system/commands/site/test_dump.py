@@ -240,7 +240,7 @@ def make_clusters(site: Site) -> None:
     done("add cluster 203.0.113.9 3 fe-name=blue cluster-naming=yes fe-container=vm-container-0-0")
     done("add", "host", "vm", "vm-container-0-0", "compute", "name=web", "num-macs=2", "vlan=none,9")
     odd = 'file:/a b/it\'s "<x>";$(reboot)&,vda,virtio phy:/dev/disk/by-path/ip-1:3260,vdb,scsi'
-    done("set", "host", "vm", "web", f"disk={odd}", "disksize=7 8")
+    assert site.rocks("set", "host", "vm", "web", f"disk={odd}", "disksize=7 8").status == 0
     done("set", "host", "vm", "nas", "web", "nas=nas-0-0", "zpool=x-1.y", "index=1")
     done("add host cdrom membership=compute rack=1 rank=1")
     done("'set host vm' cdrom physnode=vm-container-0-1 mem=77")

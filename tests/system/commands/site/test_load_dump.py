@@ -192,7 +192,7 @@ def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..
     machine, boots = "hosted-vm-0-0-0", "compute-0-0"
     frontend.done(f"set host vm {machine} mem=3000")
     frontend.done(f"set host interface mac {machine} eth0 02:00:00:00:00:77")
-    frontend.done(f"set host interface vlan {machine} eth0 77")
+    assert "leaves the cluster" in frontend.rocks(f"set host interface vlan {machine} eth0 77").err
     frontend.done(f"set host boot {boots} action=install")
     frontend.done("remove host compute-0-1")
     changed = frontend.done(f"dump host vm {machine}")
