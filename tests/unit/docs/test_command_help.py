@@ -4,9 +4,9 @@ import ast
 import inspect
 import re
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_a_declaration_without_its_facts_is_a_fault() -> None:
 
 def coded_defaults(command: type[Command]) -> dict[str, str]:
     """Name → default, of the parameters that the code of a command reads with one that it names."""
-    module = sys.modules[command.__module__]
+    module = import_module(command.__module__)
     found = {}
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
@@ -238,7 +238,7 @@ def test_what_is_read_as_a_number_has_a_range() -> None:
     compared = 0
     for path, command in COMMANDS.items():
         declared = {it.name: it for it in taken_by(command)}
-        for given, name in read.findall(inspect.getsource(sys.modules[command.__module__])):
+        for given, name in read.findall(inspect.getsource(import_module(command.__module__))):
             compared += 1
             assert declared[name].range, (path, name)
             assert given or re.fullmatch("-?[0-9]+", declared[name].default), (path, name)
