@@ -234,6 +234,8 @@ def test_transactions_of_a_host_that_never_had_an_attribute_do_not_deadlock(site
         site,
         *((setting("compute-0-0", f"a{n}"), setting("compute-0-0", "colour")) for n in range(3)),
     )
+    listed = site.done("list host attr compute-0-0").split()
+    assert {"a0", "a1", "a2", "colour"} <= set(listed)
 
 
 def test_the_order_of_named_machines_is_not_that_of_locks(vm_site: Site) -> None:

@@ -97,7 +97,7 @@ class Replay:
                 check_changes_nothing(stated, self._here.get(stated.about, ()))
             change = self._as_change(planned)
             if change.path != planned.path and self._here.get(stated.about):
-                old = self._here[stated.about][0].values["value"]
+                old = printable(self._here[stated.about][0].values["value"])
                 new = printable(values["value"])
                 self.replaced.append(
                     f"line {number}: {values['attr']} was {old}, as in every new database, and gets {new}"
