@@ -46,7 +46,7 @@ def perform_actions(
         events += _end(session, seen, "start_set", None)
     if context.is_degraded and not seen.context.is_degraded:
         given_up = sum(member.has_given_up for member in context.members)
-        detail = f"{given_up} of {len(context.members)} nodes did not start"
+        detail = f"{given_up} of {len(context.members)} nodes did not start, or lost their hosts"
         events += _end(session, seen, "start_set", {"code": "host", "detail": detail})
     if state in ENDED_SETS:
         if context.reason == lifecycle.USER:

@@ -293,8 +293,6 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             asked.append(Asked(container_of(attempt.vm).name, _operation(database, attempt, hooks)))
             started.append(attempt)
     settler = _Started(started)
-    for attempt in started:
-        attempt.lease_is_unused, attempt.may_run = False, True
     ask_hosts(database, fleet, asked, settler, Outcomes(), hooks.progress)
     _free_unused_leases(database, fleet, settler.refused)
 
@@ -306,6 +304,8 @@ class _Started(Settler):
         self._attempts = {attempt.vm.name: attempt for attempt in attempts}
         self._unused = {name for name, attempt in self._attempts.items() if attempt.lease_is_unused}
         self.refused: list[Attempt] = []
+        for attempt in attempts:  # the requests go out now: a command that is interrupted frees none of these leases
+            attempt.lease_is_unused, attempt.may_run = False, True
 
     def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
         name = asked.operation.name
