@@ -55,6 +55,42 @@ Step = Literal[
     "hand_over",
     "grow",
 ]
+"""What a row of the table starts: a sequence of effects (`storage/nas/sequences.py`), whose end is an event.
+
+A map:
+prepare         record the grant on the volume, and find out what copy the host has
+attach_overlay  export the base; the host's device has its temporary volume above it
+attach_linear   the host's device is its copy, which equals the image
+attach_remote   export the volume itself, writable; it is the device, without a copy
+undo            the host removes what a failed map has made
+To the host:
+seed            copy the base to it
+switch          put the copy below the guest in place of the export
+merge           remove the export; the host merges the temporary volume into the copy
+Back to the NAS, while the guest runs:
+pull            the host sends a snapshot
+accept          the NAS verifies it, and holds it as the new base
+settle          the host takes it for its base, too
+Back to the NAS, and the end of a map:
+drop            the host removes the device of a map without a copy
+detach          the host removes the device of a copy
+return          the host sends its last snapshot
+confirm         as accept, and the grant ends
+discard         the host rolls its copy back to the base, in place of a return
+leave           remove the export, and end the grant
+abandon         an operator has decided against what only a host has: a new grant, under which nothing of it may write
+Removal, restoring, growing:
+check           list what else needs the volume
+mark, unmark    the volume is to be destroyed after its grace period; it is not
+destroy         destroy it
+restore         clone a snapshot
+exchange        the clone takes the volume's place
+grow            make it larger
+Other NASes, and records that are made again:
+send            send the volume to another NAS
+hand_over       the other NAS owns it from now on
+look            compare the volume with what its host has
+"""
 
 
 @dataclass(frozen=True)
