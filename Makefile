@@ -96,7 +96,8 @@ test-guests: ## run the demos with machines of Debian as tests: cluster, launch,
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
 demo-stop: ## end and remove everything that `make demo` and the other demos started (root)
-	@[ ! -x /usr/bin/python3 ] || { $(ALONE) && $(LAB) demo-stop; }
+	@if [ ! -d .state ]; then echo 'the demo does not run and has no files'; \
+	elif [ -x /usr/bin/python3 ]; then $(ALONE) && $(LAB) demo-stop; fi
 
 # What needs neither the lab's machines nor something built before.
 HERE = not lab and not packages and not installer and not guests and not browser

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.inventory.cluster_records import own_clusters
 from rocks.machine.leases.plan import MOVING, RUNNING
 from rocks.machine.leases.records import read_leases
+from rocks.network.interface_records import list_interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +102,7 @@ def read_carriers(database: Database, hosts: Sequence[str]) -> list[Carrier]:
 
 def carrier_lines(database: Database, hosts: Sequence[str], before: Sequence[Carrier]) -> list[str]:
     """A line for each interface that hosts had `before` (`read_carriers`) and have no more: who needs it."""
-    present = {(one.host, one.iface) for one in read_carriers(database, hosts)}
+    present = {(host, device or mac) for host, _, device, mac, *_ in list_interfaces(database, hosts)}
     return [_carrier_line(one) for one in before if (one.host, one.iface) not in present]
 
 

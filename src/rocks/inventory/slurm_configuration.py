@@ -11,13 +11,14 @@ whose slurmd would go on writing into a file that is gone; on the frontend it ha
 from __future__ import annotations
 
 import re
+from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MARK = "# Written by rocks sync slurm"
 COMPUTESETS = "virt"
@@ -62,6 +63,11 @@ _PARTITION = (
 _HOOK = "/opt/rocks/libexec/rocks-host-free"
 _WORD = re.compile(r"[A-Za-z0-9_.:-]+")
 _NODE = re.compile(r"^[ \t]*NodeName[ \t]*=[ \t]*(?!DEFAULT(?:\s|$))(\S+)", re.MULTILINE | re.IGNORECASE)
+_ITEM = re.compile(r"(?:[^\s,\[]|\[[^\]]*(?:\]|$))+")
+_NUMBERS = r"[0-9]{1,9}(?:-[0-9]{1,9})?"
+_PART = re.compile(rf"\[({_NUMBERS}(?:,{_NUMBERS})*)\]|([^\[]+|\[)")
+_MAX_NODES = 65536
+"""Nodes of a Slurm."""
 _INCLUDE = re.compile(r"^[ \t]*Include[ \t]", re.MULTILINE | re.IGNORECASE)
 
 
@@ -102,8 +108,25 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
 
 
 def node_names(text: str) -> frozenset[str]:
-    """The nodes of a text of `slurm_configuration`; those of the site's lines may be lists as `extra[1-3]`."""
-    return frozenset(_NODE.findall(text))
+    """The nodes of a text of `slurm_configuration`; the site's lines may have lists of them as `a[1-3,07],login`."""
+    return frozenset(
+        name for found in _NODE.findall(text) for item in _ITEM.findall(found) for name in _expanded(item)
+    )
+
+
+def _expanded(item: str) -> Iterator[str]:
+    """As `scontrol show hostnames`, which needs a slurm.conf. Slurm has at most `_MAX_NODES`."""
+    parts = [_numbers(numbers) if numbers else [text] for numbers, text in _PART.findall(item)]
+    return islice(map("".join, product(*parts)), _MAX_NODES)
+
+
+def _numbers(text: str) -> list[str]:
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        for number in range(int(first), min(int(last or first), int(first) + _MAX_NODES) + 1):
+            found.append(f"{number:0{len(first)}}")
+    return found
 
 
 def includes_files(text: str) -> bool:

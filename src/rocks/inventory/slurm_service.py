@@ -100,8 +100,7 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     database.end_reading()
     names, site_file = [node.name for node in nodes], configuration_file().parent / "site.conf"
     site_lines = _read(site_file)
-    stated = ",".join(name for name in node_names(site_lines) if "[" not in name).split(",")
-    for name in sorted({*stated} & {*names}):
+    for name in sorted(node_names(site_lines) & {*names}):
         raise StateError(
             f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
             "with two: remove it there"
@@ -202,7 +201,7 @@ def _is_active() -> bool:
 
 def _gone_nodes(old: str, text: str) -> frozenset[str]:
     """The nodes of the old file, and of a running slurmctld, that the new text lacks. HostError."""
-    former = _expanded(node_names(old))
+    former = node_names(old)
     if _is_active() and not includes_files(text):  # a node of an included file would seem to be gone
         try:
             with dry_run.question():
@@ -215,20 +214,7 @@ def _gone_nodes(old: str, text: str) -> frozenset[str]:
             raise HostError(
                 f"the nodes of the running slurmctld are not known ({error}): repeat this when `sinfo` answers"
             ) from None
-    # without slurm.conf, scontrol expands no list
-    return former and former - _expanded(node_names(text))
-
-
-def _expanded(names: frozenset[str]) -> frozenset[str]:
-    """With each node of lists as `extra[1-3]`, which a site's lines may have."""
-    lists = frozenset(name for name in names if "[" in name or "," in name)
-    if not lists:
-        return names
-    with dry_run.question():
-        nodes = run_checked(
-            ("scontrol", "show", "hostnames", ",".join(sorted(lists))), deadline_seconds=_SECONDS
-        )
-    return (names - lists) | {*nodes.text.split()}
+    return former - node_names(text)
 
 
 def _read(path: Path) -> str:

@@ -83,7 +83,7 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> lis
     if len(names) != 1 and changes.of_one_machine:
         raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
     ensure_locked(database, names)
-    lines = [line for name in names for line in _set_vm(database, name, changes)]
+    notes = {name: _set_vm(database, name, changes) for name in names}
     if changes.cpus is not None:
         nodes.set_column(database, names, "CPUs", changes.cpus)
     for attribute, value in (
@@ -92,11 +92,12 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> lis
     ):
         if value is not None:
             set_attribute(database, "host", names, attribute, str(value))
-    return lines if changes.container is None else [*lines, *_local_vlan_lines(database, names)]
+    places = {} if changes.container is None else _local_vlan_notes(database, names)
+    return [*Outcomes(notes).joined_lines, *Outcomes(places).joined_lines]
 
 
-def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
-    """A line for each machine that cannot reach others on its VLAN, since the VLANs of one of their hosts are local.
+def _local_vlan_notes(database: Database, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Machines that cannot reach others on their VLAN, since the VLANs of one of their hosts are local.
 
     No error: the machines of a cluster may get their new host one after the other.
     """
@@ -109,7 +110,7 @@ def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
         for host in load_hosts(database, several)
         if host.attribute("vlan_transport") == LOCAL_TRANSPORT
     ]
-    lines = []
+    notes: dict[str, tuple[str, ...]] = {}
     for vm in vms:
         own = vm.container.name if vm.container is not None else ""
         apart = [
@@ -118,15 +119,15 @@ def _local_vlan_lines(database: Database, names: Sequence[str]) -> list[str]:
         if own and apart:
             others = [host for host in places[apart[0]] if host != own]
             one = next(host for host in local if host in places[apart[0]])
-            lines.append(
+            notes[vm.name] = (
                 f"{vm.name} cannot reach the machines of VLAN {apart[0]} on {', '.join(others)}: VLANs of {one} are "
                 f"local (it has vlan_transport={LOCAL_TRANSPORT}); place the whole cluster on one host: rocks "
-                f"set host vm {vm.name} physnode={others[0]}, or the others on {own}"
+                f"set host vm {vm.name} physnode={others[0]}, or the others on {own}",
             )
-    return lines
+    return notes
 
 
-def _set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
+def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...]:
     """Change a virtual machine, but for its CPUs and maxima, which are those of all machines.
 
     A host that is not a virtual machine becomes one by `container` or `virt_type`.
@@ -167,7 +168,7 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> list[str]:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
     lines = image_lines(vm, target, disks) if read_leases(database, [name]) else []
-    return [*_vlan_lines(database, name), *lines] if becomes_vm else lines
+    return (*_vlan_lines(database, name), *lines) if becomes_vm else tuple(lines)
 
 
 def _check_may_become_vm(database: Database, name: str, is_asked: bool) -> None:
@@ -195,16 +196,18 @@ def size_warnings(database: Database, names: Sequence[str], running: Collection[
     vms = [vm for vm in table.load_vms(database, names) if vm.container is not None]
     placed = [Placed(vm.name, vm.host.cpus, vm.memory_mb, vm.container) for vm in vms if vm.container]
     available = _available_mb(placed)
-    maxima = [
-        too_high_memory_maximum(vm, available[vm.container.name])
+    maxima: dict[str, tuple[str, ...]] = {
+        vm.name: (line,)
         for vm in vms
-        if vm.container is not None and vm.container.name in available
-    ]
-    found = [
+        if vm.container is not None
+        and vm.container.name in available
+        and (line := too_high_memory_maximum(vm, available[vm.container.name])) is not None
+    }
+    return [
         *_cpu_warnings([vm for vm in placed if vm.name not in running]),
         *_memory_warnings(placed, available),
+        *Outcomes(maxima).joined_lines,
     ]
-    return [*found, *(line for line in maxima if line is not None)]
 
 
 def warn_of_sizes(machines: Sequence[Placed]) -> list[str]:

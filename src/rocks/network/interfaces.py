@@ -175,7 +175,7 @@ def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str
     clusters = own_members(database, hosts)
     if is_null(subnet):
         table.set_column(database, [row.id for row in rows], "Subnet", None)
-        _check_computes_are_not_left(database, clusters)
+        check_computes_are_not_left(database, clusters)
         return
     subnet_id, network = existing_subnet(database, subnet)
     for row in rows:
@@ -183,7 +183,7 @@ def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str
             check_ip_in(row.ip, network)
     table.set_subnet(database, [row.id for row in rows], subnet_id)
     claim_frontends_vlans(database, hosts)
-    _check_computes_are_not_left(database, clusters)
+    check_computes_are_not_left(database, clusters)
 
 
 def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
@@ -196,11 +196,16 @@ def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) ->
     clusters = own_members(database, hosts)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
     claim_frontends_vlan(database, hosts, number)
-    _check_computes_are_not_left(database, clusters)
+    check_computes_are_not_left(database, clusters)
 
 
-def _check_computes_are_not_left(database: Database, before: Mapping[str, Cluster]) -> None:
-    """UserError when one of these clusters, as they were, still has computes on a VLAN that its frontend has left."""
+def check_computes_are_not_left(
+    database: Database, before: Mapping[str, Cluster], *, may_come_along: bool = True
+) -> None:
+    """UserError when one of these clusters, as they were, still has computes on a VLAN that its frontend has left.
+
+    `may_come_along`: what changes is the VLAN, and the computes may get the same one.
+    """
     after = members(database, list(before))
     for frontend, cluster in before.items():
         present = after.get(frontend)
@@ -208,11 +213,12 @@ def _check_computes_are_not_left(database: Database, before: Mapping[str, Cluste
         others = [name for name in cluster.clients if present is None or name not in present.names]
         left = on_vlans(database, others, vlans) if others and vlans else []
         if left:
+            along = f", or with it (rocks set host interface vlan {frontend} COMPUTES IFACE VLAN)"
             raise UserError(
                 f"{frontend} is the frontend of a virtual cluster, and {_some(left)} on its VLAN "
-                f"{', '.join(map(str, sorted(vlans)))} would be of no cluster: give them another VLAN first, or with "
-                f"it (rocks set host interface vlan {frontend} COMPUTES IFACE VLAN); rocks remove cluster {frontend} "
-                "removes all"
+                f"{', '.join(map(str, sorted(vlans)))} would be of no cluster: give them another VLAN first"
+                f"{along if may_come_along else ' (rocks set host interface vlan COMPUTES IFACE VLAN)'}; rocks remove "
+                f"cluster {frontend} removes all"
             )
 
 
@@ -321,5 +327,5 @@ def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> i
             f'no interface "{printable(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
             "rocks list host interface shows all interfaces"
         )
-    _check_computes_are_not_left(database, clusters)
+    check_computes_are_not_left(database, clusters)
     return removed

@@ -57,10 +57,11 @@ def test_it_works_from_other_folders_through_links_and_with_blanks(checkout: Pat
         assert finished.text.strip() == rocks.__version__, (way, finished)
 
 
-def test_without_an_environment_the_error_names_make_setup(checkout: Path) -> None:
+def test_without_an_environment_the_error_names_what_makes_one(checkout: Path) -> None:
     (checkout / ".state" / "venv").unlink()
     finished = called([str(checkout / "bin" / "rocks"), *VERSION])
-    assert finished.exit_status == 1 and "make setup" in finished.error_text
+    advice = f"to have a site, run `make demo` in {checkout} as root, for the programs alone `make setup`"
+    assert finished.exit_status == 1 and finished.error_text.endswith(advice), finished
 
 
 def test_without_a_demo_the_error_names_make_demo(checkout: Path) -> None:

@@ -47,6 +47,13 @@ def test_a_second_one_is_refused_before_its_set_up(checkout: Path, target: str) 
     assert "run make demo-stop" in ended.error_text and not (checkout / ".state" / "set-up").exists()
 
 
+def test_a_stop_in_a_new_checkout_leaves_nothing(checkout: Path) -> None:
+    (checkout / ".state").rmdir()
+    ended = make(checkout, "demo-stop")
+    assert (ended.exit_status, ended.text.strip()) == (0, "the demo does not run and has no files"), ended
+    assert not (checkout / ".state").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_owners_day_ends_with_its_make(checkout: Path, number: signal.Signals) -> None:
     """Its shells as well; until then a second make names the processes that hold the lock."""

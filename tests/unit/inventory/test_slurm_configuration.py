@@ -35,6 +35,14 @@ def test_records_of_which_there_is_no_configuration(nodes: list[SlurmNode], mess
 def test_nodes_of_the_sites_lines_are_read_as_slurm_reads_them() -> None:
     lines = (
         "NodeName=DEFAULT CPUs=2\nnodename=default State=UNKNOWN\n nodename = extra[1-3]\nNODENAME=defaults\n"
+        "NodeName=a[08-11,3],b CPUs=1\nNodeName=r[1-2]n[0-1]x\nNodeName=broken[1-\nNodeName=odd[a-b]\n"
+        "NodeName=more[0-999999999]\n"
     )
     text = slurm_configuration("head", "10.1.1.1", [COMPUTE], lines)
-    assert node_names(text) == {"compute-0-0", "extra[1-3]", "defaults"}
+    found = node_names(text)
+    assert {name for name in found if not name.startswith("more")} == {
+        *("compute-0-0", "defaults", "extra1", "extra2", "extra3"),
+        *("a08", "a09", "a10", "a11", "a3", "b"),
+        *("r1n0x", "r1n1x", "r2n0x", "r2n1x", "broken[1-", "odd[a-b]"),
+    }
+    assert len(found) < 70_000, "a slip of the pen does not take all memory"

@@ -17,12 +17,14 @@ from rocks.site.dumps.plan import (
     Planned,
     check_changes_nothing,
     check_stated_once,
+    is_of_new_frontend,
     plan_line,
+    sole_values,
     what_is_stated,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from rocks.commands._framework.base import Command
     from rocks.site.dumps.lines import DumpLine
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS = 72
 """Characters of a line that a listing shows."""
 _PROGRESS_LINES = 100
+
+
+class _AnyHost:
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 class LeftOut(NamedTuple):
@@ -55,7 +62,12 @@ class Replay:
         self._added: set[tuple[object, ...]] = set()
         self._present: dict[tuple[object, ...], list[dict[str, str]]] = {}
         self._here: dict[tuple[object, ...], list[Stated]] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+        """What only one host can have → the host of this site that has it."""
+        self._sole: dict[str, list[tuple[str, str]]] = {}
+        """Host of the dump in lower case → what only one host can have of what the dump says about it."""
         for planned in self._lines_of_this_site():
+            self._owners.update(dict.fromkeys(sole_values(planned), "".join(planned.arguments[:1])))
             key, values = self._key(planned)
             self._present.setdefault(key, []).append(values)
             stated = what_is_stated(0, *key, values)
@@ -69,7 +81,10 @@ class Replay:
 
     def run(self, lines: Sequence[DumpLine]) -> None:
         """Take over all lines in order. Errors that concern more than a line are raised."""
-        self._added = {self._about(planned) for planned in self._planned(lines)}
+        for planned in self._planned(lines, hosts=_AnyHost()):
+            self._added.add(self._about(planned))
+            if found := sole_values(planned):
+                self._sole.setdefault(planned.arguments[0].lower(), []).extend(found)
         for count, line in enumerate(lines):
             if count % _PROGRESS_LINES == 0:
                 self._command.showProgress(f"line {count} of {len(lines)}")
@@ -90,27 +105,42 @@ class Replay:
         (path, arguments), values = self._key(planned)
         stated = what_is_stated(number, path, arguments, values)
         check_stated_once(stated, self._stated.get(stated.about, ()))
-        if self._is_already_so(planned):
+        # the frontend is there, with the processors of this machine
+        if self._is_already_so(planned) or (path, arguments) == (("add", "host"), (LOCAL,)):
             self.already += 1
         else:
-            if path[0] == "set":
-                check_changes_nothing(stated, self._here.get(stated.about, ()))
+            here = self._here.get(stated.about, [])
             change = self._as_change(planned)
-            if change.path != planned.path and self._here.get(stated.about):
-                old = printable(self._here[stated.about][0].values["value"])
-                new = printable(values["value"])
-                self.replaced.append(
-                    f"line {number}: {values['attr']} was {old}, as in every new database, and gets {new}"
-                )
+            is_first = change.path != path or (len(here) == 1 and is_of_new_frontend(here[0], self._local))
+            if path == ("add", "host"):
+                self._check_is_no_other(planned.arguments[0])
+            elif path[0] == "set" and not is_first:
+                check_changes_nothing(stated, here)
             self._apply(change)
             self.taken += 1
+            if here and is_first:
+                what = values.get("attr", " ".join((path[-1], "of", *arguments)))
+                ((key, old),) = here[0].values.items()
+                self.replaced.append(
+                    f"line {number}: {what} was {printable(old)}, as in every new database, and gets "
+                    f"{printable(stated.values[key])}"
+                )
         self._stated.setdefault(stated.about, []).append(stated)
 
-    def _plan(self, line: DumpLine) -> Planned:
+    def _check_is_no_other(self, name: str) -> None:
+        """UserError for a new host that another one of this site is, or whose place it has: it would be half a host."""
+        for kind, value in self._sole.get(name.lower(), ()):
+            if owner := self._owners.get((kind, value)):
+                raise UserError(
+                    f"{owner} has its {kind} {value} here: if it was renamed since the dump, rocks set host name "
+                    f"{owner} {name}, else give {owner} another {kind}; then repeat this"
+                )
+
+    def _plan(self, line: DumpLine, hosts: Container[str] | None = None) -> Planned:
         # `"add host" vm` is about the host vm: words that are quoted together name the command alone
         quoted_together = len(line.texts[1].split()) if len(line.texts) > 1 else 0
         length = self._command_length if quoted_together < 2 else lambda _: quoted_together
-        return plan_line(command_texts(line), length, self._hosts)
+        return plan_line(command_texts(line), length, self._hosts if hosts is None else hosts)
 
     def _command_length(self, texts: Sequence[str]) -> int:
         return longest_prefix(texts, self._trees)
@@ -158,12 +188,18 @@ class Replay:
         yield from self._firewall_rules()
 
     def _planned(
-        self, lines: Iterable[DumpLine], others: set[tuple[str, ...]] | None = None
+        self,
+        lines: Iterable[DumpLine],
+        others: set[tuple[str, ...]] | None = None,
+        hosts: Container[str] | None = None,
     ) -> Iterator[Planned]:
-        """The lines that can be taken over; what follows the program in the others is added to `others`."""
+        """The lines that can be taken over; what follows the program in the others is added to `others`.
+
+        `hosts` are those that there are; None for the present ones.
+        """
         for line in lines:
             try:
-                yield self._plan(line)
+                yield self._plan(line, hosts)
             except UserError:
                 if others is not None:
                     others.add(line.texts[1:])
@@ -211,6 +247,7 @@ class Replay:
             name: LOCAL if name in ("host", "physnode") and value.lower() == self._local else value
             for name, value in planned.parameters
             if name not in ("shared-place", "force")
+            and (name, value) != ("virt-type", "None")  # Rocks' word for none
         }
         if planned.path == ("add", "firewall"):
             values.setdefault("network", "all")

@@ -39,15 +39,26 @@ def without_secrets(command_path: Sequence[str], texts: Sequence[str]) -> list[s
     first = _first_secret(command_path, texts)
     key = next((place for place, text in enumerate(texts) if _PEM in text), len(texts))
     for place, text in enumerate(texts):
-        name, equals, _ = text.partition("=")
+        name, equals, value = text.partition("=")
         if place >= first or place > key:
             logged.append(STARS)
         elif equals and _PARAMETER.match(text):
             hidden = place == key or name.lower() in _PARAMETERS or is_secret(name)
-            logged.append(f"{name}={STARS}" if hidden else text)
+            logged.append(f"{name}={STARS if hidden else text_without_secrets(value)}")
         else:
             logged.append(STARS if place == key else text)
     return logged
+
+
+def text_without_secrets(text: str) -> str:
+    """The text with stars for the values of secrets among its words NAME=VALUE, as a kernel's arguments have."""
+    return " ".join(map(_word_without_secret, text.split(" ")))
+
+
+def _word_without_secret(word: str) -> str:
+    *names, _ = parts = word.split("=")
+    first = next((place for place, name in enumerate(names, 1) if is_secret(name)), None)
+    return word if first is None else "=".join((*parts[:first], STARS))
 
 
 def _first_secret(command_path: Sequence[str], texts: Sequence[str]) -> int:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.rules import INTRINSIC, OLD_SUFFIX, PROGRAMS
-from rocks.inventory.attributes.secret_names import is_secret, without_secrets
+from rocks.inventory.attributes.secret_names import is_secret, text_without_secrets, without_secrets
+from rocks.network.interface_rules import looks_like_mac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -181,8 +182,8 @@ def _split(path: tuple[str, ...], form: Form, texts: Sequence[str]) -> Planned:
             readable = without_secrets(path, texts)[place]
             raise UserError(f'"{printable(readable)}" is unexpected at its place')
         parameters[name] = value
-    for name in names[len(arguments) :]:
-        if not parameters.get(name) and name not in form.may_lack:
+    for place, name in list(enumerate(names))[len(arguments) :]:
+        if (place < first_value or not parameters.get(name)) and name not in form.may_lack:
             raise UserError(f"its {name} is missing")
     return Planned(path, tuple(arguments), tuple(parameters.items()))
 
@@ -243,6 +244,20 @@ def _check_reach(planned: Planned, name: str, value: str) -> None:
     )
 
 
+_SOLE = ("mac", "ip", "uuid")
+"""Parameters of hosts and their interfaces of which no two have the same value."""
+
+
+def sole_values(planned: Planned) -> list[tuple[str, str]]:
+    """What no two hosts can have, of a line about one: its kind, as in `_SOLE`, and the value in lower case."""
+    if planned.path[1:2] != ("host",):
+        return []
+    given = dict(planned.parameters)
+    if planned.path == ("add", "host", "interface") and looks_like_mac(planned.arguments[1]):
+        given["mac"] = planned.arguments[1]  # it has no device
+    return [(kind, given[kind].lower()) for kind in _SOLE if given.get(kind)]
+
+
 class Stated(NamedTuple):
     """What a line of the dump states: its number, what it is about (the command, then names), and its values."""
 
@@ -297,16 +312,45 @@ def check_stated_once(line: Stated, earlier: Iterable[Stated]) -> None:
             )
 
 
+_FIRST_ACTIONS: dict[object, str] = {
+    ("set", "host", "runaction"): "os",
+    ("set", "host", "installaction"): "install",
+}
+"""Commands that set an action of a host → that of a frontend which `rocks create site` has just entered."""
+
+
+def is_of_new_frontend(here: Stated, frontend: str) -> bool:
+    """Whether a line of this site states what each new frontend has: its actions, and its name on its interfaces.
+
+    `frontend` is that name in lower case.
+    """
+    if here.about[2:3] != (LOCAL,):
+        return False
+    if here.about[1] == ("set", "host", "interface", "name"):
+        return here.values["name"].lower() == frontend
+    return here.values == {"action": _FIRST_ACTIONS.get(here.about[1])}
+
+
 def check_changes_nothing(line: Stated, here: Iterable[Stated]) -> None:
     """UserError for a line of `set` with another value than this site has, apart from upper and lower case.
 
-    `here` are the lines of this site about the same.
+    `here` are the lines of this site about the same. Secrets among arguments of kernels are not in the text.
     """
     present = {name: value for one in here for name, value in one.values.items()}
     other = [
-        f"{name} is {printable(present[name])} here and {printable(value)} in the dump"
+        f"{name} is {_readable(present[name])} here and {_readable(value)} in the dump"
         for name, value in line.values.items()
-        if name in present and present[name].lower() != value.lower()
+        if name in present and _is_changed(name, present[name].lower(), value.lower())
     ]
     if other:
         raise UserError(f"{', '.join(other)}: what is here stays; type the command if it is meant")
+
+
+def _is_changed(name: str, here: str, value: str) -> bool:
+    if name == "disksize":  # 0 states nothing, and Rocks has it of devices
+        return any(new not in ("0", old) for old, new in zip(here.split(), value.split(), strict=False))
+    return here != value
+
+
+def _readable(value: str) -> str:
+    return printable(text_without_secrets(value))

@@ -178,6 +178,8 @@ def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
         "set host interface subnet vc1 eth0 NULL",
         "remove host interface vc1 eth0",
         "remove host interface vc1 vm-vc1-0 eth%",
+        "set host membership vc1 Compute",
+        "set host membership vc1 vm-vc1-0 'Hosted VM'",
     ):
         refusal = vm_site.refused(line)
         assert "vc1 is the frontend of a virtual cluster, and vm-vc1-" in refusal, line
@@ -186,6 +188,7 @@ def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
         ), line
     assert vm_site.rocks("remove host interface vc1 vm-vc1-0 vm-vc1-1 eth0").status == 0
     assert vm_site.rows("SELECT 1 FROM clusters") == []
+    vm_site.done("set host membership vc1 Compute")
 
 
 def test_a_compute_that_changes_its_cluster_is_named(vm_site: Site) -> None:
@@ -300,11 +303,8 @@ def test_an_interface_of_a_host_that_others_use_is_named_with_what_restores_it(v
     ):
         before = vm_site.done("list host interface")
         removed = vm_site.rocks("remove host interface", *line.split())
-        host = line.split()[0]
-        assert removed.status == 0 and f" of {host} {use}rocks {restore}\n" in removed.err, (
-            line,
-            removed.err,
-        )
+        host, iface = restore.split(", ")[0].split()[3:5]
+        assert (removed.status, removed.err) == (0, f"{iface} of {host} {use}rocks {restore}\n"), line
         for command in restore.split(", then rocks "):
             vm_site.done(command)
         assert sorted(vm_site.done("list host interface").splitlines()) == sorted(before.splitlines())

@@ -212,6 +212,64 @@ def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..
     assert "Compute" in frontend.done("list host compute-0-1")
 
 
+def test_what_a_new_frontend_has_gets_the_values_of_the_dump(
+    frontend: Site, load: Callable[..., Ended]
+) -> None:
+    """Nobody changed it since the dump; other processors are those of another machine."""
+    machine = "set host vm compute-0-0 physnode=localhost mem=1024 virt-type='None'"
+    lines = (
+        'rocks list host head >/dev/null 2>&1 || rocks "add host" head cpus=99 rack=0 rank=0 membership=Frontend',
+        "rocks set host runaction head action=none",
+        "rocks set host installaction localhost action='install vm frontend'",
+        "rocks set host interface name head eth1 head-public",
+        "rocks set host boot head action=os",
+        rocks("add host compute-0-0 rack=0 rank=0 membership=Compute"),
+        f"rocks {machine}",
+    )
+    loaded = load("\n".join(lines) + "\n")
+    assert (loaded.status, loaded.out) == (0, ""), loaded.out
+    assert [line for line in loaded.err.splitlines() if line.startswith("line ")] == [
+        "line 2: runaction of localhost was os, as in every new database, and gets none",
+        "line 3: installaction of localhost was install, as in every new database, and gets install vm frontend",
+        "line 4: name of localhost eth1 was head, as in every new database, and gets head-public",
+    ]
+    assert "head-public" in frontend.done("list host interface head")
+    again = load("\n".join(lines) + "\n")
+    assert (again.status, again.err) == (0, f"0 lines taken over, {len(lines)} are so already, 0 left out\n")
+    frontend.done("set host interface name head eth1 head-www")
+    later = load("\n".join(lines) + "\n")
+    assert later.status == 3 and "name is head-www here and head-public in the dump" in later.out
+
+
+def test_a_machine_that_was_renamed_does_not_come_back_as_half_a_host(
+    frontend: Site, load: Callable[..., Ended]
+) -> None:
+    load(rocks_dump(7, 3))
+    dump = frontend.done("dump")
+    for names in ("hosted-vm-0-0-0 web", "compute-0-1 spare-0-0"):
+        assert frontend.rocks(f"set host name {names}").status == 0
+    contents = frontend.contents()
+    loaded = load(dump)
+    assert loaded.status == 3 and frontend.contents() == contents
+    for owner, name in (("web", "hosted-vm-0-0-0"), ("spare-0-0", "compute-0-1")):
+        assert any(row.startswith(f"add host {name} ") for row in left_out(loaded).values()), loaded.out
+        assert (
+            f"if it was renamed since the dump, rocks set host name {owner} {name}, else give" in loaded.out
+        )
+        assert f"the host {name} is not here: it was not taken over" in loaded.out
+        assert frontend.rocks(f"set host name {owner} {name}").status == 0
+    assert load(dump).status == 0
+
+
+def test_a_secret_among_the_kernels_arguments_is_not_printed(
+    frontend: Site, load: Callable[..., Ended]
+) -> None:
+    frontend.done("set host bootflags head flags='quiet inst.vncpassword=geheim1'")
+    loaded = load("rocks set host bootflags head flags='quiet inst.vncpassword=geheim2'\n")
+    assert loaded.status == 3 and "geheim" not in loaded.out + loaded.err
+    assert "flags is quiet inst.vncpassword=*** here and" in loaded.out
+
+
 def test_a_name_that_is_nearly_a_known_one_is_taken_over(frontend: Site, load: Callable[..., Ended]) -> None:
     """It was accepted where the dump is from, by an earlier release or with force=yes."""
     lines = "rocks add attr vm_fliter off\nrocks add attr vm_imag a force=yes\n"

@@ -100,7 +100,7 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
         "NodeName=vmc-0-1 NodeAddr=10.1.0.3 CPUs=4",
         "PartitionName=virt Nodes=vmc-0-0 OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP",
     ]
-    for line in ("nodename=vmc-0-1 RealMemory=1000", "NodeName=extra,vmc-0-1 CPUs=2"):
+    for line in ("nodename=vmc-0-1 RealMemory=1000", "NodeName=extra,vmc-0-1 CPUs=2", "NodeName=vmc-0-[1-9]"):
         (tmp_path / "site.conf").write_text(f"{line}\n")
         for command in ("report slurm", "sync slurm"):
             assert "site.conf has a line NodeName for vmc-0-1, which has one" in vm_site.refused(command)

@@ -1,5 +1,6 @@
 """`set host vm`: sizes, disks, host, kind, CD; no physical host answers (specification §5)."""
 
+from rocks.machine.leases import records as leases
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import SET, disks, interfaces, machine
 
@@ -182,3 +183,23 @@ def test_a_machine_that_leaves_the_host_of_its_clusters_local_vlan_is_named(vm_s
     )
     assert vm_site.done("set host vm vc1 physnode=vmc-0-1") == ""
     assert vm_site.done("set host vm vc1 vm-vc1-0 physnode=vmc-0-0") == ""
+
+
+def test_what_is_so_for_many_machines_is_one_line(vm_site: Site) -> None:
+    """All have images on their host, are held there, and leave their frontend's local VLAN."""
+    vm_site.done("set host attr vmc-0-0 vlan_transport local")
+    vm_site.done(
+        "add cluster 203.0.113.9 8 fe-name=vc1 cluster-naming=yes fe-container=vmc-0-0 container-hosts=vmc-0-0"
+    )
+    names = [f"vm-vc1-{number}" for number in range(8)]
+    leases.take_leases(vm_site.database, dict.fromkeys(names, ("vmc-0-0", ())))
+    vm_site.database.commit()
+    lines = vm_site.rocks("set host vm", *names, "physnode=vmc-0-1").err.splitlines()
+    for beginning in (
+        "the images of vm-vc1-0 that exist stay on vmc-0-0",
+        "vm-vc1-0 cannot reach the machines of VLAN 2 on vmc-0-0",
+        "Warning: vm-vc1-0 may be running on vmc-0-0",
+    ):
+        (line,) = [line for line in lines if line.startswith(beginning)]
+        assert line.endswith("; likewise vm-vc1-1, vm-vc1-2, vm-vc1-3, vm-vc1-4, vm-vc1-5 and 2 more")
+    assert len(lines) == 3

@@ -67,6 +67,11 @@ def test_other_names(name: str) -> None:
         ("set attr|root_pw:geheim", "***"),
         ("set host attr|h|password geheim", "h ***"),
         ("set host sec_attr|h|x|file=/root/secret", "h x file=/root/secret"),
+        ("set host vm|h|note=user=a,pw=geheim=x  b", "h note=user=a,pw=***  b"),
+        (
+            "set host bootflags|h|flags=quiet inst.vncpassword=geheim ro",
+            "h flags=quiet inst.vncpassword=*** ro",
+        ),
     ],
 )
 def test_values_of_secrets_are_stars(line: str, logged: str) -> None:

@@ -11,7 +11,9 @@ from rocks.site.dumps.plan import (
     Stated,
     check_changes_nothing,
     check_stated_once,
+    is_of_new_frontend,
     plan_line,
+    sole_values,
     what_is_stated,
 )
 
@@ -58,6 +60,8 @@ def test_a_mode_of_the_processor_without_xml_is_taken_over() -> None:
         ("add host attr % a b", "not here|pattern"),
         ("add appliance attr % a b", "pattern"),
         ("add host attr gone-0-0 a b", "gone-0-0 is not here"),
+        ("add host attr host=compute-0-0 attr=a value=b", "its host is missing"),
+        ("add host new=compute-0-0", "its new is missing"),
         ("set host vm vm physnode=gone-0-0", "gone-0-0 is not here"),
         ("add firewall host=gone-0-0 rulename=a", "gone-0-0 is not here"),
         ("add host key vm key=/etc/shadow", "no text of a public key"),
@@ -102,7 +106,8 @@ def test_each_attribute_that_names_a_program_is_known_as_one() -> None:
 def states(number: int, line: str) -> Stated:
     planned = plan_line(line.split(), lambda given: longest_prefix(given, [OUR_TREE]), HOSTS)
     arguments = [text.lower() for text in planned.arguments]
-    return what_is_stated(number, planned.path, arguments, dict(planned.parameters))
+    parameters = {name: value.replace(",", " ") for name, value in planned.parameters}
+    return what_is_stated(number, planned.path, arguments, parameters)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,11 @@ def test_lines_that_complete_each_other(first: str, second: str) -> None:
         ("set host interface mac vm eth0 mac=aa", "set host interface mac vm eth0 mac=bb", "mac is aa here"),
         ("set host boot vm action=os", "set host boot vm action=install", "action is os here and install in"),
         ("set host sriov vm eth0 4", "set host sriov vm eth0 8", "vfs is 4 here and 8 in the dump"),
+        (
+            "set host vm vm disksize=36,9",
+            "set host vm vm disksize=0,8",
+            "disksize is 36 9 here and 0 8 in the",
+        ),
     ],
 )
 def test_a_value_of_this_site_stays(here: str, line: str, reason: str) -> None:
@@ -173,8 +183,51 @@ def test_a_value_of_this_site_stays(here: str, line: str, reason: str) -> None:
 
 def test_what_this_site_lacks_or_has_in_other_letters_is_taken() -> None:
     check_changes_nothing(states(8, "set host vm vm mem=1024"), [])
+    check_changes_nothing(states(8, "set host vm vm disksize=0"), [states(0, "set host vm vm disksize=36,9")])
     check_changes_nothing(states(8, "set host vm vm mem=1024"), [states(0, "set host vm vm slice=1")])
     check_changes_nothing(
         states(8, "set host interface mac vm eth0 mac=0A"),
         [states(0, "set host interface mac vm eth0 mac=0a")],
     )
+
+
+def test_secrets_of_values_are_not_named() -> None:
+    here, line = (f"set host bootflags vm flags=ks.password={value}" for value in ("geheim", "heimlich"))
+    with pytest.raises(UserError) as refused:
+        check_changes_nothing(states(8, line), [states(0, here)])
+    assert str(refused.value).startswith("flags is ks.password=*** here and ks.password=*** in the dump: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("set host interface mac vm eth0 00:25:90:00:00:0A", [("mac", "00:25:90:00:00:0a")]),
+        ("add host interface vm 00:25:90:00:00:0a", [("mac", "00:25:90:00:00:0a")]),
+        ("add host interface vm eth0:1 ip=10.1.1.9", [("ip", "10.1.1.9")]),
+        ("set host vm vm mem=1024 uuid=1-A", [("uuid", "1-a")]),
+        ("set host interface name vm eth0 vm", []),
+        ("add attr ip 10.1.1.9", []),
+    ],
+)
+def test_what_only_one_host_can_have(line: str, values: list[tuple[str, str]]) -> None:
+    planned = plan_line(line.split(), lambda given: longest_prefix(given, [OUR_TREE]), HOSTS)
+    assert sole_values(planned) == values
+
+
+@pytest.mark.parametrize(
+    ("line", "is_new"),
+    [
+        ("set host runaction localhost action=os", True),
+        ("set host runaction localhost action=memtest", False),
+        ("set host installaction localhost action=install", True),
+        ("set host installaction compute-0-0 action=install", False),
+        ("set host boot localhost action=os", False),
+        ("set host interface name localhost eth1 Head", True),
+        ("set host interface name localhost eth1 head-public", False),
+        ("set host interface ip localhost eth1 10.1.1.1", False),
+        ("set host bootflags flags=quiet", False),
+        ("add host attr localhost a b", False),
+    ],
+)
+def test_what_each_new_frontend_has(line: str, *, is_new: bool) -> None:
+    assert is_of_new_frontend(states(0, line), "head") is is_new

@@ -14,7 +14,8 @@ class Command(rocks.commands.Command):
     shell runs: each line is read as data and done by the command of this system, all in one transaction. A line that is
     not taken over is listed with the reason, and the exit status is 3; all other lines are taken over. What is the same
     here already is only counted, so the command can be repeated. Nothing is removed. A record that has another value
-    here keeps it, and the reason names both values.
+    here keeps it, unless it is that of every new site, and the reason names both values. A host that was renamed since
+    the dump is left out whole.
 
     <arg type='string' name='file' of='file'>
     File with the output of rocks dump.

@@ -4,19 +4,27 @@ from collections.abc import Sequence
 
 from rocks.commands._shared.setters import HostSetter
 from rocks.database.connection import Database
+from rocks.inventory.cluster_records import own_members
 from rocks.inventory.hosts import set_membership
-from rocks.network.interfaces import claim_frontends_vlans
+from rocks.inventory.in_use_records import lock_inventory
+from rocks.network.interfaces import check_computes_are_not_left, claim_frontends_vlans
 
 
 def set_and_claim(database: Database, names: Sequence[str], membership: str) -> None:
-    """Set the membership; UserError when one becomes the frontend of a virtual cluster on the VLAN of another."""
+    """Set the membership.
+
+    UserError when one becomes the frontend of a virtual cluster on the VLAN of another, or leaves computes of its own.
+    """
+    lock_inventory(database)
+    clusters = own_members(database, names)
     set_membership(database, names, membership)
+    check_computes_are_not_left(database, clusters, may_come_along=False)
     claim_frontends_vlans(database, names)
 
 
 class Command(HostSetter):
     """
-    Change the membership of hosts.
+    Change the membership of hosts. The frontend of a virtual cluster stays one while computes are on its VLAN.
 
     <shared command='set host rack' names='host'/>
     <arg type='string' name='membership'>

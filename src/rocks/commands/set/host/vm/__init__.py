@@ -4,6 +4,7 @@ import rocks.commands
 from rocks.machine.changes import VmChanges, set_vms, size_warnings
 from rocks.machine.leases.records import leases_held, running
 from rocks.machine.listing_records import vms_elsewhere
+from rocks.machine.outcomes import Outcomes
 
 RollName = "kvm"
 
@@ -93,11 +94,15 @@ class Command(rocks.commands.Command):
         names = self.getSomeHostnames(args)
         for line in set_vms(self.db, names, changes):
             self.notify(line)
-        for vm, present in vms_elsewhere(self.db, names).items() if container else ():
-            self.notify(
+        elsewhere: dict[str, tuple[str, ...]] = {
+            vm: (
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
-                f"it has been stopped there: rocks stop host vm {vm}"
+                f"it has been stopped there: rocks stop host vm {vm}",
             )
+            for vm, present in (vms_elsewhere(self.db, names).items() if container else ())
+        }
+        for line in Outcomes(elsewhere).joined_lines:
+            self.notify(line)
         if changes.cpus or changes.memory_mb or changes.max_memory_mb or container:
             running_now = () if container else running(self.db, names)
             for line in size_warnings(self.db, names, running_now):
