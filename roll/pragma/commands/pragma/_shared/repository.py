@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
-from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
@@ -162,7 +162,7 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
                 images = _fetch_cluster(command, settings, name, str(path))
             else:
                 images = library_images(command, settings, name, *read_description(settings, name))
-        except (UserError, StateError, HostError, BusyError) as error:
+        except RocksError as error:
             failures[name] = error
         else:
             lines.append(_line(name, images))
