@@ -171,7 +171,15 @@ class KvmRocks:
         command.addText(_noted(command, "stop.cluster", [name, "action=shutdown"]))
         if command.exit_status or command.is_dry:
             return
-        machines = [str(row["client nodes"] or row["owner"]) for row in rows(command, "list.cluster", [name])]
+        listed = rows(command, "list.cluster")
+        others = set(_virtual(listed)) - {name}
+        elsewhere = {row["client nodes"] for row in listed if row["owner"] in others and row["client nodes"]}
+        # what still runs is of another cluster that is on this VLAN, too: its images stay where they are
+        machines = [
+            one.compute or one.cluster
+            for one in self.status([name])
+            if one.compute not in elsewhere or one.state in OFF
+        ]
         _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
 
     def check_own(self, name: str, verb: str) -> None:
