@@ -201,6 +201,7 @@ def test_what_cannot_be_booted_leaves_nothing(
     endless = tmp_path / "endless.pub"
     endless.touch()
     os.truncate(endless, 1 << 42)
+    os.mkfifo(tmp_path / "pipe.pub")  # nobody writes to it
     folder = tmp_path / "repository/dock6"
     for arguments, text in (
         (("dock6",), "and the number of CPUs"),
@@ -220,6 +221,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
         (("dock6", "4", f"key={endless}"), "endless.pub are longer than 32768 bytes"),
+        (("dock6", "4", f"key={tmp_path}/pipe.pub"), "pipe.pub is not a plain file"),
         (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
         (("dock6", "4", "logfile=relative.log"), "absolute path"),
         (

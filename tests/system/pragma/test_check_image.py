@@ -20,10 +20,10 @@ def partition_table(kind: int) -> bytes:
     return (bytes(446) + entry).ljust(510, b"\0") + b"\x55\xaa"
 
 
-def gpt() -> bytes:
+def gpt(first_sector: int = START // 512) -> bytes:
     entry = b"\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4" + bytes(16)
     return (
-        partition_table(0xEE) + b"EFI PART".ljust(512, b"\0") + entry + struct.pack("<QQ", START // 512, 9000)
+        partition_table(0xEE) + b"EFI PART".ljust(512, b"\0") + entry + struct.pack("<QQ", first_sector, 9000)
     )
 
 
@@ -119,4 +119,8 @@ def test_a_folder_without_end_is_an_error(local: Site, tmp_path: Path) -> None:
     local.done("pragma check image alone")
     have_endless_folder(image)
     assert "debugfs prints a folder without end" in local.refused("pragma check image alone")
+    (tmp_path / "repository/vcdb.txt").write_text("alone,alone/vc-in.xml\ndock6,dock6/vc-in.xml\n")
+    ended = local.rocks("pragma sync repository")  # brings the other one
+    assert (ended.status, ended.out[:22]) == (3, "dock6: dock6-frontend-"), ended
+    assert ended.err.startswith("Error: alone: debugfs prints a folder without end")
     assert list((tmp_path / "repository/.check").iterdir()) == []

@@ -289,6 +289,46 @@ def test_a_boot_that_fails_removes_nothing_of_one_that_goes_on_with_the_same_nam
     assert not other.exists() and (tmp_path / "cleaned").exists()
 
 
+def test_what_clean_has_not_removed_is_removed_by_the_next_boot(
+    local: Site, programs: Path, tmp_path: Path
+) -> None:
+    boot, cleaned = f"pragma boot dock6 0 key={tmp_path / 'key.pub'}", tmp_path / "cleaned"
+    allocate = (programs / "allocate").read_text()
+    (programs / "allocate").write_text(f"{allocate}exit 5\n")
+    (programs / "clean").write_text(f"#!/bin/sh\necho $1 >>{cleaned}\n! mkdir {tmp_path}/first\n")
+    ended = local.rocks(boot)
+    assert "clean failed with exit status 1" in ended.err and "exit status 5" in ended.err
+    (left,) = (tmp_path / "repository/.clusters").iterdir()
+    assert local.done("pragma list cluster") == ""
+    (programs / "allocate").write_text(allocate)
+    assert local.rocks(boot).out.startswith("Allocated cluster dock ")
+    assert cleaned.read_text().split() == [str(left)] * 2
+    assert not left.exists()
+
+
+def test_a_folder_that_another_command_removes_meanwhile_stops_none(
+    local: Site, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there when the folders are listed, and gone when it is looked at."""
+    local.done("pragma list cluster")
+    executables = import_module("rocks.commands.pragma._shared.executables").Executables
+    look = executables._folders_here
+    gone = tmp_path / "repository/.clusters/dock6-gone"
+    monkeypatch.setattr(executables, "_folders_here", lambda driver: [gone, *look(driver)])
+    ended = local.rocks(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert ended.out.startswith("Allocated cluster dock "), ended
+    assert [one["frontend"] for one in json.loads(local.done("pragma list cluster json=yes"))] == ["dock"]
+
+
+def test_a_log_that_cannot_be_written_any_more_hides_no_error(
+    local: Site, programs: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "boot.log"
+    (programs / "fix_images").write_text(f"#!/bin/sh\nrm {log}\nmkdir {log}\n")
+    refused = local.refused(f"pragma boot dock6 7 key={tmp_path / 'key.pub'} logfile={log}")
+    assert "7 is too many" in refused
+
+
 def test_a_folder_that_is_damaged_stops_no_other_cluster(local: Site, programs: Path, tmp_path: Path) -> None:
     """Its cluster may run: it stays, and is listed. A file beside the folders is nobody's."""
     folders = tmp_path / "repository/.clusters"

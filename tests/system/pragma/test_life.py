@@ -232,6 +232,8 @@ def test_a_machine_of_another_cluster_on_its_vlan_stays(machines: MachineSite) -
     machines.run("set host boot vm-blue-0 action=os")
     machines.run(f"add host interface vm-blue-0 eth1 vlan={vlan}")
     machines.run("start host vm vm-blue-0")
+    machines.run("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
+    machines.run("set host vm nas vm-blue-0 nas=nas-0-0 zpool=tank")  # nobody is asked for its image
     assert "vm-blue-0 is left as it is" in machines.run("pragma shutdown dock")
     assert machines.running("vm-blue-0") == [OLD]
     assert "vm-blue-0 may run; rocks stop host vm vm-blue-0 first: " in machines.refused("pragma clean dock")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pragma._shared import ext_files, preparation
 from pragma._shared.ext_files import debugfs, names_in, root_of
 from pragma._shared.preparation import prepare_image
+from rocks.core.errors import HostError, ToolError
 from tests.system.commands.conftest import Site
-from tests.system.pragma.test_check_image import disk, partition_table
+from tests.system.pragma.test_check_image import SIZE, disk, gpt, partition_table
 from tests.unit.pragma.samples import document, domain, file_disk
 
 LEFT = {
@@ -75,11 +77,41 @@ def test_other_images_stay_as_they_are(tmp_path: Path) -> None:
         ("no root file system", {"boot/vmlinuz": ""}, partition_table(0x83)),
         ("LVM", None, partition_table(0x8E)),
         ("no table", None, b"none"),
+        ("a first partition beyond all disks", None, gpt(1 << 60)),
     ):
         disk(image, files, table)
         before = image.read_bytes()
         assert not prepare_image(image), changed
         assert image.read_bytes() == before, changed
+    image.write_bytes(gpt()[:1024])  # its table has no entries
+    assert not prepare_image(image)
+
+
+def test_a_file_system_without_space_for_the_program_is_refused(tmp_path: Path) -> None:
+    """Its name fits into the folder, and its content nowhere."""
+    image, large = tmp_path / "a.img", tmp_path / "large"
+    disk(image, RED_HAT, partition_table(0x83))
+    large.write_bytes(b"x" * SIZE)
+    debugfs(place_of(image), "-w", "-R", f"write {large} large", max_bytes=SIZE)
+    with pytest.raises(HostError, match="does not take /etc/pragma-vc-out; is it full"):
+        prepare_image(image)
+
+
+@pytest.mark.parametrize("bound", ["_RECOVERY_MEMORY_BYTES", "_BOUNDS"])
+def test_an_image_whose_file_system_exceeds_a_bound_is_not_prepared(
+    tmp_path: Path, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program that looks at it is ended by a signal, as after its time."""
+    image = tmp_path / "a.img"
+    disk(image, SYSTEMD, partition_table(0x83))
+    if bound == "_BOUNDS":
+        monkeypatch.setattr(ext_files, bound, ("--as=4096", "--core=0"))
+    else:
+        monkeypatch.setattr(preparation, bound, 4096)
+    before = image.read_bytes()
+    with pytest.raises((HostError, ToolError), match="the file system of the image is damaged"):
+        prepare_image(image)
+    assert image.read_bytes() == before
 
 
 def images(site: Site) -> dict[str, str | None]:

@@ -200,6 +200,7 @@ def test_lists_and_descriptions_that_are_refused(
         (b"../x,a.xml\n", "is not NAME,PATH"),
         (b"dock6,../../etc/shadow\n", "has no valid path"),
         (b"dock6,a\0b\n", "has no valid path"),
+        (b"dock6,vcdb.txt/vc-in.xml\n", "has no valid path"),
         (b"dock6,/etc/shadow\n", "must be below the URL"),
         (b"dock6,absent/vc-in.xml\n", "answers 404"),
         (b"\x1b[2J,\xff\n", "is not NAME,PATH"),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site
 from tests.system.imgstorage.conftest import certified, daemons, hosts, real_broker, storage
 from tests.system.imgstorage.storage_site import HOST, OTHER, Storage, owner
 from tests.system.pragma.conftest import KEY
 from tests.system.pragma.test_boot import machines, started, values
-from tests.unit.pragma.samples import TALK_VOLUMES
+from tests.unit.pragma.samples import TALK_VOLUMES, document, domain, volume_disk
 from tests.unit.pragma.strict_readers import generation_one
 
 __all__ = ["certified", "daemons", "hosts", "real_broker", "started", "storage"]
@@ -51,6 +52,23 @@ def test_a_host_that_is_no_nas_is_named(talk: Site, started: list[list[str]]) ->
     talk.done("remove host nas-0-0")
     assert "nas-0-0" in talk.refused("pragma boot dock6 1")
     assert not started and machines(talk) == {}
+
+
+def test_a_description_of_a_web_server_gets_no_disk_of_a_machine(
+    pragma_site: Site, server: RangeServer, started: list[list[str]]
+) -> None:
+    pragma_site.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
+    assert pragma_site.rocks("add cluster 203.0.113.29 0 fe-name=blue").status == 0
+    pragma_site.done("set host vm nas blue nas=nas-0-0 zpool=tank")
+    for volume, is_disk in (("Blue-vol", True), ("blue-vol1", True), ("golden-vol", False)):
+        text = document(domain(volume_disk(volume, "tank"), 2))
+        server.files["/vc/alone/vc-in.xml"] = Served(text.encode(), etag=f'"{volume}"')
+        pragma_site.done("pragma sync repository")
+        if is_disk:
+            assert f"{volume} is the disk of " in pragma_site.refused("pragma boot alone 0")
+            assert not started and list(machines(pragma_site)) == ["blue"]
+    pragma_site.rocks("pragma boot alone 0")
+    assert started == [["dock"]]
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ def test_the_first_size_that_suffices_is_taken():
 
 @pytest.mark.parametrize(("cpus", "memory_mb"), [(1, 16385), (17, 1)])
 def test_no_size_suffices(cpus, memory_mb):
+    with pytest.raises(StateError, match="has 1 CPUs"):
+        plan_sizes([Size("unstated", 0, 32768)], cpus, memory_mb)
     with pytest.raises(StateError, match=f"has {cpus} CPUs and {memory_mb} MB"):
         choose_size(SIZES, cpus, memory_mb)
     if cpus == 1:

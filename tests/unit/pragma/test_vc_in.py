@@ -77,6 +77,7 @@ def test_parts_keep_their_order_in_both_places(kind):
     )
     below_node = document(f"<file type='{kind}'>{parts}</file>" + domain(file_disk("d.img")))
     assert read(below_vc).frontend.disk == read(below_node).frontend.disk == expected
+    assert read(below_vc.replace("'d.img'", "'./d.img'")).frontend.disk == expected
 
 
 def test_a_compute_without_a_disk_has_that_of_the_frontend():
@@ -133,7 +134,12 @@ def test_the_checksums_of_parts():
     parts = "<part sha256='{}'>d.1</part><part{}>d.2</part>"
     found = read(document(file.format(parts.format("A" * 64, f" sha256='{'0' * 64}'"))))
     assert found.frontend.disk == FileDisk("d.img", "splited_zstd", ("d.1", "d.2"), ("a" * 64, "0" * 64))
-    for first, second in (("a" * 64, ""), ("", f" sha256='{'a' * 64}'"), ("a" * 63, f" sha256='{'a' * 64}'")):
+    for first, second in (
+        ("a" * 64, ""),
+        ("", ""),
+        ("", f" sha256='{'a' * 64}'"),
+        ("a" * 63, f" sha256='{'a' * 64}'"),
+    ):
         assert "64 hexadecimal digits" in refused(document(file.format(parts.format(first, second))))
 
 

@@ -69,7 +69,7 @@ class Size(NamedTuple):
 
 def plan_sizes(sizes: Sequence[Size], cpus: int, memory_mb: int) -> list[tuple[Size, int]]:
     """(size, CPUs) of each compute: as few machines as can be, with equal shares. Pure. StateError as `choose_size`."""
-    largest = max((size.cpus for size in sizes if size.memory_mb >= memory_mb), default=1)
+    largest = max([1, *(size.cpus for size in sizes if size.memory_mb >= memory_mb)])
     count = -(-cpus // largest)
     shares = [cpus // count + (number < cpus % count) for number in range(count)]
     return [(choose_size(sizes, share, memory_mb), share) for share in shares]

@@ -15,6 +15,7 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.public_keys import LARGEST_KEYS_BYTES
 from rocks.core.terminal import one_line
 
+from .documents import read_file
 from .site import DRIVER
 
 if TYPE_CHECKING:
@@ -141,16 +142,16 @@ def check_supported(request: BootRequest, engine: str, memory_mb: int | None = N
 
 
 def read_key(file: str | None) -> str:
-    """Public keys, one a line. UserError for no file, one that cannot be read or is too long, and a private key."""
+    """Public keys, one a line. UserError for no file, one that is not plain or is too long, and a private key."""
     if file is None:
         raise UserError("the driver needs public SSH keys; give key=FILE")
     try:
-        with Path(file).open("rb") as opened:
-            text = opened.read(LARGEST_KEYS_BYTES + 1).decode("utf-8", "replace")
+        data = read_file(Path(file), LARGEST_KEYS_BYTES)
     except (OSError, ValueError) as error:
         raise UserError(f"the keys {one_line(file)[:100]} cannot be read: {error}") from None
-    if len(text) > LARGEST_KEYS_BYTES:
+    if len(data) > LARGEST_KEYS_BYTES:
         raise UserError(f"the keys {one_line(file)[:100]} are longer than {LARGEST_KEYS_BYTES} bytes")
+    text = data.decode("utf-8", "replace")
     if "PRIVATE KEY" in text:
         raise UserError(f"{one_line(file)[:100]} is a private key; give the file of the public one")
     return text

@@ -68,7 +68,7 @@ class Executables:
         self._started: set[str] = set()
 
     def allocate(self, request: BootRequest) -> Allocated:
-        """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
+        """Copy the images, prepare them, and let `allocate` reserve. What an error leaves, `clean` removes."""
         check_supported(request, "a driver of programs", request.frontend_memory_mb)
         read_key(request.key)
         described, file = read_request(self._settings, request)
@@ -80,20 +80,15 @@ class Executables:
             for name, image in _file_names(nodes).items():
                 self._command.command("save.image", [image, f"file={folder / name}", "format=raw"])
             self._run("fix_images", file, folder, ",".join(kind for kind, _, _ in nodes))
-            vc_out = folder / _VC_OUT
-            try:
-                self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
-                cluster = _read(folder)
-                with locked(self._folders):  # of two boots with one name, the second finds the first
-                    if any(one.name == cluster.name for one in self._clusters()[0]):
-                        raise HostError(
-                            f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
-                            "already"
-                        )
-                    (folder / _UNFINISHED).unlink()
-            except BaseException:
-                self._give_back(folder)
-                raise
+            self._run("allocate", request.cpus, file, folder / _VC_OUT, folder, str(request.key))
+            cluster = _read(folder)
+            with locked(self._folders):  # of two boots with one name, the second finds the first
+                if any(one.name == cluster.name for one in self._clusters()[0]):
+                    raise HostError(
+                        f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has "
+                        "already"
+                    )
+                (folder / _UNFINISHED).unlink()
         return Allocated(cluster.name, cluster.fqdn, cluster.address, cluster.computes, described)
 
     def requested(self, name: str) -> list[str]:
@@ -141,26 +136,29 @@ class Executables:
             self._run("clean", folder, folder / _VC_OUT)
             _remove(folder)
 
-    def _give_back(self, folder: Path) -> None:
+    def _give_back(self, folder: Path) -> bool:
         """Have the driver remove what `allocate` has reserved for the folder, if its vc-out.xml says what that is.
 
-        Nothing with the name of another cluster, or of one that another boot is adding: it would be that one's.
+        Nothing with the name of another cluster, or of one that another boot is adding: it would be that one's. False
+        when `clean` has failed, and is repeated by the next boot.
         """
         others = [one for one in self._folders_here() if one != folder and not one.name.endswith(_REMOVED)]
         try:
             name = _read(folder).name
         except HostError:
-            return
+            return True
         for other in others:
             with suppress(HostError):
                 if _read(other).name == name:
-                    return
+                    return True
         try:
             self._run("clean", folder, folder / _VC_OUT)
         except RocksError as error:
             self._command.notify(
                 f"Warning: {error}; look what {self._settings.driver}/allocate has left in its engine"
             )
+            return isinstance(error, StateError)  # there is no such program
+        return True
 
     def _clusters(self) -> tuple[list[_Cluster], dict[str, HostError]]:
         """The clusters, and name → error of each folder whose cluster cannot be read, and may run."""
@@ -193,15 +191,19 @@ class Executables:
 
     @contextmanager
     def _new_folder(self, vc: str) -> Iterator[Path]:
-        """A folder for a cluster, locked while it is made; those of boots that were killed are removed first."""
+        """A folder for a cluster, locked while it is made, and removed after an error.
+
+        Those of boots that were killed, and that the driver could not clean, are removed first.
+        """
         try:
             ensure_folders(self._folders, 0o711)
             with locked(self._folders):
                 for left in self._folders_here():
-                    with locked(left, is_waiting=False) as is_ours:
-                        if is_ours and _is_unfinished(left):
-                            if (left / _UNFINISHED).exists():
-                                self._give_back(left)
+                    # another command may have removed it meanwhile
+                    with suppress(FileNotFoundError), locked(left, is_waiting=False) as is_ours:
+                        if not is_ours or not _is_unfinished(left):
+                            continue
+                        if not (left / _UNFINISHED).exists() or self._give_back(left):
                             _remove(left)
                 folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
                 (folder / _UNFINISHED).touch()
@@ -213,7 +215,8 @@ class Executables:
         try:
             yield folder
         except BaseException:
-            _remove(folder)
+            if self._give_back(folder):
+                _remove(folder)
             raise
         finally:
             os.close(descriptor)
@@ -247,6 +250,8 @@ def _is_unfinished(folder: Path) -> bool:
     """Whether no cluster is there. HostError when that cannot be known: a cluster may run."""
     try:
         names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:  # another command has removed it
+        return True
     except OSError as error:
         raise HostError(explain(error, folder)) from None
     return folder.name.endswith(_REMOVED) or _UNFINISHED in names or not names

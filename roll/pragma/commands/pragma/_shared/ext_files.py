@@ -34,9 +34,11 @@ def root_of(image: Path) -> str | None:
     """The first partition, as debugfs takes it; None where it has no file system of ext2, ext3 or ext4."""
     with image.open("rb") as file:
         first = first_partition(file.read(START_BYTES))
-        file.seek(first.offset_bytes if first else 0)
+        if first is None or first.offset_bytes >= image.stat().st_size:
+            return None
+        file.seek(first.offset_bytes)
         is_ext = file.read(2048)[1080:1082] == _EXT_MAGIC
-    return f"{image}?offset={first.offset_bytes}" if first and is_ext else None
+    return f"{image}?offset={first.offset_bytes}" if is_ext else None
 
 
 def _check_bound(output: bytes) -> None:
@@ -53,15 +55,22 @@ def names_in(place: str, folder: str) -> set[str]:
 
 
 def debugfs(place: str, *arguments: str, max_bytes: int = 0) -> str:
-    """What debugfs prints. It may write files of at most so many bytes. ToolError when it prints without end."""
+    """What debugfs prints. It may write files of at most so many bytes.
+
+    ToolError when it prints without end, or one of its bounds ends it.
+    """
     program = ["prlimit", *_BOUNDS, f"--fsize={max_bytes}", "/usr/sbin/debugfs", *arguments, place]
     ended = run(program, deadline_seconds=_SECONDS, watch=_check_bound)
     _check_bound(ended.output)  # it may have ended before it was looked at
+    if ended.exit_status < 0:
+        raise ToolError(
+            f"debugfs was ended by signal {-ended.exit_status}; the file system of the image is damaged"
+        )
     return ended.text
 
 
 def first_partition(start: bytes) -> Partition | None:
-    """The first partition of a disk whose first 34 sectors are given. Pure."""
+    """The first partition of a disk whose first 34 sectors are given, or all of a smaller one. Pure."""
     if start[510:512] != b"\x55\xaa":
         return None
     kind, first = start[450], struct.unpack_from("<I", start, 454)[0]
@@ -69,6 +78,6 @@ def first_partition(start: bytes) -> Partition | None:
         return Partition(first * _SECTOR, kind in _LVM_TYPES) if kind and first else None
     if start[512:520] != b"EFI PART":
         return None
-    entry = start[2 * _SECTOR : 2 * _SECTOR + 128]
+    entry = start[2 * _SECTOR : 2 * _SECTOR + 128].ljust(128, b"\0")
     first = struct.unpack_from("<Q", entry, 32)[0]
     return Partition(first * _SECTOR, entry[:16] in (_GPT_LVM, _GPT_RAID)) if first else None

@@ -74,27 +74,9 @@ class KvmRocks:
         name, fqdn, address = _free_place(command, settings)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
-        rows_of = {
-            str(row["owner"]): row
-            for row in rows(command, "list.host.vm", [*names, "showdisks=yes"])
-            if row["cpus"]
-        }
-        # add cluster has an order of its own for the hosts
-        cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
-        _set_sizes(command, names, request, described, cpus)
-        _set_disks(command, names, described, rows_of)
-        _set_places(command, names, described)
+        cpus = _set_machines(command, names, request, described, placed)
         add_interfaces(command, names, added)
-        texts = vc_out_texts(
-            fqdn,
-            names,
-            cpus,
-            rows(command, "list.host.interface", names),
-            rows(command, "list.network"),
-            rows(command, "list.host.attr", names),
-        )
-        for machine, text in texts.items():
-            command.command("set.host.attr", [machine, f"attr={_ATTRIBUTE}", f"value={text}"])
+        _set_vc_out(command, fqdn, names, cpus)
         if request.name:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
@@ -171,7 +153,15 @@ class KvmRocks:
         command.addText(_noted(command, "stop.cluster", [name, "action=shutdown"]))
         if command.exit_status or command.is_dry:
             return
-        machines = [str(row["client nodes"] or row["owner"]) for row in rows(command, "list.cluster", [name])]
+        listed = rows(command, "list.cluster")
+        others = set(_virtual(listed)) - {name}
+        elsewhere = {row["client nodes"] for row in listed if row["owner"] in others and row["client nodes"]}
+        # what still runs is of another cluster that is on this VLAN, too: its images stay where they are
+        machines = [
+            one.compute or one.cluster
+            for one in self.status([name])
+            if one.compute not in elsewhere or one.state in OFF
+        ]
         _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
 
     def check_own(self, name: str, verb: str) -> None:
@@ -283,6 +273,36 @@ def _add_cluster(
     if request.hosts:  # the last one has the most CPUs left
         arguments.append(f"fe-container={[*request.hosts, *hosts][-1]}")
     command.command("add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
+
+
+def _set_machines(
+    command: Command, names: Sequence[str], request: BootRequest, described: VcIn, placed: Mapping[str, int]
+) -> list[int]:
+    """Give the machines what `add cluster` cannot; the CPUs of the computes. `placed`: host → CPUs of its compute."""
+    rows_of = {
+        str(row["owner"]): row
+        for row in rows(command, "list.host.vm", [*names, "showdisks=yes"])
+        if row["cpus"]
+    }
+    # add cluster has an order of its own for the hosts
+    cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
+    _set_sizes(command, names, request, described, cpus)
+    _set_disks(command, names, described, rows_of)
+    _set_places(command, names, described)
+    return cpus
+
+
+def _set_vc_out(command: Command, fqdn: str, names: Sequence[str], cpus: Sequence[int]) -> None:
+    texts = vc_out_texts(
+        fqdn,
+        names,
+        cpus,
+        rows(command, "list.host.interface", names),
+        rows(command, "list.network"),
+        rows(command, "list.host.attr", names),
+    )
+    for machine, text in texts.items():
+        command.command("set.host.attr", [machine, f"attr={_ATTRIBUTE}", f"value={text}"])
 
 
 def _set_sizes(

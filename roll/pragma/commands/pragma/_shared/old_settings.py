@@ -11,7 +11,7 @@ from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
 from .repository import LIST
-from .site import ADDRESSES, DRIVER, INTERFACES, LOGS, REPOSITORY, RESERVED, URL
+from .site import ADDRESSES, DRIVER, INTERFACES, LOGS, REPOSITORY, RESERVED, URL, whole_number
 
 MAX_BYTES = 64 * 1024
 _VLANS = "vm_vlan_pool"
@@ -91,15 +91,21 @@ def _attributes(name: str, value: object) -> dict[str, str]:
         vlans = [int(str(one)) for one in _items(value)]
         return {_VLANS: ",".join(map(str, vlans))}
     if name == "num_processors_reserved":
-        return {RESERVED: str(int(str(value)))}
+        if (reserved := whole_number(str(value))) is None:
+            raise ValueError(value)
+        return {RESERVED: str(reserved)}
     if name == "log_directory":
-        return {LOGS: _text(value)}
+        return {LOGS: _folder(value)}
     if name == "additional_interfaces" and isinstance(value, dict):
         return {
             INTERFACES: " ".join(f"{_text(network)}:{_text(device)}" for network, device in value.items())
         }
     if name == "repository_settings" and isinstance(value, dict):
-        return {_REPOSITORY[key]: _text(text) for key, text in value.items() if key in _REPOSITORY}
+        return {
+            _REPOSITORY[key]: _folder(text) if key == "repository_dir" else _text(text)
+            for key, text in value.items()
+            if key in _REPOSITORY
+        }
     if name == "site_ve_driver" and value == "kvm_rocks":
         return {DRIVER: "kvm_rocks"}
     return {}
@@ -113,6 +119,12 @@ def _items(value: object) -> list[object]:
 
 def _texts(value: object) -> list[str]:
     return [_text(one) for one in _items(value)]
+
+
+def _folder(value: object) -> str:
+    if not (path := _text(value)).startswith("/"):
+        raise ValueError(value)
+    return path
 
 
 def _text(value: object) -> str:

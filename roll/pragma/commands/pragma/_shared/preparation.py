@@ -72,9 +72,12 @@ def prepare_image(image: Path) -> bool:
         _recover(place, image.stat().st_size)
         (folder / "commands").write_text("".join(f"{line}\n" for line in lines))
         debugfs(place, "-w", "-f", str(folder / "commands"), max_bytes=image.stat().st_size)
+    contents = {_PROGRAM: _TEXT, f"{_UNITS}/{_SERVICE}": _UNIT}
     for path in expected:
         parent, _, own = path.rpartition("/")
-        if own not in names_in(place, parent):
+        # a full one has room for a name where it has none for the content
+        is_whole = path not in contents or debugfs(place, "-R", f"cat {path}") == contents[path]
+        if not is_whole or own not in names_in(place, parent):
             raise HostError(f"the file system of the image does not take {path}; is it full?")
     return True
 
@@ -91,8 +94,9 @@ def _recover(place: str, max_bytes: int) -> None:
         "--core=0",
     ]
     ended = run(["prlimit", *bounds, "/usr/sbin/e2fsck", "-p", place], deadline_seconds=_SECONDS)
-    if ended.exit_status > 1:
-        raise HostError(f"the file system of the image is damaged: {one_line(ended.text.strip())[-200:]}")
+    if ended.exit_status not in (0, 1):  # negative: the signal by which a bound has ended it
+        reason = one_line(ended.text.strip())[-200:] or f"e2fsck ended with {ended.exit_status}"
+        raise HostError(f"the file system of the image is damaged: {reason}")
 
 
 def _plan(place: str, folder: Path) -> tuple[list[str], list[str]]:

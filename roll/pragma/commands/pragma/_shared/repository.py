@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
-from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
 from .documents import read_file
 from .preparation import prepare_image
 from .site import REPOSITORY, rows
-from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, read_vc_in
+from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, read_vc_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,8 @@ _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
+_DISK = re.compile(r"-vol[0-9]*\Z")
+"""After the name of a machine: the volume that is its disk."""
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
 _LOCK, _LOCK_SECONDS = "pragma images {}", 600.0
@@ -70,9 +72,12 @@ def read_list(data: bytes, what: str) -> dict[str, str]:
             raise UserError(f"{where} is not NAME,PATH: {one_line(text)[:100]}")
         if name in found:
             raise UserError(f"{where} names {name} a second time; remove one of the lines")
-        if not path or not path.isprintable() or ".." in PurePosixPath(path).parts:
-            raise UserError(f"{where} has no valid path: {one_line(path)[:100]!r}; give one without ..")
-        if not path.startswith("/") and any(part.startswith(".") for part in PurePosixPath(path).parts):
+        parts = PurePosixPath(path).parts
+        if not path or not path.isprintable() or ".." in parts or parts[:1] == (LIST,):
+            raise UserError(
+                f"{where} has no valid path: {one_line(path)[:100]!r}; give one without .., and not {LIST} itself"
+            )
+        if not path.startswith("/") and any(part.startswith(".") for part in parts):
             # such folders and files of the repository are ours, as those of clusters
             raise UserError(
                 f"{where} has a path with a hidden part: {one_line(path)[:100]!r}; give another name"
@@ -136,15 +141,30 @@ def read_request(settings: Settings, request: BootRequest) -> tuple[VcIn, Path]:
 def library_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
     """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
 
-    StateError for one of a web server that was not fetched, BusyError where another command adds them for long; the
-    errors of `rocks add image`.
+    StateError for one of a web server that was not fetched, or is a machine's disk; BusyError where another command
+    adds them for long; the errors of `rocks add image`.
     """
     if settings.url:
+        _check_volumes(command, described)
         try:
             return Images(**json.loads((file.parent / f".{name}.{_IMAGES}").read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     return _add_images(command, settings, name, described, partial(_local_file, file.parent))
+
+
+def _check_volumes(command: Command, described: VcIn) -> None:
+    """StateError for a volume that is the disk of a machine: its owner has not given it to the author of the image."""
+    nodes = [node for node in (described.frontend, described.compute) if node is not None]
+    volumes = [node.disk.volume for node in nodes if isinstance(node.disk, VolumeDisk)]
+    machines = {str(row["owner"]).lower() for row in rows(command, "list.host.vm.nas")} if volumes else set()
+    for volume in volumes:
+        name = _DISK.sub("", volume)
+        if name != volume and name.lower() in machines:
+            raise StateError(
+                f"the volume {volume} is the disk of {name}, which a description of a web server does not get; "
+                f"make an image of it: rocks add image NAME vm={name}"
+            )
 
 
 def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
@@ -162,7 +182,7 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
                 images = _fetch_cluster(command, settings, name, str(path))
             else:
                 images = library_images(command, settings, name, *read_description(settings, name))
-        except (UserError, StateError, HostError, BusyError) as error:
+        except RocksError as error:
             failures[name] = error
         else:
             lines.append(_line(name, images))

@@ -182,7 +182,7 @@ def _disk(root: etree._Element, node: etree._Element, disk: etree._Element) -> F
         )
     file = _path(source.get("file", ""), f"the disk of {node.tag}")
     found = [*node.findall("file"), *node.findall("files/file")]
-    named = [one for one in root.findall("files/file") if one.get("filename") == file]
+    named = [one for one in root.findall("files/file") if str(PurePosixPath(one.get("filename", ""))) == file]
     if len(found) + len(named) > 1:
         raise UserError(f"{file} is assembled twice (line {[*found, *named][1].sourceline})")
     if not found and not named:
@@ -200,7 +200,8 @@ def _assembled(file: str, assembly: etree._Element) -> FileDisk:
     if len(set(parts)) < len(parts):
         raise UserError(f"{file} has the same part twice (line {assembly.sourceline})")
     stated = [part.get("sha256") for part in assembly.findall("part")]
-    checksums = tuple((one or "").strip().lower() for one in stated if any(stated))
+    is_stated = any(one is not None for one in stated)
+    checksums = tuple((one or "").strip().lower() for one in stated) if is_stated else ()
     if not all(_SHA256.fullmatch(one) for one in checksums):
         raise UserError(
             f"each part of {file} must have a sha256 of 64 hexadecimal digits, or no part has one "

@@ -1,9 +1,10 @@
 """`rocks pragma boot`"""
 
+from contextlib import suppress
 from pathlib import Path
 
 import rocks.commands
-from rocks.core.errors import RocksError
+from rocks.core.errors import HostError, RocksError
 from rocks.core.names import printable
 from rocks.core.units import in_unit
 
@@ -108,7 +109,8 @@ class Command(rocks.commands.Command):
             log.write(line)
             start(self, driver, cluster, self.showProgress, self.fillFlag("wait"))
         except RocksError as error:
-            log.write(f"Error: {error}")
+            with suppress(HostError):  # a log that cannot be written hides no error
+                log.write(f"Error: {error}")
             raise
         finally:
             self.showProgress("")

@@ -1,9 +1,10 @@
 """`rocks pragma sync repository`"""
 
+from contextlib import suppress
 from pathlib import Path
 
 import rocks.commands
-from rocks.core.errors import RocksError
+from rocks.core.errors import HostError, RocksError
 
 from ..._shared.log import Log, check_level
 from ..._shared.repository import sync_repository
@@ -51,8 +52,9 @@ class Command(rocks.commands.Command):
         try:
             lines, failures = sync_repository(self, settings)
         except RocksError as error:
-            if log is not None:
-                log.write(f"Error: {error}")
+            with suppress(HostError):  # a log that cannot be written hides no error
+                if log is not None:
+                    log.write(f"Error: {error}")
             raise
         for line in lines:
             self.addLine(line)
