@@ -304,7 +304,8 @@ class _Started(Settler):
         self._attempts = {attempt.vm.name: attempt for attempt in attempts}
         self._unused = {name for name, attempt in self._attempts.items() if attempt.lease_is_unused}
         self.refused: list[Attempt] = []
-        for attempt in attempts:  # the requests go out now: a command that is interrupted frees none of these leases
+        # the requests go out now: a command that is interrupted frees none of these leases
+        for attempt in attempts:
             attempt.lease_is_unused, attempt.may_run = False, True
 
     def settle(self, asked: Asked, outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
