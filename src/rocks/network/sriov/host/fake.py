@@ -28,7 +28,7 @@ from rocks.network.sriov.host.rules import (
 
 
 class FakeVfs:
-    """Adapters of a host; `refused` names settings that their driver rejects."""
+    """Adapters of a host (`VfDriver`); `refused` names settings that their driver rejects."""
 
     def __init__(self) -> None:
         self.adapters: Dict[str, Adapter] = {}
@@ -45,7 +45,6 @@ class FakeVfs:
         self._put(device, replace(vf, use=use, user=user))
 
     def read(self, device: str) -> AdapterFact:
-        """As `VfDriver.read`."""
         check_device_name(device)
         adapter = self.adapters.get(device)
         problem = problem_of(device, adapter)
@@ -54,7 +53,6 @@ class FakeVfs:
         return AdapterFact(device, adapter.most, problem, adapter.vfs)
 
     def ensure_count(self, device: str, count: int) -> Change:
-        """As `VfDriver.ensure_count`."""
         check_device_name(device)
         adapter = check_adapter(device, self.adapters.get(device))
         if len(adapter.vfs) >= count:
@@ -69,7 +67,6 @@ class FakeVfs:
         return CHANGED
 
     def ensure(self, spec: VfSpec) -> PlacedVf:
-        """As `VfDriver.ensure`."""
         check_vf_spec(spec)
         adapter = check_adapter(spec.device, self.adapters.get(spec.device))
         vf = vf_of(adapter, spec.number)
@@ -82,7 +79,6 @@ class FakeVfs:
         return PlacedVf(vf.address, Change(changed))
 
     def ensure_free(self, spec: VfSpec) -> Change:
-        """As `VfDriver.ensure_free`."""
         check_vf_spec(spec)
         adapter = self.adapters.get(spec.device)
         vf = self._find(adapter, spec.number)
