@@ -206,7 +206,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     vm, lease, images = _locked(database, name)
     if vm.restoring is None:  # a restore, to whichever snapshot, ends one that was interrupted
         check_no_doubt(vm)
-    found, parts = _named(database, vm, snapshot)
+    present, parts = _snapshots_of(database, vm)
+    found = _one_named(vm, present, snapshot)
     if lease is not None and lease.state == SAVED:
         raise StateError(
             f"{name} is saved on {lease.host}, with the memory that belongs to its present disks; to discard that: "
@@ -308,11 +309,6 @@ def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot
     for place, error in errors.items():
         raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
     return found, parts
-
-
-def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_parts.Parts]:
-    found, parts = _snapshots_of(database, vm)
-    return _one_named(vm, found, snapshot), parts
 
 
 def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> Snapshot:

@@ -14,7 +14,7 @@ driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not docu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError
@@ -209,11 +209,8 @@ class Pkeys:
 
 def _numbered(folder: Path) -> List[Path]:
     """Entries with numeric names, in numeric order."""
-    return sorted(_numbers(folder), key=lambda entry: int(entry.name))
-
-
-def _numbers(folder: Path) -> Iterator[Path]:
-    return (entry for entry in folder.glob("*") if entry.name.isdecimal())
+    numbers = (entry for entry in folder.glob("*") if entry.name.isdecimal())
+    return sorted(numbers, key=lambda entry: int(entry.name))
 
 
 def _by_netlink(link: str, number: int, values: Dict[str, object]) -> None:
