@@ -92,7 +92,7 @@ def _attach(spec: SessionSpec) -> SessionFact:
     session = _wait_for_matching_disk(spec)
     wait_without_limit(session)
     deadline = Deadline(_SHORT_SECONDS)
-    while not _has_link(session.fact):
+    while Path(session.fact.device_path).resolve() != Path("/dev") / session.fact.disk:
         if deadline.passed():
             raise ToolError(
                 f"udev on this host created no {session.fact.device_path} for /dev/{session.fact.disk}"
@@ -146,7 +146,3 @@ def _require_unused(target: str, session: KernelSession) -> None:
         if deadline.passed():
             raise in_use(target, users)
         wait_seconds(_POLL_SECONDS)
-
-
-def _has_link(fact: SessionFact) -> bool:
-    return Path(fact.device_path).resolve() == Path("/dev") / fact.disk

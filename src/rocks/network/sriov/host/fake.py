@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact, VfUse
@@ -81,15 +81,11 @@ class FakeVfs:
     def ensure_free(self, spec: VfSpec) -> Change:
         check_vf_spec(spec)
         adapter = self.adapters.get(spec.device)
-        vf = self._find(adapter, spec.number)
+        vf = next((one for one in (adapter.vfs if adapter else ()) if one.number == spec.number), None)
         if adapter is None or vf is None:
             return UNCHANGED
         check_unused(spec, adapter._replace(vfs=(vf,)))
         return Change(self._set(spec.device, vf, free_settings()))
-
-    def _find(self, adapter: Optional[Adapter], number: int) -> Optional[VfFact]:
-        vfs = adapter.vfs if adapter else ()
-        return next((one for one in vfs if one.number == number), None)
 
     def _set(self, device: str, vf: VfFact, requested: Settings) -> bool:
         changes = settings_that_differ(vf, requested)
