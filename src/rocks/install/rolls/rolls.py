@@ -174,10 +174,8 @@ def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, 
             raise UserError(
                 f'the roll "{printable(name)}" is not enabled: rocks enable roll {printable(name)}'
             )
-    found = []
-    for roll in select_rolls(enabled, names, "%", "%"):
-        found.append((roll_path(root, roll), _content(root, RollId(*roll))))
-    return found
+    chosen = select_rolls(enabled, names, "%", "%")
+    return [(roll_path(root, roll), _content(root, RollId(*roll))) for roll in chosen]
 
 
 def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId, Path]]:
@@ -270,10 +268,11 @@ def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str
     """StateError when an enabled roll that stays needs one of those that go."""
     ids = {tuple(roll) for roll in gone}
     names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids}
-    contents = []
-    for row in rows:
-        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir():
-            contents.append(_content(root, RollId(*row.roll)))
+    contents = [
+        _content(root, RollId(*row.roll))
+        for row in rows
+        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir()
+    ]
     for one in contents:
         for need in one.description.requirements:
             if need.name in names:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError, without_errors
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.disk_files import ImagesRequest
@@ -89,10 +89,8 @@ def _listed(
     found: list[Snapshot] = []
     errors: dict[str, RocksError] = {}
     requests = {host: ImagesRequest(tuple(sorted(of_host))) for host, of_host in folders.items() if of_host}
-    for host, answer in ask_each(database, requests) if requests else ():
-        if isinstance(answer, RocksError):
-            errors[host] = answer
-            continue
+    answers = ask_each(database, requests) if requests else ()
+    for host, answer in without_errors(answers, errors):
         owners = {vm.uuid: vm.name for vm in machines if container_of(vm).name == host}
         files: dict[tuple[str, str], list[tuple[Copy, ImageFact]]] = {}
         for fact in answer.images:
