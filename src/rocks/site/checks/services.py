@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.check_lines import OK, WRONG, SiteCheck
-from rocks.core.errors import RocksError
+from rocks.core.check_lines import OK, WRONG, SiteCheck, run_checks
 from rocks.database.migrate import read_version
 from rocks.inventory.host_records import local_host
 from rocks.network.dns.changes import has_name_service, name_folder
@@ -29,11 +28,7 @@ def check_all_services(database: Database) -> Iterator[SiteCheck]:
         "broker": lambda: check_broker(database, frontend),
         "names": lambda: _names(database),
     }
-    for subject, check in checks.items():
-        try:
-            yield from check()
-        except RocksError as error:
-            yield SiteCheck(subject, WRONG, str(error))
+    yield from run_checks(checks)
 
 
 def _names(database: Database) -> Iterator[SiteCheck]:
