@@ -151,7 +151,7 @@ def _add_clusters(
         if vm.slice % 3
     }
     take_leases(database, running)
-    set_state(database, list(running), "running", None)
+    set_state(database, list(running), "running")
 
 
 def _cluster(

@@ -53,9 +53,7 @@ def outcome_of(error: Mapping[str, Any] | None) -> str:
 
 def power_of(state: str | None, *, has_host: bool = True) -> str:
     """on, off, paused, crashed or unknown, of the state of a machine. One that never had a host is off."""
-    if state == NOSTATE_ERROR and not has_host:
-        return "off"
-    return _POWER.get(state or "", "unknown")
+    return "off" if state == NOSTATE_ERROR and not has_host else _POWER.get(state or "", "unknown")
 
 
 def is_off(state: str | None, *, has_host: bool = True) -> bool:

@@ -149,9 +149,7 @@ def _width(text: str) -> int:
 
 def _yaml_text(value: Any) -> str:
     plain = isinstance(value, str) and value.isidentifier() and value.isascii()
-    if plain and value.lower() not in _YAML_NAMES:
-        return str(value)
-    return json.dumps(value)
+    return str(value) if plain and value.lower() not in _YAML_NAMES else json.dumps(value)
 
 
 _YAML_NAMES = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")

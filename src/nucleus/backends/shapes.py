@@ -148,9 +148,7 @@ def read_images(text: str) -> dict[str, Image]:
 
 
 def _rank(image: Image) -> int:
-    if image.state == _REMOVED:
-        return -1
-    return _DISK_STATES.index(disk_state(image.state, image.locked))
+    return -1 if image.state == _REMOVED else _DISK_STATES.index(disk_state(image.state, image.locked))
 
 
 def read_library(text: str) -> dict[str, int]:

@@ -357,6 +357,4 @@ def _limited(name: str, accounts: dict[str, Account], parents: dict[str, str]) -
 
 
 def _reason(state: str, why: str) -> str:
-    if why.startswith(("Assoc", "QOS")):
-        return "limit"
-    return _REASONS.get(state, "lost")
+    return "limit" if why.startswith(("Assoc", "QOS")) else _REASONS.get(state, "lost")

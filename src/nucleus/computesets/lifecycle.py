@@ -73,14 +73,13 @@ class Event(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm; scancel.
+    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm.
 
-    The last one is for the reader: the controller compares all jobs with their sets in each round, and ends or cancels
-    those that nobody needs.
+    None is for a job: the controller compares all jobs with their sets in each round, and ends or cancels those that
+    nobody needs.
     """
 
     kind: str
-    jobid: int | None = None
     node: int | None = None
     host: str | None = None
     text: str = ""
@@ -98,8 +97,7 @@ def step(state: str, context: Context, event: Event) -> Result:
 
 
 def _submitted(_: str, context: Context, event: Event) -> Result:
-    context = context._replace(jobid=event.jobid, is_issued=True)
-    return SUBMITTED, context, [Action("scancel", event.jobid)] if context.is_cancelled else []
+    return SUBMITTED, context._replace(jobid=event.jobid, is_issued=True), []
 
 
 def _rejected(_: str, context: Context, event: Event) -> Result:
@@ -109,9 +107,9 @@ def _rejected(_: str, context: Context, event: Event) -> Result:
 def _allocated(_: str, context: Context, event: Event) -> Result:
     context = context._replace(jobid=event.jobid, is_issued=True)
     if context.is_cancelled:
-        return _finish(context._replace(reason=USER), [Action("scancel", event.jobid)])
+        return _finish(context._replace(reason=USER), [])
     if {node for node, _ in event.hosts} != {member.id for member in context.members}:
-        return _finish(context._replace(reason=PLACEMENT), [Action("scancel", event.jobid)])
+        return _finish(context._replace(reason=PLACEMENT), [])
     hosts = dict(event.hosts)
     # from here on a node counts as started until it was seen off, with its image on the NAS
     members = tuple(member._replace(host=hosts[member.id], is_free=False) for member in context.members)
@@ -134,7 +132,7 @@ def _cancel_created(_: str, context: Context, __: Event) -> Result:
 
 
 def _cancel_submitted(_: str, context: Context, __: Event) -> Result:
-    return _finish(context._replace(is_cancelled=True, reason=USER), [Action("scancel", context.jobid)])
+    return _finish(context._replace(is_cancelled=True, reason=USER), [])
 
 
 def _cancel_running(_: str, context: Context, event: Event) -> Result:
@@ -195,7 +193,8 @@ def _absent_submitted(state: str, context: Context, event: Event) -> Result:
     return state, context._replace(jobid=None), []
 
 
-def _submitted_again(state: str, context: Context, event: Event) -> Result:
+def _job_known(state: str, context: Context, event: Event) -> Result:
+    """Submitted again, or allocated to a set which ends, or has ended: such a job is not used."""
     return state, context._replace(jobid=context.jobid or event.jobid), []
 
 
@@ -225,13 +224,6 @@ def _nodes_gone(_: str, context: Context, __: Event) -> Result:
 
 def _lost_ending(_: str, context: Context, __: Event) -> Result:
     return _finish(context._replace(job_gone=True), [])
-
-
-def _allocated_late(state: str, context: Context, event: Event) -> Result:
-    """A job that was allocated to a set which ends, or has ended, is nobody's; its own is, until it is released."""
-    if state == ENDING and context.hosts and event.jobid == context.jobid:
-        return state, context, []
-    return state, context._replace(jobid=context.jobid or event.jobid), [Action("scancel", event.jobid)]
 
 
 def _node_on(_: str, context: Context, event: Event) -> Result:
@@ -309,7 +301,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (CREATED, "nodes_gone"): _nodes_gone,
     (CREATED, "job_gone"): _lost_early,
     (CREATED, ABSENT): _absent_created,
-    (SUBMITTED, "submit_ok"): _submitted_again,
+    (SUBMITTED, "submit_ok"): _job_known,
     (SUBMITTED, "submit_reject"): _rejected_again,
     (SUBMITTED, ABSENT): _absent_submitted,
     (SUBMITTED, "allocated"): _allocated,
@@ -327,7 +319,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (RUNNING, "start_failed"): _start_failed,
     (RUNNING, "node_off"): _node_off,
     (RUNNING, "image_free"): _image_free,
-    (ENDING, "allocated"): _allocated_late,
+    (ENDING, "allocated"): _job_known,
     (ENDING, "cancel"): _cancel_ending,
     (ENDING, "job_gone"): _lost_ending,
     (ENDING, ABSENT): _lost_ending,
@@ -336,7 +328,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (ENDING, "image_free"): _image_free,
     (ENDING, GRACE): _grace_over,
     (ENDING, SYNC): _sync_over,
-    ("*", "allocated"): _allocated_late,
+    ("*", "allocated"): _job_known,
     ("*", "node_active"): _node_on_ended,
 }
 """(state, kind of event) → what follows; `*` is every terminal state. What has no row changes nothing.

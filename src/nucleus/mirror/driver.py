@@ -81,14 +81,10 @@ def _utc(text: Any) -> Any:
     return value.replace(tzinfo=datetime.UTC) if isinstance(value, datetime.datetime) else value
 
 
-def _flag(text: Any) -> bool:
-    return bool(int(text))
-
-
 read_rows_quickly(pymysql.connections)
 
 _CONVERSIONS: Any = {
-    **conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc, FIELD_TYPE.TINY: _flag,
+    **conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc, FIELD_TYPE.TINY: lambda text: bool(int(text)),
 }  # fmt: skip
 
 

@@ -122,7 +122,8 @@ class Poller:
             if self._known is None or self._known_at is None or began < self._known_at:
                 observations.end_future(session, began)
             if self._known is None:
-                self._counts |= _stored_counts(session)
+                # of the last answers, also of another process: else a blank first answer would be believed
+                self._counts |= {one.name: one.row_count for one in observations.read_sources(session)}
             self._known, self._known_at = (
                 self._load(session, any(source.is_topology for source in due)),
                 began,
@@ -260,11 +261,6 @@ class Poller:
         now = time.monotonic()
         due = min((self._due.get(source.name, now) for source in commands.SOURCES), default=now)
         return min(max(due - now, 0.2), self._settings.power_seconds)
-
-
-def _stored_counts(session: Session) -> dict[str, int]:
-    """Rows of the last answers, also of another process: without them a blank first answer would be believed."""
-    return {one.name: one.row_count for one in observations.read_sources(session)}
 
 
 def _listed(reads: Mapping[Source, Read], now: datetime) -> Listed:

@@ -70,7 +70,9 @@ def _run(arguments: Sequence[str]) -> int:
     if list(arguments) == ["ended"]:
         return _ended()
     if list(arguments) == ["host-free"]:
-        return _host_free()
+        from rocks.agent import host_free
+
+        return host_free.main(state_folder())
     if list(arguments) == ["--version"]:
         print(rocks.__version__)
         return 0
@@ -204,12 +206,6 @@ def _links() -> int:
     for failure in errors:
         print(f"rocks: {failure}", file=sys.stderr)
     return errors[0].exit_status if errors else 0
-
-
-def _host_free() -> int:
-    from rocks.agent import host_free
-
-    return host_free.main(state_folder())
 
 
 def _ended() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+from rocks.core.errors import RocksError
 
 OK, WRONG, MISSING = "ok", "wrong", "missing"
 
@@ -13,3 +16,12 @@ class SiteCheck(NamedTuple):
     subject: str
     result: str
     detail: str
+
+
+def run_checks(checks: Mapping[str, Callable[[], Iterable[SiteCheck]]]) -> Iterator[SiteCheck]:
+    """The lines of the checks by subject; an error in one is its result."""
+    for subject, check in checks.items():
+        try:
+            yield from check()
+        except RocksError as error:
+            yield SiteCheck(subject, WRONG, str(error))

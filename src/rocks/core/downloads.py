@@ -139,7 +139,9 @@ def _continue(url: str, target: Path, earlier: Optional[Remote], watch: _Watch) 
     if earlier is not None and earlier.validator:
         done_bytes = target.stat().st_size
         if earlier.size_bytes == done_bytes:
-            headers = _condition(earlier)
+            headers = (
+                {"If-None-Match": earlier.etag} if earlier.etag else {"If-Modified-Since": earlier.modified}
+            )
         elif done_bytes:
             headers = {"Range": f"bytes={done_bytes}-", "If-Range": earlier.validator}
     with _opened(url, headers) as answer:
@@ -231,10 +233,6 @@ def _boot() -> str:
 
 def _journal(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
-
-
-def _condition(remote: Remote) -> Dict[str, str]:
-    return {"If-None-Match": remote.etag} if remote.etag else {"If-Modified-Since": remote.modified}
 
 
 def _remote(headers: Message) -> Remote:

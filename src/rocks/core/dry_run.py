@@ -148,9 +148,7 @@ def question() -> Iterator[None]:
 
 
 def _of_this_thread() -> Optional[_DryRun]:
-    if _left and threading.current_thread() in _left:
-        return _ENDED
-    return _current
+    return _ENDED if _left and threading.current_thread() in _left else _current
 
 
 def _stop_unknown_change(event: str, arguments: Tuple[Any, ...]) -> None:

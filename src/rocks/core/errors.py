@@ -8,7 +8,7 @@ codes (`Code`), never their texts.
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, Optional
+from typing import Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, TypeVar, Union
 
 
 class Family(NamedTuple):
@@ -162,6 +162,21 @@ class BugError(RocksError):
     """A defect of this system; the text asks for a report."""
 
     family = "bug"
+
+
+_Key = TypeVar("_Key")
+_Answer = TypeVar("_Answer")
+
+
+def without_errors(
+    answers: Iterable[Tuple[_Key, Union[_Answer, RocksError]]], errors: Dict[_Key, RocksError]
+) -> Iterator[Tuple[_Key, _Answer]]:
+    """The answers that are no errors; an error is put into `errors`, under its key."""
+    for key, answer in answers:
+        if isinstance(answer, RocksError):
+            errors[key] = answer
+        else:
+            yield key, answer
 
 
 CLASSES: dict[str, type[RocksError]] = {

@@ -283,7 +283,7 @@ def _open_draft(path: Path) -> Draft:
     Another process may remove it between its making and its locking, as a leftover; then another one is made.
     """
     while True:
-        unfinished = path.with_name(f"{_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
+        unfinished = path.with_name(f".{path.name}{_UNFINISHED}{os.getpid()}-{os.urandom(4).hex()}")
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink == 1:
@@ -299,7 +299,3 @@ def _leftovers(folder: Path, names: Container[str]) -> Tuple[Path, ...]:
         return ()  # making the draft reports the folder's error
     found = ((entry, entry.rpartition(_UNFINISHED)[0]) for entry in entries if _UNFINISHED in entry)
     return tuple(folder / entry for entry, before in found if before.startswith(".") and before[1:] in names)
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}{_UNFINISHED}"

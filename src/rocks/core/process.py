@@ -147,12 +147,18 @@ def start_with_pipes(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
+    return _started(arguments, environment, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+
+
+def _started(
+    arguments: Sequence[str], environment: Mapping[str, str] | None, stdin: int, stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             env=None if environment is None else dict(environment),
             start_new_session=True,
         )
@@ -171,18 +177,11 @@ def start_on_socket(
     far_end, near_end = socket.socketpair()
     try:
         with near_end:
-            process = subprocess.Popen(
-                list(arguments),
-                stdin=near_end.fileno(),
-                stdout=near_end.fileno(),
-                stderr=subprocess.PIPE,
-                env=None if environment is None else dict(environment),
-                start_new_session=True,
-            )
-    except OSError as error:
+            number = near_end.fileno()
+            return _started(arguments, environment, number, number, subprocess.PIPE), far_end
+    except ToolError:
         far_end.close()
-        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
-    return process, far_end
+        raise
 
 
 def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], int]:
@@ -196,19 +195,12 @@ def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes]
     far_end, near_end = os.openpty()
     try:
         tty.setraw(near_end)
-        process = subprocess.Popen(
-            list(arguments),
-            stdin=near_end,
-            stdout=near_end,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError as error:
+        return _started(arguments, None, near_end, near_end, subprocess.DEVNULL), far_end
+    except ToolError:
         os.close(far_end)
-        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+        raise
     finally:
         os.close(near_end)
-    return process, far_end
 
 
 def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:

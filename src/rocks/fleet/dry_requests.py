@@ -94,12 +94,8 @@ def _as_mapped(host: str, disk: DiskFact) -> DiskFact:
     return replace(disk, exists=True, is_block=True) if dry_run.is_assumed(host, disk.path) else disk
 
 
-def _is_active(domain: DomainFact | None) -> bool:
-    return domain is not None and domain.state not in _OFF
-
-
 def _has_state(domain: DomainFact | None) -> bool:
-    return domain is not None and (_is_active(domain) or domain.has_managed_save)
+    return domain is not None and (domain.state not in _OFF or domain.has_managed_save)
 
 
 def _perform(host: str, request: PerformRequest, ask: Ask) -> PerformReply:

@@ -51,7 +51,8 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
     new = "".join(line + "\n" for line in (*retained, *added))
     if new == old:
         return False
-    _replace(Path(path), new)
+    ensure_folders(Path(path).parent, 0o755)
+    write_file(Path(path), new, mode=PUBLIC)
     return True
 
 
@@ -86,8 +87,3 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8", "replace")
     except FileNotFoundError:
         return ""
-
-
-def _replace(path: Path, text: str) -> None:
-    ensure_folders(path.parent, 0o755)
-    write_file(path, text, mode=PUBLIC)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import UserError
+from rocks.core.names import printable
 from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
@@ -35,11 +37,12 @@ def list_boot_actions(database: Database) -> list[tuple[object, ...]]:
     return database.rows("SELECT Action, Kernel, Ramdisk, Args FROM bootaction ORDER BY Action")
 
 
-def find_boot_action(database: Database, action: str) -> str | None:
-    """The stored spelling of a boot action; case is ignored. None when there is none."""
-    rows = database.rows("SELECT Action FROM bootaction WHERE Action = %s", (action,))
-    # the database's comparison also finds `os` for "os " and for "ós"
-    return next((str(row[0]) for row in rows if str(row[0]).lower() == action.lower()), None)
+def existing_boot_action(database: Database, action: str) -> str:
+    """The stored spelling of a boot action; case is ignored. UserError when there is none."""
+    for (stored,) in database.rows("SELECT Action FROM bootaction WHERE Action = %s", (action,)):
+        if str(stored).lower() == action.lower():  # the database also finds `os` for "os " and for "ós"
+            return str(stored)
+    raise UserError(f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions')
 
 
 def put_boot_action(

@@ -185,8 +185,9 @@ def _look_up(database: Database, selectors: Selectors) -> dict[str, set[str]]:
         elif strength == known[0]:
             known[1].add(str(name))
     found = {text: names for text, (_, names) in strongest.items()}
-    for name in _appliances(database, [text for text in selectors.names if text.lower() not in found]):
-        found[name.lower()] = set()
+    others = [text for text in selectors.names if text.lower() not in found]
+    for (name,) in database.rows("SELECT Name FROM appliances WHERE Name IN %s", [others]):
+        found[str(name).lower()] = set()
     return found
 
 
@@ -207,11 +208,6 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
         yield _RACKS, [selectors.racks]
     for pattern in selectors.patterns:
         yield _PATTERN, (pattern.replace("%", "\0"), pattern)
-
-
-def _appliances(database: Database, texts: Sequence[str]) -> list[str]:
-    rows = database.rows("SELECT Name FROM appliances WHERE Name IN %s", [texts])
-    return [str(row[0]) for row in rows]
 
 
 def _select(database: Database, statement: str) -> set[str]:

@@ -91,9 +91,7 @@ def ask_facts(
         )
         for host in hosts
     }
-    answers: dict[str, HostFacts | RocksError] = {}
-    for host, answer in fleet.ask_each(requests, limit_seconds):
-        answers[host] = answer
+    answers: dict[str, HostFacts | RocksError] = dict(fleet.ask_each(requests, limit_seconds))
     # not between two answers: a row that is locked here would stop others for as long as a host is silent
     for host, answer in answers.items():
         if isinstance(answer, HostFacts):

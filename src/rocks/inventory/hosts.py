@@ -184,7 +184,8 @@ INSTALL_RECIPE = "InstallAction"
 
 def store_recipe(database: Database, names: Sequence[str], column: str, action: str) -> None:
     """Set the boot action that runs or installs the hosts, without writing their boot files; `none` clears it."""
-    nodes.set_column(database, names, column, _existing_action(database, action))
+    stored = None if action.lower() == "none" else boots.existing_boot_action(database, action)
+    nodes.set_column(database, names, column, stored)
 
 
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
@@ -238,14 +239,3 @@ def set_comment(database: Database, names: Sequence[str], comment: str) -> None:
         return
     check_text("comment", comment, _COMMENT_LONGEST)
     attributes.replace_attribute(database, "host", names, COMMENT_ATTRIBUTE, comment)
-
-
-def _existing_action(database: Database, action: str) -> str | None:
-    if action.lower() == "none":
-        return None
-    found = boots.find_boot_action(database, action)
-    if found is None:
-        raise UserError(
-            f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions'
-        )
-    return found

@@ -184,7 +184,6 @@ class Lease:
     token: int
     host: str | None
     state: str
-    intent: str | None = None
     reason: str | None = None
     target: str | None = None
 

@@ -129,7 +129,7 @@ class Sources:
         """The bytes at the offset; fewer only at the end."""
         found = b""
         while len(found) < length and offset < self.size_bytes:
-            index = self._index_of(offset)
+            index = bisect.bisect_right(self._starts, offset) - 1
             with _reading(self._paths[index]):
                 data = os.pread(self._open(index), length - len(found), offset - self._starts[index])
             if not data:
@@ -179,9 +179,6 @@ class Sources:
         self._starts.append(self.size_bytes)
         self.size_bytes += status.st_size
         self.data_bytes += min(status.st_size, status.st_blocks * BYTES_PER_SECTOR)
-
-    def _index_of(self, offset: int) -> int:
-        return bisect.bisect_right(self._starts, offset) - 1
 
     def _open(self, index: int) -> int:
         """The descriptor of the file, which is the one that was there at the beginning."""

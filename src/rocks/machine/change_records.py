@@ -57,9 +57,13 @@ def insert_vms(
     )
     # with a sub-select in each row, MariaDB 10.11 takes a time quadratic in the number of rows
     ids = node_ids(database, [*(vm.name for vm in new), *dict.fromkeys(vm.container for vm in new)])
+    carriers = (
+        (ids[host.lower()], f"vlan{vlan}", None, None, None, subnet_ids[network], vlan)
+        for host, vlan, network in host_vlans
+    )
     database.insert_many(
         "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, VlanID) VALUES",
-        [*_interface_rows(new, ids, subnet_ids), *_carrier_rows(host_vlans, ids, subnet_ids)],
+        [*_interface_rows(new, ids, subnet_ids), *carriers],
     )
     set_boot_action(database, [vm.name for vm in new], "install")
     database.insert_many(
@@ -95,13 +99,6 @@ def _interface_rows(
             subnet = subnet_ids[interface.subnet.name] if interface.subnet else None
             node = ids[vm.name.lower()]
             yield node, f"eth{number}", interface.mac, interface.ip, vm.name, subnet, interface.vlan
-
-
-def _carrier_rows(
-    host_vlans: Sequence[HostVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
-) -> Iterator[tuple[object, ...]]:
-    for host, vlan, network in host_vlans:
-        yield ids[host.lower()], f"vlan{vlan}", None, None, None, subnet_ids[network], vlan
 
 
 def claim_vlan(database: Database, vlan: int, frontend: str) -> None:

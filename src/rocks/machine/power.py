@@ -145,7 +145,7 @@ class _Stop(Verb):
         self._asked = [one.operation.name for one in asked]
         if self.ends_domains:
             reason = self._force.reason if self._force else None
-            leases.set_state(database, self._asked, STOPPING, self._action, reason)
+            leases.set_state(database, self._asked, STOPPING, reason)
             if self._force is None:
                 # what was taken from a failed host stays off, too
                 leases.forget_reasons(database, self._asked)
@@ -167,8 +167,8 @@ class _Stop(Verb):
             stay = [name for name in self._asked if name not in outcomes.done]
             saved = [name for name in stay if _is_saved(self.held.get(name.lower()))]
             running = [name for name in stay if name not in saved and name not in self._unknown]
-            leases.set_state(database, running, RUNNING, None)
-            leases.set_state(database, saved, SAVED, None)
+            leases.set_state(database, running, RUNNING)
+            leases.set_state(database, saved, SAVED)
 
 
 def _abort_moves(

@@ -372,7 +372,7 @@ def _operation(database: Database, attempt: Attempt, hooks: StartHooks) -> Start
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
-    leases.set_state(database, [vm.name for vm in running], RUNNING, None)
+    leases.set_state(database, [vm.name for vm in running], RUNNING)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     if installing:
         from rocks.inventory.boot_records import set_boot_action  # late: few starts install

@@ -90,7 +90,7 @@ def route_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]
     if packaging == "rpm":
         return {}
     return {
-        _routes_path(device.name): _marked(
+        f"{_NETWORKD}/10-{device.name}.network.d/routes.conf": _marked(
             *(
                 (
                     "Route",
@@ -129,10 +129,6 @@ def _waiting(adapters: Sequence[str]) -> str:
     paths = " ".join(f"/sys/class/net/{name}" for name in adapters)
     program = f"+-/usr/bin/udevadm wait --timeout={_WAIT_SECONDS} {paths}"
     return _marked(("Service", [("ExecStartPre", program), ("TimeoutStartSec", str(_START_SECONDS))]))
-
-
-def _routes_path(name: str) -> str:
-    return f"{_NETWORKD}/10-{name}.network.d/routes.conf"
 
 
 def _networkd_files(device: HostDevice, is_primary: bool) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,8 @@ def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) ->
 
 def find_interfaces(database: Database, hosts: Sequence[str], key: str) -> list[InterfaceRow]:
     """The interfaces of the hosts whose device or MAC address, in any notation, is `key`."""
-    condition, value = _key(key)
+    is_mac = looks_like_mac(key)
+    condition, value = ("i.MAC REGEXP %s", mac_pattern(key)) if is_mac else ("i.Device = %s", key)
     rows = database.rows(
         "SELECT i.ID, n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.subnet, s.netmask FROM networks i"
         " JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
@@ -164,10 +165,6 @@ def remove_interfaces(database: Database, hosts: Sequence[str], pattern: str) ->
         " WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN %s",
         [pattern, pattern, hosts],
     )
-
-
-def _key(key: str) -> tuple[str, str]:
-    return ("i.MAC REGEXP %s", mac_pattern(key)) if looks_like_mac(key) else ("i.Device = %s", key)
 
 
 def _owner(database: Database, condition: str, value: str) -> tuple[int, str] | None:

@@ -120,11 +120,8 @@ def _resolve_one(
         for route in by_member.get((scope, member.lower()), ()):
             of_scope.setdefault(route.network, []).append(ResolvedRoute(route, SOURCE_LETTERS[scope]))
         by_address |= of_scope
-    return tuple(sorted((one for found in by_address.values() for one in found), key=_place))
-
-
-def _place(resolved: ResolvedRoute) -> tuple[object, ...]:
-    return route_place(resolved.route)
+    routes = (one for found in by_address.values() for one in found)
+    return tuple(sorted(routes, key=lambda one: route_place(one.route)))
 
 
 def route_place(route: Route) -> tuple[tuple[int, ...], tuple[int, ...], str]:

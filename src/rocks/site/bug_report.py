@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _UNITS = tuple(f"rocks-{name}.service" for name in ("database", "kickstart", "boot", "dns"))
 _PROGRAMS = ("ssh", "mariadbd", "dnsmasq", "named", "virsh", "qemu-system-x86_64", "zpool", "slurmctld")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def report_bug(database: Database) -> Iterator[tuple[str, str]]:
@@ -33,7 +34,7 @@ def report_bug(database: Database) -> Iterator[tuple[str, str]]:
     yield "schema", _or_reason(lambda: f"{read_version(database.settings)}, needed {newest_version()}")
     yield "rolls", _or_reason(lambda: _rolls(database))
     yield "counts", _or_reason(lambda: _counts(database))
-    yield "programs", ", ".join(name for name in _PROGRAMS if _is_there(name)) or "none"
+    yield "programs", ", ".join(name for name in _PROGRAMS if shutil.which(name, path=_PATH)) or "none"
     for name, unit in read_units(_UNITS).items():
         yield name, f"{unit.active}, {'enabled' if unit.is_enabled else 'not enabled'}"
 
@@ -63,7 +64,3 @@ def _counts(database: Database) -> str:
         "SELECT (SELECT COUNT(*) FROM nodes), (SELECT COUNT(*) FROM vm_nodes), (SELECT COUNT(*) FROM subnets)"
     )
     return f"{counted(hosts, 'host')}, {machines} of them virtual machines, {counted(networks, 'network')}"
-
-
-def _is_there(program: str) -> bool:
-    return shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is not None

@@ -83,7 +83,8 @@ def create_site(database: Database, plan: SitePlan) -> bool:
 
 
 def _enter(database: Database, plan: SitePlan) -> None:
-    existing = {network.name: network for network in _networks(database)}
+    networks = subnets.load_networks(database, subnets.network_names(database))
+    existing = {network.name: network for network in networks}
     for network in plan.networks:
         if network.name not in existing:
             add_network(database, network)
@@ -105,10 +106,6 @@ def _enter(database: Database, plan: SitePlan) -> None:
         vm_changes.insert_default_route(database, plan.frontend, gateway)
     for name, value in plan.attributes.items():
         set_attribute(database, "global", ["global"], name, value)
-
-
-def _networks(database: Database) -> list[Network]:
-    return subnets.load_networks(database, subnets.network_names(database))
 
 
 def _addresses(network: Network) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from rocks.fleet.wire.disk_files import Erase, GiveImageRequest, ImagesRequest, 
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.machine.host.files import block
 from rocks.machine.host.libvirt.device_xml import changed_lease
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from tests.contract.agents import ask
 from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
 from tests.contract.outcomes import refused
@@ -111,7 +112,7 @@ def test_a_machine_is_resumed_after_a_boot_that_gave_its_device_another_number(
     assert attacked.perform(replace(operation, xml=with_uuid)) == ""
     attacked.domains.suspend("vm")
     document = attacked.domains.document("vm")
-    attacked.domains.set_lease("vm", changed_lease(document, added=[(loop, 1, 0, "")]))
+    attacked.domains.set_lease("vm", changed_lease(document, added=[DiskIdentity(loop, 1, 0)]))
     identity = block.identity_of(Path(loop).stat().st_rdev)
     attacked.host.image_owners.set_device(identity, loop, THEIRS)
     assert "was replaced" in attacked.perform(ResumeDomain("vm"))

@@ -17,9 +17,10 @@ from rocks.fleet.wire.requests import (
     StopDomain,
 )
 from rocks.machine.host import guest_links
-from rocks.machine.host.disks import DiskIdentity, ensure_disk
+from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.guest_links import restore_links
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from tests.contract.agents import VLAN, Agent, start
 from tests.patience import patience
 

@@ -21,6 +21,7 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.machine.host.disks import identity_at
 from rocks.machine.host.libvirt.device_xml import changed_lease
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.outcomes import refused
@@ -146,7 +147,7 @@ class ImageSaver(Saver):
 def test_a_machine_continues_with_the_images_that_have_not_left_its_host(tmp_path: Path) -> None:
     """Whatever its daemon did to the device below, and whichever number a boot has given it."""
     agent = ImageSaver(tmp_path)
-    before = (str(agent.disk), 1, 2, "")
+    before = DiskIdentity(str(agent.disk), 1, 2)
     agent.domains.set_lease("g", changed_lease(agent.domains.document("g"), added=[before]))
     assert agent.do(SAVE)
     agent.disk.unlink()
@@ -161,7 +162,7 @@ def test_a_machine_continues_with_the_images_that_have_not_left_its_host(tmp_pat
 def test_a_machine_that_libvirt_started_after_a_boot_is_changed_paused_and_resumed(tmp_path: Path) -> None:
     """The boot has given the device of its image another number."""
     agent = ImageSaver(tmp_path)
-    before = (str(agent.disk), 1, 2, "")
+    before = DiskIdentity(str(agent.disk), 1, 2)
     agent.domains.set_lease("g", changed_lease(agent.domains.document("g"), added=[before]))
     with_interface = leased_xml("g", 7, DISK.format(path=agent.disk) + INTERFACE)
     assert agent.do(ChangeDomain("g", 7, with_interface, interfaces=True))

@@ -38,23 +38,23 @@ def state(ask: Ask) -> tuple[int, str | None, str] | None:
 
 def test_a_lease_s_life(ask: Ask) -> None:
     assert state(ask) is None
-    ask("set_state", [NAME], "running", None)
+    ask("set_state", [NAME], "running")
     ask("release_leases", [NAME])
     assert state(ask) is None
     assert ask("take_leases", {}) == {}
     assert ask("take_leases", {NAME: ("a", ())}) == {NAME: 1}
     assert state(ask) == (1, "a", "starting")
-    ask("set_state", [NAME], "running", None)
+    ask("set_state", [NAME], "running")
     assert state(ask) == (1, "a", "running")
     ask("release_leases", [NAME], "a reason")
     assert state(ask) == (1, None, "released")
-    ask("set_state", [NAME], "running", None)
+    ask("set_state", [NAME], "running")
     assert state(ask) == (1, None, "released"), "only held leases have a state of their host"
     assert ask("take_leases", {NAME: ("b", ())}) == {NAME: 2}
     assert ask("take_leases", {NAME: ("a", ())}) == {NAME: 3}
     assert state(ask) == (3, "a", "starting")
     for function in ("set_state", "release_leases"):
-        ask(function, [], "stopping", None) if function == "set_state" else ask(function, [])
+        ask(function, [], "stopping") if function == "set_state" else ask(function, [])
     assert state(ask) == (3, "a", "starting")
 
 
@@ -76,7 +76,7 @@ def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Da
     leases.take_leases(database, {NAME: ("b", ())})
     leases.forget_reasons(database, [NAME])
     assert reason(database) == "its host failed", "only of a machine that is off"
-    leases.set_state(database, [NAME], "running", None)
+    leases.set_state(database, [NAME], "running")
     assert reason(database) is None
     leases.release_leases(database, [NAME], "its host failed")
     leases.forget_reasons(database, [NAME])

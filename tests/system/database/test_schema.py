@@ -203,8 +203,8 @@ def leased(database: Database) -> Iterator[Database]:
 
 def test_lease_begins_released_with_token_0(database: Database) -> None:
     database.execute("INSERT INTO vm_leases (Name) VALUES ('vm-1')")
-    assert database.rows("SELECT Token, Host, State, Intent, Reason, Holder FROM vm_leases") == [
-        (0, None, "released", None, None, None)
+    assert database.rows("SELECT Token, Host, State, Reason, Holder FROM vm_leases") == [
+        (0, None, "released", None, None)
     ]
 
 

@@ -227,7 +227,7 @@ def test_a_killed_save_is_completed_and_a_killed_restore_too(guests: Guests) -> 
     assert "was interrupted; complete it: rocks save host vm cut" in storage.rocks(*START, "cut").err
     assert storage.done(*SAVE, "cut") == "" and storage.done(*SAVE, "cut") == ""
     for state in ("running", "stopping", "starting"):
-        leases.set_state(storage.cluster.database, ["cut"], state, None)
+        leases.set_state(storage.cluster.database, ["cut"], state)
         storage.cluster.database.commit()
         storage.done(*START, "cut")
         assert guests.domain("cut") == ("running", False) and guests.lease("cut").state == "running"

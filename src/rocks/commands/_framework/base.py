@@ -268,7 +268,7 @@ class Command(ArgumentValues, NameExpansion):
         rows, self._rows = self._rows, []
         owners: dict[object, str] = {}
         for number, row in enumerate(rows):
-            owner = owners.setdefault(row[0], f"{_cell(row[0])}:")
+            owner = owners.setdefault(row[0], f"{'' if row[0] is None else row[0]}:")
             rows[number] = (owner, *row[1:])
         return rows
 
@@ -318,7 +318,3 @@ class Command(ArgumentValues, NameExpansion):
         command_path = self.command_path
         same = header and command_path[-1] == header[0].lower() and len(command_path) > 1
         return command_path[-2] if same else command_path[-1]
-
-
-def _cell(owner: object) -> str:
-    return "" if owner is None else str(owner)

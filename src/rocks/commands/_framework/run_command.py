@@ -56,7 +56,7 @@ def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
         command.addText(help_of(command, parameters.get("format", "plain")))
         return
     check_given(command, given)
-    _log_call(command, texts)
+    log(f'user {_who()} called "{" ".join((*command.command_path, *_without_secrets(command, texts)))}"')
     if stream:
         command.audit_record = _begin_record(command, texts)
     command.useArguments(parameters, arguments, stream)
@@ -155,11 +155,6 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
 def _is_only_tried(command: Command, texts: Sequence[str]) -> bool:
     """Whether it is a dry run that the command does itself; the framework's own dry runs do not come here."""
     return command.HandlesDryRun and str2bool(parse_arguments(list(texts)).parameters.get("dry-run"))
-
-
-def _log_call(command: Command, texts: Sequence[str]) -> None:
-    """Log who calls what, without secrets."""
-    log(f'user {_who()} called "{" ".join((*command.command_path, *_without_secrets(command, texts)))}"')
 
 
 def _without_secrets(command: Command, texts: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import PUBLIC, draft, remove_file
-from rocks.core.names import check_boot_action_name, printable
+from rocks.core.names import check_boot_action_name
 from rocks.core.values import check_text
 from rocks.install.boot.fact_records import boot_facts
 from rocks.install.boot.files import sync_after_commit
@@ -55,14 +55,7 @@ def store_boot_action(
 
 def remove_boot_actions(database: Database, actions: Sequence[str]) -> None:
     """Remove the boot actions. UserError, and no change, for one that does not exist or that a host has."""
-    stored = []
-    for action in actions:
-        found = boots.find_boot_action(database, action)
-        if found is None:
-            raise UserError(
-                f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions'
-            )
-        stored.append(found)
+    stored = [boots.existing_boot_action(database, action) for action in actions]
     used = boots.first_host_with(database, stored)
     if used is not None:
         raise UserError(

@@ -109,7 +109,7 @@ def update_files_after_commit(database: Database, root: Path, gone: Sequence[Seq
 def _bring_files_up_to_date(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
     """One file of /etc/rocks/trees.d for each enabled roll, and no folder of the rolls that are gone."""
     folder = Path(trees.TREES_FOLDER)
-    named = {_tree_file(row): row for row in rows if row.is_enabled and row.name != ROLL_NAME}
+    named = {f"roll-{row.name}": row for row in rows if row.is_enabled and row.name != ROLL_NAME}
     try:
         if named:
             ensure_folders(folder, 0o755)
@@ -139,7 +139,3 @@ def _remove_folders(root: Path, rolls: Sequence[Sequence[str]]) -> None:
         for parent in (folder.parent, folder.parent.parent):
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
-
-
-def _tree_file(row: RollRow) -> str:
-    return f"roll-{row.name}"

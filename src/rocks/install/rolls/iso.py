@@ -41,7 +41,8 @@ def write_iso(tree: Path, iso: Path, volume: str, epoch: int) -> None:
     except OSError as error:
         raise HostError(f"cannot prepare {tree}: {error.strerror}") from None
     made = datetime.fromtimestamp(epoch, UTC)
-    arguments = ["-as", "mkisofs", "-quiet", "-r", "-iso-level", "3", "-V", _volume_id(volume)]
+    volume_id = re.sub(r"[^A-Z0-9_]", "_", volume.upper())[:32]
+    arguments = ["-as", "mkisofs", "-quiet", "-r", "-iso-level", "3", "-V", volume_id]
     arguments += [f"--modification-date={made:%Y%m%d%H%M%S}00", "-uid", "0", "-gid", "0"]
     done = _xorriso([*arguments, "-o", str(iso.absolute()), str(tree.absolute())], epoch)
     if done.exit_status != 0:
@@ -150,10 +151,6 @@ def _size(iso: Path) -> int:
     """Bytes of a file or of a block device."""
     with iso.open("rb") as file:
         return file.seek(0, os.SEEK_END)
-
-
-def _volume_id(name: str) -> str:
-    return re.sub(r"[^A-Z0-9_]", "_", name.upper())[:32]
 
 
 def _read(iso: Path, arguments: Sequence[str]) -> Finished:

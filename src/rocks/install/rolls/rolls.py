@@ -68,9 +68,7 @@ def add_rolls(
     A roll that is there with the same content stays as it is; `clean` replaces one with other content. UserError and
     StateError, with nothing added, for what is damaged, no roll, or for another architecture.
     """
-    root = rolls_folder(database)
-    database.end_reading()
-    with _changing(database, root), staging_folder(root) as staging:
+    with _changing(database) as root, staging_folder(root) as staging:
         new: dict[RollId, Path] = {}
         signers: dict[RollId, str] = {}
         for path in paths:
@@ -107,9 +105,7 @@ def enable_rolls(
     another one, one whose names are taken, one whose files are missing or damaged, and one that no key of the site
     signed. Signatures are checked as when it was added: keys may have come, gone or expired since then.
     """
-    root = rolls_folder(database)
-    database.end_reading()
-    with _changing(database, root):
+    with _changing(database) as root:
         rows = load_rolls(database)
         chosen = [RollId(*roll) for roll in select_rolls([row.roll for row in rows], names, version, arch)]
         check_one_version(chosen)
@@ -138,9 +134,7 @@ def enable_rolls(
 
 def disable_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
     """Disable rolls. StateError, and no change, when an enabled roll needs one of them."""
-    root = rolls_folder(database)
-    database.end_reading()
-    with _changing(database, root):
+    with _changing(database) as root:
         rows = load_rolls(database)
         chosen = select_rolls([row.roll for row in rows], names, version, arch)
         _check_rest(root, rows, chosen)
@@ -150,9 +144,7 @@ def disable_rolls(database: Database, names: Sequence[str], version: str, arch: 
 
 def remove_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
     """Remove rolls, their files too. StateError, and no change, when one of them is enabled."""
-    root = rolls_folder(database)
-    database.end_reading()
-    with _changing(database, root):
+    with _changing(database) as root:
         rows = load_rolls(database)
         there = dict.fromkeys([*(row.roll for row in rows), *folders_without_rows(root)])
         chosen = select_rolls(list(there), names, version, arch)
@@ -182,10 +174,8 @@ def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, 
             raise UserError(
                 f'the roll "{printable(name)}" is not enabled: rocks enable roll {printable(name)}'
             )
-    found = []
-    for roll in select_rolls(enabled, names, "%", "%"):
-        found.append((roll_path(root, roll), _content(root, RollId(*roll))))
-    return found
+    chosen = select_rolls(enabled, names, "%", "%")
+    return [(roll_path(root, roll), _content(root, RollId(*roll))) for roll in chosen]
 
 
 def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId, Path]]:
@@ -278,10 +268,11 @@ def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str
     """StateError when an enabled roll that stays needs one of those that go."""
     ids = {tuple(roll) for roll in gone}
     names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids}
-    contents = []
-    for row in rows:
-        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir():
-            contents.append(_content(root, RollId(*row.roll)))
+    contents = [
+        _content(root, RollId(*row.roll))
+        for row in rows
+        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir()
+    ]
     for one in contents:
         for need in one.description.requirements:
             if need.name in names:
@@ -292,11 +283,16 @@ def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str
 
 
 @contextmanager
-def _changing(database: Database, root: Path) -> Iterator[None]:
-    """The lock of all commands that change rolls; it ends with the command. HostError for files that cannot be used."""
+def _changing(database: Database) -> Iterator[Path]:
+    """The rolls' folder, under the lock of all commands that change rolls, which ends with the command.
+
+    HostError for files that cannot be used.
+    """
+    root = rolls_folder(database)
+    database.end_reading()
     database.lock(LOCK, LOCK_SECONDS)
     try:
-        yield
+        yield root
     except OSError as error:
         raise HostError(f"cannot change the rolls in {root}: {error.strerror} ({error.filename})") from None
 

@@ -54,7 +54,8 @@ def sign_manifest(folder: Path, key: str, epoch: int) -> None:
     moment = max([epoch, *_key_times(key, gnupg_folder)])
     signature = folder / SIGNATURE
     arguments = ["--armor", "--detach-sign", "--output", str(signature), str(folder / MANIFEST)]
-    done = _gpg([*_signing(key), f"--faked-system-time={moment}!", *arguments], gnupg_folder)
+    signing = ["--yes", "--local-user", key, "--digest-algo", "SHA512"]
+    done = _gpg([*signing, f"--faked-system-time={moment}!", *arguments], gnupg_folder)
     if done.exit_status != 0 or not signature.is_file():
         raise UserError(f"gpg cannot sign with the key {printable(key)}: {_reason(done)}")
 
@@ -150,10 +151,6 @@ def _sign_file(path: Path, target: Path, arguments: Sequence[str], gnupg_folder:
             f"gpg cannot sign {path.name} with the key in {gnupg_folder}: {_reason(done)}; the key must have no "
             "passphrase. To build without signatures, rename the folder"
         )
-
-
-def _signing(key: str) -> list[str]:
-    return ["--yes", "--local-user", key, "--digest-algo", "SHA512"]
 
 
 def _key_times(key: str, gnupg_folder: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
@@ -275,15 +275,13 @@ def remaining_files(
     requests = {host: ImagesRequest(tuple(sorted(of_host))) for host, of_host in folders.items()}
     found: list[str] = []
     errors: dict[str, RocksError] = {}
-    for host, answer in ask_each(database, requests) if requests else ():
-        if isinstance(answer, RocksError):
-            errors[host] = answer
-        else:
-            found += [
-                f"{host}:{fact.path}"
-                for fact in answer.images
-                if fact.machine in owners[host] and not fact.is_block and fact.path not in seeds
-            ]
+    answers = ask_each(database, requests) if requests else ()
+    for host, answer in without_errors(answers, errors):
+        found += [
+            f"{host}:{fact.path}"
+            for fact in answer.images
+            if fact.machine in owners[host] and not fact.is_block and fact.path not in seeds
+        ]
     return sorted(set(found)), errors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError, without_errors
 from rocks.fleet.wire.facts import DocumentsRequest
 from rocks.inventory.loaded_host_records import load_boot_actions
 from rocks.machine.domain.domain import InstallBoot, domain_lines
@@ -106,9 +106,7 @@ def adapt_documents(
         host: DocumentsRequest(tuple(documents[name] for name in of_host)) for host, of_host in names.items()
     }
     database.commit()
-    for host, answer in ask_each(database, requests) if requests else ():
-        if isinstance(answer, RocksError):
-            failed[host] = answer
-        else:
-            adapted.update(zip(names[host], answer.documents, strict=True))
+    answers = ask_each(database, requests) if requests else ()
+    for host, answer in without_errors(answers, failed):
+        adapted.update(zip(names[host], answer.documents, strict=True))
     return adapted, failed

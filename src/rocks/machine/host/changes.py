@@ -12,7 +12,7 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
 from rocks.machine.domain_states import is_active_domain
-from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same, read_disk
+from rocks.machine.host.disks import check_path, ensure_disk, is_same, read_disk
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.guest_links import ensure_secured, links_locked
 from rocks.machine.host.host import Host
@@ -28,7 +28,7 @@ from rocks.machine.host.libvirt.change import (
 )
 from rocks.machine.host.libvirt.change_plan import ChangeFacts, disk_to_attach, plan_memory
 from rocks.machine.host.libvirt.device_xml import disk_of
-from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.start import adapted, document_of

@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 from rocks.core.errors import Code, HostError, StateError
 from rocks.core.files import SECRET, Draft, draft, explain
@@ -32,8 +32,9 @@ from rocks.machine.host.files.paths import (
     open_file,
     opened_folder,
 )
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 
-__all__ = ["DiskIdentity", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
+__all__ = ["check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
 _QEMU_IMG_DEADLINE_SECONDS = 30.0
 
@@ -56,18 +57,6 @@ def read_disk(path: str) -> DiskFact:
         free_bytes=free_bytes,
         folder=folder,
     )
-
-
-class DiskIdentity(NamedTuple):
-    """What a path led to: device and inode of a file, or the number of a block device and 0.
-
-    `machine` is the UUID in the file's mark, which a new file with the same inode does not have; empty: not compared.
-    """
-
-    path: str
-    device: int
-    inode: int
-    machine: str = ""
 
 
 def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:

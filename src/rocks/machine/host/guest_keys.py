@@ -45,7 +45,8 @@ def ensure_partition(
             return ()
         if len(vfs) > 1:
             raise StateError(f"{name} has GUIDs for one InfiniBand VF, but its XML has {' and '.join(vfs)}")
-        _write(host, name, vfs, spec)
+        folder = ensure_folder(Place.PARTITIONS.below(host.state_folder))
+        write_file(folder / name, json.dumps({"functions": list(vfs), "wanted": encode(spec)}))
     # without the lock: this waits for the subnet manager, and the VF is assigned by now
     return host.pkeys().ensure(vfs[0], spec).notes
 
@@ -157,11 +158,6 @@ def _field(found: object, name: str) -> object:
     if not isinstance(found, dict) or name not in found:
         raise IncoherentError(f"field {name}: missing")
     return found[name]
-
-
-def _write(host: Host, name: str, vfs: Sequence[str], spec: PartitionSpec) -> None:
-    folder = ensure_folder(Place.PARTITIONS.below(host.state_folder))
-    write_file(folder / name, json.dumps({"functions": list(vfs), "wanted": encode(spec)}))
 
 
 def _forget(host: Host, name: str) -> None:

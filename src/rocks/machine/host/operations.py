@@ -135,7 +135,9 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         return start_domain(host, operation, turn)
     with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
-            return _end_arrival(host, operation)
+            from rocks.machine.host.moves.live import end_arrival  # rarely needed
+
+            return end_arrival(host, operation)
         steps, notes = _admit_and_plan(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
@@ -204,12 +206,6 @@ def _stay(host: Host, operation: EndDeparture, is_paused: bool) -> Change:
         domains.set_lease(name, changed_lease(document, token=operation.token))  # it failed before that
     domains.set_autostart(name, operation.autostart)
     return change
-
-
-def _end_arrival(host: Host, operation: EndArrival) -> Change:
-    from rocks.machine.host.moves.live import end_arrival  # rarely needed
-
-    return end_arrival(host, operation)
 
 
 def _end(host: Host, operation: Any) -> Change:

@@ -25,7 +25,7 @@ from rocks.machine.host.files.block import identity_of
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.operation_plan import SaveFacts
 from rocks.storage.mapped_volumes import mapped_images
@@ -107,23 +107,22 @@ def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
     """
     images = mapped_images(host.state_folder)
     known = [
-        disk for disk in live.disk_identities if disk[0] in images or _has_own_device_now(host, live, disk)
+        disk for disk in live.disk_identities if disk.path in images or _has_own_device_now(host, live, disk)
     ]
-    renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
+    renewed = [present for disk in known for present in [identity_at(disk.path)] if present != disk]
     if not renewed:
         return live
     host.domains().set_lease(live.name, changed_lease(live, added=renewed))
     return host.domains().document(live.name)
 
 
-def _has_own_device_now(host: Host, live: DomainDocument, disk: LeaseDisk) -> bool:
+def _has_own_device_now(host: Host, live: DomainDocument, disk: DiskIdentity) -> bool:
     """Whether the path of this disk, a block device, leads to another one now that is recorded as the machine's."""
-    path, _, inode, _ = disk
-    if inode:
+    if disk.inode:
         return False
     try:
-        status = Path(path).stat()
-        if identity_at(path) == disk:
+        status = Path(disk.path).stat()
+        if identity_at(disk.path) == disk:
             return False
     except (OSError, HostError):
         return False

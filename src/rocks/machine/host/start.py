@@ -13,7 +13,7 @@ from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.machine.host.console_logs import begin_log
-from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
+from rocks.machine.host.disks import check_path, ensure_disk, is_same
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
 from rocks.machine.host.guest_keys import ensure_partition
@@ -22,6 +22,7 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.leases import check_name
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.machine.host.libvirt.domain_xml import (
+    DiskIdentity,
     DomainDocument,
     emulated,
     parse_domain,
@@ -179,9 +180,9 @@ def secure(host: Host, live: DomainDocument) -> Change:
 def _check_disks(host: Host, live: DomainDocument) -> None:
     """StateError when a path leads to another file than it did before the domain was defined."""
     for disk in live.disk_identities:
-        if not is_same(DiskIdentity(*disk), host.image_owners):
+        if not is_same(disk, host.image_owners):
             raise StateError(
-                f"the disk {disk[0]} of {live.name} was replaced while the machine was starting; try again"
+                f"the disk {disk.path} of {live.name} was replaced while the machine was starting; try again"
             )
 
 

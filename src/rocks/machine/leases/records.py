@@ -33,7 +33,7 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     got its name in other case since.
     """
     rows = database.rows(
-        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN %s"
+        "SELECT Name, Token, Host, State, Reason, Target FROM vm_leases WHERE Name IN %s"
         + (" FOR UPDATE" if lock else ""),
         [names],
     )
@@ -62,7 +62,7 @@ def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence
     """
     named = " OR Name IN %s" if machines else ""
     rows = database.rows(
-        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
+        "SELECT Name, Token, Host, State, Reason, Target FROM vm_leases"
         f" WHERE State <> 'released' AND (Host IN %s OR Target IN %s{named}) ORDER BY Name",
         [hosts, hosts, machines] if machines else [hosts, hosts],
     )
@@ -129,10 +129,9 @@ def take_leases(database: Database, requests: Mapping[str, tuple[str, Sequence[D
     names = list(requests)
     first_token = count_grant(database).first_token
     database.insert_many(
-        "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, first_token, host, STARTING, "start") for name, (host, _) in requests.items()],
-        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
-        " Intent = VALUES(Intent)",
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
+        [(name, first_token, host, STARTING) for name, (host, _) in requests.items()],
+        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting'",
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     _free_parts(database, names)
@@ -167,7 +166,7 @@ def begin_live_move(database: Database, name: str, target: str, disks: Sequence[
     """
     first_token = count_grant(database).first_token
     renewed = database.execute(
-        "UPDATE vm_leases SET Token = GREATEST(Token + 1, %s), State = 'moving', Intent = 'move', Target = %s"
+        "UPDATE vm_leases SET Token = GREATEST(Token + 1, %s), State = 'moving', Target = %s"
         " WHERE Name = %s AND State IN ('running', 'moving')",
         [first_token, target, name],
     )
@@ -183,20 +182,17 @@ def begin_live_move(database: Database, name: str, target: str, disks: Sequence[
 def end_live_move(database: Database, name: str, host: str, disks: Sequence[DiskKey]) -> None:
     """The machine runs on this host, under the same token, with these disks."""
     database.execute(
-        "UPDATE vm_leases SET State = 'running', Intent = NULL, Target = NULL, Host = %s"
-        " WHERE Name = %s AND State = 'moving'",
+        "UPDATE vm_leases SET State = 'running', Target = NULL, Host = %s WHERE Name = %s AND State = 'moving'",
         [host, name],
     )
     cover_disks(database, {name: disks})
 
 
-def set_state(
-    database: Database, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
-) -> None:
+def set_state(database: Database, names: Sequence[str], state: str, reason: str | None = None) -> None:
     """Record the state of the leases: starting, running, stopping or saved, and why when it is by force."""
     database.execute(
-        "UPDATE vm_leases SET State = %s, Intent = %s, Reason = %s WHERE State <> 'released' AND Name IN %s",
-        [state, intent, reason, names],
+        "UPDATE vm_leases SET State = %s, Reason = %s WHERE State <> 'released' AND Name IN %s",
+        [state, reason, names],
     )
 
 
@@ -212,7 +208,7 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
 def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
     """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
     database.execute(
-        "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL WHERE Name IN %s",
+        "UPDATE vm_leases SET State = 'released', Host = NULL, Target = NULL WHERE Name IN %s",
         [names],
     )
     _drop_disks(database, names)

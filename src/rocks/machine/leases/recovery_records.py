@@ -31,7 +31,7 @@ def hosts_with_machines(database: Database) -> list[str]:
 
 def all_leases(database: Database) -> dict[str, Lease]:
     """Name in lower case → lease, also of machines that the database does not know any more."""
-    rows = database.rows("SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases")
+    rows = database.rows("SELECT Name, Token, Host, State, Reason, Target FROM vm_leases")
     return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
 
 
@@ -60,13 +60,13 @@ def containers_of_machines(database: Database) -> dict[str, str]:
 def record_found(database: Database, found: Iterable[tuple[str, int, str]]) -> None:
     """Give hosts the leases of machines that run there: (name, token, host). A token only grows."""
     database.insert_many(
-        "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, token, host, RUNNING, None) for name, token, host in found],
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
+        [(name, token, host, RUNNING) for name, token, host in found],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token)), Host = VALUES(Host), State = 'running',"
-        " Intent = NULL, Reason = NULL, Target = NULL",
+        " Reason = NULL, Target = NULL",
     )
 
 
 def end_interrupted_starts(database: Database) -> None:
     """Let no start be continued under the lease of an interrupted one: its epoch is over."""
-    database.execute("UPDATE vm_leases SET State = 'running', Intent = NULL WHERE State = 'starting'")
+    database.execute("UPDATE vm_leases SET State = 'running' WHERE State = 'starting'")

@@ -51,7 +51,7 @@ class _Save(Verb):
         return Asked(lease.host, SaveDomain(vm.name, lease.token, max_memory_mb(vm)))
 
     def record(self, database: Database, outcomes: Outcomes) -> None:
-        leases.set_state(database, list(outcomes.done), SAVED, None)
+        leases.set_state(database, list(outcomes.done), SAVED)
 
 
 def check_saved(database: Database, names: Sequence[str]) -> None:

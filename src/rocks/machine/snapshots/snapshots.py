@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError, without_errors
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.disk_files import ImagesRequest
@@ -89,10 +89,8 @@ def _listed(
     found: list[Snapshot] = []
     errors: dict[str, RocksError] = {}
     requests = {host: ImagesRequest(tuple(sorted(of_host))) for host, of_host in folders.items() if of_host}
-    for host, answer in ask_each(database, requests) if requests else ():
-        if isinstance(answer, RocksError):
-            errors[host] = answer
-            continue
+    answers = ask_each(database, requests) if requests else ()
+    for host, answer in without_errors(answers, errors):
         owners = {vm.uuid: vm.name for vm in machines if container_of(vm).name == host}
         files: dict[tuple[str, str], list[tuple[Copy, ImageFact]]] = {}
         for fact in answer.images:
@@ -206,7 +204,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     vm, lease, images = _locked(database, name)
     if vm.restoring is None:  # a restore, to whichever snapshot, ends one that was interrupted
         check_no_doubt(vm)
-    found, parts = _named(database, vm, snapshot)
+    present, parts = _snapshots_of(database, vm)
+    found = _one_named(vm, present, snapshot)
     if lease is not None and lease.state == SAVED:
         raise StateError(
             f"{name} is saved on {lease.host}, with the memory that belongs to its present disks; to discard that: "
@@ -308,11 +307,6 @@ def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot
     for place, error in errors.items():
         raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
     return found, parts
-
-
-def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_parts.Parts]:
-    found, parts = _snapshots_of(database, vm)
-    return _one_named(vm, found, snapshot), parts
 
 
 def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> Snapshot:

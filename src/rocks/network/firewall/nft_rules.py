@@ -148,7 +148,8 @@ def _chain(
     if " filter " in head:
         yield from (f"    {line}" for line in _always(host, chain))
     for rule in rules:
-        yield f"    # {one_line(rule.name)} ({one_line(rule.scope)}){_comment(rule.comment)}"
+        comment = f": {one_line(rule.comment)}" if rule.comment else ""
+        yield f"    # {one_line(rule.name)} ({one_line(rule.scope)}){comment}"
         try:
             statements = _statements(rule, host, port_of)
         except UserError as error:
@@ -158,10 +159,6 @@ def _chain(
             ) from None
         yield from (f"    {line}" for line in statements)
     yield "  }"
-
-
-def _comment(text: str) -> str:
-    return f": {one_line(text)}" if text else ""
 
 
 def _always(host: FirewallHost, chain: str) -> Iterator[str]:

@@ -22,14 +22,13 @@ from rocks.network.host.rules import (
 
 
 class FakeLinks:
-    """A kernel with or without 802.1Q."""
+    """A kernel with or without 802.1Q. What is not documented here is in `LinkDriver`."""
 
     def __init__(self, knows_8021q: bool = True) -> None:
         self.links: Dict[str, Link] = {}
         self._knows_8021q = knows_8021q
 
     def ensure(self, spec: LinkSpec) -> Change:
-        """As `LinkDriver.ensure`."""
         check_link(spec)
         if is_of_site(spec):
             check_site_device(spec, self.links)
@@ -57,7 +56,6 @@ class FakeLinks:
         return CHANGED
 
     def remove_if_unused(self, spec: LinkSpec) -> Change:
-        """As `LinkDriver.remove_if_unused`."""
         check_link(spec)
         existing = self.links.get(spec.device)
         if existing is None or existing.alias != alias_of(spec):
@@ -68,7 +66,6 @@ class FakeLinks:
         return CHANGED
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
-        """As `LinkDriver.remove_all_but`."""
         surplus = [link for link in self.links.values() if is_ours(link) and link.name not in devices]
         removed = [link.name for link in surplus if not is_used(link, self.links.values())]
         for name in removed:
@@ -76,11 +73,9 @@ class FakeLinks:
         return tuple(removed)
 
     def list(self) -> Tuple[Link, ...]:
-        """As `LinkDriver.list`."""
         return tuple(self.links.values())
 
     def has_8021q(self) -> bool:
-        """As `LinkDriver.has_8021q`."""
         return self._knows_8021q
 
     def add(

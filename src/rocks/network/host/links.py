@@ -41,10 +41,9 @@ _LISTING_SECONDS = 10.0
 
 
 class Links:
-    """The network devices of this process' network namespace."""
+    """The network devices of this process' network namespace. What is not documented here is in `LinkDriver`."""
 
     def ensure(self, spec: LinkSpec) -> Change:
-        """As `LinkDriver.ensure`."""
         check_link(spec)
         with netlink(f"make the network device {spec.device}") as route:
             links = {link.name: link for link in _read_links(route)}
@@ -64,7 +63,6 @@ class Links:
             return _configure(route, spec, existing)
 
     def remove_if_unused(self, spec: LinkSpec) -> Change:
-        """As `LinkDriver.remove_if_unused`."""
         check_link(spec)
         with netlink(f"remove the network device {spec.device}") as route:
             links = _read_links(route)
@@ -75,7 +73,6 @@ class Links:
             return CHANGED
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
-        """As `LinkDriver.remove_all_but`."""
         with netlink("remove network devices") as route:
             links = _read_links(route)
             surplus = [link for link in links if is_ours(link) and link.name not in devices]
@@ -85,7 +82,6 @@ class Links:
         return tuple(link.name for link in removed)
 
     def list(self) -> Tuple[Link, ...]:
-        """As `LinkDriver.list`."""
         with netlink("list its network devices") as route:
             return tuple(_read_links(route))
 

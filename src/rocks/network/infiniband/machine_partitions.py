@@ -68,7 +68,7 @@ def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str
 
 def leave_partitions(database: Database) -> tuple[str, ...]:
     """Remove hosts from partitions of which no machine runs there any more. Commits; returns warnings."""
-    if not _has_uses(database):
+    if not database.rows("SELECT 1 FROM ib_key_uses LIMIT 1"):
         return ()
     from rocks.network.infiniband import partition_records as table
     from rocks.network.infiniband.partitions import publish_if_changed
@@ -82,7 +82,3 @@ def leave_partitions(database: Database) -> tuple[str, ...]:
 
 def _has_partitions(database: Database) -> bool:
     return bool(database.rows("SELECT 1 FROM ib_partitions LIMIT 1"))
-
-
-def _has_uses(database: Database) -> bool:
-    return bool(database.rows("SELECT 1 FROM ib_key_uses LIMIT 1"))

@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
+from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError
 from rocks.core.own_addresses import devices_with
@@ -88,12 +88,7 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
         "former machines": partial(_former, database),
         "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
     }
-    for subject, check in checks.items():
-        if only is None or subject in only:
-            try:
-                yield from check()
-            except RocksError as error:
-                yield SiteCheck(subject, WRONG, str(error))
+    yield from run_checks({subject: checks[subject] for subject in checks if only is None or subject in only})
 
 
 def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:

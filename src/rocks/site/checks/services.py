@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.check_lines import OK, WRONG, SiteCheck
-from rocks.core.errors import RocksError
+from rocks.core.check_lines import OK, WRONG, SiteCheck, run_checks
 from rocks.database.migrate import read_version
 from rocks.inventory.host_records import local_host
 from rocks.network.dns.changes import has_name_service, name_folder
@@ -24,20 +23,12 @@ def check_all_services(database: Database) -> Iterator[SiteCheck]:
     """A line for each check; an error in one is its result. StateError when this machine is not in the database."""
     frontend = local_host(database)
     checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
-        "database": lambda: _database(database),
+        "database": lambda: [SiteCheck("database", OK, f"answers, schema {read_version(database.settings)}")],
         "services": lambda: check_services(database, frontend),
         "broker": lambda: check_broker(database, frontend),
         "names": lambda: _names(database),
     }
-    for subject, check in checks.items():
-        try:
-            yield from check()
-        except RocksError as error:
-            yield SiteCheck(subject, WRONG, str(error))
-
-
-def _database(database: Database) -> Iterator[SiteCheck]:
-    yield SiteCheck("database", OK, f"answers, schema {read_version(database.settings)}")
+    yield from run_checks(checks)
 
 
 def _names(database: Database) -> Iterator[SiteCheck]:

@@ -71,7 +71,9 @@ def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     if len(site.hosts) > MAX_HOSTS if by_rack is None else by_rack:
         boxes += _rack_boxes(others, placed, networks, clusters)
     else:
-        boxes += [_host_box(host, placed[host.name], networks, clusters) for host in others]
+        for host in others:
+            lines = ((host.membership, ""), *_machine_lines(placed[host.name], clusters))
+            boxes.append(Box(host.name, "box", _dots(host, networks), lines))
     if placed[""]:
         boxes.append(Box("without a host", "box", (), _machine_lines(placed[""], clusters)))
     y = _place(root, boxes, y + _GAP)
@@ -97,16 +99,6 @@ def _colour(number: int, lightness: int) -> str:
 
 def _dots(host: TopologyHost, networks: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((networks[name], name) for name in host.networks if name in networks)
-
-
-def _host_box(
-    host: TopologyHost,
-    machines: Sequence[TopologyMachine],
-    networks: dict[str, str],
-    clusters: dict[str, str],
-) -> Box:
-    lines = ((host.membership, ""), *_machine_lines(machines, clusters))
-    return Box(host.name, "box", _dots(host, networks), lines)
 
 
 def _machine_lines(

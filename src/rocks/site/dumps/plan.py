@@ -54,10 +54,6 @@ class Planned(NamedTuple):
         return (*self.arguments, *(f"{name}={value}" for name, value in self.parameters))
 
 
-def _setter(value: str) -> Form:
-    return Form(("host", "iface", value), by_name=1)
-
-
 _INTERFACE_VALUES = ("ip", "name", "mac", "module", "subnet", "vlan", "options", "channel")
 _ROUTE = ("address", "gateway")
 _ATTRIBUTE = ("attr", "value")
@@ -89,7 +85,7 @@ FORMS: dict[str, Form] = {
     "set host vm cdrom": Form(("host", "cdrom"), by_name=1),
     "set host interface disablekvm": Form(("host", "iface", "disablekvm")),
     "run reconfigure": Form(()),
-    **{f"set host interface {name}": _setter(name) for name in _INTERFACE_VALUES},
+    **{f"set host interface {name}": Form(("host", "iface", name), by_name=1) for name in _INTERFACE_VALUES},
     "set host vm nas": Form(("host",)),
     "set host sriov": Form(("host", "iface", "vfs")),
     "add host ibport": Form(("host", "device", "guid")),

@@ -166,13 +166,11 @@ class Bus:
         # earlier messages wait for their confirmations too; a broken connection fails all of them at once
         if not job.done.wait(self._settings.confirm_deadline_seconds * 2):
             raise BrokerAwayError("the message broker has not confirmed a message in time; it may have it")
-        if isinstance(job.error, UndeliveredError) and self._is_new():
+        is_new = monotonic_seconds() - self._connected_since < self._limits.return_seconds
+        if isinstance(job.error, UndeliveredError) and is_new:
             raise NotYetThereError(f"{job.error}; its daemon may be connecting")
         if job.error is not None:
             raise job.error
-
-    def _is_new(self) -> bool:
-        return monotonic_seconds() - self._connected_since < self._limits.return_seconds
 
     # the connection's thread
 

@@ -130,9 +130,7 @@ def _answer(node: str, request: Any) -> Any:
         return HeldRow("SNAPSHOT", "0")
     if isinstance(request, wire.SetZvolAttrs):
         return ImageAttributes(request.zvol, persistent=dict(request.changes).get("persistent") != "no")
-    if isinstance(request, (wire.SetAttrs, wire.DelAttrs)):
-        return {}
-    return None
+    return {} if isinstance(request, (wire.SetAttrs, wire.DelAttrs)) else None
 
 
 def _names(values: Mapping[str, Optional[str]]) -> str:

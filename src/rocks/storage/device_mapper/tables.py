@@ -214,9 +214,7 @@ def devices_of(table: KnownTable) -> Tuple[str, ...]:
     """The devices of a table; the first must be as long as the table."""
     if isinstance(table, Linear):
         return (table.device,)
-    if isinstance(table, Overlay):
-        return (table.origin, table.cow)
-    return ()
+    return (table.origin, table.cow) if isinstance(table, Overlay) else ()
 
 
 def describe(table: Optional[KnownTable]) -> str:

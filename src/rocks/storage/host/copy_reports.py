@@ -136,7 +136,9 @@ def _misplaced_records(store: HostStore, read: Mapping[str, Volumes]) -> List[Co
         expected = {f"{pool}/{known.zvol}", names.temp_write_volume(pool, known.zvol)}
         if known.stage not in ("linear", "merging") or pool not in read or expected & read[pool].keys():
             continue
-        grant, is_of_volumes = (known.zvol, record.image_id, known.epoch, "dirty"), _is_by_volume(record)
+        grant = (known.zvol, record.image_id, known.epoch, "dirty")
+        # whether the record of its grant was made from volumes, since the host had lost it
+        is_of_volumes = record.details.get("by_volume") == known.epoch
         copies = [
             _record(volumes, copy).known
             for name, volumes in read.items()
@@ -232,11 +234,6 @@ def _record(volumes: Volumes, copy: RetainedCopy) -> CopyRecord:
     return CopyRecord(
         copy.image_id, known, _details(copy.nas, stored_properties(volume)["volume"], copy.epoch)
     )
-
-
-def _is_by_volume(record: CopyRecord) -> bool:
-    """Whether the record of its grant was made from volumes, since the host had lost it."""
-    return record.details.get("by_volume") == record.known.epoch
 
 
 def _details(nas: str, nas_volume: str, epoch: int) -> Dict[str, object]:

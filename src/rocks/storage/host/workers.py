@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Optional, Set
+from typing import Callable, Dict, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
@@ -68,16 +68,14 @@ class HostWorkers:
             return
         with self._lock:
             self._asked_at[zvol] = monotonic_seconds()
-        self._wake_for(self._engine.take(message, sender, body))
+        waiting = self._engine.take(message, sender, body)
+        if waiting is not None:
+            self._wake(waiting)
 
     def reject(self, message: Message, sender: str, error: RocksError) -> None:
         """Answer a request that another release has sent: its NAS reports the cause, and tries again later."""
         text = f"this daemon cannot read the request ({error}): install the release of {sender} on this host"
         self._engine.reject(message, sender, HostError(text))
-
-    def _wake_for(self, zvol: Optional[str]) -> None:
-        if zvol is not None:
-            self._wake(zvol)
 
     def is_idle(self, zvol: str) -> bool:
         """Whether no worker has the image and no request for it has come for a while."""

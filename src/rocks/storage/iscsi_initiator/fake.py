@@ -31,7 +31,7 @@ class _Session(NamedTuple):
 
 
 class FakeSessions:
-    """A host with the iSCSI name `initiator`, and its NAS.
+    """A host with the iSCSI name `initiator`, and its NAS (`SessionDriver`).
 
     `users`: device path → its user; `records`: targets with a node record.
     """
@@ -45,15 +45,12 @@ class FakeSessions:
         self._count = 0
 
     def read_initiator(self) -> str:
-        """As `SessionDriver.read_initiator`."""
         return self._initiator
 
     def read_sessions(self) -> Tuple[SessionFact, ...]:
-        """As `SessionDriver.read_sessions`."""
         return tuple(self._fact(self._sessions[target]) for target in sorted(self._sessions))
 
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
-        """As `SessionDriver.ensure_session`."""
         check_session(spec)
         existing = self._sessions.get(spec.target)
         self.records.add(spec.target)
@@ -73,7 +70,6 @@ class FakeSessions:
         return fact
 
     def ensure_session_gone(self, target: str) -> Change:
-        """As `SessionDriver.ensure_session_gone`."""
         check_iscsi_name(target)
         session = self._sessions.get(target)
         if session is None:

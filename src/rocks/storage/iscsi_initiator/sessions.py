@@ -43,21 +43,18 @@ _POLL_SECONDS = 0.05
 
 
 class Sessions:
-    """The iSCSI sessions of this machine."""
+    """The iSCSI sessions of this machine. What is not documented here is in `SessionDriver`."""
 
     def read_initiator(self) -> str:
-        """As `SessionDriver.read_initiator`."""
         try:
             return parse_initiator(_INITIATOR_FILE.read_text("utf-8", "replace"))
         except FileNotFoundError:
             return parse_initiator("")
 
     def read_sessions(self) -> Tuple[SessionFact, ...]:
-        """As `SessionDriver.read_sessions`."""
         return tuple(session.fact for session in read_kernel_sessions())
 
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
-        """As `SessionDriver.ensure_session`."""
         check_session(spec)
         existing = find_session(spec.target)
         if existing is not None:
@@ -72,7 +69,6 @@ class Sessions:
             raise
 
     def ensure_session_gone(self, target: str) -> Change:
-        """As `SessionDriver.ensure_session_gone`."""
         check_iscsi_name(target)
         sessions = all_sessions(target)
         for session in sessions:
@@ -96,7 +92,7 @@ def _attach(spec: SessionSpec) -> SessionFact:
     session = _wait_for_matching_disk(spec)
     wait_without_limit(session)
     deadline = Deadline(_SHORT_SECONDS)
-    while not _has_link(session.fact):
+    while Path(session.fact.device_path).resolve() != Path("/dev") / session.fact.disk:
         if deadline.passed():
             raise ToolError(
                 f"udev on this host created no {session.fact.device_path} for /dev/{session.fact.disk}"
@@ -150,7 +146,3 @@ def _require_unused(target: str, session: KernelSession) -> None:
         if deadline.passed():
             raise in_use(target, users)
         wait_seconds(_POLL_SECONDS)
-
-
-def _has_link(fact: SessionFact) -> bool:
-    return Path(fact.device_path).resolve() == Path("/dev") / fact.disk

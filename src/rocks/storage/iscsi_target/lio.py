@@ -108,7 +108,7 @@ def _ensure_acl(library: Any, spec: ExportSpec, group: Any, lun: Any) -> None:
             setattr(acl, name, secret)
     found = None
     for mapped in list(acl.mapped_luns):
-        if mapped.mapped_lun == 0 and _is_linked(mapped):
+        if mapped.mapped_lun == 0 and any(path.is_symlink() for path in Path(mapped.path).iterdir()):
             found = mapped
         else:
             mapped.delete()
@@ -129,10 +129,6 @@ def _ensure_portal(library: Any, spec: ExportSpec, group: Any) -> None:
             f"LIO cannot listen on {spec.portal_address}:{spec.portal_port} for {spec.target}: "
             "another program may use the port"
         ) from None
-
-
-def _is_linked(mapped: Any) -> bool:
-    return any(path.is_symlink() for path in Path(mapped.path).iterdir())
 
 
 def _wait_for_no_session(target: str) -> None:

@@ -35,9 +35,7 @@ def global_value(name: str, text: Optional[str]) -> Optional[str]:
         return None
     if name == "frequency":
         return str(_seconds(name, text))
-    if name in ("uploadspeed", "downloadspeed"):
-        return _rate_text(name, text)
-    return text
+    return _rate_text(name, text) if name in ("uploadspeed", "downloadspeed") else text
 
 
 def bytes_per_second(text: Optional[str]) -> Optional[float]:

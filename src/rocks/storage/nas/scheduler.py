@@ -81,7 +81,8 @@ class Scheduler(PeriodicThread):
     def _start_transfers(self, now: int) -> None:
         images = self._engine.images()
         running = [job for job in map(schedule.running_of, images) if job is not None]
-        attributes, period = self._store.all_attributes(), self._period()
+        attributes = self._store.all_attributes()
+        period = int(self._store.attributes().get("frequency") or 0) or None
         waiting = []
         for image in images:
             own = attributes.get(image.zvol, {})
@@ -107,6 +108,3 @@ class Scheduler(PeriodicThread):
         elif image.owner is None and due_at is not None:
             self._store.set_attribute_of(image.zvol, "nextsync", None)
         return now + 1 if due_at is None else int(due_at)
-
-    def _period(self) -> Optional[int]:
-        return int(self._store.attributes().get("frequency") or 0) or None

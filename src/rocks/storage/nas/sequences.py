@@ -83,7 +83,8 @@ def merge(image: Image, event: Any, now_seconds: int) -> Effects:
     """
     assert image.remote_pool is not None
     request = requests.MergeOverlay(image.zvol, image.remote_pool)
-    return (*_export_gone(image), *_only_hold(image), grant_now(image), _ask(image, request))
+    only_hold = effects.EnsureOnlyHold(image.volume, image.base_name, image.base_guid)
+    return (*_export_gone(image), only_hold, grant_now(image), _ask(image, request))
 
 
 def pull(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -301,10 +302,6 @@ def export_spec(image: Image) -> Optional[effects.EnsureExport]:
 
 def _export_gone(image: Image) -> Effects:
     return () if image.target is None else (effects.EnsureExportGone(image.target),)
-
-
-def _only_hold(image: Image) -> Effects:
-    return (effects.EnsureOnlyHold(image.volume, image.base_name, image.base_guid),)
 
 
 def _ask(image: Image, request: HostRequest) -> AskHost:

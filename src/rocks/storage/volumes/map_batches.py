@@ -126,7 +126,7 @@ def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
         if isinstance(answer, RocksError):
             return answer
     attributes = known[_key(image)]
-    if isinstance(attributes, RocksError) and not _is_unknown(attributes):
+    if isinstance(attributes, RocksError) and attributes.code is not Code.IMAGE_UNKNOWN:
         return attributes
     if _cannot_forget(image):
         return StateError(
@@ -213,10 +213,6 @@ def _was_mapped(image: ImageSpec, known: Answers[Any]) -> bool:
     return any(
         row.zvol == image.volume and row.remotehost == image.host and not row.is_delete_remote for row in rows
     )
-
-
-def _is_unknown(error: RocksError) -> bool:
-    return error.code is Code.IMAGE_UNKNOWN
 
 
 def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:

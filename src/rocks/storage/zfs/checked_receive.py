@@ -21,14 +21,12 @@ class CheckedReceive:
         self.stream = cast("IO[bytes]", self._input)
 
     def finish(self, deadline: Deadline) -> None:
-        """As `Transfer.finish`."""
         if self._input.error is not None:
             self._receive.kill()
             raise self._input.error
         self._receive.finish(deadline)
 
     def kill(self) -> None:
-        """As `Transfer.kill`."""
         self._receive.kill()
         self.stream.close()
 

@@ -65,24 +65,20 @@ def _options(properties: Mapping[str, str]) -> List[str]:
 
 
 class ZfsCommandLine:
-    """`ZfsCommands` by the programs."""
+    """`ZfsCommands` by the programs, and documented there."""
 
     def read_pool(self, pool: str) -> PoolFact:
-        """As `PoolDriver.read_pool`."""
         health = zpool_health(pool_of(pool))
         values = zfs("get", "-Hp", "-o", "value", "used,available", pool).split()
         return PoolFact(pool, int(values[0]) + int(values[1]), int(values[1]), health)
 
     def list_pools(self) -> Tuple[str, ...]:
-        """As `PoolDriver.list_pools`."""
         return zpool_names()
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
-        """As `PoolDriver.read_volume`."""
         return self.read_volumes((volume,)).get(volume)
 
     def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
-        """As `PoolDriver.read_volumes`."""
         found = parse_values(zfs_of_those_there(("get", "-Hp", "-o", VALUE_COLUMNS, "all"), volumes))
         for name, values in found.items():
             if values.get("type") != "volume":
@@ -90,12 +86,10 @@ class ZfsCommandLine:
         return {name: volume_of(name, values) for name, values in found.items()}
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
-        """As `PoolDriver.list_volumes`."""
         text = zfs_if_there("get", "-Hp", "-r", "-t", "volume", "-o", VALUE_COLUMNS, "all", pool)
         return parse_volumes(text or "")
 
     def read_history(self, volume: str) -> History:
-        """As `PoolDriver.read_history`."""
         for _ in range(_MAX_LISTINGS):
             text = zfs_if_there(
                 "list", "-Hp", "-d", "1", "-t", "snapshot,bookmark", "-o", HISTORY_COLUMNS, volume
@@ -108,28 +102,23 @@ class ZfsCommandLine:
         raise ToolError(f"zfs holds of {volume} failed: {one_line(holds.error_text if holds else '')}")
 
     def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
-        """As `PoolDriver.read_guids`."""
         text = zfs_of_those_there(("get", "-Hp", "-o", VALUE_COLUMNS, "guid"), snapshots)
         return {name: values["guid"] for name, values in parse_values(text).items()}
 
     def read_own(self, name: str) -> Mapping[str, str]:
-        """As `ZfsCommands.read_own`."""
         text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", name)
         return dict(own_properties(parse_values(text or "").get(name, {})))
 
     def read_written(self, volume: str, snapshot_name: str) -> int:
-        """As `ZfsCommands.read_written`."""
         written = int(zfs("get", "-Hp", "-o", "value", f"written@{snapshot_name}", volume))
         if 0 < written <= _LOG_HEADER_BYTES and _is_stream_empty(volume, snapshot_name):
             return 0
         return written
 
     def shows_snapshots(self, volume: str) -> bool:
-        """As `ZfsCommands.shows_snapshots`."""
         return zfs("get", "-Hp", "-o", "value", "snapdev", volume).strip() == "visible"
 
     def flush(self, volume: str) -> None:
-        """As `ZfsCommands.flush`."""
         zpool_sync(pool_of(volume))
 
     def create(
@@ -140,14 +129,12 @@ class ZfsCommandLine:
         reserve_bytes: int,
         properties: Mapping[str, str],
     ) -> None:
-        """As `ZfsCommands.create`."""
         block_size = ("-o", f"volblocksize={block_bytes}")
         reserve = ("-o", f"refreservation={reserve_bytes}") if reserve_bytes else ()
         options = [*block_size, *VOLUME_OPTIONS, *reserve, *_options(properties)]
         zfs("create", "-s", *options, "-V", str(size_bytes), volume)
 
     def clone(self, snapshot: str, volume: str) -> None:
-        """As `ZfsCommands.clone`."""
         zfs("clone", *VOLUME_OPTIONS, snapshot, volume)
 
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
@@ -158,65 +145,51 @@ class ZfsCommandLine:
                 pass
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
-        """As `ZfsCommands.set_values`."""
         zfs("set", *(f"{key}={value}" for key, value in values.items()), name)
 
     def rename(self, volume: str, new_name: str) -> None:
-        """As `ZfsCommands.rename`."""
         _create_file_system_above(new_name)
         zfs("rename", volume, new_name)
 
     def promote(self, volume: str) -> None:
-        """As `ZfsCommands.promote`."""
         zfs("promote", volume)
 
     def rollback(self, snapshot: str) -> None:
-        """As `ZfsCommands.rollback`."""
         zfs_when_free("rollback", snapshot)
 
     def check_not_open(self, volume: str) -> None:
-        """As `ZfsCommands.check_not_open`."""
         check_not_open(volume)
 
     def destroy(self, name: str) -> None:
-        """As `ZfsCommands.destroy`."""
         zfs_when_free("destroy", name)
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
-        """As `ZfsCommands.snapshot`."""
         options = [option for key, value in properties.items() for option in ("-o", f"{key}={value}")]
         zfs("snapshot", *options, snapshot)
 
     def hold(self, snapshot: str, tag: str) -> None:
-        """As `ZfsCommands.hold`."""
         zfs("hold", tag, snapshot)
 
     def release(self, snapshot: str, tag: str) -> None:
-        """As `ZfsCommands.release`."""
         zfs("release", tag, snapshot)
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
-        """As `ZfsCommands.bookmark`."""
         zfs("bookmark", snapshot, bookmark)
 
     def decode_token(self, token: str) -> TokenFact:
-        """As `ZfsCommands.decode_token`."""
         finished = zfs_finished("send", "-n", "-v", "-t", token)
         return parse_token(f"{finished.text}\n{finished.error_text}", one_line(finished.error_text))
 
     def estimate(self, spec: SendSpec) -> int:
-        """As `ZfsCommands.estimate`."""
         finished = zfs_finished("send", "-n", "-P", *_send_arguments(spec))
         if finished.exit_status != 0:
             raise ToolError(f"zfs send -n of {spec.volume} failed: {one_line(finished.error_text)}")
         return parse_estimate(f"{finished.text}\n{finished.error_text}")
 
     def send(self, spec: SendSpec) -> Transfer:
-        """As `ZfsCommands.send`."""
         return send_process(("send", *_send_arguments(spec)), f"{spec.volume}@{spec.to_name}")
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
-        """As `ZfsCommands.receive`."""
         _create_file_system_above(spec.volume)
         arguments = ["receive", "-u"]
         if spec.resumable:
@@ -226,11 +199,9 @@ class ZfsCommandLine:
         return receive_process((*arguments, *VOLUME_OPTIONS, spec.volume), spec.volume)
 
     def abort_receive(self, volume: str) -> None:
-        """As `ZfsCommands.abort_receive`."""
         zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        """As `ZfsCommands.wait_for_device`."""
         return wait_for_device(name, deadline)
 
 

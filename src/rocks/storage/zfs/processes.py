@@ -31,7 +31,6 @@ class StreamProcess:
         fcntl.fcntl(stream.fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)
 
     def finish(self, deadline: Deadline) -> None:
-        """As `Transfer.finish`."""
         self._close_stream()
         while self._process.poll() is None:
             if deadline.passed():
@@ -48,7 +47,6 @@ class StreamProcess:
             raise zfs_error(self._what, message)
 
     def kill(self) -> None:
-        """As `Transfer.kill`."""
         if self._process.poll() is None:
             self._was_killed = True
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import RocksError, StateError, ToolError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, StartDomain
-from rocks.machine.host.disks import DiskIdentity, ensure_disk, is_same
+from rocks.machine.host.disks import ensure_disk, is_same
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.libvirt.change import (
@@ -23,7 +23,7 @@ from rocks.machine.host.libvirt.change import (
 )
 from rocks.machine.host.libvirt.change_plan import plan_memory
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
 from tests.contract.machine.libvirt.world import NAME, World, run, start, unsecured, xml_of
 from tests.contract.outcomes import refused
 

@@ -194,7 +194,7 @@ def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
 def test_a_compute_that_changes_its_cluster_is_named(vm_site: Site) -> None:
     vm_site.done("add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=yes vlan=101")
     leases.take_leases(vm_site.database, {"vm-vc1-1": ("vmc-0-0", ())})
-    leases.set_state(vm_site.database, ["vm-vc1-1"], "running", None)
+    leases.set_state(vm_site.database, ["vm-vc1-1"], "running")
     vm_site.database.commit()
     leaves, joins = (
         "leaves the cluster vc1, and is of no cluster now",

@@ -23,7 +23,7 @@ def moving(vm_site: Site) -> Site:
     vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     vm_site.done("add host vm", OLD, "membership=Hosted VM", "name=web")
     vm_site.change(
-        "INSERT INTO vm_leases (Name, Token, Host, State, Intent, Target) VALUES ('web', 7, %s, 'moving', 'move', %s)",
+        "INSERT INTO vm_leases (Name, Token, Host, State, Target) VALUES ('web', 7, %s, 'moving', %s)",
         [OLD, NEW],
     )
     return vm_site

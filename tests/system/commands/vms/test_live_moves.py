@@ -222,7 +222,7 @@ def test_force_gives_up_the_move_to_a_host_that_cannot_be_asked_and_is_off(movin
 
 def test_a_machine_is_not_refused_for_a_fault_of_the_frontend(moving: Site) -> None:
     """A drain stops what is refused."""
-    moving.change("UPDATE vm_leases SET State = 'running', Intent = NULL, Target = NULL")
+    moving.change("UPDATE vm_leases SET State = 'running', Target = NULL")
 
     def check(*_: object) -> None:
         raise CannotAskError(f"this machine cannot connect to host {NEW}")

@@ -123,7 +123,7 @@ def test_an_inactive_definition_goes_only_where_the_database_confirms_the_place(
     assert placed.fences == (("h1", "a", 9),)
 
 
-MOVING = Lease("A", 9, "h1", "moving", "move", None, "H2")
+MOVING = Lease("A", 9, "h1", "moving", None, "H2")
 """A live migration that has not ended."""
 
 

@@ -9,7 +9,7 @@ from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.inventory.records import Lease
 from rocks.machine.moves.live_move_rules import has_arrived, is_off_on_both
 
-LEASE = Lease("g", 7, "old", "moving", "move", None, "new")
+LEASE = Lease("g", 7, "old", "moving", None, "new")
 SILENT = HostError("the host does not answer")
 
 

@@ -37,9 +37,7 @@ class SecretCommand(ScopeCommand):
 
     def hosts_of(self, names: Sequence[str]) -> list[str] | None:
         """The hosts that the names select; None for a global attribute."""
-        if self.scope == "host":
-            return self.getSomeHostnames(names)
-        return None
+        return self.getSomeHostnames(names) if self.scope == "host" else None
 
     def attribute_and_names(self) -> tuple[str, list[str]]:
         """The attribute's name and the arguments before it."""

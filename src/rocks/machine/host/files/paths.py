@@ -51,7 +51,8 @@ def opened_folder(directory: str, below: str = "", *, make: bool = False) -> Ite
         where = directory
         for name in [part for part in below.split("/") if part]:
             where = f"{where.rstrip('/')}/{name}"
-            _check_not_link(descriptor, name, where)
+            if _target(descriptor, name) is not None:
+                raise _is_link(where)
             descriptor = _enter(descriptor, name, where, make, is_image_folder=True)
         yield descriptor
     finally:
@@ -220,11 +221,6 @@ def _target(folder: int, name: str) -> Optional[str]:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
         raise
-
-
-def _check_not_link(folder: int, name: str, where: str) -> None:
-    if _target(folder, name) is not None:
-        raise _is_link(where)
 
 
 def _is_link(path: str) -> StateError:

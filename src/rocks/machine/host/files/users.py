@@ -23,9 +23,7 @@ def key_of(status: os.stat_result) -> ImageKey:
 
 def users_of_images(domains: DomainDriver) -> Dict[ImageKey, str]:
     """Image → its user, for all domains, running or not, and all processes but this one. ToolError."""
-    found: Dict[ImageKey, str] = {}
-    for key, process in _open_files():
-        found[key] = process
+    found: Dict[ImageKey, str] = dict(_open_files())
     for fact in domains.facts():
         try:
             paths = domains.document(fact.name).disks_and_cds

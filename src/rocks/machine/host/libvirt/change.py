@@ -26,7 +26,7 @@ from rocks.machine.host.libvirt.device_xml import (
     text_of,
     with_link,
 )
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import DomainDriver
 
 _POLL_SECONDS = 0.2
@@ -54,7 +54,7 @@ def attach_disk(
     name: str,
     disk: Element,
     path: str,
-    identity: LeaseDisk,
+    identity: DiskIdentity,
     is_same: Callable[[], bool],
 ) -> Change:
     """Attach a disk, whose identity becomes part of the lease before; on an error both are as before.
@@ -95,7 +95,7 @@ def detach_disk(domains: DomainDriver, name: str, path: str) -> Change:
             f"{name} has not released its disk {path} after {RELEASE_SECONDS:.0f} s: unmount it in the guest, then "
             "repeat the command; a guest that boots, or does not know hot plug, cannot release it",
         )
-    if all(path != known[0] for known in live.disk_identities):
+    if all(path != known.path for known in live.disk_identities):
         return UNCHANGED if disk is None else CHANGED
     domains.set_lease(name, changed_lease(domains.document(name), removed=[path]))
     return CHANGED

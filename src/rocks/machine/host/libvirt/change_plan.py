@@ -168,7 +168,7 @@ def _detaches(live: DomainDocument, name: str, path: str) -> bool:
     disk = disk_of(live, path)
     if disk is not None:
         check_hot_bus(disk, name, path)
-    return disk is not None or any(path == known[0] for known in live.disk_identities)
+    return disk is not None or any(path == known.path for known in live.disk_identities)
 
 
 def _plan_interfaces(live: DomainDocument, requested: DomainDocument) -> OperationPlan:

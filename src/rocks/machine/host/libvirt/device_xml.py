@@ -9,7 +9,7 @@ from typing import Iterable, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.errors import IncoherentError, StateError
-from rocks.machine.host.libvirt.domain_xml import DISK, DomainDocument, LeaseDisk
+from rocks.machine.host.libvirt.domain_xml import DISK, DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.interface_xml import LEASE, NETWORK, mac_of
 
 _HOT_BUSES = ("virtio", "scsi")
@@ -150,7 +150,7 @@ def text_of(element: Element) -> str:
 def changed_lease(
     live: DomainDocument,
     network: Optional[DomainDocument] = None,
-    added: Iterable[LeaseDisk] = (),
+    added: Iterable[DiskIdentity] = (),
     removed: Iterable[str] = (),
     token: Optional[int] = None,
 ) -> str:
@@ -161,12 +161,11 @@ def changed_lease(
     The root has no namespace, since libvirt gives it one; its children have their own.
     """
     lease = _lease(live)
-    gone = set(removed) | {disk[0] for disk in added}
+    added = tuple(added)
+    gone = set(removed) | {disk.path for disk in added}
     children = [child for child in lease if child.tag not in (DISK, NETWORK)]
     children += [child for child in lease if child.tag == DISK and child.get("path") not in gone]
-    for path, device, inode, machine in added:
-        attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
-        children.append(Element(DISK, attributes))
+    children += [disk.element for disk in added]
     children += _lease(network or live).findall(NETWORK)
     renewed = {} if token is None else {"token": str(token)}
     root = Element("lease", {**lease.attrib, **renewed})

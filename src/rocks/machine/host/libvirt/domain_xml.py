@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.units import KIB_PER_MB
@@ -35,8 +35,22 @@ ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1
 
 _CPU_SHAPE = ("topology", "numa", "maxphysaddr")
 
-LeaseDisk = Tuple[str, int, int, str]
-"""A disk in the lease: path, device, inode, UUID of its machine."""
+
+class DiskIdentity(NamedTuple):
+    """A disk in the lease, and what its path led to: device and inode of a file, or number of a block device and 0.
+
+    `machine` is the UUID in the file's mark, which a new file with the same inode does not have; empty: not compared.
+    """
+
+    path: str
+    device: int
+    inode: int
+    machine: str = ""
+
+    @property
+    def element(self) -> Element:
+        """Its element in the lease."""
+        return Element(DISK, {name: str(value) for name, value in self._asdict().items()})
 
 
 class DomainDocument(NamedTuple):
@@ -63,7 +77,7 @@ class DomainDocument(NamedTuple):
         return int(text) if text.isascii() and text.isdigit() else None
 
     @property
-    def disk_identities(self) -> Tuple[LeaseDisk, ...]:
+    def disk_identities(self) -> Tuple[DiskIdentity, ...]:
         """Each disk as the lease has it: what the host checked before the definition."""
         return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{DISK}"))
 
@@ -194,15 +208,13 @@ def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
     return _written(root)
 
 
-def with_disk_identities(document: DomainDocument, disks: Iterable[LeaseDisk]) -> DomainDocument:
+def with_disk_identities(document: DomainDocument, disks: Iterable[DiskIdentity]) -> DomainDocument:
     """The document with its disks in the lease, if it has one."""
     root = _copy(document)
     lease = root.find(f"metadata/{LEASE}")
     if lease is None:
         return document
-    for path, device, inode, machine in disks:
-        attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
-        SubElement(lease, DISK, attributes)
+    lease.extend(disk.element for disk in disks)
     return _written(root)
 
 
@@ -248,10 +260,10 @@ def _written(root: Element) -> DomainDocument:
     return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
 
 
-def _lease_disk(element: Element) -> LeaseDisk:
+def _lease_disk(element: Element) -> DiskIdentity:
     number = {name: element.get(name, "") for name in ("device", "inode")}
     device, inode = (int(text) if text.isascii() and text.isdigit() else 0 for text in number.values())
-    return element.get("path", ""), device, inode, element.get("machine", "")
+    return DiskIdentity(element.get("path", ""), device, inode, element.get("machine", ""))
 
 
 def _listed(macs: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ _PICTURE_PIECE_BYTES = 65536
 
 
 class Domains:
-    """libvirt on this machine (`DomainDriver`)."""
+    """libvirt on this machine. What is not documented here is in `DomainDriver`."""
 
     def __init__(self, uri: Optional[str] = None) -> None:
         """Connect; `uri` None takes `ROCKS_LIBVIRT_URI` of the environment, else the system's own libvirt.
@@ -95,12 +95,10 @@ class Domains:
         return None
 
     def console(self, name: str) -> ConsoleFact:
-        """As `DomainDriver.console`."""
         with libvirt_errors(f"report the console of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).console
 
     def screenshot(self, name: str, max_bytes: int) -> bytes:
-        """As `DomainDriver.screenshot`."""
         picture = bytearray()
         with libvirt_errors(f"take a picture of the screen of {name}"):
             stream = self._connection.newStream(0)
@@ -115,7 +113,6 @@ class Domains:
         return bytes(picture)
 
     def define(self, xml: str) -> None:
-        """As `DomainDriver.define`."""
         with libvirt_errors("define the domain"):
             deadline = Deadline(_SCHEMA_SECONDS)
             while True:
@@ -128,57 +125,46 @@ class Domains:
                 wait_seconds(_POLL_SECONDS)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
-        """As `DomainDriver.set_autostart`."""
         with libvirt_errors(f"set the autostart of {name}"):
             self._existing(name).setAutostart(autostart)
 
     def document(self, name: str) -> DomainDocument:
-        """As `DomainDriver.document`."""
         with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc())
 
     def start_paused(self, name: str) -> None:
-        """As `DomainDriver.start_paused`."""
         with libvirt_errors(f"start {name}"):
             self._existing(name).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
     def destroy(self, name: str) -> None:
-        """As `DomainDriver.destroy`."""
         domain = self._lookup(name)
         with libvirt_errors(f"stop {name}", but=_NOT_RUNNING):
             if domain is not None:
                 domain.destroy()
 
     def undefine(self, name: str) -> None:
-        """As `DomainDriver.undefine`."""
         self._undefine(name, libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
 
     def erase(self, name: str) -> None:
-        """As `DomainDriver.erase`."""
         self._undefine(name, _ERASE)
 
     def save(self, name: str) -> None:
-        """As `DomainDriver.save`."""
         with libvirt_errors(f"save {name}"):
             self._existing(name).managedSave()
 
     def check_managed_save(self, name: str) -> None:
-        """As `DomainDriver.check_managed_save`."""
         with libvirt_errors(f"read the managed save of {name}"):
             self._existing(name).managedSaveGetXMLDesc()
 
     def drop_managed_save(self, name: str) -> None:
-        """As `DomainDriver.drop_managed_save`."""
         with libvirt_errors(f"discard the managed save of {name}"):
             self._existing(name).managedSaveRemove()
 
     def suspend(self, name: str) -> None:
-        """As `DomainDriver.suspend`."""
         with libvirt_errors(f"pause {name}"):
             self._existing(name).suspend()
 
     def resume(self, name: str) -> None:
-        """As `DomainDriver.resume`."""
         with libvirt_errors(f"resume {name}"):
             domain = self._existing(name)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
@@ -187,86 +173,71 @@ class Domains:
                 domain.resume()
 
     def is_stopped_by_disk(self, name: str) -> bool:
-        """As `DomainDriver.is_stopped_by_disk`."""
         domain = self._lookup(name)
         with libvirt_errors(f"report the state of {name}", but=_GONE):
             return domain is not None and tuple(domain.state()) == _DISK_FAILED
         return False
 
     def press_power_button(self, name: str) -> None:
-        """As `DomainDriver.press_power_button`."""
         with libvirt_errors(f"shut {name} down"):
             self._existing(name).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
     def reset(self, name: str) -> None:
-        """As `DomainDriver.reset`."""
         with libvirt_errors(f"reset {name}"):
             self._existing(name).reset()
 
     def reboot(self, name: str) -> None:
-        """As `DomainDriver.reboot`."""
         with libvirt_errors(f"reboot {name}"):
             self._existing(name).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
     def attach(self, name: str, device: str) -> None:
-        """As `DomainDriver.attach`."""
         with libvirt_errors(f"attach a device to {name}"):
             domain = self._existing(name)
             domain.attachDeviceFlags(device, _affected(domain))
 
     def detach(self, name: str, device: str) -> None:
-        """As `DomainDriver.detach`."""
         with libvirt_errors(f"detach a device from {name}", but=_NO_DEVICE):
             self._existing(name).detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def forget_device(self, name: str, device: str) -> None:
-        """As `DomainDriver.forget_device`."""
         with libvirt_errors(f"remove a device from the definition of {name}", but=_NO_DEVICE):
             domain = self._existing(name)
             if domain.isPersistent():
                 domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def update(self, name: str, device: str) -> None:
-        """As `DomainDriver.update`."""
         with libvirt_errors(f"change a device of {name}"):
             domain = self._existing(name)
             domain.updateDeviceFlags(device, _affected(domain))
 
     def set_cpus(self, name: str, cpus: int) -> None:
-        """As `DomainDriver.set_cpus`."""
         with libvirt_errors(f"set the number of CPUs of {name}"):
             domain = self._existing(name)
             domain.setVcpusFlags(cpus, _affected(domain))
 
     def set_lease(self, name: str, lease: str) -> None:
-        """As `DomainDriver.set_lease`."""
         with libvirt_errors(f"set the lease of {name}"):
             domain = self._existing(name)
             kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
             domain.setMetadata(kind, lease, "rocks", LEASE_NAMESPACE, _affected(domain))
 
     def disk_bytes(self, name: str, path: str) -> int:
-        """As `DomainDriver.disk_bytes`."""
         with libvirt_errors(f"report the disk {path} of {name}"):
             return int(self._existing(name).blockInfo(path)[0])
 
     def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
-        """As `DomainDriver.resize_disk`."""
         with libvirt_errors(f"resize the disk {path} of {name}"):
             self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def has_agent(self, name: str) -> bool:
-        """As `DomainDriver.has_agent`."""
         with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).has_agent
         return False
 
     def freeze(self, name: str) -> Optional[str]:
-        """As `DomainDriver.freeze`."""
         return guest_agent.freeze(self._existing(name))
 
     def thaw(self, name: str) -> Optional[int]:
-        """As `DomainDriver.thaw`."""
         try:
             domain = self._existing(name)
         except RocksError:
@@ -274,7 +245,6 @@ class Domains:
         return guest_agent.thaw(domain)
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
-        """As `DomainDriver.begin_backup`."""
         with libvirt_errors(f"copy the disks of {name}"):
             domain = self._existing(name)
             present = [
@@ -283,21 +253,18 @@ class Domains:
             domain.backupBegin(backup_xml(files, [disk for disk in present if disk not in files]), None)
 
     def backup_runs(self, name: str) -> bool:
-        """As `DomainDriver.backup_runs`."""
         with libvirt_errors(f"report the copies of the disks of {name}"):
             statistics = self._existing(name).jobStats()
             return bool(statistics.get("type") and statistics.get("operation") == _BACKUP_JOB)
         return False
 
     def backup_succeeded(self, name: str) -> bool:
-        """As `DomainDriver.backup_succeeded`."""
         with libvirt_errors(f"report the copies of the disks of {name}"):
             statistics = self._existing(name).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
             return bool(statistics.get("type") == libvirt.VIR_DOMAIN_JOB_COMPLETED)
         return False
 
     def end_backup(self, name: str) -> None:
-        """As `DomainDriver.end_backup`."""
         deadline = Deadline(_ABORT_SECONDS)
         while self.backup_runs(name) and not deadline.passed():
             with contextlib.suppress(libvirt.libvirtError):
@@ -305,18 +272,15 @@ class Domains:
             wait_seconds(_POLL_SECONDS)
 
     def moving_document(self, name: str) -> DomainDocument:
-        """As `DomainDriver.moving_document`."""
         flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
         with libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc(flags))
 
     def host_cpu(self) -> str:
-        """As `DomainDriver.host_cpu`."""
         with libvirt_errors("report the CPU of this host"):
             return host_cpu_of(self._connection.getCapabilities())
 
     def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
-        """As `DomainDriver.cpu_fits`."""
         kind = document.root.find("os/type")
         arch, machine = (None, None) if kind is None else (kind.get("arch"), kind.get("machine"))
         with libvirt_errors("compare its CPU with that of a machine"):
@@ -326,11 +290,9 @@ class Domains:
         return bool(found in (libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET))
 
     def move_live(self, name: str, way: LiveWay) -> None:
-        """As `DomainDriver.move_live`."""
         migrate(self._existing(name), name, way)
 
     def moved_bytes(self, name: str) -> Tuple[int, int]:
-        """As `DomainDriver.moved_bytes`."""
         domain = self._lookup(name)
         with libvirt_errors(f"report how {name} moves", but=_NOT_RUNNING):
             if domain is not None:

@@ -38,6 +38,7 @@ class FakeDomains:
     """A libvirt whose guests ignore the power button unless `guests_obey`, and release devices if `guests_release`.
 
     `refusals` maps a method name to the message with which it fails once. `picture` is on every screen.
+    What is not documented here is in `DomainDriver`.
     """
 
     def __init__(self) -> None:
@@ -49,18 +50,15 @@ class FakeDomains:
         self._lock = threading.RLock()
 
     def facts(self) -> Tuple[DomainFact, ...]:
-        """As `DomainDriver.facts`."""
         with self._lock:
             return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
     def find(self, name: str) -> Optional[DomainFact]:
-        """As `DomainDriver.find`."""
         with self._lock:
             domain = self._domains.get(name)
             return None if domain is None else self._fact(domain)
 
     def console(self, name: str) -> ConsoleFact:
-        """As `DomainDriver.console`."""
         with self._lock:
             domain = self._existing(name)
             console = domain.document.console
@@ -83,7 +81,6 @@ class FakeDomains:
             return self.picture[: max_bytes + 1]
 
     def define(self, xml: str) -> None:
-        """As `DomainDriver.define`."""
         with self._step("define"):
             try:
                 document = parse_domain(xml)
@@ -99,18 +96,15 @@ class FakeDomains:
             self._domains[document.name] = new
 
     def set_autostart(self, name: str, autostart: bool) -> None:
-        """As `DomainDriver.set_autostart`."""
         with self._step("set_autostart"):
             self._change(self._existing(name), autostart=autostart)
 
     def document(self, name: str) -> DomainDocument:
-        """As `DomainDriver.document`."""
         with self._lock:
             domain = self._existing(name)
             return domain.document if domain.state == "shutoff" else with_devices(domain.document)
 
     def start_paused(self, name: str) -> None:
-        """As `DomainDriver.start_paused`."""
         with self._step("start"):
             domain = self._existing(name)
             if domain.state != "shutoff":
@@ -121,7 +115,6 @@ class FakeDomains:
             self._change(domain, state="paused", has_managed_save=False)
 
     def destroy(self, name: str) -> None:
-        """As `DomainDriver.destroy`."""
         with self._step("destroy"):
             domain = self._domains.get(name)
             if domain is not None and domain.state != "shutoff":
@@ -139,17 +132,14 @@ class FakeDomains:
             self._domains.pop(name, None)
 
     def erase(self, name: str) -> None:
-        """As `DomainDriver.erase`."""
         with self._step("erase"):
             self._domains.pop(name, None)
 
     def save(self, name: str) -> None:
-        """As `DomainDriver.save`."""
         with self._step("save"):
             self._change(self._active(name, "save"), state="shutoff", has_managed_save=True)
 
     def check_managed_save(self, name: str) -> None:
-        """As `DomainDriver.check_managed_save`."""
         with self._step("read the managed save"):
             if not self._existing(name).has_managed_save:
                 raise ToolError(
@@ -157,22 +147,18 @@ class FakeDomains:
                 )
 
     def drop_managed_save(self, name: str) -> None:
-        """As `DomainDriver.drop_managed_save`."""
         with self._step("drop_managed_save"):
             self._change(self._existing(name), has_managed_save=False)
 
     def suspend(self, name: str) -> None:
-        """As `DomainDriver.suspend`."""
         with self._step("suspend"):
             self._change(self._active(name, "pause"), state="paused")
 
     def resume(self, name: str) -> None:
-        """As `DomainDriver.resume`."""
         with self._step("resume"):
             self._change(self._active(name, "resume"), state="running", is_stopped_by_disk=False)
 
     def is_stopped_by_disk(self, name: str) -> bool:
-        """As `DomainDriver.is_stopped_by_disk`."""
         with self._lock:
             domain = self._domains.get(name)
             return domain is not None and domain.state == "paused" and domain.is_stopped_by_disk
@@ -196,24 +182,20 @@ class FakeDomains:
             self._change(self._existing(name), is_persistent=True)
 
     def press_power_button(self, name: str) -> None:
-        """As `DomainDriver.press_power_button`."""
         with self._step("press_power_button"):
             domain = self._active(name, "shut down")
             if self.guests_obey:
                 self._change(domain, state="shutoff")
 
     def reset(self, name: str) -> None:
-        """As `DomainDriver.reset`."""
         with self._step("reset"):
             self._active(name, "reset")
 
     def reboot(self, name: str) -> None:
-        """As `DomainDriver.reboot`."""
         with self._step("reboot"):
             self._active(name, "reboot")
 
     def attach(self, name: str, device: str) -> None:
-        """As `DomainDriver.attach`."""
         with self._step("attach"):
             element = ElementTree.fromstring(device)
             source = element.find("source")
@@ -242,7 +224,6 @@ class FakeDomains:
             self._active(name, "change")
 
     def update(self, name: str, device: str) -> None:
-        """As `DomainDriver.update`."""
         with self._step("update"):
             root = self._changed_root(name, "change a device of")
             devices, new = root.find("devices"), ElementTree.fromstring(device)
@@ -252,7 +233,6 @@ class FakeDomains:
             self._write(name, root)
 
     def set_cpus(self, name: str, cpus: int) -> None:
-        """As `DomainDriver.set_cpus`."""
         with self._step("set_cpus"):
             root = self._changed_root(name, "set the number of CPUs of")
             if cpus > self._domains[name].document.max_cpus:
@@ -263,20 +243,17 @@ class FakeDomains:
             self._write(name, root)
 
     def set_lease(self, name: str, lease: str) -> None:
-        """As `DomainDriver.set_lease`."""
         with self._step("set_lease"):
             root = self._changed_root(name, "set the lease of")
             replace_lease(root, lease)
             self._write(name, root)
 
     def disk_bytes(self, name: str, path: str) -> int:
-        """As `DomainDriver.disk_bytes`."""
         with self._lock:
             self._active(name, f"report the disk {path} of")
             return Path(path).stat().st_size
 
     def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
-        """As `DomainDriver.resize_disk`."""
         with self._step("resize_disk"):
             self._active(name, f"resize the disk {path} of")
             os.truncate(path, size_bytes)
@@ -288,11 +265,9 @@ class FakeDomains:
             return False
 
     def freeze(self, name: str) -> Optional[str]:
-        """As `DomainDriver.freeze`."""
         return "QEMU guest agent is not configured"
 
     def thaw(self, name: str) -> Optional[int]:
-        """As `DomainDriver.thaw`."""
         return None
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
@@ -306,11 +281,9 @@ class FakeDomains:
                         copy_content(disk_file.fileno(), copy_file.fileno())
 
     def backup_runs(self, name: str) -> bool:
-        """As `DomainDriver.backup_runs`."""
         return False
 
     def backup_succeeded(self, name: str) -> bool:
-        """As `DomainDriver.backup_succeeded`."""
         return True
 
     def end_backup(self, name: str) -> None:
@@ -356,11 +329,9 @@ class FakeDomains:
         )
 
     def moving_document(self, name: str) -> DomainDocument:
-        """As `DomainDriver.moving_document`."""
         return self.document(name)
 
     def host_cpu(self) -> str:
-        """As `DomainDriver.host_cpu`."""
         return ""
 
     def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
@@ -372,7 +343,6 @@ class FakeDomains:
         raise ToolError(f"libvirt on this host did not move {name}: {way.libvirt_socket} leads nowhere")
 
     def moved_bytes(self, name: str) -> Tuple[int, int]:
-        """As `DomainDriver.moved_bytes`."""
         return 0, 0
 
     def _changed_root(self, name: str, what: str) -> Element:

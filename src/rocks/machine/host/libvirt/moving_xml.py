@@ -8,7 +8,7 @@ from typing import Iterable, List, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.errors import StateError
-from rocks.machine.host.libvirt.domain_xml import DISK, DomainDocument, LeaseDisk
+from rocks.machine.host.libvirt.domain_xml import DISK, DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
 
 _OF_HOST = ("host-passthrough", "maximum")
@@ -134,7 +134,7 @@ def targets_of(document: DomainDocument, paths: Iterable[str]) -> List[Tuple[str
 
 
 def arriving(
-    document: DomainDocument, there: DomainDocument, identities: Iterable[LeaseDisk], emulator: str
+    document: DomainDocument, there: DomainDocument, identities: Iterable[DiskIdentity], emulator: str
 ) -> str:
     """The XML on the new host: its interfaces are connected as in `there`, its disks in the lease are these.
 
@@ -161,9 +161,7 @@ def arriving(
     if lease is not None:
         for old in lease.findall(DISK):
             lease.remove(old)
-        for path, device, inode, machine in identities:
-            attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
-            SubElement(lease, DISK, attributes)
+        lease.extend(disk.element for disk in identities)
     return ElementTree.tostring(root, encoding="unicode")
 
 

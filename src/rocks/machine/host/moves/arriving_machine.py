@@ -17,7 +17,7 @@ from rocks.machine.host.files.paths import check_path, open_file
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk, parse_domain, with_emulator
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain, with_emulator
 from rocks.machine.host.libvirt.moving_xml import (
     arriving,
     cannot,
@@ -83,7 +83,7 @@ def prepare_arrival(
     sizes = {disk.path: disk.size_bytes for disk in departure.disks}
     on_nas = {image.path for image in departure.images}
     create_placeholders(host, departure.images)
-    identities: List[LeaseDisk] = []
+    identities: List[DiskIdentity] = []
     for spec in start.disks:
         if spec.is_mapped != (spec.path in on_nas):
             raise IncoherentError(f"{start.name} has the image {spec.path} on one of the hosts only")
@@ -96,7 +96,7 @@ def prepare_arrival(
         identities.append(ensure_disk(spec, host.image_owners)[1])
     if start.seed is not None:
         seed = start.seed
-        identities.append((seed.path, *write_seed(seed, host.image_owners), seed.machine))
+        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
     there = parse_domain(start.xml)
     return arriving(document, there, identities, _emulator(there))
 

@@ -12,7 +12,7 @@ from rocks.network.host.packet_filter.programs import Rule
 
 
 class FakeFilters:
-    """A kernel with or without packet filters; `missing` names devices that do not exist."""
+    """A kernel with or without packet filters (`FilterDriver`); `missing` names devices that do not exist."""
 
     def __init__(self, knows_filters: bool = True, addresses: Tuple[str, ...] = ()) -> None:
         self.rules: Dict[str, List[Rule]] = {}
@@ -22,7 +22,6 @@ class FakeFilters:
         self._addresses = addresses
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
-        """As `FilterDriver.ensure`."""
         if device.name in self.missing:
             raise StateError(f"this host has no network device {device.name}")
         if not self._knows_filters:
@@ -33,7 +32,6 @@ class FakeFilters:
         return CHANGED
 
     def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
-        """As `FilterDriver.read`."""
         return {
             device.name: tuple(
                 (rule.reason, self.dropped.get((device.name, rule.reason), 0))
@@ -44,11 +42,9 @@ class FakeFilters:
         }
 
     def works(self) -> bool:
-        """As `FilterDriver.works`."""
         return self._knows_filters
 
     def addresses(self) -> Tuple[str, ...]:
-        """As `FilterDriver.addresses`."""
         return self._addresses
 
     def send(self, device: str, frame: bytes) -> bool:

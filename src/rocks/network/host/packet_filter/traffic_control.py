@@ -41,10 +41,9 @@ _NOTHING = Rule("probe", bytes((6, 0, 0, 0, 0, 0, 0, 0)))
 
 
 class Filters:
-    """The packet filters of this process' network namespace."""
+    """The packet filters of this process' network namespace. What is not documented here is in `FilterDriver`."""
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
-        """As `FilterDriver.ensure`."""
         with _netlink(device.name) as route:
             number, hook = _number(route, device), _hook(device)
             if [found.rule for found in _found(route, number, hook)] == list(rules):
@@ -62,7 +61,6 @@ class Filters:
             return CHANGED
 
     def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
-        """As `FilterDriver.read`."""
         answers: Dict[str, Drops] = {}
         with _netlink("guests' devices") as route:
             for device in devices:
@@ -97,7 +95,6 @@ class Filters:
         return True
 
     def addresses(self) -> Tuple[str, ...]:
-        """As `FilterDriver.addresses`."""
         with _netlink("addresses") as route:
             found = [message.get_attr("IFA_LOCAL") for message in route.get_addr(family=2)]
         return tuple(sorted({str(address) for address in found if address} - {"127.0.0.1"}))

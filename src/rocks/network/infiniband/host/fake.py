@@ -20,7 +20,7 @@ from rocks.network.infiniband.host.rules import (
 
 
 class FakePkeys:
-    """Adapters of one port each. `tables`: P_Keys of physical ports by device; `maps`, `guids`: those of VFs."""
+    """`PkeyDriver` in memory: one port each. `tables`: P_Keys of ports by device; `maps`, `guids`: those of VFs."""
 
     map_length = 8
 
@@ -31,11 +31,9 @@ class FakePkeys:
         self.guids: Dict[str, str] = {}
 
     def is_vf(self, address: str) -> bool:
-        """As `PkeyDriver.is_vf`."""
         return check_address(address) in self.found
 
     def ensure(self, address: str, spec: PartitionSpec) -> Change:
-        """As `PkeyDriver.ensure`."""
         check_partition(spec)
         vf = self._must_find(address)
         if vf.interface != "index_map":
@@ -48,23 +46,19 @@ class FakePkeys:
         return self._set(address, plan, port_guid(spec, 1))
 
     def clear(self, address: str) -> Change:
-        """As `PkeyDriver.clear`."""
         self._must_find(address)
         return self._set(address, dict.fromkeys(range(self.map_length)), self.guids.get(address, ""))
 
     def ports(self) -> List[PortFact]:
-        """As `PkeyDriver.ports`."""
         return [
             PortFact(device, 1, f"{number:016x}", "4: ACTIVE", tuple(key for _, key in sorted(table.items())))
             for number, (device, table) in enumerate(sorted(self.tables.items()), 1)
         ]
 
     def vfs(self) -> List[InfinibandVf]:
-        """As `PkeyDriver.vfs`."""
         return sorted(self.found.values())
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:
-        """As `PkeyDriver.visible_keys`."""
         vf = self._must_find(address)
         if vf.interface != "index_map":
             raise StateError(f"{vf.device} of this host does not report the keys of {address}")

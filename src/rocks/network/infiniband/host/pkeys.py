@@ -14,7 +14,7 @@ driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not docu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError
@@ -38,7 +38,7 @@ _POLL_SECONDS = 0.1
 
 
 class Pkeys:
-    """The adapters below a mounted sysfs; `set_link_vf` configures by netlink, by default on this machine."""
+    """`PkeyDriver` below a mounted sysfs; `set_link_vf` configures by netlink, by default on this machine."""
 
     def __init__(
         self,
@@ -51,11 +51,9 @@ class Pkeys:
         self._deadline_seconds = deadline_seconds
 
     def is_vf(self, address: str) -> bool:
-        """As `PkeyDriver.is_vf`."""
         return self._find(check_address(address)) is not None
 
     def ensure(self, address: str, spec: PartitionSpec) -> Change:
-        """As `PkeyDriver.ensure`."""
         check_partition(spec)
         vf = self._must_find(address)
         if vf.interface == "index_map":
@@ -76,7 +74,6 @@ class Pkeys:
         return CHANGED
 
     def clear(self, address: str) -> Change:
-        """As `PkeyDriver.clear`."""
         vf = self._must_find(address)
         if vf.interface == "index_map":
             visible = [self._show(port, {}) for port in self._vf_ports(vf).values()]
@@ -87,7 +84,6 @@ class Pkeys:
         return CHANGED
 
     def ports(self) -> List[PortFact]:
-        """As `PkeyDriver.ports`."""
         found = []
         for device in self._devices():
             for port in _numbered(device / "ports"):
@@ -104,7 +100,6 @@ class Pkeys:
         return found
 
     def vfs(self) -> List[InfinibandVf]:
-        """As `PkeyDriver.vfs`."""
         found = []
         for device in self._devices():
             for entry in sorted((device / "device").glob("virtfn*")):
@@ -114,7 +109,6 @@ class Pkeys:
         return sorted(found)
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:
-        """As `PkeyDriver.visible_keys`."""
         vf = self._must_find(address)
         if vf.interface != "index_map":
             raise StateError(f"{vf.device} of this host does not report the keys of {address}")
@@ -215,11 +209,8 @@ class Pkeys:
 
 def _numbered(folder: Path) -> List[Path]:
     """Entries with numeric names, in numeric order."""
-    return sorted(_numbers(folder), key=lambda entry: int(entry.name))
-
-
-def _numbers(folder: Path) -> Iterator[Path]:
-    return (entry for entry in folder.glob("*") if entry.name.isdecimal())
+    numbers = (entry for entry in folder.glob("*") if entry.name.isdecimal())
+    return sorted(numbers, key=lambda entry: int(entry.name))
 
 
 def _by_netlink(link: str, number: int, values: Dict[str, object]) -> None:

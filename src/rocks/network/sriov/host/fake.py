@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact, VfUse
@@ -28,7 +28,7 @@ from rocks.network.sriov.host.rules import (
 
 
 class FakeVfs:
-    """Adapters of a host; `refused` names settings that their driver rejects."""
+    """Adapters of a host (`VfDriver`); `refused` names settings that their driver rejects."""
 
     def __init__(self) -> None:
         self.adapters: Dict[str, Adapter] = {}
@@ -45,7 +45,6 @@ class FakeVfs:
         self._put(device, replace(vf, use=use, user=user))
 
     def read(self, device: str) -> AdapterFact:
-        """As `VfDriver.read`."""
         check_device_name(device)
         adapter = self.adapters.get(device)
         problem = problem_of(device, adapter)
@@ -54,7 +53,6 @@ class FakeVfs:
         return AdapterFact(device, adapter.most, problem, adapter.vfs)
 
     def ensure_count(self, device: str, count: int) -> Change:
-        """As `VfDriver.ensure_count`."""
         check_device_name(device)
         adapter = check_adapter(device, self.adapters.get(device))
         if len(adapter.vfs) >= count:
@@ -69,7 +67,6 @@ class FakeVfs:
         return CHANGED
 
     def ensure(self, spec: VfSpec) -> PlacedVf:
-        """As `VfDriver.ensure`."""
         check_vf_spec(spec)
         adapter = check_adapter(spec.device, self.adapters.get(spec.device))
         vf = vf_of(adapter, spec.number)
@@ -82,18 +79,13 @@ class FakeVfs:
         return PlacedVf(vf.address, Change(changed))
 
     def ensure_free(self, spec: VfSpec) -> Change:
-        """As `VfDriver.ensure_free`."""
         check_vf_spec(spec)
         adapter = self.adapters.get(spec.device)
-        vf = self._find(adapter, spec.number)
+        vf = next((one for one in (adapter.vfs if adapter else ()) if one.number == spec.number), None)
         if adapter is None or vf is None:
             return UNCHANGED
         check_unused(spec, adapter._replace(vfs=(vf,)))
         return Change(self._set(spec.device, vf, free_settings()))
-
-    def _find(self, adapter: Optional[Adapter], number: int) -> Optional[VfFact]:
-        vfs = adapter.vfs if adapter else ()
-        return next((one for one in vfs if one.number == number), None)
 
     def _set(self, device: str, vf: VfFact, requested: Settings) -> bool:
         changes = settings_that_differ(vf, requested)

@@ -45,13 +45,12 @@ _UNKNOWN = 0xFFFFFFFF
 
 
 class Vfs:
-    """The VFs of this host's network adapters."""
+    """The VFs of this host's network adapters. What is not documented here is in `VfDriver`."""
 
     def __init__(self, tree: Optional[VfSysfs] = None) -> None:
         self._tree = tree or VfSysfs()
 
     def read(self, device: str) -> AdapterFact:
-        """As `VfDriver.read`."""
         check_device_name(device)
         with _netlink(f"report the virtual functions of {device}") as route:
             adapter = self._adapter(route, device)
@@ -63,7 +62,6 @@ class Vfs:
         )
 
     def ensure_count(self, device: str, count: int) -> Change:
-        """As `VfDriver.ensure_count`."""
         check_device_name(device)
         with _netlink(f"report the virtual functions of {device}") as route:
             adapter = check_adapter(device, self._adapter(route, device))
@@ -76,7 +74,6 @@ class Vfs:
         return CHANGED
 
     def ensure(self, spec: VfSpec) -> PlacedVf:
-        """As `VfDriver.ensure`."""
         check_vf_spec(spec)
         with _netlink(f"set a virtual function of {spec.device}") as route:
             adapter = check_adapter(spec.device, self._adapter(route, spec.device))
@@ -91,7 +88,6 @@ class Vfs:
         return PlacedVf(vf.address, Change(changed))
 
     def ensure_free(self, spec: VfSpec) -> Change:
-        """As `VfDriver.ensure_free`."""
         check_vf_spec(spec)
         with _netlink(f"set a virtual function of {spec.device}") as route:
             adapter = self._adapter(route, spec.device)

@@ -62,7 +62,7 @@ class FakeKernel:
 
     The number of a block device is its node. Content is stored by chunks of 8 KiB: chunk number → text. Tests open a
     device by `devices[name].holders`, prevent its suspension by its name in `restless`, and set its status by
-    `devices[name].set_status`.
+    `devices[name].set_status`. What is not documented here is in `DmKernel`.
     """
 
     def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
@@ -106,11 +106,9 @@ class FakeKernel:
         return reply
 
     def names(self) -> List[str]:
-        """As `DmKernel.names`."""
         return list(self.devices)
 
     def status(self, name: str) -> Optional[Reply]:
-        """As `DmKernel.status`."""
         device = self.devices.get(name)
         if device is None:
             return None
@@ -128,7 +126,6 @@ class FakeKernel:
         return Reply(flags, device.holders + users, 0, device.node, device.uuid, b"")
 
     def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
-        """As `DmKernel.targets`."""
         device = self.devices.get(name)
         if device is None:
             raise _error(errno.ENXIO)
@@ -141,16 +138,13 @@ class FakeKernel:
         return tuple(Target(start, length, kind, parameters) for start, length in pieces_of(table))
 
     def device_number(self, path: str) -> str:
-        """As `DmKernel.device_number`."""
         device = self.devices.get(path[len(_MAPPER) :]) if path.startswith(_MAPPER) else None
         return self.blocks.node(path) if device is None else device.node
 
     def node_of(self, number: str) -> str:
-        """As `DmKernel.node_of`."""
         return number
 
     def length_sectors(self, number: str) -> int:
-        """As `DmKernel.length_sectors`."""
         device = self._behind(number)
         if device is not None and device.table is not None:
             return device.table.length_sectors
@@ -163,12 +157,10 @@ class FakeKernel:
         """As `DmKernel.ensure_no_node`: there are no links."""
 
     def ensure_valid(self, device: str) -> Change:
-        """As `DmKernel.ensure_valid`."""
         self.blocks.invalid.discard(self.device_number(device))
         return CHANGED
 
     def prepare_switch(self, name: str) -> ContextManager[Switch]:
-        """As `DmKernel.prepare_switch`."""
         return nullcontext(_Switch(self, name))
 
     def add(self, name: str, uuid: str = "") -> FakeDmDevice:

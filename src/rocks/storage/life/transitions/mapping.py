@@ -101,7 +101,8 @@ def _ended(image: Image, family: str, text: str) -> Decision:
 
 def stop_map(image: Image, event: Any, now: int) -> Decision:
     """The map failed: the row's step undoes what there is of it."""
-    return _ended(_stopped(image), event.family, _attach_text(event.message))
+    text = f"Error attaching iSCSI target to compute node: {event.message}"
+    return _ended(_stopped(image), event.family, text)
 
 
 def cancel_map(image: Image, event: Any, now: int) -> Decision:
@@ -125,10 +126,6 @@ def map_failed(image: Image, event: Any, now: int) -> Decision:
     """All is as before; the failure is published."""
     failed = outcomes_of((image.operation_id,), image.failure_family, image.reason)
     return Decision(unmapped(image), (*failed, *outcomes_of(image.unmap_ids)))
-
-
-def _attach_text(message: str) -> str:
-    return f"Error attaching iSCSI target to compute node: {message}"
 
 
 def attached(image: Image, event: Any, now: int) -> Decision:

@@ -16,7 +16,7 @@ _RECORD_BYTES = 12
 
 
 class FakeZfsCommands(FakeVolumes):
-    """`ZfsCommands` on pools in memory."""
+    """`ZfsCommands` on pools in memory, and documented there."""
 
     def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
         super().__init__(pools, now)
@@ -25,7 +25,6 @@ class FakeZfsCommands(FakeVolumes):
     # --- snapshots, holds, bookmarks
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
-        """As `ZfsCommands.snapshot`."""
         pool, volume = self.pool_of(snapshot), self._volume(snapshot.partition("@")[0])
         if pool.find_snapshot(snapshot) is not None:
             raise ToolError(f"zfs snapshot of {snapshot} failed: dataset already exists")
@@ -43,14 +42,12 @@ class FakeZfsCommands(FakeVolumes):
         volume.log_bytes = 0
 
     def hold(self, snapshot: str, tag: str) -> None:
-        """As `ZfsCommands.hold`."""
         found = self._snapshot(snapshot)
         if tag in found.holds:
             raise ToolError(f"zfs hold of {snapshot} failed: tag already exists on this dataset")
         found.holds.add(tag)
 
     def release(self, snapshot: str, tag: str) -> None:
-        """As `ZfsCommands.release`."""
         found = self._snapshot(snapshot)
         if tag not in found.holds:
             raise ToolError(f"zfs release of {snapshot} failed: no such tag on this dataset")
@@ -71,21 +68,17 @@ class FakeZfsCommands(FakeVolumes):
     # --- streams
 
     def decode_token(self, token: str) -> TokenFact:
-        """As `PoolDriver.decode_token`."""
         return decode_token(token)[0]
 
     def estimate(self, spec: SendSpec) -> int:
-        """As `ZfsCommands.estimate`."""
         header, records = self._stream(spec)
         return sum(_RECORD_BYTES + len(data or b"") for _, data in records[header.first_record :])
 
     def send(self, spec: SendSpec) -> Transfer:
-        """As `ZfsCommands.send`."""
         cut, self.cut_next_send_after_bytes = self.cut_next_send_after_bytes, None
         return FakeSend(f"{spec.volume}@{spec.to_name}", encode_stream(*self._stream(spec)), cut)
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
-        """As `ZfsCommands.receive`."""
         pool = self.pool_of(spec.volume)
         volume = pool.volumes.get(spec.volume)
         if volume is not None and volume.is_receiving:
@@ -94,7 +87,6 @@ class FakeZfsCommands(FakeVolumes):
         return FakeReceive(pool, spec, lambda: self._seconds(pool.txg))
 
     def abort_receive(self, volume: str) -> None:
-        """As `ZfsCommands.abort_receive`."""
         found = self._volume(volume)
         if found.is_receiving:
             raise BusyError(f"zfs receive of {volume} failed: dataset is busy")

@@ -15,24 +15,21 @@ _FIRST_SECOND = 1_700_000_000
 
 
 class FakeReading:
-    """The reading part of `ZfsCommands`."""
+    """The reading part of `ZfsCommands`, which documents it."""
 
     def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
         self.pools: Dict[str, Pool] = {name: Pool(name, size) for name, size in pools.items()}
         self._now = now
 
     def read_pool(self, pool: str) -> PoolFact:
-        """As `PoolDriver.read_pool`."""
         found = self.pool_of(pool)
         used = found.size_bytes - found.free_bytes()
         return PoolFact(pool, used + found.free_bytes(), found.free_bytes(), found.health)
 
     def list_pools(self) -> Tuple[str, ...]:
-        """As `PoolDriver.list_pools`."""
         return tuple(sorted(name for name, pool in self.pools.items() if pool.is_imported))
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
-        """As `PoolDriver.read_volume`."""
         pool = self.pool_of(volume)
         if volume in pool.file_systems:
             raise StateError(f"{volume} is a filesystem, not a volume; rename or destroy it")
@@ -40,18 +37,15 @@ class FakeReading:
         return None if found is None else self._fact(pool, found)
 
     def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
-        """As `PoolDriver.read_volumes`."""
         found = {volume: self.read_volume(volume) for volume in volumes}
         return {volume: fact for volume, fact in found.items() if fact is not None}
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
-        """As `PoolDriver.list_volumes`."""
         found = self.pool_of(pool)
         volumes = (volume for name, volume in list(found.volumes.items()) if name.startswith(f"{pool}/"))
         return tuple(sorted(self._fact(found, volume) for volume in volumes))
 
     def read_history(self, volume: str) -> History:
-        """As `PoolDriver.read_history`."""
         pool = self.pool_of(volume)
         found = pool.volumes.get(volume)
         if found is None:
@@ -63,24 +57,19 @@ class FakeReading:
         )
 
     def read_guids(self, snapshots: Sequence[str]) -> Mapping[str, str]:
-        """As `PoolDriver.read_guids`."""
         found = {name: self.pool_of(name).find_snapshot(name) for name in snapshots}
         return {name: snapshot.guid for name, snapshot in found.items() if snapshot is not None}
 
     def read_own(self, name: str) -> Mapping[str, str]:
-        """As `ZfsCommands.read_own`."""
         return dict(self._snapshot(name).properties)
 
     def read_written(self, volume: str, snapshot_name: str) -> int:
-        """As `ZfsCommands.read_written`."""
         return self._volume(volume).written_since(self._snapshot(f"{volume}@{snapshot_name}").txg)
 
     def shows_snapshots(self, volume: str) -> bool:
-        """As `ZfsCommands.shows_snapshots`."""
         return self._volume(volume).shows_snapshots
 
     def flush(self, volume: str) -> None:
-        """As `ZfsCommands.flush`."""
         self.pool_of(volume)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:

@@ -13,7 +13,7 @@ from rocks.storage.zfs.fake.streams import CutStream, Decoder, Header
 
 
 class FakeSend:
-    """A sender; its stream is read."""
+    """A `Transfer` that sends; its stream is read."""
 
     def __init__(self, name: str, data: bytes, cut_after_bytes: Optional[int]) -> None:
         self._name = name
@@ -23,24 +23,21 @@ class FakeSend:
 
     @property
     def stream(self) -> IO[bytes]:
-        """As `Transfer.stream`."""
         return self._stream
 
     def finish(self, deadline: Deadline) -> None:
-        """As `Transfer.finish`."""
         was_read = not self._stream.closed and self._stream.tell() == self._length
         self._stream.close()
         if self._was_killed or not was_read:
             raise ToolError(f"zfs send of {self._name} was ended by signal {9 if self._was_killed else 13}")
 
     def kill(self) -> None:
-        """As `Transfer.kill`."""
         self._was_killed = self._was_killed or not self._stream.closed
         self._stream.close()
 
 
 class FakeReceive:
-    """A receiver; its stream is written. As with ZFS, the snapshot exists once the end of the stream was read."""
+    """A `Transfer` that receives. As with ZFS, the snapshot exists once the end of the stream was read."""
 
     def __init__(self, pool: Pool, spec: ReceiveSpec, now: Callable[[], int]) -> None:
         self._pool = pool
@@ -70,7 +67,6 @@ class FakeReceive:
             self._fail(error)
 
     def finish(self, deadline: Deadline) -> None:
-        """As `Transfer.finish`."""
         self.stream.close()
         if self._error is None and not self._is_over:
             why = "was killed" if self._was_killed else "failed: checksum mismatch or incomplete stream."
@@ -79,7 +75,6 @@ class FakeReceive:
             raise self._error
 
     def kill(self) -> None:
-        """As `Transfer.kill`."""
         self._was_killed = not self._is_over and self._error is None
         self.stream.close()
         if self._was_killed:

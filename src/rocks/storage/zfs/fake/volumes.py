@@ -11,7 +11,7 @@ from rocks.storage.zfs.names import OUR_PREFIX
 
 
 class FakeVolumes(FakeReading):
-    """The part of `ZfsCommands` on volumes."""
+    """The part of `ZfsCommands` on volumes, which documents it."""
 
     def create(
         self,
@@ -21,7 +21,6 @@ class FakeVolumes(FakeReading):
         reserve_bytes: int,
         properties: Mapping[str, str],
     ) -> None:
-        """As `ZfsCommands.create`."""
         pool = self._new_name(volume)
         _check_space(pool, volume, reserve_bytes)
         txg = pool.next_txg()
@@ -30,7 +29,6 @@ class FakeVolumes(FakeReading):
         pool.volumes[volume] = made
 
     def clone(self, snapshot: str, volume: str) -> None:
-        """As `ZfsCommands.clone`."""
         pool = self._new_name(volume)
         found, origin = self._snapshot(snapshot), self._volume(snapshot.partition("@")[0])
         made = Volume(volume, new_guid(), found.size_bytes, origin.block_bytes, origin=snapshot)
@@ -39,14 +37,12 @@ class FakeVolumes(FakeReading):
         pool.volumes[volume] = made
 
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
-        """As `ZfsCommands.clone_all`."""
         for volume, snapshot in origins.items():
             self.clone(snapshot, volume)
             if properties:
                 self.set_values(volume, properties)
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
-        """As `ZfsCommands.set_values`."""
         pool, volume = self.pool_of(name), self._volume(name)
         for key, value in values.items():
             if key.startswith(OUR_PREFIX):
@@ -67,7 +63,6 @@ class FakeVolumes(FakeReading):
                 raise ToolError(f"zfs set of {name} failed: invalid property '{key}'")
 
     def rename(self, volume: str, new_name: str) -> None:
-        """As `ZfsCommands.rename`."""
         self._create_file_system_above(new_name)
         pool, renamed = self._new_name(new_name), self._volume(volume)
         for other in pool.volumes.values():
@@ -77,7 +72,6 @@ class FakeVolumes(FakeReading):
         pool.volumes[new_name] = pool.volumes.pop(volume)
 
     def promote(self, volume: str) -> None:
-        """As `ZfsCommands.promote`."""
         pool, clone = self.pool_of(volume), self._volume(volume)
         if clone.origin is None:
             raise ToolError(f"zfs promote of {volume} failed: not a cloned filesystem")
@@ -92,7 +86,6 @@ class FakeVolumes(FakeReading):
         clone.origin, origin.origin = origin.origin, f"{volume}@{part}"
 
     def rollback(self, snapshot: str) -> None:
-        """As `ZfsCommands.rollback`."""
         volume, found = self._volume(snapshot.partition("@")[0]), self._snapshot(snapshot)
         if volume.snapshots[-1] is not found:
             raise ToolError(f"zfs rollback of {snapshot} failed: more recent snapshots or bookmarks exist")
@@ -101,12 +94,10 @@ class FakeVolumes(FakeReading):
         volume.log_bytes = LOG_HEADER_BYTES
 
     def check_not_open(self, volume: str) -> None:
-        """As `ZfsCommands.check_not_open`."""
         if self._volume(volume).is_open:
             raise BusyError(f"the device /dev/zvol/{volume} is in use; nothing was changed")
 
     def destroy(self, name: str) -> None:
-        """As `ZfsCommands.destroy`."""
         pool = self.pool_of(name)
         if "#" in name:
             volume = self._volume(name.partition("#")[0])

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
 from rocks.machine.host.libvirt.moving_xml import (
     arriving,
     check_as_recorded,
@@ -72,12 +72,11 @@ def test_it_is_connected_as_on_the_new_host() -> None:
         "<listen type='socket' socket='/var/lib/libvirt/qemu/domain-1-g/vnc.sock'/></graphics>"
     )
     there = domain(DISK + LINK.format("new0"))
-    text = arriving(
-        domain(DISK + LINK.format("old0") + screen), there, [("/images/g.vda", 5, 6, "u")], "/new/qemu"
-    )
+    disk = DiskIdentity("/images/g.vda", 5, 6, "u")
+    text = arriving(domain(DISK + LINK.format("old0") + screen), there, [disk], "/new/qemu")
     found = parse_domain(text)
     assert [one.source for one in found.interfaces] == ["new0"]
-    assert found.disk_identities == (("/images/g.vda", 5, 6, "u"),) and found.token == 7
+    assert found.disk_identities == (disk,) and found.token == 7
     assert found.emulator == "/new/qemu" and "vnet3" not in text and "vnc.sock" not in text
 
 

@@ -112,9 +112,7 @@ def _take_leases(rows: Rows, requests: Mapping[str, tuple[str, Any]]) -> dict[st
     return {}
 
 
-def _set_state(
-    rows: Rows, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
-) -> None:
+def _set_state(rows: Rows, names: Sequence[str], state: str, reason: str | None = None) -> None:
     if names and rows.read().row is not None and rows.row[2] != "released":  # type: ignore[index]
         rows.change().row = (*rows.row[:2], state)  # type: ignore[index]
 

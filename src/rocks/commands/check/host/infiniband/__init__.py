@@ -1,7 +1,7 @@
 """`rocks check host infiniband`"""
 
 import rocks.commands
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError, without_errors
 from rocks.network.infiniband.check import WRONG
 from rocks.network.infiniband.ports import check_infiniband
 
@@ -36,10 +36,7 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         self.beginOutput()
-        for host, result in check_infiniband(self.db, hosts, function):
-            if isinstance(result, RocksError):
-                failures[host] = result
-                continue
+        for host, result in without_errors(check_infiniband(self.db, hosts, function), failures):
             for line in result:
                 self.addOutput(host, line)
             wrong = sum(line.result == WRONG for line in result)

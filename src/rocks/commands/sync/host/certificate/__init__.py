@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.site.certificates import deploy_certificates
 
 
@@ -30,10 +30,7 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         has_revoked = False
-        for host, result in deploy_certificates(self.db, hosts):
-            if isinstance(result, RocksError):
-                failures[host] = result
-                continue
+        for host, result in without_errors(deploy_certificates(self.db, hosts), failures):
             has_revoked = has_revoked or bool(result)
             revoked = "".join(f"; {old.serial_text} is revoked" for old in result)
             self.showNow(f"{host}: has its certificate{revoked}\n")

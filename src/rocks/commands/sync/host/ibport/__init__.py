@@ -1,7 +1,7 @@
 """`rocks sync host ibport`"""
 
 import rocks.commands
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.network.infiniband.guids import guid_text
 from rocks.network.infiniband.ports import record_ports
 
@@ -28,10 +28,7 @@ class Command(rocks.commands.Command):
         """Read the ports and print them."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
-        for host, result in record_ports(self.db, hosts):
-            if isinstance(result, RocksError):
-                failures[host] = result
-                continue
+        for host, result in without_errors(record_ports(self.db, hosts), failures):
             ports = ", ".join(f"{port.device} port {port.number} {guid_text(port.guid)}" for port in result)
             self.addLine(f"{host}: {ports or 'no InfiniBand port'}")
         self.endOutcomes(failures, len(hosts))

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_networks, sync_rules
 
 
@@ -34,18 +34,14 @@ class Command(rocks.commands.Command):
         """Print the changes of each host."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
-        for host, outcome in sync_networks(self.db, hosts):
-            if isinstance(outcome, RocksError):
-                failures[host] = outcome
-                continue
+        for host, outcome in without_errors(sync_networks(self.db, hosts), failures):
             for change in outcome.changes:
                 self.showLine(f"{host}: {change}")
             for warning in outcome.warnings:
                 self.notify(f"Warning: {host}: {warning}")
-        for host, result in sync_rules(self.db, [host for host in hosts if host not in failures]):
-            if isinstance(result, RocksError):
-                failures[host] = result
-            elif result == "loaded":
+        others = [host for host in hosts if host not in failures]
+        for host, result in without_errors(sync_rules(self.db, others), failures):
+            if result == "loaded":
                 self.showLine(f"{host}: firewall rules loaded")
         self.runPlugins(hosts)
         sync_config_after(self)

@@ -1,7 +1,7 @@
 """`rocks sync host profile`"""
 
 import rocks.commands
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_profiles
 
 
@@ -27,10 +27,7 @@ class Command(rocks.commands.Command):
         """Print the changes of each host."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
-        for host, outcome in sync_profiles(self.db, hosts):
-            if isinstance(outcome, RocksError):
-                failures[host] = outcome
-                continue
+        for host, outcome in without_errors(sync_profiles(self.db, hosts), failures):
             for change in outcome.changes or ("unchanged",):
                 self.showLine(f"{host}: {change}")
             for warning in outcome.warnings:

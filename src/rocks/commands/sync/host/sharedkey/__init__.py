@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._framework.confirmation import confirm_line
-from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.site.shared_keys import PresentedKey, SharedKey, share_keys
 
 _FINGERPRINT = "SHA256:"
@@ -47,11 +47,9 @@ class Command(rocks.commands.Command):
                 f"fingerprint= is that of one host, not of {len(hosts)}; repeat the command for each"
             )
         failures: dict[str, RocksError] = {}
-        for host, result in share_keys(self.db, hosts, self._is_confirmed, self.fillFlag("replace")):
-            if isinstance(result, RocksError):
-                failures[host] = result
-            else:
-                self.showNow(_lines(result))
+        results = share_keys(self.db, hosts, self._is_confirmed, self.fillFlag("replace"))
+        for _, result in without_errors(results, failures):
+            self.showNow(_lines(result))
         self.endOutcomes(failures, len(hosts))
 
     def _is_confirmed(self, key: PresentedKey) -> bool:

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.cluster.vlans import hosts_of, sync_vlans
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.fleet.wire.errors import as_exception, at_host
 
 RollName = "kvm"
@@ -35,10 +35,7 @@ class Command(rocks.commands.Command):
         """Create and remove devices, and print the changes."""
         hosts = hosts_of(self.db, self.getSomeHostnames(args))
         failures: dict[str, RocksError] = {}
-        for host, answer in sync_vlans(self.db, hosts):
-            if isinstance(answer, RocksError):
-                failures[host] = answer
-                continue
+        for host, answer in without_errors(sync_vlans(self.db, hosts), failures):
             for outcome in answer:
                 if outcome.error is not None:
                     failures.setdefault(host, at_host(host, as_exception(outcome.error)))
