@@ -35,10 +35,13 @@ class Metrics:
             for name, (text, labels) in _GAUGES.items()
         }
 
-    def count(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none."""
+    def count(self, method: str, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none.
+
+        `method`: as it was sent.
+        """
         pattern = getattr(scope.get("route") or scope["state"].get("route"), "path", "none")
-        self._requests.labels(scope["method"], pattern, status).inc()
+        self._requests.labels(method, pattern, status).inc()
         self._seconds.labels(pattern).observe(seconds)
 
     def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
