@@ -70,7 +70,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         )
     project_id = _project_of(call, project)
     silent = images.silent_upload(change.session, project_id, name, call.caller.user.id)
-    if silent is not None:
+    if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
         images.remove_image(change.session, silent.image_id)
     _forget_old(change)
     if project_id is None and not call.scope.is_operator:
