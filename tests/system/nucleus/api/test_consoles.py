@@ -122,6 +122,7 @@ def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool
     ):
         pass
     assert json.loads(refused.value.response.body or b"")["code"] == "foreign-page"
+    assert is_refused(consoles, ticket, origin="http://["), "which is no address"
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
 
