@@ -58,6 +58,10 @@ class Metrics:
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "operations": ("Operations by state", ("state",)),
     "operation_seconds": ("Mean time of the operations that were asked for within an hour", ("kind",)),
+    "operation_errors": (
+        "Operations that were asked for within an hour, and have failed or are tried again",
+        ("kind", "family"),
+    ),
     "computesets": ("Computesets by state", ("state",)),
     "alarms": ("What needs an operator, by what it is", ("kind",)),
     "images_syncing": ("Disks of nodes that are on their way", ()),
