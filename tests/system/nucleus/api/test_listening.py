@@ -109,7 +109,7 @@ def test_images_of_strangers_keep_nobody_out(service: Client, monkeypatch: pytes
     """What is left of a refused image is read for 30 seconds; a byte now and then held a file of the service."""
     monkeypatch.setattr(listening, "MAX_WAITING", 20)
     monkeypatch.setattr(middleware, "UNREAD_SECONDS", 600.0)
-    begin = b"POST /v1/image HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
+    begin = b"POST /v1/image HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
 
     def goes_on(one: socket.socket) -> bool:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
