@@ -319,9 +319,11 @@ def _upload_json(upload: Upload, name: str) -> Json:
 
 
 def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
+    """The caller's upload, for everybody or for one of the projects that the credentials are for now."""
     upload = images.find_upload(session, identifier, call.caller.user.id)
     image = None if upload is None else images.image_by_id(session, upload.image_id)
-    if upload is None or image is None:
+    places = {None, *call.scope.projects}
+    if upload is None or image is None or not (call.scope.is_operator or image.project_id in places):
         raise Problem("unknown-upload", f"there is no upload {identifier[:64]} of yours; begin again")
     return upload, image
 
