@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import os
 import re
 import socket
@@ -64,6 +65,11 @@ _UPLOAD = re.compile(r"(/nucleus)?/v1/image(/upload/[^/]+)?/*")
 
 _BYTES_PER_BODY_BYTE = 16
 """So many bytes of sizes of chunks come with each byte of the body: a chunk of one byte has five of its own."""
+
+
+_NO_HANDSHAKE = "ASGI callable returned without completing handshake."
+logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _NO_HANDSHAKE)
+"""uvicorn 0.54 (websockets_sansio_impl.py) logs it of each WebSocket that is refused with a body: of a used ticket."""
 
 
 class _TooLargeError(Exception):
