@@ -105,9 +105,8 @@ def get_operation(session: Session, identifier: str) -> Operation | None:
 
 def states_of(session: Session, identifiers: Sequence[str]) -> dict[str, str]:
     """Identifier → state of those that are operations' identifiers."""
-    possible = [
-        one for one in identifiers if one.isascii()
-    ]  # the database compares the column with ASCII only
+    # the database compares the column with ASCII only
+    possible = [one for one in identifiers if one.isascii()]
     which = placeholders(possible)
     return dict(session.rows(f"SELECT id, state FROM operation WHERE id IN ({which})", possible))
 
