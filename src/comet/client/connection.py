@@ -27,6 +27,7 @@ from comet.client.errors import (
     CometError,
     RefusedError,
     UnreachableError,
+    UsageError,
     error_of_answer,
 )
 
@@ -113,9 +114,12 @@ class Connection:
 
     def path(self, *segments: object, query: Iterable[tuple[str, str]] = ()) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
-        path = "/".join([self._base, self.endpoint.api_version, *(_quoted(str(it)) for it in segments)])
         pairs = list(query)
-        return f"{path}?{urlencode(pairs)}" if pairs else path
+        try:
+            path = "/".join([self._base, self.endpoint.api_version, *(_quoted(str(it)) for it in segments)])
+            return f"{path}?{urlencode(pairs)}" if pairs else path
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{ascii(error.object)} is not UTF-8 text") from None
 
     def outer_path(self, *segments: str) -> str:
         """A path beside the versions: `/nucleus/rest-auth/login/`."""

@@ -28,7 +28,7 @@ from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.library import image_uploads, images
 from nucleus.api.metrics import Metrics
-from nucleus.api.middleware import BASE, ENDLESS, Middleware
+from nucleus.api.middleware import BASE, Middleware, has_head
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify
@@ -203,4 +203,4 @@ def _methods(request: Request) -> set[str]:
         for route in module.router.routes:
             if route.matches({**request.scope, "method": "GET"})[0] is not Match.NONE:
                 found |= set(getattr(route, "methods", None) or ())
-    return found | {"HEAD"} if "GET" in found and request.url.path not in ENDLESS else found
+    return found | {"HEAD"} if "GET" in found and has_head(request.scope["path"]) else found

@@ -9,7 +9,6 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel, Field
@@ -249,7 +248,7 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
 def _is_own_page(client: WebSocket) -> bool:
     """Whether the page is of this service; other programs than browsers send no Origin."""
     origin = client.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == client.headers.get("host")
+    return origin is None or origin.partition("://")[2] == client.headers.get("host")
 
 
 _TICKET_USED = ("ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one")

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from nucleus.api.problems import Problem
 from nucleus.api.representations import text_of
 from nucleus.api.routes import route
-from nucleus.api.service import Known, Reading, find_cluster, service_of
+from nucleus.api.service import Known, find_cluster, reading, service_of
 from nucleus.mirror import clusters, events, identity
 from nucleus.records import SYSTEM
 from nucleus.states import ENDED_OPERATIONS
@@ -255,8 +255,7 @@ class _Answer(StreamingResponse):
 def _cluster_id(call: Call, name: str | None) -> int | None:
     if name is None:
         return None
-    with call.service.pool.transaction() as session:
-        return find_cluster(Reading(session, call, call.scope), name).id
+    return reading(call, lambda question: find_cluster(question, name).id)
 
 
 async def _lines(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import os
 import re
 import socket
@@ -56,13 +57,19 @@ MAX_PIPELINED = 100
 MAX_WAITING = 4096
 """Connections whose clients have not sent a whole request; beyond them the one that waits longest ends.
 
-The service may have 8192 files open, its connections among them. Images take long: they do not count.
+The service may have 8192 files open, its connections among them. Images take long: until they are refused, they do not
+count.
 """
 
 _UPLOAD = re.compile(r"(/nucleus)?/v1/image(/upload/[^/]+)?/*")
 
 _BYTES_PER_BODY_BYTE = 16
 """So many bytes of sizes of chunks come with each byte of the body: a chunk of one byte has five of its own."""
+
+
+_NO_HANDSHAKE = "ASGI callable returned without completing handshake."
+logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _NO_HANDSHAKE)
+"""uvicorn 0.54 (websockets_sansio_impl.py) logs it of each WebSocket that is refused with a body: of a used ticket."""
 
 
 class _TooLargeError(Exception):
@@ -135,6 +142,8 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = max(0, self._head_bytes - len(body) * _BYTES_PER_BODY_BYTE)
+        if self.cycle is not None and self.cycle.response_started:
+            self._wait()  # of an image that is refused the rest is read for a while
         super().on_body(body)
 
     def on_message_complete(self) -> None:

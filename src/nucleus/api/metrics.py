@@ -35,10 +35,13 @@ class Metrics:
             for name, (text, labels) in _GAUGES.items()
         }
 
-    def count(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none."""
+    def count(self, method: str, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none.
+
+        `method`: as it was sent.
+        """
         pattern = getattr(scope.get("route") or scope["state"].get("route"), "path", "none")
-        self._requests.labels(scope["method"], pattern, status).inc()
+        self._requests.labels(method, pattern, status).inc()
         self._seconds.labels(pattern).observe(seconds)
 
     def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
@@ -55,6 +58,10 @@ class Metrics:
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "operations": ("Operations by state", ("state",)),
     "operation_seconds": ("Mean time of the operations that were asked for within an hour", ("kind",)),
+    "operation_errors": (
+        "Operations that were asked for within an hour, and have failed or are tried again",
+        ("kind", "family"),
+    ),
     "computesets": ("Computesets by state", ("state",)),
     "alarms": ("What needs an operator, by what it is", ("kind",)),
     "images_syncing": ("Disks of nodes that are on their way", ()),

@@ -36,8 +36,13 @@ MAX_WAITING_BYTES = 64 << 20
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 _TICKET = re.compile(r"^(/ws|/console)/.*")
-ENDLESS = ("/v1/events",)
-"""Their answers end with the client only. HEAD, which would not end, is none of their methods."""
+_ENDLESS = ("/v1/events",)
+"""Their answers end with the client only."""
+
+_WITHOUT_HEAD = re.compile(
+    r"/(v1/events|v1/cluster/[^/]+/(frontend|compute/[^/]+)/console|getkey|session/provider/answer)$"
+)
+"""Paths whose GET does not end, or changes something: HEAD, which changes nothing (RFC 9110 §9.2.1), is refused."""
 
 _REQUEST_ID = re.compile(r"(?!nuc_)[A-Za-z0-9_.-]{1,64}")
 """Of a client's own: it is in the log, where no token may be."""
@@ -79,7 +84,7 @@ class Middleware:
             await self._application(scope, receive, send)
             return
         exchange = _Exchange(scope, send, headers)
-        if scope["method"] == "HEAD" and scope["path"] not in ENDLESS:
+        if scope["method"] == "HEAD" and has_head(scope["path"]):
             # RFC 9110 §9.3.2; the server, which has a scope of its own, leaves the body out
             scope["method"] = "GET"
         try:
@@ -91,7 +96,8 @@ class Middleware:
             detail = f"the request {exchange.request_id} failed; report it to the site's operators"
             await exchange.refuse(Problem("internal-error", detail))
         finally:
-            self._metrics.count(scope, exchange.status, time.monotonic() - exchange.begin)
+            seconds = time.monotonic() - exchange.begin
+            self._metrics.count(exchange.method, scope, exchange.status, seconds)
         exchange.log(time.monotonic())
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, headers: Headers) -> None:
@@ -103,7 +109,7 @@ class Middleware:
         body = await read_body(receive, headers, self._space)
         scope["state"]["body"] = body
         receive = _replay(body, receive)
-        if path in ENDLESS:
+        if path in _ENDLESS:
             await self._application(scope, receive, exchange.send)
             return
         try:
@@ -115,6 +121,11 @@ class Middleware:
                 f"the request was not answered within {REQUEST_SECONDS:.0f} s, and may have taken effect: see your"
                 " operations; repeat it only with the Idempotency-Key that it had",
             ) from None
+
+
+def has_head(path: str) -> bool:
+    """Whether HEAD is answered as GET at the path, if there is GET."""
+    return _WITHOUT_HEAD.match(path) is None
 
 
 def _without_base(scope: Scope) -> Scope:
@@ -235,7 +246,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
         self._scope = scope
-        self._method = scope["method"]
+        self.method = scope["method"]
         self._send = send
         self.begin = time.monotonic()
         given = headers.get("x-request-id", "")
@@ -271,7 +282,7 @@ class _Exchange:
         path = self._scope["path"]
         record: dict[str, Any] = {
             "request": self.request_id,
-            "method": self._method,
+            "method": self.method,
             "path": without_secrets(_TICKET.sub(r"\1/…", path))[:200],
             "status": self.status,
             "seconds": round(now - self.begin, 4),

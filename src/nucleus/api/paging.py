@@ -27,7 +27,7 @@ def page_of(limit: int | None, cursor: str | None) -> Page:
     if cursor is None:
         return Page(limit, None)
     try:
-        after = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True).decode("utf-8")
+        after = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True).decode("ascii")
     except ValueError:
         raise invalid(
             "the cursor is not one of this list; take it from the header Link, or leave it out",
@@ -49,7 +49,7 @@ def paged(
     end = begin + (page.limit or 100)
     headers = {}
     if end < len(keys):
-        cursor = base64.urlsafe_b64encode(keys[end - 1].encode("utf-8")).decode("ascii")
+        cursor = base64.urlsafe_b64encode(keys[end - 1].encode("ascii")).decode("ascii")
         query = {name: value for name, value in request.query_params.items() if name != "cursor"}
         base = request.scope["state"]["base"]
         headers["Link"] = f'<{base}{request.url.path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'

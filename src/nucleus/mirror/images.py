@@ -183,7 +183,9 @@ def remove_image(session: Session, image_id: int) -> None:
 
 
 def silent_upload(session: Session, project_id: int | None, name: str, user_id: int) -> Upload | None:
-    """The user's own upload of this name that gets nothing at present: its program was ended, or its answer lost."""
+    """The user's own upload of this name of which nothing was noted lately: its program was ended, its answer was lost,
+    or its part is long and comes slowly.
+    """
     row = session.row(
         f"{_UPLOAD} JOIN image i ON i.id = upload.image_id"
         " WHERE i.project_id <=> %s AND i.name = %s AND upload.user_id = %s"

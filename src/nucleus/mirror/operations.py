@@ -105,8 +105,10 @@ def get_operation(session: Session, identifier: str) -> Operation | None:
 
 def states_of(session: Session, identifiers: Sequence[str]) -> dict[str, str]:
     """Identifier → state of those that are operations' identifiers."""
-    which = placeholders(identifiers)
-    return dict(session.rows(f"SELECT id, state FROM operation WHERE id IN ({which})", identifiers))
+    # the database compares the column with ASCII only
+    possible = [one for one in identifiers if one.isascii()]
+    which = placeholders(possible)
+    return dict(session.rows(f"SELECT id, state FROM operation WHERE id IN ({which})", possible))
 
 
 def find_operation(session: Session, scope: Scope, identifier: str, lock: bool = False) -> Operation | None:

@@ -48,6 +48,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
     return {
         "operations": _by_state(session, "operation"),
         "operation_seconds": _lately(session),
+        "operation_errors": _errors(session),
         "computesets": _by_state(session, "computeset"),
         "images_syncing": {(): float(session.value(syncing))},
         "alarms": {
@@ -77,6 +78,19 @@ def _lately(session: Session) -> dict[tuple[str, ...], float]:
         (oldest_ulid(3600),),
     )
     return {(kind,): float(seconds) for kind, seconds in rows}
+
+
+def _errors(session: Session) -> dict[tuple[str, ...], float]:
+    """(kind, family of the error) → how many operations that were asked for within an hour have failed, or try again.
+
+    `host`: a host, or the executor, did not answer; `tool`: `rocks` failed.
+    """
+    rows = session.rows(
+        "SELECT kind, JSON_VALUE(error, '$.code'), COUNT(*) FROM operation"
+        " WHERE id > %s AND error IS NOT NULL AND state <> 'cancelled' GROUP BY 1, 2",
+        (oldest_ulid(3600),),
+    )
+    return {(kind, family): float(count) for kind, family, count in rows}
 
 
 _MAY_RUN = (

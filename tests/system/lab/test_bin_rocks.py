@@ -90,7 +90,9 @@ def test_comet_without_a_demo_names_make_demo(checkout: Path, tmp_path: Path) ->
     advice = f"run `make demo` in {checkout} as root"
     program, folder = str(checkout / "bin" / "comet"), {"HOME": str(tmp_path)}
     nothing = called([program, "ll"], more=folder)
-    assert nothing.exit_status == 2 and advice in nothing.error_text
+    assert nothing.exit_status == 2 and advice in nothing.error_text.partition("comet init")[0]
+    asked = called([program, "init", "--url=http://127.0.0.1:1"], more=folder)
+    assert asked.exit_status == 2 and advice not in asked.error_text.partition("--user")[0], "as it is asked"
     assert called([program, "--version"], more=folder).error_text == ""
     assert called([str(CHECKOUT / "bin" / "cm"), "comet", "--version"], more=folder).text.startswith("comet ")
     state = tmp_path / "state"

@@ -39,6 +39,13 @@ def test_an_empty_word_names_nothing(comet: Comet, typed: tuple[str, ...], error
     assert comet.server.requests == []
 
 
+@pytest.mark.parametrize("typed", [("ll", "\udce9"), ("events", "--cluster=\udce9")])
+def test_a_word_that_is_no_text_is_a_wrong_use(comet: Comet, typed: tuple[str, ...]) -> None:
+    """As a terminal of another encoding sends it."""
+    assert comet(*typed) == (2, "", "'\\udce9' is not UTF-8 text\n")
+    assert comet.server.requests == []
+
+
 def test_an_empty_list_beside_a_count_names_nothing(comet: Comet) -> None:
     assert comet("start", "vc2", "", "--count=2").out.startswith("computeset 1 is accepted.")
     ((_, body),) = sent(comet.server, "POST")

@@ -70,7 +70,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         )
     project_id = _project_of(call, project)
     silent = images.silent_upload(change.session, project_id, name, call.caller.user.id)
-    if silent is not None:
+    if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
         images.remove_image(change.session, silent.image_id)
     _forget_old(change)
     if project_id is None and not call.scope.is_operator:
@@ -319,9 +319,11 @@ def _upload_json(upload: Upload, name: str) -> Json:
 
 
 def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
+    """The caller's upload, for everybody or for one of the projects that the credentials are for now."""
     upload = images.find_upload(session, identifier, call.caller.user.id)
     image = None if upload is None else images.image_by_id(session, upload.image_id)
-    if upload is None or image is None:
+    places = {None, *call.scope.projects}
+    if upload is None or image is None or not (call.scope.is_operator or image.project_id in places):
         raise Problem("unknown-upload", f"there is no upload {identifier[:64]} of yours; begin again")
     return upload, image
 

@@ -160,6 +160,23 @@ class Receiver:
         except OSError as error:
             raise _disk_problem(error) from None
 
+    @staticmethod
+    def has_open(path: Path) -> bool:
+        """Whether a request has the file of an upload open."""
+        import fcntl
+
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Put what came on the disk, and free the file."""
         if self._descriptor >= 0:

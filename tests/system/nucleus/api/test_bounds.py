@@ -1,11 +1,13 @@
 """What one owner or stranger could have grow without end, or stay for ever, has an end."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
+from nucleus.api.library.uploads import Receiver
 from nucleus.api.recent import Recent
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
@@ -15,6 +17,7 @@ from nucleus.records import NewOperation
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import compute_numbers, sql
+from tests.waiting import wait_until
 
 SETS = "/v1/computeset"
 UPLOADS = "/v1/image/upload"
@@ -191,6 +194,29 @@ def test_an_upload_whose_program_was_killed_is_begun_anew_under_its_name(service
     sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 DAY")
     assert begin().status_code == 409, "an image that is there stays"
     assert sql(pool, "SELECT COUNT(*) FROM image") == [(1,)]
+
+
+def test_an_upload_that_comes_slowly_is_not_begun_anew(
+    service: Client, pool: Pool, configuration: Configuration
+) -> None:
+    """How much has come is noted at the end of a part, and each 64 MiB."""
+
+    def begin() -> Any:
+        body = {"name": "a.iso", "size": len(ISO)}
+        return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS)
+
+    first = begin().json()["id"]
+    head = (
+        f"PATCH {UPLOADS}/{first} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
+        f"Prefer: respond-async\r\nUpload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
+    )
+    with service.connected(head.encode() + ISO[:9]) as slow:
+        file = Path(configuration.images.folder) / f"{first}.part"
+        wait_until(lambda: Receiver.has_open(file), "the first bytes")
+        sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
+        assert begin().status_code == 409
+        slow.sendall(ISO[9:])
+        assert slow.recv(100).startswith(b"HTTP/1.1 202 ")
 
 
 def test_an_owner_who_may_publish_has_limits_of_images(

@@ -110,7 +110,9 @@ def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
     assert is_refused(consoles, ticket)
 
 
-def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool) -> None:
+def test_a_page_of_another_site_cannot_use_a_ticket(
+    consoles: Client, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
     ticket = ticket_for(consoles, FRONTEND, "serial")
     assert is_refused(consoles, ticket, origin="https://elsewhere.example")
     assert sql(pool, "SELECT action, target, outcome FROM audit WHERE actor = ''") == [
@@ -122,6 +124,8 @@ def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client, pool: Pool
     ):
         pass
     assert json.loads(refused.value.response.body or b"")["code"] == "foreign-page"
+    assert is_refused(consoles, ticket, origin="http://["), "which is no address"
+    assert caplog.messages == [], "it is nobody's error"
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
 

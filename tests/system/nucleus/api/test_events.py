@@ -13,6 +13,7 @@ from nucleus.mirror.pool import Pool
 from nucleus.records import NewEvent
 from tests.patience import patience
 from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.conftest import sql
 
 
 @contextlib.contextmanager
@@ -65,6 +66,8 @@ def test_events_come_to_those_who_may_see_them(service: Client, pool: Pool) -> N
     with stream(service, "ann", **{"Last-Event-ID": number}) as again:
         assert next(again)[0] == last
     assert service.get("ann", "/v1/events?cluster=vc3").status_code == 404
+    refused = sql(pool, "SELECT actor, action, target, outcome FROM audit")
+    assert refused == [("ann", "read", "/v1/events", "unknown-cluster")]
     assert service.get("ann", "/v1/events?types=none").status_code == 400
     with stream(
         service, "ann", "?types=poll.fresh,node.power&types=alarm", **{"Last-Event-ID": number}

@@ -202,6 +202,13 @@ def test_odd_json_is_refused_at_once(service: Client) -> None:
         assert len(answer.content) < 20_000 and answer.json()["code"] != "internal-error", kind
 
 
+def test_a_cursor_of_other_characters_is_none(service: Client) -> None:
+    """The database compares identifiers with ASCII only."""
+    cursor = base64.urlsafe_b64encode("é".encode()).decode()
+    for path in ("/v1/cluster", "/v1/operation", "/v1/reservation", SETS):
+        assert service.get("ann", f"{path}?cursor={cursor}", headers=PROBLEMS).status_code == 400, path
+
+
 def test_a_compressed_body_is_not_unpacked(service: Client) -> None:
     answer = service.ask(
         "ann", "POST", SETS, body=b"\x1f\x8b" + bytes(100), headers={**JSON, "Content-Encoding": "gzip"}

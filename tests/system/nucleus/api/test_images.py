@@ -315,6 +315,15 @@ def test_a_part_whose_place_was_read_before_another_one_ended_removes_nothing(
     assert go_on(service, place, 20_000).status_code == 202
 
 
+def test_who_has_left_the_project_adds_no_image_to_it(service: Client, pool: Pool) -> None:
+    place = begin(service, "late.iso")
+    assert go_on(service, place, 0, ISO[:10]).status_code == 204
+    sql(pool, "DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
+    assert go_on(service, place, 10).status_code == 404
+    assert [service.ask("ann", one, place).status_code for one in ("GET", "DELETE")] == [404, 404]
+    assert sql(pool, "SELECT state FROM image") == [("uploading",)]
+
+
 def test_a_list_says_how_many_nodes_have_an_image(service: Client, pool: Pool) -> None:
     for name in ("a.iso", "A.iso", "b.iso"):
         assert send(service, name).status_code == 204

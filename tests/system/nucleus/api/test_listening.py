@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.api import listening
+from nucleus.api import listening, middleware
 from nucleus.api.app import create_application
 from nucleus.api.listening import listen
 from nucleus.configuration import Configuration, ListenSettings
@@ -103,6 +103,26 @@ def test_thousands_of_connections_that_wait_keep_nobody_out(
             wait_until(lambda: len(_ended(silent)) >= 40, "the end of those that wait longest")  # noqa: B023
             assert _ended(silent[45:]) == [], f"{kind}: those that came last go on"
             assert _ended([slow]) == [], "an image may take its time"
+
+
+def test_images_of_strangers_keep_nobody_out(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of a refused image is read for 30 seconds; a byte now and then held a file of the service."""
+    monkeypatch.setattr(listening, "MAX_WAITING", 20)
+    monkeypatch.setattr(middleware, "UNREAD_SECONDS", 600.0)
+    begin = b"POST /v1/image HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
+
+    def goes_on(one: socket.socket) -> bool:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            one.sendall(b"x")
+            return True
+        return False
+
+    with contextlib.ExitStack() as connections:
+        slow = [connections.enter_context(service.connected(begin)) for _ in range(60)]
+        for one in slow:
+            assert one.recv(100).startswith(b"HTTP/1.1 401 ")
+        wait_until(lambda: sum(map(goes_on, slow)) <= 20, "the end of those that wait longest")
+        assert service.get("ann", "/v1/user").status_code == 200
 
 
 def _ended(connections: list[socket.socket]) -> list[socket.socket]:

@@ -327,6 +327,22 @@ def test_head_has_the_conditions_of_get_and_ends(service: Client, caplog: pytest
     refused = service.ask("ann", "HEAD", "/v1/events")
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET")
     assert [json.loads(line)["method"] for line in caplog.messages[:2]] == ["HEAD"] * 2
+    assert 'method="HEAD",route="/v1/cluster/{c}",status="304"' in service.get("", "/metrics").text
+
+
+def test_head_changes_nothing(service: Client, pool: Pool) -> None:
+    """RFC 9110 §9.2.1. There is no HEAD where GET makes a ticket or a key, or ends a sign-in."""
+    sql(pool, "UPDATE node SET state = 'active', physical_host = 'host-0'")
+    for path, allowed in (
+        ("/nucleus/v1/cluster/vc2/frontend/console/", "GET, POST"),
+        ("/v1/cluster/vc2/compute/vm-vc2-0/console", "GET, POST"),
+        ("/getkey", "GET"),
+        ("/session/provider/answer?code=x&state=x", "GET"),
+    ):
+        asked = service.ask("ann", "HEAD", path)
+        assert (asked.status_code, asked.headers["Allow"], asked.content) == (405, allowed, b""), path
+    assert sql(pool, "SELECT hash FROM console_ticket") + sql(pool, "SELECT action FROM audit") == []
+    assert service.ask("ann", "HEAD", "/v1/cluster/vc2/frontend/console/log").status_code != 405
 
 
 def test_the_description_is_written_once(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,3 +144,26 @@ def test_metrics_have_the_time_that_operations_of_the_last_hour_took(service: Cl
         ("poweron", "3.5"),
         ("start_set", "30.0"),
     ]
+
+
+def test_metrics_have_the_errors_of_the_last_hour(service: Client, pool: Pool) -> None:
+    """Also those of operations that are tried again, as while the executor is away."""
+    for identifier, kind, state, family in (
+        (new_ulid(), "poweron", "failed", "host"),
+        (new_ulid(), "poweron", "queued", "host"),
+        (new_ulid(), "poweron", "failed", "tool"),
+        (new_ulid(), "poweron", "succeeded", None),
+        (new_ulid(), "poweroff", "cancelled", "cancelled"),
+        (oldest_ulid(3700), "shutdown", "failed", "host"),
+    ):
+        error = None if family is None else json.dumps({"code": family, "detail": "…"})
+        sql(
+            pool,
+            "INSERT INTO operation (id, kind, actor, state, error) VALUES (%s, %s, 'ann', %s, %s)",
+            (identifier, kind, state, error),
+        )
+    found = r'^nucleus_operation_errors{family="(.*)",kind="(.*)"} (.*)$'
+    assert re.findall(found, service.get("", "/metrics").text, re.MULTILINE) == [
+        ("host", "poweron", "2.0"),
+        ("tool", "poweron", "1.0"),
+    ]

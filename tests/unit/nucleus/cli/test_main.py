@@ -51,6 +51,13 @@ def test_a_reader_that_has_enough_is_no_success_and_no_error_text(
     assert capsys.readouterr().err == ""
 
 
+def test_a_word_that_is_no_text_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a terminal of another encoding sends it: it was an error of this program."""
+    with pytest.raises(SystemExit) as raised:
+        program.main(["user", "disable", "\udce9"])
+    assert raised.value.code == 2 and "'\\udce9' is not UTF-8 text" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["none"], ["status", "more"], ["--none", "status"]])
 def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
