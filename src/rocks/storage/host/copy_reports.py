@@ -7,9 +7,12 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TimedOut  # until Python 3.11 another one than Python's own
 from dataclasses import replace
-from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
+from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, TypeVar
 
+from rocks.core.clock import Deadline
 from rocks.core.errors import RocksError
 from rocks.storage.host.copies import (
     RetainedCopy,
@@ -27,6 +30,13 @@ from rocks.storage.zfs.facts import VolumeFact
 _log = logging.getLogger(__name__)
 
 Volumes = Mapping[str, VolumeFact]
+
+_Found = TypeVar("_Found")
+
+_READ_SECONDS = 30.0
+"""With the rebuild of the devices it is within the time that systemd gives the daemon to start."""
+
+_POOLS_AT_ONCE = 32
 
 
 def report_copies(
@@ -74,6 +84,7 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     """
     known_pools = {pool, *(copy.known.pool for copy in store.copies() if copy.known.pool)}
     read = _read_pools(pools, known_pools)
+    _report_renamed(read)
     found = _misplaced_records(store, read)
     for name, volumes in read.items():
         found += _lost_records(store, volumes, name, name in known_pools)
@@ -92,20 +103,32 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     return frozenset(recovered)
 
 
-def _read_pools(pools: PoolDriver, known_pools: Collection[str]) -> Dict[str, Volumes]:
-    """Pool → its volumes by name: of these pools and of all others that are imported."""
-    others: Collection[str] = ()
+def _read_pools(pools: PoolDriver, known_pools: Set[str]) -> Dict[str, Volumes]:
+    """Pool → its volumes by name: of these pools and of all others that are imported.
+
+    All at once: one that is slow, or hangs, holds the guests of the others for a limited time only.
+    """
+    end, threads = Deadline(_READ_SECONDS), ThreadPoolExecutor(_POOLS_AT_ONCE, thread_name_prefix="pool")
+    reading = {name: threads.submit(pools.list_volumes, name) for name in sorted(known_pools)}
+    others = _result(threads.submit(pools.list_pools), end, "other pools than those of the records") or ()
+    reading.update({name: threads.submit(pools.list_volumes, name) for name in {*others} - known_pools})
+    threads.shutdown(wait=False)
+    found = {name: _result(one, end, f"the pool {name}") for name, one in sorted(reading.items())}
+    return {
+        name: {one.name: one for one in volumes} for name, volumes in found.items() if volumes is not None
+    }
+
+
+def _result(reading: Future[_Found], end: Deadline, place: str) -> Optional[_Found]:
+    """What was read there; None when it cannot be read, or not in time."""
     try:
-        others = pools.list_pools()
+        return reading.result(end.remaining_seconds())
+    except TimedOut:
+        why = f"zfs has not answered within {_READ_SECONDS:g} s, see `zpool status`"
     except RocksError as error:
-        _log.warning("copies in other pools than those of the records are not looked for: %s", error)
-    read: Dict[str, Volumes] = {}
-    for name in sorted({*known_pools, *others}):
-        try:
-            read[name] = {volume.name: volume for volume in pools.list_volumes(name)}
-        except RocksError as error:
-            _log.warning("copies in the pool %s are not looked for: %s", name, error)
-    return read
+        why = str(error)
+    _log.warning("copies in %s are not looked for: %s", place, why)
+    return None
 
 
 def _pool_of(volume: VolumeFact) -> Optional[str]:
@@ -123,6 +146,23 @@ def _is_made_in(volumes: Volumes, pool: str, zvol: str, is_known_pool: bool) -> 
     """Whether the image's volumes in the pool were made there: one of them says so, or none says anything."""
     stated = _stated_pools(volumes, pool, zvol)
     return stated <= {pool, None} and (pool in stated or is_known_pool)
+
+
+def _report_renamed(read: Mapping[str, Volumes]) -> None:
+    """Log what has changes and was made in a pool that is not here, as when `zpool import` has renamed that.
+
+    It is not used: a replica says the same, and has old content.
+    """
+    for pool, volumes in read.items():
+        for volume in volumes.values():
+            made_in = _pool_of(volume)
+            has_changes = stored_properties(volume).get("copy") == "dirty" or _overlay(volume) is not None
+            if has_changes and made_in not in (None, *read):
+                _log.error(
+                    "%s has changes and was made in the pool %s, which this host cannot read: unless it is a replica, "
+                    "run zpool export %s, zpool import %s %s and systemctl restart rocks-imgstorage-host",
+                    *(volume.name, made_in, pool, pool, made_in),
+                )
 
 
 def _misplaced_records(store: HostStore, read: Mapping[str, Volumes]) -> List[CopyRecord]:
@@ -145,6 +185,7 @@ def _misplaced_records(store: HostStore, read: Mapping[str, Volumes]) -> List[Co
             for copy in copies_among(volumes.values())
             if (copy.zvol, copy.image_id, copy.epoch, copy.kind) == grant
             and _is_made_in(volumes, name, copy.zvol, is_of_volumes)
+            and not _lacks_writes(known.stage, volumes, copy)
         ]
         if len(copies) == 1:
             found.append(record._replace(known=replace(known, pool=copies[0].pool, stage=copies[0].stage)))
@@ -192,6 +233,12 @@ def _is_merged(volumes: Volumes, copy: RetainedCopy) -> bool:
     """Whether what the guest wrote while its image was copied is in the copy."""
     merged = stored_properties(volumes[f"{copy.pool}/{copy.zvol}"]).get("merged")
     return merged == names.unit_serial(copy.image_id, copy.epoch)
+
+
+def _lacks_writes(stage: Stage, volumes: Volumes, copy: RetainedCopy) -> bool:
+    """Whether the temp-write volume of a merge that had not ended is gone: the copy alone is old content."""
+    has_temp_write = names.temp_write_volume(copy.pool, copy.zvol) in volumes
+    return stage == "merging" and not has_temp_write and not _is_merged(volumes, copy)
 
 
 def _is_older(known: CopyRecord, found: CopyRecord, is_merged: bool) -> bool:

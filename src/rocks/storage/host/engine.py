@@ -6,8 +6,6 @@ begins again from the stage that is stored by then.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 from dataclasses import replace
@@ -25,7 +23,7 @@ from rocks.core.errors import (
     StateError,
 )
 from rocks.core.files import file_error
-from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.fleet.wire.codec import encode
 from rocks.storage.host.access import Access, access_of
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
@@ -35,11 +33,12 @@ from rocks.storage.host.effects import (
     ReceiveSeed,
     RecordStage,
 )
+from rocks.storage.host.request_messages import digest_of, image_id_of, numbers_of, request_of
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
 from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
 from rocks.storage.life.host_image import HostImage, check_order, number_is_used
 from rocks.storage.life.image import Rejection
-from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest
+from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest, LookAtCopy
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
 from rocks.storage.wire.queues import nas_queue
@@ -106,13 +105,13 @@ class HostEngine:
         """Record a request; returns the image whose worker must wake. A known one is answered again, or continues."""
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
-        request = _request(message)
+        request = request_of(message)
         zvol = str(request.zvol)
-        epoch, sequence = _numbers(message.op_id)
+        epoch, sequence = numbers_of(message.op_id)
         came = int(utc_now().timestamp())
         with self._store.transaction():
             known = self._store.request(message.op_id)
-            if known is not None and known.digest != _digest(message):
+            if known is not None and known.digest != digest_of(message):
                 # the NAS's record has gone back and uses its numbers again: the answer would be that of another request
                 self.reject(message, sender, number_is_used(zvol, epoch, sequence).error())
                 return None
@@ -134,9 +133,11 @@ class HostEngine:
                 _log.info("%s: %s", zvol, rejection.text)
                 self.reject(message, sender, rejection.error())
                 return None
-            awaited = {_image_id(one) for one in self._store.open_requests() if one.zvol == zvol}
+            awaited = {image_id_of(one) for one in self._store.open_requests() if one.zvol == zvol}
             is_free = seen.known.stage == "none" and copy.image_id not in awaited - {message.image_id}
-            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
+            self._store.begin(
+                RequestRecord(message.op_id, sender, zvol, body, None, came, digest_of(message))
+            )
             # a late request of a former image of the name must not replace the record
             if seen is copy or is_free or getattr(request, "quarantines", False):
                 taken = replace(seen.known, last_epoch=epoch, last_sequence=sequence)
@@ -167,20 +168,20 @@ class HostEngine:
         """Not a request of the recorded image by one of another image, which may be a late one."""
         if not requests:
             return []
-        copy, last = self._store.copy(requests[-1].zvol), _image_id(requests[-1])
+        copy, last = self._store.copy(requests[-1].zvol), image_id_of(requests[-1])
         waits = "" if copy is None or copy.image_id == last else copy.image_id
-        return [request for request in requests[:-1] if _image_id(request) != waits]
+        return [request for request in requests[:-1] if image_id_of(request) != waits]
 
     def _begin(self, record: RequestRecord) -> Optional[_Job]:
         """The job of a request; None when the stage of the image rejects it."""
         message = read_message(record.body)
-        request = _request(message)
+        request = request_of(message)
         copy = self._store.copy(record.zvol)
         assert copy is not None
         known = _seen_by(copy, message).known
         try:
             # an open request may come back from a backup, beside volumes of a later grant
-            overtaken = check_order(known, *_numbers(record.op_id))
+            overtaken = check_order(known, *numbers_of(record.op_id))
             found = overtaken or sequence_for(request, known, message.epoch)
         except Exception as error:  # noqa: BLE001 - reported to the NAS, instead of ending the worker
             self._report_fault(record, request, error)
@@ -297,11 +298,22 @@ class HostEngine:
             fields = error_fields(result)
         else:
             fields = {"status": "success", "facts": encode(result)}
-        body = write_message(
-            HOST_ANSWER, fields, op_id=record.op_id, image_id=message.image_id, epoch=message.epoch
-        )
-        self._store.answer(record.op_id, nas_queue(record.nas), body)
+        known = {"op_id": record.op_id, "image_id": message.image_id, "epoch": message.epoch}
+        body = write_message(HOST_ANSWER, fields, **known)
+        chap = None if isinstance(result, RocksError) else self._session_chap(message)
+        sent = None if chap is None else write_message(HOST_ANSWER, {**fields, "chap": chap}, **known)
+        self._store.answer(record.op_id, nas_queue(record.nas), body, sent)
         self.posted.set()
+
+    def _session_chap(self, message: Message) -> Any:
+        """The passwords of the image's session, for a NAS that asks what there is; None without a session."""
+        request = request_of(message)
+        copy = self._store.copy(request.zvol) if isinstance(request, LookAtCopy) else None
+        if copy is None:
+            return None
+        known = _seen_by(copy, message).known
+        has_session = known.stage in ("overlay", "remote") and known.epoch == message.epoch
+        return copy.details.get("chap") if has_session else None
 
     # --- rebuilding, after a restart
 
@@ -316,9 +328,9 @@ class HostEngine:
             return False
         if zvol not in self._rebuilds:
             # one of a backup, beside volumes of a later grant, builds no device
-            is_next = request is not None and _image_id(request) == copy.image_id
-            is_next = is_next and not (request and check_order(copy.known, *_numbers(request.op_id)))
-            open_request = _request(read_message(request.body)) if request and is_next else None
+            is_next = request is not None and image_id_of(request) == copy.image_id
+            is_next = is_next and not (request and check_order(copy.known, *numbers_of(request.op_id)))
+            open_request = request_of(read_message(request.body)) if request and is_next else None
             self._rebuilds[zvol] = list(rebuild_effects(copy.known, open_request))
         effects = self._rebuilds[zvol]
         try:
@@ -347,32 +359,6 @@ class HostEngine:
         self._to_rebuild.discard(zvol)
         self._rebuilds.pop(zvol, None)
         self._causes.pop(zvol, None)
-
-
-def image_of(message: Message) -> str:
-    """The image that a request is about. IncoherentError when the message is no request."""
-    return str(_request(message).zvol)
-
-
-def _request(message: Message) -> Any:
-    return decode_lenient(HostRequest, message.fields.get("request"), "message.request")
-
-
-def _digest(message: Message) -> str:
-    text = json.dumps(message.fields.get("request"), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _image_id(request: RequestRecord) -> str:
-    return request.op_id.rpartition(".")[0]
-
-
-def _numbers(op_id: str) -> Tuple[int, int]:
-    _, _, work_id = op_id.rpartition(".")
-    epoch, _, sequence = work_id.partition("-")
-    if not epoch.isdigit() or not sequence.isdigit():
-        raise IncoherentError(f"the request's number {op_id!r} is invalid")
-    return int(epoch), int(sequence)
 
 
 def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:

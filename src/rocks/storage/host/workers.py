@@ -10,7 +10,8 @@ from typing import Callable, Dict, Set
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
 from rocks.storage.bus.backoff import Backoff
-from rocks.storage.host.engine import HostEngine, Perform, image_of
+from rocks.storage.host.engine import HostEngine, Perform
+from rocks.storage.host.request_messages import image_of
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import Message
 

@@ -49,6 +49,12 @@ def is_target_of(target: str, nas: str, zvol: str) -> bool:
     return bool(dot) and epoch.isdigit() and prefix == f"{target_prefix(nas)}{_iscsi(zvol)}"
 
 
+def is_earlier_target(target: str, other: str) -> bool:
+    """Whether the target is of an earlier epoch of the image whose target is the other."""
+    (name, _, epoch), (name_now, _, epoch_now) = target.rpartition("."), other.rpartition(".")
+    return name == name_now and epoch.isdigit() and epoch_now.isdigit() and int(epoch) < int(epoch_now)
+
+
 def target_prefix(nas: str) -> str:
     """The prefix of all target names of a NAS."""
     return f"{TARGET_PREFIX}{_iscsi(nas)}:"

@@ -57,9 +57,7 @@ class Comparison:
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
         standing = standing_grant(volume)
-        # the first grant of a volume writes what was set for its map, which an earlier mark does not know
-        is_marked = standing.persistent is not None and (standing.epoch > 0 or image.epoch == 0)
-        persistent = bool(standing.persistent) if is_marked else image.persistent
+        persistent = image.persistent if standing.persistent is None else standing.persistent
         text = disagreement(replace(image, persistent=persistent), standing)
         if text is not None and not image.disagrees:
             _log.error("%s: %s", image.volume, text)

@@ -51,10 +51,10 @@ class Exports(PeriodicThread):
                     ", ".join(fact.sessions),
                 )
             else:
-                self._targets.ensure_export_gone(fact.target)
+                self._remove(fact.target)
         for unused in self._targets.read_unused_backstores():
             if unused not in expected:
-                self._targets.ensure_export_gone(unused)
+                self._remove(unused)
         self._make(expected)
 
     def look(self) -> float:
@@ -85,6 +85,13 @@ class Exports(PeriodicThread):
             return export.initiator not in initiators
         secrets = self._secrets_of(export.target)
         return secrets is not None and self._targets.read_secrets(export.target) != secrets
+
+    def _remove(self, target: str) -> None:
+        """Without it the daemon starts all the same: the other images wait for it."""
+        try:
+            self._targets.ensure_export_gone(target)
+        except RocksError as error:
+            _log.error("the export %s, which no image needs, stays: %s", target, error)
 
     def _drop(self, target: str) -> None:
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Type
 
 from rocks.core.clock import Deadline
-from rocks.core.errors import BugError, IncoherentError, StateError
+from rocks.core.errors import BugError, IncoherentError, RocksError, StateError
 from rocks.core.units import size_text
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.exports import ExportFact, ExportSpec
@@ -13,13 +14,15 @@ from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
-from rocks.storage.life.names import HOLD_TAG, parse_snapshot_name
+from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.wire.held_snapshots import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 _DEVICES = "/dev/zvol/"
 
@@ -162,8 +165,9 @@ class NasHandlers:
         try:
             self._targets.ensure_export(spec)
         except StateError:
-            earlier = [one for one in self._targets.read_exports() if _is_earlier(one, spec.target)]
-            former = [one for one in earlier if one.device_path == spec.device_path]
+            # of an earlier map, as after the loss of the records; with those of a backup it would be of a later one
+            exports = [one for one in self._targets.read_exports() if one.device_path == spec.device_path]
+            former = [one for one in exports if is_earlier_target(one.target, spec.target)]
             if not former:
                 raise
             self._end_former(former[0])
@@ -184,9 +188,13 @@ class NasHandlers:
         exports = self._targets.read_exports()
         found = [one for one in exports if one.target == effect.target]
         self._targets.ensure_export_gone(effect.target)
-        for earlier in (one for one in exports if _is_earlier(one, effect.target) and not one.sessions):
-            self._targets.ensure_export_gone(earlier.target)
-            found.append(earlier)
+        for one in exports:
+            if is_earlier_target(one.target, effect.target) and not one.sessions:
+                try:
+                    self._targets.ensure_export_gone(one.target)
+                    found.append(one)
+                except RocksError as error:  # the image goes on without that; its next map tries again
+                    _log.error("the export %s of an earlier map stays: %s", one.target, error)
         for one in found:
             self._hide_snapshots(one.device_path[len(_DEVICES) :])
         return NOTHING
@@ -352,15 +360,6 @@ def standing_grant(volume: VolumeFact) -> Grant:
     """The grant in a volume's properties."""
     cut = len(OUR_PREFIX)
     return read_grant({key[cut:]: value for key, value in volume.properties if key.startswith(OUR_PREFIX)})
-
-
-def _is_earlier(export: ExportFact, target: str) -> bool:
-    """Whether it is of an earlier map of the image of a target, as after the loss of the NAS's records.
-
-    With records from a backup that of the map of today would be a later one.
-    """
-    (name, _, epoch), (name_now, _, epoch_now) = export.target.rpartition("."), target.rpartition(".")
-    return name == name_now and epoch.isdigit() and epoch_now.isdigit() and int(epoch) < int(epoch_now)
 
 
 def _holders(snapshot: SnapshotFact) -> List[str]:

@@ -9,11 +9,13 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi_target.chap import ChapSecrets, check_chap
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
 from rocks.storage.life.facts import Facts
+from rocks.storage.life.fencing import check_speaker
 from rocks.storage.life.image import Image, Work
+from rocks.storage.life.names import target_name
 from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote, SeedCopy
 from rocks.storage.life.states import STATES, UNMAPPED
 from rocks.storage.store.file import OutboxMessage
@@ -102,6 +104,20 @@ class HostCorrespondence:
             )
         self._store.store_secrets(image.image_id, image.epoch, found)
         return found
+
+    def note_secrets(self, image: Optional[Image], message: Message, sender: str) -> None:
+        """Record the secrets of a host's session, which this NAS and LIO have lost, as after a reinstallation.
+
+        iscsid takes others only when it starts: until then the guest would wait.
+        """
+        chap = message.fields.get("chap")
+        if chap is None or image is None or check_speaker(image, sender, message.epoch) is not None:
+            return
+        live = self._read_secrets(target_name(image.nas, image.zvol, image.epoch))
+        if live is None and self._store.secrets(image.image_id, image.epoch) is None:
+            found = decode_lenient(ChapSecrets, chap, "message.chap")
+            check_chap(found)
+            self._store.store_secrets(image.image_id, image.epoch, found)
 
     # --- activity and silence
 

@@ -112,12 +112,13 @@ class ImageRecords:
     def _set_persistent(self, image: Image, persistent: bool, is_mapped_next: bool) -> None:
         """On the volume, for a NAS that loses its records, then in the record.
 
-        Before the first map, which comes next, that of a machine writes it: other requests wait for `zfs set`. It is
-        written once more afterwards: a grant that was being written has the former value.
+        Before the first map, which comes next, that of a machine writes it, unless an earlier one is there: other
+        requests wait for `zfs set`. It is written once more afterwards: a grant that was being written has the former
+        value.
         """
-        is_new = persistent != image.persistent and not (
-            is_mapped_next and not persistent and not image.epoch
-        )
+        is_new = persistent != image.persistent
+        if is_new and is_mapped_next and not persistent and not image.epoch:
+            is_new = self._is_marked(image)
         if is_new:
             self._mark_persistent(image, persistent)
         rejection = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), persistent))
@@ -130,6 +131,10 @@ class ImageRecords:
                 self._mark_persistent(image, persistent)
             except RocksError as error:  # the record has it, so the answer is that it is set
                 _log.warning("%s has no mark that it is persistent=%s: %s", image.volume, persistent, error)
+
+    def _is_marked(self, image: Image) -> bool:
+        volume = self._pools.read_volume(image.volume)
+        return volume is not None and standing_grant(volume).persistent is not None
 
     def _mark_persistent(self, image: Image, persistent: bool) -> None:
         volume = self._pools.read_volume(image.volume)

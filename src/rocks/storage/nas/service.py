@@ -220,6 +220,7 @@ class NasService:
             self._released(message, delivery.sender)
         elif message.action in (HOST_ANSWER, HOST_NEWS):
             image_id, event = event_of(message, delivery.sender)
+            self._hosts.note_secrets(self._engine.image(image_id), message, delivery.sender)
             if isinstance(event, HostFailed):
                 event = self._transfers.explained(image_id, event)
             self._engine.take(image_id, event)

@@ -111,12 +111,12 @@ class HostStore(StoreFile):
         sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self.change(sql, request) == 1
 
-    def answer(self, op_id: str, destination: str, body: bytes) -> None:
-        """Record the answer, and send it. A repeated request gets the same answer."""
+    def answer(self, op_id: str, destination: str, body: bytes, sent: Optional[bytes] = None) -> None:
+        """Record the answer, and send it, or `sent`, which has secrets besides. A repeated request gets the former."""
         with self.transaction():
             # the request itself is removed: it may contain secrets
             self.change("UPDATE requests SET answer = ?, body = '' WHERE op_id = ?", (body, op_id))
-            self.send_answer(op_id, destination, body)
+            self.send_answer(op_id, destination, sent or body)
             self.change(
                 "DELETE FROM requests WHERE answer IS NOT NULL AND rowid < (SELECT MAX(rowid) FROM requests) - ?",
                 (_STORED_REQUESTS,),

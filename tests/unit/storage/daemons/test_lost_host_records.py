@@ -296,6 +296,25 @@ def test_the_copy_of_another_pool_is_not_taken_for_that_of_the_guest(site: Drive
     assert at_nas(site, b"later") and site.leftovers() == []
 
 
+def test_a_copy_of_an_earlier_release_in_a_second_pool_is_saved_by_a_command(site: DrivenSite) -> None:
+    """It names no pool, so that its host does not look for it there: the next write-back says what to run."""
+    host = local_in_second_pool(site)
+    pools = host.pools.fake.pools
+    del (
+        pools["tank"].volumes[f"tank/{ZVOL}"],
+        pools["data"].volumes[f"data/{ZVOL}"].properties["imgstore:pool"],
+    )
+    reinstall(site, HOST)
+    assert site.writers(ZVOL) == []
+    with pytest.raises(
+        IncoherentError, match=f"`rocks clean host storagemap nas-0-0 {ZVOL}` goes on with what"
+    ):
+        site.ask(wire.PullZvol(ZVOL))
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"later") and site.leftovers() == []
+
+
 def test_a_replica_is_not_opened_when_the_copy_is_renamed(site: DrivenSite) -> None:
     """A person has renamed the copy, which names no pool as of an earlier release: the replica has old content."""
     host = site.map_local(ZVOL)

@@ -11,6 +11,7 @@ import pytest
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
+from rocks.storage.iscsi_initiator.driver import LOGGED_IN
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -139,6 +140,59 @@ def test_an_export_of_older_records_is_removed_by_those_that_follow(site: Driven
     site.lose_records()
     site.wait_for_state(ZVOL, "local")
     assert site.nas.targets.read_exports() == ()
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def test_an_export_that_cannot_be_removed_holds_nothing_else(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one of older records: the image is written back without that, and the daemon starts."""
+    site.map(ZVOL, sync=False)
+    backup = backup_of(site, tmp_path / "backup")
+    site.unmap(ZVOL)
+    site.wait_for_state(ZVOL, "unmapped")
+    site.map_local(ZVOL, OTHER)
+    site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    restart_with(site, backup)
+    (former,) = site.nas.targets.read_exports()
+    remove = site.nas.targets.ensure_export_gone
+
+    def remove_others(target: str) -> object:
+        if target == former.target:
+            raise IncoherentError("its backstore also serves another target")
+        return remove(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.nas.targets, "ensure_export_gone", remove_others)
+        site.lose_records()
+        site.wait_for_state(ZVOL, "local")
+        site.unmap(ZVOL)
+        site.nas.die()
+        site.nas.start()
+        assert site.state(ZVOL) == "unmapped" and at_nas(site, b"later")
+        assert [one.target for one in site.nas.targets.read_exports()] == [former.target]
+    site.nas.die()
+    site.nas.start()
+    assert site.leftovers() == []
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_the_session_of_a_guest_outlives_records_and_exports(site: DrivenSite, sync: bool) -> None:
+    """The NAS is installed anew: iscsid connects the session by the passwords that it has in memory, and no others."""
+    site.map(ZVOL, sync=sync)
+    host = site.hosts[HOST]
+    site.nas.lose_power()
+    site.nas.forget_records()
+    site.nas.start()
+    assert [one.state for one in host.sessions.read_sessions()] == ["FAILED"]
+    site.wait_for_state(ZVOL, "mapped" if sync else "remote")
+    (session,) = host.sessions.read_sessions()
+    assert session.state == LOGGED_IN
+    chap = site.nas.targets.read_secrets(session.target)
+    assert chap is not None
+    answers = host.service._store.rows("SELECT answer FROM requests")
+    assert answers and not any(chap.password.encode() in answer for (answer,) in answers)
     site.unmap(ZVOL)
     assert site.leftovers() == []
 

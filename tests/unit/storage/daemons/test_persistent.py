@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import HostError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.life.effects import Effect, EnsureGrant, EnsurePartialGone, VerifyReceived
 from rocks.storage.nas.engine import Engine
@@ -108,20 +109,47 @@ def test_other_requests_do_not_wait_for_that_of_a_first_start(
     assert not at_nas(site, b"later")
 
 
-def test_an_earlier_mark_does_not_count_while_the_first_grant_is_written(
-    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_map_begun", [False, True])
+def test_what_a_first_start_sets_counts_although_its_nas_dies(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, is_map_begun: bool
 ) -> None:
-    """The machine's start has set the opposite without a mark, and the daemon dies before the grant has it."""
+    """An operator has set the opposite before, and the daemon dies before the first grant is on the volume."""
     site.ask(wire.GrowZvol("tank", ZVOL, 2 * BYTES_PER_GIB))
     set_persistent(site, "yes")
     site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),), "a-machine"))
-    die_before(site, monkeypatch, EnsureGrant)
+    if is_map_begun:
+        die_before(site, monkeypatch, EnsureGrant)
+    else:
+        site.nas.die()
+        site.nas.start()
     site.map(ZVOL)
     assert site.nas.deaths == 1
     site.wait_for_state(ZVOL, "local")
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert not at_nas(site, b"later") and site.leftovers() == []
+
+
+def test_what_was_set_last_counts_although_no_grant_was_ever_written(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first map hangs, and the records that come back are from before the last word."""
+    site.ask(wire.GrowZvol("tank", ZVOL, 2 * BYTES_PER_GIB))
+    set_persistent(site, "no")
+
+    def fail(*values: object) -> None:
+        raise HostError("not now")
+
+    with monkeypatch.context() as patch:
+        for name in ("read_pool", "read_history"):
+            patch.setattr(site.nas.pools, name, fail)
+        initiator = site.hosts[HOST].sessions.read_initiator()
+        site.send(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator))
+        site.wait_for(lambda: "not now" in site.image(ZVOL).reason, "failure")
+        backup = backup_of(site, tmp_path / "backup")
+        set_persistent(site, "yes")
+        restart_with(site, backup)
+        assert site.image(ZVOL).epoch == 1 and site.image(ZVOL).persistent
 
 
 @pytest.mark.parametrize("is_pulled", [False, True], ids=["on the host", "pulled and not accepted"])

@@ -182,9 +182,12 @@ class Life:
             queue.extend(left)
 
     def lose_records(self) -> None:
-        """The NAS is installed anew over its pool."""
+        """The NAS is installed anew over its pool; LIO may have its exports still."""
         self.are_records_lost = True
-        self.site.lose_records()
+        node = self.site.nas
+        node.lose_power() if self.order.random() < 0.5 else node.die()
+        node.forget_records()
+        self.site.start()
 
     def reinstall(self) -> None:
         """A host is installed anew over its pool."""

@@ -1,17 +1,21 @@
 """Records that a host has lost: made again from the properties of its volumes."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import copy_reports
 from rocks.storage.host.copy_reports import recover_records
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial
 from rocks.storage.life.temp_write import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.zfs.facts import VolumeFact
 from rocks.storage.zfs.fake.pools import FakePools
 
 ZVOL, NAS, ID = "vm-vol", "nas-0-0", "an-id"
@@ -118,7 +122,8 @@ def test_a_copy_that_names_its_pool_goes_before_one_of_an_earlier_release(store:
     ("stage", "left", "others", "expected"),
     [
         ("linear", None, {"data": {}}, "data"),
-        ("merging", None, {"data": {}}, "data"),
+        ("merging", None, {"data": {"merged": unit_serial(ID, 2)}}, "data"),
+        ("merging", None, {"data": {}}, "tank"),  # what was written last is not in it
         ("linear", None, {"data": {"pool": "data"}}, "data"),
         ("linear", None, {"data": {"pool": "tank"}}, "tank"),  # a replica
         ("linear", None, {"data": {}, "zeta": {}}, "tank"),  # nobody knows which
@@ -152,6 +157,39 @@ def test_a_copy_of_the_same_grant_counts_when_the_pool_of_the_record_has_none(
         pools.export_pool("tank")
     found = recovered(store, pools)
     assert found == replace(known, pool=expected, stage="linear" if expected == "data" else stage)
+
+
+def test_a_pool_that_hangs_holds_the_start_for_a_limited_time(
+    store: HostStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The images of the others are found meanwhile."""
+    pools = FakePools(dict.fromkeys(("a-foreign", "data", "tank"), 10 * BYTES_PER_GIB))
+    add_copy(pools, 2, "data", pool="data")
+    read, has_ended = pools.list_volumes, threading.Event()
+
+    def read_or_hang(pool: str) -> tuple[VolumeFact, ...]:
+        if pool == "a-foreign":
+            assert has_ended.wait(30)
+        return read(pool)
+
+    monkeypatch.setattr(pools, "list_volumes", read_or_hang)
+    monkeypatch.setattr(copy_reports, "_READ_SECONDS", 0.5)
+    found = recovered(store, pools)
+    has_ended.set()
+    assert found is not None and found.pool == "data"
+    assert "in the pool a-foreign are not looked for: zfs has not answered within 0.5 s" in caplog.text
+
+
+@pytest.mark.parametrize("add", [add_copy, add_temp_write])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_pool_that_may_have_been_renamed_is_reported(
+    store: HostStore, caplog: pytest.LogCaptureFixture, add: Callable[..., None], is_there: bool
+) -> None:
+    """It is not used, since it may be a replica, as it is for certain beside that pool."""
+    pools = FakePools(dict.fromkeys(("tank", "former") if is_there else ("tank",), 10 * BYTES_PER_GIB))
+    add(pools, 2, "tank", pool="former")
+    assert recovered(store, pools) is None
+    assert ("zpool export tank, zpool import tank former" in caplog.text) is not is_there
 
 
 @pytest.mark.parametrize("by_volume", [None, 1])
