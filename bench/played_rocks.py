@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nucleus.backends.executor import Answer
-from nucleus.backends.service import ExecutorService
+from nucleus.backends.executor_service import ExecutorService
 from nucleus.backends.simulator import Simulator
 
 

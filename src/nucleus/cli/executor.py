@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import LocalExecutor, create_executor
-from nucleus.backends.service import ExecutorService
+from nucleus.backends.executor_service import ExecutorService
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
 from rocks.machine.maxima import Placed
-from rocks.machine.removed import check_addition
 from rocks.machine.spec import LOCAL_TRANSPORT
+from rocks.machine.unknown_machines import check_addition
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip

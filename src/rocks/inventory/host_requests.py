@@ -57,7 +57,7 @@ def ask_each(
         yield from fleet.ask_each(requests, limit_seconds)
 
 
-def ask_facts(
+def contact_hosts(
     database: Database,
     fleet: Fleet,
     hosts: Collection[str],
@@ -114,7 +114,7 @@ def perform_operations(
     """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
 
     `operations` maps a host to its operations, one for each machine. The requests carry epoch and fences as those of
-    `ask_facts` do; commits when fences were put up. `progress` is called before the first answer and after each.
+    `contact_hosts` do; commits when fences were put up. `progress` is called before the first answer and after each.
     """
     hosts = [host for host, of_host in operations.items() if of_host]
     if not hosts:
@@ -141,7 +141,7 @@ def perform_operations(
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
         for operation in operations[host]:
             yield operation.name, outcomes.get(operation.name, error)
-    # not between two answers, as in `ask_facts`
+    # not between two answers, as in `contact_hosts`
     if any(fenced.values()):
         for host, names in fenced.items():
             leases.take_down_fences(database, host, _confirmed(fences, host, names))

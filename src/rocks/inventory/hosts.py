@@ -23,7 +23,7 @@ from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
-from rocks.machine.removed import check_names_are_not_held
+from rocks.machine.unknown_machines import check_names_are_not_held
 from rocks.network.dns.changes import names_after_commit
 from rocks.storage.volumes import move_records as image_moves
 from rocks.storage.volumes import place_records as image_places

@@ -42,8 +42,8 @@ from rocks.machine.maxima import (
 )
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.removed import check_names_are_not_held
 from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
+from rocks.machine.unknown_machines import check_names_are_not_held
 from rocks.network.interfaces import claim_frontends_vlans
 
 if TYPE_CHECKING:

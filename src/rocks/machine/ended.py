@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rocks.core import process
 from rocks.core.errors import RocksError, UserError
 from rocks.fleet.wire.ended import MAX_NAMES
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, RUNNING, STOPPING
@@ -87,7 +87,7 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
     database.commit()
     ends = {host: [(lease.name, lease.token) for lease in held]}
     with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host], lease_ends=ends)[host]
+        answer = contact_hosts(database, fleet, [host], lease_ends=ends)[host]
     if isinstance(answer, RocksError):
         raise answer
     ended = {name.lower() for name in answer.ended}

@@ -28,7 +28,7 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFACES
 from rocks.machine.records import networks_of_vlans
-from rocks.machine.removed import check_addition
+from rocks.machine.unknown_machines import check_addition
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID

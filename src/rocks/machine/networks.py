@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.mac_pool import mac_number
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
-from rocks.network.guest_connections import Bridged, Direct, Tap, VirtualFunction, long_vlan_name
+from rocks.network.guest_connections import (
+    Bridged,
+    PhysicalMacvtap,
+    VirtualFunction,
+    VlanMacvtap,
+    long_vlan_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +84,7 @@ def list_vm_networks(database: Database, names: Sequence[str]) -> VmNetworks:
 def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | RocksError]:
     with open_fleet(database, hosts) as fleet:
         fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
-        ask_facts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
+        contact_hosts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
         answers = dict(fleet.ask_each(dict.fromkeys(hosts, NetworkRequest()), ANSWER_SECONDS))
     return {host: answers[host] for host in hosts}
 
@@ -104,11 +110,11 @@ def _connected(
 
 def _link(connection: Connection | None) -> tuple[str, str]:
     """The link of the interface, present or planned, and its full name when the name is shortened."""
-    if isinstance(connection, Tap):
+    if isinstance(connection, VlanMacvtap):
         long_name = long_vlan_name(connection.parent, connection.vlan)
         return connection.device, "" if long_name == connection.device else long_name
     if isinstance(connection, Bridged):
         return connection.bridge, ""
     if isinstance(connection, VirtualFunction):
         return connection.parent, ""
-    return (connection.device, "") if isinstance(connection, Direct) else ("", "")
+    return (connection.device, "") if isinstance(connection, PhysicalMacvtap) else ("", "")

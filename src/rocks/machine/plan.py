@@ -66,7 +66,7 @@ def plan_start(
         check_memory(spec.name, memory_mb, reserve_mb, observed, starting, _host(spec), outcome)
     disks = [
         (disk, next(fact for fact in observed.disks if fact.path == disk.path))
-        for disk in checked_disks(spec)
+        for disk in disks_to_check(spec)
     ]
     for disk, fact in disks:
         check_disk(spec.name, disk, fact, outcome)
@@ -77,7 +77,7 @@ def plan_start(
     return StartPlan(way, (*created, *seed, f"start {spec.name}"))
 
 
-def checked_disks(spec: StartDomain) -> tuple[DiskSpec, ...]:
+def disks_to_check(spec: StartDomain) -> tuple[DiskSpec, ...]:
     """The disks that the plan looks at: CDs are checked when they are opened, and so are mapped ones of a restore."""
     return tuple(disk for disk in spec.disks if not (disk.is_cdrom or disk.is_mapped and spec.restores))
 

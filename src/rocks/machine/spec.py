@@ -16,7 +16,13 @@ from rocks.library.guest_media import boots_from_network, medium_name
 from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.plan import NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
-from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
+from rocks.network.guest_connections import (
+    Bridged,
+    PhysicalMacvtap,
+    Unconnected,
+    VirtualFunction,
+    VlanMacvtap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,10 +168,10 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSp
             mtu=tap.mtu_bytes,
         )
         for tap in connections
-        if isinstance(tap, Tap)
+        if isinstance(tap, VlanMacvtap)
     }
     for connection in connections:
-        if isinstance(connection, Direct):
+        if isinstance(connection, PhysicalMacvtap):
             links[connection.device] = LinkSpec(connection.device, "site_device", None, 0)
         elif isinstance(connection, Bridged) and not connection.is_open_vswitch:
             links[connection.bridge] = LinkSpec(connection.bridge, "site_bridge", None, 0)

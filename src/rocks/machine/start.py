@@ -15,7 +15,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import ask_facts, error_of, open_fleet
+from rocks.inventory.host_requests import contact_hosts, error_of, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import records as table
@@ -192,7 +192,7 @@ def _start(
         for provider in providers:
             provider.ask(still_open(attempts), asked)
         fenced = leases.fences_of_hosts(database, containers)
-        facts = ask_facts(
+        facts = contact_hosts(
             database,
             fleet,
             sorted({*holders_of(steps), *fenced, *asked.files, *asked.shapes}),
@@ -351,7 +351,7 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
     ends: dict[str, list[tuple[str, int]]] = {}
     for attempt in refused:
         ends.setdefault(container_of(attempt.vm).name, []).append((attempt.vm.name, attempt.token))
-    facts = ask_facts(database, fleet, ends, lease_ends=ends)
+    facts = contact_hosts(database, fleet, ends, lease_ends=ends)
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
         attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, SAVED
 from rocks.machine.limits import STATUS_SECONDS
@@ -75,7 +75,7 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     moving = [one for one in held.values() if one.state == MOVING]
     hosts = sorted({host for host in (*places.values(), *(one.target for one in moving)) if host})
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
+        facts = contact_hosts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
     failed = {host: answer for host, answer in facts.items() if isinstance(answer, RocksError)}
     domains = {
         host: {domain.name: domain for domain in answer.domains}

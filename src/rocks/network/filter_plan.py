@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.network.guest_connections import Tap, Unconnected, VirtualFunction
+from rocks.network.guest_connections import Unconnected, VirtualFunction, VlanMacvtap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def plan_filter(vm: VirtualMachine, connections: Sequence[Connection]) -> Filter
     ipv6 = _ipv6_addresses(vm.host)
     ipv4 = {interface.mac: _ipv4_addresses(interface) for interface in vm.host.interfaces}
     senders = tuple(
-        Sender(c.mac, False) if isinstance(c, Tap) else Sender(c.mac, True, ipv4.get(c.mac, ()), ipv6)
+        Sender(c.mac, False) if isinstance(c, VlanMacvtap) else Sender(c.mac, True, ipv4.get(c.mac, ()), ipv6)
         for c in connections
         if not isinstance(c, VirtualFunction | Unconnected)
     )

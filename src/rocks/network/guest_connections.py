@@ -22,7 +22,7 @@ LONGEST_DEVICE_NAME = 15
 
 
 @dataclass(frozen=True)
-class Tap:
+class VlanMacvtap:
     """A macvtap on the VLAN device `device` over `parent`."""
 
     mac: str
@@ -58,7 +58,7 @@ class VirtualFunction:
 
 
 @dataclass(frozen=True)
-class Direct:
+class PhysicalMacvtap:
     """A macvtap on the container's own device `device`, which the site uses as well."""
 
     mac: str
@@ -73,7 +73,7 @@ class Unconnected:
     reason: str
 
 
-Connection = Tap | Bridged | Direct | VirtualFunction | Unconnected
+Connection = VlanMacvtap | Bridged | PhysicalMacvtap | VirtualFunction | Unconnected
 
 DIRECT_OPTION = "macvtap"
 """Option of a container's interface: guests get a macvtap on it instead of a port of a bridge."""
@@ -122,7 +122,9 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
         for connection in (_connection(interface, container),)
         if connection is not None
     ]
-    return [c for c in found if isinstance(c, Tap)] + [c for c in found if not isinstance(c, Tap)]
+    return [c for c in found if isinstance(c, VlanMacvtap)] + [
+        c for c in found if not isinstance(c, VlanMacvtap)
+    ]
 
 
 def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
@@ -137,14 +139,16 @@ def _connection(interface: Interface, container: Sequence[Interface]) -> Connect
     if carrier is not None and interface.vlan:
         parent = _kernel_device(carrier)
         device = vlan_device(parent, interface.vlan)
-        return Tap(interface.mac, device, parent, interface.vlan, carrier.mtu_bytes or DEFAULT_MTU_BYTES)
+        return VlanMacvtap(
+            interface.mac, device, parent, interface.vlan, carrier.mtu_bytes or DEFAULT_MTU_BYTES
+        )
     physical = _on_same_network(interface, container)
     if physical is None or not physical.device:
         return _missing(interface, container)
     if physical.module == "ovs-link":
         return None
     if physical.has_option(DIRECT_OPTION):
-        return Direct(interface.mac, physical.device)
+        return PhysicalMacvtap(interface.mac, physical.device)
     return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
 
 

@@ -9,7 +9,7 @@ from rocks.core.check_lines import OK
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
@@ -77,7 +77,7 @@ def read_overview(database: Database) -> SiteOverview:
 def _ask_hosts(database: Database, hosts: list[str]) -> tuple[dict[str, HostFacts | None], dict[str, str]]:
     """Host → its facts, None where it did not answer; and host → why it did not."""
     with open_fleet(database, hosts) as fleet:
-        answers = ask_facts(database, fleet, hosts, limit_seconds=HOST_SECONDS)
+        answers = contact_hosts(database, fleet, hosts, limit_seconds=HOST_SECONDS)
     silent = {host: str(answer) for host, answer in answers.items() if isinstance(answer, RocksError)}
     return {
         host: None if isinstance(answer, RocksError) else answer for host, answer in answers.items()

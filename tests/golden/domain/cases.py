@@ -7,11 +7,11 @@ from typing import Any
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
 from rocks.machine.domain.domain import InstallBoot
 from rocks.machine.placement.shapes import Cell, Placement
-from rocks.network.guest_connections import Bridged, Connection, Tap, Unconnected, VirtualFunction
+from rocks.network.guest_connections import Bridged, Connection, Unconnected, VirtualFunction, VlanMacvtap
 from tests.unit.machines import machine
 
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
-TAP = Tap(MAC, "peth0.4", "peth0", 4, 1500)
+TAP = VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)
 BRIDGE = Bridged(MAC, "eth0")
 INSTALL_FRONTEND = BootAction(
     "install vm frontend",

@@ -120,7 +120,7 @@ class Hosts:
         self.busy: set[str] = set()
         monkeypatch.setattr(comparison, "hosts_with_machines", lambda _: list(self.epochs))
         monkeypatch.setattr(comparison, "open_fleet", lambda *_: nullcontext())
-        monkeypatch.setattr(comparison, "ask_facts", self.ask)
+        monkeypatch.setattr(comparison, "contact_hosts", self.ask)
 
     def ask(self, *_: object, epoch: int, **more: object) -> dict[str, HostFacts | RocksError]:
         """Raise the epochs of the hosts that are not busy; the facts."""

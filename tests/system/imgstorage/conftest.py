@@ -123,7 +123,7 @@ def storage(vm_site: Site, certified: Path, daemons: ImageSite, hosts: PlayedHos
 def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
     """Those that starts ask; other commands find silent hosts."""
     played = PlayedHosts()
-    monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
+    monkeypatch.setattr(vm_start, "contact_hosts", played.contact_hosts)
     monkeypatch.setattr(converge, "perform_operations", played.perform_operations)
     return played
 

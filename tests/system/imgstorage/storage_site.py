@@ -140,7 +140,7 @@ class PlayedHosts:
     domain: DomainState | None = None
     _asked: dict[str, int | None] = field(default_factory=dict)
 
-    def ask_facts(
+    def contact_hosts(
         self,
         database: Database,
         fleet: Fleet,

@@ -57,7 +57,7 @@ class PlayedHosts:
         self.place, self.state, self.token = there.name, "paused", leave.token
         return Result()
 
-    def ask_facts(
+    def contact_hosts(
         self, database: object, fleet: object, hosts: Collection[str], *more: object, **others: object
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
@@ -119,10 +119,10 @@ def played(
     made = PlayedHosts(storage, storage.add_vm(name))
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
     for module in (vm_start, live_moves, live_move_ends, takeover):
-        monkeypatch.setattr(module, "ask_facts", made.ask_facts)
+        monkeypatch.setattr(module, "contact_hosts", made.contact_hosts)
     for module in (converge, live_move_ends, takeover):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)
-    monkeypatch.setattr(host_requests, "ask_facts", made.ask_facts)
+    monkeypatch.setattr(host_requests, "contact_hosts", made.contact_hosts)
     monkeypatch.setattr(live_moves, "move_live", made.move_live)
     storage.done("start", "host", "vm", name)
     storage.images.wait_for_state(f"{name}-vol", "local")

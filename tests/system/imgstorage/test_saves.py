@@ -118,7 +118,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
         found.note(name)
 
     monkeypatch.setattr(Fleet, "ask_each", ask_each)
-    monkeypatch.setattr(vm_start, "ask_facts", host_requests.ask_facts)
+    monkeypatch.setattr(vm_start, "contact_hosts", host_requests.contact_hosts)
     monkeypatch.setattr(converge, "perform_operations", perform)
     monkeypatch.setattr(machine.domains, "save", saved)
     monkeypatch.setattr(releases, "_SAVED_ROUNDS", 1)

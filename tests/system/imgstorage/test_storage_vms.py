@@ -206,7 +206,7 @@ def test_the_image_of_a_running_machine_stays_mapped(
     domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
     facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, True, "kvm", (domain,), (), ())
     with monkeypatch.context() as patch:
-        patch.setattr(host_requests, "ask_facts", lambda *_: {HOST: facts})
+        patch.setattr(host_requests, "contact_hosts", lambda *_: {HOST: facts})
         message = storage.refused(*STOP, vm, END)
     assert message.startswith(f"the machine restarted is running on {HOST}, so its image stays there")
     assert owner(storage, "restarted-vol") == HOST

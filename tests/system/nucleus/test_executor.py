@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nucleus.backends.executor import Answer, LocalExecutor, SocketExecutor, Stream
+from nucleus.backends.executor_service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror import operations

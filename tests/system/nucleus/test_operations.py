@@ -12,8 +12,8 @@ import pytest
 
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer, Executor
+from nucleus.backends.executor_service import ExecutorService
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.service import ExecutorService
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from nucleus.backends.executor import Answer
+from nucleus.backends.executor_service import is_allowed
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.service import is_allowed
 from nucleus.cli import serve
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings, WorkSettings
 from nucleus.mirror.claims import Claimant

@@ -9,11 +9,17 @@ from rocks.fleet.wire.requests import LinkSpec
 from rocks.machine.maxima import max_cpus
 from rocks.machine.spec import links_of, spec_of
 from rocks.network.filter_plan import FilterPlan, Sender
-from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
+from rocks.network.guest_connections import (
+    Bridged,
+    PhysicalMacvtap,
+    Unconnected,
+    VirtualFunction,
+    VlanMacvtap,
+)
 from tests.unit.machine.starts import facts, plan, started
 from tests.unit.machines import container, interface, machine
 
-TAP = Tap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
+TAP = VlanMacvtap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
 
 
 VLAN = LinkSpec("peth0.4", "vlan", "peth0", 4, 9000)
@@ -104,7 +110,7 @@ def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
 
 def test_addresses_of_the_sender() -> None:
     arguments = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
-    found = started(facts(), machine(attributes=arguments), (Direct("76:77:6e:80:00:02", "eth1"),))
+    found = started(facts(), machine(attributes=arguments), (PhysicalMacvtap("76:77:6e:80:00:02", "eth1"),))
     assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
     assert found.request.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
@@ -119,11 +125,11 @@ def test_an_address_that_is_none_is_named() -> None:
     vm = machine()
     vm = replace(vm, host=replace(vm.host, interfaces=(eth0,)))
     with pytest.raises(StateError, match='eth0 of web has the invalid ip address "10.1.0"'):
-        plan(facts(), vm, (Direct(TAP.mac, "eth1"),))
+        plan(facts(), vm, (PhysicalMacvtap(TAP.mac, "eth1"),))
     found = started(
         facts(),
         replace(vm, host=replace(vm.host, interfaces=(replace(eth0, ip="10.1.0.9"),))),
-        (Direct(TAP.mac, "eth1"),),
+        (PhysicalMacvtap(TAP.mac, "eth1"),),
     )
     assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
 

@@ -12,10 +12,10 @@ from rocks.inventory.records import Interface
 from rocks.network.guest_connections import (
     LONGEST_DEVICE_NAME,
     Bridged,
-    Direct,
-    Tap,
+    PhysicalMacvtap,
     Unconnected,
     VirtualFunction,
+    VlanMacvtap,
     connect,
     kernel_device,
     vlan_device,
@@ -36,7 +36,7 @@ def guest(device: str = "eth0", mac: str | None = MAC, **values: Any) -> Interfa
 
 def test_a_vlan_that_the_container_carries_gives_a_tap_over_its_device() -> None:
     carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
-    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+    assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)]
 
 
 def test_the_network_of_the_machines_own_interface_does_not_matter_for_a_tap() -> None:
@@ -45,18 +45,18 @@ def test_the_network_of_the_machines_own_interface_does_not_matter_for_a_tap() -
         interface("eth1", **PUBLIC),
         interface("vlan4", vlan=4, subnet="public"),
     ]
-    assert connect([guest(vlan=4, **PRIVATE)], carrier) == [Tap(MAC, "peth1.4", "peth1", 4, 1500)]
+    assert connect([guest(vlan=4, **PRIVATE)], carrier) == [VlanMacvtap(MAC, "peth1.4", "peth1", 4, 1500)]
 
 
 @pytest.mark.parametrize("options", ["novtap", "dhcp novtap", "dhcp,novtap"])
 def test_a_device_without_the_p_for_those_with_novtap(options: str) -> None:
     carrier = [interface("bond0", options=options, **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
-    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "bond0.4", "bond0", 4, 1500)]
+    assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "bond0.4", "bond0", 4, 1500)]
 
 
 def test_a_shared_network_by_a_macvtap_where_the_device_says_so() -> None:
     carrier = [interface("eth1", options="novtap,macvtap", **PUBLIC)]
-    assert connect([guest(**PUBLIC)], carrier) == [Direct(MAC, "eth1")]
+    assert connect([guest(**PUBLIC)], carrier) == [PhysicalMacvtap(MAC, "eth1")]
     assert connect([guest(**PUBLIC)], [interface("eth1", options="macvtaps", **PUBLIC)]) == [
         Bridged(MAC, "eth1")
     ]
@@ -67,7 +67,7 @@ def test_only_the_whole_word_novtap_counts() -> None:
         interface("eth0", options="novtapping", **PRIVATE),
         interface("vlan4", vlan=4, subnet="private"),
     ]
-    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+    assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)]
 
 
 def test_the_tap_has_the_networks_mtu() -> None:
@@ -75,7 +75,7 @@ def test_the_tap_has_the_networks_mtu() -> None:
         interface("eth0", subnet="private", mtu_bytes=9000),
         interface("vlan4", vlan=4, subnet="private"),
     ]
-    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 9000)]
+    assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "peth0.4", "peth0", 4, 9000)]
 
 
 @pytest.mark.parametrize("vlan", [None, 0])
@@ -103,7 +103,7 @@ def test_open_vswitch() -> None:
 def test_taps_come_first() -> None:
     carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
     found = connect([guest("eth0", MAC, **PRIVATE), guest("eth1", OTHER_MAC, vlan=4)], carrier)
-    assert found == [Tap(OTHER_MAC, "peth0.4", "peth0", 4, 1500), Bridged(MAC, "eth0")]
+    assert found == [VlanMacvtap(OTHER_MAC, "peth0.4", "peth0", 4, 1500), Bridged(MAC, "eth0")]
 
 
 def test_what_is_disabled_is_left_out() -> None:
@@ -186,7 +186,9 @@ def test_an_interface_that_asks_for_a_function_gets_one_of_the_device_of_its_vla
 
 @pytest.mark.parametrize("options", ["sriovs", "sriov-trust", "no-sriov"])
 def test_only_the_whole_word_sriov_counts(options: str) -> None:
-    assert connect([guest(vlan=4, options=options)], CARRIER) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+    assert connect([guest(vlan=4, options=options)], CARRIER) == [
+        VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)
+    ]
 
 
 def test_trust_and_sources_are_separate_keywords() -> None:
@@ -217,7 +219,7 @@ def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None
         [guest("eth0", OTHER_MAC, vlan=4, options="sriov"), guest("eth1", **PRIVATE), guest("eth2", vlan=4)],
         CARRIER,
     )
-    assert [type(one) for one in found] == [Tap, VirtualFunction, Bridged]
+    assert [type(one) for one in found] == [VlanMacvtap, VirtualFunction, Bridged]
 
 
 def test_the_kernels_name_of_an_adapter() -> None:

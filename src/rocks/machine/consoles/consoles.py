@@ -16,7 +16,7 @@ from rocks.fleet.settings import FleetSettings
 from rocks.fleet.tunnel import open_tunnel
 from rocks.fleet.wire.consoles import ConsoleLogRequest
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
-from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
+from rocks.inventory.host_requests import contact_hosts, fleet_addresses, open_fleet
 from rocks.machine import records as table
 from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.leases import records as leases
@@ -166,7 +166,7 @@ def ask_running(database: Database, name: str, request: Request[Reply]) -> tuple
     """The host on which a machine runs, and its reply. StateError when it does not run."""
     place = _place(database, table.load_vms(database, [name])[0])
     with open_fleet(database, [place]) as fleet:
-        facts = ask_facts(database, fleet, [place])[place]
+        facts = contact_hosts(database, fleet, [place])[place]
         if isinstance(facts, RocksError):
             raise facts
         if not _runs(facts, name):

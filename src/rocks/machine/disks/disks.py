@@ -14,7 +14,7 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import directory_of, with_image_remedy
-from rocks.inventory.host_requests import ask_facts, notes_of, open_fleet, perform_one
+from rocks.inventory.host_requests import contact_hosts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
@@ -155,7 +155,7 @@ def _named_disk(vm: VirtualMachine, which: str) -> Disk:
 def _is_there(database: Database, host: str, path: str) -> bool:
     """Whether the host says that it has the file; a host that is silent does not."""
     with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host], files={host: [path]})[host]
+        answer = contact_hosts(database, fleet, [host], files={host: [path]})[host]
     return not isinstance(answer, RocksError) and any(
         fact.path == path and fact.exists for fact in answer.disks
     )

@@ -222,7 +222,7 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
 
     A host that does not answer is ignored: its daemon takes no device away from a guest.
     """
-    from rocks.inventory.host_requests import ask_facts, open_fleet
+    from rocks.inventory.host_requests import contact_hosts, open_fleet
     from rocks.machine.domain_states import is_active
     from rocks.machine.leases.plan import place_of, saved_with_images
     from rocks.machine.leases.records import read_leases
@@ -231,7 +231,7 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
     hosts = sorted({place for place in places.values() if place is not None})
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts)
+        facts = contact_hosts(database, fleet, hosts)
     found: dict[str, RocksError] = {}
     for name, place in places.items():
         answer = None if place is None else facts[place]

@@ -8,7 +8,7 @@ from lxml import etree
 
 from rocks.inventory.mac_pool import full_mac
 from rocks.machine.domain.elements import element, lines_of
-from rocks.network.guest_connections import Bridged, Connection, Direct, Tap, VirtualFunction
+from rocks.network.guest_connections import Bridged, Connection, PhysicalMacvtap, VirtualFunction, VlanMacvtap
 
 
 def interface_lines(connections: Sequence[Connection], queues: int) -> list[str]:
@@ -16,7 +16,7 @@ def interface_lines(connections: Sequence[Connection], queues: int) -> list[str]
     lines: list[str] = []
     driver = [] if queues == 1 else [{"queues": str(queues)}]
     for connection in connections:
-        if isinstance(connection, Tap | Direct):
+        if isinstance(connection, VlanMacvtap | PhysicalMacvtap):
             kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
             model = element("model", {"type": "virtio"})
         elif isinstance(connection, Bridged):

@@ -36,7 +36,7 @@ from rocks.machine.host.observe import observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.plan import Way, checked_disks, plan_start
+from rocks.machine.plan import Way, disks_to_check, plan_start
 from rocks.network.host.rules import check_link, is_of_site
 
 
@@ -94,7 +94,7 @@ def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> Co
     found = settled(host.domains(), operation.name)
     if operation.restores and found is not None:
         document = host.domains().document(operation.name)
-    paths = [disk.path for disk in checked_disks(operation)]
+    paths = [disk.path for disk in disks_to_check(operation)]
     memory_mb = max(document.memory_mb, operation.memory_mb)
 
     def decide(promised: Mapping[str, int]) -> Way:
@@ -219,7 +219,7 @@ def start_steps(
     document = _checked(operation)
     check_not_restoring(host, name)
     host.leases.check(name, operation.token)
-    observed = observe(host, [disk.path for disk in checked_disks(operation)])
+    observed = observe(host, [disk.path for disk in disks_to_check(operation)])
     below = {fence.name: fence.below_token for fence in request.fences}
     observed = replace(
         observed,

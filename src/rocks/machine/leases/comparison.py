@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import record_memory
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import (
@@ -149,7 +149,7 @@ def _ask(
     `reason` is that of `reason_to_compare`, for the error.
     """
     with open_fleet(database, hosts) as fleet:
-        answers = ask_facts(database, fleet, hosts, epoch=epoch, asks_leases=True)
+        answers = contact_hosts(database, fleet, hosts, epoch=epoch, asks_leases=True)
     known = {host: answer.memory_mb for host, answer in answers.items() if isinstance(answer, HostFacts)}
     record_memory(database, known)
     database.commit()

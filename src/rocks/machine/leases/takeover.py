@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import RocksError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.requests import EndDeparture, StopDomain
-from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.host_requests import contact_hosts, error_of, is_silent, open_fleet, perform_operations
 from rocks.library.guest_images import SEED_SUFFIX
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
@@ -182,7 +182,7 @@ def _asked_about(
         left = {
             name.lower(): error_of(outcome) for name, outcome in perform_operations(database, fleet, ends)
         }
-        facts = ask_facts(database, fleet, hosts, asks_leases=True)
+        facts = contact_hosts(database, fleet, hosts, asks_leases=True)
     return {
         lease.name: (left[lease.name.lower()] or facts[str(lease.host)], facts[str(lease.target)])
         for lease in moving

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.disk_files import ImagesRequest
-from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
@@ -63,7 +63,7 @@ def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> list[st
     lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
     with open_fleet(database, [target.name]) as fleet:
         # carries the fence, which ends an older domain of the move
-        facts = ask_facts(database, fleet, [target.name])
+        facts = contact_hosts(database, fleet, [target.name])
     check_is_off(vm, lease, facts)
     folders = sorted({file.directory for file in plan.files})
     # the old host keeps the files under the paths that they have there

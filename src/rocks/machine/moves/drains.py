@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
 from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
@@ -267,7 +267,7 @@ def capacities_of(
         raise UserError(f"to= names {host} itself; name other hosts")
     containers = load_containers(database, targets)
     with open_fleet(database, targets) as fleet:
-        facts = ask_facts(database, fleet, list(targets))
+        facts = contact_hosts(database, fleet, list(targets))
     given = table.recorded_memory_mb(database, targets)
     capacities, errors = [], []
     for container in containers:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
+from rocks.inventory.host_requests import contact_hosts, is_silent, open_fleet
 from rocks.inventory.in_use_records import unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
@@ -138,7 +138,7 @@ def check_is_silent(database: Database, host: str, force: Force) -> None:
     An error is an answer, unless the operator has verified that the host is off.
     """
     with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host])[host]
+        answer = contact_hosts(database, fleet, [host])[host]
     if isinstance(answer, RocksError) and (is_silent(answer) or force.host_is_off):
         return
     if isinstance(answer, RocksError):

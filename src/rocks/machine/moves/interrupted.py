@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.machine import records as table
 from rocks.machine.domain_states import GUEST_RUNS
 from rocks.machine.leases import records as leases
@@ -44,7 +44,7 @@ def end_interrupted(
     database.end_reading()
     hosts = sorted({host for one in moving for host in (one.host, one.target) if host})
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts)
+        facts = contact_hosts(database, fleet, hosts)
     for lease in moving:
         try:
             _check_is_off(lease, facts)

@@ -16,7 +16,7 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.live_moves import Arrive, Leave
-from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
+from rocks.inventory.host_requests import contact_hosts, fleet_addresses, open_fleet
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
@@ -131,7 +131,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     paths = {file.new_path for file in plan.files} | {disk.path for disk in there.disks}
     asked = {source.name: {disk.path for disk in vm.disks}, target.name: paths | ({vm.cdrom_path} - {""})}
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts, files=asked)
+        facts = contact_hosts(database, fleet, hosts, files=asked)
     here = _answer(vm, facts[source.name])
     found = domain_on(here, vm.name)
     if found is None or found.state not in GUEST_RUNS:

@@ -12,7 +12,7 @@ from rocks.core import dry_run
 from rocks.core.errors import CLASSES, BusyError, HostError, RocksError, StateError
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
-from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.host_requests import contact_hosts, error_of, is_silent, open_fleet, perform_operations
 from rocks.inventory.in_use_records import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.machine import records as table
@@ -75,7 +75,7 @@ def settle(
         arrival = EndArrival(vm.name, lease.token, starts_with_host, image_devices(vm))
         ended = _perform(database, fleet, lease.target, arrival)
         left = _perform(database, fleet, lease.host, EndDeparture(vm.name, lease.token))
-        facts = ask_facts(database, fleet, hosts, asks_leases=True)
+        facts = contact_hosts(database, fleet, hosts, asks_leases=True)
         # what a host reports while its agent still works on the migration may be another thing next
         here = error_of(left) or facts[lease.host]
         there = error_of(ended) or facts[lease.target]
@@ -87,7 +87,7 @@ def settle(
                 there = _bring_images(database, fleet, vm, lease, there, reporter, image_seconds)
             _record_arrival(database, vm, lease)
             _end_departure(database, fleet, vm, lease)
-            ask_facts(database, fleet, [lease.host])  # carries the fence
+            contact_hosts(database, fleet, [lease.host])  # carries the fence
         else:
             where, notes = _stay(database, fleet, vm, lease, here, there, starts_with_host)
     if arrived:
@@ -176,7 +176,7 @@ def _bring_images(
         not_resumed = error_of(_perform(database, fleet, lease.target, ResumeDomain(vm.name, lease.token)))
         if not_resumed is not None:
             raise no_resume(vm, lease.target, not_resumed)
-    return ask_facts(database, fleet, [lease.target])[lease.target]
+    return contact_hosts(database, fleet, [lease.target])[lease.target]
 
 
 def _end_departure(database: Database, fleet: Fleet, vm: VirtualMachine, lease: Lease) -> RocksError | None:
@@ -228,7 +228,7 @@ def _stay(
     leases.end_live_move(database, vm.name, lease.host, disk_keys(vm))
     database.commit()
     if not is_clean:
-        there = ask_facts(database, fleet, [lease.target])[lease.target]
+        there = contact_hosts(database, fleet, [lease.target])[lease.target]
         is_clean = not isinstance(there, RocksError) and domain_on(there, vm.name) is None
     has_copy = any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name))
     domain = domain_on(here, vm.name)

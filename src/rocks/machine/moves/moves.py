@@ -19,7 +19,7 @@ from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.disks.places import medium_of
-from rocks.inventory.host_requests import ask_each, ask_facts, fleet_addresses, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, fleet_addresses, open_fleet
 from rocks.inventory.loaded_host_records import mounts_of
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
@@ -173,7 +173,7 @@ def _check(
     paths = [file.new_path for file in plan.files] + ([vm.cdrom_path] if vm.cdrom_path else [])
     hosts = [source.name, target.name]
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts, files={target.name: paths})
+        facts = contact_hosts(database, fleet, hosts, files={target.name: paths})
     check_is_off(vm, lease, facts)
     answer = facts[target.name]
     assert not isinstance(answer, RocksError)

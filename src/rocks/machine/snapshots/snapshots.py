@@ -24,7 +24,7 @@ from rocks.fleet.wire.snapshot_names import (
     is_complete,
     read_copy,
 )
-from rocks.inventory.host_requests import ask_each, ask_facts, notes_of, open_fleet, perform_one
+from rocks.inventory.host_requests import ask_each, contact_hosts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.files import folders_of, remove_files
@@ -178,7 +178,7 @@ def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
     """StateError when its images are mapped, and no guest uses them. The host is asked: the NASes do not know it."""
     host = container_of(vm).name
     with open_fleet(database, [host]) as fleet:
-        answer = ask_facts(database, fleet, [host])[host]
+        answer = contact_hosts(database, fleet, [host])[host]
     if isinstance(answer, RocksError):
         raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
     runs = is_active(answer, vm.name)

@@ -23,7 +23,7 @@ from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.machine.disks import copy_records as disk_copies
@@ -248,7 +248,7 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
     unlock_vms(database, names)
     hosts = sorted({host for lease in moving for host in (lease.host, lease.target) if host})
     with open_fleet(database, hosts) as fleet:
-        answers = ask_facts(database, fleet, hosts, limit_seconds=CHECK_SECONDS) if hosts else {}
+        answers = contact_hosts(database, fleet, hosts, limit_seconds=CHECK_SECONDS) if hosts else {}
     facts = {host: None if isinstance(found, RocksError) else found for host, found in answers.items()}
     left = [lease for lease in moving if lease.name not in at_work]
     for one in (*host_concerns({}, left, facts), *doubt_concerns(disk_copies.doubts(database))):

@@ -70,7 +70,7 @@ class DeviceHandlers:
         self._sessions = sessions
         self._dm_devices = dm_devices
         self.handlers: Dict[Type[object], Handler] = {
-            effects.EnsureUnused: self._ensure_unused,
+            effects.RequireUnused: self._require_unused,
             effects.RequireClosed: self._require_closed,
             effects.EnsureDeviceGone: self._ensure_device_gone,
             effects.EnsureOriginGone: self._ensure_origin_gone,
@@ -120,7 +120,7 @@ class DeviceHandlers:
 
     # --- removal
 
-    def _ensure_unused(self, effect: effects.EnsureUnused, access: Access) -> Facts:
+    def _require_unused(self, effect: effects.RequireUnused, access: Access) -> Facts:
         del access
         mapping = self._closed(effect.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
@@ -160,7 +160,7 @@ class DeviceHandlers:
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
             return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
-        self._ensure_unused(effects.EnsureUnused(effect.zvol), access)
+        self._require_unused(effects.RequireUnused(effect.zvol), access)
         self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 

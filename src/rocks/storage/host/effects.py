@@ -48,7 +48,7 @@ class RecordStage(HostEffect):
     serial: Optional[str] = None
 
 
-class EnsureUnused(ImageEffect):
+class RequireUnused(ImageEffect):
     """No guest has the device open, or was saved with it. BusyError otherwise."""
 
 

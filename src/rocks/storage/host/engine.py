@@ -28,10 +28,10 @@ from rocks.storage.host.access import Access, access_of
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,
-    EnsureUnused,
     HostEffect,
     ReceiveSeed,
     RecordStage,
+    RequireUnused,
 )
 from rocks.storage.host.request_messages import digest_of, image_id_of, numbers_of, request_of
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
@@ -232,7 +232,7 @@ class HostEngine:
         try:
             return self._do(effect, zvol, job)
         except (BusyError, StateError) as error:
-            is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone)) or (
+            is_about_device = isinstance(effect, (RequireUnused, EnsureDeviceGone)) or (
                 # the guest of an image that is not copied uses the session's disk itself
                 isinstance(effect, EnsureSessionGone) and self._stage_of(zvol) == "remote"
             )

@@ -168,7 +168,7 @@ def _drop_linear(request: requests.DropMap) -> HostEffects:
 
 def _drop_remote(request: requests.DropMap) -> HostEffects:
     return (
-        effects.EnsureUnused(request.zvol),
+        effects.RequireUnused(request.zvol),
         effects.EnsureSessionGone(request.zvol, request.target),
         effects.RecordStage("none"),
     )

@@ -40,7 +40,7 @@ def answers(site: Site, here: HostFacts | RocksError, there: HostFacts | RocksEr
     disk_copies.put_copies(site.database, "web", copies)
     site.database.commit()
     site.patch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
-    site.patch.setattr(takeover, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+    site.patch.setattr(takeover, "contact_hosts", lambda *_, **__: {OLD: here, NEW: there})
     site.patch.setattr(converge, "perform_operations", unanswered(SILENT))
 
 

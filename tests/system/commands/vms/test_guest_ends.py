@@ -80,7 +80,7 @@ def answer(guests: Guests) -> None:
         facts = HostFacts(*machine, True, True, "tcg", (), (), (), ended=guests.ended)
         return {"vmc-0-0": facts}
 
-    guests.site.patch.setattr(ended_machines, "ask_facts", ask)
+    guests.site.patch.setattr(ended_machines, "contact_hosts", ask)
 
 
 def test_the_lease_of_a_guest_that_has_ended_is_released(guests: Guests) -> None:
@@ -142,14 +142,14 @@ def test_a_stop_at_work_holds_up_no_report_of_another_guest(guests: Guests) -> N
 def test_a_host_is_asked_once_at_a_time(guests: Guests) -> None:
     """Each question keeps a worker of the service, and a silent host would keep all of them from the others."""
     answer(guests)
-    asked = ended_machines.ask_facts
+    asked = ended_machines.contact_hosts
 
     def ask(*arguments: object, **more: object) -> object:
         with pytest.raises(HostError, match="takes no report of ended machines"):
             guests.report()
         return asked(*arguments, **more)
 
-    guests.site.patch.setattr(ended_machines, "ask_facts", ask)
+    guests.site.patch.setattr(ended_machines, "contact_hosts", ask)
     guests.ended = ("web",)
     guests.note("web")
     assert guests.report() == ["web has ended, and its lease is released"]

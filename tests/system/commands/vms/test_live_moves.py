@@ -247,7 +247,7 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
         (BusyError("at work"), "an agent there is still working on it (at work). When it has ended", False),
     ):
         moving.patch.setattr(
-            live_move_ends, "ask_facts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
+            live_move_ends, "contact_hosts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
         )
         with pytest.raises(RocksError) as raised:
             live_move_ends.settle(moving.database, vm, found)
@@ -260,10 +260,10 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site) -> None:
     """Both hosts answer; nobody else would end it."""
     facts = {OLD: host_with(None), NEW: host_with(None)}
     moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
-    moving.patch.setattr(live_move_ends, "ask_facts", lambda *_, **__: facts)
-    moving.patch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
+    moving.patch.setattr(live_move_ends, "contact_hosts", lambda *_, **__: facts)
+    moving.patch.setattr(vm_start, "contact_hosts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_states, site_overview, interrupted_moves, site_checks):
-        moving.patch.setattr(module, "ask_facts", lambda *_, **__: facts)
+        moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
     assert moving.done("list host vm web status=yes").split()[-1] == "nostate"
     remedy = "is off on both: to end that and start it: rocks start host vm web"
     assert remedy in moving.done("list site")
@@ -274,15 +274,17 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site) -> None:
 
 
 def test_a_start_leaves_a_machine_that_may_run_to_its_move(moving: Site) -> None:
-    moving.patch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: host_with(None)})
+    moving.patch.setattr(
+        interrupted_moves, "contact_hosts", lambda *_, **__: {OLD: SILENT, NEW: host_with(None)}
+    )
     message = moving.rocks("start host vm web").err
     assert INTERRUPTED in message and "Whether it runs is not known: no route" in message
     facts = {OLD: host_with("paused"), NEW: host_with(None)}
-    moving.patch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: facts)
+    moving.patch.setattr(interrupted_moves, "contact_hosts", lambda *_, **__: facts)
     assert INTERRUPTED in moving.rocks("start host vm web").err
     # the host must report it once more; the other machine that it has named is released all the same
     ended = replace(host_with(None), ended=("other",))
-    moving.patch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
+    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
     moving.done("add host vm", OLD, "membership=Hosted VM", "name=other")
     moving.take_lease("other", OLD, token=8)
     terminated: list[str] = []
@@ -301,7 +303,7 @@ def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -
         ended_machines.take_ended(moving.database, OLD, ["web"])
     moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
     for module in (live_move_ends, interrupted_moves):
-        moving.patch.setattr(module, "ask_facts", lambda *_, **__: facts)
+        moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
     with (
         moving.patch.context() as patch
     ):  # an agent of the migration still works: the host must report it once more
@@ -310,6 +312,6 @@ def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -
             ended_machines.take_ended(moving.database, OLD, ["web"])
         assert lease(moving) == STAYS
     ended = replace(host_with(None), ended=("web",))
-    moving.patch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
+    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
     assert ended_machines.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
     assert lease(moving) == ("released", None, None)

@@ -43,7 +43,7 @@ def running(vm_site: Site) -> Site:
 def reply(site: Site, answer: RocksError) -> None:
     """What the host replies to everything."""
     site.patch.setattr(converge, "perform_operations", unanswered(answer))
-    site.patch.setattr(evacuation, "ask_facts", lambda *_, **__: {HOST: answer})
+    site.patch.setattr(evacuation, "contact_hosts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -173,7 +173,7 @@ def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None)
     assert "has no SSH key" in aborted.refused(*command)
     (vm,) = load_vms(aborted.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
-    aborted.patch.setattr(aborted_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
+    aborted.patch.setattr(aborted_moves, "contact_hosts", lambda *_, **__: {NEW: host_with(None)})
     old: list[ImageFact] = []
     aborted.patch.setattr(
         aborted_moves,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nucleus.backends.service import is_allowed
+from nucleus.backends.executor_service import is_allowed
 from nucleus.reservations.lifecycle import BEGIN, STOP, TABLE
 from nucleus.reservations.records import LIVING
 from nucleus.reservations.site import Seen, seen_cluster
