@@ -83,8 +83,8 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     there.
     """
     known_pools = {pool, *(copy.known.pool for copy in store.copies() if copy.known.pool)}
-    read = _read_pools(pools, known_pools)
-    _report_renamed(read)
+    read, imported = _read_pools(pools, known_pools)
+    _report_renamed(read, imported)
     found = _misplaced_records(store, read)
     for name, volumes in read.items():
         found += _lost_records(store, volumes, name, name in known_pools)
@@ -103,20 +103,24 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
     return frozenset(recovered)
 
 
-def _read_pools(pools: PoolDriver, known_pools: Set[str]) -> Dict[str, Volumes]:
-    """Pool → its volumes by name: of these pools and of all others that are imported.
+def _read_pools(
+    pools: PoolDriver, known_pools: Set[str]
+) -> Tuple[Dict[str, Volumes], Optional[Collection[str]]]:
+    """Pool → its volumes by name: of these pools and of all others that are imported; and which are, None if unknown.
 
     All at once: one that is slow, or hangs, holds the guests of the others for a limited time only.
     """
     end, threads = Deadline(_READ_SECONDS), ThreadPoolExecutor(_POOLS_AT_ONCE, thread_name_prefix="pool")
     reading = {name: threads.submit(pools.list_volumes, name) for name in sorted(known_pools)}
-    others = _result(threads.submit(pools.list_pools), end, "other pools than those of the records") or ()
-    reading.update({name: threads.submit(pools.list_volumes, name) for name in {*others} - known_pools})
+    imported = _result(threads.submit(pools.list_pools), end, "other pools than those of the records")
+    others = {*(imported or ())} - known_pools
+    reading.update({name: threads.submit(pools.list_volumes, name) for name in others})
     threads.shutdown(wait=False)
     found = {name: _result(one, end, f"the pool {name}") for name, one in sorted(reading.items())}
-    return {
+    read: Dict[str, Volumes] = {
         name: {one.name: one for one in volumes} for name, volumes in found.items() if volumes is not None
     }
+    return read, imported
 
 
 def _result(reading: Future[_Found], end: Deadline, place: str) -> Optional[_Found]:
@@ -148,18 +152,20 @@ def _is_made_in(volumes: Volumes, pool: str, zvol: str, is_known_pool: bool) -> 
     return stated <= {pool, None} and (pool in stated or is_known_pool)
 
 
-def _report_renamed(read: Mapping[str, Volumes]) -> None:
-    """Log what has changes and was made in a pool that is not here, as when `zpool import` has renamed that.
+def _report_renamed(read: Mapping[str, Volumes], imported: Optional[Collection[str]]) -> None:
+    """Log what has changes and was made in a pool that is not imported, as when `zpool import` has renamed that.
 
-    It is not used: a replica says the same, and has old content.
+    It is not used: a replica says the same, and has old content. A pool that is imported, and hangs, is not renamed.
     """
+    if imported is None:
+        return
     for pool, volumes in read.items():
         for volume in volumes.values():
             made_in = _pool_of(volume)
             has_changes = stored_properties(volume).get("copy") == "dirty" or _overlay(volume) is not None
-            if has_changes and made_in not in (None, *read):
+            if has_changes and made_in not in (None, *imported):
                 _log.error(
-                    "%s has changes and was made in the pool %s, which this host cannot read: unless it is a replica, "
+                    "%s has changes and was made in the pool %s, which is not imported here: unless it is a replica, "
                     "run zpool export %s, zpool import %s %s and systemctl restart rocks-imgstorage-host",
                     *(volume.name, made_in, pool, pool, made_in),
                 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets as random
 import threading
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
 from rocks.core.clock import monotonic_seconds
-from rocks.core.errors import IncoherentError
+from rocks.core.errors import BusyError, IncoherentError, RocksError
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.iscsi_target.chap import ChapSecrets, check_chap
 from rocks.storage.life.effects import AskHost
@@ -26,6 +27,8 @@ from rocks.storage.wire.queues import host_queue, nas_queue
 _SECRET_BYTES = 24
 _MAX_EVICTABLE = 1000
 """The most copies that a message names; more make no difference to one map."""
+
+_log = logging.getLogger(__name__)
 
 
 class HostCorrespondence:
@@ -108,16 +111,23 @@ class HostCorrespondence:
     def note_secrets(self, image: Optional[Image], message: Message, sender: str) -> None:
         """Record the secrets of a host's session, which this NAS and LIO have lost, as after a reinstallation.
 
-        iscsid takes others only when it starts: until then the guest would wait.
+        iscsid takes others only when it starts: until then the guest would wait. The answer counts without them, too.
         """
         chap = message.fields.get("chap")
         if chap is None or image is None or check_speaker(image, sender, message.epoch) is not None:
             return
-        live = self._read_secrets(target_name(image.nas, image.zvol, image.epoch))
-        if live is None and self._store.secrets(image.image_id, image.epoch) is None:
-            found = decode_lenient(ChapSecrets, chap, "message.chap")
-            check_chap(found)
-            self._store.store_secrets(image.image_id, image.epoch, found)
+        try:
+            live = self._read_secrets(target_name(image.nas, image.zvol, image.epoch))
+            if live is None and self._store.secrets(image.image_id, image.epoch) is None:
+                found = decode_lenient(ChapSecrets, chap, "message.chap")
+                check_chap(found)
+                self._store.store_secrets(image.image_id, image.epoch, found)
+        except BusyError:  # the message comes again
+            raise
+        except RocksError as error:
+            _log.warning(
+                "the passwords of the session of %s on %s are not recorded: %s", image.zvol, sender, error
+            )
 
     # --- activity and silence
 

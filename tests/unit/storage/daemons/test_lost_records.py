@@ -12,6 +12,7 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.iscsi_initiator.driver import LOGGED_IN
+from rocks.storage.nas import host_requests
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -195,6 +196,20 @@ def test_the_session_of_a_guest_outlives_records_and_exports(site: DrivenSite, s
     assert answers and not any(chap.password.encode() in answer for (answer,) in answers)
     site.unmap(ZVOL)
     assert site.leftovers() == []
+
+
+def test_an_answer_counts_although_its_passwords_are_not_recorded(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*values: object) -> None:
+        raise HostError("not these")
+
+    site.map(ZVOL)
+    site.nas.lose_power()
+    site.nas.forget_records()
+    monkeypatch.setattr(host_requests, "check_chap", fail)
+    site.nas.start()
+    site.wait_for_state(ZVOL, "mapped")
 
 
 @pytest.mark.parametrize("persistent", ["yes", "no"])

@@ -162,9 +162,10 @@ def test_a_copy_of_the_same_grant_counts_when_the_pool_of_the_record_has_none(
 def test_a_pool_that_hangs_holds_the_start_for_a_limited_time(
     store: HostStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The images of the others are found meanwhile."""
+    """The images of the others are found meanwhile; a replica of it elsewhere is not taken for it under a new name."""
     pools = FakePools(dict.fromkeys(("a-foreign", "data", "tank"), 10 * BYTES_PER_GIB))
     add_copy(pools, 2, "data", pool="data")
+    add_temp_write(pools, 2, "tank", pool="a-foreign")
     read, has_ended = pools.list_volumes, threading.Event()
 
     def read_or_hang(pool: str) -> tuple[VolumeFact, ...]:
@@ -178,6 +179,7 @@ def test_a_pool_that_hangs_holds_the_start_for_a_limited_time(
     has_ended.set()
     assert found is not None and found.pool == "data"
     assert "in the pool a-foreign are not looked for: zfs has not answered within 0.5 s" in caplog.text
+    assert "zpool export" not in caplog.text
 
 
 @pytest.mark.parametrize("add", [add_copy, add_temp_write])
