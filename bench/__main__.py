@@ -26,18 +26,16 @@ from bench import (
     live_moves,
     machine,
     many_hosts,
-    many_owners,
     many_vms,
     one_start,
-    owners,
     page,
-    reservations,
     size,
     start_up,
     table,
 )
 from bench.computesets import site as computesets
 from bench.images.figures import FIGURES
+from bench.nucleus import many_owners, owners, reservations
 from bench.site import STATE, BenchSite
 from bench.table import Row
 from lab.progress import Progress

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.computesets.site import ACCOUNT, FIRST_HOSTS, PARTITION, USER
-from bench.requests import Service, ask
+from bench.nucleus.requests import Service, ask
 from bench.service import Place, free_port, listens, program, wait
 from bench.site import CHECKOUT
 from bench.table import Row, at_most
@@ -111,7 +111,14 @@ def nucleus(folder: Path) -> Iterator[Owner]:
     settings = DatabaseSettings(database.SOCKET, "bench_nucleus", "root")
     set_up(settings)
     place = Place(settings, folder / "executor.sock", folder)
-    played = [sys.executable, "-m", "bench.played_rocks", str(place.socket), str(_CLUSTERS), str(_COMPUTES)]
+    played = [
+        sys.executable,
+        "-m",
+        "bench.nucleus.played_rocks",
+        str(place.socket),
+        str(_CLUSTERS),
+        str(_COMPUTES),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
     port, pool = free_port(), Pool(settings)
     batch = {"KIND": "slurm", "PARTITION": PARTITION, "USER": USER}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import reservations
+from bench.nucleus import reservations
 from bench.service import Place
 from nucleus.configuration import DatabaseSettings
 
-SUBJECTS = ("bench/reservations.py", "src/nucleus/reservations")
+SUBJECTS = ("bench/nucleus/reservations.py", "src/nucleus/reservations")
 
 
 @pytest.mark.slow

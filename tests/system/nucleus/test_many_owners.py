@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import many_owners
+from bench.nucleus import many_owners
 from bench.service import Place
 from nucleus.configuration import DatabaseSettings
 
-SUBJECTS = ("bench/many_owners.py", "src/nucleus")
+SUBJECTS = ("bench/nucleus/many_owners.py", "src/nucleus")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 
-from bench.requests import Service, ask
+from bench.nucleus.requests import Service, ask
 from bench.table import Row, at_most
 from bench.timing import typical
 from nucleus.mirror import clusters, operations

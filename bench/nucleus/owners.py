@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import peers
-from bench.fairness import measure_turns
-from bench.requests import Service, ask, ask_steadily, follow
+from bench.nucleus.fairness import measure_turns
+from bench.nucleus.requests import Service, ask, ask_steadily, follow
 from bench.service import Place, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, not_measured, without_goal
@@ -48,7 +48,14 @@ def measure(site: BenchSite) -> list[Row]:
     folder = site.folder / "nucleus"
     folder.mkdir(mode=0o700)
     place = Place(settings, folder / "executor.sock", folder)
-    played = [sys.executable, "-m", "bench.played_rocks", str(place.socket), str(CLUSTERS), str(COMPUTES)]
+    played = [
+        sys.executable,
+        "-m",
+        "bench.nucleus.played_rocks",
+        str(place.socket),
+        str(CLUSTERS),
+        str(COMPUTES),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
     with program(played, environment, folder / "played.log"):
         wait(place.socket.exists, "the played rocks")

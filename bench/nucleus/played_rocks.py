@@ -1,7 +1,7 @@
 """A site of any size behind the socket of Nucleus's executor: a program of its own, so that its work counts for nobody.
 
-`python -m bench.played_rocks SOCKET CLUSTERS COMPUTES`; each line of its input is a number of clusters that are added
-then, as an operator's `rocks clone cluster` does, and answered by a line.
+`python -m bench.nucleus.played_rocks SOCKET CLUSTERS COMPUTES`; each line of its input is a number of clusters that are
+added then, as an operator's `rocks clone cluster` does, and answered by a line.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
-from bench.requests import Service, exchange, open_connection
+from bench.nucleus.requests import Service, exchange, open_connection
 from bench.service import Place, free_port, listens, program, wait
 from bench.site import BenchSite
 from bench.table import Row, at_most

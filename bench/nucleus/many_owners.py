@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bench.requests import Connection, Service, exchange, open_connection
+from bench.nucleus.requests import Connection, Service, exchange, open_connection
 from bench.service import Place, Running, free_port, listens, program, wait
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
@@ -90,7 +90,7 @@ def measure(site: BenchSite) -> list[Row]:
 def measure_class(place: Place) -> list[Row]:
     """Clone, start, look, stop, destroy; then the site is compared with the one before. The schema is set up here."""
     set_up(place.settings)
-    played = [sys.executable, "-m", "bench.played_rocks", str(place.socket), "1", str(COMPUTES)]
+    played = [sys.executable, "-m", "bench.nucleus.played_rocks", str(place.socket), "1", str(COMPUTES)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
     port, executor, pool = free_port(), SocketExecutor(str(place.socket)), Pool(place.settings)
     served = {**place.environment(port), "NUCLEUS_BATCH_HOSTS": f"compute-0-[0-{OWNERS * COMPUTES - 1}]"}
