@@ -199,7 +199,7 @@ def test_the_session_of_a_guest_outlives_records_and_exports(site: DrivenSite, s
 
 
 def test_an_answer_counts_although_its_passwords_are_not_recorded(
-    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*values: object) -> None:
         raise HostError("not these")
@@ -210,6 +210,8 @@ def test_an_answer_counts_although_its_passwords_are_not_recorded(
     monkeypatch.setattr(host_requests, "check_chap", fail)
     site.nas.start()
     site.wait_for_state(ZVOL, "mapped")
+    assert site.image(ZVOL).owner == HOST
+    assert f"the session of {ZVOL} on {HOST} are not recorded: not these" in caplog.text
 
 
 @pytest.mark.parametrize("persistent", ["yes", "no"])
