@@ -87,6 +87,7 @@ class BenchSite:
         # A host's VLANs lie on pDEVICE: on older sites, DEVICE is a bridge whose port has that name.
         self.frontend_device = names[0].removeprefix("p")
         self.make_key(self._key)
+        agent_archive.listen(self.frontend.machine)
         with progress.step(f"{len(self._machines)} hosts: libvirt, agent and sshd each"):
             self.hosts = tuple(
                 self._bring_up_host(number, machine, device.removeprefix("p"))
@@ -234,6 +235,7 @@ class BenchSite:
         self._give_display_ports(number, machine)
         self.has_kvm = accelerator.ask(machine, STATE / "cache").kvm_works
         libvirtd.start(machine, self.has_kvm)
+        agent_archive.listen(machine)
         public_key = self.public_key.read_text(encoding="ascii")
         ssh = sshd.start(machine, public_key, self.host_address(_FIRST_REAL + number), SSH_PORT)
         return RealHost(machine, ssh, device)

@@ -4,8 +4,8 @@
 
 writes FOLDER/rocks-agent-VERSION.tar.gz and prints its path. It holds `lib/rocks-agent.pyz` with the packages that run
 on a host, `libexec/rocks-agent`, which starts the agent with the host's own Python, and `libexec/rocks-libvirt-hook`,
-to be linked as /etc/libvirt/hooks/qemu.d/rocks; `lib/systemd/rocks-links.service` brings the network devices of guests
-back at a boot.
+to be linked as /etc/libvirt/hooks/qemu.d/rocks. `lib/systemd` has the units: rocks-links.service brings the network
+devices of guests back at a boot, rocks-agent.socket starts the agent that listens.
 """
 
 from __future__ import annotations
@@ -13,39 +13,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lab.namespace import Machine
 from lab.program_archive import CHECKOUT, File, ProgramArchive, program
+from rocks.agent.start import SOCKET
 
 PACKAGES = tuple((CHECKOUT / "packaging" / "common-modules").read_text("ascii").split())
 """Packages and modules of src/rocks for every machine."""
 
+_FILES = CHECKOUT / "packaging" / "files"
 _HOOK = """\
 #!/bin/sh
 exec "$(dirname "$(readlink -f "$0")")/rocks-agent" hook "$@"
 """
 
-_UNIT = """\
-[Unit]
-Description=Network devices of virtual clusters
-After=network.target systemd-modules-load.service local-fs.target
-Before=libvirtd.service virtqemud.service libvirt-guests.service
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/opt/rocks/libexec/rocks-agent links
-TimeoutStartSec=120
-
-[Install]
-WantedBy=multi-user.target
-"""
+_UNITS = ("rocks-links.service", "rocks-agent.socket", "rocks-agent.service")
+_LISTENING = "rocks-agent-listen"
 
 _ARCHIVE = ProgramArchive(
     "rocks-agent",
     PACKAGES,
     {
-        "libexec/rocks-agent": program("rocks-agent", "rocks-agent", "rocks.agent.main"),
+        "libexec/rocks-agent": program("rocks-agent", "rocks-agent", "rocks.agent.start"),
         "libexec/rocks-libvirt-hook": File(_HOOK, 0o755),
-        "lib/systemd/rocks-links.service": File(_UNIT),
+        **{f"lib/systemd/{unit}": File((_FILES / unit).read_text("ascii")) for unit in _UNITS},
     },
 )
 
@@ -58,6 +48,12 @@ def build(folder: Path) -> Path:
 def install(folder: Path) -> None:
     """Put the same files below a folder, as unpacking the archive there would."""
     _ARCHIVE.install(folder)
+
+
+def listen(machine: Machine) -> None:
+    """Start the agent that listens, in a machine of a network namespace, which has no systemd for its units."""
+    activate = ["/usr/bin/systemd-socket-activate", "--seqpacket", f"--listen={SOCKET}"]
+    machine.start_daemon(_LISTENING, [*activate, "/opt/rocks/libexec/rocks-agent", "listen"])
 
 
 if __name__ == "__main__":

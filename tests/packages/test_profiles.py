@@ -219,6 +219,7 @@ def _check_roles(root: Root, appliance: str) -> None:
     units = {
         "vm-container": (
             "rocks-links.service",
+            "rocks-agent.socket",
             "rocks-imgstorage-host.service",
             "rocks-imgstorage-host.path",
         ),

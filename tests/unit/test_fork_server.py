@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import ToolError
-from rocks.core.process import run
 from tests.patience import patience
-from tests.system.vms.fork_server import AGENT_CLIENT, request, serve
+from tests.system.vms.fork_server import request, serve
 from tests.system.vms.site import run_forked, wait_until
 
 
@@ -93,16 +92,3 @@ def test_a_run_that_is_too_long(place: Path) -> None:
     seconds = patience(1)  # it has to close its output before
     with pytest.raises(ToolError, match=f"rocks close did not end in {seconds:g} s"):
         run_forked(place, ["close"], {}, seconds)
-
-
-def test_the_client_of_the_agent_is_as_the_agent(place: Path, tmp_path: Path) -> None:
-    client = tmp_path / "client"
-    client.write_text(
-        AGENT_CLIENT.replace("PLACE", str(place)).replace('"hook"', '"show"').replace("[], ", '["kill"], ')
-    )
-    client.chmod(0o755)
-    ended = run(
-        [str(client), "show", "b"], deadline_seconds=20, standard_input=b"in", environment={"LC_ALL": "C"}
-    )
-    assert (ended.exit_status, ended.text) == (7, "['b'] in ['LC_ALL'] True\n")
-    assert run([str(client), "kill"], deadline_seconds=20).exit_status == -signal.SIGKILL

@@ -1,11 +1,12 @@
 """The main program of the agent. Without arguments it replies to one request from standard input on standard output.
 
-`--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
-devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `host-free` is a hook of
-Slurm. `probe [again]` prints, as a JSON object, whether guests run under KVM on this host. `receive-image` stores the
-image on standard input, `send-disk` writes the disk of a stopped machine to standard output. `move-disk-from` writes it
-for another host, of which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a live migration.
-`--version` prints the version.
+`--serve` replies to one request a line until the end of the input. `listen` does it for other processes of the
+program, which hand it over (`agent.start`), as they do with `hook`, which is libvirt's hook. `links` makes the
+network devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `host-free` is
+a hook of Slurm. `probe [again]` prints, as a JSON object, whether guests run under KVM on this host. `receive-image`
+stores the image on standard input, `send-disk` writes the disk of a stopped machine to standard output. `move-disk-
+from` writes it for another host, of which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a
+live migration. `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from rocks.machine.host.host import Host
 
 _USAGE = (
-    "usage: rocks-agent [--serve | --version | links | ended | host-free | probe [again] | "
+    "usage: rocks-agent [--serve | listen | --version | links | ended | host-free | probe [again] | "
     "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | "
     "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
     "live-leave | live-arrive | hook NAME OPERATION PART EXTRA]"
 )
-_FOR_LOGS = ("links", "ended", "host-free")
+_FOR_LOGS = ("listen", "links", "ended", "host-free")
 """Modes that no command of the frontend starts: their errors are in logs of the host."""
 
 _GRACE_SECONDS = 60
@@ -65,6 +66,10 @@ def _run(arguments: Sequence[str]) -> int:
         return _move_disk_to(arguments[1:4], int(arguments[4]), arguments[5])
     if list(arguments) in (["live-leave"], ["live-arrive"]):
         return _live(arguments[0].partition("-")[2])
+    if list(arguments) == ["listen"]:
+        from rocks.agent.listen import listen
+
+        return listen()
     if list(arguments) == ["links"]:
         return _links()
     if list(arguments) == ["ended"]:

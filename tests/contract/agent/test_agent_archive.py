@@ -30,6 +30,8 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "lib/rocks-agent.pyz": 0o644,
         "libexec/rocks-agent": 0o755,
         "libexec/rocks-libvirt-hook": 0o755,
+        "lib/systemd/rocks-agent.service": 0o644,
+        "lib/systemd/rocks-agent.socket": 0o644,
         "lib/systemd/rocks-links.service": 0o644,
     }
     names = zipfile.ZipFile(tmp_path / "lib/rocks-agent.pyz").namelist()

@@ -155,11 +155,14 @@ for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
 done
 if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
   rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
-  # an archive of the agent has its unit there; the package rocks-agent has it among systemd's own
-  if [ -e /opt/rocks/lib/systemd/rocks-links.service ]; then
-    rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
-  fi
+  # an archive of the agent has its units there; the package rocks-agent has them among systemd's own
+  for unit in rocks-links.service rocks-agent.service rocks-agent.socket; do
+    if [ -e "/opt/rocks/lib/systemd/$unit" ]; then
+      rocks_link "/opt/rocks/lib/systemd/$unit" "/etc/systemd/system/$unit"
+    fi
+  done
   rocks_unit_enabled rocks-links.service
+  rocks_service rocks-agent.socket
 else
   rocks_warn "the host agent is missing: install the package rocks-agent, and run the profile again"
 fi

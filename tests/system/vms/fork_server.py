@@ -1,11 +1,10 @@
-"""A fork server: it imports a program once, and runs it in a fork of that process for each request.
+"""A fork server: it imports `rocks` once, and runs it in a fork of that process for each request.
 
-    python3 fork_server.py agent|rocks SOCKET
+    python3 fork_server.py SOCKET
 
-serves the host agent, or `rocks` with its transactions watched, on a Unix socket. A request is one message: marshalled
-(arguments, environment), with standard input, output and error as file descriptors. The reply is the wait status. Each
-run is a process in its own session, which is killed when its client closes the connection. AGENT_CLIENT is the host
-agent's client (PLACE stands for the socket); it replaces the installed program and starts in a few milliseconds.
+serves `rocks`, with its transactions watched, on a Unix socket. A request is one message: marshalled (arguments,
+environment), with standard input, output and error as file descriptors. The reply is the wait status. Each run is a
+process in its own session, which is killed when its client closes the connection.
 """
 
 import contextlib
@@ -26,27 +25,7 @@ from typing import NoReturn
 
 Main = Callable[[Sequence[str]], int]
 
-AGENT_ARCHIVE = "/opt/rocks/lib/rocks-agent.pyz"
-# Other modes start the installed program, because tests look for its processes and kill them.
-AGENT_CLIENT = """\
-#!/usr/bin/python3 -IS
-import _socket, marshal, os, sys
-if sys.argv[1:2] not in ([], ["--serve"], ["hook"]):
-    os.execv("/opt/rocks/libexec/installed-agent", ["/opt/rocks/libexec/installed-agent", *sys.argv[1:]])
-server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-server.connect("PLACE")
-streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
-request = marshal.dumps((sys.argv[1:], dict(os.environ)))
-server.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
-for number in range(3):
-    os.close(number)
-status = os.waitstatus_to_exitcode(int(server.recv(16) or b"256"))
-if status < 0:
-    os.kill(os.getpid(), -status)
-os._exit(status)
-"""
 _MAX_REQUEST_BYTES = 1 << 18
-_AGENT_PACKAGES = ("agent", "core", "fleet", "machine", "network")
 _ROCKS_PACKAGES = (
     "cli",
     "commands._framework",
@@ -150,13 +129,6 @@ def _run(main: Main, arguments: Sequence[str]) -> NoReturn:
     os._exit(status)
 
 
-def _agent() -> Main:
-    sys.path.insert(0, AGENT_ARCHIVE)
-    for package in _AGENT_PACKAGES:
-        _import_all(f"rocks.{package}")
-    return importlib.import_module("rocks.agent.main").main
-
-
 def _rocks() -> Main:
     """`rocks`, without its commands: their packages depend on the site's trees at the time of a run."""
     checkout = Path(__file__).resolve().parents[3]
@@ -188,7 +160,7 @@ def _import_all(package: str, but: str = "__main__") -> None:
 
 
 if __name__ == "__main__":
-    program = {"agent": _agent, "rocks": _rocks}[sys.argv[1]]()
+    program = _rocks()
     gc.collect()
     gc.freeze()  # garbage collection in a run must not copy shared memory pages
-    serve(sys.argv[2], program)
+    serve(sys.argv[1], program)

@@ -24,7 +24,7 @@ from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings
 from tests.patience import patience
-from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
+from tests.system.vms.fork_server import exit_status, request
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -70,7 +70,7 @@ class ThreeMachines:
         database.start(self.machines["head"])
         for machine in self.machines.values():
             libvirtd.start(machine, kvm_works=False)
-        self._start_fork_servers()
+        self._start_listening_programs()
         self._describe_site()
 
     def stop(self) -> None:
@@ -267,24 +267,18 @@ class ThreeMachines:
         for name in self.bridges.values():
             links.ensure_bridge(name, "made by a test")
 
-    def _start_fork_servers(self) -> None:
-        """Of `rocks` on the frontend, and of the agent on all machines but the last: there is the installed program."""
-        self._start_fork_server(
-            self.machines["head"], "rocks", "/usr/bin/env", self._site_packages, LAUNCHER[0], "-ES"
-        )
+    def _start_listening_programs(self) -> None:
+        """`rocks` on the frontend, and agents on all machines but the last, where each request imports its own."""
+        self._start_fork_server(self.machines["head"])
         for machine in list(self.machines.values())[:-1]:
-            socket = self._start_fork_server(machine, "agent", "/usr/bin/python3", "-I")
-            program = machine.outside("/opt/rocks/libexec/rocks-agent")
-            program.rename(program.with_name("installed-agent"))
-            program.write_text(AGENT_CLIENT.replace("PLACE", str(socket)))
-            program.chmod(0o755)
+            agent_archive.listen(machine)
 
-    def _start_fork_server(self, machine: Machine, program: str, *python: str) -> Path:
+    def _start_fork_server(self, head: Machine) -> None:
         server = str(CHECKOUT / "tests/system/vms/fork_server.py")
-        socket = machine.folder / f"{program}.sock"
-        machine.start_daemon(f"{program}-server", [*python, server, program, str(socket)])
+        socket = head.folder / "rocks.sock"
+        command = ["/usr/bin/env", self._site_packages, LAUNCHER[0], "-ES", server, str(socket)]
+        head.start_daemon("rocks-server", command)
         wait_until(socket.exists, seconds=60)
-        return socket
 
     def _describe_site(self) -> None:
         head = self.machines["head"]
