@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 def _environment_of_unit() -> Mapping[str, str]:
     """What the unit sets: how memory is given back."""
-    unit = (CHECKOUT / "packaging/files/rocks-nucleus.service").read_text("utf-8")
+    unit = (CHECKOUT / "packaging/files/units/rocks-nucleus.service").read_text("utf-8")
     return dict(re.findall(r"(MALLOC_\w+)=(\d+)", unit))
 
 

@@ -20,7 +20,7 @@ from rocks.agent.start import SOCKET
 PACKAGES = tuple((CHECKOUT / "packaging" / "common-modules").read_text("ascii").split())
 """Packages and modules of src/rocks for every machine."""
 
-_FILES = CHECKOUT / "packaging" / "files"
+_UNIT_FILES = CHECKOUT / "packaging" / "files" / "units"
 _HOOK = """\
 #!/bin/sh
 exec "$(dirname "$(readlink -f "$0")")/rocks-agent" hook "$@"
@@ -35,7 +35,7 @@ _ARCHIVE = ProgramArchive(
     {
         "libexec/rocks-agent": program("rocks-agent", "rocks-agent", "rocks.agent.start"),
         "libexec/rocks-libvirt-hook": File(_HOOK, 0o755),
-        **{f"lib/systemd/{unit}": File((_FILES / unit).read_text("ascii")) for unit in _UNITS},
+        **{f"lib/systemd/{unit}": File((_UNIT_FILES / unit).read_text("ascii")) for unit in _UNITS},
     },
 )
 

@@ -12,7 +12,12 @@ from lab.progress import Progress
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/storage", "packaging/files/rocks-imgstorage-*", "lab/instruments/verifier.py")
+SUBJECTS = (
+    "src/rocks/storage",
+    "packaging/files/rocks-imgstorage-*",
+    "packaging/files/units/rocks-imgstorage-*",
+    "lab/instruments/verifier.py",
+)
 
 GUEST, VOLUME, NAS = sample_image.GUEST, sample_image.VOLUME, "nas-0-0"
 _VERIFIER = "/root/verifier.py"

@@ -382,7 +382,7 @@ def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) 
     with service_of(request).pool.transaction() as session:
         cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
     names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'
-    text = (STATIC / f"console-{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
+    text = (STATIC / f"console/{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
     headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Virtual machines with golden libvirt documents in this folder: name of the file → arguments."""
+"""Virtual machines with golden libvirt documents here and in the folders of subjects: path of the file → arguments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,10 +41,10 @@ def with_disks(*disks: str, **values: Any) -> VirtualMachine:
 
 
 CASES = {
-    "compute_with_maxima": Case(
+    "cpus/compute_with_maxima": Case(
         machine(attributes={"kvm_max_cpus": "4", "kvm_max_memory": "8192"}, cpus=2, memory_mb=1024)
     ),
-    "compute_with_maxima_and_cpu_model": Case(
+    "cpus/compute_with_maxima_and_cpu_model": Case(
         machine(
             attributes={
                 "kvm_max_memory": "8192",
@@ -59,33 +59,35 @@ CASES = {
     "compute_in_a_cluster": Case(
         machine("vm-vc1-0", memory_mb=1024, disks=["file:/images/vm-vc1-0.vda,vda,virtio"]), [TAP]
     ),
-    "frontend_from_its_disk": Case(
+    "boot/frontend_from_its_disk": Case(
         machine("vc1", appliance="frontend", boot_action="os"), [TAP, Bridged(OTHER_MAC, "eth1")]
     ),
-    "frontend_is_installed": Case(
+    "boot/frontend_is_installed": Case(
         machine("vc1", appliance="Frontend", boot_action="install"),
         [TAP, Bridged(OTHER_MAC, "eth1")],
         InstallBoot(
             INSTALL_FRONTEND, "203.0.113.9", "255.255.255.0", "198.51.100.7", "203.0.113.1", OTHER_MAC
         ),
     ),
-    "frontend_is_installed_without_a_public_interface": Case(
+    "boot/frontend_is_installed_without_a_public_interface": Case(
         machine("vc1", appliance="frontend"), [TAP], InstallBoot(INSTALL_FRONTEND, gateway="203.0.113.1")
     ),
-    "another_appliance_is_installed": Case(
+    "boot/another_appliance_is_installed": Case(
         machine(), [BRIDGE], InstallBoot(INSTALL_FRONTEND, "203.0.113.9", mac=OTHER_MAC)
     ),
-    "install_action_without_anything": Case(
+    "boot/install_action_without_anything": Case(
         machine(), [BRIDGE], InstallBoot(BootAction("install vm frontend", None, None, None))
     ),
     "nothing_but_itself": Case(with_disks()),
-    "no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
-    "cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
-    "cd_boots_last": Case(
+    "boot/no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
+    "boot/cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
+    "boot/cd_boots_last": Case(
         machine(cdrom_path="/export/iso/install.iso", attributes={"kvm_cdrom_boot": "last"}), [BRIDGE]
     ),
-    "made_from_an_image": Case(machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]),
-    "made_from_an_image_with_a_disk_of_scsi": Case(
+    "boot/made_from_an_image": Case(
+        machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]
+    ),
+    "boot/made_from_an_image_with_a_disk_of_scsi": Case(
         with_disks(
             "file:/images/web.vda,vda,virtio",
             "file:/images/web.sda,sda,scsi",
@@ -93,11 +95,11 @@ CASES = {
         ),
         [BRIDGE],
     ),
-    "cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
-    "cd_beside_ide_disks": Case(
+    "disks/cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
+    "disks/cd_beside_ide_disks": Case(
         with_disks("file:/a,hda,ide", "file:/b,sdb,ide", "file:/c,hdd,virtio", cdrom_path="/x.iso")
     ),
-    "every_kind_of_disk": Case(
+    "disks/every_kind_of_disk": Case(
         with_disks(
             "file:/images/a,vda,virtio",
             "qcow2:/images/b,sda,scsi",
@@ -106,7 +108,7 @@ CASES = {
             "tap:aio:/images/e,xvda,w",
         )
     ),
-    "disks_that_a_nas_keeps": Case(
+    "disks/disks_that_a_nas_keeps": Case(
         machine(
             "vm-vc1-0",
             disks=[
@@ -116,7 +118,7 @@ CASES = {
             ],
         )
     ),
-    "disks_that_want_the_same_device": Case(
+    "disks/disks_that_want_the_same_device": Case(
         with_disks(
             "file:/images/a,vda,virtio",
             "file:/images/b,vda,virtio",
@@ -125,17 +127,17 @@ CASES = {
             "file:/images/e,xvda,virtio",
         )
     ),
-    "cpu_mode_with_more_inside": Case(
+    "cpus/cpu_mode_with_more_inside": Case(
         with_attributes(
             cpu_mode="custom:<model fallback='allow'>qemu64</model>\n<feature policy='require' name='aes'/>"
         )
     ),
-    "pinned_one_to_one": Case(with_attributes(kvm_cpu_pinning="pin_all")),
-    "pinned_by_hand": Case(
+    "cpus/pinned_one_to_one": Case(with_attributes(kvm_cpu_pinning="pin_all")),
+    "cpus/pinned_by_hand": Case(
         with_attributes(kvm_cpu_pinning="<vcpupin vcpu='0' cpuset='2-3'/>\n<emulatorpin cpuset='1'/>")
     ),
-    "pinned_before_its_start": Case(with_attributes(kvm_cpu_pinning="numa", kvm_hugepages="2M")),
-    "pinned_on_one_node": Case(
+    "cpus/pinned_before_its_start": Case(with_attributes(kvm_cpu_pinning="numa", kvm_hugepages="2M")),
+    "cpus/pinned_on_one_node": Case(
         machine(
             cpus=4,
             memory_mb=4096,
@@ -153,7 +155,7 @@ CASES = {
             devices=("0000:3b:00.0", "0001:d8:1f.7"),
         ),
     ),
-    "pinned_on_two_nodes": Case(
+    "cpus/pinned_on_two_nodes": Case(
         machine(
             cpus=8,
             memory_mb=4098,
@@ -172,10 +174,10 @@ CASES = {
             helpers=(2, 3, 4, 5, 10, 11, 12, 14),
         ),
     ),
-    "beside_pinned_machines": Case(
+    "cpus/beside_pinned_machines": Case(
         with_attributes(cpu_mode="Cascadelake-Server"), [BRIDGE], placement=Placement(floating=(0, 1, 2, 5))
     ),
-    "pinned_with_a_model_of_the_sites_own": Case(
+    "cpus/pinned_with_a_model_of_the_sites_own": Case(
         with_attributes(
             kvm_cpu_pinning="pin_all",
             cpu_mode="host-passthrough:<topology sockets='2' cores='1' threads='1'/>\n<cache mode='disable'/>",
@@ -192,8 +194,8 @@ CASES = {
             kvm_device_3="<this one='is behind a gap'/>",
         )
     ),
-    "open_vswitch": Case(machine(), [Bridged(MAC, "ovs0", is_open_vswitch=True)]),
-    "virtual_functions": Case(
+    "network/open_vswitch": Case(machine(), [Bridged(MAC, "ovs0", is_open_vswitch=True)]),
+    "network/virtual_functions": Case(
         machine("vm-vc1-0"),
         [
             VirtualFunction(MAC, "eth1", "peth1", 4),
@@ -201,10 +203,10 @@ CASES = {
             BRIDGE,
         ],
     ),
-    "interface_without_a_connection": Case(
+    "network/interface_without_a_connection": Case(
         machine(), [Unconnected("eth0", "its host has no interface for VLAN 5"), Bridged(MAC, "eth0")]
     ),
-    "mac_written_short": Case(machine(), [Bridged("76:77:6E:80:0:A", "eth0")]),
+    "network/mac_written_short": Case(machine(), [Bridged("76:77:6E:80:0:A", "eth0")]),
     "metacharacters": Case(
         machine(
             disks=[f"file:/{METACHARACTERS}/a,vda,virtio", f"phy:/dev/{METACHARACTERS},vdb,virtio"],

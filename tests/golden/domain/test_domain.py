@@ -75,7 +75,7 @@ def test_each_line_has_one_tag_or_one_short_element(name: str) -> None:
 
 
 def test_every_golden_file_has_a_case() -> None:
-    stored = {path.name.partition(".")[0] for path in FOLDER.glob("*.xml*")}
+    stored = {str(path.relative_to(FOLDER)).partition(".")[0] for path in FOLDER.rglob("*.xml*")}
     assert stored == {*CASES, "compute_in_a_cluster_with_lease"}
 
 

@@ -78,7 +78,7 @@ class GuideSite:
             self._place_programs(name)
         self._make_network()
         units = self._folder("head", "units")
-        for file in (CHECKOUT / "packaging/files").glob("*.service"):
+        for file in (CHECKOUT / "packaging/files/units").glob("*.service"):
             (units / file.name).write_bytes(file.read_bytes())
         self.head.cover(units, "/lib/systemd/system")
         self.head.run_checked(

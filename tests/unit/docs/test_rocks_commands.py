@@ -136,7 +136,7 @@ def test_what_stands_in_the_place_of_files_units_and_hooks_of_image_storage_exis
 
     assert {str(nas.STORE), str(host.STORE)} == {name for name in here if name.startswith("/")}
     for unit in (name for name in here if name.startswith("rocks-")):
-        assert (ROOT / "packaging/files" / f"{unit}.service").is_file()
+        assert (ROOT / "packaging/files/units" / f"{unit}.service").is_file()
     for verb, hook in zip(("start", "stop"), (name for name in here if "_imgstorage" in name), strict=True):
         assert (ROOT / f"src/rocks/commands/{verb}/host/vm/plugin_{hook}.py").is_file()
     assert len(commands) == 2 and all(map(exists, commands))

@@ -7,7 +7,7 @@ import pytest
 from lab.namespace import CHECKOUT
 from rocks.core.process import run_checked
 
-_FILE = CHECKOUT / "packaging/files/rocks.bash-completion"
+_FILE = CHECKOUT / "packaging/files/completion/rocks.bash-completion"
 _SCRIPT = """\
 source "$1"
 COMP_LINE=$3

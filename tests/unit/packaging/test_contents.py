@@ -79,7 +79,7 @@ def test_every_file_is_in_a_package(installed: dict[str, set[str]]) -> None:
     """Files of sysusers and tmpfiles have the name of their package; debhelper takes them, and the spec names them."""
     spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")
     names = {Path(path).name for paths in installed.values() for path in paths}
-    for path in (*_FILES.iterdir(), *(CHECKOUT / "packaging/man").iterdir()):
+    for path in (*filter(Path.is_file, _FILES.rglob("*")), *(CHECKOUT / "packaging/man").iterdir()):
         if path.suffix in (".sysusers", ".tmpfiles"):
             assert path.stem in installed and f"{path.stem}.conf" in spec, path.name
         else:
@@ -136,7 +136,7 @@ def test_both_kinds_of_packages_care_for_each_unit(installed: dict[str, set[str]
     for package, paths in installed.items():
         units = {Path(path).name for path in paths if Path(path).parent == Path(_UNITS)}
         for unit in units:
-            text = (_FILES / unit).read_text("utf-8")
+            text = (_FILES / "units" / unit).read_text("utf-8")
             pages = re.findall(r"^Documentation=man:([\w-]+)\((\d)\)", text, re.MULTILINE)
             assert pages, f"{unit} names no manual page"
             for name, section in pages:
@@ -159,11 +159,11 @@ def test_units_are_as_exposed_as_the_page_says() -> None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
     page = (CHECKOUT / "docs/packaging.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `(rocks-[a-z-]+\.service)` \|[^|]*\| ([0-9.]+) \|$", page, re.MULTILINE))
-    assert set(rows) == {path.name for path in _FILES.glob("*.service")}
-    units = [str(path) for path in sorted(_FILES.glob("*.service"))]
+    units = sorted((_FILES / "units").glob("*.service"))
+    assert set(rows) == {path.name for path in units}
     rate = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
     for unit in units:
-        rated = run_checked([*rate, unit], deadline_seconds=300)
+        rated = run_checked([*rate, str(unit)], deadline_seconds=300)
         assert "Unknown" not in rated.error_text, rated.error_text
         found = re.search(r"Overall exposure level for (\S+): ([0-9.]+)", rated.text)
         assert found and rows[found[1]] == found[2], rated.text[-200:]

@@ -51,7 +51,7 @@ def test_the_package_of_every_unit_and_program_is_described() -> None:
     page = (CHECKOUT / "docs/packaging.md").read_text("utf-8")
     control = (CHECKOUT / "packaging/debian/control").read_text("utf-8")
     packages = re.findall(r"^Package: (\S+)$", control, re.MULTILINE)
-    units = [path.name for path in (CHECKOUT / "packaging/files").glob("*.service")]
+    units = [path.name for path in (CHECKOUT / "packaging/files/units").glob("*.service")]
     assert len(packages) == 7 and len(units) >= 11
     assert [name for name in (*packages, *units) if f"`{name}`" not in page] == []
     spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")

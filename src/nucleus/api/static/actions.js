@@ -1,9 +1,9 @@
 // What can be done with the chosen nodes of a cluster, as far as it fits their state.
 
-import { element, put, say, some } from './page.js';
-import { ask, askerOnce, askOfMany, path, Refusal, SignedOut } from './requests.js';
-import { costText, walltimeMinutes } from './durations.js';
-import { question } from './question.js';
+import { element, put, say, some } from './shared/page.js';
+import { ask, askerOnce, askOfMany, path, Refusal, SignedOut } from './shared/requests.js';
+import { costText, walltimeMinutes } from './shared/durations.js';
+import { question } from './shared/question.js';
 import { pathOf, unchanged } from './nodes.js';
 
 const isOff = (node) => ['off', 'crashed'].includes(node.power);

@@ -1,12 +1,12 @@
 // The page of a cluster: its nodes, what is being done with each, and where their disks are.
 
-import { byId, element, fillList, follow, put, say, soon, start, time } from './page.js';
-import { ask, path, Refusal, SignedOut } from './requests.js';
+import { byId, element, fillList, follow, put, say, soon, start, time } from './shared/page.js';
+import { ask, path, Refusal, SignedOut } from './shared/requests.js';
 import { Actions } from './actions.js';
 import { fillNode, unchanged } from './nodes.js';
-import { doneText, foldOperations, isLiving, operationText, targetText } from './operations.js';
-import { question } from './question.js';
-import { describe, nodesOf, picture, setsText } from './picture.js';
+import { doneText, foldOperations, isLiving, operationText, targetText } from './shared/operations.js';
+import { question } from './shared/question.js';
+import { describe, nodesOf, picture, setsText } from './shared/picture.js';
 
 const name = new URLSearchParams(location.search).get('name') ?? '';
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];

@@ -1,8 +1,8 @@
 // The page of clusters: the state of each, live.
 
-import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { ask, path, Refusal, SignedOut } from './requests.js';
-import { nodesOf, setsText } from './picture.js';
+import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { ask, path, Refusal, SignedOut } from './shared/requests.js';
+import { nodesOf, setsText } from './shared/picture.js';
 
 const PER_PAGE = 25;
 const SCOPES = [['power', 'power'], ['computeset', 'computesets'], ['image', 'CD drives'], ['console', 'consoles']];

@@ -1,11 +1,11 @@
 // The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
-import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './page.js';
-import { ask, path } from './requests.js';
-import { durationText, hoursText as hours, walltimeText } from './durations.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './shared/page.js';
+import { ask, path } from './shared/requests.js';
+import { durationText, hoursText as hours, walltimeText } from './shared/durations.js';
 import { offerLaunch } from './launchers.js';
 import { line } from './lines.js';
-import { question } from './question.js';
+import { question } from './shared/question.js';
 
 const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;

@@ -1,8 +1,8 @@
 // The page of history: what was asked for and what became of it, a page at a time.
 
-import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './page.js';
-import { ask, path } from './requests.js';
-import { foldOperations, operationTexts, targetText } from './operations.js';
+import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
+import { ask, path } from './shared/requests.js';
+import { foldOperations, operationTexts, targetText } from './shared/operations.js';
 
 const PER_PAGE = 50;
 const target = new URLSearchParams(location.search).get('target'); // CLUSTER or CLUSTER/NODE; null: everything

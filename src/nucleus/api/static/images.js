@@ -1,8 +1,8 @@
 // The page of images: the list, one that is uploaded here, and deleting.
 
-import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { ask, path } from './requests.js';
-import { question } from './question.js';
+import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { ask, path } from './shared/requests.js';
+import { question } from './shared/question.js';
 import { Upload } from './uploads.js';
 
 const UNITS = [['GiB', 2 ** 30], ['MiB', 2 ** 20], ['KiB', 2 ** 10]];

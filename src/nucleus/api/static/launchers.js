@@ -1,10 +1,10 @@
 // The form of a launcher: the computes that its launcher.toml asks for, as a computeset on which `comet launch` goes on.
 // Its command needs its folder and the owner's SSH key, which are on the owner's machine.
 
-import { attemptForm, byId, element, put, say } from './page.js';
-import { ask, askerOnce, path, Refusal, send } from './requests.js';
-import { costText, walltimeMinutes, walltimeText } from './durations.js';
-import { question } from './question.js';
+import { attemptForm, byId, element, put, say } from './shared/page.js';
+import { ask, askerOnce, path, Refusal, send } from './shared/requests.js';
+import { costText, walltimeMinutes, walltimeText } from './shared/durations.js';
+import { question } from './shared/question.js';
 
 const options = (names) => names.map((one) => element('option', { value: one }, one));
 

@@ -1,6 +1,6 @@
 // A line whose parts are as long as what they stand for: the life of a set, the hours of an allocation.
 
-import { drawn } from './picture.js';
+import { drawn } from './shared/picture.js';
 
 const LENGTH = 1000;
 const SHORTEST = 20; // a part that is there is visible

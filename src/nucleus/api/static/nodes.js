@@ -1,9 +1,9 @@
 // A row of the list of nodes: what the node has, what is being done with it, and its consoles.
 
-import { attempt, element, fillTexts, some, time } from './page.js';
-import { ask, askOfMany, path, Refusal } from './requests.js';
-import { byText, doneText, progressTexts } from './operations.js';
-import { diskOf, nodesOf, setText } from './picture.js';
+import { attempt, element, fillTexts, some, time } from './shared/page.js';
+import { ask, askOfMany, path, Refusal } from './shared/requests.js';
+import { byText, doneText, progressTexts } from './shared/operations.js';
+import { diskOf, nodesOf, setText } from './shared/picture.js';
 import { showScreen } from './screens.js';
 
 // The path of a node: a frontend has one of its own.

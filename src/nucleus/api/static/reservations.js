@@ -1,8 +1,8 @@
 // The page of reservations: those of the visitor, and what a week has left of each site.
 
-import { byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { Refusal, ask, askerOnce, path } from './requests.js';
-import { question } from './question.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { Refusal, ask, askerOnce, path } from './shared/requests.js';
+import { question } from './shared/question.js';
 
 const DAY = 86_400_000;
 const MINUTE = 60_000;

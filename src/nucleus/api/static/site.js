@@ -1,9 +1,9 @@
 // The page of operators: how fresh the mirror is, all clusters, what failed, hosts, users and the audit log.
 
-import { byId, fillList, fillTexts, follow, put, soon, start, time } from './page.js';
-import { ask, path } from './requests.js';
-import { describe, nodesOf } from './picture.js';
-import { operationTexts } from './operations.js';
+import { byId, fillList, fillTexts, follow, put, soon, start, time } from './shared/page.js';
+import { ask, path } from './shared/requests.js';
+import { describe, nodesOf } from './shared/picture.js';
+import { operationTexts } from './shared/operations.js';
 
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'poll.stale', 'poll.fresh'];
 

@@ -1,8 +1,8 @@
 // The page of tokens: create one, whose secret is visible once; revoke those that nothing uses.
 
-import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
-import { ask, path } from './requests.js';
-import { question } from './question.js';
+import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { ask, path } from './shared/requests.js';
+import { question } from './shared/question.js';
 
 const SCOPES = {
   power: 'power of nodes', computeset: 'computesets', console: 'consoles', image: 'images and CD drives', rename: 'rename nodes',

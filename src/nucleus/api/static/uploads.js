@@ -1,6 +1,6 @@
 // An image on its way to the service, in parts; after a break it goes on where it was.
 
-import { ask, path, Refusal, send } from './requests.js';
+import { ask, path, Refusal, send } from './shared/requests.js';
 
 const PART = 8 * 2 ** 20;
 const AGAIN = 3000;

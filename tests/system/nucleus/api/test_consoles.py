@@ -215,7 +215,7 @@ def test_the_published_row_leads_to_a_page(consoles: Client, path: str) -> None:
 
 def test_what_a_page_loads_is_served(consoles: Client) -> None:
     for kind in ("vnc", "serial"):
-        script = consoles.get("", f"/nucleus/assets/console-{kind}.js")
+        script = consoles.get("", f"/nucleus/assets/console/{kind}.js")
         assert script.status_code == 200
         assert script.headers["Content-Type"].startswith("text/javascript")
     assert consoles.get("", "/assets/../consoles.py").status_code == 404

@@ -3,6 +3,7 @@
 import re
 from http.cookies import SimpleCookie
 from pathlib import Path
+from urllib.parse import urljoin
 
 import bcrypt
 import pytest
@@ -47,16 +48,25 @@ def test_a_page_takes_nothing_from_elsewhere_and_no_script_of_its_own_text(servi
 
 
 def test_scripts_load_only_what_is_there_and_make_no_markup(service: Client) -> None:
-    for file in STATIC.glob("*.js"):
+    for file in STATIC.rglob("*.js"):
         text = file.read_text("utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), file
-        for name in re.findall(r"from '\./([\w-]+\.js)'", text):
-            assert service.get("", f"/assets/{name}").status_code == 200, name
+        address = f"/assets/{file.relative_to(STATIC)}"
+        for name in re.findall(r"from '(\.\.?/(?!novnc/|xterm/)[^']+)'", text):
+            assert service.get("", urljoin(address, name)).status_code == 200, (address, name)
+
+
+def test_scripts_ask_below_the_address_of_the_service() -> None:
+    """Which is not always the server's root: their own place says it."""
+    for file in STATIC.rglob("*.js"):
+        address = f"/nucleus/assets/{file.relative_to(STATIC)}"
+        for name in re.findall(r"new URL\('(.*)', import\.meta\.url\)", file.read_text("utf-8")):
+            assert urljoin(address, name) == "/nucleus/", address
 
 
 def test_what_would_be_there_twice_is_asked_for_with_a_key() -> None:
     """Who presses a button again, because no answer came, gets one computeset or reservation."""
-    text = "".join(file.read_text("utf-8") for file in STATIC.glob("*.js"))
+    text = "".join(file.read_text("utf-8") for file in STATIC.rglob("*.js"))
     for noun in ("computeset", "reservation"):
         assert f"ask('POST', path('{noun}')" not in text, noun
         assert f"(path('{noun}'), body)" in text, noun

@@ -1,4 +1,4 @@
-import RFB from './novnc/core/rfb.js';
+import RFB from '../novnc/core/rfb.js';
 import { keepConnected, show } from './console.js';
 
 const place = document.getElementById('console');

@@ -1,5 +1,5 @@
-import { Terminal } from './xterm/xterm.mjs';
-import { FitAddon } from './xterm/addon-fit.mjs';
+import { Terminal } from '../xterm/xterm.mjs';
+import { FitAddon } from '../xterm/addon-fit.mjs';
 import { keepConnected, show } from './console.js';
 
 const terminal = new Terminal({ cursorBlink: true, scrollback: 5000, screenReaderMode: true });

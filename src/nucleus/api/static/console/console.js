@@ -1,7 +1,7 @@
 // What both kinds of consoles share: which node it is, tickets, its connection until it may not be, and the full screen.
 // A ticket is the last part of the path, and opens one connection; who is signed in here gets further ones by itself.
 
-import { ask, base, path, Refusal, SignedOut } from './requests.js';
+import { ask, base, path, Refusal, SignedOut } from '../shared/requests.js';
 
 const byId = (id) => document.getElementById(id);
 const REVOKED = 4001;

@@ -1,6 +1,6 @@
 // Requests of the service, in the name of who has signed in.
 
-export const base = new URL('../', import.meta.url);
+export const base = new URL('../../', import.meta.url);
 export const AWAY = 'No answer';
 // What helps, by the code of the service's remedy: its own words are for programs.
 const REMEDIES = {
