@@ -18,7 +18,6 @@ MAP_ROUNDS = 3
 MAP_LIMIT = 1.25
 SLOWLY = "200K"
 WHAT = "boot from the NAS / from a local disk, a Linux guest that reads 64 MiB before it is ready"
-BIOS_WHAT = "the same, a boot sector that reads 64 MiB by the BIOS, 64 KiB at a time"
 MAP_WHAT = "time to map an image of 32 GB / of 1 GB"
 
 _LOCAL = "bench-local"
@@ -43,33 +42,20 @@ def measure(site: ImageSite) -> Found:
     return Found([*rows, mapping])
 
 
-def measure_bios(site: ImageSite) -> Found:
-    """Boots of a guest that only the BIOS reads for."""
-    site.add_clone(VOLUME)
-    site.put_guest("reading")
-    site.done("set", "host", "vm", GUEST, f"mem={_MEMORY_MB}")
-    return Found([_by_bios(site)])
-
-
 def _of_linux(site: ImageSite) -> list[Row]:
     _prepare(site)
     measures = [
         lambda: _boot_remote(site),
-        lambda: _boot_slowed(site),
         lambda: _boot_iscsi(site),
         lambda: _boot_local(site),
     ]
-    remote, slowed, iscsi, local = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
+    remote, iscsi, local = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
     how = (
         f"{remote:.2f} s / {local:.2f} s from QEMU's exec to the ready line, medians of {ROUNDS}, in turns, caches "
         "dropped before each; the image is being copied meanwhile, as fast as it goes"
     )
-    how_slowed = f"{slowed:.2f} s / {local:.2f} s, in turns with those above"
     return [
         at_most("R1", WHAT, remote / local, LIMIT, "", how),
-        without_goal(
-            "R1", f"the same, the copying slowed to {SLOWLY} a second", f"{slowed / local:.2f}", how_slowed
-        ),
         without_goal(
             "R1",
             "the floor: the same guest on the iSCSI disk itself, without a device of ours / from a local disk",
@@ -77,16 +63,6 @@ def _of_linux(site: ImageSite) -> list[Row]:
             f"{iscsi:.2f} s / {local:.2f} s, in turns with those above; the disk is read only, the copying slowed",
         ),
     ]
-
-
-def _by_bios(site: ImageSite) -> Row:
-    _prepare(site)
-    remote, local = (
-        typical(seconds)
-        for seconds in in_turns([lambda: _boot_remote(site), lambda: _boot_local(site)], ROUNDS)
-    )
-    how = f"{remote:.2f} s / {local:.2f} s, medians of {ROUNDS}, in turns; each request waits for the one before"
-    return without_goal("R1", BIOS_WHAT, f"{remote / local:.2f}", how)
 
 
 def _prepare(site: ImageSite) -> None:
@@ -120,15 +96,6 @@ def _boot_remote(site: ImageSite) -> float:
     site.wait_for_state(VOLUME, "unmapped")
     forget_copy(host, VOLUME)
     return seconds
-
-
-def _boot_slowed(site: ImageSite) -> float:
-    """With a copy so slow that the guest has nearly the whole network to the NAS."""
-    site.done("set", "host", "storageattr", NAS, "uploadspeed", SLOWLY)
-    try:
-        return _boot_remote(site)
-    finally:
-        site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
 
 
 def _boot_iscsi(site: ImageSite) -> float:

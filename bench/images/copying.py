@@ -35,9 +35,9 @@ def measure(site: ImageSite) -> Found:
     ours, tls, plain, buffered = in_turns(
         [
             lambda: _ours(site),
-            lambda: _by_socat(site, with_tls=True),
-            lambda: _by_socat(site, with_tls=False),
-            lambda: _by_socat(site, with_tls=False, buffer=f"mbuffer -q -s {_BLOCK_BYTES} -m 32M | "),
+            lambda: by_socat(site),
+            lambda: by_socat(site, with_tls=False),
+            lambda: by_socat(site, with_tls=False, buffer=f"mbuffer -q -s {_BLOCK_BYTES} -m 32M | "),
         ],
         ROUNDS,
     )
@@ -92,7 +92,7 @@ def _ours(site: ImageSite) -> float:
     return copy.rate
 
 
-def _by_socat(site: ImageSite, with_tls: bool, buffer: str = "") -> float:
+def by_socat(site: ImageSite, with_tls: bool = True, buffer: str = "") -> float:
     """The rate of the same snapshot, from the host's connection until its `zfs receive` has ended."""
     files = f"cert={_PAIR},cafile={_AUTHORITY}"
     listen, connect = f"TCP-LISTEN:{_PORT},reuseaddr", f"TCP:{site.nas.description.address}:{_PORT}"

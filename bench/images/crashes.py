@@ -9,7 +9,7 @@ from bench.images.site import HOST_POOL, NAS, POOL, ImageSite
 from bench.table import Found, at_most
 from bench.timing import typical
 
-ROUNDS = 6
+ROUNDS = 4
 PERIOD_SECONDS = 10
 LIMIT = 2.0
 WHAT = "age of a disk's content on its NAS when its host's power fails / the period of transfers"

@@ -57,7 +57,6 @@ FIGURES = (
     Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 1200),
     Figure([("R5", returns.WHAT), ("R5", returns.KILL_WHAT)], returns.measure, 420),
     Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 1800, cpus=1),
-    Figure([("R1", boots.BIOS_WHAT)], boots.measure_bios, 900, cpus=1),
     Figure([("R1", layers.WHAT)], layers.measure, 300, cpus=1),
     Figure([("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 3000),
     Figure([("R15", outage.WHAT)], outage.measure, 300),

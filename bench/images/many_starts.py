@@ -12,29 +12,16 @@ from typing import NamedTuple
 
 from bench.images.boots import forget_copy
 from bench.images.copying import rate_of_one
-from bench.images.site import GOLDEN_MB, NAS, ImageSite, wait_until
-from bench.table import Found, at_most, without_goal
+from bench.images.site import GOLDEN_MB, ImageSite, wait_until
+from bench.table import Found, at_most
 from lab.machines.machine import LabMachine
 
 IMAGES = 16
 BYTES_LIMIT, TIME_LIMIT = 1.3, 1.5
 BYTES_WHAT = f"{IMAGES} images mapped at once from one NAS and read: bytes out of it / {IMAGES} single ones"
 TIME_WHAT = "the same, until the last one is read / the time of the bytes until then at the rate of one copy"
-_SLOWLY = "100K"
-"""Bytes a second of each copy, the least that an operator may set."""
-FLOOR_WHAT = (
-    f"the same / the time of the reads, the copying slowed to {_SLOWLY}/s, and of the other bytes as above"
-)
-
 _SECONDS = 900.0
 _BYTES_PER_MB, _BYTES_PER_MIB = 1e6, 2**20
-
-
-class Reads(NamedTuple):
-    """Seconds until the last image was read, and bytes out of the NAS until then."""
-
-    seconds: float
-    bytes_until_read: int
 
 
 class Mapped(NamedTuple):
@@ -55,11 +42,8 @@ def measure(site: ImageSite) -> Found:
     first, first_host = next(iter(images.items()))
     single = _map(site, {first: first_host})
     _forget(site, {first: first_host})
-    reads = _slowed(site, images)
-    _forget(site, images)
     every = _map(site, images)
     ideal = every.bytes_until_read / rate
-    floor = reads.seconds + max(0, every.bytes_until_read - reads.bytes_until_read) / rate
     moved = [one / _BYTES_PER_MIB for one in (every.bytes_until_local, single.bytes_until_local)]
     how_many = (
         f"{moved[0]:.1f} MiB / {IMAGES} times {moved[1]:.1f} MiB out of the NAS's cable until all images are local, "
@@ -69,16 +53,11 @@ def measure(site: ImageSite) -> Found:
         f"{every.seconds:.0f} s / {ideal:.0f} s, {every.bytes_until_read / _BYTES_PER_MIB:.1f} MiB until then, "
         f"{rate / _BYTES_PER_MB:.1f} MB/s of an image that nobody reads; one alone: {single.seconds:.0f} s"
     )
-    how_low = (
-        f"{every.seconds:.0f} s / {floor:.0f} s, of which {reads.seconds:.0f} s are reads of "
-        f"{reads.bytes_until_read / _BYTES_PER_MIB:.1f} MiB over iSCSI, {IMAGES} at once"
-    )
     bytes_ratio = moved[0] / (IMAGES * moved[1])
     return Found(
         [
             at_most("R29", BYTES_WHAT, bytes_ratio, BYTES_LIMIT, "", how_many),
             at_most("R29", TIME_WHAT, every.seconds / ideal, TIME_LIMIT, "", how_long),
-            without_goal("R29", FLOOR_WHAT, f"{every.seconds / floor:.2f}", how_low),
         ]
     )
 
@@ -90,29 +69,15 @@ def _forget(site: ImageSite, images: dict[str, LabMachine]) -> None:
         forget_copy(host, volume)
 
 
-def _slowed(site: ImageSite, images: dict[str, LabMachine]) -> Reads:
-    """With copies so slow that the readers have nearly the whole NAS."""
-    site.done("set", "host", "storageattr", NAS, "uploadspeed", _SLOWLY)
-    try:
-        return _read_all(site, images)
-    finally:
-        site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
-
-
 def _map(site: ImageSite, images: dict[str, LabMachine]) -> Mapped:
     """Map and read all of them at once, and wait until they are local."""
-    before = site.moved()
-    reads = _read_all(site, images)
-    _wait_until_local(site, list(images))
-    return Mapped(*reads, site.moved().since(before).sent)
-
-
-def _read_all(site: ImageSite, images: dict[str, LabMachine]) -> Reads:
     site.drop_caches()
     before, begin = site.moved(), time.monotonic()
     with ThreadPoolExecutor(len(images)) as pool:
         list(pool.map(lambda volume: _read(site, volume, images[volume]), images))
-    return Reads(time.monotonic() - begin, site.moved().since(before).sent)
+    seconds, bytes_until_read = time.monotonic() - begin, site.moved().since(before).sent
+    _wait_until_local(site, list(images))
+    return Mapped(seconds, bytes_until_read, site.moved().since(before).sent)
 
 
 def _read(site: ImageSite, volume: str, host: LabMachine) -> None:

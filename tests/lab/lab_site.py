@@ -19,6 +19,7 @@ SUBJECTS = (
     "src/rocks/agent",
     "packaging/files/rocks-agent*",
     "packaging/files/rocks-l*",
+    "packaging/files/units/rocks-agent*",
     "packaging/files/units/rocks-l*",
     "lab/instruments/counting_guest.S",
 )

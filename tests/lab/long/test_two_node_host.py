@@ -35,6 +35,7 @@ SUBJECTS = (
     "src/rocks/machine/domain",
     "lab/guest",
     "packaging/files/rocks-agent*",
+    "packaging/files/units/rocks-agent*",
 )
 
 HOST = Description("vmh3", Role.HOST, 3, memory_mb=2048, cpus=4, numa_nodes=2)
