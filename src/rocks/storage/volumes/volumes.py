@@ -19,7 +19,7 @@ from rocks.core.units import size_text
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.library.conversion import SpaceError, check_space, opened, write_raw
-from rocks.library.folders import open_folder
+from rocks.library.safe_folders import open_folder
 from rocks.storage.client import questions
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
