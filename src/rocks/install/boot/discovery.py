@@ -29,10 +29,10 @@ from rocks.install.installation.installations import check_is_booted, installer_
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import node_records as nodes
 from rocks.inventory.appliance_records import load_appliances
-from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
 from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_inventory
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
