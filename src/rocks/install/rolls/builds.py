@@ -15,7 +15,7 @@ from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import check_plain_name, printable
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders
 from rocks.install.rolls.description import NO_ARCHITECTURE, checked_roll
-from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
 from rocks.install.rolls.iso_build import create_roll
 from rocks.install.rolls.profile_package import create_profile_package
 from rocks.install.rolls.templates import FILES
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.install.rolls.description import RollId
-    from rocks.install.rolls.distribution import DistributionReport
+    from rocks.install.rolls.distribution_build import DistributionReport
 
 _LATEST = 4102444800  # the year 2100
 

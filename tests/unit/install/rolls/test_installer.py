@@ -8,7 +8,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
 from rocks.install.rolls.iso_build import create_roll
 from tests.rolls import write_roll
 from tests.unit.install.rolls.test_iso_build import makes_no_roll

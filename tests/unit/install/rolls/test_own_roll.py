@@ -13,7 +13,7 @@ from rocks.core.version import ROLL_NAME
 from rocks.install.graph_files import Library
 from rocks.install.rolls.builds import write_skeleton
 from rocks.install.rolls.description import RollId, read_description
-from rocks.install.rolls.distribution import BUILD, DistributionPlan, create_distribution
+from rocks.install.rolls.distribution_build import BUILD, DistributionPlan, create_distribution
 from rocks.install.rolls.iso import extract_roll
 from rocks.install.rolls.iso_build import create_roll
 
