@@ -35,9 +35,9 @@ from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
-from rocks.network.address_plan import next_addresses
 from rocks.network.dns.changes import has_name_service
 from rocks.network.dns.service import sync_names
+from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
 
