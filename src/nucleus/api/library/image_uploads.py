@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.access.authentication import require
-from nucleus.api.conditional import json_answer
+from nucleus.api.etags import json_answer
 from nucleus.api.idempotency import answer_before
 from nucleus.api.library.upload_bytes import (
     ImageForm,
