@@ -300,7 +300,7 @@ new-command: $(PYTHON) ## create the files of a command: WORDS="list host colour
 
 reference: $(PYTHON) ## write docs/reference, and what completion knows, from the help of the commands and of the REST interface
 	PYTHONPATH=src $(PYTHON) -m lab.pages.reference docs/reference
-	PYTHONPATH=src $(PYTHON) -m nucleus.api.reference docs/reference/nucleus-openapi.json
+	PYTHONPATH=src $(PYTHON) -m nucleus.api.openapi docs/reference/nucleus-openapi.json
 
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools

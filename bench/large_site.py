@@ -15,7 +15,7 @@ from rocks.database.connection import Database
 from rocks.install.boot.flag_records import store_boot_flags
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.disks.partition_rules import DiskPartition
-from rocks.inventory.host_plan import Membership, NewHost
+from rocks.inventory.new_host_parameters import Membership, NewHost
 from rocks.inventory.node_records import insert_hosts, memberships
 from rocks.inventory.records import Disk, Network
 from rocks.machine.addition_plan import InterfaceRequest, NewVm

@@ -29,8 +29,8 @@ from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.library import image_uploads, images
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware, has_head
+from nucleus.api.openapi import ABOUT, describe
 from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
-from nucleus.api.reference import ABOUT, describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks

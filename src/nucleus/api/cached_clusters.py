@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus import records, states
-from nucleus.api import conditional, models, representations
-from nucleus.api.conditional import dumps
+from nucleus.api import etags, models, representations
+from nucleus.api.etags import dumps
 from nucleus.api.representations import Freshness, cluster_json, text_of
 from nucleus.mirror import clusters
 from nucleus.records import SYSTEM
@@ -26,7 +26,7 @@ _OBSERVED, _STALE = "\x01observed\x01", "\x01stale\x01"
 _MARK = f'{json.dumps(_OBSERVED)},"stale":{json.dumps(_STALE)}'.encode("ascii")
 _MAX_BYTES = 64 << 20
 _AT_ONCE = 20
-_MODULES = (models, representations, states, records, conditional, clusters)
+_MODULES = (models, representations, states, records, etags, clusters)
 _SOURCES = [__file__, *(str(one.__file__) for one in _MODULES)]
 _WRITTEN_BY = hashlib.sha256(b"".join(Path(one).read_bytes() for one in _SOURCES)).hexdigest()[:16]
 """Which sources a stored text is of: those of another version give other fields."""

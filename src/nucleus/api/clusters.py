@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from comet.client.hostlists import natural_key
 from nucleus.api import models
-from nucleus.api.conditional import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
+from nucleus.api.etags import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_few_renames

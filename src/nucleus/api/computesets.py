@@ -12,7 +12,7 @@ from starlette.responses import Response
 from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
-from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
-from nucleus.api.conditional import json_answer
+from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, answer_of, conflict, request_id, unavailable
 from nucleus.api.quotas import demand_console_quota
 from nucleus.api.representations import text_of

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields
-from nucleus.api.conditional import (
+from nucleus.api.etags import (
     conditional_json,
     etag_of,
     is_unchanged,

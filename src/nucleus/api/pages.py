@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from comet.client.errors import UsageError
 from comet.client.launcher_rules import FILE, launcher_values
-from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
+from nucleus.api.etags import json_answer
 from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid, unavailable
 from nucleus.api.representations import text_of

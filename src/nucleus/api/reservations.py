@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from starlette.responses import Response
 
 from nucleus.api.clusters import Cursor, Limit
-from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid

@@ -15,10 +15,10 @@ from nucleus.api.access.authentication import require
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.api.cached_clusters import CachedClusters
-from nucleus.api.conditional import json_answer
+from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, conflict, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
-from nucleus.api.recent import Recent
+from nucleus.api.recent_answers import Recent
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, operations
 from nucleus.mirror.driver import NoConnectionError

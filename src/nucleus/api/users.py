@@ -12,7 +12,7 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
-from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, invalid
 from nucleus.api.representations import Json, text_of, user_json
 from nucleus.api.reservations import Time

@@ -59,7 +59,7 @@ def has_libvirt() -> bool:
 
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
-    from rocks.machine.host.memory import starts_in_progress
+    from rocks.machine.host.memory_promises import starts_in_progress
 
     try:
         return [

@@ -34,7 +34,7 @@ from rocks.library.guest_images import (
 from rocks.machine import records as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
-from rocks.network.address_plan import next_addresses
+from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import unknown_network
 from rocks.network.route_records import default_gateways

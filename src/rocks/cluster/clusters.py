@@ -15,8 +15,8 @@ from rocks.core.values import read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import attributes_of_new
 from rocks.inventory.attributes.rules import Member
-from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.limits import DEFAULT_VM_CPUS
+from rocks.inventory.new_host_parameters import Membership, find_membership
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest

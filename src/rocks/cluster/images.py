@@ -14,7 +14,6 @@ from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.inventory.attributes.records import insert_host_values
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.in_use_records import LOCK_SECONDS
-from rocks.library.folder import find_source, lock_images
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
@@ -23,6 +22,7 @@ from rocks.library.guest_images import (
     check_source_name,
 )
 from rocks.library.guest_seed import plan_addresses
+from rocks.library.library_folder import find_source, lock_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

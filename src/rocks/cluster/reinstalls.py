@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster import reinstall_plan
+from rocks.cluster import reinstall_rules
 from rocks.cluster.limits import REINSTALL_WAIT_SECONDS
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import lock_vms
-from rocks.library.folder import find_source
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, volume_of
+from rocks.library.library_folder import find_source
 from rocks.machine import records as table
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
@@ -102,9 +102,9 @@ def _check(database: Database, names: Sequence[str], force: bool, failed: dict[s
     for vm in machines:
         try:
             check_no_doubt(vm)
-            reinstall_plan.check_has_image(vm)
-            reinstall_plan.check_is_off(vm, held.get(vm.name.lower()), force)
-            reinstall_plan.check_source(vm, _source(database, vm, sources))
+            reinstall_rules.check_has_image(vm)
+            reinstall_rules.check_is_off(vm, held.get(vm.name.lower()), force)
+            reinstall_rules.check_source(vm, _source(database, vm, sources))
             check_erase([vm])
             check_not_moving([disk for disk in locations if disk.vm == vm.name], moves)
         except RocksError as error:
@@ -141,7 +141,7 @@ def _check_snapshots(
         try:
             if vm.container is not None and vm.container.name in silent:
                 raise HostError(f"{vm.name}: its host does not answer ({silent[vm.container.name]})")
-            reinstall_plan.check_snapshots(
+            reinstall_rules.check_snapshots(
                 vm, [one.name for one in found if one.vm == vm.name and not one.is_former]
             )
         except RocksError as error:
@@ -177,7 +177,7 @@ def _check_volumes(
             if row is not None:
                 known[vm.name] = row
             try:
-                reinstall_plan.check_source_volume(vm, volumes[vm.name], rows, removed)
+                reinstall_rules.check_source_volume(vm, volumes[vm.name], rows, removed)
             except RocksError as error:
                 failed[vm.name] = error
         _check_sizes(storage, [vm for vm in chosen if vm.name not in failed], volumes, failed)
@@ -245,11 +245,11 @@ def _check_volume(
 ) -> None:
     if isinstance(relatives, RocksError):
         raise relatives
-    reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
-    reinstall_plan.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
-    reinstall_plan.check_clones(disk, row.zvol, relatives.clones)
-    reinstall_plan.check_snapshots(vm, relatives.held)
-    reinstall_plan.check_state(disk, row.zvol, row.state, row.reason)
+    reinstall_rules.check_owner(vm, disk, row.zvol, row.machine)
+    reinstall_rules.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
+    reinstall_rules.check_clones(disk, row.zvol, relatives.clones)
+    reinstall_rules.check_snapshots(vm, relatives.held)
+    reinstall_rules.check_state(disk, row.zvol, row.state, row.reason)
     if row.remotehost is not None and not force:
         raise StateError(
             f"the image {disk.nas}:{row.zvol} of {vm.name} is mapped to {row.remotehost}: have its changes written "
@@ -316,7 +316,7 @@ def _remove(database: Database, checked: _Checked, failed: dict[str, RocksError]
             )
         else:
             done[disk.vm] = outcome
-    number = str(reinstall_plan.next_instance(checked.machines))
+    number = str(reinstall_rules.next_instance(checked.machines))
     _record(database, list(done), number)
     for vm in machines:
         if vm.name not in checked.volumes:

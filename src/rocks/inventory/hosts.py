@@ -15,12 +15,12 @@ from rocks.inventory import alias_records as aliases
 from rocks.inventory import boot_records as boots
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
-from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.inventory.limits import MAX_CPUS, MAX_VM_CPUS
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.new_host_parameters import NewHost, find_membership, plan_host
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.unknown_machines import check_names_are_not_held
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.inventory.host_plan import HostParameters
+    from rocks.inventory.new_host_parameters import HostParameters
 
 
 def add_host(database: Database, parameters: HostParameters, may_share_place: bool = False) -> NewHost:

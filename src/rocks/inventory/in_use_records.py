@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rocks.inventory.host_plan import Membership
+from rocks.inventory.new_host_parameters import Membership
 from rocks.machine.addition_plan import SiteInventory
 from rocks.network.interface_rules import Subnet
 

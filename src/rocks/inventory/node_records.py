@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.database.sets import in_order
-from rocks.inventory.host_plan import Membership
+from rocks.inventory.new_host_parameters import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.inventory.host_plan import NewHost
+    from rocks.inventory.new_host_parameters import NewHost
 
 _COLUMNS = frozenset(("CPUs", "Rack", "Rank", "Membership", "RunAction", "InstallAction"))
 _OF_HOSTS = "Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"

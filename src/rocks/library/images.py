@@ -12,10 +12,10 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
 from rocks.library.exports import EXPORT_FORMATS, export_image
-from rocks.library.folder import library_folder, lock_images
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
 from rocks.library.guest_media import CD_ATTRIBUTE
 from rocks.library.imports import FORMATS, ImportRequest, import_image
+from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.limits import DEFAULT_MAX_GB, LARGEST_IMAGE_GB, LONGEST_COMMENT
 from rocks.library.progress import Meter
 from rocks.library.records import (

@@ -20,7 +20,7 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.image_blocks import data_blocks
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_SECTOR
-from rocks.library.folders import names_in, open_folder
+from rocks.library.safe_folders import names_in, open_folder
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer

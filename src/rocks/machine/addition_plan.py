@@ -16,12 +16,12 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_host_name, printable
 from rocks.inventory.disks.largest_partition import largest_partition
 from rocks.inventory.disks.places import IMAGE_FOLDER
-from rocks.inventory.host_plan import Membership
 from rocks.inventory.mac_pool import mac_number, next_macs
+from rocks.inventory.new_host_parameters import Membership
 from rocks.inventory.records import Disk, Host
 from rocks.machine.disks.specification import default_disk, path_fault, read_disk
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.network.address_plan import next_addresses
+from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
 
 VIRT_TYPE = "hvm"

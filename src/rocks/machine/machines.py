@@ -10,10 +10,10 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.host_plan import Membership, existing_membership
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address
+from rocks.inventory.new_host_parameters import Membership, existing_membership
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import (
     HOSTED_VM,

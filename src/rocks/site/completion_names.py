@@ -23,7 +23,7 @@ def names_that_begin(database: Database, kind: str, beginning: str) -> list[str]
         return _attribute_names(database, beginning)
     if kind != IMAGE:
         return table.names_that_begin(database, kind, beginning)
-    from rocks.library.folder import library_folder
+    from rocks.library.library_folder import library_folder
     from rocks.library.records import image_names
 
     return [name for name in image_names(library_folder(database)) if name.startswith(beginning)]

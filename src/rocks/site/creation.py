@@ -11,9 +11,9 @@ from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.machine import change_records as vm_changes
 from rocks.network import network_records as subnets
 from rocks.network.interface_records import list_interfaces

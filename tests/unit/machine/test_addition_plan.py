@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
-from rocks.inventory.host_plan import Membership
 from rocks.inventory.mac_pool import MASK
+from rocks.inventory.new_host_parameters import Membership
 from rocks.machine.addition_plan import (
     NEXT_FREE,
     InterfaceRequest,

@@ -6,7 +6,14 @@ import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
-from rocks.network.infiniband.check import OK, UNKNOWN, WRONG, Checked, check_host, ports_of_facts
+from rocks.network.infiniband.adapter_comparison import (
+    OK,
+    UNKNOWN,
+    WRONG,
+    Checked,
+    check_host,
+    ports_of_facts,
+)
 from rocks.network.infiniband.guids import derive_guids, guid_text, read_guid
 from rocks.network.infiniband.partition_plan import (
     Partition,

@@ -15,7 +15,7 @@ from nucleus.api import models
 from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.access.credentials import NOT_WHOLE, Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.access.tokens import demand_few_tokens
-from nucleus.api.conditional import json_answer
+from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.limits import SESSION_HOURS

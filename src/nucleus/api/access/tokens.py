@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from nucleus.api import models
 from nucleus.api.access import credentials, people
 from nucleus.api.access.authentication import demand_more_than_read, missing_scope, store_token
-from nucleus.api.conditional import conditional_json, json_answer
+from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
 from nucleus.api.routes import changes, reads, route

@@ -16,9 +16,16 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.access.authentication import require
-from nucleus.api.conditional import json_answer
+from nucleus.api.etags import json_answer
 from nucleus.api.idempotency import answer_before
-from nucleus.api.library.uploads import ImageForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
+from nucleus.api.library.upload_bytes import (
+    ImageForm,
+    Receiver,
+    is_name_of_ours,
+    part_path,
+    stream_of,
+    whole_path,
+)
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from comet.client.hostlists import collect_hostlist
 from nucleus.api import models
-from nucleus.api.conditional import conditional_json
+from nucleus.api.etags import conditional_json
 from nucleus.api.problems import Problem, Remedy, conflict, forbidden
 from nucleus.api.representations import shaped
 from nucleus.api.routes import changes, reads, route

@@ -8,8 +8,8 @@ from rocks.commands._framework.tree import longest_prefix, tree_folders
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import without_secrets
-from rocks.site.dumps.dumps import store_boot_line
 from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
+from rocks.site.dumps.foreign_dump import store_boot_line
 from rocks.site.dumps.lines import command_texts, read_lines
 from rocks.site.dumps.plan import (
     LOCAL,

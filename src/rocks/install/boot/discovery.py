@@ -29,15 +29,15 @@ from rocks.install.installation.installations import check_is_booted, installer_
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import node_records as nodes
 from rocks.inventory.appliance_records import load_appliances
-from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.host_records import local_host
 from rocks.inventory.hosts import add_host, set_next_boot
 from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_inventory
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
-from rocks.network.address_plan import next_addresses
 from rocks.network.dns.changes import has_name_service
 from rocks.network.dns.service import sync_names
+from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
 

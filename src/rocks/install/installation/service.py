@@ -44,7 +44,7 @@ from rocks.install.installer_files import installer_file, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
 from rocks.install.profiles import load_sites, write_profile
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
-from rocks.install.rolls.distribution import KEY
+from rocks.install.rolls.distribution_build import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
 from rocks.inventory.host_records import find_local_host, local_host

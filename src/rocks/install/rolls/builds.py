@@ -14,9 +14,9 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import check_plain_name, printable
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders
-from rocks.install.rolls.build import create_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, checked_roll
-from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
+from rocks.install.rolls.iso_build import create_roll
 from rocks.install.rolls.profile_package import create_profile_package
 from rocks.install.rolls.templates import FILES
 from rocks.install.rolls.versions import debian_key
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.install.rolls.description import RollId
-    from rocks.install.rolls.distribution import DistributionReport
+    from rocks.install.rolls.distribution_build import DistributionReport
 
 _LATEST = 4102444800  # the year 2100
 

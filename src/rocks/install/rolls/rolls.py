@@ -24,6 +24,13 @@ from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
+from rocks.install.rolls.enabling_rules import (
+    RollNeeds,
+    check_disabled,
+    check_needs,
+    check_one_version,
+    select_rolls,
+)
 from rocks.install.rolls.folders import (
     folders_without_rows,
     put_in_place,
@@ -35,13 +42,6 @@ from rocks.install.rolls.folders import (
 )
 from rocks.install.rolls.iso import extract_roll, find_rolls
 from rocks.install.rolls.manifest import check_manifest, same_content, take_over
-from rocks.install.rolls.roll_plan import (
-    RollNeeds,
-    check_disabled,
-    check_needs,
-    check_one_version,
-    select_rolls,
-)
 from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.install.rolls.signatures import verify_manifest
 from rocks.install.rolls.versions import debian_key

@@ -10,7 +10,6 @@ from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
 from rocks.inventory.disks.places import medium_of
 from rocks.inventory.machine_locks import ensure_locked
-from rocks.library.folder import find_library_image, lock_images
 from rocks.library.guest_images import Source
 from rocks.library.guest_media import (
     BOOT_PLACES,
@@ -22,6 +21,7 @@ from rocks.library.guest_media import (
     medium_on,
     with_medium,
 )
+from rocks.library.library_folder import find_library_image, lock_images
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases

@@ -30,7 +30,7 @@ from rocks.machine.host.libvirt.change_plan import ChangeFacts, disk_to_attach, 
 from rocks.machine.host.libvirt.device_xml import disk_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.host.memory import memory_reserved
+from rocks.machine.host.memory_promises import memory_reserved
 from rocks.machine.host.start import adapted, document_of
 from rocks.network.host.rules import check_link, is_of_site
 

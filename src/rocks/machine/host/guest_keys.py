@@ -78,7 +78,7 @@ def release_partition(host: Host, name: str) -> Tuple[str, ...]:
 
 def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
     """The adapters of this host, and deviations of the kernel's files from their documentation."""
-    from rocks.network.infiniband.host.check import departures, try_vf
+    from rocks.network.infiniband.host.hardware_check import departures, try_vf
 
     records, errors = _read_all(host)
     machines = {address: name for name, (vfs, _) in records.items() for address in vfs}

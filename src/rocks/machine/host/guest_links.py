@@ -17,9 +17,9 @@ from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
+from rocks.network.host.link_plans import Links
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
-from rocks.network.host.plans import Links
 from rocks.network.host.rules import is_ours
 
 _LOCK_DEADLINE_SECONDS = 20.0

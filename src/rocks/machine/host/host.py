@@ -11,8 +11,8 @@ from rocks.machine.host.lease_epoch import LeaseEpoch
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.driver import LinkDriver
+from rocks.network.host.link_plans import LinkPlans
 from rocks.network.host.packet_filter.driver import FilterDriver
-from rocks.network.host.plans import LinkPlans
 from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.sriov.host.driver import VfDriver
 from rocks.network.sriov.host.records import VfRecords

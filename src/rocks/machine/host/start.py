@@ -30,7 +30,7 @@ from rocks.machine.host.libvirt.domain_xml import (
     with_emulator,
 )
 from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
-from rocks.machine.host.memory import memory_promised
+from rocks.machine.host.memory_promises import memory_promised
 from rocks.machine.host.moves.arriving_volumes import check_have_content
 from rocks.machine.host.observe import observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities

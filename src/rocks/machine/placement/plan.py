@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, StateError
 from rocks.machine.placement.devices import plan_pci_devices
-from rocks.machine.placement.memory import ORDINARY_KB, fits, split_pages, why_no_memory
+from rocks.machine.placement.numa_memory import ORDINARY_KB, fits, split_pages, why_no_memory
 from rocks.machine.placement.shapes import Cell, CoreRow, PageRow, Placement, ShapeLeases
 
 if TYPE_CHECKING:

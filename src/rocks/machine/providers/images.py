@@ -132,7 +132,7 @@ class Images(Provider):
 
     def _send_missing(self) -> dict[tuple[str, str], RocksError]:
         """The errors, by host and file."""
-        from rocks.library.folder import library_folder
+        from rocks.library.library_folder import library_folder
         from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
         from rocks.library.records import image_file
 
@@ -178,7 +178,7 @@ def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict
 
 
 def _find_source(database: Database, name: str) -> Source | RocksError:
-    from rocks.library.folder import find_library_image
+    from rocks.library.library_folder import find_library_image
     from rocks.library.records import source_of
 
     try:

@@ -13,7 +13,7 @@ from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partition_records as partitions
 from rocks.network.infiniband import port_records as ib_ports
 from rocks.network.infiniband import port_records as table
-from rocks.network.infiniband.check import Checked, check_host, ports_of_facts
+from rocks.network.infiniband.adapter_comparison import Checked, check_host, ports_of_facts
 from rocks.network.infiniband.guids import guid_text, read_guid
 from rocks.network.infiniband.partition_plan import Port
 from rocks.network.infiniband.pkeys import FULL_BIT

@@ -9,7 +9,7 @@ from rocks.core.errors import BugError, Code, StateError
 from rocks.core.units import size_text
 from rocks.storage.client.questions import Query, images_of, question
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.replies import (
     BaseRow,
     HeldRow,

@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError
 from rocks.fleet.host.change import CHANGED, Change
+from rocks.storage.device_mapper.device_nodes import COOKIE
 from rocks.storage.device_mapper.driver import DmKernel
 from rocks.storage.device_mapper.facts import read_ours
 from rocks.storage.device_mapper.ioctl import (
@@ -18,7 +19,6 @@ from rocks.storage.device_mapper.ioctl import (
     TABLE_CLEAR,
     TABLE_LOAD,
 )
-from rocks.storage.device_mapper.nodes import COOKIE
 from rocks.storage.device_mapper.rules import UUID_PREFIX, not_suspended
 from rocks.storage.device_mapper.tables import (
     DmDeviceFact,

@@ -22,6 +22,7 @@ import threading
 import time
 from typing import List
 
+from rocks.storage.device_mapper.device_nodes import COOKIE
 from rocks.storage.device_mapper.ioctl import (
     DEV_SUSPEND,
     SKIP_LOCKFS_FLAG,
@@ -30,7 +31,6 @@ from rocks.storage.device_mapper.ioctl import (
     TABLE_STATUS,
     Control,
 )
-from rocks.storage.device_mapper.nodes import COOKIE
 
 _LOCK_ALL = 3  # MCL_CURRENT | MCL_FUTURE
 _POLL_SECONDS = 0.0005

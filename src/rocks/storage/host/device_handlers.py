@@ -20,7 +20,7 @@ from rocks.storage.device_mapper.tables import (
     Table,
 )
 from rocks.storage.host import effects
-from rocks.storage.host.access import Access
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.storage.life import names

@@ -24,7 +24,7 @@ from rocks.core.errors import (
 )
 from rocks.core.files import file_error
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.access import Access, access_of
+from rocks.storage.host.effect_context import Access, access_of
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,

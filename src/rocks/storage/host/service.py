@@ -16,10 +16,10 @@ from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.copy_reports import recover_records, report_copies
 from rocks.storage.host.device_handlers import DeviceHandlers, read_start
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.guests import GuestState, guest_state
 from rocks.storage.host.heartbeats import Heartbeats

@@ -10,7 +10,7 @@ from typing import Callable, ContextManager, NamedTuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.storage.exchange import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
-from rocks.storage.host.access import Access
+from rocks.storage.host.effect_context import Access
 from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
 from rocks.storage.stream.pace import Bucket

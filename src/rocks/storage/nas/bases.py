@@ -21,7 +21,7 @@ from rocks.storage.nas.handlers import BLOCK_BYTES
 from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
-from rocks.storage.wire.bases import SNAPSHOT, base_volume, is_base
+from rocks.storage.wire.base_names import SNAPSHOT, base_volume, is_base
 from rocks.storage.wire.replies import BaseRow, MadeBase
 from rocks.storage.wire.requests import AddBase
 from rocks.storage.zfs.driver import PoolDriver

@@ -18,7 +18,7 @@ from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
-from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.driver import PoolDriver

@@ -27,7 +27,7 @@ from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore, Operation
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import ACTIONS, action_of
-from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.messages import Message, read_request, write_error, write_success
 from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.driver import PoolDriver

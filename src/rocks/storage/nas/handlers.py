@@ -17,7 +17,7 @@ from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_r
 from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.wire.held_snapshots import read_tag
+from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX

@@ -10,7 +10,7 @@ from rocks.fleet.wire.codec import encode
 from rocks.storage.life.image import Image
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
-from rocks.storage.wire.held_snapshots import read_tag
+from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.wire.replies import HeldRow
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
 from rocks.storage.zfs.driver import PoolDriver

@@ -26,12 +26,12 @@ from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import NasHandlers, Portal
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
-from rocks.storage.nas.housekeeping import Housekeeping
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
 from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.scheduler import Scheduler
+from rocks.storage.nas.snapshot_expiry import Housekeeping
 from rocks.storage.nas.transfers import NasTransfers
 from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage

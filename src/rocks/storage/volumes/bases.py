@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB, size_text
-from rocks.library.folder import find_source, library_folder
 from rocks.library.guest_images import (
     CLONE_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
@@ -17,6 +16,7 @@ from rocks.library.guest_images import (
     check_seed_place,
     volume_of,
 )
+from rocks.library.library_folder import find_source, library_folder
 from rocks.library.records import image_file
 from rocks.storage.client import questions
 from rocks.storage.client.importing import Destination, send_base
@@ -24,7 +24,7 @@ from rocks.storage.client.listing import transfer_line
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_transfer
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.bases import base_snapshot, base_volume
+from rocks.storage.wire.base_names import base_snapshot, base_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.library.folder import library_folder
 from rocks.library.guest_images import check_image_name
+from rocks.library.library_folder import library_folder
 from rocks.library.records import find_image, read_images
 from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes

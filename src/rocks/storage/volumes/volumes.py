@@ -19,14 +19,14 @@ from rocks.core.units import size_text
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.library.conversion import SpaceError, check_space, opened, write_raw
-from rocks.library.folders import open_folder
+from rocks.library.safe_folders import open_folder
 from rocks.storage.client import questions
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
-from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.requests import AddZvol, DelCopy, DelZvol, RestoreZvol, UndeleteZvol
 
 if TYPE_CHECKING:

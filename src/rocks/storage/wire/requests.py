@@ -273,7 +273,7 @@ class RestoreZvol(Asks[None]):
 
 @dataclass(frozen=True)
 class HoldSnapshot(Asks[replies.HeldRow]):
-    """Hold a snapshot of an image with these tags (`rocks.storage.wire.held_snapshots`), in their order.
+    """Hold a snapshot of an image with these tags (`rocks.storage.wire.hold_tags`), in their order.
 
     It is that of `guid`; without one, that which has the first tag already, or else, of an unmapped image, one of its
     present content, and with `is_mapped` the newest that the NAS has from the host's copy. With `machine`, a UUID,

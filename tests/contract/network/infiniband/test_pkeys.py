@@ -9,9 +9,9 @@ import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.network.infiniband.host.check import departures, try_vf
 from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.infiniband.host.fake import FakePkeys
+from rocks.network.infiniband.host.hardware_check import departures, try_vf
 from rocks.network.infiniband.host.pkeys import Pkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
 from tests.contract.network.infiniband.adapter_tree import AdapterTree

@@ -16,7 +16,7 @@ import uvicorn
 from nucleus.api import listening
 from nucleus.api.access.throttles import Rate
 from nucleus.api.listening import listen
-from nucleus.api.recent import Recent
+from nucleus.api.recent_answers import Recent
 from nucleus.configuration import ListenSettings
 
 SECONDS = 120

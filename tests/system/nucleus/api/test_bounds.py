@@ -7,8 +7,8 @@ import pytest
 
 from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
-from nucleus.api.library.uploads import Receiver
-from nucleus.api.recent import Recent
+from nucleus.api.library.upload_bytes import Receiver
+from nucleus.api.recent_answers import Recent
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
 from nucleus.mirror import computesets, operations, status, tickets

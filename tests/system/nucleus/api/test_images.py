@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nucleus.api.access.throttles import Rate
-from nucleus.api.library import uploads
+from nucleus.api.library import upload_bytes
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
@@ -235,7 +235,7 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
 
 
 def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(upload_bytes, "_SILENCE_SECONDS", 0.5)
     with closing(Connection(service.path)) as connection:
         connection.putrequest("POST", "/v1/image")
         connection.putheader("Authorization", f"Bearer {service.tokens['ann']}")
@@ -300,15 +300,15 @@ def test_a_part_whose_place_was_read_before_another_one_ended_removes_nothing(
     service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, between = begin(service, "twice.iso"), []
-    real = uploads.Receiver.open
+    real = upload_bytes.Receiver.open
 
-    def late(self: uploads.Receiver, check: Any) -> None:
+    def late(self: upload_bytes.Receiver, check: Any) -> None:
         if not between:
             between.append(0)
             between.append(go_on(service, place, 0, ISO[:20_000]).status_code)
         real(self, check)
 
-    monkeypatch.setattr(uploads.Receiver, "open", late)
+    monkeypatch.setattr(upload_bytes.Receiver, "open", late)
     refused = go_on(service, place, 0, ISO[:10])
     assert between == [0, 204] and refused.status_code == 409
     assert refused.headers["Upload-Offset"] == "20000"

@@ -9,7 +9,7 @@ import pytest
 
 from nucleus.api import app
 from nucleus.api.cached_clusters import CachedClusters, store_texts
-from nucleus.api.reference import description
+from nucleus.api.openapi import description
 from nucleus.api.representations import Freshness
 from nucleus.configuration import Configuration, PollSettings
 from nucleus.mirror import clusters

@@ -12,7 +12,7 @@ from rocks.fleet.host.records import LONGEST_BYTES, read_cache
 from rocks.fleet.wire.links import LinkSpec
 from rocks.fleet.wire.requests import VfSpec
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.network.host.plans import LinkPlans
+from rocks.network.host.link_plans import LinkPlans
 from rocks.network.sriov.host.records import AssignedVfs, VfRecords
 
 VF = VfSpec("eth0", 4, 1, "52:54:00:00:00:01")

@@ -8,10 +8,10 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls.build import create_roll
-from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
+from rocks.install.rolls.iso_build import create_roll
 from tests.rolls import write_roll
-from tests.unit.install.rolls.test_build import makes_no_roll
+from tests.unit.install.rolls.test_iso_build import makes_no_roll
 
 needs_xorriso = pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
 ARCHIVE = b"an archive"

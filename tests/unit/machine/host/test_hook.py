@@ -12,8 +12,8 @@ from rocks.machine.host import host
 from rocks.machine.host.hook import check_start, note_end
 from rocks.machine.host.leases import Leases
 from rocks.network.host.fake import FakeLinks
+from rocks.network.host.link_plans import LinkPlans
 from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.network.host.plans import LinkPlans
 from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.records import AssignedVfs, VfRecords
 

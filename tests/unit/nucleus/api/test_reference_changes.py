@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.openapi_changes import breaking_changes, main
-from nucleus.api.reference import description
+from nucleus.api.openapi import description
 
 PUBLISHED = Path(__file__).parent / "published-openapi.json"
 

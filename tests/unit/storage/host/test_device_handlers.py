@@ -7,8 +7,8 @@ from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.device_mapper.rules import UUID_PREFIX
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Table
-from rocks.storage.host.access import Access
 from rocks.storage.host.device_handlers import DeviceHandlers
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureLinearDevice,

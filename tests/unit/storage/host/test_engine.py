@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.access import Access
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import EnsureSession, HostEffect
 from rocks.storage.host.engine import HostEngine
 from rocks.storage.life.events import HostDone, HostFailed

@@ -8,8 +8,8 @@ import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.units import BYTES_PER_GIB as GIB
-from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools

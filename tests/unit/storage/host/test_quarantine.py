@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools

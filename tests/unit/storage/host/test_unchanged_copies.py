@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from rocks.core.errors import ToolError
-from rocks.storage.host.access import Access
 from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import MarkCopy, MarkUnchanged
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools

@@ -1,8 +1,8 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.hosts import add_host
+from rocks.inventory.new_host_parameters import HostParameters
 
 
 class Command(rocks.commands.Command):

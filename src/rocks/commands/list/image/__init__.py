@@ -42,8 +42,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
-        from rocks.library.folder import find_library_image
         from rocks.library.images import list_library, list_unfinished
+        from rocks.library.library_folder import find_library_image
 
         if self.fillFlag("bases"):
             self._list_bases(args)

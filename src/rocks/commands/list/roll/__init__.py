@@ -1,7 +1,7 @@
 """`rocks list roll`"""
 
 import rocks.commands
-from rocks.install.rolls.roll_plan import select_rolls
+from rocks.install.rolls.enabling_rules import select_rolls
 from rocks.install.rolls.roll_records import load_rolls
 
 

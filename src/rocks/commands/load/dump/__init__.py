@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.dump_replay import Replay
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, StateError
 from rocks.inventory.host_records import find_local_host
-from rocks.site.dumps.dumps import read_dump_file, write_files_of
+from rocks.site.dumps.foreign_dump import read_dump_file, write_files_of
 from rocks.site.dumps.lines import PROGRAM, read_lines
 
 

@@ -26,7 +26,7 @@ from rocks.machine.host.libvirt.moving_xml import (
     cpu_of,
     needs_same_host_cpu,
 )
-from rocks.machine.host.memory import memory_reserved
+from rocks.machine.host.memory_promises import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import create_placeholders
 from rocks.network.host.rules import is_of_site
 

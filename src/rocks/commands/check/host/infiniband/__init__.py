@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import RocksError, StateError, without_errors
-from rocks.network.infiniband.check import WRONG
+from rocks.network.infiniband.adapter_comparison import WRONG
 from rocks.network.infiniband.ports import check_infiniband
 
 

@@ -10,7 +10,7 @@ from rocks.core.names import is_like
 from rocks.core.units import KIB_PER_MB
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.placement.memory import ORDINARY_KB
+from rocks.machine.placement.numa_memory import ORDINARY_KB
 from rocks.machine.placement.values import PAGE_SIZES_KB, write_cpu_set
 
 if TYPE_CHECKING:

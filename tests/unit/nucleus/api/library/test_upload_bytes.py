@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.requests import Request
 
-from nucleus.api.library.uploads import ImageForm
+from nucleus.api.library.upload_bytes import ImageForm
 from nucleus.api.problems import Problem
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 import pytest
 
 from lab.namespace import CHECKOUT
+from nucleus.api.openapi import description, reference_text
 from nucleus.api.problems import PROBLEMS
-from nucleus.api.reference import description, reference_text
 from nucleus.api.representations import text_of
 
 _FILE = CHECKOUT / "docs/reference/nucleus-openapi.json"

@@ -1,6 +1,6 @@
 """OpenAPI 3.1 of the application: what the framework finds, with every refusal, and without what is not so.
 
-`python -m nucleus.api.reference FILE` writes it, as the code has it.
+`python -m nucleus.api.openapi FILE` writes it, as the code has it.
 """
 
 from __future__ import annotations

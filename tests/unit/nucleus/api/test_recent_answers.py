@@ -2,12 +2,12 @@
 
 import pytest
 
-from nucleus.api.recent import Recent
+from nucleus.api.recent_answers import Recent
 
 
 def test_what_was_found_lately_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("nucleus.api.recent.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nucleus.api.recent_answers.time.monotonic", lambda: now[0])
     recent, found = Recent[int](5.0), iter(range(9))
     assert [recent.get(lambda: next(found)) for _ in range(3)] == [0, 0, 0]
     now[0] += 5

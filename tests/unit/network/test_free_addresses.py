@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
-from rocks.network.address_plan import next_addresses
+from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet
 
 OF_ADDRESSES = Subnet("private", "10.1.0.0", "255.255.0.0")
