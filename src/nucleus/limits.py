@@ -1,7 +1,7 @@
 """Limits of owners and of projects, defaults, and how long something is kept or waited for. Pure.
 
 What a site sets is in the settings file, with its defaults in `configuration`; rates and what is open at the same time
-in `api.service`; limits of reservations in `reservations.rules`.
+in `api.service`, of wrong credentials in `api.access.throttles`; limits of reservations in `reservations.rules`.
 """
 
 LIMITS = {

@@ -25,7 +25,7 @@ XML = """<domain type='{kind}'><name>{name}</name>
 
 def ask(host: Host, request: Request[Reply]) -> Reply:
     """The reply of the agent of a host, or its error raised; both cross the wire."""
-    answer = read_reply(reply_to(host, write_request(request))[0], request)
+    answer = read_reply(reply_to(host, write_request(request)), request)
     if isinstance(answer, RocksError):
         raise answer
     return answer

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict
 
 from rocks.fleet.wire.calls import call_of, reply_deadline_seconds
 from rocks.fleet.wire.envelope import read_request, write_error, write_reply
-from rocks.fleet.wire.facts import (
-    FactsRequest,
-    ProbeFact,
-    ProbeRequest,
-)
+from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from rocks.fleet.wire.request import Request
 from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import read_console, read_console_log, read_screen, remove_console_logs
@@ -57,37 +52,17 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
 """Name of a call → its handler."""
 
 
-def reply_to(
-    host: Host, line: bytes, announce: Callable[[float], Any] = lambda seconds: None
-) -> Tuple[bytes, Optional[Request[Any]]]:
-    """The reply line, and the request of the line; None for an invalid request.
-
-    `announce` receives, before anything is done, how many seconds the frontend will wait.
-    """
-    request = None
+def reply_to(host: Host, line: bytes, announce: Callable[[float], Any] = lambda seconds: None) -> bytes:
+    """The reply line. `announce` receives, before anything is done, how many seconds the frontend will wait."""
     try:
         request = read_request(line)
         announce(reply_deadline_seconds(request))
-        return write_reply(answer(host, request)), request
+        return write_reply(answer(host, request))
     except Exception as error:
-        return write_error(error_of(error)), request
+        return write_error(error_of(error))
 
 
 def prefetch_domains(host: Host) -> None:
     """Connect to libvirt before the first request arrives: nearly every request needs it."""
     with contextlib.suppress(Exception):  # the request that needs it reports the error
         host.domains()
-
-
-def prefetch(host: Host, request: Optional[Request[Any]]) -> None:
-    """Load the netlink library for the next request while the frontend works on this reply.
-
-    A request for facts with disks or fences precedes the start or stop of a guest, which needs network devices.
-    """
-
-    def load() -> None:
-        with contextlib.suppress(Exception):  # as above
-            host.links()
-
-    if isinstance(request, FactsRequest) and (request.disks or request.fences):
-        threading.Thread(target=load, daemon=True).start()

@@ -15,31 +15,43 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-from pathlib import Path
-from typing import NoReturn, Tuple
+from typing import Collection, NoReturn
 
-import rocks
 from rocks.agent.main import main
-from rocks.agent.start import GREETING, MAX_MESSAGE_BYTES, STREAMS
+from rocks.agent.start import BEGUN, GREETING, MAX_MESSAGE_BYTES, STREAMS
+from rocks.core.clock import wait_seconds
 from rocks.core.errors import UserError
 
 IDLE_SECONDS = 600.0
 _FIRST_DESCRIPTOR = 3
 _HANDING_OVER_SECONDS = 5.0
-_PACKAGES = ("agent", "fleet.host", "machine.host", "network.host")
+_PAUSE_SECONDS = 1.0
+_PACKAGES = (
+    "agent",
+    "fleet.host",
+    "machine.host",
+    "network.host",
+    "network.infiniband.host",
+    "network.sriov.host",
+)
 
 
 def listen() -> int:
-    """Until nothing was requested for `IDLE_SECONDS`, or the package has been changed. UserError without a socket."""
+    """Until nothing was requested for `IDLE_SECONDS`, or a package has been changed. UserError without a socket."""
     if os.environ.get("LISTEN_FDS") != "1" or os.environ.get("LISTEN_PID") != str(os.getpid()):
         raise UserError("rocks-agent listen is started by its socket: systemctl start rocks-agent.socket")
     for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
     listener = socket.socket(fileno=_FIRST_DESCRIPTOR)
-    installed = _installed()
+    begin = time.time_ns()
     for package in _PACKAGES:
         _import_all(f"rocks.{package}")
+    files = {_place(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
+    imported = _last_change(files)
+    if imported is None or imported > begin:
+        return 0  # perhaps modules of two versions
     gc.collect()
     gc.freeze()  # a collection in a run must not copy the pages that it shares
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the runs
@@ -47,54 +59,71 @@ def listen() -> int:
     while True:
         try:
             client = listener.accept()[0]
+            with client:
+                if _last_change(files) != imported:
+                    return 0  # the program does this one itself; the next one starts the new package
+                client.send(GREETING)
+                if os.fork() == 0:
+                    listener.close()
+                    _run(client)
         except socket.timeout:  # of Python 3.9 it is no TimeoutError
             return 0
-        with client:
-            if _installed() != installed:
-                return 0  # the program does this one itself, the next one starts the new package
-            if os.fork() == 0:
-                listener.close()
-                _run(client)
+        except ConnectionError:  # it waits no longer
+            continue
+        except OSError:  # no descriptor, process or memory is free: programs do the work themselves
+            wait_seconds(_PAUSE_SECONDS)
 
 
-def _installed() -> Tuple[int, int]:
-    """Which package is installed: the inode and the time of its archive, or of its first module."""
-    place = Path(rocks.__file__)
-    while not place.exists() and place != place.parent:  # a module in an archive
-        place = place.parent
-    found = place.stat()
-    return found.st_ino, found.st_mtime_ns
+def _place(file: str) -> str:
+    """The archive that has the module's file, or the file."""
+    archive, zipped, _ = file.partition(".pyz/")
+    return archive + ".pyz" if zipped else file
+
+
+def _last_change(files: Collection[str]) -> int | None:
+    """When one of the files was last changed, in ns; None when one is gone."""
+    try:
+        return max(os.stat(file).st_ctime_ns for file in files)  # noqa: PTH116 - for each request
+    except OSError:
+        return None
 
 
 def _run(client: socket.socket) -> NoReturn:
     """Do what the client hands over, as its program would."""
     status = 1
     try:
-        os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        client.settimeout(_HANDING_OVER_SECONDS)
-        client.send(GREETING)
-        message, streams, _, _ = socket.recv_fds(client, MAX_MESSAGE_BYTES, STREAMS)
-        client.settimeout(None)
-    except OSError:  # it waits no longer
-        os._exit(status)
-    if len(streams) != STREAMS:
-        os._exit(status)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    threading.Thread(target=_end_with, args=[client], daemon=True).start()
-    try:
-        status = main(message.decode("utf-8", "surrogateescape").split("\0"))
+        arguments = _take_over(client)
+        if arguments is not None:
+            status = main(arguments)
+            sys.stdout.flush()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     except BaseException:
         traceback.print_exc()
-    with contextlib.suppress(OSError):  # nobody reads it any more
-        sys.stdout.flush()
-    with contextlib.suppress(OSError):
-        client.send(bytes([status]))
-    os._exit(status)
+    finally:
+        with contextlib.suppress(OSError):
+            client.send(bytes([status]))
+        os._exit(status)
+
+
+def _take_over(client: socket.socket) -> list[str] | None:
+    """The arguments of the client; this process has its streams then. None when the client does the work itself."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    client.settimeout(_HANDING_OVER_SECONDS)
+    try:
+        message, streams, flags, _ = socket.recv_fds(client, MAX_MESSAGE_BYTES, STREAMS)
+        if len(streams) != STREAMS or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            return None
+        client.settimeout(None)
+        client.send(BEGUN)
+    except OSError:
+        return None
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    threading.Thread(target=_end_with, args=[client], daemon=True).start()
+    return message.decode("utf-8", "surrogateescape").split("\0")
 
 
 def _end_with(client: socket.socket) -> None:

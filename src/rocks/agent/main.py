@@ -91,7 +91,7 @@ def program() -> int:
 
 
 def _answer(serve: bool) -> int:
-    from rocks.agent.calls import prefetch, prefetch_domains, reply_to
+    from rocks.agent.calls import prefetch_domains, reply_to
     from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, RECEIPT
     from rocks.machine.host.host import Host
 
@@ -113,13 +113,12 @@ def _answer(serve: bool) -> int:
                 sys.exit(1)  # nobody waits for the reply, so nothing is done
 
     while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
-        reply, request = reply_to(host, line, announce)
+        reply = reply_to(host, line, announce)
         signal.alarm(0)
         replies.write(reply)
         replies.flush()
         if not serve:
             return 0
-        prefetch(host, request)
     return 0
 
 

@@ -1,7 +1,7 @@
 """The agent's program: requests and libvirt's hook go to the agent that listens on this host; all else runs here.
 
 A start of Python and the import of the agent take five times as long as handing over. Where no agent listens (no unit
-`rocks-agent.socket`, it is just being started, it hangs, its package was changed) the program does the work itself.
+`rocks-agent.socket`, it is just being started, it hangs, a package was changed) the program does the work itself.
 """
 
 import _socket  # what `socket` adds takes half of the time that handing over saves
@@ -11,18 +11,22 @@ import sys
 from typing import Optional, Sequence
 
 SOCKET = "/run/rocks-agent.sock"
-"""Made by rocks-agent.socket, for root alone. Messages: a greeting; arguments, with three streams; the exit status."""
+"""Made by rocks-agent.socket, for root alone. Messages: greeting; arguments, with three streams; begun; exit status."""
 
-GREETING = b"rocks-agent"
+GREETING = b"rocks-agent 1"
+BEGUN = b"begun"
 MAX_MESSAGE_BYTES = 1 << 16
 STREAMS = 3
 _HANDED_OVER = ("--serve", "hook")
+_OTHERS = ("ROCKS_STATE_FOLDER", "ROCKS_LIBVIRT_URI")
+"""Variables of another host than that of the agent that listens."""
+
 _GREETING_SECONDS = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run in the mode of the arguments; returns the exit status."""
-    if arguments and arguments[0] in _HANDED_OVER and "ROCKS_STATE_FOLDER" not in os.environ:
+    if arguments and arguments[0] in _HANDED_OVER and not any(name in os.environ for name in _OTHERS):
         status = _hand_over(arguments)
         if status is not None:
             return status
@@ -32,12 +36,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _hand_over(arguments: Sequence[str]) -> Optional[int]:
-    """Have the listening agent do it with our streams; returns its exit status, None when nothing was handed over.
+    """Have the listening agent do it with our streams; returns its exit status, None when it has not begun.
 
     It is killed when this program is killed; when it is killed, so is this program.
     """
-    server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
+        server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         server.settimeout(_GREETING_SECONDS)
         server.connect(SOCKET)
         if server.recv(len(GREETING)) != GREETING:
@@ -46,8 +50,9 @@ def _hand_over(arguments: Sequence[str]) -> Optional[int]:
         streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(STREAMS))
         message = "\0".join(arguments).encode("utf-8", "surrogateescape")
         server.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+        if server.recv(len(BEGUN)) != BEGUN:
+            return None
     except OSError:
-        server.close()
         return None
     for number in range(STREAMS):
         os.close(number)

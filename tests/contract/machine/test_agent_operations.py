@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.agent.calls import prefetch
 from rocks.core.errors import RocksError
-from rocks.fleet.wire.facts import ConsoleRequest, DocumentsRequest, FactsRequest, Fence
+from rocks.fleet.wire.facts import ConsoleRequest, DocumentsRequest, FactsRequest
 from rocks.fleet.wire.requests import (
     DiskSpec,
     LinkSpec,
@@ -24,7 +23,6 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt import accelerator
 from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.network.host.fake import FakeLinks
 from tests.contract.agents import VLAN, Agent, start, xml
 
 
@@ -185,22 +183,6 @@ def test_a_bug_becomes_a_reply_too(agent: Agent, capsys: pytest.CaptureFixture[s
         agent.ask(ConsoleRequest("a"))
     assert raised.value.family == "bug"
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_the_library_of_the_next_request_is_prefetched(agent: Agent) -> None:
-    """After facts with fences, not after bare ones."""
-    opened = threading.Event()
-
-    def open_links() -> FakeLinks:
-        opened.set()
-        return agent.links
-
-    host = Host(agent.folder, lambda: agent.domains, open_links)
-    prefetch(host, FactsRequest())
-    prefetch(host, None)
-    assert not opened.wait(0.1)
-    prefetch(host, FactsRequest(fences=(Fence("a", 1),)))
-    assert opened.wait(120)
 
 
 def test_documents_are_adapted_as_a_start_adapts_them(agent: Agent) -> None:

@@ -75,7 +75,7 @@ class UsedAgent(Agent):
 
     def errors_of(self, request: Request[Any]) -> list[RocksError]:
         """The errors of the reply and of its outcomes."""
-        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
+        answer = read_reply(reply_to(self.host, write_request(request)), request)
         if isinstance(answer, RocksError):
             return [answer]
         outcomes = [one for one in getattr(answer, "outcomes", ()) if getattr(one, "error", None) is not None]

@@ -162,7 +162,9 @@ if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
     fi
   done
   rocks_unit_enabled rocks-links.service
-  rocks_service rocks-agent.socket
+  if systemctl cat rocks-agent.socket >/dev/null 2>&1; then
+    rocks_service rocks-agent.socket
+  fi
 else
   rocks_warn "the host agent is missing: install the package rocks-agent, and run the profile again"
 fi

@@ -73,13 +73,13 @@ class Site:
         assert (ended.status, ended.err) == (0, ""), f"rocks {arguments}: {ended}"
         return ended.out
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, *arguments: str, status: int = 1) -> str:
         """Run a command that must be refused with one line and change nothing; returns that line."""
         unchanged = self._known is not None and self._known[0] == self._moment()
         before = self._known[1] if self._known is not None and unchanged else self.contents()
         ended = self.rocks(*arguments)
         lines = ended.err.splitlines()
-        assert ended.status == 1, f"rocks {arguments}: {ended}"
+        assert ended.status == status, f"rocks {arguments}: {ended}"
         assert ended.out == "", f"rocks {arguments}: {ended}"
         assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {arguments}: {ended}"
         assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {arguments}: {ended}"

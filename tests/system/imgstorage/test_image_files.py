@@ -9,7 +9,7 @@ from rocks.core import process
 from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.library.conversion import write_raw
-from rocks.storage.volumes.volumes import ImageFile, as_raw, read_image_file
+from rocks.storage.volumes.image_files import ImageFile, as_raw, read_image_file
 
 _SIZE = 5 * 1024 * 1024
 

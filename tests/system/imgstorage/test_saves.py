@@ -103,7 +103,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[tuple[str, Any]]:
         for host, request in requests.items():
             if host == HOST:
-                yield host, read_reply(reply_to(agent, write_request(request))[0], request)
+                yield host, read_reply(reply_to(agent, write_request(request)), request)
             else:
                 yield host, HostError(f"{host} does not answer")
 

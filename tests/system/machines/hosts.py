@@ -168,7 +168,7 @@ class AgentStream:
         """Have the agent answer the request."""
         self._host.check_answers()
         try:
-            self._reply, _ = reply_to(self._agent, data)
+            self._reply = reply_to(self._agent, data)
         except DiedError:
             self._reply = b""
 

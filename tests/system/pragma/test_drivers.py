@@ -103,7 +103,7 @@ def test_the_life_of_a_cluster(
     assert states(machines) == {}
     assert machines.run(f"pragma clean {name}") == f"there is no cluster {name}, so nothing is removed\n"
     for command in ("list cluster", "shutdown"):
-        assert name in machines.refused(f"pragma {command} {name}")
+        assert name in machines.refused(f"pragma {command} {name}", 4)
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_a_cluster_that_fails_stops_no_other(local: Site, tmp_path: Path) -> Non
 
 def test_a_description_that_does_not_fit_into_memory_is_refused(local: Site, tmp_path: Path) -> None:
     os.truncate(tmp_path / "repository/dock6/vc-in.xml", 1 << 42)
-    assert "more than 16384 bytes" in local.refused("pragma boot dock6 0")
+    assert "more than 16384 bytes" in local.refused("pragma boot dock6 0", status=2)
 
 
 def test_a_list_that_does_not_fit_into_memory_is_refused(local: Site, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_lists_and_descriptions_that_are_refused(
         assert part in pragma_site.refused("pragma sync repository"), text[:80]
     server.files["/vc/vcdb.txt"] = Served(b"dock6,dock6/vc-in.xml\n")
     server.files["/vc/dock6/vc-in.xml"] = Served(b"<!DOCTYPE vc><vc/>")
-    assert "document type" in pragma_site.refused("pragma sync repository")
+    assert "document type" in pragma_site.refused("pragma sync repository", status=2)
     server.redirects = {"/vc/vcdb.txt": "file:///etc/shadow"}
     assert "only http and https" in pragma_site.refused("pragma sync repository")
     assert images(pragma_site) == []

@@ -95,7 +95,7 @@ def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_on
     monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_UNMAP_SECONDS", 2)
     with storage.images.hosts[HOST].away():
         ended = storage.rocks("pragma shutdown dock")
-        assert ended.status == 3
+        assert ended.status == 8
         assert "nas-0-0:vm-dock-0-vol of vm-dock-0 is not written back yet" in ended.err
         assert "rocks list host storageop nas-0-0" in ended.err and "dock-vol of dock " not in ended.err
         assert (owner(storage, "dock-vol"), owner(storage, "vm-dock-0-vol")) == (None, HOST)

@@ -1,7 +1,6 @@
 """`rocks help`"""
 
 import rocks.commands
-from rocks.commands._framework.listing import usage_lines
 from rocks.commands._framework.run_command import help_of
 from rocks.commands._framework.suggestions import nearest_commands
 from rocks.commands._framework.topics import DAILY, commands_about
@@ -12,6 +11,7 @@ from rocks.commands._framework.tree import (
     longest_prefix,
     tree_folders,
 )
+from rocks.commands._framework.usage_lines import usage_lines
 from rocks.core.names import printable
 
 

@@ -25,7 +25,7 @@ from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.temp_write import unreservable_bytes
+from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.zfs.driver import PoolDriver
 

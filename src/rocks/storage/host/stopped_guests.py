@@ -13,7 +13,7 @@ from rocks.core.units import size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.host.guests import machine_of
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.temp_write import unreservable_bytes
+from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.store.host import HostStore
 from rocks.storage.zfs.driver import PoolDriver
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Optional
 
 from rocks.core.units import size_text
-from rocks.storage.life.temp_write import reserve_bytes, unreservable_bytes
+from rocks.storage.life.pool_rest import slop_bytes, unreservable_bytes
+from rocks.storage.life.temp_write import reserve_bytes
 
 SEED_PERCENT = 110
-
-
-def slop_bytes(pool_bytes: int) -> int:
-    """The part of a pool that stays free: 5 %."""
-    return pool_bytes // 20
 
 
 def host_space(pool_bytes: int, volume_bytes: int, seed_bytes: int) -> int:

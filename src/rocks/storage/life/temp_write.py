@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.life.pool_rest import unreservable_bytes
 
 CHUNK_BYTES = 8192
 """A chunk of device-mapper, and a block of the volume."""
@@ -12,9 +13,6 @@ EXCEPTION_BYTES = 16
 LEAST_RESERVE_BYTES = 2 * BYTES_PER_GIB
 
 CopyOnWriteStep = Literal["nothing", "watch", "extend", "pause"]
-
-_MAX_UNRESERVED_BYTES = 8 * BYTES_PER_GIB
-"""Two transaction groups of OpenZFS: one has at most 4 GiB (zfs_dirty_data_max_max)."""
 
 _REST_BYTES = BYTES_PER_GIB // 16
 _REST_SECONDS = 240
@@ -43,16 +41,6 @@ def temp_write_bytes(volume_bytes: int) -> int:
 def reserve_bytes(volume_bytes: int) -> int:
     """Space on a host for a guest's writes while its image is copied: 10 %, at least 2 GiB or the whole image."""
     return min(max(volume_bytes // 10, LEAST_RESERVE_BYTES), temp_write_bytes(volume_bytes))
-
-
-def unreservable_bytes(pool_bytes: int) -> int:
-    """The part of a pool that is never reserved for guests' writes: 5 %, at most 8 GiB.
-
-    A write fails when a pool has less free space than the last two transaction groups have freed, because OpenZFS
-    returns that space later (dsl_dir_tempreserve_impl in its module/zfs/dsl_dir.c, 2.1.11). A reservation prevents the
-    failure only while 24 times the size of the write is left of it.
-    """
-    return min(pool_bytes // 20, _MAX_UNRESERVED_BYTES)
 
 
 class FillFact(NamedTuple):

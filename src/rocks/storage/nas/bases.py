@@ -16,8 +16,7 @@ from rocks.core.image_blocks import blocks_read, send_blocks
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
-from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.handlers import BLOCK_BYTES
+from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection

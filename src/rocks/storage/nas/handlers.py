@@ -16,7 +16,7 @@ from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
 from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
-from rocks.storage.limits import DEVICE_SECONDS
+from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
@@ -25,9 +25,6 @@ from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 _log = logging.getLogger(__name__)
 
 _DEVICES = "/dev/zvol/"
-
-BLOCK_BYTES = 16 * 1024
-"""Block size of new volumes: a guest's 4 KiB write costs four times its size when written back, not thirty-two."""
 
 
 class Portal(NamedTuple):

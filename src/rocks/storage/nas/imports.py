@@ -14,9 +14,9 @@ from typing import IO, Any, Callable, Iterator, Mapping, Set, Tuple, cast
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.storage.life.states import DELETING
-from rocks.storage.limits import DEVICE_SECONDS
+from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import BLOCK_BYTES, needed_volume
+from rocks.storage.nas.handlers import needed_volume
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
 from rocks.storage.stream.transport import Connection

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import stat
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, HostError, StateError, ToolError, UserError
-from rocks.core.process import run
-from rocks.core.units import size_text
+from rocks.core.errors import BusyError, StateError, UserError
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.library.conversion import SpaceError, check_space, opened, write_raw
-from rocks.library.safe_folders import open_folder
 from rocks.storage.client import questions
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.image_files import ImageFile, as_raw
 from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
@@ -30,49 +20,10 @@ from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.requests import AddZvol, DelCopy, DelZvol, RestoreZvol, UndeleteZvol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rocks.database.connection import Database
     from rocks.storage.client import Watcher
-
-
-FORMATS = {"raw": "raw", "img": "raw", "qcow2": "qcow2"}
-"""A file's suffix → its format; any other format must be stated."""
-
-_BEGINNINGS = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "VMDK"),
-    (0, b"# Disk DescriptorFile", "VMDK"),
-    (0, b"vhdxfile", "VHDX"),
-    (64, b"\x7f\x10\xda\xbe", "VDI"),
-)
-"""Signatures of formats: offset, bytes, name of the format. Source: QEMU's block drivers of these formats."""
-
-_LOOK_SECONDS = 60.0
-_CONVERT_SECONDS = 24 * 3600
-
-
-class ImageFile(NamedTuple):
-    """A file to import. Its content, which a guest may have written, never determines its format."""
-
-    path: Path
-    format: str
-
-
-def read_image_file(path: str, stated: str) -> ImageFile:
-    """The file at `path`. UserError when it does not exist, or its format is unknown.
-
-    UserError also when its name means raw but its content looks like another format: many qcow2 files end in .img.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"file={path} is not a file on this machine")
-    chosen = stated or FORMATS.get(file.suffix.lstrip("."), "")
-    if chosen not in FORMATS.values():
-        raise UserError(f"the format of {path} is not clear from its name: give format=raw or format=qcow2")
-    if chosen == "raw" and not stated:
-        _check_raw(file)
-    return ImageFile(file, chosen)
 
 
 def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_bytes: int) -> None:
@@ -111,124 +62,11 @@ def import_image(
         )
 
 
-@contextmanager
-def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Iterator[tuple[BinaryIO, int]]:
-    """The content of a file as an open raw file, and its size. UserError or StateError for an unusable file.
-
-    `watch` receives the percentage of a conversion, which may take hours.
-    """
-    if file.format == "raw":
-        with _open(file.path) as content:
-            size_bytes = os.fstat(content.fileno()).st_size
-            if size_bytes == 0:
-                raise UserError(f"{file.path} is empty")
-            yield content, size_bytes
-        return
-    own = _own_file(file.path)
-    size_bytes = _virtual_size(ImageFile(own, file.format))
-    folder = own.parent
-
-    def watched(percent: float) -> None:
-        try:
-            check_space(folder)
-        except SpaceError:
-            raise HostError(
-                f"{folder} has too little free space for the content of {file.path.name}, "
-                f"{size_text(size_bytes)} at most; move the file to a larger file system"
-            ) from None
-        if watch is not None:
-            watch(percent)
-
-    # it has no name: nothing remains of it, also after a kill
-    with tempfile.TemporaryFile(dir=folder) as raw:
-        done = write_raw(own, opened(raw.fileno()), size_bytes, watched, _CONVERT_SECONDS)
-        if done.exit_status:
-            raise ToolError(f"qemu-img failed with exit status {done.exit_status}: {done.error_text}")
-        yield raw, size_bytes
-
-
-def _open(path: Path) -> BinaryIO:
-    """A plain file that no link of another user has led to. UserError for what cannot be read."""
-
-    def opener(name: str, flags: int) -> int:
-        folder = open_folder(path.absolute().parent)
-        try:
-            return os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        finally:
-            os.close(folder)
-
-    try:
-        content = open(path, "rb", buffering=0, opener=opener)  # noqa: PTH123, SIM115 - the caller's `with`
-    except OSError as error:
-        reason = "it is a symbolic link; give its target" if error.errno == errno.ELOOP else error.strerror
-        raise UserError(f"{path} cannot be read: {reason}") from None
-    if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
-        content.close()
-        raise UserError(f"file={path} is not a file on this machine")
-    return content
-
-
-def _own_file(path: Path) -> Path:
-    """The file behind all links. UserError unless only this user can change it and its way.
-
-    qemu-img reads it twice, by its name: who could change it in between would choose which files of this machine are
-    read.
-    """
-    file = path.resolve()
-    for place in (file, *file.parents):
-        found = place.stat()
-        others = found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if found.st_gid else 0))
-        is_sticky = place != file and found.st_mode & stat.S_ISVTX
-        if found.st_uid not in (0, os.geteuid()) or (others and not is_sticky):
-            raise UserError(
-                f"other users can change {place} while {path} is read; copy the file to a folder of root's first"
-            )
-    return file
-
-
-def _check_raw(file: Path) -> None:
-    """UserError when a file looks like another format than raw; its content is used for nothing else."""
-    try:
-        with file.open("rb") as content:
-            head = content.read(128)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    for offset, signature, kind in _BEGINNINGS:
-        if head[offset:].startswith(signature):
-            convert = f"convert it (qemu-img convert -f {kind.lower()} -O qcow2) and give format=qcow2"
-            other = "give format=qcow2" if kind == "qcow2" else convert
-            raise UserError(
-                f"{file} looks like {kind}, but its name means raw. {other[0].upper()}{other[1:]}, or give format=raw "
-                "if this header belongs to the content of the disk"
-            )
-
-
 def _converting(volume: str, watcher: Watcher) -> Callable[[float], None] | None:
     """A function that reports the progress of the conversion; None when it is not displayed."""
     if not watcher.displays_progress:
         return None
     return lambda percent: watcher.progress(f"{volume}: {percent:.0f} % converted")
-
-
-def _virtual_size(file: ImageFile) -> int:
-    """The virtual size of a file. StateError when it refers to other files, which its author could choose freely."""
-    command = ["qemu-img", "info", "--output=json", "-f", file.format, str(file.path)]
-    answer = run(command, deadline_seconds=_LOOK_SECONDS)
-    if answer.exit_status != 0:
-        raise UserError(
-            f"{file.path} is not a {file.format} file: {answer.error_text.splitlines()[-1][:200]}"
-        )
-    try:
-        info = json.loads(answer.text)
-        size_bytes = int(info["virtual-size"])
-    except (ValueError, KeyError):
-        raise ToolError(f"qemu-img printed no usable information about {file.path}") from None
-    details = info.get("format-specific", {}).get("data", {})
-    if "backing-filename" in info or "data-file" in details:
-        raise StateError(
-            f"{file.path} refers to another file; if you trust it, make a whole file of it with `qemu-img convert`"
-        )
-    return size_bytes
 
 
 def _check(zpool: str, volume: str, size_bytes: int) -> None:

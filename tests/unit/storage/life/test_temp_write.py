@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.storage.life import temp_write
+from rocks.storage.life import pool_rest, temp_write
 from tests.unit.storage.records import GIB
 
 UNFILLED = temp_write.FillFact(0, 100, 0, reservable_bytes=50)
@@ -47,8 +47,8 @@ VOLUME = temp_write.TempWriteFact(
 def test_the_unreserved_part_of_a_pool() -> None:
     """5 %, 8 GiB at most: with less, OpenZFS may refuse any write."""
     assert (
-        temp_write.unreservable_bytes(100 * GIB) == 5 * GIB
-        and temp_write.unreservable_bytes(4096 * GIB) == 8 * GIB
+        pool_rest.unreservable_bytes(100 * GIB) == 5 * GIB
+        and pool_rest.unreservable_bytes(4096 * GIB) == 8 * GIB
     )
     fill = temp_write.temp_write_fill(VOLUME)
     assert (fill.used_bytes, fill.size_bytes, fill.reservable_bytes) == (GIB, 47 * GIB, 45 * GIB)

@@ -33,6 +33,8 @@ OFF = ("nostate", "shutoff", "crashed")
 class UnknownClusterError(UserError):
     """There is nothing of that name."""
 
+    exit_status = 4
+
 
 class BootRequest(NamedTuple):
     """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.

@@ -37,6 +37,8 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNMAP_SECONDS = 1800
 """How long a shutdown waits until NASes have what its machines have written."""
 
+_EXIT_IMAGES_REMAIN = 8
+
 _DISK_GB = 36
 
 
@@ -147,7 +149,7 @@ class KvmRocks:
     def shutdown(self, name: str) -> None:
         """The guests are asked to; what runs after 60 seconds is powered off. Waits until the images are unmapped.
 
-        What fails is printed, and sets the command's exit status.
+        What fails is printed, and sets the command's exit status: 8 when only images are not written back.
         """
         command = self._command
         command.addText(_noted(command, "stop.cluster", [name, "action=shutdown"]))
@@ -163,6 +165,8 @@ class KvmRocks:
             if one.compute not in elsewhere or one.state in OFF
         ]
         _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
+        if command.exit_status:
+            command.exit_status = _EXIT_IMAGES_REMAIN
 
     def check_own(self, name: str, verb: str) -> None:
         """StateError for a cluster that other commands have added; as `Driver.check_own`."""

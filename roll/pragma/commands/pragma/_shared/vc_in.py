@@ -95,16 +95,25 @@ class VcIn:
     wait: BootWait | None = None
 
 
+class DescriptionError(UserError):
+    """The description cannot be used as it is."""
+
+    exit_status = 2
+
+
 def read_vc_in(data: bytes, what: str) -> VcIn:
-    """The description. `what` names the file in errors. UserError, with the line, for another document."""
-    root = read_document(data, what, MAX_BYTES)
+    """The description. `what` names the file in errors. DescriptionError, with the line, for another document."""
+    try:
+        root = read_document(data, what, MAX_BYTES)
+    except UserError as error:
+        raise DescriptionError(str(error)) from None
     schema = etree.RelaxNG(etree.parse(str(_SCHEMA)))
     if not schema.validate(root):
-        raise UserError(f"{what} is not a vc-in.xml: {_first_fault(root, schema)}")
+        raise DescriptionError(f"{what} is not a vc-in.xml: {_first_fault(root, schema)}")
     try:
         return _read(root)
     except UserError as error:
-        raise UserError(f"{what}: {error}") from None
+        raise DescriptionError(f"{what}: {error}") from None
 
 
 def _first_fault(root: etree._Element, schema: etree.RelaxNG) -> str:

@@ -5,8 +5,8 @@ import textwrap
 
 import rocks.commands
 from rocks.commands._framework.documentation import DEFAULT_COLUMNS
-from rocks.commands._framework.listing import usage_lines
 from rocks.commands._framework.output import terminal_columns
+from rocks.commands._framework.usage_lines import usage_lines
 from rocks.core.values import read_number
 
 _TAB_COLUMNS = 8
