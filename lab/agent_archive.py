@@ -11,6 +11,7 @@ devices of guests back at a boot, rocks-agent.socket starts the agent that liste
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from lab.namespace import Machine
@@ -51,7 +52,12 @@ def install(folder: Path) -> None:
 
 
 def listen(machine: Machine) -> None:
-    """Start the agent that listens, in a machine of a network namespace, which has no systemd for its units."""
+    """Start the agent that listens, in a machine of a network namespace, which has no systemd for its units.
+
+    One whose package is only two seconds old does not listen.
+    """
+    age_seconds = time.time() - machine.outside("/opt/rocks/lib/rocks-agent.pyz").stat().st_ctime
+    time.sleep(max(0.0, 2.1 - age_seconds))
     activate = ["/usr/bin/systemd-socket-activate", "--seqpacket", f"--listen={SOCKET}"]
     machine.start_daemon(_LISTENING, [*activate, "/opt/rocks/libexec/rocks-agent", "listen"])
 

@@ -28,6 +28,9 @@ IDLE_SECONDS = 600.0
 _FIRST_DESCRIPTOR = 3
 _HANDING_OVER_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
+_UPGRADE_NS = 2_000_000_000
+"""A package that was changed within this time may be changing still."""
+
 _PACKAGES = (
     "agent",
     "fleet.host",
@@ -45,12 +48,12 @@ def listen() -> int:
     for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
     listener = socket.socket(fileno=_FIRST_DESCRIPTOR)
-    begin = time.time_ns()
     for package in _PACKAGES:
         _import_all(f"rocks.{package}")
-    files = {_place(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
+    modules = [module for name, module in sys.modules.items() if name != "__main__"]
+    files = {_place(file) for module in modules if (file := getattr(module, "__file__", None))}
     imported = _last_change(files)
-    if imported is None or imported > begin:
+    if imported is None or imported > time.time_ns() - _UPGRADE_NS:
         return 0  # perhaps modules of two versions
     gc.collect()
     gc.freeze()  # a collection in a run must not copy the pages that it shares

@@ -72,17 +72,19 @@ def test_a_description_of_a_web_server_gets_no_disk_of_a_machine(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("names", [["dock", "vm-dock-0"], ["alone"]])
 def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_one(
-    pragma_site: Site, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    pragma_site: Site, storage: Storage, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     """Scenario 15, on daemons of image storage. Guests are not part of it: `test_life.py` has their stop."""
-    names = ["dock", "vm-dock-0"]
+    frontend, stuck = names[0], names[-1]
     pragma_site.done(
-        "add cluster 203.0.113.20 1 fe-name=dock cluster-naming=yes disk-per-frontend=1 disk-per-compute=1",
-        f"fe-container={OTHER}",
+        f"add cluster 203.0.113.20 {len(names) - 1} fe-name={frontend} cluster-naming=yes disk-per-frontend=1",
+        "disk-per-compute=1",
+        f"fe-container={HOST if stuck == frontend else OTHER}",
         f"container-hosts={HOST}",
     )
-    storage.done("set host attr dock vm_vc_out text")  # as a boot does
+    storage.done("set host attr", frontend, "vm_vc_out", "text")  # as a boot does
     for name in names:
         storage.done("set host vm nas", name, "nas=nas-0-0", "zpool=tank")
     for host in (HOST, OTHER):
@@ -94,10 +96,13 @@ def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_on
     storage.done("pragma list cluster")  # loads the roll
     monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_UNMAP_SECONDS", 2)
     with storage.images.hosts[HOST].away():
-        ended = storage.rocks("pragma shutdown dock")
+        ended = storage.rocks("pragma shutdown", frontend)
         assert ended.status == 8
-        assert "nas-0-0:vm-dock-0-vol of vm-dock-0 is not written back yet" in ended.err
-        assert "rocks list host storageop nas-0-0" in ended.err and "dock-vol of dock " not in ended.err
-        assert (owner(storage, "dock-vol"), owner(storage, "vm-dock-0-vol")) == (None, HOST)
-    storage.done("pragma shutdown dock")
-    assert owner(storage, "vm-dock-0-vol") is None
+        assert f"nas-0-0:{stuck}-vol of {stuck} is not written back yet" in ended.err
+        assert "rocks list host storageop nas-0-0" in ended.err and ended.err.count("-vol of ") == 1
+        assert {name: owner(storage, f"{name}-vol") for name in names} == {
+            **dict.fromkeys(names),
+            stuck: HOST,
+        }
+    storage.done("pragma shutdown", frontend)
+    assert owner(storage, f"{stuck}-vol") is None

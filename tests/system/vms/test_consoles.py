@@ -22,6 +22,7 @@ ALLOWED = (
     ("tcp", r"127\.0\.0\.\d:\d+", "sshd", 0),
     ("unix", r"/run/libvirt/libvirt-(admin-)?sock(-ro)?", "libvirtd", 0),
     ("unix", r"/run/libvirt/virtlogd-(admin-)?sock", "virtlogd", 0),
+    ("unix", r"/run/rocks-agent\.sock", "rocks-agent", 0),
     ("unix", r"/run/rocks/ssh/[0-9a-f]+(\.\w+)?", "ssh", 0),
     ("unix", r"/var/lib/libvirt/qemu/domain-\d+-[^/]+/(monitor|vnc)\.sock", "qemu-system-x86", QEMU_OWNER),
     (

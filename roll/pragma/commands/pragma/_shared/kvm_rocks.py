@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
@@ -37,9 +37,13 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNMAP_SECONDS = 1800
 """How long a shutdown waits until NASes have what its machines have written."""
 
-_EXIT_IMAGES_REMAIN = 8
-
 _DISK_GB = 36
+
+
+class _ImagesRemainError(BusyError):
+    """Images are not written back in time."""
+
+    exit_status = 8
 
 
 class KvmRocks:
@@ -164,9 +168,12 @@ class KvmRocks:
             for one in self.status([name])
             if one.compute not in elsewhere or one.state in OFF
         ]
-        _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
+        try:
+            _noted(command, "stop.host.vm", [*machines, "terminate=yes", f"timeout={_UNMAP_SECONDS}"])
+        except RocksError as error:  # that of all of them
+            raise _ImagesRemainError(str(error)) from None
         if command.exit_status:
-            command.exit_status = _EXIT_IMAGES_REMAIN
+            command.exit_status = _ImagesRemainError.exit_status
 
     def check_own(self, name: str, verb: str) -> None:
         """StateError for a cluster that other commands have added; as `Driver.check_own`."""

@@ -32,7 +32,8 @@ class Command(rocks.commands.Command):
     AdviceAfterInterrupt = "the same command continues"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Stop the machines, and wait for their images. Exit status 3 when some of them failed.
+        """Stop the machines, and wait for their images. Exit status 3 when some of them failed, 8 when
+        images are not written back in time.
 
         StateError for a cluster that pragma did not boot.
         """
