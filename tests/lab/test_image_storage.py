@@ -81,7 +81,7 @@ def test_a_saved_machine_continues_with_the_image_that_has_not_left_its_host(ima
     site.done("save", "host", "vm", GUEST)
     saved = site.count("vmh1", GUEST)
     images.wait_until_local("vmh1")
-    images.wait_for_state("mapped")  # the NAS has heard of it
+    images.wait_for_state("mapped")  # the NAS has recorded it
     site.done("sync", "host", "storagemap", NAS, VOLUME)
     for command in (
         ("remove", "host", "storagemap", NAS, VOLUME),
