@@ -30,16 +30,7 @@ from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, done, reads, route
-from nucleus.api.service import (
-    Call,
-    Change,
-    Known,
-    Reading,
-    accepted,
-    changing,
-    no_content,
-    record_refusal,
-)
+from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
 from nucleus.mirror import images
 from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
