@@ -130,13 +130,15 @@ class Poller:
             )
         reads = self._read_all(due, began)
         with self._guard.transaction() as session:
-            now = observations.database_now(session)
-            listed = _listed(reads, now)
+            listed = _listed(reads)
             names = {name for member in listed.members or () for name in (member.name, member.frontend)}
             if observations.respell(session, {*self._known.clusters, *self._known.nodes}, names):
                 known = Known(observations.load_clusters(session), observations.load_nodes(session))
             else:
-                known = _merged(self._known, observations.load_nodes(session, min(now, began) - _OVERLAP))
+                since = min(observations.database_now(session), began) - _OVERLAP
+                known = _merged(self._known, observations.load_nodes(session, since))
+            # after the nodes: a command that ended just before they were read is not one of the future
+            listed = listed._replace(now=observations.database_now(session))
             changes = compare(known, _with_references(listed, references(session)))
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
@@ -263,7 +265,7 @@ class Poller:
         return min(max(due - now, 0.2), self._settings.power_seconds)
 
 
-def _listed(reads: Mapping[Source, Read], now: datetime) -> Listed:
+def _listed(reads: Mapping[Source, Read]) -> Listed:
     rows = {source: read.rows for source, read in reads.items() if read.rows is not None}
     content = {source: found.content for source, found in rows.items()}
     return Listed(
@@ -275,7 +277,6 @@ def _listed(reads: Mapping[Source, Read], now: datetime) -> Listed:
         commands.STORAGEMAP not in rows or rows[commands.STORAGEMAP].is_complete,
         reads[commands.VM].began if commands.VM in rows else None,
         reads[commands.STORAGEMAP].began if commands.STORAGEMAP in rows else None,
-        now,
     )
 
 

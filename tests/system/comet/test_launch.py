@@ -3,6 +3,7 @@
 import json
 import subprocess  # noqa: TID251 - the program is killed while it works
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,16 +52,23 @@ class Ann:
         assert "Traceback" not in err
         return Result(process.returncode, out, err)
 
-    def wait_for(self, name: str, process: subprocess.Popen[str] | None = None) -> None:
-        """Until a command of the launch has made the file, by `process`."""
+    def wait_for(self, name: str, process: subprocess.Popen[str]) -> None:
+        """Until a command of the launch has made the file."""
+        self.wait_until(
+            lambda: list(self.root.glob(f"*/{name}")), process, f"the command has not made {name}"
+        )
 
-        def is_there() -> bool:
-            ended = process is not None and process.poll() is not None
-            found = bool(list(self.root.glob(f"*/{name}")))
-            assert found or not ended, process and process.communicate()
+    def wait_until(
+        self, condition: Callable[[], object], process: subprocess.Popen[str], problem: str
+    ) -> None:
+        """Until the launch has brought it about. AssertionError with what it printed if it ends before."""
+
+        def holds() -> bool:
+            has_ended, found = process.poll() is not None, bool(condition())
+            assert found or not has_ended, (problem, process.communicate())
             return found
 
-        wait_until(is_there, f"the command has not made {name}")
+        wait_until(holds, problem)
 
     def sets(self) -> list[tuple[object, ...]]:
         return self.day.rows("SELECT walltime_minutes, state FROM computeset ORDER BY id")
@@ -95,7 +103,7 @@ def test_a_killed_launch_on_a_computeset_that_was_there_starts_none(ann: Ann) ->
         assert ann.day.comet("ann", "start", "vc2", "--count=1", "--walltime=3h").status == 0
         (number,) = ann.day.rows("SELECT id FROM computeset")[0]
         process = ann.start(f"--computeset={number}")
-        ann.wait_for("begun")
+        ann.wait_for("begun", process)
         process.kill()
         process.communicate()
         (frontend,) = ann.root.glob("*/begun")
@@ -112,7 +120,7 @@ def test_a_launch_that_does_not_know_whether_it_started_a_computeset_finds_it(an
     with ann.day.at_work():
         ann.switch_frontend_on()
         process = ann.start()
-        wait_until(ann.sets, "no computeset was started")
+        ann.wait_until(ann.sets, process, "no computeset was started")
         process.kill()
         process.communicate()
         launch = json.loads(state.read_text())
