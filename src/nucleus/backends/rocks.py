@@ -98,6 +98,13 @@ class Rocks:
         may_be_empty = is_complete and source not in (CLUSTER, INTERFACE)
         return Rows(content, is_complete, not printed or (printed == "[]" and not may_be_empty))
 
+    def list_machines(self) -> set[str]:
+        """Names of the machines of all clusters. ToolError also for a blank list, in which not even the site is."""
+        rows = self.read(CLUSTER)
+        if rows.is_blank or not rows.is_complete:
+            raise ToolError(f"`rocks {' '.join(CLUSTER.arguments)}` printed nothing, or not everything")
+        return {member.name for member in rows.content}
+
     def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
         """Machine → its host and state, of some machines now."""
         arguments = ("list", "host", "vm", *names, "status=yes", "json=yes")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.rocks import CLUSTER
 from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
@@ -144,10 +143,11 @@ def destroy(job: Job) -> JsonObject:
     there = removed
     if job.has("remove"):
         # it may have been done: a machine that is gone has no state, and is not removed twice
-        listed = {member.name for member in job.rocks.read(CLUSTER).content}
+        listed = job.rocks.list_machines()
         there = [node for node in removed if node.rocks_name in listed]
     for node in there:
-        state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
+        # one of which nothing is printed may run, and would be stopped
+        state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, None))[1]
         if (power := power_of(state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
             raise RefusedError(f"the power of {node.name} is {power}; power it off first")
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):

@@ -368,33 +368,3 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
         assert states() == [("b.iso", "ready")]
         again = ask_image("remove_image", image=removed, library_name="b.iso")
         assert ended(pool, again).state == "succeeded" and states() == []
-
-
-def ask_destroy(pool: Pool, cluster: int, node: int | None = None) -> Operation:
-    with pool.transaction() as session:
-        return operations.insert_operation(session, NewOperation("destroy", "ann", cluster, node))
-
-
-def test_a_cluster_is_destroyed_when_all_of_it_is_off(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
-) -> None:
-    simulator.run(["start", "host", "vm", "vc1"], 60)
-    with working(pool, simulator):
-        refused = ended(pool, ask_destroy(pool, nodes["vc1"].cluster_id))
-        simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
-        assert refused.state == "failed" and "power it off first" in (refused.error or {})["detail"]
-        assert ended(pool, ask_destroy(pool, nodes["vc1"].cluster_id)).state == "succeeded"
-    assert not simulator.guests
-
-
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("name", ["vc1", "vm-vc1-0"])
-def test_a_removal_whose_worker_is_killed_when_it_is_done_has_succeeded(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path, name: str
-) -> None:
-    asked = ask_destroy(pool, nodes[name].cluster_id, None if name == "vc1" else nodes[name].id)
-    with after_a_kill(pool, simulator, tmp_path, 7):
-        assert name not in simulator.guests
-        assert ended(pool, asked).state == "succeeded", look(pool, asked).error
-    assert [command[0] for command in simulator.commands] == ["remove"]
-    assert sql(pool, "SELECT COUNT(gone_at) FROM node") == [(5 if name == "vc1" else 1,)]
