@@ -304,8 +304,12 @@ def _whole(user: User | None, method: str) -> Caller | None:
     """A caller with all the projects of the user, and the rights of every day; an operator has all."""
     if user is None or not user.is_active:
         return None
+    return Caller(user, _scope_of_password(user), None, method)
+
+
+def _scope_of_password(user: User) -> Scope:
     scopes = credentials.SCOPES if user.is_operator else OWNER_SCOPES
-    return Caller(user, _scope(user, frozenset(scopes), frozenset(user.projects)), None, method)
+    return _scope(user, frozenset(scopes), frozenset(user.projects))
 
 
 def _is_same_name(ours: str, theirs: str) -> bool:
@@ -342,6 +346,18 @@ def demand_more_than_read(caller: Caller) -> None:
     """Problem for credentials that may only read."""
     if caller.scope.scopes <= {"read"}:
         raise forbidden("your credentials may only read; use a password, or a token that has another scope")
+
+
+def demand_all_of_password(caller: Caller) -> None:
+    """Problem for credentials that allow less than the user's password."""
+    whole = _scope_of_password(caller.user)
+    for scope in credentials.SCOPES:
+        if scope in whole.scopes and scope not in caller.scope.scopes:
+            raise missing_scope(caller, scope)
+    if not caller.is_whole:
+        raise forbidden(
+            "your credentials are for some projects only; use a password, or a token for all of yours"
+        )
 
 
 def missing_scope(caller: Caller, scope: str) -> Problem:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.access.credentials import NOT_WHOLE, Sent, SentAssertion, SentPassword, read_token
-from nucleus.api.access.tokens import demand_few_tokens
+from nucleus.api.access.tokens import demand_new_token
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
@@ -69,7 +69,7 @@ def start_session(request: Request, caller: Caller, token: str) -> Response:
         if caller.token_id is None:
             expires = call.now + timedelta(hours=SESSION_HOURS)
             scopes = sorted(caller.scope.scopes.difference(_NOT_ON_PAGES))
-            demand_few_tokens(session, caller.user.id)
+            demand_new_token(session, caller)
             token = store_token(session, caller.user.id, scopes, None, expires, _NOTE)[1].text
         audit.record(session, call.entry("sign_in", caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})

@@ -12,7 +12,13 @@ from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import models
 from nucleus.api.access import credentials, people
-from nucleus.api.access.authentication import demand_more_than_read, missing_scope, store_token
+from nucleus.api.access.authentication import (
+    Caller,
+    demand_all_of_password,
+    demand_more_than_read,
+    missing_scope,
+    store_token,
+)
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
@@ -47,9 +53,13 @@ class SignatureKey(models.Answer):
     key: str
 
 
-def demand_few_tokens(session: Session, user_id: int) -> None:
-    """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
-    usable = identity.usable_tokens(session, user_id)
+def demand_new_token(session: Session, caller: Caller) -> None:
+    """Problem for credentials that may only read, and when the user has as many usable tokens as one may have.
+
+    Locks the user's row. A token that has leaked is ended by revoking it, which others made with it would outlast.
+    """
+    demand_more_than_read(caller)
+    usable = identity.usable_tokens(session, caller.user.id)
     if len(usable) >= MAX_TOKENS:
         raise Problem(
             "quota-exceeded",
@@ -73,7 +83,7 @@ def list_tokens(question: Reading) -> Response:
 def create_token(change: Change, body: people.NewToken) -> Response:
     """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
 
-    Without `scopes` it has those of every day that the credentials have.
+    Without `scopes` it has those of every day that the credentials have. A token that may only read makes none.
     """
     call = change.call
     excess = [scope for scope in body.scopes if scope not in call.scope.scopes]
@@ -82,7 +92,7 @@ def create_token(change: Change, body: people.NewToken) -> Response:
     scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
     expires, limited_by = _expiry(call, body.days)
     projects = _own_projects(call, body.projects)
-    demand_few_tokens(change.session, call.caller.user.id)
+    demand_new_token(change.session, call.caller)
     token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, body.note)
     change.note(token.id, after=" ".join(token.scopes))
     content = {
@@ -135,7 +145,10 @@ def revoke_token(change: Change, id: str) -> Response:
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
 )
 def get_key(call: Known) -> Response:
-    """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one."""
+    """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one.
+
+    A signature allows what a password does: a token that allows less gets none.
+    """
     _demand_switch(call.service.configuration.authentication.signatures)
     if call.caller.method != "basic":
         raise Problem(
@@ -151,6 +164,7 @@ def get_key(call: Known) -> Response:
         )
 
     def act(change: Change) -> Response:
+        demand_all_of_password(change.caller)
         user = change.caller.user
         secret = credentials.new_signature_secret()
         sealed = credentials.seal(secret, call.service.authenticator.sealing_key())
@@ -189,7 +203,7 @@ def log_in(request: HttpRequest, body: Login) -> Response:
         if caller.expires is not None:
             expires = min(expires, caller.expires)
         projects = None if caller.token_id is None else tuple(sorted(caller.scope.projects))
-        demand_few_tokens(change.session, caller.user.id)
+        demand_new_token(change.session, caller)
         token, new = store_token(
             change.session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
         )

@@ -64,6 +64,7 @@ byId('copy').addEventListener('click', async () => {
 });
 start(async (user, rights) => {
   session = rights.token;
+  byId('create').hidden = rights.scopes.every((one) => one === 'read');
   byId('scopes').replaceChildren(byId('scopes').firstElementChild, ...rights.scopes.filter((one) => one in SCOPES).map((one) => element('label', {},
     element('input', { type: 'checkbox', value: one, checked: EVERY_DAY.includes(one) }), ` ${SCOPES[one]}`)));
   follow([], soon(read));

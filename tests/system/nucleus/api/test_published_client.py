@@ -15,6 +15,7 @@ from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.conftest import sql
 
 
 def basic(people: dict[str, str], who: str) -> dict[str, str]:
@@ -57,6 +58,20 @@ def test_a_signature_lets_in_once(with_signatures: Configuration, pool: Pool, pe
         assert service.get("", "/v1/user", headers=signed(key, "nonce0004")).status_code == 401
         assert service.get("", "/v1/user", headers=signed(newer, "nonce0005")).status_code == 200
         assert service.get("ann", "/getkey", headers=PROBLEMS).status_code == 401, "not with a token alone"
+
+
+@pytest.mark.parametrize(
+    "body", [{"scopes": ["read"]}, {"scopes": ["read", "power"]}, {"projects": ["alpha"]}]
+)
+def test_a_token_gets_no_key_that_allows_more(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str], body: dict[str, Any]
+) -> None:
+    """A signature allows what a password does, in all projects."""
+    with started(with_signatures, pool, people) as service:
+        made = service.ask("ann", "POST", "/v1/token", json=body).json()["token"]
+        refused = service.get("", "/getkey", headers=basic({"ann": made}, "ann"))
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope"), refused.text
+    assert sql(pool, "SELECT COUNT(*) FROM signature_key") == [(0,)]
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,13 @@ def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool
     )
     named = {"scope": "power", "scopes": "read,power", "user": "ann"}
     assert refused.json()["remedy"] == {"code": "get-scope", **named}
-    without = service.ask("reader", "POST", "/v1/token", json={})
-    assert (without.status_code, without.json()["scopes"]) == (201, ["read"]), "all that it may"
-    assert service.ask("reader", "POST", "/v1/token", json={"scopes": ["power"]}).status_code == 403
-    longer = service.ask("reader", "POST", "/v1/token", json={"scopes": ["read"], "days": 90}).json()
-    assert longer["expires"] <= token["expires"] and longer["limited_by"] == "credentials"
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["console"], "days": 3}).json()
+    service.tokens["viewer"] = made["token"]
+    without = service.ask("viewer", "POST", "/v1/token", json={})
+    assert (without.status_code, without.json()["scopes"]) == (201, ["read", "console"]), "all that it may"
+    assert service.ask("viewer", "POST", "/v1/token", json={"scopes": ["power"]}).status_code == 403
+    longer = service.ask("viewer", "POST", "/v1/token", json={"scopes": ["read"], "days": 90}).json()
+    assert longer["expires"] <= made["expires"] and longer["limited_by"] == "credentials"
     beyond = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 3000}).json()
     assert (beyond["limited_by"], beyond["most_days"]) == ("site", 365)
     within = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 365}).json()
@@ -99,6 +101,21 @@ def test_of_tokens_that_have_ended_the_last_ones_stay(
     assert listed & {*made} == {*made[2:]}
     assert service.get("ann", "/v1/user").status_code == 200, "its own is usable"
     assert service.get("bob", "/v1/user").status_code == 200
+
+
+def test_a_token_that_may_only_read_makes_no_other(service: Client, pool: Pool) -> None:
+    """One that has leaked would fill the limit of its user, and leave others behind when it is revoked."""
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"]}).json()["token"]
+    service.tokens["reader"] = made
+    count = sql(pool, "SELECT COUNT(*) FROM token")
+    for who, path, body in (
+        ("reader", "/v1/token", {}),
+        ("reader", "/v1/token", {"scopes": ["read"], "days": 1}),
+        ("", "/rest-auth/login", {"username": "ann", "password": made}),
+    ):
+        refused = service.ask(who, "POST", path, json=body, headers=PROBLEMS)
+        assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope"), path
+    assert sql(pool, "SELECT COUNT(*) FROM token") == count
 
 
 def test_a_token_that_may_only_read_ends_itself_alone(service: Client, pool: Pool) -> None:
