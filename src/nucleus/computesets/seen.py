@@ -161,16 +161,16 @@ def node_events(member: lifecycle.Member, seen: Seen) -> list[Event]:
     if not is_off(node.state, has_host=has_host) or node.id in seen.busy:
         return []
     found = [Event("node_off", node=member.id)] if member.is_on else []
-    is_free = is_image_free(node.image_state, node.image_locked) and _is_current(node, seen.cluster)
+    is_free = is_image_free(node.image_state, node.image_locked) and _is_current(node)
     if is_free and not member.is_free:
         found.append(Event("image_free", node=member.id))
     return found
 
 
-def _is_current(node: MemberNode, cluster: Cluster | None) -> bool:
+def _is_current(node: MemberNode) -> bool:
     """Whether power and image were listed after the last command of the node: before, its image may still be mapped."""
-    if cluster is None or cluster.observed_image is None or cluster.observed_power is None:
+    if node.observed_image is None or node.observed_power is None:
         return False
-    return node.last_command_at is None or (
-        min(cluster.observed_image, cluster.observed_power) > node.last_command_at
+    return (
+        node.last_command_at is None or min(node.observed_image, node.observed_power) > node.last_command_at
     )

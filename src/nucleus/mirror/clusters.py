@@ -106,7 +106,10 @@ def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict
 
 
 class MemberNode(NamedTuple):
-    """What the controller of computesets needs of a node: it reads those of all sets each second."""
+    """What the controller of computesets needs of a node: it reads those of all sets each second.
+
+    `observed_power`, `observed_image`: of its cluster, which may not be that of its set any more.
+    """
 
     id: int
     state: str | None
@@ -115,13 +118,16 @@ class MemberNode(NamedTuple):
     image_locked: bool | None
     last_command_at: datetime | None
     gone_at: datetime | None
+    observed_power: datetime | None
+    observed_image: datetime | None
 
 
 def member_nodes(session: Session, node_ids: Iterable[int]) -> dict[int, MemberNode]:
     """Number → node, also of nodes that are gone."""
     numbers = sorted(set(node_ids))
     rows = session.rows(
-        f"SELECT {columns_of('n', MemberNode._fields)} FROM node n WHERE n.id IN ({placeholders(numbers)})",
+        f"SELECT {columns_of('n', MemberNode._fields[:-2])}, c.observed_power, c.observed_image"
+        f" FROM node n JOIN cluster c ON c.id = n.cluster_id WHERE n.id IN ({placeholders(numbers)})",
         numbers,
     )
     return {row[0]: MemberNode(*row) for row in rows}

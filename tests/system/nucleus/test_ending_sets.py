@@ -256,6 +256,25 @@ def test_a_set_does_not_end_while_the_nas_of_its_images_does_not_answer(
     assert states(pool, turn) == ["cancelled", "cancelled"]
 
 
+def test_a_set_ends_whose_node_is_of_another_cluster_now(
+    pool: Pool, lease: Guard, turn: Callable[[], object]
+) -> None:
+    """Its former cluster is gone, and nothing is listed of that any more: the set kept its hosts for ever."""
+    simulator = Simulator(2, 1)
+    poller = Poller(Configuration(), Rocks(simulator, 60), lease)
+    poller.poll()
+    ending(pool, turn, "vc1")
+    simulator.guests["vm-vc1-0"].cluster = "vc2"
+    del simulator.guests["vc1"]
+    for _ in range(2):
+        poller.poll()
+    assert sql(pool, "SELECT COUNT(gone_at) FROM cluster") == [(1,)]
+    sql(pool, "UPDATE node SET last_command_at = UTC_TIMESTAMP(3)")  # its stop has ended only now
+    assert states(pool, turn) == ["ending"]
+    poller.poll()
+    assert states(pool, turn) == ["cancelled"]
+
+
 def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts(
     pool: Pool, cluster_number: int, turn: Callable[[], object]
 ) -> None:

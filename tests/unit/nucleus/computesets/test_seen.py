@@ -17,27 +17,31 @@ _OFF, _ON, _DONE = Member(3, is_free=False), Member(3, is_on=True, is_free=False
 _OFF_EVENT, _FREE, _ACTIVE = (Event(kind, node=3) for kind in ("node_off", "image_free", "node_active"))
 
 
-def cluster(power: datetime | None = _LATER, image: datetime | None = _LATER) -> Any:
-    return SimpleNamespace(observed_power=power, observed_image=image)
-
-
 def node(**values: Any) -> Any:
     """A node that is off, and was stopped just now."""
-    found = {"id": 3, "gone_at": None, "state": "nostate", "physical_host": "h1", "image_state": "unmapped"}
-    return SimpleNamespace(**{**found, "image_locked": False, "last_command_at": _NOW, **values})
+    found: dict[str, Any] = {
+        "id": 3,
+        "gone_at": None,
+        "state": "nostate",
+        "physical_host": "h1",
+        "image_state": "unmapped",
+    }
+    found |= {
+        "image_locked": False,
+        "last_command_at": _NOW,
+        "observed_power": _LATER,
+        "observed_image": _LATER,
+    }
+    return SimpleNamespace(**found | values)
 
 
 def seen(*nodes: Any, state: str = "running", job: Job | None = None, **values: Any) -> Seen:
     """Of a set of node 3, and the node 4 that nothing is known of."""
-    busy, context, of = (
-        values.pop("busy", set()),
-        values.pop("context", Context(())),
-        values.pop("of", cluster()),
-    )
+    busy, context = values.pop("busy", set()), values.pop("context", Context(()))
     known = {"state": state, "jobid": 7, "node_ids": (3, 4), "waiting": None, "place": None}
     values["context"] = values.pop("stored", {})
     one: Any = SimpleNamespace(**{**known, "estimated_start": None, "walltime_end": None, **values})
-    return Seen(one, context, {}, of, {it.id: it for it in nodes}, busy, [], job)
+    return Seen(one, context, {}, None, {it.id: it for it in nodes}, busy, [], job)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +68,10 @@ def seen(*nodes: Any, state: str = "running", job: Job | None = None, **values: 
         (_OFF, seen(), [_FREE]),  # it was removed from the site
         (_DONE, seen(), []),
         (_ON, seen(node(state="nostate-error", physical_host=None)), []),  # its host does not answer
-        (_OFF, seen(node(), of=cluster(power=_EARLIER)), []),
-        (_OFF, seen(node(), of=cluster(image=_EARLIER)), []),
-        (_OFF, seen(node(), of=cluster(image=None)), []),
-        (_OFF, seen(node(last_command_at=None), of=cluster(_EARLIER, _EARLIER)), [_FREE]),
-        (_OFF, seen(node(), of=None), []),
+        (_OFF, seen(node(observed_power=_EARLIER)), []),
+        (_OFF, seen(node(observed_image=_EARLIER)), []),
+        (_OFF, seen(node(observed_image=None)), []),
+        (_OFF, seen(node(last_command_at=None, observed_power=_EARLIER, observed_image=_EARLIER)), [_FREE]),
     ],
 )
 def test_what_happened_to_a_node(member: Member, found: Seen, events: list[Event]) -> None:
