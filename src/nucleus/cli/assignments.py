@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.mirror import clusters, computesets, images, operations
 from nucleus.records import SYSTEM
-from nucleus.states import LIVING_SETS
+from nucleus.states import LIVING_SETS, QUEUED, RUNNING
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 
 
 def demand_nothing_of_others(session: Session, cluster: Cluster, project: Project | None) -> None:
-    """StateError while a computeset of the cluster lives, or a drive has an image of another project than the new."""
+    """StateError while a computeset of the cluster lives or a change of it is in work, or while a drive has an image of
+    another project than the new.
+    """
     living = computesets.list_computesets(session, SYSTEM, LIVING_SETS, cluster.id)
     if living:
         raise StateError(
             f"{cluster.name} is not assigned: computeset {living[0].id} has not ended, and charges"
             f" {living[0].account}; comet terminate {living[0].id}, then try again"
         )
-    if operations.targets_in_work(session, cluster.id, "attach_iso"):
+    for one in operations.list_operations(
+        session, SYSTEM, states=(QUEUED, RUNNING), cluster_id=cluster.id, limit=1
+    ):  # it would be done to the cluster of others
         raise StateError(
-            f"{cluster.name} is not assigned: an image is being put into a drive of it; try again in a minute"
+            f"{cluster.name} is not assigned: a change of it by {one.actor} has not ended ({one.kind}, operation"
+            f" {one.id}); try again in a minute"
         )
     if project is None:
         return

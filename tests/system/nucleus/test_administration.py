@@ -131,7 +131,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
 def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
     nucleus: Nucleus, pool: Pool, cluster_number: int
 ) -> None:
-    """No image in a drive, no computeset, and no allocation that its former owners charged."""
+    """No image in a drive, no computeset, no change in work, and no allocation that its former owners charged."""
     for line in ("project add gamma", "allocation add acc", "allocation permit acc vc2"):
         nucleus.done(line)
     assign = "cluster assign vc2 gamma"
@@ -147,10 +147,14 @@ def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
     for command in (assign, "cluster assign vc2 none"):
         assert f"has not ended, and charges acc; comet terminate {number}" in nucleus.refused(command)
     sql(pool, "UPDATE computeset SET state = 'completed'")
-    with pool.transaction() as session:
-        asked = operations.insert_operation(session, NewOperation("attach_iso", "ann", cluster_number))
-    assert "is being put into a drive" in nucleus.refused(assign)
-    sql(pool, "UPDATE operation SET state = 'succeeded' WHERE id = %s", (asked.id,))
+    for kind in ("attach_iso", "destroy", "poweron"):
+        with pool.transaction() as session:
+            asked = operations.insert_operation(session, NewOperation(kind, "ann", cluster_number))
+        for state in ("queued", "running"):
+            sql(pool, "UPDATE operation SET state = %s WHERE id = %s", (state, asked.id))
+            refused = nucleus.refused(assign)
+            assert f"a change of it by ann has not ended ({kind}, operation {asked.id})" in refused
+        sql(pool, "UPDATE operation SET state = 'succeeded' WHERE id = %s", (asked.id,))
     assert rows(nucleus.done("cluster list"))[1][1] == "alpha"
     assert nucleus.done(assign) == (
         "vc2 is assigned to gamma\nit may not charge acc; to permit it again: nucleus allocation permit acc vc2\n"
