@@ -80,8 +80,9 @@ def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, 
     node_ids = [number for one in placed for number in one.node_ids]
     timers = computesets.read_timers(session, [one.id for one in sets])
     by_id = clusters.clusters_by_id(session, SYSTEM, [one.cluster_id for one in sets])
-    nodes = clusters.member_nodes(session, node_ids)
+    # before the nodes: of one that is not busy, what its last operation has left is read
     busy = operations.busy_nodes(session, node_ids)
+    nodes = clusters.member_nodes(session, node_ids)
     failed = operations.failed_operations(session, [one.id for one in placed], STARTS)
     return [
         Seen(

@@ -17,7 +17,7 @@ from nucleus.backends.simulator import Simulator
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import Configuration, WorkSettings
-from nucleus.mirror import computesets, events, operations
+from nucleus.mirror import clusters, computesets, events, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
@@ -270,6 +270,38 @@ def test_a_set_ends_whose_node_is_of_another_cluster_now(
         poller.poll()
     assert sql(pool, "SELECT COUNT(gone_at) FROM cluster") == [(1,)]
     sql(pool, "UPDATE node SET last_command_at = UTC_TIMESTAMP(3)")  # its stop has ended only now
+    assert states(pool, turn) == ["ending"]
+    poller.poll()
+    assert states(pool, turn) == ["cancelled"]
+
+
+def test_a_set_does_not_end_by_a_node_that_was_read_before_its_operation_ended(
+    pool: Pool, lease: Guard, turn: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its image nothing is known since, and its hosts would be another's while it is written back."""
+    poller = Poller(Configuration(), Rocks(Simulator(1, 1), 60), lease)
+    poller.poll()
+    ending(pool, turn, "vc1")
+    poller.poll()
+    sql(pool, "UPDATE operation SET state = 'running', worker = 't' WHERE kind = 'poweroff_member'")
+    sql(
+        pool, "UPDATE computeset SET timers = JSON_REMOVE(timers, '$.powered_off')"
+    )  # its owner asks once more
+    calls = []
+
+    def ends_meanwhile(read: Callable[..., object]) -> Callable[..., object]:
+        def reading(*given: object) -> object:
+            found = read(*given)
+            calls.append(read)
+            if len(calls) == 3:  # the set is read again, and locked
+                sql(pool, "UPDATE node SET image_state = 'NAS<-VM', last_command_at = UTC_TIMESTAMP(3)")
+                sql(pool, "UPDATE operation SET state = 'succeeded'")
+            return found
+
+        return reading
+
+    monkeypatch.setattr(clusters, "member_nodes", ends_meanwhile(clusters.member_nodes))
+    monkeypatch.setattr(operations, "busy_nodes", ends_meanwhile(operations.busy_nodes))
     assert states(pool, turn) == ["ending"]
     poller.poll()
     assert states(pool, turn) == ["cancelled"]
