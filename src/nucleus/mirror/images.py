@@ -13,7 +13,7 @@ from nucleus.records import NewEvent
 from nucleus.states import QUEUED, RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nucleus.mirror.pool import Session
     from nucleus.records import Node, Scope
@@ -209,11 +209,16 @@ def unfinished(session: Session) -> tuple[list[str], list[int]]:
     return uploads, session.column("SELECT id FROM image WHERE state = 'uploading'")
 
 
-def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
+def public_names(session: Session) -> set[str]:
+    """The names of the public images, whatever their state."""
+    return set(session.column("SELECT name FROM image WHERE project_id IS NULL"))
+
+
+def enter_library(session: Session, found: Mapping[str, int], before: Collection[str]) -> list[NewEvent]:
     """Have the public images that were not uploaded here be the ISOs of the site's library; what has changed.
 
     `found`: name → bytes. Those that were uploaded here are in the library, too; a name that a public upload has stays
-    that upload's.
+    that upload's. `before`: the public names before it was listed; one that was removed since does not return by it.
     """
     public = {
         name: (number, size, bool(is_sites))
@@ -229,7 +234,7 @@ def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
     new = {
         name: size
         for name, size in found.items()
-        if (name not in public or name in gone) and not _UPLOADED.fullmatch(name)
+        if (name in gone or name not in {*public, *before}) and not _UPLOADED.fullmatch(name)
     }
     session.delete("image", id=list(gone.values()))
     session.insert_many(

@@ -16,7 +16,7 @@ from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
-from nucleus.mirror.images import enter_library, references
+from nucleus.mirror.images import enter_library, public_names, references
 from nucleus.mirror.observations import Changes, KnownNode
 from nucleus.poller.difference import Known, Listed, compare, hosts_of, without_images
 from nucleus.records import NewEvent
@@ -128,6 +128,7 @@ class Poller:
                 self._load(session, any(source.is_topology for source in due)),
                 began,
             )
+            public = public_names(session) if commands.LIBRARY in due else set()
         reads = self._read_all(due, began)
         with self._guard.transaction() as session:
             listed = _listed(reads)
@@ -136,7 +137,9 @@ class Poller:
                 known = Known(observations.load_clusters(session), observations.load_nodes(session))
             else:
                 since = min(observations.database_now(session), began) - _OVERLAP
-                known = _merged(self._known, observations.load_nodes(session, since))
+                # clusters are few, and an event is seen by the project that has its cluster now
+                known = Known(observations.load_clusters(session), self._known.nodes)
+                known = _merged(known, observations.load_nodes(session, since))
             # after the nodes: a command that ended just before they were read is not one of the future
             listed = listed._replace(now=observations.database_now(session))
             changes = compare(known, _with_references(listed, references(session)))
@@ -144,7 +147,7 @@ class Poller:
             after = _after(session, known, changes)
             if listed.interfaces is not None:
                 record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
-            events = [*changes.events, *self._record(session, reads, without_images(known, listed))]
+            events = [*changes.events, *self._record(session, reads, without_images(known, listed), public)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         self._known = after
@@ -164,9 +167,7 @@ class Poller:
         if self._known is None or self._known_at is None:
             return Known(observations.load_clusters(session), observations.load_nodes(session))
         since = min(observations.database_now(session), self._known_at) - _OVERLAP
-        # clusters are few, and an event is seen by the project that has its cluster now
-        known = Known(observations.load_clusters(session), self._known.nodes)
-        known = _merged(known, observations.load_nodes(session, since))
+        known = _merged(self._known, observations.load_nodes(session, since))
         if not is_topology:
             return known
         names = dict(session.rows("SELECT rocks_name, name FROM node"))
@@ -199,9 +200,16 @@ class Poller:
             return Read(None, str(error), time.monotonic() - before, began)
 
     def _record(
-        self, session: Session, reads: Mapping[Source, Read], without: Collection[str]
+        self,
+        session: Session,
+        reads: Mapping[Source, Read],
+        without: Collection[str],
+        public: Collection[str],
     ) -> list[NewEvent]:
-        """Note how the commands ended; the events of that. `without`: clusters some of whose images were not listed."""
+        """Note how the commands ended; the events of that.
+
+        `without`: clusters some of whose images were not listed. `public`: names of images before the commands began.
+        """
         for source, read in reads.items():
             count = len(read.rows.content) if read.rows else 0
             observations.record_source(session, source.name, read.seconds, read.began, count, read.error)
@@ -217,7 +225,7 @@ class Poller:
             forget_old_events(session)
             forget_old_answers(session)
         library = reads.get(commands.LIBRARY)
-        entered = enter_library(session, library.rows.content) if library and library.rows else []
+        entered = enter_library(session, library.rows.content, public) if library and library.rows else []
         return [*self._staleness(), *entered]
 
     def _staleness(self) -> list[NewEvent]:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -250,62 +249,6 @@ def test_names_and_macs_that_change_places(poller: Poller, pool: Pool, simulator
     assert (
         found[nodes["vm-vc1-4"].id][0].mac == first.mac and found[nodes["vm-vc1-1"].id][0].mac == second.mac
     )
-
-
-def test_a_poll_that_was_begun_before_a_command_does_not_undo_it(
-    poller: Poller, pool: Pool, simulator: Simulator
-) -> None:
-    poller.poll()
-    node = _read(pool)[1]["vc1"]
-
-    def started_meanwhile() -> Answer:
-        answer = simulator.run(["list", "host", "vm", "json=yes"], 60)
-        with pool.transaction() as session:
-            observations.record_state(session, node, "vc1", None, "active", node.physical_host)
-        return answer
-
-    simulator.faults.append((("list", "host", "vm"), started_meanwhile))
-    poller.poll()
-    assert _read(pool)[1]["vc1"].state == "active"
-    poller.poll()
-    assert _read(pool)[1]["vc1"].state == "nostate"
-
-
-def test_a_command_that_ends_while_a_poll_is_written_is_not_undone(
-    poller: Poller, pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its moment is after the begin of the transaction, and its node is read within it."""
-    poller.poll()
-    node, load = _read(pool)[1]["vc1"], observations.load_nodes
-
-    def started_meanwhile(*given: Any, **named: Any) -> dict[str, observations.KnownNode]:
-        time.sleep(0.01)  # the database counts milliseconds
-        with pool.transaction() as session:
-            observations.record_state(session, node, "vc1", None, "active", node.physical_host)
-        return load(*given, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(observations, "load_nodes", started_meanwhile)
-        poller.poll([commands.VM])
-    assert _read(pool)[1]["vc1"].state == "active"
-
-
-def test_a_state_that_a_worker_reads_after_a_poll_is_a_change(
-    poller: Poller, pool: Pool, simulator: Simulator
-) -> None:
-    simulator.run(["start", "host", "vm", "vc1"], 60)
-    poller.poll()
-    node = _read(pool)[1]["vc1"]
-    simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
-    poller.poll()
-    before = _read(pool)[0]["vc1"].generation
-    with pool.transaction() as session:
-        last = events.last_event(session)
-        observations.record_state(session, node, "vc1", None, "active", node.physical_host)
-    assert _read(pool)[0]["vc1"].generation == before + 1, "owners would read a text that was kept"
-    with pool.transaction() as session:
-        found = events.events_after(session, SYSTEM, last)
-    assert [(one.target, one.old, one.new) for one in found] == [("vc1/vc1", "nostate", "active")]
 
 
 def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simulator: Simulator) -> None:
