@@ -213,13 +213,13 @@ def bump_generation(session: Session, cluster_ids: Iterable[int]) -> None:
 
 def remove_nodes(session: Session, cluster_id: int, node_ids: Sequence[int], *, with_cluster: bool) -> None:
     """Note that the site has removed these nodes, and the cluster: a poll that began before does not count."""
+    bump_generation(session, [cluster_id])  # the cluster is locked before its nodes
     session.delete("interface", node_id=list(node_ids))
     session.update(
         "node", {}, "gone_at = UTC_TIMESTAMP(3), last_command_at = UTC_TIMESTAMP(3)", id=list(node_ids)
     )
     if with_cluster:
         session.update("cluster", {}, "gone_at = UTC_TIMESTAMP(3)", id=cluster_id)
-    bump_generation(session, [cluster_id])
 
 
 def rename_nodes(session: Session, names: dict[int, str]) -> None:

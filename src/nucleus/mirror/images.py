@@ -264,5 +264,5 @@ def references(session: Session) -> dict[str, str]:
 
 def record_iso(session: Session, node: Node, text: str | None) -> None:
     """Note what was inserted: a poll that began before does not count."""
+    bump_generation(session, [node.cluster_id])  # the cluster is locked before its nodes
     session.update("node", {"iso": text}, "last_command_at = UTC_TIMESTAMP(3)", id=node.id)
-    bump_generation(session, [node.cluster_id])

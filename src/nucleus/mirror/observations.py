@@ -137,6 +137,16 @@ def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> 
     return bool(changed)
 
 
+def lock_clusters(session: Session, names: Collection[str]) -> None:
+    """Lock clusters, by their names in Rocks, in the order in which others do."""
+    numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if names else {}
+    found = [numbers[name] for name in names if name in numbers]
+    if found:
+        session.rows(
+            f"SELECT id FROM cluster WHERE id IN ({placeholders(found)}) ORDER BY id FOR UPDATE", found
+        )
+
+
 def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
     """Write what a poll has changed; the caller appends the events, at the end of the transaction.
 

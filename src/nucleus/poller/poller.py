@@ -133,16 +133,21 @@ class Poller:
         with self._guard.transaction() as session:
             listed = _listed(reads)
             names = {name for member in listed.members or () for name in (member.name, member.frontend)}
+            since = min(observations.database_now(session), began) - _OVERLAP
             if observations.respell(session, {*self._known.clusters, *self._known.nodes}, names):
                 known = Known(observations.load_clusters(session), observations.load_nodes(session))
             else:
-                since = min(observations.database_now(session), began) - _OVERLAP
                 # clusters are few, and an event is seen by the project that has its cluster now
                 known = Known(observations.load_clusters(session), self._known.nodes)
                 known = _merged(known, observations.load_nodes(session, since))
-            # after the nodes: a command that ended just before they were read is not one of the future
-            listed = listed._replace(now=observations.database_now(session))
-            changes = compare(known, _with_references(listed, references(session)))
+            listed = _with_references(listed, references(session))
+            changes = _compare_now(session, known, listed)
+            # workers lock the cluster before they record a state: what they had recorded until now is compared again
+            observations.lock_clusters(session, changes.touched)
+            newer = observations.load_nodes(session, since)
+            if any(known.nodes.get(name) != node for name, node in newer.items()):
+                known = _merged(known, newer)
+                changes = _compare_now(session, known, listed)
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
             if listed.interfaces is not None:
@@ -286,6 +291,11 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
         reads[commands.VM].began if commands.VM in rows else None,
         reads[commands.STORAGEMAP].began if commands.STORAGEMAP in rows else None,
     )
+
+
+def _compare_now(session: Session, known: Known, listed: Listed) -> Changes:
+    # after the nodes were read: a command that ended just before is not one of the future
+    return compare(known, listed._replace(now=observations.database_now(session)))
 
 
 def _with_references(listed: Listed, names: Mapping[str, str]) -> Listed:

@@ -9,7 +9,8 @@ from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.simulator import Simulator
 from nucleus.mirror import clusters, events, identity, images, observations
-from nucleus.mirror.pool import Pool
+from nucleus.mirror.pool import Pool, Session
+from nucleus.poller import poller as module
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Node
 from tests.system.nucleus.conftest import sql
@@ -68,6 +69,34 @@ def test_a_command_that_ends_while_a_poll_is_written_is_not_undone(
         patched.setattr(observations, "load_nodes", started_meanwhile)
         poller.poll([commands.VM])
     assert nodes(pool)["vc1"].state == "active"
+
+
+def test_a_command_that_ends_between_reading_and_writing_is_not_undone(
+    poller: Poller, pool: Pool, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison of a large site takes a second."""
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    poller.poll()
+    simulator.guests["vc1"].state = "nostate"
+    node, read = nodes(pool)["vc1"], images.references
+
+    def started_meanwhile(session: Session) -> dict[str, str]:
+        with pool.transaction() as other:
+            images.record_iso(other, node, "public/new.iso")
+            observations.record_state(other, node, "vc1", None, "active", "vm-container-0-3")
+        return read(session)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "references", started_meanwhile)
+        poller.poll([commands.VM])
+    found = nodes(pool)["vc1"]
+    assert (found.state, found.physical_host, found.iso) == ("active", "vm-container-0-3", "public/new.iso")
+    with pool.transaction() as session:
+        written = events.events_after(session, SYSTEM, 0, types=["node.power"])
+    assert [one.new for one in written] == [], "nothing of it has changed"
+    time.sleep(0.01)  # the database counts milliseconds
+    poller.poll([commands.VM])
+    assert nodes(pool)["vc1"].state == "nostate"
 
 
 def test_a_state_that_a_worker_reads_after_a_poll_is_a_change(
