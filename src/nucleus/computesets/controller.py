@@ -319,8 +319,6 @@ class ComputesetController:
         for event in events:
             if event.kind in timers:
                 del timers[event.kind]
-            if event.kind == lifecycle.GRACE and state == ENDING:
-                timers[lifecycle.GRACE] = self._clock.timer(max(self._settings.grace_seconds, 1.0))
             if event.how == "poweroff":
                 timers[_POWERED_OFF] = True
             state, context, more = lifecycle.step(state, context, event)
@@ -328,6 +326,9 @@ class ComputesetController:
         if any(event.kind == "start_failed" for event in events):
             timers[_FAILED_STARTS] = [name for name, _ in seen.failed]
         self._time(one, timers, actions)
+        if state == ENDING and any(member.is_on for member in context.members):
+            # again while a node is on, also where the set had no hosts, and an operator started it
+            timers.setdefault(lifecycle.GRACE, self._clock.timer(max(self._settings.grace_seconds, 1.0)))
         facts = facts_of_job(seen, state, timers)
         if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions and not facts:
             return False

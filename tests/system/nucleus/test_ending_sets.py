@@ -17,6 +17,7 @@ from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
+from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, WorkSettings
 from nucleus.mirror import clusters, computesets, events, operations
 from nucleus.mirror.pool import Guard, Pool
@@ -24,6 +25,7 @@ from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
+from rocks.core.errors import HostError
 from tests.system.nucleus.conftest import add_cluster, compute_numbers, run_on, sql
 
 
@@ -308,6 +310,33 @@ def test_a_set_does_not_end_by_a_node_that_was_read_before_its_operation_ended(
     assert states(pool, turn) == ["ending"]
     poller.poll()
     assert states(pool, turn) == ["cancelled"]
+
+
+def test_a_node_that_comes_on_in_a_set_without_hosts_is_powered_off_after_the_grace(
+    pool: Pool, guard: Guard, cluster_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator started it while the batch system was silent; its shutdown failed, and the set waited for ever."""
+    now = [0.0]
+    clock = Clock(lambda: now[0], lambda: now[0], lambda: "")
+    turn = ComputesetController(Configuration(), guard, HostList(pool, ["h0"]), clock).round
+
+    def silent(*_: object) -> None:
+        raise HostError("it does not answer")
+
+    monkeypatch.setattr(HostList, "jobs", silent)
+    start(pool, cluster_number, 1)
+    assert states(pool, turn) == ["submitted"]
+    sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
+    assert states(pool, turn) == ["ending"]
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+    sql(pool, "UPDATE node SET state = 'active' WHERE id = %s", (node,))
+    assert states(pool, turn) == ["ending"]
+    sql(pool, "UPDATE operation SET state = 'failed' WHERE kind = 'shutdown_member'")
+    now[0] += Configuration().computesets.grace_seconds + 1
+    assert states(pool, turn) == ["ending"]
+    stops = "SELECT kind FROM operation WHERE kind IN ('shutdown_member', 'poweroff_member') ORDER BY id"
+    assert sql(pool, stops) == [("shutdown_member",), ("poweroff_member",)]
 
 
 def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts(
