@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
@@ -26,7 +26,7 @@ from rocks.core.terminal import one_line
 from .documents import read_file
 from .preparation import prepare_image
 from .site import REPOSITORY, rows
-from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, read_vc_in
+from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, digest_of, read_vc_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,7 @@ _MAX_LIST_BYTES = 1024**2
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 """Of a cluster image; it is part of the names of files."""
 _IMAGES = "images.json"
+"""End of the name of a file beside a vc-in.xml of a web server: digest of a vc-in.xml → its images in the library."""
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
@@ -147,8 +148,8 @@ def library_images(command: Command, settings: Settings, name: str, described: V
     if settings.url:
         _check_volumes(command, described)
         try:
-            return Images(**json.loads((file.parent / f".{name}.{_IMAGES}").read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Images(**_stated_images(file, name)[described.digest])
+        except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     return _add_images(command, settings, name, described, partial(_local_file, file.parent))
 
@@ -221,9 +222,28 @@ def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -
     described, base = read_vc_in(data, url), url.rpartition("/")[0]
     images = _add_images(command, settings, name, described, partial(_remote_file, base))
     file = settings.repository / path
-    _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
+    stated: dict[str, Any] = {}
+    # boots have the version that is here, and its images, until the description is replaced
+    with suppress(OSError, UserError, KeyError):
+        here = digest_of(read_file(file, MAX_BYTES))
+        stated[here] = _stated_images(file, name)[here]
+    stated[described.digest] = images._asdict()
+    _write(_images_file(file, name), json.dumps(stated).encode())
     _write(file, data)
     return images
+
+
+def _images_file(file: Path, name: str) -> Path:
+    return file.parent / f".{name}.{_IMAGES}"
+
+
+def _stated_images(file: Path, name: str) -> dict[str, Any]:
+    """Digest of a description → images; none where the file is missing, or is not valid."""
+    try:
+        found = json.loads(_images_file(file, name).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Source(NamedTuple):
