@@ -67,6 +67,7 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert machines.run("pragma clean dock") == "there is no cluster dock, so nothing is removed\n"
     for name in ("vmc-0-0", "head", "vmc%", "nobody%", "dock*"):
         assert "there is no cluster" not in machines.refused(f"pragma clean {name}")
+    assert "the name of one cluster, not head;" in machines.refused("pragma clean head")
     machines.run("pragma boot dock6 0")
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 

@@ -247,6 +247,19 @@ def test_a_cluster_that_fails_at_another_path_stays_at_its_own(
     assert (tmp_path / "repository/vcdb.txt").read_text().startswith("dock6,new/")
 
 
+def test_a_url_without_a_repository_is_named_with_its_attribute(
+    pragma_site: Site, server: RangeServer
+) -> None:
+    for url, text in (
+        (f"{server.url}/absent", "answers 404"),
+        (f"{server.url}/vc/vcdb.txt", "answers 404"),
+        ("/srv/vc", "is not a URL of http"),
+    ):
+        pragma_site.done("set attr pragma_repository_url", url)
+        refused = pragma_site.refused("pragma sync repository")
+        assert text in refused and refused.endswith("; rocks set attr pragma_repository_url URL")
+
+
 @pytest.mark.parametrize("files", range(3))
 def test_a_sync_that_dies_between_its_files_mixes_no_versions(
     pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int

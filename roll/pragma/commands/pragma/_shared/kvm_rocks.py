@@ -14,14 +14,25 @@ from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
-from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine, UnknownClusterError, read_key
+from .drivers import (
+    DEFAULT_MEMORY_MB,
+    OFF,
+    Allocated,
+    BootRequest,
+    Machine,
+    UnknownClusterError,
+    check_memory,
+    read_key,
+)
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, library_images, read_request
 from .site import free_address, rows
-from .vc_in import VolumeDisk
+from .vc_in import DescriptionError, VolumeDisk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rocks.commands import Command
 
     from .site import Row, Settings
@@ -70,6 +81,7 @@ class KvmRocks:
             read_key(request.key)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
+        check_memory(request, described, file)
         self._place(request)  # what does not fit is refused before its images are added, which takes long
         images = library_images(command, settings, request.vc, described, file)
         # no other boot chooses until the address has a host; a refused command ends, and its lock with it
@@ -79,7 +91,7 @@ class KvmRocks:
         command.db.lock(_START_LOCK.format(name), _LOCK_SECONDS)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
-        cpus = _set_machines(command, names, request, described, placed)
+        cpus = _set_machines(command, names, request, described, file, placed)
         add_interfaces(command, names, added)
         _set_vc_out(command, fqdn, names, cpus)
         if request.name:
@@ -307,7 +319,12 @@ def _add_cluster(
 
 
 def _set_machines(
-    command: Command, names: Sequence[str], request: BootRequest, described: VcIn, placed: Mapping[str, int]
+    command: Command,
+    names: Sequence[str],
+    request: BootRequest,
+    described: VcIn,
+    file: Path,
+    placed: Mapping[str, int],
 ) -> list[int]:
     """Give the machines what `add cluster` cannot; the CPUs of the computes. `placed`: host → CPUs of its compute."""
     rows_of = {
@@ -318,7 +335,10 @@ def _set_machines(
     # add cluster has an order of its own for the hosts
     cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
     _set_sizes(command, names, request, described, cpus)
-    _set_disks(command, names, described, rows_of)
+    try:
+        _set_disks(command, names, described, rows_of)
+    except UserError as error:
+        raise DescriptionError(f"{file} has a disk that this site does not take: {error}") from None
     _set_places(command, names, described)
     return cpus
 

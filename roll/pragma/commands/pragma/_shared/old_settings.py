@@ -10,7 +10,7 @@ import ast
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
-from .repository import LIST
+from .cluster_list import LIST
 from .site import ADDRESSES, DRIVER, INTERFACES, LOGS, REPOSITORY, RESERVED, URL, whole_number
 
 MAX_BYTES = 64 * 1024
