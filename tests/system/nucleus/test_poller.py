@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -269,25 +268,6 @@ def test_a_poll_that_was_begun_before_a_command_does_not_undo_it(
     assert _read(pool)[1]["vc1"].state == "active"
     poller.poll()
     assert _read(pool)[1]["vc1"].state == "nostate"
-
-
-def test_a_command_that_ends_while_a_poll_is_written_is_not_undone(
-    poller: Poller, pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its moment is after the begin of the transaction, and its node is read within it."""
-    poller.poll()
-    node, load = _read(pool)[1]["vc1"], observations.load_nodes
-
-    def started_meanwhile(*given: Any, **named: Any) -> dict[str, observations.KnownNode]:
-        time.sleep(0.01)  # the database counts milliseconds
-        with pool.transaction() as session:
-            observations.record_state(session, node, "vc1", None, "active", node.physical_host)
-        return load(*given, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(observations, "load_nodes", started_meanwhile)
-        poller.poll([commands.VM])
-    assert _read(pool)[1]["vc1"].state == "active"
 
 
 def test_a_state_that_a_worker_reads_after_a_poll_is_a_change(
