@@ -121,6 +121,7 @@ class NasService:
             lambda image, outcome: self._commands.publish(image, outcome),
             self._changed,
             lambda image, work, effect: self._moves.begin(image, work, effect),
+            self._hosts.secrets_of,
         )
         self._exports = Exports(self._engine, handlers, self._devices.targets, self._secrets_of)
 
