@@ -157,8 +157,8 @@ class NasService:
         RocksError when it cannot start.
         """
         self._comparison.begin()
-        self._exports.rebuild()
-        self._arrivals.tidy()
+        self._exports.rebuild(self._comparison.unread)
+        self._arrivals.tidy(self._comparison.unread)
         server_context(self._identity)  # fail now when it is unusable
         self._server = StreamServer(
             lambda: server_context(self._identity),
