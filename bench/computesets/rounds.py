@@ -36,6 +36,8 @@ ROUNDS = 20
 _CLUSTERS = 30
 _BATCH_BEFORE, _BATCH_AFTER = 600, 400
 _ENDED_AT_ONCE = 40
+_BUSY_ROUNDS = 40
+"""So many rounds among batch jobs; then all is asked to end."""
 _SECONDS = 600.0
 _MAX_ROUNDS = 2000
 
@@ -190,20 +192,31 @@ def _measure(site: Site) -> list[Row]:
 
 
 def _live(site: Site, chance: random.Random) -> int:
-    """Rounds until all sets have ended: in each, owners end some that run, and some batch jobs end. How many."""
+    """Rounds until all sets have ended: in each, owners end some that run, and some batch jobs end. How many.
+
+    In the end the sets that wait are ended, too, and their jobs with them.
+    """
     for number in range(_MAX_ROUNDS):
         site.round()
         _check(site)
         living = site.sets(LIVING_SETS)
         if not living:
             return number + 1
-        running = [one for one in living if one.state == RUNNING]
+        is_busy = number < _BUSY_ROUNDS
+        ending = [one for one in living if one.state == RUNNING or not is_busy]
+        batch = [
+            str(job.id)
+            for job in site.jobs()
+            if job.user == OTHERS and (job.state == "RUNNING" or not is_busy)
+        ]
+        if is_busy:
+            ending = chance.sample(ending, min(len(ending), _ENDED_AT_ONCE))
+            batch = chance.sample(batch, min(len(batch), 2 * _ENDED_AT_ONCE))
         with site.pool.transaction() as session:
-            for one in chance.sample(running, min(len(running), _ENDED_AT_ONCE)):
+            for one in ending:
                 computesets.request_end(session, one.id, "shutdown")
-        batch = [str(job.id) for job in site.jobs() if job.user == OTHERS and job.state == "RUNNING"]
         if batch:
-            _ask("scancel", *chance.sample(batch, min(len(batch), 2 * _ENDED_AT_ONCE)))
+            _ask("scancel", *batch)
     raise IncoherentError(f"{len(site.sets(LIVING_SETS))} sets live after {_MAX_ROUNDS} rounds")
 
 

@@ -11,7 +11,7 @@ from rocks.machine.leases.records import read_leases
 from rocks.network.interface_records import list_interfaces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -22,6 +22,7 @@ _NAMED = 3
 class Carrier(NamedTuple):
     """An interface of a physical host: what `rocks add host interface` needs, and the virtual machines on it."""
 
+    row_id: int
     host: str
     iface: str
     parameters: tuple[tuple[str, str], ...]
@@ -73,8 +74,10 @@ def read_carriers(database: Database, hosts: Sequence[str]) -> list[Carrier]:
         " FROM networks c JOIN nodes h ON h.ID = c.Node JOIN memberships m ON m.ID = h.Membership"
         " JOIN subnets s ON s.ID = c.Subnet"
         " LEFT JOIN (SELECT v.PhysNode, v.Node, i.VlanID, i.Subnet FROM vm_nodes v"
-        " JOIN networks i ON i.Node = v.Node) i ON i.PhysNode = h.ID AND IF(COALESCE(c.Device, '') LIKE 'vlan%%',"
-        " i.VlanID = c.VlanID, IF(COALESCE(i.VlanID, 0) = 0, i.Subnet = c.Subnet, EXISTS (SELECT 1 FROM networks k"
+        " JOIN networks i ON i.Node = v.Node) i ON i.PhysNode = h.ID AND IF(c.Device LIKE 'vlan%%',"
+        " i.VlanID = c.VlanID AND EXISTS (SELECT 1 FROM networks k"
+        " WHERE k.Node = h.ID AND k.Device NOT LIKE 'vlan%%' AND k.Subnet = c.Subnet), c.Device IS NOT NULL AND"
+        " (i.Subnet = c.Subnet AND COALESCE(i.VlanID, 0) = COALESCE(c.VlanID, 0) OR EXISTS (SELECT 1 FROM networks k"
         " WHERE k.Node = h.ID AND k.Device LIKE 'vlan%%' AND k.Subnet = c.Subnet AND k.VlanID = i.VlanID)))"
         " LEFT JOIN nodes n ON n.ID = i.Node"
         " WHERE h.Name IN %s AND h.ID NOT IN (SELECT Node FROM vm_nodes) ORDER BY c.ID, n.ID",
@@ -87,6 +90,7 @@ def read_carriers(database: Database, hosts: Sequence[str]) -> list[Carrier]:
         one = found.setdefault(
             int(number),
             Carrier(
+                int(number),
                 str(host),
                 str(device or mac),
                 tuple((key, str(value)) for key, value in values.items() if value),
@@ -103,20 +107,55 @@ def read_carriers(database: Database, hosts: Sequence[str]) -> list[Carrier]:
 def carrier_lines(database: Database, hosts: Sequence[str], before: Sequence[Carrier]) -> list[str]:
     """A line for each interface that hosts had `before` (`read_carriers`) and have no more: who needs it."""
     present = {(host, device or mac) for host, _, device, mac, *_ in list_interfaces(database, hosts)}
-    return [_carrier_line(one) for one in before if (one.host, one.iface) not in present]
+    return [_carrier_line(one, _addition(one)) for one in before if (one.host, one.iface) not in present]
 
 
-def _carrier_line(one: Carrier) -> str:
+def changed_carrier_lines(
+    database: Database, ids: Collection[int], column: str, before: Sequence[Carrier]
+) -> list[str]:
+    """A line for each of these interfaces that machines or the site needed `before`, and that serves them no more.
+
+    `column` is what was set: vlan, subnet or iface.
+    """
+    changed = [one for one in before if one.row_id in ids]
+    if not changed:
+        return []
+    after = {one.row_id: one for one in read_carriers(database, sorted({one.host for one in changed}))}
+    lines = []
+    for one in changed:
+        present = after.get(one.row_id)
+        lost = one._replace(
+            is_sites_own=one.is_sites_own and not (present is not None and present.is_sites_own),
+            machines=tuple(name for name in one.machines if present is None or name not in present.machines),
+        )
+        if lost.machines or lost.is_sites_own:
+            lines.append(_carrier_line(lost, _setting(one, column)))
+    return lines
+
+
+def _carrier_line(one: Carrier, restore: str) -> str:
     users = ["the hosts of the site"] if one.is_sites_own else []
     if one.machines:
         more = f" and {len(one.machines) - _NAMED} more" if len(one.machines) > _NAMED else ""
         users.append(
             f"{', '.join(one.machines[:_NAMED])}{more}, which may not be connected at their next start"
         )
+    return f"{one.iface} of {one.host} is used by {', and by '.join(users)}; to restore it: rocks {restore}"
+
+
+def _setting(one: Carrier, column: str) -> str:
+    values = dict(one.parameters)
+    key, value = (
+        (values.get("mac", "MAC"), one.iface) if column == "iface" else (one.iface, values.get(column, "0"))
+    )
+    return f"set host interface {column} {one.host} {key} {shlex.quote(value)}"
+
+
+def _addition(one: Carrier) -> str:
     parameters = " ".join(f"{key}={shlex.quote(value)}" for key, value in one.parameters)
-    restore = f"rocks add host interface {one.host} {one.iface} {parameters}"
+    restore = f"add host interface {one.host} {one.iface} {parameters}"
     if one.options:
         restore += (
             f", then rocks set host interface options {one.host} {one.iface} {shlex.quote(one.options)}"
         )
-    return f"{one.iface} of {one.host} is used by {', and by '.join(users)}; to restore it: {restore}"
+    return restore

@@ -86,6 +86,7 @@ def run_checked(
     deadline_seconds: float,
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    max_bytes: int | None = None,
 ) -> Finished:
     """As `run`, but ToolError with the program's own message unless it exits with 0."""
     finished = run(
@@ -93,6 +94,7 @@ def run_checked(
         deadline_seconds=deadline_seconds,
         standard_input=standard_input,
         environment=environment,
+        max_bytes=max_bytes,
     )
     if finished.exit_status != 0:
         reason = finished.error_text or finished.text.strip() or "it printed nothing"

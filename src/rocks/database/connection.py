@@ -283,6 +283,10 @@ class Database:
         if missing:
             raise self._locks.busy_with(missing, wait_seconds)
 
+    def locked_by_others(self, names: Iterable[str]) -> list[str]:
+        """Those of these locks that other commands hold at this moment; takes none."""
+        return self._locks.held_by_others(names, 0.0)
+
     def unlock(self, name: str) -> None:
         """Release a lock; a lock that this connection does not hold is ignored."""
         self.unlock_all([name])

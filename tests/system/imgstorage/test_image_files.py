@@ -73,6 +73,8 @@ def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: 
         ("vmdk", "(qemu-img convert -f vmdk -O qcow2) and give format=qcow2"),
         ("vhdx", "(qemu-img convert -f vhdx -O qcow2) and"),
         ("vdi", "(qemu-img convert -f vdi -O qcow2) and"),
+        ("qed", "(qemu-img convert -f qed -O qcow2) and"),
+        ("vpc", "(qemu-img convert -f vpc -O qcow2) and"),
     ],
 )
 def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(

@@ -1,10 +1,13 @@
 """In which order rows are locked: the poller and workers wait for an owner's change, and none is refused."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from nucleus.backends import rocks as commands
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
@@ -61,6 +64,24 @@ def test_an_owners_change_that_has_begun_comes_to_its_end(
         assert found is not None and found.state == "active"
         kinds = [one.type for one in events.events_after(session, SYSTEM, 0)]
     assert kinds[-2:] == ["operation.state", "node.power"]
+
+
+def test_a_poll_does_not_undo_a_command_that_ends_while_it_is_written(
+    pool: Pool, lease: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment of the command is after the begin of the poll's transaction, which reads its node."""
+    poller, load = Poller(Configuration(), Rocks(Simulator(), 60), lease), observations.load_nodes
+    poller.poll()
+
+    def started_meanwhile(*given: Any, **named: Any) -> dict[str, observations.KnownNode]:
+        time.sleep(0.01)  # the database counts milliseconds
+        _record_state(poller, pool)
+        return load(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(observations, "load_nodes", started_meanwhile)
+        poller.poll([commands.VM])
+    assert sql(pool, "SELECT state FROM node WHERE rocks_name = 'vc1'") == [("active",)]
 
 
 _SET = 7

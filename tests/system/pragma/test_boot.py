@@ -220,6 +220,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", "mem=lots"), "mem must be"),
         (("dock6", "4", "mem=00000000004099999999"), "mem must be"),
         (("dock6", "4", f"key={private}"), "private key"),
+        (("dock6", "4", f"key={tmp_path}"), "cannot be read: Is a directory; give another key=FILE"),
         (("dock6", "4", f"key={endless}"), "endless.pub are longer than 32768 bytes"),
         (("dock6", "4", f"key={tmp_path}/pipe.pub"), "pipe.pub is not a plain file"),
         (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
@@ -237,6 +238,9 @@ def test_what_cannot_be_booted_leaves_nothing(
         (TALK_VOLUMES, "pool='pragma'"),
         (document(domain(file_disk("absent.img"))), "cannot be read"),
         (DOCK6.replace("x86_64", "ppc64"), "arch=ppc64"),
+        (DOCK6.replace("'vda'", "'vda,x'"), "vc-in.xml has a disk that this site does not take: "),
+        (DOCK6.replace("'virtio'", "'fdc'"), "the bus must be one of virtio, ide"),
+        (DOCK6.replace("1048576", "9" * 15), "vc-in.xml: compute has 976562500000 MB of memory; give 32"),
     ):
         (folder / "vc-in.xml").write_text(document_text)
         is_described = "absent" in document_text
@@ -310,7 +314,9 @@ def test_vlans_of_the_old_file_22_to_24_are_two_clusters(
     good.write_text("vlans = range(22, 24)\nnetmask = '255.255.255.0'\nnum_processors_reserved = 1\n")
     bad.write_text("log_directory = __import__('os').getcwd()\n")
     assert "line 1 of" in local.refused("pragma load settings", str(good), str(bad))
-    assert "cannot be read" in local.refused("pragma load settings /absent")
+    assert "cannot be read: No such file" in local.refused("pragma load settings /absent")
+    os.mkfifo(tmp_path / "pipe.conf")  # nobody writes to it
+    assert "is not a plain file" in local.refused("pragma load settings", str(tmp_path / "pipe.conf"))
     assert "would" in local.done("pragma load settings", str(good), "dry-run=yes")
     printed = local.done("pragma load settings", str(good))
     assert "vm_vlan_pool: 22,23\n" in printed

@@ -306,6 +306,35 @@ def test_what_clean_has_not_removed_is_removed_by_the_next_boot(
     assert not left.exists()
 
 
+def test_a_clean_that_hangs_stops_neither_its_boot_nor_another(
+    local: Site, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for what a boot that was killed has left; another boot needs the lock of the folders meanwhile."""
+    local.done("pragma list cluster")
+    executables = import_module("rocks.commands.pragma._shared.executables")
+    monkeypatch.setattr(executables, "_GIVE_BACK_SECONDS", 1.0)
+    left = tmp_path / "repository/.clusters/dock6-killed"
+    left.mkdir(parents=True)
+    (left / ".unfinished").touch()
+    (left / "vc-out.xml").write_text("<vc><frontend><public fqdn='lost.example.org'/></frontend></vc>")
+    (programs / "clean").write_text(f'#!/bin/sh\nflock -n "${{1%/*}}" touch {tmp_path}/free\nsleep 15\n')
+    ended = local.rocks(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert ended.out.startswith("Allocated cluster dock ")
+    assert "clean did not end within 1 s and was killed" in ended.err
+    assert (tmp_path / "free").exists() and left.exists()
+
+
+@pytest.mark.parametrize("output", ["", " >&2; exit 4"])
+def test_a_program_that_prints_without_end_is_killed(
+    local: Site, programs: Path, tmp_path: Path, output: str
+) -> None:
+    """To either output; so many bytes show that more are not read."""
+    (programs / "fix_images").write_text(f"#!/bin/sh\nhead -c 40000000 /dev/zero {output}\n")
+    refused = local.refused(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+    assert "fix_images printed more than 16777216 bytes and was killed" in refused
+    assert list((tmp_path / "repository/.clusters").iterdir()) == []
+
+
 def test_a_folder_that_another_command_removes_meanwhile_stops_none(
     local: Site, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import re
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -66,6 +67,7 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert machines.run("pragma clean dock") == "there is no cluster dock, so nothing is removed\n"
     for name in ("vmc-0-0", "head", "vmc%", "nobody%", "dock*"):
         assert "there is no cluster" not in machines.refused(f"pragma clean {name}")
+    assert "the name of one cluster, not head;" in machines.refused("pragma clean head")
     machines.run("pragma boot dock6 0")
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
@@ -128,6 +130,29 @@ def test_a_dry_run_of_a_start_and_of_a_stop_with_notes_ends(
     machines.run(f"add host interface vm-blue-0 eth1 vlan={vlan}")
     assert "head: would " in machines.run("pragma shutdown dock dry-run=yes")
     assert machines.running("dock") == [HEAD]
+
+
+@pytest.mark.parametrize(("moment", "winners"), [("library_images", 1), ("start", 2)])
+def test_two_boots_at_once_do_not_get_the_same_cpus(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch, moment: str, winners: int
+) -> None:
+    """There are 4. The second one runs while the first one adds its images, or is about to start its machines."""
+    machines.run("pragma list cluster")
+    kvm_rocks = import_module("rocks.commands.pragma._shared.kvm_rocks")
+    place = kvm_rocks if moment == "library_images" else kvm_rocks.KvmRocks
+    work, second = getattr(place, moment), []
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        if not second:
+            second.append(None)  # the second one comes here, too
+            second.append(machines.rocks("pragma boot dock6 2"))
+        return work(*arguments, **named)
+
+    monkeypatch.setattr(place, moment, interrupted)
+    ended = [machines.rocks("pragma boot dock6 3"), second[1]]
+    (refused,) = [one.err for one in ended if one.status]
+    assert "CPUs are not free: the VM containers have" in refused
+    assert set(states(machines)) == {"dock", *(f"vm-dock-{number}" for number in range(winners))}
 
 
 def test_no_host_is_asked_for_the_name_of_a_request(

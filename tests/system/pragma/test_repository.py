@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site
-from tests.system.pragma.conftest import COMPUTE, DOCK6, FILES, FRONTEND
+from tests.system.pragma.conftest import COMPUTE, DOCK6, FILES, FRONTEND, KEY
 from tests.unit.pragma.samples import TALK_VOLUMES
 
 
@@ -244,6 +245,55 @@ def test_a_cluster_that_fails_at_another_path_stays_at_its_own(
         server.files[f"/vc/new/{name}"] = Served(FILES[f"dock6/{name}"])
     synced(pragma_site)
     assert (tmp_path / "repository/vcdb.txt").read_text().startswith("dock6,new/")
+
+
+def test_a_url_without_a_repository_is_named_with_its_attribute(
+    pragma_site: Site, server: RangeServer
+) -> None:
+    for url, text in (
+        (f"{server.url}/absent", "answers 404"),
+        (f"{server.url}/vc/vcdb.txt", "answers 404"),
+        ("/srv/vc", "is not a URL of http"),
+    ):
+        pragma_site.done("set attr pragma_repository_url", url)
+        refused = pragma_site.refused("pragma sync repository")
+        assert text in refused and refused.endswith("; rocks set attr pragma_repository_url URL")
+
+
+@pytest.mark.parametrize("files", range(3))
+def test_a_sync_that_dies_between_its_files_mixes_no_versions(
+    pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    """It dies after so many files of dock6, of which images and description become others."""
+    synced(pragma_site)
+    repository = import_module("rocks.commands.pragma._shared.repository")
+    write, written = repository._write, []
+
+    def write_or_die(path: Path, data: bytes) -> None:
+        if len(written) == files:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, data)
+
+    def boots_new(name: str) -> list[bool]:
+        """Whether the description and the image of a boot are the new ones."""
+        pragma_site.done(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
+        (machine,) = json.loads(pragma_site.done(f"list host vm {name} showdisks=yes json=yes"))
+        (row,) = json.loads(pragma_site.done(f"list host attr {name} json=yes"))
+        image = next(one["value"] for one in row["attr"] if one["attr"] == "vm_image")
+        return ["hda,ide" in machine["vm"][0]["disk"], content(tmp_path, image) == FRONTEND[::-1]]
+
+    (tmp_path / "key.pub").write_text(KEY)
+    monkeypatch.setattr(import_module("rocks.commands.start.cluster").Command, "run", lambda *_: None)
+    server.files["/vc/dock6/frontend.img"] = Served(FRONTEND[::-1], etag='"new"')
+    on_ide = DOCK6.replace("dev='vda' bus='virtio'", "dev='hda' bus='ide'").encode()
+    server.files["/vc/dock6/vc-in.xml"] = Served(on_ide)
+    monkeypatch.setattr(repository, "_write", write_or_die)
+    pragma_site.rocks("pragma sync repository")
+    monkeypatch.setattr(repository, "_write", write)
+    assert boots_new("dock") == [files == 2] * 2
+    synced(pragma_site)
+    assert boots_new("lake") == [True, True]
 
 
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])

@@ -85,9 +85,9 @@ def test_a_range_of_22_and_23_is_one_vlan():
         ("log_directory = 'logs'", "no valid value of log_directory"),
         ("repository_settings = {'repository_dir': 'vc'}", "no valid value of repository_settings"),
         ("a[0] = 1", "no assignment"),
-        ("a = (", "not a configuration file"),
-        ("a = " + 500 * "[" + 500 * "]", "not a configuration file"),
-        ("a = '\0'", "not a configuration file"),
+        ("a = 1\nb = (", "line 2 of f cannot be read as a configuration file: "),
+        ("a = " + 500 * "[" + 500 * "]", "a configuration file: too many nested parentheses"),
+        ("a = '\0'", "a configuration file"),
         ("#" * 65537, "more than 65536 bytes"),
     ],
 )

@@ -7,12 +7,10 @@ temp-write volumes.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TimedOut  # until Python 3.11 another one than Python's own
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, TypeVar
 
-from rocks.core.clock import Deadline
 from rocks.core.errors import RocksError
 from rocks.storage.host.copies import (
     RetainedCopy,
@@ -26,17 +24,13 @@ from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.pool_reads import PoolReads
 
 _log = logging.getLogger(__name__)
 
 Volumes = Mapping[str, VolumeFact]
 
 _Found = TypeVar("_Found")
-
-_READ_SECONDS = 30.0
-"""With the rebuild of the devices it is within the time that systemd gives the daemon to start."""
-
-_POOLS_AT_ONCE = 32
 
 
 def report_copies(
@@ -110,29 +104,26 @@ def _read_pools(
 
     All at once: one that is slow, or hangs, holds the guests of the others for a limited time only.
     """
-    end, threads = Deadline(_READ_SECONDS), ThreadPoolExecutor(_POOLS_AT_ONCE, thread_name_prefix="pool")
-    reading = {name: threads.submit(pools.list_volumes, name) for name in sorted(known_pools)}
-    imported = _result(threads.submit(pools.list_pools), end, "other pools than those of the records")
+    reads = PoolReads()
+    reading = {name: reads.begin(pools.list_volumes, name) for name in sorted(known_pools)}
+    imported = _result(reads, reads.begin(pools.list_pools), "other pools than those of the records")
     others = {*(imported or ())} - known_pools
-    reading.update({name: threads.submit(pools.list_volumes, name) for name in others})
-    threads.shutdown(wait=False)
-    found = {name: _result(one, end, f"the pool {name}") for name, one in sorted(reading.items())}
+    reading.update({name: reads.begin(pools.list_volumes, name) for name in others})
+    reads.close()
+    found = {name: _result(reads, one, f"the pool {name}") for name, one in sorted(reading.items())}
     read: Dict[str, Volumes] = {
         name: {one.name: one for one in volumes} for name, volumes in found.items() if volumes is not None
     }
     return read, imported
 
 
-def _result(reading: Future[_Found], end: Deadline, place: str) -> Optional[_Found]:
+def _result(reads: PoolReads, reading: Future[_Found], place: str) -> Optional[_Found]:
     """What was read there; None when it cannot be read, or not in time."""
     try:
-        return reading.result(end.remaining_seconds())
-    except TimedOut:
-        why = f"zfs has not answered within {_READ_SECONDS:g} s, see `zpool status`"
+        return reads.result(reading)
     except RocksError as error:
-        why = str(error)
-    _log.warning("copies in %s are not looked for: %s", place, why)
-    return None
+        _log.warning("copies in %s are not looked for: %s", place, error)
+        return None
 
 
 def _pool_of(volume: VolumeFact) -> Optional[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rocks.storage.life import names
+from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.grants import SEQUENCE_GAP, Grant
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
@@ -46,9 +47,9 @@ def begin_look(image: Image, event: Any, now: int) -> Decision:
     taken = replace(
         _with_grant(image, standing, BLOCKED), reason=f"waits for {standing.owner} to report what it has"
     )
-    taken = replace(taken, copies=image.copies).with_copy(
-        standing.owner, standing.remote_pool or "", "dirty", standing.base_guid
-    )
+    taken = replace(taken, copies=image.copies)
+    if standing.sync:  # otherwise its guest writes to the NAS
+        taken = taken.with_copy(standing.owner, standing.remote_pool or "", "dirty", standing.base_guid)
     return Decision(taken, outcomes_of((event.op_id,)))
 
 
@@ -92,10 +93,20 @@ def found_contradiction(image: Image, event: Any, now: int) -> Decision:
     text = (
         f"{image.owner} reports the stage {copy.stage} of epoch {copy.epoch}"
         f"{', with a temp-write volume' if copy.has_temp_write else ''}, and the volume says epoch {image.epoch}; "
-        f"compare with `rocks list host storagedev {image.owner}`, then run `rocks clean host storagemap`"
+        f"{_remedy(image, copy)}, then run `rocks clean host storagemap {image.nas} {image.zvol}`"
     )
     blocked = _found(image, event, BLOCKED)
     return Decision(replace(blocked, reason=text, failure_family="incoherent", disagrees="host"))
+
+
+def _remedy(image: Image, copy: CopyFact) -> str:
+    if copy.stage == "none" and copy.has_temp_write:
+        # a host looks for volumes without a record when its daemon starts, and in the pools that are there
+        return (
+            "if its pool was imported after the daemon there had started, run `systemctl restart "
+            f"rocks-imgstorage-host` on {image.owner}"
+        )
+    return f"compare with `rocks list host storagedev {image.owner}`"
 
 
 def _with_grant(image: Image, standing: Grant, state: State) -> Image:

@@ -10,7 +10,7 @@ import logging
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, PoolFullError, RocksError, StateError, UserError
@@ -123,8 +123,11 @@ class Arrivals:
         self._destroy(names.arriving_volume(arrival.pool, zvol))
         return True
 
-    def tidy(self) -> None:
-        """When the daemon starts: destroy what was received of images that are no longer expected."""
+    def tidy(self, unread: Collection[str]) -> None:
+        """When the daemon starts: destroy what was received of images that are no longer expected.
+
+        What is in the `unread` pools, which are missing or hang, stays until another start.
+        """
         expected: Set[str] = set()
         for arrival in self.all():
             if self._engine.image(arrival.image_id) is not None:
@@ -132,7 +135,7 @@ class Arrivals:
             else:
                 expected.add(names.arriving_volume(arrival.pool, arrival.zvol))
         try:
-            for pool in self._pools.list_pools():
+            for pool in {*self._pools.list_pools()} - {*unread}:
                 folder = names.arriving_volume(pool, "")
                 for volume in self._pools.list_volumes(pool):
                     if volume.name.startswith(folder) and volume.name not in expected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Set
+from typing import Collection, Dict, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.storage.life.events import Configure, Contradicted
@@ -15,6 +15,7 @@ from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.unknown_images import adopt_owned
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.pool_reads import PoolReads
 
 _log = logging.getLogger(__name__)
 
@@ -27,33 +28,42 @@ class Comparison:
         self._pools = pools
         self._node = node
         self._own_pool = own_pool
-        self._left: Set[str] = set()
+        self.unread: Dict[str, str] = {}
+        """Pool → why its images could not be compared yet."""
 
     def begin(self) -> None:
         """Compare all images, before any export is removed and any request accepted."""
-        self._left = {self._own_pool, *(image.pool for image in self._engine.images())}
+        left = {self._own_pool, *(image.pool for image in self._engine.images())}
         try:
-            self._left |= set(self._pools.list_pools())
+            left |= set(self._pools.list_pools())
         except RocksError as error:
             _log.warning("images in other pools than those of the records are not looked for: %s", error)
-        self.go_on()
+        self._compare_all(left)
 
     def go_on(self) -> None:
         """Compare the pools that could not be read before."""
-        for pool in sorted(self._left):
-            try:
-                self._compare(pool)
-                self._left.discard(pool)
-            except RocksError as error:
-                _log.warning("the images in %s are not compared with their volumes yet: %s", pool, error)
+        self._compare_all(self.unread)
 
-    def _compare(self, pool: str) -> None:
-        volumes = {volume.name: volume for volume in self._pools.list_volumes(pool)}
+    def _compare_all(self, names: Collection[str]) -> None:
+        """All are read at once: the images of a pool that hangs hold those of the others for a limited time only."""
+        reads, unread = PoolReads(), {}
+        reading = {pool: reads.begin(self._pools.list_volumes, pool) for pool in sorted(names)}
+        reads.close()
+        for pool, one in reading.items():
+            try:
+                self._compare(pool, reads.result(one))
+            except RocksError as error:
+                unread[pool] = str(error)
+                _log.warning("the images in %s are not compared with their volumes yet: %s", pool, error)
+        self.unread = unread
+
+    def _compare(self, pool: str, found: Tuple[VolumeFact, ...]) -> None:
+        volumes = {volume.name: volume for volume in found}
         for image in self._engine.images():
             volume = volumes.get(image.volume)
             if volume is not None and image.volume_guid in (None, volume.guid):
                 self._look_at(image, volume)
-        adopt_owned(self._engine, self._pools, self._node, pool)
+        adopt_owned(self._engine, self._node, found)
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
         standing = standing_grant(volume)

@@ -15,7 +15,9 @@ from rocks.storage.life.events import EffectDone, EffectFailed, Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
 from rocks.storage.life.state_machine import is_ready
+from rocks.storage.life.states import MAPPING
 from rocks.storage.nas.sequences import MACHINE
+from rocks.storage.store.file import RecordsError
 from rocks.storage.store.nas import NasStore
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ SendRequest = Callable[[Image, Work, AskHost], None]
 
 BeginMove = Callable[[Image, Work, Effect], None]
 """Begins an effect between two NASes, unless it is under way; its result comes back as an event."""
+
+CreateSecrets = Callable[[Image], object]
+"""Records the passwords of an export that is to be made; within the transaction of its caller."""
 
 OnChange = Callable[[str], None]
 """Called with the id of an image after its change is recorded."""
@@ -56,7 +61,9 @@ class Engine:
         publish: PublishOutcome,
         on_change: OnChange,
         begin_move: BeginMove,
+        create_secrets: CreateSecrets,
     ) -> None:
+        self._create_secrets = create_secrets
         self._begin_move = begin_move
         self._store = store
         self._perform = perform
@@ -140,6 +147,7 @@ class Engine:
                 if new.image_id != image.image_id:
                     self._store.forget(image.image_id)
                 self._store.save(new)
+                self._record_secrets(new)
             for outcome in decision.outcomes:
                 self._publish(new or image, outcome)
         if new is None or new.image_id != image.image_id:
@@ -154,6 +162,16 @@ class Engine:
                 image.state,
                 "gone" if new is None else new.state,
             )
+
+    def _record_secrets(self, image: Image) -> None:
+        """With the map: from a backup of the map alone others would be made, unknown to the session of the guest."""
+        if image.state == MAPPING:
+            try:
+                self._create_secrets(image)
+            except RecordsError:
+                raise
+            except RocksError as error:  # LIO cannot be read now: they are made with the export
+                _log.warning("%s: the passwords of its export are not recorded yet: %s", image.zvol, error)
 
     # --- effects
 

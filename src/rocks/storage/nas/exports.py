@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, Set, Tuple
+from types import MappingProxyType
+from typing import Dict, Mapping, Set, Tuple
 
-from rocks.core.errors import RocksError
+from rocks.core.clock import Deadline
+from rocks.core.errors import RocksError, StateError
 from rocks.core.periodic import PeriodicThread
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life.effects import EnsureExport, EnsureExportGone
@@ -14,6 +16,7 @@ from rocks.storage.life.names import is_target_of
 from rocks.storage.nas import sequences
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import NasHandlers, SecretsOf
+from rocks.storage.zfs.tool import COMMAND_SECONDS, pool_of
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +38,11 @@ class Exports(PeriodicThread):
         self.failures: Dict[str, str] = {}
         """Target → why its export could not be made again; it is tried again."""
 
-    def rebuild(self) -> None:
+    def rebuild(self, unread: Mapping[str, str]) -> None:
         """Make the expected exports and remove this system's other exports.
 
-        A missing record is no reason to remove an export that a host uses: its guest would hang.
+        Those of the `unread` pools (pool → why) are tried afterwards: one that hangs must not hold the start. A missing
+        record is no reason to remove an export that a host uses: its guest would hang.
         """
         expected, uncertain = self._expected(), self._uncertain()
         for fact in self._targets.read_exports():
@@ -55,7 +59,7 @@ class Exports(PeriodicThread):
         for unused in self._targets.read_unused_backstores():
             if unused not in expected:
                 self._remove(unused)
-        self._make(expected)
+        self._make(expected, unread)
 
     def look(self) -> float:
         """Make exports again that LIO has no longer, not completely, or with other passwords; returns the seconds until
@@ -118,17 +122,29 @@ class Exports(PeriodicThread):
             if any(is_target_of(fact.target, image.nas, image.zvol) for image in images)
         }
 
-    def _make(self, exports: Dict[str, EnsureExport]) -> None:
-        """Make them; `failures` has those that could not be made."""
+    def _make(
+        self, exports: Dict[str, EnsureExport], unread: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Make them; `failures` has those that could not be made.
+
+        Those that failed before come last. After one for which ZFS has not answered, its pool's others are left to the
+        next round.
+        """
         failures: Dict[str, str] = {}
-        for target, export in exports.items():
+        left_out = dict(unread)
+        for target, export in sorted(exports.items(), key=lambda one: one[0] in self.failures):
             if self._stopping.is_set():
                 return
             if target not in self._expected():
                 continue  # its image was written back meanwhile, and has no password for it
+            pool, deadline = pool_of(export.volume), Deadline(COMMAND_SECONDS)
             try:
+                if pool in left_out:
+                    raise StateError(left_out[pool])
                 self._handlers.do(export)
             except RocksError as error:
+                if deadline.passed():
+                    left_out[pool] = str(error)
                 failures[target] = f"the export could not be made again, and is tried again: {error}"
                 if failures[target] != self.failures.get(target):
                     _log.error("%s: %s", target, failures[target])

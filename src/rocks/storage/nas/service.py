@@ -121,6 +121,7 @@ class NasService:
             lambda image, outcome: self._commands.publish(image, outcome),
             self._changed,
             lambda image, work, effect: self._moves.begin(image, work, effect),
+            self._hosts.secrets_of,
         )
         self._exports = Exports(self._engine, handlers, self._devices.targets, self._secrets_of)
 
@@ -156,8 +157,8 @@ class NasService:
         RocksError when it cannot start.
         """
         self._comparison.begin()
-        self._exports.rebuild()
-        self._arrivals.tidy()
+        self._exports.rebuild(self._comparison.unread)
+        self._arrivals.tidy(self._comparison.unread)
         server_context(self._identity)  # fail now when it is unusable
         self._server = StreamServer(
             lambda: server_context(self._identity),

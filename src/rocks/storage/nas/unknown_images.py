@@ -55,10 +55,10 @@ def record_guid(engine: Engine, image: Image, guid: Optional[str]) -> None:
         engine.add(replace(image, volume_guid=guid))
 
 
-def adopt_owned(engine: Engine, pools: PoolDriver, node: str, zpool: str) -> None:
-    """All volumes of a pool that hosts have and that have no record: guests may run from them."""
+def adopt_owned(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> None:
+    """All of these volumes that hosts have and that have no record: guests may run from them."""
     known = {image.volume for image in engine.images()}
-    for volume in pools.list_volumes(zpool):
+    for volume in volumes:
         # names of images have no further slash
         is_unknown = volume.name not in known and volume.name.count("/") == 1
         if is_unknown and standing_grant(volume).owner is not None:

@@ -15,6 +15,7 @@ from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.core.units import size_text
 from rocks.library.conversion import SpaceError, check_space, opened, write_raw
+from rocks.library.headers import disk_format
 from rocks.library.safe_folders import open_folder
 
 if TYPE_CHECKING:
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 FORMATS = {"raw": "raw", "img": "raw", "qcow2": "qcow2"}
 """A file's suffix → its format; any other format must be stated."""
-
-_BEGINNINGS = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "VMDK"),
-    (0, b"# Disk DescriptorFile", "VMDK"),
-    (0, b"vhdxfile", "VHDX"),
-    (64, b"\x7f\x10\xda\xbe", "VDI"),
-)
-"""Signatures of formats: offset, bytes, name of the format. Source: QEMU's block drivers of these formats."""
 
 _LOOK_SECONDS = 60.0
 _CONVERT_SECONDS = 24 * 3600
@@ -141,14 +133,14 @@ def _check_raw(file: Path) -> None:
             head = content.read(128)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    for offset, signature, kind in _BEGINNINGS:
-        if head[offset:].startswith(signature):
-            convert = f"convert it (qemu-img convert -f {kind.lower()} -O qcow2) and give format=qcow2"
-            other = "give format=qcow2" if kind == "qcow2" else convert
-            raise UserError(
-                f"{file} looks like {kind}, but its name means raw. {other[0].upper()}{other[1:]}, or give format=raw "
-                "if this header belongs to the content of the disk"
-            )
+    kind = disk_format(head)
+    if kind:
+        convert = f"Convert it (qemu-img convert -f {kind} -O qcow2) and give format=qcow2"
+        name, remedy = (kind, "Give format=qcow2") if kind == "qcow2" else (kind.upper(), convert)
+        raise UserError(
+            f"{file} looks like {name}, but its name means raw. {remedy}, or give format=raw if this header belongs to "
+            "the content of the disk"
+        )
 
 
 def _virtual_size(file: ImageFile) -> int:

@@ -311,6 +311,37 @@ def test_an_interface_of_a_host_that_others_use_is_named_with_what_restores_it(v
     vm_site.done("remove host interface vmc-0-1 eth0")
 
 
+def test_an_interface_that_no_longer_serves_its_users_is_named_with_what_restores_it(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes vlan=101 container-hosts=vmc-0-0")
+    vm_site.done("add network guests 192.0.2.0 255.255.255.0 dnszone=guests.example")
+    vm_site.done("set host interface ip vmc-0-0 eth0 NULL")
+    before = vm_site.done("list host interface")
+    mac = "52:54:00:00:00:03"
+    for change, iface, users, restore in (
+        ("vlan vmc-0-0 vlan101 102", "vlan101 of vmc-0-0", "vm-vc1-0", "vlan vmc-0-0 vlan101 101"),
+        ("vlan vmc-0-0 vlan101 0", "vlan101 of vmc-0-0", "vm-vc1-0", "vlan vmc-0-0 vlan101 101"),
+        ("vlan head eth1 9", "eth1 of head", "vc1", "vlan head eth1 0"),
+        ("vlan vmc-0-0 eth0 9", "", "", "vlan vmc-0-0 eth0 0"),  # VLAN 101 is on the same wire as before
+        ("subnet vmc-0-0 vlan101 guests", "vlan101 of vmc-0-0", "vm-vc1-0", "subnet vmc-0-0 vlan101 private"),
+        (f"subnet vmc-0-0 {mac} guests", "eth0 of vmc-0-0", "vm-vc1-0", "subnet vmc-0-0 eth0 private"),
+        (
+            "subnet head eth0 NULL",
+            "eth0 of head",
+            "the hosts of the site, and by vc1",
+            "subnet head eth0 private",
+        ),
+        (f"iface vmc-0-0 {mac} NULL", "eth0 of vmc-0-0", "vm-vc1-0", f"iface vmc-0-0 {mac} eth0"),
+        (f"iface vmc-0-0 {mac} eth7", "", "", f"iface vmc-0-0 {mac} eth0"),
+    ):
+        changed = vm_site.rocks(f"set host interface {change}")
+        at_start = "which may not be connected at their next start"
+        line = f"{iface} is used by {users}, {at_start}; to restore it: rocks set host interface {restore}\n"
+        assert (changed.status, changed.err) == (0, line if users else ""), change
+        restored = vm_site.rocks(f"set host interface {restore}")
+        assert (restored.status, restored.err) == (0, ""), restore
+        assert vm_site.done("list host interface") == before
+
+
 def test_dump_host_interface(two: Site) -> None:
     two.patch.setenv("ROCKS_LAUNCHER", "rocks")
     two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")

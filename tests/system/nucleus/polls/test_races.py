@@ -1,7 +1,6 @@
 """What changes while a poll lists or writes: the newer one counts."""
 
 import time
-from typing import Any
 
 import pytest
 
@@ -50,25 +49,6 @@ def test_a_poll_that_was_begun_before_a_command_does_not_undo_it(
     assert nodes(pool)["vc1"].state == "active"
     poller.poll()
     assert nodes(pool)["vc1"].state == "nostate"
-
-
-def test_a_command_that_ends_while_a_poll_is_written_is_not_undone(
-    poller: Poller, pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its moment is after the begin of the transaction, and its node is read within it."""
-    poller.poll()
-    node, load = nodes(pool)["vc1"], observations.load_nodes
-
-    def started_meanwhile(*given: Any, **named: Any) -> dict[str, observations.KnownNode]:
-        time.sleep(0.01)  # the database counts milliseconds
-        with pool.transaction() as session:
-            observations.record_state(session, node, "vc1", None, "active", node.physical_host)
-        return load(*given, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(observations, "load_nodes", started_meanwhile)
-        poller.poll([commands.VM])
-    assert nodes(pool)["vc1"].state == "active"
 
 
 def test_a_command_that_ends_between_reading_and_writing_is_not_undone(

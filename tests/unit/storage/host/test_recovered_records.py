@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import copy_reports
 from rocks.storage.host.copy_reports import recover_records
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial
 from rocks.storage.life.temp_write import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.zfs import pool_reads
 from rocks.storage.zfs.facts import VolumeFact
 from rocks.storage.zfs.fake.pools import FakePools
 
@@ -174,7 +174,7 @@ def test_a_pool_that_hangs_holds_the_start_for_a_limited_time(
         return read(pool)
 
     monkeypatch.setattr(pools, "list_volumes", read_or_hang)
-    monkeypatch.setattr(copy_reports, "_READ_SECONDS", 0.5)
+    monkeypatch.setattr(pool_reads, "READ_SECONDS", 0.5)
     found = recovered(store, pools)
     has_ended.set()
     assert found is not None and found.pool == "data"

@@ -122,7 +122,7 @@ def test_records_of_one_request_are_all_stored_or_none(
     """In the file, then in memory: no worker acts on an image that is not recorded, and a repetition adds them."""
     store = NasStore(tmp_path / "records")
     unused = cast("Any", None)
-    engine = Engine(store, unused, unused, unused, unused, unused)
+    engine = Engine(store, unused, unused, unused, unused, unused, unused)
     first, second = (Image(name, "nas-0-0", "tank", f"{name}-vol") for name in ("one", "two"))
     save = store.save
 

@@ -29,6 +29,11 @@ def read_file(path: Path, max_bytes: int) -> bytes:
         return file.read(max_bytes + 1)
 
 
+def reason_of(error: OSError | ValueError) -> str:
+    """Why a file could not be read; the system's words without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def read_document(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> etree._Element:
     """The root element of a document of at most `max_bytes`. `what` names it in errors.
 
@@ -47,7 +52,10 @@ def read_document(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> etree._
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise UserError(f"{what} is not well-formed XML: {one_line(str(error))[:200]}") from None
+        reason = getattr(error, "msg", None) or str(
+            error
+        )  # the text of the former also names a file <string>
+        raise UserError(f"{what} is not well-formed XML: {one_line(reason)[:200]}") from None
     if root.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # lxml-stubs do not know it
         raise UserError(f"{what} has a document type (DOCTYPE); remove it")
     return root

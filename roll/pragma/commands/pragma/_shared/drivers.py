@@ -15,8 +15,9 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.public_keys import LARGEST_KEYS_BYTES
 from rocks.core.terminal import one_line
 
-from .documents import read_file
+from .documents import read_file, reason_of
 from .site import DRIVER
+from .vc_in import DescriptionError
 
 if TYPE_CHECKING:
     from rocks.commands import Command
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 KVM_ROCKS = "kvm_rocks"
 CLOUDS = ("ec2", "cloudstack", "openstack")
-DEFAULT_MEMORY_MB = 2048
+DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, LARGEST_MEMORY_MB = 2048, 32, 64 * 1024**2
+"""Of a machine of the site (`rocks set host vm`)."""
 OFF = ("nostate", "shutoff", "crashed")
 
 
@@ -125,7 +127,8 @@ def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list
     """The machines of the one cluster that is named. Aborts for none, and for a selector of several."""
     listed = driver.status(args) if len(args) == 1 else []
     if len(args) != 1 or {machine.cluster for machine in listed} != set(args):
-        command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+        given = f", not {one_line(args[0])[:80]}" if len(args) == 1 else ""
+        command.abort(f"must supply the name of one cluster{given}; rocks pragma list cluster lists all")
     return listed
 
 
@@ -143,6 +146,19 @@ def check_supported(request: BootRequest, engine: str, memory_mb: int | None = N
         raise UserError(f"{engine} does not take {given}; boot without")
 
 
+def check_memory(request: BootRequest, described: VcIn, file: Path) -> None:
+    """DescriptionError for a memory that no machine of this site can have."""
+    stated = {
+        "frontend": request.frontend_memory_mb or described.frontend.memory_mb,
+        "compute": request.compute_memory_mb or (described.compute and described.compute.memory_mb),
+    }
+    for kind, memory_mb in stated.items():
+        if memory_mb and not LEAST_MEMORY_MB <= memory_mb <= LARGEST_MEMORY_MB:
+            raise DescriptionError(
+                f"{file}: {kind} has {memory_mb} MB of memory; give {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} MB"
+            )
+
+
 def read_key(file: str | None) -> str:
     """Public keys, one a line. UserError for no file, one that is not plain or is too long, and a private key."""
     if file is None:
@@ -150,7 +166,9 @@ def read_key(file: str | None) -> str:
     try:
         data = read_file(Path(file), LARGEST_KEYS_BYTES)
     except (OSError, ValueError) as error:
-        raise UserError(f"the keys {one_line(file)[:100]} cannot be read: {error}") from None
+        raise UserError(
+            f"the keys {one_line(file)[:100]} cannot be read: {reason_of(error)}; give another key=FILE"
+        ) from None
     if len(data) > LARGEST_KEYS_BYTES:
         raise UserError(f"the keys {one_line(file)[:100]} are longer than {LARGEST_KEYS_BYTES} bytes")
     text = data.decode("utf-8", "replace")

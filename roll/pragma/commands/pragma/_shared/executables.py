@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +41,10 @@ _UNFINISHED = ".unfinished"
 """A file in a folder whose boot has not ended: the next boot removes it."""
 _REMOVED = ".removed"
 """How the name of a folder ends that is being removed, of which no file says any more what it was."""
-_SECONDS = 3600.0
+_SECONDS, _GIVE_BACK_SECONDS = 3600.0, 600.0
+"""How long a program runs at most; so `clean` for a boot that failed or was killed, for which a boot waits."""
+_MAX_OUTPUT_BYTES = 1 << 24
+"""Far more than a program prints that shows its progress; all is in memory until it ends."""
 
 
 class _Cluster(NamedTuple):
@@ -152,7 +155,7 @@ class Executables:
                 if _read(other).name == name:
                     return True
         try:
-            self._run("clean", folder, folder / _VC_OUT)
+            self._run("clean", folder, folder / _VC_OUT, seconds=_GIVE_BACK_SECONDS)
         except RocksError as error:
             self._command.notify(
                 f"Warning: {error}; look what {self._settings.driver}/allocate has left in its engine"
@@ -197,14 +200,8 @@ class Executables:
         """
         try:
             ensure_folders(self._folders, 0o711)
+            self._remove_left()
             with locked(self._folders):
-                for left in self._folders_here():
-                    # another command may have removed it meanwhile
-                    with suppress(FileNotFoundError), locked(left, is_waiting=False) as is_ours:
-                        if not is_ours or not _is_unfinished(left):
-                            continue
-                        if not (left / _UNFINISHED).exists() or self._give_back(left):
-                            _remove(left)
                 folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
                 (folder / _UNFINISHED).touch()
                 descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -221,12 +218,27 @@ class Executables:
         finally:
             os.close(descriptor)
 
-    def _run(self, program: str, *arguments: object) -> str:
+    def _remove_left(self) -> None:
+        """Remove what boots have left, except that of which another boot does it; none waits for it. OSError."""
+        with ExitStack() as locks:
+            left = []
+            with locked(self._folders):  # each folder of a boot that goes on is locked then
+                for folder in self._folders_here():
+                    with suppress(FileNotFoundError):  # another command has removed it meanwhile
+                        is_ours = locks.enter_context(locked(folder, is_waiting=False))
+                        left += [folder] * (is_ours and _is_unfinished(folder))
+            for folder in left:
+                if not (folder / _UNFINISHED).exists() or self._give_back(folder):
+                    with suppress(FileNotFoundError):
+                        _remove(folder)
+
+    def _run(self, program: str, *arguments: object, seconds: float = _SECONDS) -> str:
         path = Path(self._settings.driver, program)
         if not os.access(path, os.X_OK):
             raise StateError(f"the driver has no program {path}; docs/guide/pragma.md lists what it needs")
         self._command.db.commit()  # nobody waits for a transaction while a program runs
-        return run_checked([str(path), *map(str, arguments)], deadline_seconds=_SECONDS).text
+        vector = [str(path), *map(str, arguments)]
+        return run_checked(vector, deadline_seconds=seconds, max_bytes=_MAX_OUTPUT_BYTES).text
 
 
 def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:

@@ -14,14 +14,25 @@ from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
-from .drivers import DEFAULT_MEMORY_MB, OFF, Allocated, BootRequest, Machine, UnknownClusterError, read_key
+from .drivers import (
+    DEFAULT_MEMORY_MB,
+    OFF,
+    Allocated,
+    BootRequest,
+    Machine,
+    UnknownClusterError,
+    check_memory,
+    read_key,
+)
 from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, library_images, read_request
 from .site import free_address, rows
-from .vc_in import VolumeDisk
+from .vc_in import DescriptionError, VolumeDisk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rocks.commands import Command
 
     from .site import Row, Settings
@@ -30,6 +41,8 @@ if TYPE_CHECKING:
 _ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
 _LOCK = "pragma request {}"
 _ADDRESS_LOCK = "pragma address"
+_START_LOCK = "pragma start {}"
+"""Of a cluster, from its allocation to the end of its boot: its machines have their CPUs, though they are off."""
 _LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
 """How long a boot waits for another one, and a question for a boot of the same request."""
 
@@ -68,27 +81,32 @@ class KvmRocks:
             read_key(request.key)
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
-        free = (
-            _free_hosts(command, settings.reserved_cpus, request.hosts)
-            if request.cpus or request.hosts
-            else []
-        )
-        placed = dict(plan_computes(free, request.cpus))
+        check_memory(request, described, file)
+        self._place(request)  # what does not fit is refused before its images are added, which takes long
         images = library_images(command, settings, request.vc, described, file)
         # no other boot chooses until the address has a host; a refused command ends, and its lock with it
         command.db.lock(_ADDRESS_LOCK, _LOCK_SECONDS)
+        placed = self._place(request)  # another boot may have taken CPUs meanwhile
         name, fqdn, address = _free_place(command, settings)
+        command.db.lock(_START_LOCK.format(name), _LOCK_SECONDS)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
-        cpus = _set_machines(command, names, request, described, placed)
+        cpus = _set_machines(command, names, request, described, file, placed)
         add_interfaces(command, names, added)
         _set_vc_out(command, fqdn, names, cpus)
         if request.name:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
         # those of the commands, too: the machines' start may take half an hour
-        command.db.unlock_others([_LOCK.format(request.name)])
+        command.db.unlock_others([_LOCK.format(request.name), _START_LOCK.format(name)])
         return Allocated(name, fqdn, address, names[1:], described)
+
+    def _place(self, request: BootRequest) -> dict[str, int]:
+        """Host → CPUs of its compute. StateError when too few CPUs are free, or a named host runs no machines."""
+        if not request.cpus and not request.hosts:
+            return {}
+        free = _free_hosts(self._command, self._settings.reserved_cpus, request.hosts)
+        return dict(plan_computes(free, request.cpus))
 
     def requested(self, name: str) -> list[str]:
         """The frontend with the name of the request. BusyError while a boot of it may still add one.
@@ -115,6 +133,7 @@ class KvmRocks:
                 f"{name}, the cluster of this request, is not started again: {error}; "
                 f"or start it without its description: rocks start cluster {name}"
             ) from None
+        self._command.db.lock(_START_LOCK.format(name), _LOCK_SECONDS)
         machines = self.status([name])
         address = next((machine.address for machine in machines if machine.address), "")
         computes = tuple(machine.compute for machine in machines if machine.compute)
@@ -204,15 +223,21 @@ def _virtual(listed: Sequence[Row]) -> list[str]:
 
 
 def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[FreeHost]:
-    """The hosts of virtual machines, with the CPUs that none uses. All machines of a silent host count as running.
+    """The hosts of virtual machines, with the CPUs that none uses.
+
+    All machines of a silent host count as running, and so do those of a cluster that another boot has allocated.
 
     They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another; or those
     that are named. StateError for one of these without the attribute.
     """
     used: dict[str, int] = {}
+    # before the machines: a boot that ends in between has started its own
+    clusters = rows(command, "list.cluster")
+    allocated = _allocated(command, clusters)
     machines = rows(command, "list.host.vm", ["status=yes"])
     for row in machines:
-        if row["cpus"] is not None and row["status"] not in OFF:  # others are further interfaces
+        is_on = row["status"] not in OFF or row["owner"] in allocated
+        if row["cpus"] is not None and is_on:  # others are further interfaces
             host = str(row["running-host"] or row["host"])
             used[host] = used.get(host, 0) + int(str(row["running-cpus"] or row["cpus"]))
     virtual = {row["owner"] for row in machines}
@@ -222,7 +247,7 @@ def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[F
         for row in rows(command, "list.host.attr", [str(row["owner"]) for row in listed])
         if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
     }
-    frontends = {str(row["owner"]) for row in rows(command, "list.cluster") if row["type"] == "physical"}
+    frontends = {str(row["owner"]) for row in clusters if row["type"] == "physical"}
     if missing := sorted(set(named) - containers):
         raise StateError(
             f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; rocks set host attr HOST kvm true"
@@ -238,6 +263,13 @@ def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[F
         for row in listed
         if row["owner"] in containers
     ]
+
+
+def _allocated(command: Command, clusters: Sequence[Row]) -> set[str]:
+    """The machines of clusters that other commands boot at this moment, in rows of `list cluster`."""
+    locks = {_START_LOCK.format(name): name for name in _virtual(clusters)}
+    booted = {locks[lock] for lock in command.db.locked_by_others(locks)}
+    return {str(row["client nodes"] or row["owner"]) for row in clusters if row["owner"] in booted}
 
 
 def _free_place(command: Command, settings: Settings) -> tuple[str, str, str]:
@@ -287,7 +319,12 @@ def _add_cluster(
 
 
 def _set_machines(
-    command: Command, names: Sequence[str], request: BootRequest, described: VcIn, placed: Mapping[str, int]
+    command: Command,
+    names: Sequence[str],
+    request: BootRequest,
+    described: VcIn,
+    file: Path,
+    placed: Mapping[str, int],
 ) -> list[int]:
     """Give the machines what `add cluster` cannot; the CPUs of the computes. `placed`: host → CPUs of its compute."""
     rows_of = {
@@ -298,7 +335,10 @@ def _set_machines(
     # add cluster has an order of its own for the hosts
     cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
     _set_sizes(command, names, request, described, cpus)
-    _set_disks(command, names, described, rows_of)
+    try:
+        _set_disks(command, names, described, rows_of)
+    except UserError as error:
+        raise DescriptionError(f"{file} has a disk that this site does not take: {error}") from None
     _set_places(command, names, described)
     return cpus
 

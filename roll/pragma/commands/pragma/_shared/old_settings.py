@@ -10,7 +10,7 @@ import ast
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
-from .repository import LIST
+from .cluster_list import LIST
 from .site import ADDRESSES, DRIVER, INTERFACES, LOGS, REPOSITORY, RESERVED, URL, whole_number
 
 MAX_BYTES = 64 * 1024
@@ -41,7 +41,12 @@ def read_settings_file(data: bytes, what: str) -> tuple[dict[str, str], list[str
         raise UserError(f"{what} has more than {MAX_BYTES} bytes; this is no configuration file")
     try:
         statements = ast.parse(data).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except SyntaxError as error:
+        where = f"line {error.lineno} of {what}" if error.lineno else what
+        raise UserError(
+            f"{where} cannot be read as a configuration file: {one_line(error.msg)[:200]}"
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{what} is not a configuration file: {one_line(str(error))[:200]}") from None
     attributes: dict[str, str] = {}
     notes: list[str] = []

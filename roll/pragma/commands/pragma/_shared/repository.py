@@ -14,8 +14,8 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
@@ -23,10 +23,11 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
+from .cluster_list import LIST, MAX_LIST_BYTES, read_list, read_list_file
 from .documents import read_file
 from .preparation import prepare_image
-from .site import REPOSITORY, rows
-from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, read_vc_in
+from .site import REPOSITORY, URL, rows
+from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, digest_of, read_vc_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +37,8 @@ if TYPE_CHECKING:
     from .drivers import BootRequest
     from .site import Settings
 
-LIST = "vcdb.txt"
-_MAX_LIST_BYTES = 1024**2
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
-"""Of a cluster image; it is part of the names of files."""
 _IMAGES = "images.json"
+"""End of the name of a file beside a vc-in.xml of a web server: digest of a vc-in.xml → its images in the library."""
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
@@ -59,33 +57,6 @@ class Images(NamedTuple):
     compute: str = ""
 
 
-def read_list(data: bytes, what: str) -> dict[str, str]:
-    """Name → path of its vc-in.xml, in the order of the list. UserError, with the line, for one that is not valid."""
-    found: dict[str, str] = {}
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name, comma, path = (part.strip() for part in text.partition(","))
-        where = f"line {number} of {what}"
-        if not comma or not NAME.fullmatch(name):
-            raise UserError(f"{where} is not NAME,PATH: {one_line(text)[:100]}")
-        if name in found:
-            raise UserError(f"{where} names {name} a second time; remove one of the lines")
-        parts = PurePosixPath(path).parts
-        if not path or not path.isprintable() or ".." in parts or parts[:1] == (LIST,):
-            raise UserError(
-                f"{where} has no valid path: {one_line(path)[:100]!r}; give one without .., and not {LIST} itself"
-            )
-        if not path.startswith("/") and any(part.startswith(".") for part in parts):
-            # such folders and files of the repository are ours, as those of clusters
-            raise UserError(
-                f"{where} has a path with a hidden part: {one_line(path)[:100]!r}; give another name"
-            )
-        found[name] = path
-    return found
-
-
 def known_clusters(settings: Settings) -> dict[str, Path]:
     """Name → its vc-in.xml on this machine. StateError without a list; UserError for one that is not valid."""
     file = settings.repository / LIST
@@ -95,20 +66,10 @@ def known_clusters(settings: Settings) -> dict[str, Path]:
         else f"rocks set attr {REPOSITORY} FOLDER names another"
     )
     try:
-        known = _read_list_here(file)
+        known = read_list_file(file)
     except OSError as error:
         raise StateError(f"the repository has no list {file}: {error.strerror}; {remedy}") from None
     return {name: settings.repository / path for name, path in known.items()}
-
-
-def _read_list_here(file: Path) -> dict[str, str]:
-    """As `read_list`; UserError also for a list that is too large or is no plain file. OSError."""
-    data = read_file(file, _MAX_LIST_BYTES)
-    if len(data) > _MAX_LIST_BYTES:
-        raise UserError(
-            f"{file} has more than {_MAX_LIST_BYTES} bytes; this is no list of clusters: correct it"
-        )
-    return read_list(data, str(file))
 
 
 def read_description(settings: Settings, name: str) -> tuple[VcIn, Path]:
@@ -147,8 +108,8 @@ def library_images(command: Command, settings: Settings, name: str, described: V
     if settings.url:
         _check_volumes(command, described)
         try:
-            return Images(**json.loads((file.parent / f".{name}.{_IMAGES}").read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Images(**_stated_images(file, name)[described.digest])
+        except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     return _add_images(command, settings, name, described, partial(_local_file, file.parent))
 
@@ -192,9 +153,16 @@ def sync_repository(command: Command, settings: Settings) -> tuple[list[str], di
 
 
 def _fetch_list(settings: Settings) -> dict[str, str]:
-    """The web server's list. HostError for one without clusters: some servers answer so when they fail."""
+    """The web server's list. StateError for a URL without one.
+
+    HostError for one without clusters: some servers answer so when they fail.
+    """
     url = f"{settings.url}/{LIST}"
-    if not (known := read_list(fetch(url, _MAX_LIST_BYTES), url)):
+    try:
+        data = fetch(url, MAX_LIST_BYTES)
+    except UserError as error:
+        raise StateError(f"the repository cannot be fetched: {error}; rocks set attr {URL} URL") from None
+    if not (known := read_list(data, url)):
         raise HostError(
             f"{url} names no cluster; nothing is changed here: correct it, then repeat the command"
         )
@@ -205,7 +173,7 @@ def _write_list(file: Path, known: dict[str, str], failed: Collection[str]) -> N
     """Write the list; a cluster that failed keeps the path that it had here."""
     earlier: dict[str, str] = {}
     with suppress(OSError, UserError):
-        earlier = _read_list_here(file)
+        earlier = read_list_file(file)
     paths = {**known, **{name: earlier[name] for name in failed if name in earlier}}
     _write(file, "".join(f"{name},{path}\n" for name, path in paths.items()).encode())
 
@@ -221,9 +189,28 @@ def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -
     described, base = read_vc_in(data, url), url.rpartition("/")[0]
     images = _add_images(command, settings, name, described, partial(_remote_file, base))
     file = settings.repository / path
-    _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
+    stated: dict[str, Any] = {}
+    # boots have the version that is here, and its images, until the description is replaced
+    with suppress(OSError, UserError, KeyError):
+        here = digest_of(read_file(file, MAX_BYTES))
+        stated[here] = _stated_images(file, name)[here]
+    stated[described.digest] = images._asdict()
+    _write(_images_file(file, name), json.dumps(stated).encode())
     _write(file, data)
     return images
+
+
+def _images_file(file: Path, name: str) -> Path:
+    return file.parent / f".{name}.{_IMAGES}"
+
+
+def _stated_images(file: Path, name: str) -> dict[str, Any]:
+    """Digest of a description → images; none where the file is missing, or is not valid."""
+    try:
+        found = json.loads(_images_file(file, name).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Source(NamedTuple):
@@ -239,7 +226,9 @@ def _local_file(folder: Path, name: str) -> _Source:
     try:
         status = path.stat()
     except OSError as error:
-        raise StateError(f"the image {path} cannot be read: {error.strerror}") from None
+        raise StateError(
+            f"the image {path} cannot be read: {error.strerror}; put it there, or correct vc-in.xml"
+        ) from None
     return _Source(str(path), "file", f"{status.st_size} {status.st_mtime_ns}")
 
 

@@ -6,6 +6,7 @@ addresses of the libvirt domains are templates, and are not read.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
@@ -88,17 +89,26 @@ class BootWait:
 
 @dataclass(frozen=True)
 class VcIn:
-    """The description of a cluster image; `compute` is None for an image that is a frontend alone."""
+    """The description of a cluster image; `compute` is None for an image that is a frontend alone.
+
+    `digest` is that of the document (`digest_of`).
+    """
 
     frontend: Node
-    compute: Node | None = None
-    wait: BootWait | None = None
+    compute: Node | None
+    wait: BootWait | None
+    digest: str
 
 
 class DescriptionError(UserError):
     """The description cannot be used as it is."""
 
     exit_status = 2
+
+
+def digest_of(data: bytes) -> str:
+    """The SHA-256 of a document, in hexadecimal. Pure."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_vc_in(data: bytes, what: str) -> VcIn:
@@ -111,7 +121,7 @@ def read_vc_in(data: bytes, what: str) -> VcIn:
     if not schema.validate(root):
         raise DescriptionError(f"{what} is not a vc-in.xml: {_first_fault(root, schema)}")
     try:
-        return _read(root)
+        return _read(root, digest_of(data))
     except UserError as error:
         raise DescriptionError(f"{what}: {error}") from None
 
@@ -145,7 +155,7 @@ def _first_fault(root: etree._Element, schema: etree.RelaxNG) -> str:
     )
 
 
-def _read(root: etree._Element) -> VcIn:
+def _read(root: etree._Element, digest: str) -> VcIn:
     frontend = _node(root, root.find("frontend"), None)
     found = root.find("compute")
     compute = None if found is None else _node(root, found, frontend)
@@ -153,7 +163,7 @@ def _read(root: etree._Element) -> VcIn:
         raise UserError(
             "one of frontend and compute has a disk of type file, and the other one of type volume; give both the same"
         )
-    return VcIn(frontend, compute, None if found is None else _wait(found))
+    return VcIn(frontend, compute, None if found is None else _wait(found), digest)
 
 
 def _node(root: etree._Element, node: etree._Element | None, frontend: Node | None) -> Node:

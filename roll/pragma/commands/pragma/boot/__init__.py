@@ -8,16 +8,15 @@ from rocks.core.errors import HostError, RocksError
 from rocks.core.names import printable
 from rocks.core.units import in_unit
 
-from .._shared.drivers import BootRequest, driver_of
+from .._shared.cluster_list import NAME
+from .._shared.drivers import LARGEST_MEMORY_MB, LEAST_MEMORY_MB, BootRequest, driver_of
 from .._shared.log import check_level, log_of_boot
-from .._shared.repository import NAME, unknown_cluster
+from .._shared.repository import unknown_cluster
 from .._shared.site import read_settings, whole_number
 from .._shared.starting import start
 
 RollName = "pragma"
 _MAX_CPUS = 100_000
-_LEAST_MEMORY_MB, _MAX_MEMORY_MB = 32, 64 * 1024**2
-"""Of a machine of the site (`rocks set host vm`)."""
 
 
 class Command(rocks.commands.Command):
@@ -131,8 +130,8 @@ class Command(rocks.commands.Command):
         if not text:
             return None, None
         found = [whole_number(in_unit("mem", one, "MB")) or 0 for one in text.split(":")]
-        if len(found) > 2 or not all(_LEAST_MEMORY_MB <= one <= _MAX_MEMORY_MB for one in found):
-            self.abort(f"mem must be MB or FRONTEND:COMPUTE, each {_LEAST_MEMORY_MB} to {_MAX_MEMORY_MB}")
+        if len(found) > 2 or not all(LEAST_MEMORY_MB <= one <= LARGEST_MEMORY_MB for one in found):
+            self.abort(f"mem must be MB or FRONTEND:COMPUTE, each {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB}")
         return found[0], found[-1]
 
     def _key(self) -> str | None:

@@ -6,6 +6,7 @@ import rocks.commands
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
+from ..._shared.documents import read_file, reason_of
 from ..._shared.old_settings import MAX_BYTES, read_settings_file
 
 RollName = "pragma"
@@ -41,10 +42,12 @@ class Command(rocks.commands.Command):
         notes: list[str] = []
         for name in args:
             try:
-                with Path(name).open("rb") as file:
-                    data = file.read(MAX_BYTES + 1)
+                data = read_file(Path(name), MAX_BYTES)
             except (OSError, ValueError) as error:
-                raise UserError(f"{one_line(name)[:100]} cannot be read: {error}") from None
+                raise UserError(
+                    f"the file {one_line(name)[:100]!r} cannot be read: {reason_of(error)}; give the path of "
+                    "site_conf.conf or kvm_rocks.conf"
+                ) from None
             found, more = read_settings_file(data, name)
             attributes.update(found)
             notes += more

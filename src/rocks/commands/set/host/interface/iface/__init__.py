@@ -1,12 +1,14 @@
 """`rocks set host interface iface`"""
 
+from rocks.cluster.interface_changes import changed_carrier_lines, read_carriers
 from rocks.commands._shared.setters import OneInterfaceSetter
-from rocks.network.interfaces import set_device
+from rocks.network.interfaces import find_rows, set_device
 
 
 class Command(OneInterfaceSetter):
     """
-    Set the device of an interface that is identified by its MAC address.
+    Set the device of an interface that is identified by its MAC address. A line names the virtual machines that
+    are connected by the interface of a physical host, and would not be at their next start.
 
     <shared command='set host interface ip' names='host'/>
     <arg type='string' name='mac'>
@@ -29,3 +31,12 @@ class Command(OneInterfaceSetter):
     key = "mac"
     argument = "iface"
     apply = set_device
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Store the device, and name machines that it serves no more."""
+        hosts, (mac, _) = self.requireArguments(self.key, self.argument)
+        names = [self.getOneHostname(hosts)]
+        ids, carriers = [row.id for row in find_rows(self.db, names, mac)], read_carriers(self.db, names)
+        super().run(params, args)
+        for line in changed_carrier_lines(self.db, ids, self.argument, carriers):
+            self.notify(line)

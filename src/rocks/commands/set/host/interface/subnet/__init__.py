@@ -1,13 +1,15 @@
 """`rocks set host interface subnet`"""
 
-from rocks.commands._shared.setters import InterfaceSetter
+from rocks.commands._shared.setters import CarrierSetter
 from rocks.network.interfaces import set_subnet
 
 
-class Command(InterfaceSetter):
+class Command(CarrierSetter):
     """
     Assign hosts' interfaces to a network. An interface without a name receives the name of its host; a device vlanN,
-    the entry of a VLAN that a host carries, does not.
+    the entry of a VLAN that a host carries, does not. A line names the virtual machines that are connected by the
+    interface of a physical host, and would not be at their next start, or the whole site, with the command that
+    restores it.
 
     <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='subnet'>

@@ -1,17 +1,18 @@
 """`rocks set host interface vlan`"""
 
 from rocks.cluster.interface_changes import cluster_lines
-from rocks.commands._shared.setters import InterfaceSetter
+from rocks.commands._shared.setters import CarrierSetter
 from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import set_vlan, shared_lines
 
 
-class Command(InterfaceSetter):
+class Command(CarrierSetter):
     """
     Set the VLAN of hosts' interfaces. A virtual frontend does not get a VLAN that another cluster
     uses, and does not leave computes of its cluster on its own. A line names another machine that is on
     the VLANs of two clusters then, or of another cluster than before; one that runs keeps its VLAN until
-    its next start.
+    its next start. Another line names the virtual machines that are connected by the interface of a physical
+    host, and would not be at their next start, with the command that restores it.
 
     <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='vlan'>

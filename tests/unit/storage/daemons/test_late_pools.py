@@ -1,0 +1,126 @@
+"""A pool hangs, or is missing, when a daemon starts: other images are served, and those of the pool afterwards."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rocks.core.errors import ToolError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import device_handlers
+from rocks.storage.nas import exports
+from rocks.storage.wire import requests as wire
+from rocks.storage.zfs import pool_reads
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.guests import Guest
+from tests.unit.storage.daemons.nodes import HOST
+from tests.unit.storage.daemons.test_lost_host_records import reinstall
+from tests.unit.storage.daemons.test_lost_records import ZVOL
+
+IMAGES = ("a-vol", "b-vol", "c-vol")
+GOOD, BAD = "tank", "data"
+_DEADLINE_SECONDS = 0.3
+
+
+class Hanging:
+    """Commands for one pool that end by their deadline, as those of `zfs` do."""
+
+    def __init__(self, pools: Any, patch: pytest.MonkeyPatch) -> None:
+        self._ended = threading.Event()
+        self.calls = self.ends = 0
+        for name, seconds in (("list_volumes", 60), ("read_volume", _DEADLINE_SECONDS)):
+            patch.setattr(pools, name, self._around(getattr(pools, name), seconds))
+
+    def _around(self, read: Callable[[str], Any], seconds: float) -> Callable[[str], Any]:
+        def read_or_hang(name: str) -> Any:
+            if name.partition("/")[0] == BAD and not self._ended.is_set():
+                self.calls += 1
+                self._ended.wait(seconds)
+                self.ends += 1
+                raise ToolError("zfs did not end in time and was killed")
+            return read(name)
+
+        return read_or_hang
+
+    def end(self) -> None:
+        """The pool answers again."""
+        self._ended.set()
+
+
+def map_in(site: DrivenSite, pool: str, zvol: str) -> None:
+    initiator = site.hosts[HOST].sessions.read_initiator()
+    site.ask(wire.MapZvol(pool, zvol, HOST, "tank", 1, False, initiator, None, ""))
+
+
+@pytest.fixture
+def rebooted(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[DrivenSite, Hanging]]:
+    """Three images of each pool are mapped, and the NAS has lost its power; its second pool hangs."""
+    site.nas.pools.fake.pools.update(type(site.nas.pools)({BAD: 100 * BYTES_PER_GIB}).fake.pools)
+    for zvol in IMAGES:
+        map_in(site, GOOD, f"good-{zvol}")
+        map_in(site, BAD, f"bad-{zvol}")
+    site.nas.lose_power()
+    monkeypatch.setattr(pool_reads, "READ_SECONDS", _DEADLINE_SECONDS / 2)
+    monkeypatch.setattr(exports, "COMMAND_SECONDS", _DEADLINE_SECONDS / 2)
+    hanging = Hanging(site.nas.pools, monkeypatch)
+    yield site, hanging
+    hanging.end()
+
+
+def exported(site: DrivenSite) -> set[str]:
+    return {one.target.rpartition(":")[2].partition(".")[0] for one in site.nas.targets.read_exports()}
+
+
+def test_the_start_does_not_wait_for_a_pool_that_hangs(
+    rebooted: tuple[DrivenSite, Hanging], caplog: pytest.LogCaptureFixture
+) -> None:
+    site, hanging = rebooted
+    site.nas.start()
+    assert (hanging.calls, hanging.ends) == (1, 0)
+    assert exported(site) == {f"good-{zvol}" for zvol in IMAGES}
+    assert f"the images in {BAD} are not compared with their volumes yet: zfs has not answered" in caplog.text
+    assert "the export could not be made again, and is tried again" in site.row("bad-a-vol")["reason"]
+    hanging.end()
+    site.nas.service._exports.look()
+    site.nas.service._comparison.go_on()
+    assert exported(site) == {f"{kind}-{zvol}" for kind in ("good", "bad") for zvol in IMAGES}
+    assert site.row("bad-a-vol")["reason"] == "" and not site.nas.service._comparison.unread
+
+
+def test_a_round_waits_for_a_pool_once_and_after_the_exports_of_others(
+    rebooted: tuple[DrivenSite, Hanging],
+) -> None:
+    site, hanging = rebooted
+    site.nas.start()
+    site.nas.targets.configs.clear()
+    site.nas.targets.backstores.clear()
+    before = hanging.calls
+    site.nas.service._exports.look()
+    assert hanging.calls == before + 1 and exported(site) == {f"good-{zvol}" for zvol in IMAGES}
+
+
+def test_writes_in_a_pool_that_is_imported_late_are_saved_by_what_the_message_says(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host was installed anew, and its daemon has started before the pool was there."""
+    host, guest = site.hosts[HOST], Guest(site)
+    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    site.map(ZVOL)
+    assert site.state(ZVOL) == "mapped" and guest.start(host)
+    guest.write(4)
+    guest.stop()
+    host.pools.export_pool("tank")
+    reinstall(site, HOST)
+    site.turn()
+    host.pools.import_pool("tank")
+    site.wait_for_state(ZVOL, "blocked")
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for(lambda: "systemctl restart rocks-imgstorage-host" in site.image(ZVOL).reason, "explained")
+    assert f"then run `rocks clean host storagemap nas-0-0 {ZVOL}`" in site.image(ZVOL).reason
+    host.die()
+    host.start()
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
