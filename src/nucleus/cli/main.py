@@ -53,14 +53,14 @@ Each has `add_arguments`, and `run`, which returns the exit status and raises Ro
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; returns the exit status: 0, 1 refused or failed, 2 wrong usage."""
-    parser = _parser(arguments)
-    for one in arguments:
-        try:
-            one.encode()
-        except UnicodeEncodeError:
-            parser.error(f"{ascii(one)} is not UTF-8 text")
-    parsed = parser.parse_args(arguments)
     try:
+        parser = _parser(arguments)
+        for one in arguments:
+            try:
+                one.encode()
+            except UnicodeEncodeError:
+                parser.error(f"{ascii(one)} is not UTF-8 text")
+        parsed = parser.parse_args(arguments)
         status: int = _load(parsed.command).run(parsed, read_configuration(parsed.file))
         return status
     except RocksError as error:

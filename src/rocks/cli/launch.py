@@ -19,10 +19,13 @@ if os.environ.get("ROCKS_SITE_PACKAGES"):
     sys.path.append(os.environ["ROCKS_SITE_PACKAGES"])
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--complete"]:
-        from rocks.cli.completion import program as complete
+    try:
+        if sys.argv[1:2] == ["--complete"]:
+            from rocks.cli.completion import program as complete
 
-        sys.exit(complete(sys.argv[2:]))
-    from rocks.cli.main import main
+            sys.exit(complete(sys.argv[2:]))
+        from rocks.cli.main import main
 
-    sys.exit(main(sys.argv[1:]))
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # while modules were imported: no command has begun
+        sys.exit(130)

@@ -122,3 +122,16 @@ def test_a_command_in_a_file_loads_nothing_of_the_terminal(
     )
     output, _ = in_file(tmp_path, tree, "list", "loaded")
     assert output.endswith(b"False\n")
+
+
+def test_an_interrupt_while_modules_are_imported_has_no_traceback(tmp_path: Path) -> None:
+    """The program with a `rocks.cli.main` that is interrupted when it is imported."""
+    folder = tmp_path / "rocks" / "cli"
+    folder.mkdir(parents=True)
+    (folder / "launch.py").write_text(LAUNCH.read_text())
+    (folder / "main.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ended = subprocess.run(
+        [sys.executable, "-E", "-S", str(folder / "launch.py"), "list", "host"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
