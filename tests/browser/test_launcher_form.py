@@ -53,7 +53,7 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     dialog.get_by_label("Computes").fill("9")
     start = dialog.get_by_role("button", name="Start")
     start.click()
-    owner.sees("dialog [role=alert]", "9 nodes of vc2 were asked for, and 4 are available")
+    owner.sees("dialog [role=alert]", "you asked for 9 of the nodes of vc2, and 4 are available")
     dialog.get_by_label("Computes").fill("2")
     dialog.get_by_label("Walltime").fill("6")
     start.click()

@@ -161,7 +161,7 @@ def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
     found = {it.name.casefold(): it for it in context.client.cluster(cluster).computes}
     missing = next((it for it in names if it.casefold() not in found), None)
     if missing is not None and missing.casefold() == cluster.casefold():
-        raise NotFoundError(f"{cluster} is the frontend: leave its name out, as in comet power on {cluster}")
+        raise NotFoundError(f"{cluster} is the frontend: give the cluster alone, without a node")
     if missing is not None:
         raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
     return found

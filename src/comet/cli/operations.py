@@ -13,7 +13,7 @@ from comet.client.errors import OperationFailedError, UsageError
 from comet.client.records import Operation
 
 _OPERATIONS = columns("id", "kind", "target", "state", "created", "ended", "error")
-_TOKENS = columns("id", "note", "scopes", "projects", "created", "expires", "last_used")
+_TOKENS = columns("id", "note", "scopes", "projects", "created", "expires", "last_used", "revoked_at")
 TOKEN_KEYS = "id scopes projects note created expires last_used revoked_at"
 
 

@@ -250,7 +250,9 @@ def _free_nodes(change: Change, cluster: Cluster, count: int, leaving: Collectio
     ]
     if count < 1 or len(free) < count:
         available = {0: "none is available", 1: "1 is available"}.get(len(free), f"{len(free)} are available")
-        raise Problem("not-enough-nodes", f"{count} nodes of {cluster.name} were asked for, and {available}")
+        raise Problem(
+            "not-enough-nodes", f"you asked for {count} of the nodes of {cluster.name}, and {available}"
+        )
     return free[:count]
 
 

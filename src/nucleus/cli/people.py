@@ -66,6 +66,8 @@ def _add_user(given: Any, session: Session) -> None:
 def _admit_user(given: Any, session: Session) -> None:
     user = the_user(session, given.user)
     session.update("user", {"is_active": given.action == "enable"}, id=user.id)
+    if given.action == "disable":
+        identity.revoke_credentials(session, user.id)
     record(session, f"{given.action}_user", user.username)
 
 
@@ -188,7 +190,7 @@ _COMMANDS = {
             _admit_user,
             ("user",),
         ),
-        "enable": Action("admit a user again", _admit_user, ("user",)),
+        "enable": Action("admit a user again, who needs a new token", _admit_user, ("user",)),
         "acknowledge": Action(
             "record that the user has acknowledged the responsibility for clusters", _acknowledge, ("user",)
         ),

@@ -295,6 +295,12 @@ def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:
     return bool(session.update("token", {}, ended, id=token_id, revoked_at=None, **own))
 
 
+def revoke_credentials(session: Session, user_id: int) -> None:
+    """End all tokens of a user, and the key for signatures."""
+    session.update("token", {}, "revoked_at = UTC_TIMESTAMP(3)", user_id=user_id, revoked_at=None)
+    session.delete("signature_key", user_id=user_id)
+
+
 def store_signature_key(session: Session, key_name: str, user_id: int, sealed: bytes) -> None:
     """Store a user's key for signatures, instead of an earlier one."""
     session.delete("signature_key", user_id=user_id)

@@ -88,10 +88,16 @@ def _advice(database: Database, text: str) -> str:
     """Hosts, and appliances with hosts, that a selector without a match may mean, and the command that lists all."""
     from rocks.core.near_names import did_you_mean  # late: for an error
 
-    rows = database.rows(
-        "SELECT Name FROM nodes UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
-        " JOIN nodes n ON n.Membership = m.ID ORDER BY 1"
+    # who types a number means one host: all of an appliance would be too many
+    appliances = (
+        ""
+        if any(one.isdigit() for one in text)
+        else (
+            " UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
+            " JOIN nodes n ON n.Membership = m.ID"
+        )
     )
+    rows = database.rows(f"SELECT Name FROM nodes{appliances} ORDER BY 1")
     known = [str(row[0]) for row in rows if str(row[0]).lower() != text.lower()]
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")

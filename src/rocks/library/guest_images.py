@@ -70,8 +70,8 @@ def check_no_users(name: str, users: Sequence[str]) -> None:
     """StateError when an image, or `volume:VOLUME`, is to be removed from which these machines get their disks."""
     if users:
         raise StateError(
-            f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
-            f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
+            f"the image {name} is not removed, since disks are made from it (attribute {IMAGE_ATTRIBUTE}): those of "
+            f"{', '.join(users[:5])}{' …' if len(users) > 5 else ''}; remove these machines, or "
             f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}",
             code=Code.LIBRARY_IMAGE_IN_USE,
         )

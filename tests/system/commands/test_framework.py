@@ -258,6 +258,24 @@ def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program
     assert ended.stderr == "interrupted; operations that a host has begun continue there\n"
 
 
+def test_an_interrupt_that_closes_the_connection_is_no_lost_database(
+    site: Site, write_command: WriteCommand
+) -> None:
+    """What is done at the end of an interrupted command finds the connection closed."""
+    write_command(
+        "frob",
+        "import os, signal, threading, time\n"
+        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n    self.db.rows('SELECT SLEEP(1)')\n"
+        "finally:\n    time.sleep(1)\n    self.db.rows('SELECT 1')",
+    )
+    ended = site.rocks("frob")
+    assert (ended.status, ended.err) == (
+        130,
+        "interrupted; operations that a host has begun continue there\n",
+    )
+
+
 @pytest.mark.parametrize("title", ["start host vm", "stop host vm", "remove cluster", "remove host"])
 def test_an_interrupt_names_the_list_of_leases(title: str, site: Site) -> None:
     def interrupted(*_: object) -> None:

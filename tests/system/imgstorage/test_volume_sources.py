@@ -115,7 +115,9 @@ def test_a_volume_that_machines_need_is_not_removed(storage: Storage) -> None:
     storage.done("add", "host", "storageimg", NAS, "tank", "needed", "size=1")
     name = add_machine(storage, "needy-1", "volume:needed")
     message = storage.refused(*remove)
-    assert f"the image volume:needed is not removed: {name} get their disks from it" in message
+    assert (
+        "the image volume:needed is not removed, since disks are made from it" in message and name in message
+    )
     storage.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=other")
     storage.done(*remove)
 
@@ -130,9 +132,7 @@ def test_a_machine_whose_disk_others_need_is_not_removed_with_its_disk(storage: 
     before = storage.cluster.contents()
     for machines in (["golden-1"], ["golden-1", names[0]]):
         message = storage.refused("remove", "host", "vm", *machines, "disks=remove")
-        assert f"the image volume:golden-1-vol is not removed: {names[-1]}" in message.replace(
-            f"{names[0]}, ", ""
-        )
+        assert "the image volume:golden-1-vol is not removed" in message and names[-1] in message
     assert storage.cluster.contents() == before
     assert storage.images.nas.pools.read_volume("tank/golden-1-vol") is not None
     assert storage.rocks("remove", "host", "vm", "golden-1", *names, "disks=remove").status == 0

@@ -208,6 +208,10 @@ def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
     assert [cells[-1] for cells in rows(done("token list ann"))][-1] == "a\\nb"
     for days in (0, 3651):
         assert "1 to 3650" in refused(f"token create ann --days {days}")
+    done("user disable ann")
+    done("user enable ann")
+    usable = "SELECT u.username FROM token t JOIN user u ON u.id = t.user_id WHERE t.revoked_at IS NULL"
+    assert sql(pool, usable) == [("root",)], "who is admitted again needs a new token"
 
 
 def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:

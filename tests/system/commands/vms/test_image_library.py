@@ -203,7 +203,7 @@ def test_a_cluster_is_made_from_an_image(vm_site: Site, library: Path, tmp_path:
     assert config.count("<readonly/>") == 1
     assert "<boot dev='network'/>" not in config
     refused = vm_site.refused("remove image debian")
-    assert "vm-web-0, vm-web-1, web get their disks from it" in refused
+    assert "those of vm-web-0, vm-web-1, web; remove these machines" in refused
 
 
 def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site: Site, library: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
             f"a walltime of {named} not possible here: it may be 1 to 43200 minutes (30d)"
         )
     none = {start(service, count=count).json()["detail"] for count in (0, "0")}
-    assert none == {"0 nodes of vc2 were asked for, and 2 are available"}
+    assert none == {"you asked for 0 of the nodes of vc2, and 2 are available"}
     unknown = start(service, computes="vm-vc2-9").json()["detail"]
     assert unknown == "the cluster vc2 has no node 'vm-vc2-9'; `comet cluster vc2` lists its nodes"
     empty = dict.fromkeys(("computes", "hosts", "reservation", "allocation"), "")
