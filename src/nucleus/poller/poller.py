@@ -142,8 +142,10 @@ class Poller:
                 known = _merged(known, observations.load_nodes(session, since))
             listed = _with_references(listed, references(session))
             changes = _compare_now(session, known, listed)
-            # workers lock the cluster before they record a state: what they had recorded until now is compared again
-            observations.lock_clusters(session, changes.touched)
+            # workers lock the cluster before they record a state: what they had recorded until now is compared again;
+            # also those whose nodes are only counted as missing: all clusters are written after the nodes
+            missing_too = {known.nodes[name].cluster for name in changes.nodes}
+            observations.lock_clusters(session, {*changes.touched, *changes.clusters, *missing_too})
             newer = observations.load_nodes(session, since)
             if any(known.nodes.get(name) != node for name, node in newer.items()):
                 known = _merged(known, newer)

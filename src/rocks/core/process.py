@@ -261,7 +261,9 @@ def _bounded(
         threading.Thread(target=read, args=(descriptor, into), daemon=True).start()
     try:
         for _ in outputs:
-            if not is_read.acquire(timeout=deadline.remaining_seconds() or 0.0):
+            is_in_time = is_read.acquire(timeout=deadline.remaining_seconds() or 0.0)
+            # as `_ended_in_time`: after a stop of this process the threads may still have to read
+            if not is_in_time and (process.poll() is None or not is_read.acquire(timeout=_END_SECONDS)):
                 raise ToolError(f"{name} {_too_late(process, deadline_seconds)}")
             if max(map(len, outputs)) > max_bytes:
                 raise ToolError(f"{name} printed more than {max_bytes} bytes and was killed")

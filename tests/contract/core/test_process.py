@@ -69,13 +69,15 @@ def test_a_watched_program_has_the_same_deadline() -> None:
         run(["sleep", "60"], deadline_seconds=0.7, watch=lambda output: None)
 
 
-@pytest.mark.parametrize("watch", ["None", "lambda output: None"], ids=["", "watched"])
-def test_a_program_that_ended_while_its_starter_was_stopped_ended_in_time(watch: str) -> None:
+@pytest.mark.parametrize(
+    "more", ["", "watch=lambda output: None", "max_bytes=1000"], ids=["", "watched", "bounded"]
+)
+def test_a_program_that_ended_while_its_starter_was_stopped_ended_in_time(more: str) -> None:
     """As on a machine that was stopped for longer than the deadline."""
     program = (
         "echo begun; kill -STOP $PPID; echo ended; (sleep 2; kill -CONT $PPID) </dev/null >/dev/null 2>&1 &"
     )
-    call = f"run(['sh', '-c', {program!r}], deadline_seconds=1, watch={watch})"
+    call = f"run(['sh', '-c', {program!r}], deadline_seconds=1, {more})"
     script = f"from rocks.core.process import run\nprint({call}.text)"
     path = {**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[2])}
     ended = run([sys.executable, "-c", script], deadline_seconds=60, environment=path)

@@ -84,6 +84,33 @@ def test_a_poll_does_not_undo_a_command_that_ends_while_it_is_written(
     assert sql(pool, "SELECT state FROM node WHERE rocks_name = 'vc1'") == [("active",)]
 
 
+def test_a_poll_and_a_removal_of_the_same_node_wait_for_each_other_in_one_order(
+    pool: Pool, lease: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll counts the node as missing, because the worker has removed it from the site, and notes that now."""
+    simulator = Simulator()
+    poller, record = Poller(Configuration(), Rocks(simulator, 60), lease), observations.record_observed
+    poller.poll()
+    ((node, cluster),) = sql(pool, "SELECT id, cluster_id FROM node WHERE rocks_name = 'vm-vc1-0'")
+    simulator.run(["remove", "host", "vm", "vm-vc1-0"], 60)
+    removed = []
+
+    def remove() -> None:
+        with pool.transaction() as session:
+            clusters.remove_nodes(session, cluster, [node], with_cluster=False)
+
+    def removed_meanwhile(*given: Any) -> None:
+        removed.append(threads.submit(remove))
+        wait_until(lambda: sql(pool, _WAITING, [1]), "the worker does not wait for the poll", 20)
+        record(*given)
+
+    with ThreadPoolExecutor(1) as threads, monkeypatch.context() as patched:
+        patched.setattr(observations, "record_observed", removed_meanwhile)
+        poller.poll()
+        removed[0].result(60)
+    assert sql(pool, "SELECT gone_at IS NOT NULL FROM node WHERE id = %s", [node]) == [(1,)]
+
+
 _SET = 7
 _ASKED = NewOperation("poweron", "ann", None, 1, _SET)
 
