@@ -86,7 +86,8 @@ def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(
     with pytest.raises(UserError) as refusal:
         read_image_file(str(file), "")
     message = str(refusal.value)
-    assert f"{file} looks like {format_ if format_ == 'qcow2' else format_.upper()}, but" in message
+    name_of = {"qcow2": "qcow2", "vpc": "VHD"}
+    assert f"{file} looks like {name_of.get(format_, format_.upper())}, but" in message
     assert "give format=raw if" in message and remedy in message
     assert read_image_file(str(file), "raw") == ImageFile(file, "raw")
     assert read_image_file(str(file), "qcow2") == ImageFile(file, "qcow2")

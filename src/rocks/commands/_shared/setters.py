@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.interface_changes import changed_carrier_lines, read_carriers
 from rocks.commands._framework.base import Command
 from rocks.core.names import printable
-from rocks.network.interfaces import find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,20 +51,6 @@ class InterfaceSetter(Command):
         """Store the value."""
         hosts, (iface, value) = self.requireArguments("iface", self.argument)
         type(self).apply(self.db, self.getSomeHostnames(hosts), iface, value)
-
-
-class CarrierSetter(InterfaceSetter):
-    """Base of those by which an interface of a physical host may serve its virtual machines no more."""
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Store the value, and name those machines."""
-        hosts, (iface, _) = self.requireArguments("iface", self.argument)
-        names = self.getSomeHostnames(hosts)
-        carriers = read_carriers(self.db, names)
-        super().run(params, args)
-        ids = [row.id for row in find_rows(self.db, names, iface)]
-        for line in changed_carrier_lines(self.db, ids, self.argument, carriers):
-            self.notify(line)
 
 
 class OneInterfaceSetter(Command):

@@ -47,7 +47,11 @@ def begin_look(image: Image, event: Any, now: int) -> Decision:
     taken = replace(
         _with_grant(image, standing, BLOCKED), reason=f"waits for {standing.owner} to report what it has"
     )
-    taken = replace(taken, copies=image.copies)
+    copies = image.copies
+    if standing.epoch > image.epoch:
+        # a grant is given when no other host has changes that the NAS lacks, and without a copy when none has
+        copies = tuple(copy for copy in copies if copy.kind != "dirty")
+    taken = replace(taken, copies=copies)
     if standing.sync:  # otherwise its guest writes to the NAS
         taken = taken.with_copy(standing.owner, standing.remote_pool or "", "dirty", standing.base_guid)
     return Decision(taken, outcomes_of((event.op_id,)))

@@ -123,10 +123,10 @@ class Arrivals:
         self._destroy(names.arriving_volume(arrival.pool, zvol))
         return True
 
-    def tidy(self, unread: Collection[str]) -> None:
-        """When the daemon starts: destroy what was received of images that are no longer expected.
+    def tidy(self, pools: Collection[str]) -> None:
+        """When the daemon starts: destroy what was received, in these pools, of images that are no longer expected.
 
-        What is in the `unread` pools, which are missing or hang, stays until another start.
+        What is in others, which are missing or hang, stays until another start.
         """
         expected: Set[str] = set()
         for arrival in self.all():
@@ -135,7 +135,7 @@ class Arrivals:
             else:
                 expected.add(names.arriving_volume(arrival.pool, arrival.zvol))
         try:
-            for pool in {*self._pools.list_pools()} - {*unread}:
+            for pool in pools:
                 folder = names.arriving_volume(pool, "")
                 for volume in self._pools.list_volumes(pool):
                     if volume.name.startswith(folder) and volume.name not in expected:

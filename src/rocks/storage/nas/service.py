@@ -158,7 +158,7 @@ class NasService:
         """
         self._comparison.begin()
         self._exports.rebuild(self._comparison.unread)
-        self._arrivals.tidy(self._comparison.unread)
+        self._arrivals.tidy(self._comparison.read)
         server_context(self._identity)  # fail now when it is unusable
         self._server = StreamServer(
             lambda: server_context(self._identity),

@@ -136,7 +136,9 @@ def _check_raw(file: Path) -> None:
     kind = disk_format(head)
     if kind:
         convert = f"Convert it (qemu-img convert -f {kind} -O qcow2) and give format=qcow2"
-        name, remedy = (kind, "Give format=qcow2") if kind == "qcow2" else (kind.upper(), convert)
+        # QEMU calls VHD by the name of the program that had it first
+        known = "VHD" if kind == "vpc" else kind.upper()
+        name, remedy = (kind, "Give format=qcow2") if kind == "qcow2" else (known, convert)
         raise UserError(
             f"{file} looks like {name}, but its name means raw. {remedy}, or give format=raw if this header belongs to "
             "the content of the disk"

@@ -9,7 +9,7 @@ import pytest
 from rocks.storage.iscsi_initiator.driver import LOGGED_IN
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOST
+from tests.unit.storage.daemons.nodes import HOST, HOSTS
 from tests.unit.storage.daemons.test_lost_records import ZVOL, site
 
 __all__ = ["site"]
@@ -59,4 +59,26 @@ def test_the_guest_and_the_next_start_have_the_image(
     for host in site.hosts:
         site.unmap(ZVOL)
         assert site.leftovers() == []
+        site.map(ZVOL, host, sync=False)
+
+
+@pytest.mark.parametrize("sync", [False, True], ids=["remote", "copied"])
+@pytest.mark.parametrize("former", HOSTS)
+def test_changes_of_the_time_of_the_backup_were_written_back_before_the_grant_of_the_volume(
+    site: DrivenSite, tmp_path: Path, former: str, sync: bool
+) -> None:
+    site.map(ZVOL, former)
+    site.wait_for_state(ZVOL, "local")
+    shutil.copytree(site.nas.store.parent, tmp_path / "backup")
+    site.unmap(ZVOL)
+    site.map(ZVOL, HOST, sync=sync)
+    site.wait_for_state(ZVOL, "local" if sync else "remote")
+    site.nas.lose_power()
+    shutil.rmtree(site.nas.store.parent)
+    shutil.copytree(tmp_path / "backup", site.nas.store.parent)
+    site.nas.start()
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local" if sync else "remote")
+    for host in site.hosts:
+        site.unmap(ZVOL)
         site.map(ZVOL, host, sync=False)

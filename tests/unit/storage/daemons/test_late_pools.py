@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
@@ -88,6 +89,19 @@ def test_the_start_does_not_wait_for_a_pool_that_hangs(
     assert site.row("bad-a-vol")["reason"] == "" and not site.nas.service._comparison.unread
 
 
+def test_the_start_does_not_wait_for_a_list_of_pools_that_hangs(
+    rebooted: tuple[DrivenSite, Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, _ = rebooted
+    begun, is_over = [], threading.Event()
+    monkeypatch.setattr(site.nas.pools, "list_pools", lambda: (begun.append(1), is_over.wait(60), ())[2])
+    before = monotonic_seconds()
+    site.nas.start()
+    is_over.set()
+    assert monotonic_seconds() - before < 10 and begun == [1]
+    assert exported(site) == {f"good-{zvol}" for zvol in IMAGES}
+
+
 def test_a_round_waits_for_a_pool_once_and_after_the_exports_of_others(
     rebooted: tuple[DrivenSite, Hanging],
 ) -> None:
@@ -98,6 +112,29 @@ def test_a_round_waits_for_a_pool_once_and_after_the_exports_of_others(
     before = hanging.calls
     site.nas.service._exports.look()
     assert hanging.calls == before + 1 and exported(site) == {f"good-{zvol}" for zvol in IMAGES}
+
+
+def test_an_image_that_is_mapped_while_a_late_pool_is_compared_is_not_blocked(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of its volume is from before the map, and waits for another pool, which hangs."""
+    site.map(ZVOL)
+    site.unmap(ZVOL)
+    comparison, pools = site.nas.service._comparison, site.nas.pools
+    read = pools.list_volumes
+
+    def read_and_map(pool: str) -> Any:
+        found = read(pool)
+        monkeypatch.setattr(pools, "list_volumes", read)
+        site.map(ZVOL)
+        return found
+
+    monkeypatch.setattr(pools, "list_volumes", read_and_map)
+    comparison.unread = {"tank": "zfs has not answered"}
+    comparison.go_on()
+    assert (site.state(ZVOL), site.image(ZVOL).disagrees) == ("mapped", "") and "tank" in comparison.unread
+    comparison.go_on()
+    assert (site.state(ZVOL), comparison.unread) == ("mapped", {})
 
 
 def test_writes_in_a_pool_that_is_imported_late_are_saved_by_what_the_message_says(

@@ -1,6 +1,6 @@
 """`rocks set host interface subnet`"""
 
-from rocks.commands._shared.setters import CarrierSetter
+from rocks.commands._shared.carrier_setters import CarrierSetter
 from rocks.network.interfaces import set_subnet
 
 
