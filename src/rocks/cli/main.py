@@ -178,7 +178,15 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         run_command(command, arguments, stream=True)
         is_changing = command.db.has_changes
         _commit(command)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        interrupt = _interrupt_of(error)
+        if interrupt is not None:
+            if shared:
+                shared.close()  # at once: a reply may be on its way, which the next command would take for its own
+            _roll_back(command.db)
+            if command.audit_record is not None:
+                command.audit_record.fail(interrupt)
+            raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
         # if the only commit fails, nothing is done of what the output says
         is_undone = is_changing and command.db.commits == commits
         _roll_back(command.db)
@@ -190,13 +198,6 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
             pieces = [command.errorText(found)]
         write_pieces(_ended(pieces))
         return _report_error(found, command_class)
-    except KeyboardInterrupt as interrupt:
-        if shared:
-            shared.close()  # at once: a reply may be on its way, which the next command would take for its own
-        _roll_back(command.db)
-        if command.audit_record is not None:
-            command.audit_record.fail(interrupt)
-        raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
     finally:
         (command.db.end_command if shared else command.db.close)()
     write_pieces(_ended(command.takeOutput()))
@@ -235,6 +236,13 @@ def _check_shared(command: Command, arguments: Sequence[str]) -> None:
         raise UserError(f'"{title}" takes over its process; leave the shell, and run rocks {title}')
 
 
+def _interrupt_of(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that ended a command; what the command did at its end may have failed on the closed connection."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
 def _roll_back(database: Database) -> None:
     try:
         database.rollback()
@@ -266,7 +274,7 @@ def _ended(pieces: list[str]) -> list[str]:
     return pieces if last.endswith("\n") else [*pieces, "\n"]
 
 
-def _as_rocks_error(error: Exception, command_class: type[Command]) -> RocksError:
+def _as_rocks_error(error: BaseException, command_class: type[Command]) -> RocksError:
     """Any other exception as a BugError that names the command."""
     if isinstance(error, RocksError):
         return error

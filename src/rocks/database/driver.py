@@ -64,7 +64,7 @@ def driver_errors() -> tuple[type[Exception], ...]:
 
 
 def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksError:
-    """The error of this system for a failure; raises the KeyboardInterrupt that closed the connection.
+    """The error of this system for a failure.
 
     `in_selector`: the user of the command wrote the statement, so its faults are UserErrors.
     """
@@ -74,12 +74,6 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
     if code in mariadb_errors.UNREACHABLE or code in mariadb_errors.ACCESS_DENIED:
         return _explain_unreachable(error, settings)
     if code in mariadb_errors.LOST:
-        # an answer was interrupted, and what is done at the end of the command finds the connection closed
-        cause = error.__context__
-        while cause is not None:
-            if isinstance(cause, KeyboardInterrupt):
-                raise cause
-            cause = cause.__context__
         return HostError(
             f"lost the cluster database at {settings.place}: {message or 'the connection is closed'};"
             " uncommitted changes are undone; repeat the command"
