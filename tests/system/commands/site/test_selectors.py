@@ -215,7 +215,7 @@ def test_a_changing_command_names_the_selector_without_a_host(cluster: Site) -> 
 def test_an_unknown_host_is_named_with_similar_names(cluster: Site) -> None:
     message = cluster.refused("set host boot computer-0-1 action=os")
     assert message.endswith(
-        "other selector; did you mean compute-0-1 or compute-0-0 or compute? rocks list host shows all"
+        "other selector; did you mean compute-0-1 or compute-0-0? rocks list host shows all"
     )
 
 
