@@ -92,12 +92,14 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.page.get_by_label("Walltime").fill("6 H")
     owner.sees("dialog", "charged with 12 node hours")
     button(owner, "Start")
-    owner.sees("#about", "set 1")
+    wait_until(owner, lambda: bool(site.rows("SELECT 1 FROM computeset")))
+    ((number,),) = site.rows("SELECT id FROM computeset")
+    owner.sees("#about", f"set {number}")
     owner.sees("#sets", "why one waits")
     owner.sees("li[data-key=vm-vc1-0]", "on its way to the host")
     owner.page.locator(".picture [data-place=way]").first.wait_for()
     owner.sees("li[data-key=vm-vc1-1] .power", "on")
-    owner.sees("#about", "set 1 running")
+    owner.sees("#about", f"set {number} running")
     owner.page.locator(
         "li[data-key=vm-vc1-0]"
     ).scroll_into_view_if_needed()  # pictures are of what is in sight
@@ -120,7 +122,7 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.page.evaluate("scrollTo(0, 0)")
     keep_picture(owner, "cluster")
     owner.open()
-    owner.sees("#clusters", "set 1 running")
+    owner.sees("#clusters", f"set {number} running")
     keep_picture(owner, "clusters")
     assert [one for one in owner.harms() if "400" not in one] == []
 
