@@ -296,25 +296,6 @@ def test_a_sync_that_dies_between_its_files_mixes_no_versions(
     assert boots_new("lake") == [True, True]
 
 
-def test_the_images_that_version_0_1_has_fetched_are_booted(
-    pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also after a sync of another version that died before the description was replaced."""
-    synced(pragma_site)
-    stated = next((tmp_path / "repository").glob("**/.dock6.images.json"))
-    stated.write_text(json.dumps(next(iter(json.loads(stated.read_text()).values()))))
-    (tmp_path / "key.pub").write_text(KEY)
-    monkeypatch.setattr(import_module("rocks.commands.start.cluster").Command, "run", lambda *_: None)
-    pragma_site.done(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
-    description = stated.with_name("vc-in.xml").read_bytes()
-    server.files["/vc/dock6/vc-in.xml"] = Served(DOCK6.replace("vda", "vdb").encode())
-    synced(pragma_site)
-    stated.with_name("vc-in.xml").write_bytes(description)
-    pragma_site.done(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
-    stated.write_text("[]")
-    assert "are not here yet" in pragma_site.refused(f"pragma boot dock6 0 key={tmp_path / 'key.pub'}")
-
-
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])
 def test_settings_that_are_not_valid(local: Site, name: str) -> None:
     local.done(f"set attr {name} relative")

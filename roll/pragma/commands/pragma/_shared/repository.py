@@ -108,8 +108,8 @@ def library_images(command: Command, settings: Settings, name: str, described: V
     if settings.url:
         _check_volumes(command, described)
         try:
-            return _images_of(file, name, described.digest)
-        except TypeError:
+            return Images(**_stated_images(file, name)[described.digest])
+        except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     return _add_images(command, settings, name, described, partial(_local_file, file.parent))
 
@@ -191,9 +191,9 @@ def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -
     file = settings.repository / path
     stated: dict[str, Any] = {}
     # boots have the version that is here, and its images, until the description is replaced
-    with suppress(OSError, UserError, TypeError):
+    with suppress(OSError, UserError, KeyError):
         here = digest_of(read_file(file, MAX_BYTES))
-        stated[here] = _images_of(file, name, here)._asdict()
+        stated[here] = _stated_images(file, name)[here]
     stated[described.digest] = images._asdict()
     _write(_images_file(file, name), json.dumps(stated).encode())
     _write(file, data)
@@ -204,14 +204,13 @@ def _images_file(file: Path, name: str) -> Path:
     return file.parent / f".{name}.{_IMAGES}"
 
 
-def _images_of(file: Path, name: str, digest: str) -> Images:
-    """The images that are stated for the description with the digest. TypeError where none are."""
+def _stated_images(file: Path, name: str) -> dict[str, Any]:
+    """Digest of a description → images; none where the file is missing, or is not valid."""
     try:
         found = json.loads(_images_file(file, name).read_text("utf-8"))
     except (OSError, ValueError):
-        found = None
-    # version 0.1 wrote the images alone, of the description beside it
-    return Images(**(found.get(digest, found) if isinstance(found, dict) else {}))
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Source(NamedTuple):
