@@ -82,3 +82,4 @@ def test_changes_of_the_time_of_the_backup_were_written_back_before_the_grant_of
     for host in site.hosts:
         site.unmap(ZVOL)
         site.map(ZVOL, host, sync=False)
+        assert site.image(ZVOL).owner == host
