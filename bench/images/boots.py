@@ -11,7 +11,7 @@ from bench.table import Found, Row, at_most, without_goal
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
 
-ROUNDS = 3
+ROUNDS = 2
 LIMIT = 1.10
 SIZES_GB = (1, 8, 32)
 MAP_ROUNDS = 3
@@ -51,7 +51,7 @@ def _of_linux(site: ImageSite) -> list[Row]:
     ]
     remote, iscsi, local = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
     how = (
-        f"{remote:.2f} s / {local:.2f} s from QEMU's exec to the ready line, medians of {ROUNDS}, in turns, caches "
+        f"{remote:.2f} s / {local:.2f} s from QEMU's exec to the ready line, means of {ROUNDS}, in turns, caches "
         "dropped before each; the image is being copied meanwhile, as fast as it goes"
     )
     return [
