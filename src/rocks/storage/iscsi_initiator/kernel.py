@@ -26,6 +26,12 @@ def scan_disk(session: KernelSession, deadline_seconds: float) -> None:
     write_within(SYSTEM / "class/scsi_host" / session.host / "scan", _LUN_0, deadline_seconds)
 
 
+def read_disk_again(session: KernelSession, deadline_seconds: float) -> None:
+    """Have the kernel ask the target for size and write protection, after it has ended its first questions."""
+    if session.disk_folder is not None:
+        write_within(session.disk_folder / "device/rescan", "1", deadline_seconds)
+
+
 def detach_disk(session: KernelSession, deadline_seconds: float) -> None:
     """Flush and remove the disk."""
     if session.disk_folder is not None:

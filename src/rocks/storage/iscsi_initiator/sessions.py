@@ -14,7 +14,12 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import IncoherentError, RocksError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
-from rocks.storage.iscsi_initiator.kernel import detach_disk, scan_disk, wait_without_limit
+from rocks.storage.iscsi_initiator.kernel import (
+    detach_disk,
+    read_disk_again,
+    scan_disk,
+    wait_without_limit,
+)
 from rocks.storage.iscsi_initiator.listing import KernelSession, read_kernel_sessions
 from rocks.storage.iscsi_initiator.login import (
     all_sessions,
@@ -102,11 +107,13 @@ def _attach(spec: SessionSpec) -> SessionFact:
 
 
 def _wait_for_matching_disk(spec: SessionSpec) -> KernelSession:
-    """IncoherentError when the disk still differs after a short time.
+    """IncoherentError when the disk still differs after a short time, and after it was read again.
 
-    While the kernel probes a new disk, it shows the disk as writable.
+    While the kernel probes a new disk, it shows the disk as writable; and it takes the disk of a NAS that was too busy
+    to answer this question for writable (Linux, drivers/scsi/sd.c: "assume Write Enabled").
     """
     deadline = Deadline(_SETTLE_SECONDS)
+    is_read_again = False
     while True:
         session = _wait_for_disk(spec)
         try:
@@ -114,7 +121,11 @@ def _wait_for_matching_disk(spec: SessionSpec) -> KernelSession:
             return session
         except IncoherentError:
             if deadline.passed():
-                raise
+                if is_read_again:
+                    raise
+                read_disk_again(session, _SHORT_SECONDS)
+                is_read_again = True
+                deadline = Deadline(_SETTLE_SECONDS)
         wait_seconds(_POLL_SECONDS)
 
 
