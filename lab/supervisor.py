@@ -80,7 +80,8 @@ def _run_init(machine: Machine, network: str, supervisor_alive: int, ready: int)
         events = device_nodes.open_events()
         if os.fork() == 0:
             rename_this_process("rocks-devices")
-            os.write(ready, b"1")  # by the last to begin, so that a machine that is ready has all its processes
+            # by the last to begin, so that a machine that is ready has all its processes
+            os.write(ready, b"1")
             os.close(ready)
             device_nodes.follow(events, Path("/dev"))
         events.close()
