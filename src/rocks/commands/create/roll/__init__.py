@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     <example cmd='create roll roll-hello.xml'>
     Build hello-1.0-1.noarch.disk1.iso.
     </example>
-    <example cmd='create roll roll-hello.xml dir=/root/isos key=/root/site.key'>
+    <example cmd='create roll roll-hello.xml dir=/root/isos key=rolls@example.org'>
     A signed ISO, in another folder.
     </example>
 

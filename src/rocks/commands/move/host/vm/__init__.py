@@ -17,8 +17,8 @@ class Command(rocks.commands.Command):
     The files of its disks are copied to that host, through this machine; blocks of zeros are not sent. The new host
     reads its copy back and compares the digest with that of the old one. Then the new place is recorded, and the
     old files are removed. A machine that is off cannot be started meanwhile. Images on a NAS stay there. A machine with
-    snapshots is not moved. A file keeps its path if that is in an image directory of the new host; otherwise it
-    goes to the folder for new images there.
+    snapshots of image files is not moved. A file keeps its path if that is in an image directory of the new host;
+    otherwise it goes to the folder for new images there.
 
     When the command is interrupted or killed, the machine can be started where it was, unless the new place was
     recorded: then on the new host. The same command continues: what has arrived is not sent again, unless the disk has

@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     Replace the disks of a virtual machine that is off by those of a snapshot, which stays. What image files have now
     is lost, unless another snapshot has it. On a NAS, the present content stays as the volume VOLUME-before-NUMBER,
     with the snapshots made after this one, which are listed as former. After an interrupt the machine does not start
-    until the command is repeated, or the snapshot is removed.
+    until the command is repeated, or, on a NAS, the snapshot is removed. Do not remove that of image files then.
 
     <shared names='one-machine,snapshot,dry-run'/>
 
