@@ -261,7 +261,9 @@ def _read_file(path: Path, must_exist: bool) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if must_exist:
-            raise UserError(f"{path} does not exist; nucleus --file FILE or the variable NUCLEUS_FILE names the settings") from None
+            raise UserError(
+                f"{path} does not exist; nucleus --file FILE or the variable NUCLEUS_FILE names the settings"
+            ) from None
         return {}
     except OSError as error:
         raise UserError(f"cannot read {path} with the settings of Nucleus: {error.strerror}") from None
