@@ -75,7 +75,7 @@ def _server(folder: Path) -> Tuple[str, int]:
         text = read_settings_text(path.read_text("utf-8"), ("server",), str(path)).get("server", "")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the frontend's address is not known: {error}; on the frontend: rocks report host profile HOST prints it"
+            f"the frontend's address is not known: {error}; on the frontend: rocks sync host profile HOST writes it"
         ) from None
     address, _, port = text.partition(":")
     if not address or (port and not port.isdigit()):

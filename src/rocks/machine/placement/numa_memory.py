@@ -79,7 +79,7 @@ def why_no_memory(vm: ShapeRequest, nodes: Sequence[NodeFact], rows: Iterable[Pa
         f"{vm.name} is not started: it needs {needed} huge pages of {name} "
         f"{'on the NUMA nodes of its cores' if vm.is_pinned else 'on one NUMA node'}, and {vm.host} has free: "
         f"{listed}{taken}; reserve more (rocks set host attr {vm.host} vm_hugepages {name}:NUMBER, then its profile: "
-        f"rocks report host profile {vm.host}), stop another machine, or give it ordinary memory (rocks set host "
+        f"rocks sync host profile {vm.host}), stop another machine, or give it ordinary memory (rocks set host "
         f"attr {vm.name} kvm_hugepages none)",
         code=Code.HOST_FULL,
     )

@@ -189,7 +189,7 @@ def _check(host: HostAddress, finished: Finished) -> None:
     if finished.exit_status == _NOT_THERE:
         raise StateError(
             f"host {host.name} has no program nft: install its package nftables there, or run its profile (rocks "
-            f"report host profile {host.name})"
+            f"sync host profile {host.name})"
         )
     if finished.exit_status == 255 and not host.is_local:
         raise HostError(f"the firewall rules of host {host.name} were not sent: {_last_line(finished)}")
