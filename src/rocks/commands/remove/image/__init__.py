@@ -10,7 +10,8 @@ class Command(rocks.commands.Command):
     Remove an image from the library, or an import that was interrupted. Disks that were made from it stay, and so do
     the copies on hosts (list host image shows them, remove host image removes them). NASes that store it remove it,
     unless disks are clones of it; those are named. A repeated command removes what a NAS that did not answer still
-    has. An image that virtual machines are to have their disks from (attribute vm_image) is not removed.
+    has. An image that virtual machines are to have their disks from (attribute vm_image), or that is in the drive of
+    one, is not removed.
 
     <shared names='image'/>
 
