@@ -29,7 +29,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(disk: Path, write_protection: str) -> Thread:
-    """The kernel asks the NAS once, when it is told to."""
+    """The kernel asks the NAS once, on request."""
 
     def once() -> None:
         assert (disk / "device/rescan").read_text() == "1"
