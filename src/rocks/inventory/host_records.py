@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.values import TRUE_VALUES
 from rocks.database.sets import in_order
 from rocks.inventory.selectors import read_selectors
 
@@ -45,8 +46,22 @@ _RACKS = (
 _PATTERN = "SELECT 0, %s, n.Name FROM nodes n WHERE n.Name LIKE %s"
 
 
+class Proposals(NamedTuple):
+    """Which names an error proposes for an unknown one: of hosts with a true attribute, without those of appliances."""
+
+    attribute: str = ""
+    is_one_host: bool = False
+
+
+_ALL_NAMES = Proposals()
+
+
 def expand_selectors(
-    database: Database, texts: Sequence[str], managed_only: bool = False, each_matches: bool = False
+    database: Database,
+    texts: Sequence[str],
+    managed_only: bool = False,
+    each_matches: bool = False,
+    proposals: Proposals = _ALL_NAMES,
 ) -> list[str]:
     """Names of the hosts that the selectors mean: their union, each once, sorted by name.
 
@@ -62,7 +77,7 @@ def expand_selectors(
     names = {name for hosts in found.values() for name in hosts}
     unknown = [text for text in selectors.names if text.lower() not in found]
     if unknown:
-        names |= _resolve(database, unknown)
+        names |= _resolve(database, unknown, proposals)
     if selectors.local:
         names.add(local_host(database))
     empty = _without_hosts(selectors, found) if each_matches else []
@@ -71,7 +86,7 @@ def expand_selectors(
         names |= chosen
         empty += [statement] if each_matches and not chosen else []
     if empty:
-        raise UserError(f'"{printable(empty[0])}" matches no host; {_advice(database, empty[0])}')
+        raise UserError(f'"{printable(empty[0])}" matches no host; {_advice(database, empty[0], proposals)}')
     return sorted(names)
 
 
@@ -84,26 +99,34 @@ def _without_hosts(selectors: Selectors, found: Mapping[str, set[str]]) -> list[
     ]
 
 
-def _advice(database: Database, text: str) -> str:
+def _advice(database: Database, text: str, proposals: Proposals) -> str:
     """Hosts, and appliances with hosts, that a selector without a match may mean, and the command that lists all."""
-    from rocks.core.near_names import did_you_mean  # late: for an error
-
-    # who types a number means one host: all of an appliance would be too many
-    appliances = (
-        ""
-        if any(one.isdigit() for one in text)
-        else (
-            " UNION SELECT a.Name FROM appliances a JOIN memberships m ON m.Appliance = a.ID"
-            " JOIN nodes n ON n.Membership = m.ID"
-        )
-    )
-    rows = database.rows(f"SELECT Name FROM nodes{appliances} ORDER BY 1")
-    known = [str(row[0]) for row in rows if str(row[0]).lower() != text.lower()]
+    if text.split()[:1] == ["select"]:
+        return "see rocks list host"
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")
         return f"a pattern has % for any text and _ for a character: {printable(pattern)}"
-    meant = did_you_mean(text.replace("%", ""), known) if text.split()[:1] != ["select"] else ""
+    from rocks.core.near_names import did_you_mean  # late: for an error
+
+    meant = did_you_mean(text.replace("%", ""), _proposed(database, text, proposals))
     return f"{meant}rocks list host shows all" if meant else "see rocks list host"
+
+
+def _proposed(database: Database, text: str, proposals: Proposals) -> list[str]:
+    rows = database.rows(
+        "SELECT n.Name, a.Name FROM nodes n LEFT JOIN"
+        " (memberships m JOIN appliances a ON a.ID = m.Appliance) ON m.ID = n.Membership"
+    )
+    if proposals.attribute:
+        from rocks.inventory.attributes.records import resolve_attribute
+
+        values = resolve_attribute(database, proposals.attribute, None)
+        rows = [row for row in rows if values.get(str(row[0]), "").lower() in TRUE_VALUES]
+    names = {str(row[0]) for row in rows}
+    # who types a number means one host: all of an appliance would be too many
+    if not proposals.is_one_host and not any(one.isdigit() for one in text):
+        names |= {str(row[1]) for row in rows if row[1] is not None}
+    return sorted(name for name in names if name.lower() != text.lower())
 
 
 def local_host(database: Database) -> str:
@@ -231,7 +254,7 @@ def _select(database: Database, statement: str) -> set[str]:
     return known
 
 
-def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
+def _resolve(database: Database, texts: Sequence[str], proposals: Proposals) -> set[str]:
     import socket
 
     own = socket.gethostname().lower()
@@ -247,7 +270,7 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
         if not rows:
             raise UserError(
                 f'cannot resolve host "{printable(text)}": it is not a host, alias, address, appliance or other '
-                f"selector; {_advice(database, text)}"
+                f"selector; {_advice(database, text, proposals)}"
             )
         names |= {str(row[0]) for row in rows}
     return names

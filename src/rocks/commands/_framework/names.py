@@ -40,11 +40,18 @@ class NameExpansion(ABC):
         UserError for an unknown name. In a command of any other verb than those of `READING` it is raised for a
         pattern, rack, appliance or SQL text without a host, too: it would do nothing and report success.
         """
+        return self._hosts(names or (), managed_only)
+
+    def _hosts(
+        self, names: Sequence[str], managed_only: bool = False, attribute: str = "", is_one_host: bool = False
+    ) -> list[str]:
+        """An error proposes only hosts for which the attribute is true; where one host is named, no appliance."""
         from rocks.inventory import host_records as hosts
 
         changes = self.command_path[0] not in READING
+        proposals = hosts.Proposals(attribute, is_one_host)
         try:
-            return hosts.expand_selectors(self.db, names or (), managed_only, each_matches=changes)
+            return hosts.expand_selectors(self.db, names, managed_only, changes, proposals)
         except UserError as error:
             parameters = self._parameters_among(names or ())
             if not parameters:
@@ -64,14 +71,25 @@ class NameExpansion(ABC):
         """Alias of `getHostnames`, for commands of other rolls."""
         return self.getHostnames(names, managed_only)
 
-    def getOneHostname(self, names: Sequence[str]) -> str:
-        """The one host that matches the selectors; UserError for none or several."""
+    def getOneHostname(self, names: Sequence[str], attribute: str = "") -> str:
+        """The one host that matches the selectors; UserError for none or several.
+
+        For an unknown name the error proposes hosts, those for which the attribute is true.
+        """
         if not names:
             raise UserError(f"must supply one host{self._besides()}")
-        found = self.getHostnames(names)
+        found = self._hosts(names, attribute=attribute, is_one_host=True)
         if len(found) != 1:
             raise UserError(f"must supply only one host, not {len(found)}")
         return found[0]
+
+    def getContainers(self, names: Sequence[str]) -> list[str]:
+        """As `getHostnames`, for hosts that are to run virtual machines: an error proposes only those that can."""
+        return self._hosts(names, attribute="kvm")
+
+    def getOneContainer(self, names: Sequence[str]) -> str:
+        """As `getContainers`, for one host."""
+        return self.getOneHostname(names, "kvm")
 
     def getSomeHostnames(self, names: Sequence[str], value: str = "") -> list[str]:
         """The hosts that match the selectors; UserError when no selector is given.

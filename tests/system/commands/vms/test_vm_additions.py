@@ -176,6 +176,27 @@ def test_add_host_vm_refuses(vm_site: Site) -> None:
         assert message in vm_site.refused(*ADD, *arguments), arguments
 
 
+def test_for_a_physical_host_only_hosts_that_run_machines_are_proposed(vm_site: Site) -> None:
+    vm_site.done(*ADD, "vmc-0-0", "Hosted VM", "name=guest")
+    vm_site.done("add host vmc-1-7 membership=compute rack=1 rank=7")
+    for typed, meant in (
+        ("ghost", "see rocks list host"),
+        ("vmc-0-7", "did you mean vmc-0-1 or vmc-0-0? rocks list host shows all"),
+    ):
+        for command in (
+            f"set host vm guest physnode={typed}",
+            f"add host vm {typed} compute",
+            f"move host vm guest {typed}",
+            f"drain host vmc-0-0 to={typed} live=yes",
+            f"add cluster 203.0.113.9 1 fe-container={typed}",
+            f"add cluster 203.0.113.9 1 container-hosts={typed}",
+        ):
+            assert vm_site.refused(command).endswith(f"other selector; {meant}"), command
+    assert "; did you mean vm-container? " in vm_site.refused("add host vm vm-contaner compute")
+    assert "vm-container?" not in vm_site.refused("set host vm guest physnode=vm-contaner")
+    assert "did you mean hosted-vm? " in vm_site.refused("start host vm hostedvms")
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
     [

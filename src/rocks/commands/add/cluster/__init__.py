@@ -103,8 +103,8 @@ class Command(rocks.commands.Command):
         return ClusterParameters(
             ip=ip,
             computes=computes,
-            frontend_container=self.getOneHostname([frontend_container]) if frontend_container else None,
-            compute_containers=self.getHostnames(containers) if containers else None,
+            frontend_container=self.getOneContainer([frontend_container]) if frontend_container else None,
+            compute_containers=self.getContainers(containers) if containers else None,
             cpus=self.fillNumber("cpus-per-compute"),
             memory_mb=self.fillNumber("mem-per-compute"),
             compute_disk_gb=self.fillNumber("disk-per-compute"),

@@ -79,7 +79,7 @@ class Command(rocks.commands.Command):
                 image=self.fillText("image"),
                 compute_image=self.fillText("compute-image"),
                 key_file=self.fillText("key"),
-                containers=self.getHostnames(hosts.split()) if hosts and hosts.split() else (),
+                containers=self.getContainers(hosts.split()) if hosts and hosts.split() else (),
             ),
             self.notify,
             self.showProgress,

@@ -60,9 +60,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Empty the host and report each machine."""
-        host = self.getOneHostname(args)
+        host = self.getOneContainer(args)
         to = self.fillText("to", "").split()
-        targets = self.getSomeHostnames(to) if to else []
+        targets = self.getContainers(to) if to else []
         action = self.fillText("action", ACTIONS[0])
         if action not in ACTIONS:
             raise UserError(f'action "{printable(action)}" must be one of {", ".join(ACTIONS)}')

@@ -46,12 +46,12 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Evacuate the host and report each machine."""
-        host = self.getOneHostname(args)
+        host = self.getOneContainer(args)
         reason = self.fillText("reason", "")
         if not reason.strip():
             self.abort('must supply reason="…": state why the host is off, or must be switched off')
         to = self.fillText("to", "").split()
-        targets = self.getSomeHostnames(to) if to else other_containers(self.db, host)
+        targets = self.getContainers(to) if to else other_containers(self.db, host)
         force = Force(reason, self.fillFlag("host-off"))
         outcomes = evacuate_host(self.db, host, targets, force, lambda names: start_outcomes(self, names))
         for line in outcomes.lines:

@@ -100,7 +100,7 @@ class Command(rocks.commands.Command):
             vlans=self.fillText("vlan"),
             virt_type=self.fillText("virt-type", "hvm"),
         )
-        added = add_vms(self.db, self.getHostnames(hosts), parameters)
+        added = add_vms(self.db, self.getContainers(hosts), parameters)
         warnings = size_warnings(self.db, [vm.name for vm in added])
         for vm in added:
             self.addText(f"added VM {vm.name} on physical node {vm.container}\n")

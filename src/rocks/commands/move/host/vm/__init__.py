@@ -67,7 +67,7 @@ class Command(rocks.commands.Command):
         """Move the machine and report it."""
         if len(args) != 2:
             self.abort("must supply a virtual machine and the physical host that gets it")
-        name, host = (self.getOneHostname([word]) for word in args)
+        name, host = self.getOneHostname(args[:1]), self.getOneContainer(args[1:])
         reporter = MoveReporter(self.notify, self.showProgress)
         disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
         if disks not in ("copy", "there"):

@@ -42,4 +42,4 @@ class Command(rocks.commands.Command):
         machine = self.fillText("vm")
         if not machine:
             self.abort("must supply vm=, the virtual machine that the image is given to")
-        give_image(self.db, self.getOneHostname(hosts), path, self.getOneHostname([machine]))
+        give_image(self.db, self.getOneContainer(hosts), path, self.getOneHostname([machine]))

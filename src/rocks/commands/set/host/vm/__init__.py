@@ -78,7 +78,7 @@ class Command(rocks.commands.Command):
         if not args:
             self.abort("must supply only one host, or several without disk, slice and uuid")
         container = self.fillText("physnode")
-        host = self.getOneHostname([container]) if container else None
+        host = self.getOneContainer([container]) if container else None
         changes = VmChanges(
             host,
             disks=self.fillText("disk"),
