@@ -69,7 +69,7 @@ def plan_start(
         for disk in disks_to_check(spec)
     ]
     for disk, fact in disks:
-        check_disk(spec.name, disk, fact, outcome)
+        check_disk(spec.name, disk, fact, outcome, spec.disks.index(disk))
     if way is Way.RESTORE:
         return StartPlan(way, (f"continue {spec.name} from its saved memory",))
     created = [_creation(disk) for disk, fact in disks if not (fact.exists or disk.is_block)]
@@ -142,29 +142,32 @@ def starting_mb(name: str, promised: Mapping[str, int], observed: HostFacts) -> 
     return sum(mb for other, mb in promised.items() if other != name and not is_active(observed, other))
 
 
-def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STARTED) -> None:
+def check_disk(
+    name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STARTED, number: int | None = 0
+) -> None:
     """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there.
 
-    `outcome` as `NOT_STARTED`.
+    `outcome` as `NOT_STARTED`. `number` is the disk's place among those of the machine, None for a disk that is not
+    recorded: `set host vm` takes the values of all disks in their order.
     """
     if disk.is_block:
         if not fact.is_block:
             fault = "is not a block device" if fact.exists else "is not on its host"
             raise StateError(
                 f"{name} {outcome}: its disk, the device {disk.path}, {fault}; "
-                f"create it, or give the machine another disk: rocks set host vm {name} disk=…"
+                f"create it, or {_another_disk(name, disk, number)}"
             )
         return
     if fact.is_block:
         raise StateError(
             f"{name} {outcome}: its disk {disk.path} is a block device; define it as one: "
-            f"rocks set host vm {name} disk=phy:{disk.path},{disk.target}"
+            f"{_defined_as_device(name, disk, number)}"
         )
     if not fact.exists and disk.size_gb * BYTES_PER_GB > fact.filesystem_bytes:
         raise StateError(
             f"{name} {outcome}: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
             f"than its file system of {gigabytes(fact.filesystem_bytes)}{_missing_folder(disk, fact)}; "
-            f"rocks set host vm {name} disksize=GB, or choose another folder"
+            f"{_smaller_disk(name, number)}, or choose another folder"
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
@@ -176,6 +179,33 @@ def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STA
             f"{name} {outcome}: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
+
+
+def _another_disk(name: str, disk: DiskSpec, number: int | None) -> str:
+    if number is None:
+        return "name another disk"
+    if number:
+        return f"remove it from the machine: {_removal(name, disk)}"
+    return f"give the machine another disk: rocks set host vm {name} disk=…"
+
+
+def _defined_as_device(name: str, disk: DiskSpec, number: int | None) -> str:
+    device = f"disk=phy:{disk.path},{disk.target}"
+    if number is None:
+        return device
+    if number:
+        return f"{_removal(name, disk)}, then rocks add host vm disk {name} {device}"
+    return f"rocks set host vm {name} {device}"
+
+
+def _removal(name: str, disk: DiskSpec) -> str:
+    return f"rocks remove host vm disk {name} {disk.target.partition(',')[0]}"
+
+
+def _smaller_disk(name: str, number: int | None) -> str:
+    if number is None:
+        return "give a smaller disksize=GB"
+    return f"rocks set host vm {name} disksize=" + (f"'{'0 ' * number}GB'" if number else "GB")
 
 
 def _missing_folder(disk: DiskSpec, fact: DiskFact) -> str:

@@ -289,9 +289,23 @@ def test_a_disk_that_no_start_will_take_has_its_note(machines: MachineSite) -> N
     note = f"{file} of {OLD} is a disk of h: g cannot start with it"
     assert note in machines.run(f"add host vm disk g disk=file:{file},vdb,virtio")
     assert machines.run("remove host vm disk g vdb").strip() == "the image stays: it is a disk of h"
-    printed = machines.run("add host vm disk g disk=file:/etc/shadow,vdb,virtio")
-    assert "g cannot start: its disk /etc/shadow is outside the image directories" in printed
+
+
+def test_a_disk_in_no_folder_for_images_is_not_recorded(machines: MachineSite) -> None:
+    machines.add("g")
+    before = machines.sql("SELECT Name FROM vm_disks")
+    for disk in ("file:/nowhere/g.vdb,vdb,virtio", "phy:/dev/nothing,vdb,virtio"):
+        refused = machines.refused(f"add host vm disk g disk={disk}")
+        assert "g does not get the disk: its disk" in refused and "Name one there; to add a d" in refused
+    assert machines.sql("SELECT Name FROM vm_disks") == before
+    machines.run(
+        f"set host vm g disk='file:{machines.image('g.vda')},vda,virtio file:/etc/shadow,vdb,virtio'"
+    )
+    refused = machines.refused("start host vm g")
+    assert "its disk /etc/shadow is outside the image directories" in refused
+    assert "rocks remove host vm disk g vdb, then rocks add host vm disk g disk=…" in refused
     assert machines.run("remove host vm disk g vdb") == "", "it is no image"
+    machines.run("start host vm g")
 
 
 def test_a_virtual_function_that_no_adapter_has(machines: MachineSite) -> None:

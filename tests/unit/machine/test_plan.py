@@ -213,6 +213,22 @@ def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, mess
     assert str(refused.value).startswith("web is not started: ")
 
 
+def test_the_remedy_for_another_disk_than_the_first_is_of_that_disk() -> None:
+    first = disk(exists=True)
+    small = disk("/images/b", filesystem_bytes=BYTES_PER_GB)
+    two = machine(disks=[f"file:{IMAGE},vda,virtio", "file:/images/b,vdb,virtio"])
+    with pytest.raises(StateError, match="rocks set host vm web disksize='0 GB', or"):
+        plan(facts(disks=(first, small)), two)
+    as_device = "vdb, then rocks add host vm disk web disk=phy:/images/b,vdb,virtio$"
+    with pytest.raises(StateError, match=f"define it as one: rocks remove host vm disk web {as_device}"):
+        plan(facts(disks=(first, replace(small, is_block=True))), two)
+    with pytest.raises(StateError, match="create it, or remove it .*: rocks remove host vm disk web vdb$"):
+        plan(
+            facts(disks=(first, disk("/dev/vg/a"))),
+            machine(disks=[f"file:{IMAGE},vda,virtio", "phy:/dev/vg/a,vdb,virtio"]),
+        )
+
+
 @pytest.mark.parametrize(
     ("vm", "values"),
     [

@@ -53,12 +53,15 @@ class NameExpansion(ABC):
         try:
             return hosts.expand_selectors(self.db, names, managed_only, changes, proposals)
         except UserError as error:
-            parameters = self._parameters_among(names or ())
-            if not parameters:
-                raise
-            raise UserError(
-                f'{error}; "{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
-            ) from None
+            parameters = self._parameters_among(names)
+            if parameters:
+                hint = f'"{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
+            else:
+                command = self._command_among(names)
+                if not command:
+                    raise
+                hint = f"did you mean the command rocks {command}?"
+            raise UserError(f"{error}; {hint}") from None
 
     def _parameters_among(self, names: Sequence[str]) -> list[str]:
         """Those of the names that are parameters of this command: the = behind one is missing (`status yes`)."""
@@ -66,6 +69,16 @@ class NameExpansion(ABC):
 
         declared = parameters_of(type(self).__doc__ or "")
         return [name for name in names if name in declared]
+
+    def _command_among(self, names: Sequence[str]) -> str:
+        """The command below this one that the first name resembles (`list host storageimg`); '' without one."""
+        from rocks.commands._framework.command_index import read_index
+        from rocks.core.near_names import nearest
+
+        start = f"{' '.join(self.command_path)} "
+        words = {path[len(start) :].split()[0] for path in read_index() if path.startswith(start)}
+        near = nearest(names[0], words) if names else []
+        return f"{start}{near[0]}" if near else ""
 
     def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Alias of `getHostnames`, for commands of other rolls."""

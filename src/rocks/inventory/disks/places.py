@@ -18,8 +18,6 @@ IMAGE_FOLDER = "kvm/disks"
 
 DIRECTORIES, DEVICES = "vm_image_directories", "vm_disk_devices"
 _MEDIA = ("/dev/cdrom", "/dev/sr[0-9]")
-_ANOTHER_DISK = "a disk there: rocks set host vm {} disk=…"
-_ANOTHER_CD = "a CD there: rocks set host vm cdrom {} cdrom=…"
 
 
 def image_directories(container: Host) -> tuple[str, ...]:
@@ -65,11 +63,13 @@ def place_disk(
         return _with(made, is_mapped=True)
     if disk.is_block:
         if not is_allowed_device(container, disk.path):
-            raise _no_device(vm, container, f"its disk, the device {disk.path},", _ANOTHER_DISK, outcome)
+            raise _no_device(
+                vm, container, f"its disk, the device {disk.path},", _disk_there(vm, disk), outcome
+            )
         return _with(made, machine=vm.uuid)
     directory = directory_of(container, disk.path)
     if directory is None:
-        raise _no_directory(vm, container, f"its disk {disk.path}", _ANOTHER_DISK, outcome)
+        raise _no_directory(vm, container, f"its disk {disk.path}", _disk_there(vm, disk), outcome)
     return _with(made, machine=vm.uuid, directory=directory)
 
 
@@ -81,18 +81,25 @@ def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) 
     made = DiskSpec(path, "raw", 0, path.startswith("/dev/"), is_cdrom=True)
     if made.is_block:
         if not is_allowed_device(container, path) and not any(_matches(path, pattern) for pattern in _MEDIA):
-            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD, outcome)
+            raise _no_device(vm, container, f"its CD, the device {path},", _cd_there(vm), outcome)
         return (made,)
     directory = directory_of(container, path)
     if directory is None:
-        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD, outcome)
+        raise _no_directory(vm, container, f"its CD image {path}", _cd_there(vm), outcome)
     return (_with(made, directory=directory),)
 
 
-def with_image_remedy(vm: VirtualMachine, error: RocksError, outcome: str = _NOT_STARTED) -> RocksError:
-    """The error of a disk that is not the machine's, with the commands that settle it; `outcome` as of `place_disk`."""
+def with_image_remedy(
+    vm: VirtualMachine, error: RocksError, outcome: str = _NOT_STARTED, another: str = ""
+) -> RocksError:
+    """The error of a disk that is not the machine's, with the commands that settle it; `outcome` as of `place_disk`.
+
+    `another` says how to use another disk, where the disk is not recorded yet.
+    """
     host = vm.container.name if vm.container is not None else "HOST"
-    path = next((disk.path for disk in vm.disks if f"disk {disk.path} " in str(error)), "FILE")
+    disk = next((disk for disk in vm.disks if f"disk {disk.path} " in str(error)), None)
+    path = "FILE" if disk is None else disk.path
+    another = another or another_disk(vm, disk)
     is_given = (
         f"it is the disk of {vm.name}"
         if error.code is Code.IMAGE_UNOWNED
@@ -101,9 +108,31 @@ def with_image_remedy(vm: VirtualMachine, error: RocksError, outcome: str = _NOT
     return CLASSES[error.family](
         f"{vm.name} {outcome}: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
         f"rocks set host image {host} '{path}' vm={vm.name}; if it is not needed any more: rocks remove host image "
-        f"{host} '{path}'; to use another disk: rocks set host vm {vm.name} disk=…",
+        f"{host} '{path}'; to use another disk: {another}",
         code=error.code,
     )
+
+
+def _disk_there(vm: VirtualMachine, disk: Disk) -> str:
+    """How the machine gets a disk in an allowed place, if the disk is its own; else where to name one."""
+    return f"Give it a disk there: {another_disk(vm, disk)}" if disk in vm.disks else "Name one there"
+
+
+def another_disk(vm: VirtualMachine, disk: Disk | None) -> str:
+    """The commands by which the machine gets another disk for this one; None: for one that is not known.
+
+    `set host vm` replaces all disks: with one of several it would take the others away.
+    """
+    if disk is not None and disk != vm.disks[0]:
+        return (
+            f"rocks remove host vm disk {vm.name} {disk.device}, then rocks add host vm disk {vm.name} disk=…"
+        )
+    others = " with all its disks" if len(vm.disks) > 1 else ""
+    return f"rocks set host vm {vm.name} disk=…{others}"
+
+
+def _cd_there(vm: VirtualMachine) -> str:
+    return f"Give it a CD there: rocks set host vm cdrom {vm.name} cdrom=…"
 
 
 def _with(made: DiskSpec, **changes: object) -> DiskSpec:
@@ -118,7 +147,7 @@ def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str, o
     ignored = [text for text in ignored if text.startswith("/") and is_system_folder(text)]
     return StateError(
         f"{vm.name} {outcome}: {what} is outside the image directories of {container.name} ({there}"
-        f"{_ignored(ignored)}). Give it {remedy.format(vm.name)}; to add a directory, see the attribute {DIRECTORIES}",
+        f"{_ignored(ignored)}). {remedy}; to add a directory, see the attribute {DIRECTORIES}",
     )
 
 
@@ -129,7 +158,7 @@ def _no_device(vm: VirtualMachine, container: Host, what: str, remedy: str, outc
     ignored = [text for text in ignored if text and is_too_wide(text)]
     return StateError(
         f"{vm.name} {outcome}: {what} is not a device for guests of {container.name} ({there}{_ignored(ignored)}). "
-        f"Give it {remedy.format(vm.name)}; to add a device, see the attribute {DEVICES}",
+        f"{remedy}; to add a device, see the attribute {DEVICES}",
     )
 
 

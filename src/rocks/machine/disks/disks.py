@@ -19,7 +19,7 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.changes import check_no_copies
-from rocks.machine.disks.owner_records import machine_with_disk, why_not_started
+from rocks.machine.disks.owner_records import machine_with_disk, shared_disk_note
 from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
@@ -62,10 +62,11 @@ def add_disk(
             f"grow it: rocks set host vm disk {name} {known.device} size=GB"
         )
     disk = disk if known is None else known
+    _check_disk_place(vm, lease, disk)
     check_no_copies(database, vm, None, [disk])
     changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
     if lease is None:
-        notes = why_not_started(database, vm, disk)
+        notes = shared_disk_note(database, vm, disk)
     else:
         notes = _attach(database, changed, lease, disk, filters_of)
     vm_changes.replace_disks(database, name, changed.disks)
@@ -173,6 +174,14 @@ def _check_device(vm: VirtualMachine, disk: Disk) -> None:
         )
 
 
+def _check_disk_place(vm: VirtualMachine, lease: Lease | None, disk: Disk) -> None:
+    """StateError for a place in which the machine's host takes no disk, by its record: the host may be off."""
+    # where a machine that is off has a disk on a NAS, a file may follow: then it has no place on the host
+    may_follow = lease is None and not disk.is_block and any(one.is_mapped for one in vm.disks)
+    if vm.container is not None and not may_follow:
+        disk_spec(vm, vm.container, disk, _NO_DISK)
+
+
 def _check_removable(database: Database, vm: VirtualMachine, disk: Disk, lease: Lease | None) -> None:
     number = vm.disks.index(disk)
     if len(vm.disks) == 1 or (number == 0 and lease is not None):
@@ -216,7 +225,7 @@ def _attach(
             leases.uncover(database, vm.name, key)
             database.commit()
         if error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
-            error = with_image_remedy(vm, error, _NO_DISK)
+            error = with_image_remedy(vm, error, _NO_DISK, "name another one")
         raise error from None
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError
-from rocks.machine.spec import disk_spec
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -36,17 +33,11 @@ def machine_with_disk(database: Database, host: str, path: str, besides: str = "
     return str(rows[0][0]) if rows else None
 
 
-def why_not_started(database: Database, vm: VirtualMachine, disk: Disk) -> tuple[str, ...]:
-    """Why a start of the machine with this disk will be refused, as far as the records say; a line, or none."""
+def shared_disk_note(database: Database, vm: VirtualMachine, disk: Disk) -> tuple[str, ...]:
+    """That another machine has the disk, by the records; a line, or none."""
     container = vm.container
     if container is None or disk.is_mapped:
         return ()
-    try:
-        disk_spec(vm, container, disk, "cannot start")
-    except StateError as error:
-        # where the machine has a disk on a NAS, a file may follow: then it has no place on the host
-        if disk.is_block or not any(one.is_mapped for one in vm.disks):
-            return (str(error),)
     other = machine_with_disk(database, container.name, disk.path, besides=vm.name)
     if other is None:
         return ()

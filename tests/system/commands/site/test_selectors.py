@@ -219,6 +219,18 @@ def test_an_unknown_host_is_named_with_similar_names(cluster: Site) -> None:
     )
 
 
+def test_a_command_that_is_mistyped_for_a_host_is_named(cluster: Site) -> None:
+    for typed, meant in (
+        ("list host storageimg", "list host storagemap"),
+        ("list host interfaces", "list host interface"),
+        ("remove host interfce", "remove host interface"),
+        ("dump host vms", "dump host vm"),
+    ):
+        message = cluster.refused(typed)
+        assert message.endswith(f"see rocks list host; did you mean the command rocks {meant}?"), typed
+    assert "command" not in cluster.refused("list host elsewhere")
+
+
 def test_a_setter_without_a_value_is_a_usage_error(cluster: Site) -> None:
     assert cluster.refused("set host boot compute-0-1").startswith("must supply action= (os, run or install)")
     assert cluster.refused("set host vm compute-0-1").startswith("must supply physnode, disk, ")

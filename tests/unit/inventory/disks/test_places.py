@@ -14,6 +14,7 @@ from rocks.inventory.disks.places import (
     with_image_remedy,
 )
 from rocks.inventory.records import Host
+from rocks.machine.disks.specification import read_disk
 from tests.unit.machines import container, machine
 
 UUID = "11111111-1111-4111-8111-111111111111"
@@ -73,6 +74,31 @@ def test_a_file_elsewhere_is_rejected_and_no_value_is_offered(path: str) -> None
         f"web is not started: its disk {path} is outside the image directories of vmc-0-0 (/images). Give it a disk "
         "there: rocks set host vm web disk=…; to add a directory, see the attribute vm_image_directories"
     )
+
+
+@pytest.mark.parametrize(
+    ("disks", "remedy"),
+    [
+        (["file:/a,vda,virtio"], "Give it a disk there: rocks set host vm web disk=…; to add"),
+        (
+            ["file:/a,vda,virtio", "file:/images/b,vdb,virtio"],
+            "Give it a disk there: rocks set host vm web disk=… with all its disks; to add",
+        ),
+        (
+            ["file:/images/b,vda,virtio", "file:/a,vdb,virtio"],
+            "Give it a disk there: rocks remove host vm disk web vdb, then rocks add host vm disk web disk=…; to add",
+        ),
+        (["file:/images/b,vda,virtio"], "Name one there; to add"),
+    ],
+)
+def test_the_remedy_takes_no_other_disk_away(disks: list[str], remedy: str) -> None:
+    there = host(vm_image_directories="/images")
+    vm = machine(place=there, disks=disks, uuid=UUID)
+    new = read_disk("file:/a,vdb,virtio", 36)
+    disk = next((one for one in vm.disks if one.path == "/a"), new)
+    with pytest.raises(StateError) as error:
+        place_disk(vm, there, disk, DiskSpec("/a", "raw", 36, False))
+    assert remedy in str(error.value)
 
 
 def test_a_value_of_an_earlier_release_does_not_give_a_file_of_the_host() -> None:

@@ -159,7 +159,7 @@ def disk_to_attach(
 def _attached(operation: ChangeDomain, facts: ChangeFacts, live: DomainDocument) -> Iterator[str]:
     for spec in operation.disks:
         if disk_to_attach(operation, spec, live, facts.requested) is not None:
-            check_disk(operation.name, spec, facts.disks[spec.path], "does not get the disk")
+            check_disk(operation.name, spec, facts.disks[spec.path], "does not get the disk", None)
             yield f"attach {spec.path} to {operation.name}"
 
 
