@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
 from rocks.storage.client import asking
 from tests.generated import examples
 from tests.servers import free_port
@@ -145,10 +147,18 @@ def test_any_text_in_any_place(storage: Storage, text: str) -> None:
 
 
 def test_without_a_certificate(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
     monkeypatch.setenv("ROCKS_PKI_FOLDER", str(tmp_path))
     message = vm_site.refused("list", "host", "storagemap", HOST)
     assert message.startswith(f"head has no certificate in {tmp_path}/node.pem")
-    assert "rocks add host certificate head" in message
+    commands = "rocks add host certificate head, rocks sync host certificate head and rocks sync broker"
+    assert message.endswith(f": run {commands}")
+    vm_site.done("add host certificate head")
+    message = vm_site.refused("list", "host", "storagemap", HOST)
+    assert message.endswith(": run rocks sync host certificate head"), "the command that is missing"
 
 
 def test_a_user_who_may_not_read_the_certificate(

@@ -57,7 +57,7 @@ class NameExpansion(ABC):
             if parameters:
                 hint = f'"{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
             else:
-                command = self._command_among(names)
+                command = self._command_among([name for name in names[:1] if f'"{name}"' in str(error)])
                 if not command:
                     raise
                 hint = f"did you mean the command rocks {command}?"

@@ -95,7 +95,9 @@ class Link:
             ) from None
         except (amqp.exceptions.AccessRefused, amqp.exceptions.NotAllowed) as error:
             self.close()
-            raise RefusedError(f"{place} rejects {settings.node}: {_reason(error)}") from None
+            raise RefusedError(
+                f"{place} rejects {settings.node}: {_reason(error)}; `rocks sync broker` on the frontend makes its user"
+            ) from None
         except _FAULTS as error:
             self.close()
             if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):  # OpenSSL's mnemonic

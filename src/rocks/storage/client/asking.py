@@ -279,19 +279,23 @@ def _only(answers: Answers[Answer]) -> Answer:
     return answer
 
 
-def broker_settings(node: str, server: str, address: str, environment: Mapping[str, str]) -> BusSettings:
+def broker_settings(
+    node: str, server: str, address: str, environment: Mapping[str, str], is_issued: Callable[[], bool]
+) -> BusSettings:
     """How this machine, `node` in the cluster, reaches the broker of the host `server` at that address.
 
     The environment has priority: ROCKS_BROKER_ADDRESS, ROCKS_BROKER_PORT, ROCKS_BROKER_NAME (the name in the
-    broker's certificate) and ROCKS_PKI_FOLDER (the folder of node.pem and ca.crt). StateError without a certificate,
-    UserError when this user may not read it.
+    broker's certificate) and ROCKS_PKI_FOLDER (the folder of node.pem and ca.crt). StateError without a certificate:
+    `is_issued` says whether the node has one that is not deployed. UserError when this user may not read it.
     """
     folder = environment.get("ROCKS_PKI_FOLDER") or PKI_FOLDER
     pair = os.path.join(folder, "node.pem")  # noqa: PTH118 - pathlib costs start-up time
     if not os.path.exists(pair):  # noqa: PTH110
+        deploy = f"rocks sync host certificate {node}"
+        issue = "" if is_issued() else f"rocks add host certificate {node}, "
         raise StateError(
             f"{node} has no certificate in {pair} for requests about images: run "
-            f"rocks add host certificate {node}, rocks sync host certificate {node} and rocks sync broker"
+            + (f"{issue}{deploy} and rocks sync broker" if issue else deploy)
         )
     if not os.access(pair, os.R_OK):
         raise UserError(f"only root may send requests about images: this user cannot read {pair}")

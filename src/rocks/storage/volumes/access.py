@@ -61,7 +61,14 @@ def open_storage(database: Database) -> StorageClient:
     node = local_host(database)
     server = find_broker(database, node)
     address = broker_address(database, server)
-    return StorageClient(broker_settings(node, server, address, os.environ), database.end_reading)
+    settings = broker_settings(node, server, address, os.environ, lambda: _is_issued(node))
+    return StorageClient(settings, database.end_reading)
+
+
+def _is_issued(node: str) -> bool:
+    from rocks.storage.broker.broker import node_authority  # late: for an error
+
+    return node_authority().has(node)
 
 
 def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContext]:
