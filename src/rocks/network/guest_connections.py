@@ -127,12 +127,27 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
     ]
 
 
+def serving(interface: Interface, container: Sequence[Interface]) -> tuple[Interface, ...]:
+    """The interfaces of the container that connect this one: its VLAN's entry and the device below it, or a device.
+
+    Of several that could, the first ones in the database do, as for `connect`.
+    """
+    if interface.kvm_disabled or not interface.mac:
+        return ()
+    trunk = _trunk(interface, container)
+    if trunk is not None:
+        return trunk
+    physical = _on_same_network(interface, container)
+    return () if physical is None else (physical,)
+
+
 def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
     if not interface.mac:
         device = interface.device or ""
         is_requested = (interface.vlan or interface.subnet) and _ADAPTER.fullmatch(device)
         return Unconnected(device, _NO_MAC) if is_requested else None
-    carrier = _carrier(interface, container)
+    trunk = _trunk(interface, container)
+    carrier = None if trunk is None else trunk[1]
     if interface.has_option(SRIOV_OPTION):
         physical = carrier or _on_same_network(interface, container)
         return _missing(interface, container) if physical is None else _vf(interface, physical)
@@ -164,13 +179,13 @@ def _vf(interface: Interface, physical: Interface) -> VirtualFunction:
     )
 
 
-def _carrier(interface: Interface, container: Sequence[Interface]) -> Interface | None:
-    """The device through which the interface's VLAN leaves the container."""
+def _trunk(interface: Interface, container: Sequence[Interface]) -> tuple[Interface, Interface] | None:
+    """The container's entry for the interface's VLAN, and the device through which it leaves the container."""
     for host_vlan in container:
         if interface.vlan and host_vlan.is_vlan and host_vlan.vlan == interface.vlan:
             for physical in container:
                 if not physical.is_vlan and physical.device and _same_subnet(physical, host_vlan):
-                    return physical
+                    return host_vlan, physical
     return None
 
 

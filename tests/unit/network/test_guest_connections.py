@@ -18,6 +18,7 @@ from rocks.network.guest_connections import (
     VlanMacvtap,
     connect,
     kernel_device,
+    serving,
     vlan_device,
     vlan_lines,
 )
@@ -156,6 +157,23 @@ def test_interfaces_without_a_network_are_on_no_network_together() -> None:
     carrier = [interface("eth0"), interface("vlan4", vlan=4)]
     reason = "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK"
     assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
+
+
+def test_a_second_device_on_a_network_serves_nobody() -> None:
+    first, spare = interface("eth0", **PRIVATE), interface("eth1", **PRIVATE)
+    other, vlan = interface("eth2", vlan=9, **PUBLIC), interface("vlan4", vlan=4, subnet="private")
+    carrier = [first, spare, other, vlan]
+    assert list(map(id, serving(guest(vlan=4), carrier))) == [id(vlan), id(first)]
+    assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)]
+    assert list(map(id, serving(guest(**PRIVATE), carrier))) == [id(first)]
+    assert connect([guest(**PRIVATE)], carrier) == [Bridged(MAC, "eth0")]
+    for unconnected in (guest(**PUBLIC), guest(vlan=5), guest()):
+        assert serving(unconnected, carrier) == ()
+    assert (
+        serving(guest(mac=None, **PRIVATE), carrier)
+        == serving(guest(kvm_disabled=True, **PRIVATE), carrier)
+        == ()
+    )
 
 
 def test_a_vlan_device_has_the_name_that_the_specification_says() -> None:

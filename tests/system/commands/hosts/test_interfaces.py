@@ -342,6 +342,25 @@ def test_an_interface_that_no_longer_serves_its_users_is_named_with_what_restore
         assert vm_site.done("list host interface") == before
 
 
+def test_a_second_adapter_on_a_network_serves_nobody_until_the_first_ends(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes vlan=101 container-hosts=vmc-0-0")
+    vm_site.done("add host vm vmc-0-0 compute name=web")
+    for host in ("vmc-0-0", "head"):
+        vm_site.done(f"add host interface {host} eth9 mac=52:54:00:00:09:{len(host):02} subnet=private")
+        for vlan in (9, 0):
+            assert vm_site.done(f"set host interface vlan {host} eth9 {vlan}") == ""
+    changed = vm_site.rocks("set host interface subnet vmc-0-0 eth0 NULL")
+    assert changed.err == (
+        "eth0 of vmc-0-0 is used by vm-vc1-0, web, which use eth9 instead from their next start; to restore it: "
+        "rocks set host interface subnet vmc-0-0 eth0 private\n"
+    )
+    vm_site.done("set host interface subnet vmc-0-0 eth0 private")
+    removed = vm_site.rocks("remove host interface vmc-0-0 eth0")
+    assert "vm-vc1-0, web, which use eth9 instead from their next start; to" in removed.err
+    removed = vm_site.rocks("remove host interface vmc-0-0 eth9")
+    assert "vm-vc1-0, web, which may not be connected at their next start; to" in removed.err
+
+
 def test_dump_host_interface(two: Site) -> None:
     two.patch.setenv("ROCKS_LAUNCHER", "rocks")
     two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")
