@@ -24,7 +24,7 @@ REFUSED = [
         ("add", *MAP),
         "must supply nas, zpool, volume, remotehost, size; nas, zpool, volume, remotehost, size missing",
     ),
-    (("add", *MAP, NAS, "tank", "a-vol", HOST), "nas missing"),
+    (("add", *MAP, NAS, "tank", "a-vol", HOST), f'nas missing, besides zpool "{NAS}" and volume "tank" and '),
     ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "but 6 arguments are given"),
     (("add", *MAP, "nobody", "tank", "a-vol", HOST, "1"), 'cannot resolve host "nobody"'),
     ((*ADD, "a-vol", "nobody", "1"), 'cannot resolve host "nobody"'),

@@ -229,7 +229,8 @@ def test_parameters_of_every_command(rocks: Rocks, write_command: WriteCommand) 
 
 def test_the_service_of_owners_takes_the_parameter_of_rocks(rocks: Rocks) -> None:
     assert '"foreground" must be yes or no' in rocks("start", "service", "airboss", "foreground=x").error
-    assert "port must be from 1" in rocks("start", "service", "airboss", "foreground=yes", "port=0").error
+    refused = rocks("start", "service", "airboss", "foreground=yes", "port=0").error
+    assert 'port "0" must be an integer from 1 to 65535' in refused
 
 
 def test_arguments_beyond_the_declared_ones_are_an_error(rocks: Rocks) -> None:

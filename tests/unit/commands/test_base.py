@@ -60,7 +60,14 @@ def test_required_arguments() -> None:
 
 @pytest.mark.parametrize(
     ("texts", "missing"),
-    [((), "iface"), (("ip=x",), "iface"), (("a",), "iface"), (("a", ""), "ip"), (("", "a"), "iface")],
+    [
+        ((), "iface"),
+        (("ip=x",), "iface"),
+        (("a",), 'iface, besides ip "a"'),
+        (("a", ""), 'ip, besides iface "a"'),
+        (("", "a"), 'iface, besides ip "a"'),
+        (("a" * 99,), f'iface, besides ip "{"a" * 79}…"'),
+    ],
 )
 def test_a_required_argument_that_is_missing_or_empty_is_named(texts: tuple[str, ...], missing: str) -> None:
     with pytest.raises(UserError, match=f"^must supply {missing}$"):

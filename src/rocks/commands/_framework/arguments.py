@@ -55,6 +55,11 @@ def str2bool(text: str | None) -> bool:
     return text is not None and text.lower() in TRUE_VALUES
 
 
+def besides(from_end: Sequence[str]) -> str:
+    """For an error about a missing value: the arguments that were read as others, which come last."""
+    return f", besides {' and '.join(from_end)}" if from_end else ""
+
+
 def bool2str(value: object) -> str:
     """`yes` or `no`."""
     return "yes" if value else "no"
@@ -74,7 +79,7 @@ class ArgumentValues:
 
     _arguments: list[str]
     _parameters: dict[str, str]
-    _from_end: tuple[str, ...] = ()
+    from_end: tuple[str, ...] = ()
     """What `splitArguments` took from the end of the arguments, as `iface "eth0"`."""
 
     def splitArguments(self, names: Sequence[str]) -> tuple[list[str], list[str | None]]:
@@ -91,9 +96,9 @@ class ArgumentValues:
                 values.append(self._parameters[name])
             else:
                 values.append(remaining.pop() if remaining else None)
-                if values[-1] is not None:
-                    from_end.append(f'{name} "{values[-1]}"')
-        self._from_end = tuple(from_end[::-1])
+                if values[-1]:
+                    from_end.append(f'{name} "{printable(values[-1])}"')
+        self.from_end = tuple(from_end[::-1])
         return remaining, values[::-1]
 
     def fillArgument(self, name: str) -> tuple[list[str], str | None]:
@@ -106,7 +111,7 @@ class ArgumentValues:
         remaining, values = self.splitArguments(names)
         for name, value in zip(names, values, strict=True):
             if not value:
-                raise UserError(f"must supply {name}")
+                raise UserError(f"must supply {name}{besides(self.from_end)}")
         return remaining, [value for value in values if value]
 
     @overload

@@ -184,7 +184,7 @@ def check_given(command: Command, given: ParsedArguments) -> None:
     """
     arguments, parameters, repeated = given
     if repeated:
-        raise UserError(f'the parameter "{repeated[0]}" is given twice')
+        raise UserError(f'the parameter "{printable(repeated[0])}" is given twice')
     named = [name for name in parameters if name != FIRST_PARAMETER]
     _check_booleans(GENERAL_PARAMETERS, parameters)
     if not arguments and all(name in GENERAL_PARAMETERS for name in named):

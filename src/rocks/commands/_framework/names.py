@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from rocks.commands._framework.arguments import besides
 from rocks.core.errors import UserError
-from rocks.core.names import is_like
+from rocks.core.names import is_like, printable
 from rocks.inventory.selectors import OPERATING_SYSTEMS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class NameExpansion(ABC):
     """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
 
     db: Database
-    _from_end: tuple[str, ...]
+    from_end: tuple[str, ...]
 
     @property
     @abstractmethod
@@ -90,7 +91,7 @@ class NameExpansion(ABC):
         For an unknown name the error proposes hosts, those for which the attribute is true.
         """
         if not names:
-            raise UserError(f"must supply one host{self._besides()}")
+            raise UserError(f"must supply one host{besides(self.from_end)}")
         found = self._hosts(names, attribute=attribute, is_one_host=True)
         if len(found) != 1:
             raise UserError(f"must supply only one host, not {len(found)}")
@@ -111,14 +112,8 @@ class NameExpansion(ABC):
         missing. Without it, the error has what `splitArguments` took.
         """
         if not names:
-            raise UserError(
-                "must supply at least one host" + (f", besides {value}" if value else self._besides())
-            )
+            raise UserError(f"must supply at least one host{besides([value] if value else self.from_end)}")
         return self.getHostnames(names)
-
-    def _besides(self) -> str:
-        """For an error about a missing name: the arguments that were read as something else."""
-        return f", besides {' and '.join(self._from_end)}" if self._from_end else ""
 
     def getOSNames(self, names: Sequence[str] | None = None) -> list[str]:
         """`linux` and `sunos`, or those that match the names; UserError `unknown os "x"`."""
@@ -126,7 +121,9 @@ class NameExpansion(ABC):
         for name in names or ("%",):
             matching = [system for system in OPERATING_SYSTEMS if is_like(system, name)]
             if not matching:
-                raise UserError(f'unknown os "{name}"; there are {" and ".join(OPERATING_SYSTEMS)}')
+                raise UserError(
+                    f'unknown os "{printable(name)}"; there are {" and ".join(OPERATING_SYSTEMS)}'
+                )
             found.update(matching)
         return sorted(found)
 
@@ -155,7 +152,6 @@ class NameExpansion(ABC):
 
         found, unknown = hosts.names_like(self.db, table, names or ())
         if unknown:
-            from rocks.core.names import printable
             from rocks.core.near_names import did_you_mean
 
             meant = did_you_mean(unknown[0], hosts.names_like(self.db, table, ())[0])

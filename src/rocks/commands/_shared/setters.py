@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rocks.commands._framework.arguments import besides
 from rocks.commands._framework.base import Command
 from rocks.core.names import printable
 
@@ -77,5 +78,5 @@ class NetworkSetter(Command):
         """Store the value."""
         networks, value = self.fillArgument(self.argument)
         if not networks:
-            self.abort("must supply at least one network")
+            self.abort(f"must supply at least one network{besides(self.from_end)}")
         type(self).apply(self.db, self.getNetworkNames(networks), value or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rocks.commands._framework.arguments import besides
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
 from rocks.storage.volumes.plan import check_volume_name
@@ -68,6 +69,8 @@ def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:
     _, values = command.splitArguments(names)
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
-        raise UserError(f"must supply {', '.join(names)}; {', '.join(missing)} missing")
+        raise UserError(
+            f"must supply {', '.join(names)}; {', '.join(missing)} missing{besides(command.from_end)}"
+        )
     host, *others = [value for value in values if value]
     return [command.getOneHostname([host]), *others]

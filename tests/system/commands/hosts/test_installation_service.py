@@ -164,7 +164,9 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
         HostError, match=f"cannot listen on 127.0.0.1, port {service.port}: Address already in use"
     ):
         create_service(hosts.database, "127.0.0.1", service.port, print)
-    assert 'port must be from 1 to 65535, not "0"' in hosts.refused("start service kickstart port=0")
+    for port in ("0", "x", "9" * 5000):
+        refused = hosts.refused(f"start service kickstart port={port}")
+        assert "must be an integer from 1 to 65535" in refused
     assert "cannot listen on nowhere.invalid" in hosts.refused(
         "start service kickstart address=nowhere.invalid"
     )

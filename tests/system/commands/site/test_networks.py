@@ -87,7 +87,8 @@ def test_set_several_networks(site: Site) -> None:
 def test_set_network_needs_a_network_that_there_is(site: Site) -> None:
     for part in ["subnet", "netmask", "mtu", "zone", "servedns"]:
         assert site.refused("set network", part) == "must supply at least one network"
-        assert site.refused("set network", part, "private") == "must supply at least one network"
+        refused = site.refused("set network", part, "private")
+        assert refused == f'must supply at least one network, besides {part} "private"'
         assert site.refused("set network", part, "nothing", "10.0.0.0").startswith(
             'unknown network "nothing"'
         )

@@ -95,7 +95,7 @@ def test_an_invalid_route_is_refused(two: Site) -> None:
         (["10.2.0.0", "nowhere"], 'unknown network "nowhere"'),
         (["10.2.0.0", "10.1.1"], 'the gateway "10.1.1" is not valid'),
         (["10.2.0.0", "224.0.0.1"], "The ip address 224.0.0.1 is invalid"),
-        (["10.2.0.0"], "must supply address"),
+        (["10.2.0.0"], 'must supply address, besides gateway "10.2.0.0"'),
         ([], "must supply address"),
     ]:
         for scope in ["global", "host"]:
@@ -108,7 +108,10 @@ def test_an_invalid_route_is_refused(two: Site) -> None:
 def test_a_member_must_be_named_and_known(two: Site) -> None:
     route = ["10.2.0.0", "10.1.1.254"]
     for kind in ("os", "appliance", "host"):
-        assert "must supply at least one" in two.refused("add", kind, "route", *route)
+        refused = two.refused("add", kind, "route", *route)
+        assert (
+            refused == f'must supply at least one {kind}, besides address "10.2.0.0" and gateway "10.1.1.254"'
+        )
         assert two.refused("add", kind, "route", "nobody", *route)
     assert 'address "10.2.0"' in two.refused("remove route 10.2.0")
     ended = two.rocks("remove route 10.2.0.0")

@@ -110,6 +110,9 @@ def test_no_command_of_attributes_takes_a_secret(vm_site: Site) -> None:
                 refused = vm_site.refused(f"{verb} {place} {name} geheim")
                 assert refused == message.format("host sec_attr HOST")
             assert vm_site.refused(f"{verb} attr {name} geheim") == message.format("sec_attr")
+            assert "geheim" not in vm_site.refused(f"{verb} appliance attr {name} geheim"), (
+                "it would be logged"
+            )
             assert "geheim" not in vm_site.done("list host attr") + vm_site.done("list host sec_attr")
 
 

@@ -104,7 +104,7 @@ def test_a_machine_that_was_removed_finds_its_vlan_again(samples: Site) -> None:
 
 
 SET_HOST_VM_REFUSES = [
-    ((), "must supply only one host"),
+    ((), "must supply at least one virtual machine"),
     (("web-a", "fe-a", "slice=7"), "must supply only one host"),
     (("%a", "disk=file:/a,vda,virtio"), "must supply only one host"),
     (
@@ -154,10 +154,11 @@ def test_the_cd(samples: Site) -> None:
 
 def test_set_host_vm_cdrom_refuses(samples: Site) -> None:
     for arguments, message in [
-        ((), "must supply only one host"),
-        (("web-a",), "must supply only one host"),
-        (("cdrom=/x.iso",), "must supply only one host"),
-        (("web-a", "cdrom="), "must supply only one host"),
+        ((), "must supply one host"),
+        (("web-a",), 'must supply one host, besides cdrom "web-a"'),
+        (("cdrom=/x.iso",), "must supply one host"),
+        (("web-a", "cdrom="), 'must supply one host, besides cdrom "web-a"'),
+        (("web-a", "fe-a", "cdrom=/x.iso"), "must supply only one host, not 2"),
         (("web-a", "x.iso"), "You must use an absolute path for the ISO"),
         (("web-a", "/a/../b"), "You must use an absolute path for the ISO"),
         (("web-a", "/"), "You must use an absolute path for the ISO"),

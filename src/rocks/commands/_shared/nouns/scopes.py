@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import rocks.commands.dump
+from rocks.commands._framework.arguments import besides
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
 from rocks.core.names import printable
@@ -70,7 +71,9 @@ class ScopeCommand(Command):
     def check_named(self, names: Sequence[str]) -> None:
         """UserError when no member is named, but must be."""
         if self.scope in self.required and not names:
-            raise UserError(f"must supply at least one {self.scope}")
+            # a value may be a secret, and errors are logged
+            given = [one for one in self.from_end if not one.startswith("value ")]
+            raise UserError(f"must supply at least one {self.scope}{besides(given)}")
 
     def note_missing(self, noun: str, what: str, members: Sequence[str], hint: str = "") -> None:
         """A line on standard error that there was nothing to remove, which is no error; `hint` names a similar one."""

@@ -1,9 +1,9 @@
 """`rocks add host certificate`"""
 
 import rocks.commands
-from rocks.core.errors import UserError
+from rocks.core.values import read_number
 from rocks.site.certificates import add_certificates
-from rocks.site.limits import CERTIFICATE_DAYS
+from rocks.site.limits import CERTIFICATE_DAYS, LONGEST_CERTIFICATE_DAYS
 
 
 class Command(rocks.commands.Command):
@@ -38,11 +38,10 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Issue the certificates and print their serial numbers."""
-        days = self.fillText("days", str(CERTIFICATE_DAYS))
-        if not days.isdecimal():
-            raise UserError(f'days "{days}" must be a number')
+        text = self.fillText("days", str(CERTIFICATE_DAYS))
+        days = read_number("days", text, 1, LONGEST_CERTIFICATE_DAYS)
         hosts = self.getSomeHostnames(args)
-        for certificate in add_certificates(self.db, hosts, int(days), self.fillFlag("replace")):
+        for certificate in add_certificates(self.db, hosts, days, self.fillFlag("replace")):
             self.addText(
                 f"{certificate.node}: certificate {certificate.serial_text} until {certificate.expires:%Y-%m-%d}\n"
             )

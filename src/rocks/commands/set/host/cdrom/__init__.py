@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
 
         image, path, boot, key = self.fillTexts("image", "cdrom", "boot", "key")
         if len(args) != 1:
-            self.abort("must supply only one host")
+            self.abort(f"must supply one host, not {len(args)}")
         if not key:
             self.abort("must supply a key, key=FILE; operators of the site use rocks set host vm cdrom")
         self.exit_status = insert_image(self.db, args[0], image, path, boot, key, self.notify)

@@ -76,7 +76,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the machines; those that run get more CPUs and memory at once."""
         if not args:
-            self.abort("must supply only one host, or several without disk, slice and uuid")
+            self.abort("must supply at least one virtual machine")
         container = self.fillText("physnode")
         host = self.getOneContainer([container]) if container else None
         changes = VmChanges(

@@ -5,6 +5,7 @@ import sys
 
 import rocks.commands
 from rocks.commands._framework.shell_quoting import launcher
+from rocks.core.values import read_number
 
 
 class Command(rocks.commands.Command):
@@ -45,10 +46,8 @@ class Command(rocks.commands.Command):
         from rocks.site.airboss.service import create_service
         from rocks.site.airboss.wire import PORT
 
-        port = self.fillText("port", str(PORT))
-        if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            self.abort(f'port must be from 1 to 65535, not "{port}"')
-        service = create_service(self.db, self.fillText("address", ""), int(port), self.notify, launcher())
+        port = read_number("port", self.fillText("port", str(PORT)), 1, 65535)
+        service = create_service(self.db, self.fillText("address", ""), port, self.notify, launcher())
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         with service:

@@ -5,6 +5,7 @@ import sys
 
 import rocks.commands
 from rocks.commands._framework.shell_quoting import launcher
+from rocks.core.values import read_number
 
 
 class Command(rocks.commands.Command):
@@ -51,13 +52,11 @@ class Command(rocks.commands.Command):
         )
         from rocks.machine.ended import Termination
 
-        port = self.fillText("port", str(DEFAULT_PORT))
-        if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            self.abort(f'port must be from 1 to 65535, not "{port}"')
+        port = read_number("port", self.fillText("port", str(DEFAULT_PORT)), 1, 65535)
         terminate = Termination(launcher(), self.notify).put
         configured = FirstSync(launcher(), self.notify, self.db.settings).put
         address = self.fillText("address", "")
-        service = create_service(self.db, address, int(port), self.notify, terminate, configured)
+        service = create_service(self.db, address, port, self.notify, terminate, configured)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         services = [service]
