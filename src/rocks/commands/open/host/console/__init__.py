@@ -71,7 +71,7 @@ class Command(rocks.commands.Command):
         try:
             arguments = shlex.split(flags)
         except ValueError as error:
-            self.abort(f'vncflags "{flags}" cannot be split into arguments: {error}')
+            self.abort(f'vncflags "{printable(flags)}" cannot be split into arguments: {error}')
         self.exit_status = open_vnc_console(self.db, name, arguments, self.notify)
 
     def _ask_the_site(self, hosts: list[str], kind: str, key: str) -> None:
