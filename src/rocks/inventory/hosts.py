@@ -137,6 +137,16 @@ def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) 
     names_after_commit(database)
 
 
+def check_no_alias(database: Database, selector: str) -> None:
+    """UserError for an alias: as a selector it means its host, of which all aliases would be removed."""
+    kind, host = nodes.find_taken_names(database, [selector]).get(selector.lower(), ("", ""))
+    if kind == "alias":
+        raise UserError(
+            f"{printable(selector)} is an alias of {host}: rocks remove host alias alias={selector} removes it, rocks "
+            f"remove host alias {host} all aliases of the host"
+        )
+
+
 BOOT_ACTIONS = ("os", "run", "install")
 
 

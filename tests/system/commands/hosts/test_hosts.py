@@ -160,6 +160,10 @@ def test_aliases(three: Site) -> None:
     assert "is not valid" in three.refused("add host alias head rack1")
     three.done("remove host alias compute-0-0 c00")
     assert "no alias" in three.refused("remove host alias compute-0-0 c00")
+    three.done("add host alias head other")
+    refused = three.refused("remove host alias other")
+    assert refused.startswith("other is an alias of head: rocks remove host alias alias=other removes it, ")
+    three.done("remove host alias alias=other")
     three.done("remove host alias head")
     assert three.done("list host alias") == ""
 

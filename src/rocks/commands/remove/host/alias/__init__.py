@@ -1,7 +1,7 @@
 """`rocks remove host alias`"""
 
 import rocks.commands
-from rocks.inventory.hosts import remove_aliases
+from rocks.inventory.hosts import check_no_alias, remove_aliases
 
 
 class Command(rocks.commands.Command):
@@ -34,4 +34,6 @@ class Command(rocks.commands.Command):
             *hosts, alias = args
         if not hosts and alias is None:
             self.abort("must supply a host or an alias")
+        if alias is None and len(hosts) == 1:
+            check_no_alias(self.db, hosts[0])
         remove_aliases(self.db, self.getHostnames(hosts), alias)
