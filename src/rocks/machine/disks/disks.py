@@ -175,7 +175,10 @@ def _check_device(vm: VirtualMachine, disk: Disk) -> None:
 
 
 def _check_disk_place(vm: VirtualMachine, lease: Lease | None, disk: Disk) -> None:
-    """StateError for a place in which the machine's host takes no disk, by its record: the host may be off."""
+    """StateError for a place in which the machine's host takes no disk, by its record: the host may be off.
+
+    `rocks set host vm disk=` and `rocks add host vm disk=` record any disk, as in Rocks, whose dumps they load.
+    """
     # where a machine that is off has a disk on a NAS, a file may follow: then it has no place on the host
     may_follow = lease is None and not disk.is_block and any(one.is_mapped for one in vm.disks)
     if vm.container is not None and not may_follow:
