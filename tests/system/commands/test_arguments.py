@@ -133,6 +133,8 @@ def test_a_parameter_without_its_equals_sign_is_named(vm_site: Site) -> None:
     for texts in (("vm-vc1-0", "status", "yes"), ("status", "yes")):
         message = vm_site.refused("list", "host", "vm", *texts)
         assert '"status" is a parameter here: write status=VALUE' in message, texts
+    message = vm_site.refused("set host boot vmc-0-0 install")
+    assert message.endswith('"install" is a value here: write action=install')
 
 
 NEW = {

@@ -76,11 +76,6 @@ def taken_in_text(text: str, text_of: TextOf) -> list[Taken]:
     ]
 
 
-def parameters_of(text: str) -> list[str]:
-    """The names of the parameters that a docstring declares."""
-    return [it.name for it in taken_in_text(text, docstring_of) if it.kind == "param"]
-
-
 def elements(text: str, text_of: TextOf) -> list[tuple[str, str, str]]:
     """(element, its attributes, its text) of a docstring.
 

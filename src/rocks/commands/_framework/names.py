@@ -54,24 +54,30 @@ class NameExpansion(ABC):
         try:
             return hosts.expand_selectors(self.db, names, managed_only, changes, proposals)
         except UserError as error:
-            parameters = self._parameters_among(names)
-            if parameters:
-                hint = f'"{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
-            else:
-                command = self._command_among([name for name in names[:1] if f'"{name}"' in str(error)])
-                if not command:
-                    raise
-                hint = f"did you mean the command rocks {command}?"
+            unknown = [name for name in names if f'"{name}"' in str(error)]
+            first = [name for name in names[:1] if name in unknown]
+            hint = self._parameter_meant(names, unknown) or self._command_meant(first)
+            if not hint:
+                raise
             raise UserError(f"{error}; {hint}") from None
 
-    def _parameters_among(self, names: Sequence[str]) -> list[str]:
-        """Those of the names that are parameters of this command: the = behind one is missing (`status yes`)."""
-        from rocks.commands._framework.declarations import parameters_of
+    def _parameter_meant(self, names: Sequence[str], unknown: Sequence[str]) -> str:
+        """That a name is a parameter of this command (`status yes`), or a value of one (`set host boot h install`)."""
+        from rocks.commands._framework.declarations import taken_by
 
-        declared = parameters_of(type(self).__doc__ or "")
-        return [name for name in names if name in declared]
+        declared = [it for it in taken_by(type(self)) if it.kind == "param"]
+        parameters = [name for name in names if any(name == it.name for it in declared)]
+        if parameters:
+            return f'"{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
+        values = [
+            f'"{name}" is a value here: write {it.name}={name}'
+            for name in unknown
+            for it in declared
+            if name in it.values
+        ]
+        return next(iter(values), "")
 
-    def _command_among(self, names: Sequence[str]) -> str:
+    def _command_meant(self, names: Sequence[str]) -> str:
         """The command below this one that the first name resembles (`list host storageimg`); '' without one."""
         from rocks.commands._framework.command_index import read_index
         from rocks.core.near_names import nearest
@@ -79,7 +85,7 @@ class NameExpansion(ABC):
         start = f"{' '.join(self.command_path)} "
         words = {path[len(start) :].split()[0] for path in read_index() if path.startswith(start)}
         near = nearest(names[0], words) if names else []
-        return f"{start}{near[0]}" if near else ""
+        return f"did you mean the command rocks {start}{near[0]}?" if near else ""
 
     def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Alias of `getHostnames`, for commands of other rolls."""
