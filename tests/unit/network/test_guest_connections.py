@@ -160,9 +160,9 @@ def test_interfaces_without_a_network_are_on_no_network_together() -> None:
 
 
 def test_a_second_device_on_a_network_serves_nobody() -> None:
-    first, spare = interface("eth0", **PRIVATE), interface("eth1", **PRIVATE)
+    first, second = interface("eth0", **PRIVATE), interface("eth1", **PRIVATE)
     other, vlan = interface("eth2", vlan=9, **PUBLIC), interface("vlan4", vlan=4, subnet="private")
-    carrier = [first, spare, other, vlan]
+    carrier = [first, second, other, vlan]
     assert list(map(id, serving(guest(vlan=4), carrier))) == [id(vlan), id(first)]
     assert connect([guest(vlan=4)], carrier) == [VlanMacvtap(MAC, "peth0.4", "peth0", 4, 1500)]
     assert list(map(id, serving(guest(**PRIVATE), carrier))) == [id(first)]

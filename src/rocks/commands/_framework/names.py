@@ -63,9 +63,10 @@ class NameExpansion(ABC):
 
     def _parameter_meant(self, names: Sequence[str], unknown: Sequence[str]) -> str:
         """That a name is a parameter of this command (`status yes`), or a value of one (`set host boot h install`)."""
-        from rocks.commands._framework.declarations import taken_by
+        from rocks.commands._framework.declarations import docstring_of, taken_in_text
 
-        declared = [it for it in taken_by(type(self)) if it.kind == "param"]
+        taken = taken_in_text(type(self).__doc__ or "", docstring_of)
+        declared = [it for it in taken if it.kind == "param"]
         parameters = [name for name in names if any(name == it.name for it in declared)]
         if parameters:
             return f'"{parameters[0]}" is a parameter here: write {parameters[0]}=VALUE'
@@ -83,8 +84,8 @@ class NameExpansion(ABC):
         from rocks.core.near_names import nearest
 
         start = f"{' '.join(self.command_path)} "
-        words = {path[len(start) :].split()[0] for path in read_index() if path.startswith(start)}
-        near = nearest(names[0], words) if names else []
+        below = {path[len(start) :].split()[0] for path in read_index() if path.startswith(start)}
+        near = nearest(names[0], below) if names else []
         return f"did you mean the command rocks {start}{near[0]}?" if near else ""
 
     def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:

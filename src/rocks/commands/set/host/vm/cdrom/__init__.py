@@ -47,5 +47,7 @@ class Command(rocks.commands.Command):
         """Change the machine."""
         image, boot = self.fillTexts("image", "boot")
         hosts, path = (args, self.fillText("cdrom")) if image is not None else self.fillArgument("cdrom")
+        if len(hosts) > 1:
+            self.abort(f"must supply only one host, not {len(hosts)}")
         for line in set_cdrom(self.db, self.getOneHostname(hosts), read_medium(path, image), boot):
             self.notify(line)
