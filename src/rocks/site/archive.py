@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import hashlib
 import io
 import json
 import os
+import pwd
 import stat
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -48,11 +51,16 @@ _LOCK, _LOCK_SECONDS = "save site", 60.0
 
 
 class SavedFile(NamedTuple):
-    """A file or a folder (content None) below the site's folder, with its mode."""
+    """A file or a folder (content None) below the site's folder, with its mode, and the names of user and group.
+
+    A name is '' in a site that earlier programs have saved.
+    """
 
     path: str
     mode: int
     content: bytes | None
+    user: str = ""
+    group: str = ""
 
 
 class SavedSite(NamedTuple):
@@ -102,10 +110,19 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
             ensure_folders(path.parent, 0o700)
         with draft(path, replace=False) as new:
             new.write(content)
+    except FileExistsError:  # of a command that began in the same second
+        raise UserError(f"{path} exists; give another file") from None
     except (OSError, ValueError) as error:
         reason = explain(error, path) if isinstance(error, OSError) else error
         raise HostError(f"cannot write {path}: {reason}") from None
     return path
+
+
+def unsaved_links() -> list[Path]:
+    """The links of the site's folder: what they lead to is not saved."""
+    folder = site_folder()
+    found = (place for place in sorted(folder.rglob("*")) if place.is_symlink())
+    return [place for place in found if place.relative_to(folder).parts[0] not in NOT_OF_THE_SITE]
 
 
 def collect_site(database: Database, now: datetime) -> bytes:
@@ -210,15 +227,20 @@ def _read_files(folder: Path) -> Iterator[SavedFile]:
                 names = [name for name in names if name not in NOT_OF_THE_SITE]
             folders[:] = sorted(name for name in folders if not (place / name).is_symlink())
             for name in folders:
-                mode = stat.S_IMODE((place / name).stat().st_mode)
-                yield SavedFile(str((place / name).relative_to(folder)), mode, None)
+                yield _saved(place / name, folder, (place / name).lstat(), None)
             for name in sorted(names):
                 found = (place / name).lstat()
                 if stat.S_ISREG(found.st_mode) and ".unfinished-" not in name:
-                    path = str((place / name).relative_to(folder))
-                    yield SavedFile(path, stat.S_IMODE(found.st_mode), (place / name).read_bytes())
+                    yield _saved(place / name, folder, found, (place / name).read_bytes())
     except OSError as error:
         raise file_error(error) or error from None
+
+
+def _saved(path: Path, folder: Path, found: os.stat_result, content: bytes | None) -> SavedFile:
+    user = group = ""
+    with contextlib.suppress(KeyError):  # a number without a name: it is somebody else's on another machine
+        user, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid).gr_name
+    return SavedFile(str(path.relative_to(folder)), stat.S_IMODE(found.st_mode), content, user, group)
 
 
 def _raise(error: OSError) -> None:
@@ -235,7 +257,7 @@ def _pack(members: list[SavedFile]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         for one in members:
             entry = tarfile.TarInfo(one.path)
-            entry.mode = one.mode
+            entry.mode, entry.uname, entry.gname = one.mode, one.user, one.group
             entry.type = tarfile.DIRTYPE if one.content is None else tarfile.REGTYPE
             entry.size = len(one.content or b"")
             archive.addfile(entry, io.BytesIO(one.content or b""))
@@ -246,12 +268,13 @@ def _unpack(data: bytes) -> Iterator[SavedFile]:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
             for entry in archive:
+                owner = entry.uname, entry.gname
                 if entry.isdir():
-                    yield SavedFile(entry.name, entry.mode & 0o777, None)
+                    yield SavedFile(entry.name, entry.mode & 0o777, None, *owner)
                     continue
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is None:
                     raise UserError(f"the saved site has the foreign member {entry.name!r}; use another copy")
-                yield SavedFile(entry.name, entry.mode & 0o777, content.read())
+                yield SavedFile(entry.name, entry.mode & 0o777, content.read(), *owner)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise UserError(f"the saved site cannot be unpacked: {error}; use another copy") from None

@@ -7,9 +7,12 @@ no virtual machine starts before all hosts were asked what runs there (decision 
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +34,7 @@ from rocks.site.schema import update_database
 from rocks.trust.encrypted_file import decrypt, read_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rocks.database.settings import Settings
     from rocks.site.archive import SavedFile, SavedSite
@@ -94,9 +97,13 @@ def restore_site(
     loaded, preserved = _exchange(database, saved, f"{begun} from {one_line(file)}\n", has_site, notify)
     _report_rest(saved, loaded, preserved, notify)
     try:
-        write_site_files(site_folder(), saved.files)
+        unknown = write_site_files(site_folder(), saved.files)
     except OSError as error:
         raise file_error(error) or error from None
+    for path, owner in unknown:
+        notify(
+            f"{path} belonged to {owner}, which this machine lacks: when it has both, chown {owner} {path}"
+        )
     _note(settings).unlink(missing_ok=True)
     sync_folder(_note(settings).parent)
 
@@ -104,21 +111,39 @@ def restore_site(
 def _exchange(
     database: Database, saved: SavedSite, note: str, has_site: bool, notify: Callable[[str], None]
 ) -> tuple[Loaded, tuple[str, ...]]:
-    """Replace the rows, and commit: (what was loaded, the tables whose present rows stay)."""
+    """Replace the rows, and commit: (what was loaded, the tables whose present rows stay).
+
+    Before the commit an error leaves nothing that a later restore would take for a begun one.
+    """
     settings, folder = database.settings, backup_folder()
     try:
         loaded = load_beside(settings, saved.sql, folder, notify)
         if has_site:  # also of what an interrupted restore has left: changes may have followed
             _keep_present(settings, folder, notify)
         own_folder(settings.state_folder)
-        write_file(_note(settings), note)
-        forget_record(database)
-        preserved = exchange_rows(database, loaded)
+        with _noted(_note(settings), note):
+            forget_record(database)
+            preserved = exchange_rows(database, loaded)
         database.commit()
     finally:
         database.rollback()
         drop_beside(settings)
     return loaded, preserved
+
+
+@contextmanager
+def _noted(place: Path, note: str) -> Iterator[None]:
+    """With the note in its place; an error puts back what was there."""
+    earlier = place.read_bytes() if place.exists() else None
+    write_file(place, note)
+    try:
+        yield
+    except BaseException:
+        if earlier is None:
+            place.unlink(missing_ok=True)
+        else:
+            write_file(place, earlier)
+        raise
 
 
 def _report_rest(
@@ -143,8 +168,11 @@ def _report_rest(
         )
 
 
-def write_site_files(folder: Path, files: Sequence[SavedFile]) -> None:
-    """Make the folder's content what the files are; what is not the site's stays. OSError and HostError."""
+def write_site_files(folder: Path, files: Sequence[SavedFile]) -> list[tuple[Path, str]]:
+    """Make the folder's content what the files are; what is not the site's stays. OSError and HostError.
+
+    Returns (path, user:group) of those whose user or group this machine does not have.
+    """
     ensure_folders(folder, 0o755)
     saved_paths = {one.path for one in files}
     for one in files:
@@ -158,6 +186,23 @@ def write_site_files(folder: Path, files: Sequence[SavedFile]) -> None:
         if one.content is not None:
             write_file(folder / one.path, one.content, mode=one.mode)
     _remove_others(folder, saved_paths)
+    return [
+        (folder / one.path, f"{one.user}:{one.group}") for one in files if not _give(folder / one.path, one)
+    ]
+
+
+def _give(place: Path, one: SavedFile) -> bool:
+    """Give a file or folder its user and group, by name: services read some as themselves. Whether both are here."""
+    if not one.user:
+        return True
+    try:
+        owner = pwd.getpwnam(one.user).pw_uid, grp.getgrnam(one.group).gr_gid
+    except KeyError:
+        return False
+    found = place.stat()
+    if (found.st_uid, found.st_gid) != owner:
+        os.chown(place, *owner)
+    return True
 
 
 def _remove_others(folder: Path, saved_paths: set[str]) -> None:

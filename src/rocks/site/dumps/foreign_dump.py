@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,11 @@ def read_dump_file(file: str) -> str:
         raise UserError(f"cannot read the dump {printable(file)}: {reason}; give another file") from None
     if len(data) > _LARGEST_BYTES:
         raise UserError(f"{printable(file)} has more than {_LARGEST_BYTES >> 20} MiB, which no dump has")
+    if data and not data.endswith(b"\n"):  # half of a value would be taken for the whole
+        raise UserError(
+            f"the last line of {printable(file)} has no end: the file is cut off; copy it again. If it is whole, "
+            f"add the end: echo >>{shlex.quote(printable(file))}"
+        )
     if b"\0" in data:
         raise UserError(f"{printable(file)} is not a text: it has a byte 0, which no dump has")
     try:

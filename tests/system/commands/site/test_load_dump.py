@@ -144,9 +144,10 @@ def test_a_file_of_another_system_and_lines_that_stand_twice(
 def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -> None:
     line = rocks("add attr note x")
     for name, data in (
-        ("cut", f"{line}\n{rocks('add attr b')} 'cut o".encode()),
+        ("cut", f"{line}\n{rocks('add attr b')} 'cut o\n".encode()),
+        ("half", f"{line}\n{rocks('add attr b')} val".encode()),
         ("zero", f"{line}\n\0".encode()),
-        ("latin", f"{line}\n# Gr\xfc\xdfe".encode("latin-1")),
+        ("latin", f"{line}\n# Gr\xfc\xdfe\n".encode("latin-1")),
         ("other", b"#!/bin/sh\ntouch /nowhere\n"),
         ("empty", b""),
     ):
@@ -154,6 +155,8 @@ def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -
         frontend.refused("load dump", str(tmp_path / name))
     error = frontend.refused("load dump", str(tmp_path / "other"))
     assert "the file has no line of a dump: on the old frontend, rocks dump > FILE" in error
+    error = frontend.refused("load dump", str(tmp_path / "half"))
+    assert f"the last line of {tmp_path / 'half'} has no end: the file is cut off; copy it again" in error
     frontend.refused("load dump", str(tmp_path / "absent"))
     frontend.refused("load dump", str(tmp_path))
     frontend.refused("load dump /dev/zero")
@@ -176,6 +179,7 @@ def test_a_line_that_fails_halfway_leaves_no_trace(frontend: Site, load: Callabl
                 rocks("set host interface ip gone-0-0 eth0 10.1.0.9"),
                 rocks("set host boot localhost action=install"),
                 rocks("add attr last 1"),
+                "",
             )
         )
     )

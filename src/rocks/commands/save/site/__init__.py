@@ -2,7 +2,8 @@
 
 import rocks.commands
 from rocks.commands._shared.passphrases import read_passphrase
-from rocks.site.archive import save_site
+from rocks.core.names import printable
+from rocks.site.archive import save_site, unsaved_links
 
 
 class Command(rocks.commands.Command):
@@ -37,4 +38,6 @@ class Command(rocks.commands.Command):
         passphrase = read_passphrase(self, is_new=True)
         path = save_site(self.db, passphrase, self.fillText("file"))
         self.addText(f"saved: {path}\n")
+        for link in unsaved_links():
+            self.notify(f"not in it: what the link {printable(str(link))} leads to")
         self.notify("keep a copy of it and its passphrase on another machine")

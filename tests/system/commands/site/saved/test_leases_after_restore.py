@@ -1,9 +1,11 @@
 """What a restore keeps of running machines, and two commands that save the site at once."""
 
 from pathlib import Path
+from typing import Any
 
 from rocks.database.connection import Database
 from rocks.site import archive as site_archive
+from rocks.site.restore import unfinished_restore
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.saved.conftest import Machine, save
 
@@ -44,3 +46,47 @@ def test_a_site_is_saved_by_one_command_at_a_time(
     assert refused.status == 1 and "another command is at work on save site" in refused.err, refused
     assert not (tmp_path / "second").exists()
     save(old, site, secret, tmp_path / "second")
+
+
+def test_a_file_that_another_command_has_saved_meanwhile_stays(
+    old: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """Both began in one second, in which the file has one name; the second one has waited."""
+    path, collect = tmp_path / "site.saved", site_archive.collect_site
+
+    def slow(*given: Any) -> bytes:
+        path.write_bytes(b"of the first")
+        return collect(*given)
+
+    site.patch.setattr(site_archive, "collect_site", slow)
+    assert f"{path} exists; give another file" in site.rocks("save site", f"file={path}", secret).err
+    assert path.read_bytes() == b"of the first"
+
+
+def test_a_restore_that_found_rows_in_use_was_not_begun(
+    saved: Path, new: Machine, site: Site, secret: str
+) -> None:
+    """Else the next one would replace a site without overwrite=yes."""
+    new.use()
+    site.change(f"INSERT INTO {new.settings.database}.nodes (Name) VALUES ('newer')")
+    restore = ("restore site", str(saved), secret)
+    site.patch.setattr("rocks.database.blockers.ATTEMPTS", 1)
+    with Database(new.settings) as other:
+        other.execute("UPDATE nodes SET Name = 'newest' WHERE Name = 'newer'")
+        busy = site.rocks(*restore, "overwrite=yes")
+    assert busy.status == 1 and "another command" in busy.err, busy
+    assert unfinished_restore(new.settings) == ""
+    refused = site.rocks(*restore)
+    assert refused.status == 1 and "overwrite=yes" in refused.err
+
+
+def test_what_a_link_leads_to_is_named_as_not_saved(
+    old: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """As nodes of a site in a checkout of its own. Links of rolls are not the site's."""
+    (old.etc / "trees.d").mkdir()
+    (old.etc / "trees.d/kvm").symlink_to(tmp_path)
+    saved = site.rocks("save site", f"file={tmp_path / 'site.saved'}", secret)
+    assert [line for line in saved.err.splitlines() if "link" in line] == [
+        f"not in it: what the link {old.etc / 'link'} leads to"
+    ]

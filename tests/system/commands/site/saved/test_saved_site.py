@@ -1,5 +1,6 @@
 """`rocks save site` on one machine, `rocks restore site` on another: another database, other folders."""
 
+import grp
 import io
 import json
 import os
@@ -86,6 +87,36 @@ def test_a_site_is_restored_on_another_machine(
     plan = read_answers_text((tmp_path / "answers").read_text())
     assert (plan.frontend, plan.interfaces) == ("head", (SiteInterface("eth0", "10.1.0.1", "private"),))
     assert [(one.subnet, one.netmask) for one in plan.networks] == [("10.1.0.0", "255.255.0.0")]
+
+
+def test_what_a_service_reads_is_its_own_after_a_restore(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """As the key of Nucleus, which only the service's user reads. A user that is not here is named."""
+    names = ("nucleus.key", "service")
+    (old.etc / names[0]).write_bytes(b"key")
+    (old.etc / names[1]).mkdir(mode=0o750)
+    for name in names:
+        shutil.chown(old.etc / name, "nobody", "nogroup")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    new.use()
+    assert site.rocks("restore site", str(saved), secret).status == 0
+    for name in names:
+        assert ((new.etc / name).owner(), (new.etc / name).group()) == ("nobody", "nogroup"), name
+    assert (new.etc / "broker.conf").owner() == "root"
+
+    def unknown(name: str) -> Any:
+        raise KeyError(name)
+
+    site.patch.setattr(
+        site_restore.grp, "getgrnam", lambda name: unknown(name) if name != "root" else grp.getgrgid(0)
+    )
+    again = site.rocks("restore site", str(saved), secret, "overwrite=yes")
+    for name in names:
+        assert (again.status, f"when it has both, chown nobody:nogroup {new.etc / name}\n" in again.err) == (
+            0,
+            True,
+        )
 
 
 @pytest.mark.slow
