@@ -5,7 +5,10 @@ from pathlib import Path
 
 _SSH = r"""#!/bin/sh
 root={root}
-while [ "${{1#-}}" != "$1" ]; do [ "$1" != -o ] || shift; shift; done
+while [ "${{1#-}}" != "$1" ]; do
+    if [ "$1" = -- ]; then shift; break; fi
+    [ "$1" != -o ] || shift; shift
+done
 host=${{1#*@}}
 echo "ssh ${{1%%@*}} $host" >>"$root/log"
 if [ -e "$root/away/$host" ]; then

@@ -15,6 +15,9 @@ from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Command, Parameter
 if TYPE_CHECKING:
     from comet.cli.context import Context
 
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./_-")
+"""What means nothing to a shell: bash types a candidate as it is, and names come from the server."""
+
 _LARGEST = 4_000_000
 """Bytes of stored answers that are read: more would take longer than a key press may."""
 
@@ -80,7 +83,7 @@ def complete(line: list[str]) -> int:
     typed = line[2 : index + 2]
     current = typed[-1] if len(typed) == index and index else ""
     for it in candidates(typed[: max(0, index - 1)], current):
-        if it == "//file" or (it.startswith(current) and it.isprintable()):
+        if it == "//file" or (it.startswith(current) and _PLAIN.issuperset(it)):
             print(it)
     return 0
 
@@ -149,9 +152,10 @@ def _configuration() -> tuple[str, dict[str, Any]]:
         import tomllib
 
         from comet.client.configuration import default_path
+        from comet.client.errors import UsageError
 
         document = tomllib.loads(default_path().read_text("utf-8"))
-    except (ImportError, OSError, ValueError):
+    except (ImportError, OSError, ValueError, UsageError):
         return "", {}
     endpoints = document.get("endpoints")
     return str(document.get("active", "")), endpoints if isinstance(endpoints, dict) else {}
@@ -163,18 +167,20 @@ def _cached(end: str) -> list[Any]:
     import sqlite3
 
     from comet.client.cache import default_path
+    from comet.client.errors import UsageError
+    from comet.client.files import expanded
 
     active, endpoints = _configuration()
     chosen = endpoints.get(os.environ.get("COMET_ENDPOINT") or active)
     url = chosen.get("url", "") if isinstance(chosen, dict) else ""
     try:
-        database = sqlite3.connect(f"{default_path().as_uri()}?mode=ro", uri=True, timeout=0.1)
+        database = sqlite3.connect(f"{expanded(default_path()).as_uri()}?mode=ro", uri=True, timeout=0.1)
         rows = database.execute(
             "SELECT body FROM answer WHERE path LIKE ? AND endpoint = ? AND length(body) < ?"
             " ORDER BY asked_at DESC LIMIT 1",
             (f"%{end}", str(url).rstrip("/"), _LARGEST),
         ).fetchall()
         found = json.loads(rows[0][0]) if rows else []
-    except (sqlite3.Error, ValueError, RecursionError):
+    except (sqlite3.Error, ValueError, RecursionError, UsageError):
         return []
     return found if isinstance(found, list) else []

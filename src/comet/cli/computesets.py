@@ -215,7 +215,8 @@ def usage(context: Context) -> None:
 
 
 def _hours(seconds: Any) -> Optional[float]:
-    return round(seconds / 3600, 2) if isinstance(seconds, (int, float)) else None
+    is_time = isinstance(seconds, (int, float)) and abs(seconds) < 1 << 63
+    return round(seconds / 3600, 2) if is_time else None
 
 
 def _print_set(it: Computeset) -> None:

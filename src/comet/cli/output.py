@@ -42,10 +42,8 @@ def shortened(line: str) -> str:
 
 
 def show_text(text: str) -> None:
-    """Print what another program printed, without what a terminal obeys, and as far as it has the letters."""
-    safe_text = "\n".join("\t".join(safe(it) for it in line.split("\t")) for line in text.split("\n"))
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(safe_text.encode(encoding, "backslashreplace").decode(encoding))
+    """Print what another program printed, without what a terminal obeys."""
+    sys.stdout.write("\n".join("\t".join(safe(it) for it in line.split("\t")) for line in text.split("\n")))
     sys.stdout.flush()
 
 
@@ -111,7 +109,13 @@ def printed(rows: Rows, chosen: Sequence[Column], form: str, legacy: bool = Fals
         return table(rows, chosen)
     if form == "csv":
         return as_csv(rows, list(rows[0]) if rows else [it.key for it in chosen])
-    data = [{key: ";".join(it) if key == "mac" else it for key, it in row.items()} for row in rows]
+    data = [
+        {
+            key: ";".join(map(str, it)) if key == "mac" and isinstance(it, list) else it
+            for key, it in row.items()
+        }
+        for row in rows
+    ]
     if form == "yaml":
         return as_yaml(data)
     return json.dumps({str(number): row for number, row in enumerate(data)} if legacy else data, indent=2)

@@ -10,6 +10,8 @@ from comet.cli.computesets import local_time, seconds_since_epoch, zoned_time
 from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.client.errors import UsageError
+from comet.client.files import expanded
+from comet.client.records import bad_answer
 
 _COLUMNS = columns(
     "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
@@ -28,7 +30,7 @@ def show_all(context: Context) -> None:
     rows = [
         {**one, **it, "begin": _local(it.get("begin")), "end": _local(it.get("end"))}
         for one in found
-        for it in one.get("intervals", ())
+        for it in _intervals(one)
     ]
     for row in rows:
         del row["intervals"]
@@ -36,6 +38,13 @@ def show_all(context: Context) -> None:
         context.say("you have no reservation. Make one: comet reservation create SITE VC")
         return
     context.print(rows, _COLUMNS, lambda: found, _KEYS)
+
+
+def _intervals(one: dict[str, Any]) -> list[dict[str, Any]]:
+    found = one.get("intervals")
+    if not isinstance(found, list) or not all(isinstance(it, dict) for it in found):
+        raise bad_answer("a reservation has no list of intervals")
+    return found
 
 
 def create(context: Context) -> None:
@@ -57,7 +66,7 @@ def create(context: Context) -> None:
             "public_key": _key(str(context.option("key"))),
         }
     )
-    count = len(made.get("intervals", ()))
+    count = len(_intervals(made))
     times = "once" if count == 1 else f"{count} times"
     show(safe(f"reservation {made.get('id')}: {given.site} is reserved {times}"))
     if made.get("vc_checked") is False:
@@ -78,7 +87,7 @@ def cancel(context: Context) -> None:
 def _key(path: str) -> str:
     """The public key of a file. UsageError for all else, before anything is sent: a private key stays here."""
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with expanded(Path(path)).open("rb") as file:
             content = file.read(_MAX_KEY_BYTES + 1)
         text = content.decode("utf-8").strip()
     except OSError as error:

@@ -40,8 +40,9 @@ class Client(Requests):
     """A Nucleus, as one of its users. Close it, or use it as a context.
 
     `endpoint` is a name of the configuration, an address, or an Endpoint. With a `cache` the answers to reads are kept,
-    and given when the server cannot be reached (`cached_at` then says from when, in seconds since 1970); with
-    `cached_only` nothing is asked of the server. Without one an unreachable server is an error.
+    and given when the server cannot be reached: `cached_at` then says from when, in seconds since 1970, and until it is
+    None again nothing is changed. With `cached_only` nothing is asked of the server. Without one an unreachable server
+    is an error.
     """
 
     # reads
@@ -187,6 +188,7 @@ class Client(Requests):
         """
         from comet.client.uploads import upload
 
+        self.demand_server()
         try:
             Path(path).stat()  # before its name is looked at, which may be mistyped
         except (OSError, ValueError) as error:

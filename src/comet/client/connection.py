@@ -16,23 +16,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from email.message import Message
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint, password_of
-from comet.client.errors import (
-    NO_NUCLEUS,
-    AuthenticationError,
-    CometError,
-    RefusedError,
-    UnreachableError,
-    UsageError,
-    error_of_answer,
-)
+from comet.client.errors import AuthenticationError, CometError, RefusedError, UnreachableError, UsageError
+from comet.client.problems import error_of
 
-BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
-"""What a connection raises that the server ends before its answer."""
+BROKEN = (
+    http.client.RemoteDisconnected,
+    http.client.IncompleteRead,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+"""What a connection raises that the server ends before the end of its answer."""
 
 _OLD_TOKEN = re.compile("[0-9a-f]{40}")
 """A token of the published Nucleus (Django REST framework), which knows the scheme `Token` only."""
@@ -46,47 +43,6 @@ _LONGEST_PAUSE_SECONDS = 20
 """A server that asks for a longer pause is not waited for: wrong credentials are made to wait a minute."""
 
 _LARGEST_ERROR = 64 * 1024
-_SIGN_IN = (
-    "Sign in again: comet init, or comet init --token-file=FILE with a new token of the site's operators"
-)
-_ADVICE = {
-    "401": _SIGN_IN,
-    "not-authenticated": _SIGN_IN,
-}
-"""What to do about problems of a server that states no remedy."""
-
-_REMEDIES = {
-    "list-projects": "List yours: comet ll",
-    "list-tokens": "List them: comet token list",
-    "list-operations": "List them: comet operation list",
-    "acknowledge": "Read and acknowledge it: comet acknowledge",
-    "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
-    "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
-    "ask-for-scope": "Ask the site's operators for a token that has it: nucleus token create {user} --scope {scope}",
-    "eject-image": "Take it out first: {targets}. A machine that is on keeps it until it is off",
-}
-"""The codes of Nucleus' remedies, in commands of `comet`."""
-
-
-_OF_SHAPES = "the request is not valid"
-"""How the message begins of which `errors` has all: a place and what is right there, for each value."""
-
-_OPTIONS = {
-    "walltime_mins": "--walltime",
-    "memory_gb": "--memory",
-    "public_key": "--key",
-    "vc": "the cluster image",
-    "computes": "the list of computes",
-    "map": "the new name",
-    **{
-        it: f"--{it}"
-        for it in (
-            *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
-            *("scopes", "projects", "days", "note", "types"),
-        )
-    },
-}
-"""Field of a request → what an owner calls it."""
 
 
 class Answer(NamedTuple):
@@ -200,6 +156,9 @@ class Connection:
         if response.status != 200:
             self._answer(response, time.monotonic() + self.timeout)
             raise UnreachableError(f"{self.endpoint.url} answers {response.status} to a request for events")
+        if response.headers.get_content_type() == "text/html":
+            self.close()
+            raise UnreachableError(self._page())
         if self._open is not None and self._open.sock is not None:
             self._open.sock.settimeout(silence)
         return response
@@ -256,7 +215,11 @@ class Connection:
             reason = str(error) or type(error).__name__
             if isinstance(error, (TimeoutError, socket.timeout)):
                 reason = f"no answer in {self.timeout:g} s"
-            if "CERTIFICATE_VERIFY" in reason:
+            if isinstance(error, http.client.IncompleteRead):
+                reason = "its answer was cut off"
+            if "not yet valid" in reason or "has expired" in reason:
+                reason += "; is the time of this machine right? See: date"
+            elif "CERTIFICATE_VERIFY" in reason:
                 reason += "; if the operators gave you a certificate of the site: comet init --ca=FILE"
             raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
@@ -274,7 +237,12 @@ class Connection:
         end.daemon = True
         end.start()
         try:
-            connection.request(method, path, body, dict(headers))
+            try:
+                connection.request(method, path, body, dict(headers))
+            except (BrokenPipeError, ConnectionResetError):
+                if not body:
+                    raise
+                # a proxy that refuses a body ends before it has come: its answer is here already
             return connection.getresponse()
         finally:
             end.cancel()
@@ -302,7 +270,15 @@ class Connection:
             )
         if response.status >= 400:
             raise error_of(response.status, response.headers, body)
+        if body.lstrip()[:1] == b"<":  # with 200, also to a change, which was not made
+            raise UnreachableError(self._page())
         return Answer(response.status, response.headers, body)
+
+    def _page(self) -> str:
+        return (
+            f"{self.endpoint.url} answers with a page, as a proxy or a network's sign-in does, and not as a Nucleus: "
+            "look at it in a browser, or check the address: comet active"
+        )
 
 
 def decoded(body: bytes) -> Any:
@@ -332,6 +308,8 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
         part = response.read1(1 << 20)
         if not part:
             response.close()  # read1 leaves it open at its end, and the connection would refuse the next request
+            if response.length:  # read1 takes a connection that ends too early for the end
+                raise http.client.IncompleteRead(b"", response.length)
             return b"".join(parts)
         parts.append(part)
         size += len(part)
@@ -339,57 +317,3 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
             raise ValueError(f"its answer is larger than {limit} bytes")
         if time.monotonic() > deadline:
             raise ValueError("its answer takes too long")
-
-
-def error_of(status: int, headers: Message, body: bytes) -> CometError:
-    """The error that an answer of 400 or more means, with advice in commands of this program."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
-    if isinstance(document, str):  # of the published Nucleus
-        document = {"detail": document}
-    known = document if isinstance(document, dict) else {}
-    slug = str(known.get("type") or "").rpartition("/")[2]
-    remedy = _remedy_of(known)
-    message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
-    if remedy:
-        message = str(known["reason"])
-    if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
-        message = _wrong_values(known.get("errors")) or message
-    if status in (400, 404, 405) and document is None:  # of another program
-        slug = NO_NUCLEUS
-        if status == 404:
-            message = "there is no Nucleus at this address: compare it with the one that you were given (comet active)"
-    error = error_of_answer(status, slug, message)
-    advice = remedy or _ADVICE.get(slug or str(status))
-    if advice:
-        error.args = (f"{message.rstrip('.')}. {advice}",)
-    retry = headers.get("Retry-After", "")
-    error.retry_after = int(retry) if retry.isdigit() and len(retry) < 5 else None
-    return error
-
-
-def _wrong_values(errors: Any) -> str:
-    """What is wrong, once for each option of this program; '' where the server names no values."""
-    found: dict[str, None] = {}
-    for entry in errors if isinstance(errors, list) else ():
-        if isinstance(entry, dict) and entry.get("detail"):
-            field = str(entry.get("pointer", "")).removeprefix("#/").removeprefix("query/").partition("/")[0]
-            found[f"{_OPTIONS.get(field, field)}: {entry['detail']}"] = None
-    return "; ".join(found)
-
-
-def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:
-    """What to do, as commands of this program; None where the server states none, or one that is not known here."""
-    given = document.get("remedy")
-    if not isinstance(given, dict) or not isinstance(document.get("reason"), str):
-        return None
-    values = {key: it for key, it in given.items() if isinstance(it, str)}
-    targets = given.get("targets")
-    if isinstance(targets, list) and targets:
-        values["targets"] = ", ".join(f"comet iso detach {it}" for it in targets)
-    try:
-        return _REMEDIES[values["code"]].format_map(values)
-    except KeyError:
-        return None

@@ -1,11 +1,24 @@
-"""Files: TOML that is read, and texts that are written as a whole or not at all."""
+"""Files of the user: TOML that is read, and texts that are written as a whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from comet.client.errors import UsageError
+
+
+def expanded(path: Path) -> Path:
+    """The path with a home for its `~` or `~NAME`. UsageError for a user without one."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # neither HOME nor an entry of passwd, as in some containers
+        if path.parts[0] != "~":
+            raise UsageError(f"{path}: this machine has no user {path.parts[0][1:]}") from None
+        raise UsageError("this user has no home folder: set HOME") from None
 
 
 def toml_document(text: str) -> dict[str, Any]:
@@ -36,3 +49,14 @@ def replace_file(path: Path, text: str, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While no other `comet` has locked the file, which is made. OSError. It is no folder, since NFS locks none."""
+    import fcntl
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -41,7 +41,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _ANSWERS = f"""cd "$1" && shift && printf '%s\\n' "$@" >{NODES} || exit 1
 for node; do
-    {_SSH} "$node" true </dev/null && continue
+    {_SSH} -- "$node" true </dev/null && continue
     echo "$node does not answer by SSH" >&2
     exit 1
 done"""

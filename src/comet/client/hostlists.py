@@ -33,7 +33,8 @@ def check_names(names: Iterable[str]) -> None:
 def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """A sort key in which vm-2 comes before vm-10."""
     parts = [it for it in _NUMBER.split(name) if it]
-    return [(it.isdecimal(), int(it) if it.isdecimal() else 0, it) for it in parts]
+    # Python refuses to read a number of 5,000 digits
+    return [(it.isdecimal(), int(it) if it.isdecimal() and len(it) < 1000 else 0, it) for it in parts]
 
 
 def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:

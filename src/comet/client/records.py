@@ -21,6 +21,8 @@ LIVING_STATES = (*ACTIVE_STATES, "ending")
 """Those of computesets that still have their computes."""
 TERMINAL_STATES = ("completed", "cancelled", "failed")
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
+_LARGEST = 1 << 63
+"""Larger numbers count nothing, and have no float."""
 
 
 class Interface(NamedTuple):
@@ -272,6 +274,8 @@ def _list(document: dict[str, Any], name: str) -> Iterable[Any]:
 def _field(document: dict[str, Any], name: str, kind: type[T]) -> Optional[T]:
     value = document.get(name)
     if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
+        if isinstance(value, int) and abs(value) >= _LARGEST:
+            raise bad_answer(f"'{name}' is too large a number")
         return value
     raise bad_answer(
         f"'{name}' is not {'text' if kind is str else 'a number' if kind is int else 'true or false'}"

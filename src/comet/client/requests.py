@@ -85,6 +85,16 @@ class Requests:
         path = self.connection.path("operation", checked_operation(identifier), query=query)
         return records.read_operation(decoded(self.connection.request("GET", path, patience=whole).body))
 
+    def demand_server(self) -> None:
+        """Before a change: UsageError if nothing is asked of the server, UnreachableError after an old answer."""
+        if self.cached_only:
+            raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
+        if self.cached_at is not None:  # the image of a number is another one by now
+            raise UnreachableError(
+                f"{self.endpoint.url} did not answer what this change depends on, so nothing was changed: "
+                "repeat the command"
+            )
+
     def change(
         self,
         method: str,
@@ -98,8 +108,7 @@ class Requests:
         A server whose connection broke before its answer is asked again, for as long as it takes to start: it may have
         done it.
         """
-        if self.cached_only:
-            raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
+        self.demand_server()
         path = self.connection.path(*segments, query=query)
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or os.urandom(16).hex()}
         until = time.monotonic() + _RESTART_SECONDS

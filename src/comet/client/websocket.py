@@ -16,8 +16,9 @@ from email.message import Message
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
-from comet.client.connection import Connection, error_of
+from comet.client.connection import Connection
 from comet.client.errors import NO_NUCLEUS, TICKET_USED, NotFoundError, RefusedError, UnreachableError
+from comet.client.problems import error_of
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _LARGEST = 1 << 20
@@ -58,7 +59,7 @@ class WebSocket:
         head, _, self._received = self._received.partition(b"\r\n\r\n")
         first, _, rest = head.partition(b"\r\n")
         status = (first.decode("latin-1").split(" ") + [""])[1]
-        headers = email.message_from_bytes(rest)
+        headers = email.message_from_string(rest.decode("latin-1"))  # of bytes, odd values are no text
         if status != "101":
             refusal = error_of(
                 int(status[:3]) if status[:3].isdecimal() else 403, headers, self._body(headers)

@@ -16,6 +16,7 @@ def test_images(comet: Comet, tmp_path: Path) -> None:
     assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
     assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
     assert comet("iso", "upload", str(image)).status == 5
+    assert comet("iso", "upload", str(image), "--isoname=cached.iso", "--cached").status == 2
     assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
     assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
     for absent in ("none.iso", "none"):

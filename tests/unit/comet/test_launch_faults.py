@@ -212,3 +212,10 @@ def test_a_refusal_after_an_answer_that_was_lost_does_not_forget_the_computeset(
     assert it.run().status == 3 and state_file(it).exists() and it.states() == ["running"]
     it.server.answers.clear()
     assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+def test_a_name_of_a_compute_is_no_option_of_ssh(it: Launching) -> None:
+    """Names come from the server, and `-oProxyCommand=` would run a command on the frontend."""
+    it.server.clusters[0]["computes"][0]["name"] = "-oProxyCommand=id"
+    assert it.run().status == 0
+    assert "ssh -oProxyCommand=id -oProxyCommand=id\n" in (it.root / "log").read_text()

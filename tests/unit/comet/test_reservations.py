@@ -61,6 +61,7 @@ def test_what_is_mistyped_asks_nothing_of_the_server(comet: Comet, key: str) -> 
         ([*whole, "--begin=0001-01-01T00:00+14:00"], "--begin"),
         ([*whole, "--cpus=-1"], "a number of CPUs"),
         ([*whole, "--key=/none"], "--key=/none"),
+        ([*whole, "--key=~nobody-at-all/id.pub"], "this machine has no user nobody-at-all"),
         ([*whole, "--repeat=hourly"], "daily"),
     ):
         refused = comet(*create, *typed)

@@ -1,0 +1,110 @@
+"""A refusal of the server as an error, with advice in commands of this program."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from email.message import Message
+from typing import Any, Optional
+
+from comet.client.errors import NO_NUCLEUS, CometError, error_of_answer
+
+_SIGN_IN = (
+    "Sign in again: comet init, or comet init --token-file=FILE with a new token of the site's operators"
+)
+_ADVICE = {
+    "401": _SIGN_IN,
+    "not-authenticated": _SIGN_IN,
+}
+"""What to do about problems of a server that states no remedy."""
+
+_REMEDIES = {
+    "list-projects": "List yours: comet ll",
+    "list-tokens": "List them: comet token list",
+    "list-operations": "List them: comet operation list",
+    "acknowledge": "Read and acknowledge it: comet acknowledge",
+    "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
+    "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
+    "ask-for-scope": "Ask the site's operators for a token that has it: nucleus token create {user} --scope {scope}",
+    "eject-image": "Take it out first: {targets}. A machine that is on keeps it until it is off",
+}
+"""The codes of Nucleus' remedies, in commands of `comet`."""
+
+_OF_SHAPES = "the request is not valid"
+"""How the message begins of which `errors` has all: a place and what is right there, for each value."""
+
+_OPTIONS = {
+    "walltime_mins": "--walltime",
+    "memory_gb": "--memory",
+    "public_key": "--key",
+    "vc": "the cluster image",
+    "computes": "the list of computes",
+    "map": "the new name",
+    **{
+        it: f"--{it}"
+        for it in (
+            *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
+            *("scopes", "projects", "days", "note", "types"),
+        )
+    },
+}
+"""Field of a request → what an owner calls it."""
+
+
+def error_of(status: int, headers: Message, body: bytes) -> CometError:
+    """The error that an answer of 400 or more means, with advice in commands of this program."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, str):  # of the published Nucleus
+        document = {"detail": document}
+    known = document if isinstance(document, dict) else {}
+    slug = str(known.get("type") or "").rpartition("/")[2]
+    remedy = _remedy_of(known)
+    message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
+    if remedy:
+        message = str(known["reason"])
+    if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
+        message = _wrong_values(known.get("errors")) or message
+    if status in (400, 404, 405) and document is None:  # of another program
+        slug = NO_NUCLEUS
+        if status == 404:
+            message = "there is no Nucleus at this address: compare it with the one that you were given (comet active)"
+    if status == 413 and document is None:
+        message = (
+            "a proxy before the server refuses a request of this size: report it to the site's operators"
+        )
+    error = error_of_answer(status, slug, message)
+    advice = remedy or _ADVICE.get(slug or str(status))
+    if advice:
+        error.args = (f"{message.rstrip('.')}. {advice}",)
+    retry = headers.get("Retry-After", "")
+    error.retry_after = int(retry) if re.fullmatch("[0-9]{1,4}", retry) else None
+    return error
+
+
+def _wrong_values(errors: Any) -> str:
+    """What is wrong, once for each option of this program; '' where the server names no values."""
+    found: dict[str, None] = {}
+    for entry in errors if isinstance(errors, list) else ():
+        if isinstance(entry, dict) and entry.get("detail"):
+            field = str(entry.get("pointer", "")).removeprefix("#/").removeprefix("query/").partition("/")[0]
+            found[f"{_OPTIONS.get(field, field)}: {entry['detail']}"] = None
+    return "; ".join(found)
+
+
+def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:
+    """What to do, as commands of this program; None where the server states none, or one that is not known here."""
+    given = document.get("remedy")
+    if not isinstance(given, dict) or not isinstance(document.get("reason"), str):
+        return None
+    values = {key: it for key, it in given.items() if isinstance(it, str)}
+    targets = given.get("targets")
+    if isinstance(targets, list) and targets:
+        values["targets"] = ", ".join(f"comet iso detach {it}" for it in targets)
+    try:
+        return _REMEDIES[values["code"]].format_map(values)
+    except KeyError:
+        return None
