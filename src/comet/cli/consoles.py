@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from comet.cli.context import Context
+from comet.cli.context import Context, signals_as_interrupts
 from comet.cli.output import show
 from comet.client.errors import TICKET_USED, RefusedError, UsageError
 
@@ -49,15 +49,16 @@ def _attach(context: Context) -> int:
             raise
         web_socket = _open(context)  # the first ticket came too late, or the answer to its use was lost
     context.say("connected; Ctrl-] leaves the console")
-    saved = _raw()
-    try:
-        is_left = _copy(web_socket)
-    finally:
-        if saved is not None:
-            import termios
+    with signals_as_interrupts():
+        saved = _raw()
+        try:
+            is_left = _copy(web_socket)
+        finally:
+            if saved is not None:
+                import termios
 
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
-        web_socket.close()
+                termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
+            web_socket.close()
     given = context.arguments
     closed = (
         f"the site has closed the console of {given.node or given.cluster}: it is off, the console was opened "

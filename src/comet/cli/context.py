@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -165,6 +166,18 @@ def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
     if missing is not None:
         raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
     return found
+
+
+@contextlib.contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM and the end of the terminal are as Ctrl-C: what must be undone is."""
+    import signal
+
+    with contextlib.ExitStack() as stack:
+        for it in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(it) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                stack.callback(signal.signal, it, signal.signal(it, signal.default_int_handler))
+        yield
 
 
 def is_terminal() -> bool:

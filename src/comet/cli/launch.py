@@ -9,13 +9,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
-from comet.cli.context import Context, number, warn
+from comet.cli.context import Context, number, signals_as_interrupts, warn
 from comet.cli.launch_plan import demand_same, planned
 from comet.cli.output import show, show_text
 from comet.cli.parser import WAIT_SECONDS
@@ -49,7 +47,7 @@ def launch(context: Context) -> int:
     count = context.option("count")
     expected = None if count is None else number(str(count), "a number of computes")
     context.client.cache = None  # a change is never decided by the cache
-    with group.locked(), _signals():
+    with group.locked(), signals_as_interrupts():  # the computeset is ended
         found = group.load()
         if found is None:
             found = planned(context, group, folder, expected)
@@ -58,16 +56,6 @@ def launch(context: Context) -> int:
         else:
             demand_same(context, group, found, folder, expected)
         return _Run(context, group, found).go()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and the end of the terminal are as Ctrl-C: the computeset is ended."""
-    with contextlib.ExitStack() as stack:
-        for it in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(it) != signal.SIG_IGN:  # nohup ignores SIGHUP
-                stack.callback(signal.signal, it, signal.signal(it, signal.default_int_handler))
-        yield
 
 
 class _Run:
@@ -118,7 +106,7 @@ class _Run:
         try:
             self.frontend.prepare()
         except UnreachableError as error:
-            self.group.path.unlink()
+            self.group.path.unlink(missing_ok=True)
             self._name_given()
             raise UnreachableError(
                 f"{error}. {self.launch.cluster} is on: does ssh {self.frontend.login} reach it from here, and ask "
@@ -342,7 +330,7 @@ class _Run:
     def _forget(self) -> None:
         """Nothing of it goes on: the same command starts anew."""
         self._try(self.frontend.remove)
-        self.group.path.unlink()
+        self.group.path.unlink(missing_ok=True)
 
     def _try(self, action: Callable[[], None]) -> None:
         try:

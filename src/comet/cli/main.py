@@ -14,14 +14,14 @@ def program() -> NoReturn:
     """`comet`."""
     line = sys.argv[1:]
     try:
+        _prepare_streams()
         if line[:1] == ["--complete"]:
             from comet.cli.completion import complete
 
             status = complete(line[1:])
         else:
             status = run(line)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what the server has accepted goes on: comet operation list\n")
         status = 130
@@ -31,9 +31,28 @@ def program() -> NoReturn:
         status = 141
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stderr.write(f"the output cannot be written: {error.strerror or error}\n")
+        what = "the output cannot be written" if error.filename is None else f"cannot use {error.filename!r}"
+        sys.stderr.write(f"{what}: {error.strerror or error}\n")
         status = 1
     sys.exit(status)
+
+
+def _prepare_streams() -> None:
+    """Have standard input and output take any text, whatever letters the terminal has.
+
+    One that is closed is /dev/null: its number would be given to the connection, and messages be written to that.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
+    for number, name, errors in ((0, "stdin", "surrogateescape"), (1, "stdout", "backslashreplace")):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+        stream.reconfigure(errors=errors)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int:

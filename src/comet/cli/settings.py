@@ -33,12 +33,13 @@ def initialise(context: Context) -> None:
         ca=_absolute(context.option("ca") or before.ca),
         api_version=str(context.option("api_version", "v1")),
     )
+    with configuration.changing(path):
+        pass  # where it cannot be written, no token is made that nobody would have
     endpoint = endpoint._replace(token=_token(context, endpoint))
     _check(context, endpoint)
-    try:
+    with configuration.changing(path):
+        known = _known(path, context)  # another may have signed in to another server meanwhile
         configuration.save(path, Configuration(path, name, {**known.endpoints, name: endpoint}))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     _clear_cache(endpoint)
     show(safe(f"{path} is written; {name} is the active server. Try: comet ll"))
     others = [it for it in sorted(known.endpoints) if it != name]
@@ -58,7 +59,8 @@ def active(context: Context) -> None:
             raise UsageError(f"there is no endpoint '{name}' in {found.path}: {listed}")
         if found.path.suffix != ".toml":
             raise UsageError(f"{found.path} is the old client's and is not changed: run comet init")
-        configuration.save(found.path, found._replace(active=name))
+        with configuration.changing(found.path):
+            configuration.save(found.path, configuration.load(found.path)._replace(active=name))
         show(safe(f"{name} is the active server: {found.endpoints[name].url}"))
         return
     rows = [

@@ -18,6 +18,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+from comet.client.errors import UsageError
+from comet.client.files import expanded
+
 _VERSION = 1
 """SQLite's user_version; a file of another version is emptied: it holds nothing that the server does not have."""
 
@@ -37,9 +40,9 @@ class Cached(NamedTuple):
 
 
 def default_path() -> Path:
-    """`$XDG_CACHE_HOME/comet/answers.sqlite`, by default below ~/.cache."""
+    """`$XDG_CACHE_HOME/comet/answers.sqlite`, by default below ~/.cache, with the `~`."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
-    folder = Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()
+    folder = Path(base) if Path(base).is_absolute() else Path("~/.cache")
     return folder / "comet" / "answers.sqlite"
 
 
@@ -88,7 +91,7 @@ class Cache:
                 self._opened = True
                 self._database = self._open()
             return [] if self._database is None else self._database.execute(statement, values).fetchall()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UsageError) as error:
             self.trouble = f"the cache {self.path} is not used: {error}"
             self.close()
             if type(error) is sqlite3.DatabaseError:
@@ -97,6 +100,7 @@ class Cache:
             return []
 
     def _open(self) -> sqlite3.Connection:
+        self.path = expanded(self.path)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # O_NOFOLLOW: a link that another user left would have the answers written elsewhere
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

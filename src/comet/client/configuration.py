@@ -21,13 +21,13 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from comet.client.errors import AuthenticationError, UsageError
-from comet.client.files import replace_file, toml_document
+from comet.client.files import expanded, locked, replace_file, toml_document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!-~]{8,512}")
@@ -97,24 +97,24 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     if environment.get("COMET_CONFIG"):
         return Path(environment["COMET_CONFIG"])
     base = environment.get("XDG_CONFIG_HOME", "")
-    folder = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    folder = Path(base) if Path(base).is_absolute() else expanded(Path("~/.config"))
     return folder / "comet" / "config.toml"
 
 
 def old_path() -> Path:
     """Where the old client had its configuration."""
-    return Path("~/.cloudmesh/cloudmesh.yaml").expanduser()
+    return expanded(Path("~/.cloudmesh/cloudmesh.yaml"))
 
 
 def load(path: Optional[Path] = None) -> Configuration:
-    """The configuration of a file; of none if it does not exist. UsageError if it cannot be understood."""
+    """The configuration of a file; of none if it does not exist. UsageError if it cannot be read or understood."""
     chosen = path or default_path()
-    if not chosen.exists() and path is None and "COMET_CONFIG" not in os.environ and old_path().exists():
-        chosen = old_path()
-    if not chosen.exists():
-        return Configuration(chosen, "", {})
     try:
+        if path is None and "COMET_CONFIG" not in os.environ and not chosen.exists() and old_path().exists():
+            chosen = old_path()
         text = chosen.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return Configuration(chosen, "", {})
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{chosen} cannot be read: {error}") from error
     read = _read_yaml if chosen.suffix in (".yaml", ".yml") else _read_toml
@@ -123,7 +123,7 @@ def load(path: Optional[Path] = None) -> Configuration:
 
 
 def save(path: Path, configuration: Configuration) -> None:
-    """Write our TOML with mode 0600, as a whole or not at all."""
+    """Write our TOML with mode 0600, as a whole or not at all. UsageError where it cannot be written."""
     lines = [f"active = {_quoted(configuration.active)}", ""]
     for name, it in sorted(configuration.endpoints.items()):
         lines.append(f"[endpoints.{_quoted(name)}]")
@@ -131,8 +131,25 @@ def save(path: Path, configuration: Configuration) -> None:
             if getattr(it, key):
                 lines.append(f"{key} = {_quoted(getattr(it, key))}")
         lines.append("")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(path, "\n".join(lines), 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(path, "\n".join(lines), 0o600)
+    except (OSError, UnicodeError) as error:
+        raise _not_written(path, error) from error
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """While no other `comet` changes the file: it is read in here and saved. UsageError where it cannot be written."""
+    try:
+        with locked(path.with_name(f".{path.name}.lock")):
+            yield
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def checked_name(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from comet.client.errors import RefusedError, UsageError
-from comet.client.files import replace_file
+from comet.client.files import expanded, locked, replace_file
 from comet.client.launcher_rules import FILE, launcher_values
 
 STEPS = ("prepare", "work", "end", "fetch", "ended")
@@ -76,7 +76,7 @@ class Group:
         if not _GROUP.fullmatch(name):
             raise UsageError(f"'{name}' is not a group's name: letters, digits and _ . - (--group=NAME)")
         base = os.environ.get("XDG_STATE_HOME") or ""
-        folder = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+        folder = Path(base) if Path(base).is_absolute() else expanded(Path("~/.local/state"))
         self.name = name
         self.path = folder / "comet" / "launch" / f"{name}.json"
 
@@ -113,13 +113,10 @@ class Group:
 
     def claim(self, launch: Launch) -> None:
         """Save a launch on a computeset that is there already. RefusedError if another group uses it from here."""
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # two launches at once
+        with locked(self.path.with_name(".lock")):  # two launches at once; no group has this name
             for path in self.path.parent.glob("*.json"):
-                with contextlib.suppress(
-                    UsageError
-                ):  # none of ours, or of another version: its own launch says so
+                # none of ours, or of another version: its own launch says so
+                with contextlib.suppress(UsageError):
                     other = Group(path.stem)
                     found = other.load()
                     if (
@@ -133,8 +130,6 @@ class Group:
                             f"--group={other.name}, or start another computeset"
                         )
             self.save(launch)
-        finally:
-            os.close(folder)
 
     def save(self, launch: Launch) -> None:
         """UsageError where it cannot be written."""

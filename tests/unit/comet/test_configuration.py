@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(UsageError, match="config.toml cannot be written: No space"):
         save(path, Configuration(path, "b", {"b": Endpoint("b", "https://b")}))
     assert path.read_text() == before
     assert [it.name for it in tmp_path.iterdir()] == ["config.toml"]

@@ -5,7 +5,10 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import subprocess  # noqa: TID251 - for its constant
+import sys
+import termios
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,7 +21,9 @@ from comet.client.configuration import Endpoint
 from comet.client.websocket import WebSocket
 from tests.nucleus_server import TOKEN, NucleusServer, answer, problem
 from tests.patience import patience
-from tests.unit.comet.test_program import start
+from tests.terminals import on_terminal
+from tests.unit.comet.test_program import SOURCE, start
+from tests.waiting import wait_until
 
 PATH = "/nucleus/ws/console/ticket"
 
@@ -200,3 +205,27 @@ def test_frames_that_are_none_end_the_console(server: NucleusServer, sent: bytes
         with pytest.raises(UnreachableError):
             while True:
                 web_socket.receive()
+
+
+def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
+    server: NucleusServer, configured: Path
+) -> None:
+    def guest(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler)
+        while read_frame(handler.rfile)[0] != 8:
+            pass
+
+    server.answers["/ws/console"] = guest
+    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
+    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    typed = [sys.executable, "-m", "comet", "console", "--serial", "vc2"]
+    with on_terminal(typed, {**os.environ, "PYTHONPATH": str(SOURCE)}) as terminal:
+
+        def has_lines() -> bool:
+            return bool(termios.tcgetattr(terminal._end)[3] & termios.ICANON)
+
+        terminal.read_until("leaves the console")
+        wait_until(lambda: not has_lines(), "the terminal is not raw")
+        terminal.process.terminate()
+        assert terminal.rest()[0] == 130
+        assert has_lines()
