@@ -163,7 +163,7 @@ class Nucleus:
         )
         self._program(
             "nucleus",
-            f"PYTHONPATH=/opt/rocks/lib/sources:/opt/rocks/lib/packages exec {python} -m nucleus.cli.main",
+            f"PYTHONPATH=/opt/rocks/lib/sources:/opt/rocks/lib/packages exec {python} -m nucleus.cli",
         )
         if not (self.folder / "url").exists():
             self._choose_port(PORT)

@@ -128,7 +128,7 @@ def nucleus(folder: Path) -> Iterator[Owner]:
         "NUCLEUS_COMPUTESETS_GRACE_SECONDS": "5",
         "NUCLEUS_POLL_POWER_SECONDS": "1",
     }
-    serve = [sys.executable, "-m", "nucleus.cli.main", "serve"]
+    serve = [sys.executable, "-m", "nucleus.cli", "serve"]
     with program(played, environment, folder / "played.log"):
         wait(place.socket.exists, "the played rocks")
         with program(serve, served, folder / "nucleus.log"):

@@ -94,7 +94,7 @@ def measure_class(place: Place) -> list[Row]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
     port, executor, pool = free_port(), SocketExecutor(str(place.socket)), Pool(place.settings)
     served = {**place.environment(port), "NUCLEUS_BATCH_HOSTS": f"compute-0-[0-{OWNERS * COMPUTES - 1}]"}
-    serve = [sys.executable, "-m", "nucleus.cli.main", "serve"]
+    serve = [sys.executable, "-m", "nucleus.cli", "serve"]
     with (
         program(played, environment, place.folder / "played.log") as rocks,
         program(serve, served, place.folder / "nucleus.log"),

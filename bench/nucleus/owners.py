@@ -107,7 +107,7 @@ def _polls(site: BenchSite, place: Place) -> list[Row]:
 def _served(place: Place) -> list[Row]:
     services = _tokens(place)
     port = services[0].port
-    arguments = [sys.executable, "-m", "nucleus.cli.main", "serve"]
+    arguments = [sys.executable, "-m", "nucleus.cli", "serve"]
     with program(arguments, place.environment(port), place.folder / "nucleus.log") as running:
         wait(lambda: listens(port), "`nucleus serve`")
         wait(lambda: b'"stale":true' not in ask(services[0], "GET", "/v1/cluster/vc1"), "the first poll")

@@ -47,7 +47,7 @@ def measure_calendar(place: Place) -> list[Row]:
     pool, port = Pool(place.settings), free_port()
     with pool.transaction() as session:
         token = _fill(session, begin)
-    serve = [sys.executable, "-m", "nucleus.cli.main", "serve"]
+    serve = [sys.executable, "-m", "nucleus.cli", "serve"]
     with program(serve, place.environment(port), place.folder / "nucleus.log"):
         wait(lambda: listens(port), "`nucleus serve`")
         page = asyncio.run(_page(Service(port, token), begin))

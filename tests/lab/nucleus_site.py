@@ -122,7 +122,7 @@ class NucleusSite:
 
     def operator(self, *arguments: str) -> str:
         """A command of `nucleus` that must succeed; returns its output."""
-        program = [_PYTHON, "-m", "nucleus.cli.main", *arguments]
+        program = [_PYTHON, "-m", "nucleus.cli", *arguments]
         return run_checked(
             program, deadline_seconds=_COMMAND_SECONDS, environment=_environment() | self._variables
         ).text
@@ -159,7 +159,7 @@ class NucleusSite:
         return ended.text
 
     def _start(self, name: str, *arguments: str, user: Sequence[str] = ()) -> None:
-        program = [*user, _PYTHON, "-m", "nucleus.cli.main", *arguments]
+        program = [*user, _PYTHON, "-m", "nucleus.cli", *arguments]
         number = start_in_background(
             program, self._log_folder / f"{name}.log", _environment() | self._variables
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nucleus.configuration import read_configuration
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, interrupt_of
 from rocks.core.near_names import nearest
 from rocks.core.terminal import many_lines
 
@@ -63,19 +63,14 @@ def main(arguments: Sequence[str]) -> int:
         parsed = parser.parse_args(arguments)
         status: int = _load(parsed.command).run(parsed, read_configuration(parsed.file))
         return status
-    except RocksError as error:
+    except (RocksError, KeyboardInterrupt) as error:
+        if interrupt_of(error) is not None:
+            return EXIT_INTERRUPTED
         print(f"nucleus: {many_lines(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def program() -> int:
-    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
-    return main(sys.argv[1:])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -108,7 +103,3 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 def _load(command: str) -> ModuleType:
     return importlib.import_module(f"nucleus.cli.{_MODULES.get(command, command)}")
-
-
-if __name__ == "__main__":
-    sys.exit(program())

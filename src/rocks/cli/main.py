@@ -18,7 +18,7 @@ from rocks.commands._framework.tree import (
     longest_prefix,
     tree_folders,
 )
-from rocks.core.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
+from rocks.core.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError, interrupt_of
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         is_changing = command.db.has_changes
         _commit(command)
     except (Exception, KeyboardInterrupt) as error:
-        interrupt = _interrupt_of(error)
+        interrupt = interrupt_of(error)
         if interrupt is not None:
             if shared:
                 shared.close()  # at once: a reply may be on its way, which the next command would take for its own
@@ -234,13 +234,6 @@ def _check_shared(command: Command, arguments: Sequence[str]) -> None:
     if command.NeedsOwnProcess and not asks_help(arguments):
         title = " ".join(command.command_path)
         raise UserError(f'"{title}" takes over its process; leave the shell, and run rocks {title}')
-
-
-def _interrupt_of(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The interrupt that ended a command; what the command did at its end may have failed on the closed connection."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error
 
 
 def _roll_back(database: Database) -> None:

@@ -186,6 +186,13 @@ CLASSES: dict[str, type[RocksError]] = {
 """Family name → class, to raise here an error that another process reported."""
 
 
+def interrupt_of(error: Optional[BaseException]) -> Optional[KeyboardInterrupt]:
+    """The interrupt that ended a program; what it did at its end may have failed, as on a connection that is closed."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
 def received_error(family: object, message: str, code: object = None) -> RocksError:
     """The error that another process reported. An unknown family becomes ToolError, an unknown code None."""
     known = Code(code) if code in Code.__members__.values() else None

@@ -65,7 +65,7 @@ def program(
         **batch,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    started = start_with_pipes([sys.executable, "-m", "nucleus.cli.main", *arguments], environment)
+    started = start_with_pipes([sys.executable, "-m", "nucleus.cli", *arguments], environment)
     try:
         yield started
     finally:

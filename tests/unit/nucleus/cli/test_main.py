@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess  # noqa: TID251 - a program of its own, which is interrupted
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from nucleus.cli import main as program
-from rocks.core.errors import UserError
+from rocks.core.errors import HostError, UserError
+
+PROGRAM = Path(__file__).parents[4] / "src/nucleus/cli/__main__.py"
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int = 0) -> int:
@@ -38,6 +41,31 @@ def test_an_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_an_interrupt_has_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended(monkeypatch, KeyboardInterrupt()) == 130
+
+
+def test_an_interrupt_that_also_closed_a_connection_is_no_lost_database(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver is interrupted while it reads an answer, and what undoes the transaction finds it closed."""
+    lost = HostError("lost the database nucleus")
+    lost.__context__ = KeyboardInterrupt()
+    assert ended(monkeypatch, lost) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_interrupt_while_modules_are_imported_has_no_traceback(tmp_path: Path) -> None:
+    """The program with a `nucleus.cli.main` that is interrupted when it is imported."""
+    folder = tmp_path / "nucleus" / "cli"
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / "__init__.py").touch()
+    (folder / "__main__.py").write_text(PROGRAM.read_text("utf-8"), "utf-8")
+    (folder / "main.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "nucleus.cli", "status"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_reader_that_has_enough_is_no_success_and_no_error_text(
