@@ -130,16 +130,25 @@ class Poller:
             )
             public = public_names(session) if commands.LIBRARY in due else set()
         reads = self._read_all(due, began)
+        changes, self._known = self._write_changes(self._known, reads, began, public)
+        self._note(reads, changes)
+        try:
+            self._store_texts(self._guard)
+        except RocksError as error:  # the interface writes itself what is not stored
+            _LOG.warning("poll: the texts of the clusters are not stored: %s", error)
+        return changes
+
+    def _write_changes(
+        self, before: Known, reads: Mapping[Source, Read], began: datetime, public: Collection[str]
+    ) -> tuple[Changes, Known | None]:
+        """Compare what the commands printed with what the mirror has now, and write what has changed.
+
+        Returns that, and what is known afterwards. `before`: what was known when the commands `began`.
+        """
         with self._guard.transaction() as session:
             listed = _listed(reads)
-            names = {name for member in listed.members or () for name in (member.name, member.frontend)}
             since = min(observations.database_now(session), began) - _OVERLAP
-            if observations.respell(session, {*self._known.clusters, *self._known.nodes}, names):
-                known = Known(observations.load_clusters(session), observations.load_nodes(session))
-            else:
-                # clusters are few, and an event is seen by the project that has its cluster now
-                known = Known(observations.load_clusters(session), self._known.nodes)
-                known = _merged(known, observations.load_nodes(session, since))
+            known = _known_again(session, before, listed, since)
             listed = _with_references(listed, references(session))
             changes = _compare_now(session, known, listed)
             # workers lock the cluster before they record a state: what they had recorded until now is compared again;
@@ -157,13 +166,7 @@ class Poller:
             events = [*changes.events, *self._record(session, reads, without_images(known, listed), public)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
-        self._known = after
-        self._note(reads, changes)
-        try:
-            self._store_texts(self._guard)
-        except RocksError as error:  # the interface writes itself what is not stored
-            _LOG.warning("poll: the texts of the clusters are not stored: %s", error)
-        return changes
+        return changes, after
 
     def _load(self, session: Session, is_topology: bool) -> Known:
         """What the mirror has: all of it once, then what others may have changed.
@@ -293,6 +296,16 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
         reads[commands.VM].began if commands.VM in rows else None,
         reads[commands.STORAGEMAP].began if commands.STORAGEMAP in rows else None,
     )
+
+
+def _known_again(session: Session, before: Known, listed: Listed, since: datetime) -> Known:
+    """What is known, with the listed spelling of names, and with what others have changed since."""
+    names = {name for member in listed.members or () for name in (member.name, member.frontend)}
+    if observations.respell(session, {*before.clusters, *before.nodes}, names):
+        return Known(observations.load_clusters(session), observations.load_nodes(session))
+    # clusters are few, and an event is seen by the project that has its cluster now
+    known = Known(observations.load_clusters(session), before.nodes)
+    return _merged(known, observations.load_nodes(session, since))
 
 
 def _compare_now(session: Session, known: Known, listed: Listed) -> Changes:
