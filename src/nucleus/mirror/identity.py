@@ -301,16 +301,27 @@ def revoke_credentials(session: Session, user_id: int) -> None:
     session.delete("signature_key", user_id=user_id)
 
 
-def store_signature_key(session: Session, key_name: str, user_id: int, sealed: bytes) -> None:
-    """Store a user's key for signatures, instead of an earlier one."""
-    session.delete("signature_key", user_id=user_id)
-    session.insert("signature_key", {"key_name": key_name, "user_id": user_id, "secret": sealed})
+class SignatureKey(NamedTuple):
+    """A user's key for signatures; its secret is sealed. It ends with the token that obtained it, if one did."""
+
+    key_name: str
+    user_id: int
+    token_id: str | None
+    secret: bytes
 
 
-def signature_key(session: Session, key_name: str) -> tuple[int, bytes] | None:
-    """(user, sealed secret) of a key."""
-    row = session.row("SELECT user_id, secret FROM signature_key WHERE key_name = %s", (key_name,))
-    return None if row is None else (row[0], row[1])
+def store_signature_key(session: Session, key: SignatureKey) -> None:
+    """Store a key, instead of an earlier one of its user."""
+    session.delete("signature_key", user_id=key.user_id)
+    session.insert("signature_key", key._asdict())
+
+
+def signature_key(session: Session, key_name: str) -> SignatureKey | None:
+    """The key of this name."""
+    row = session.row(
+        "SELECT key_name, user_id, token_id, secret FROM signature_key WHERE key_name = %s", (key_name,)
+    )
+    return None if row is None else SignatureKey(*row)
 
 
 def take_nonce(session: Session, nonce: str, keep_seconds: int) -> bool:

@@ -201,13 +201,18 @@ class Authenticator:
         if not self._settings.signatures:
             raise refused("this site takes no signatures; make a token with `comet init`")
         found = identity.signature_key(session, sent.key_name)
-        secret = None if found is None else credentials.unseal(found[1], self.sealing_key())
+        secret = None if found is None else credentials.unseal(found.secret, self.sealing_key())
         if found is None or secret is None or not credentials.signature_fits(sent, secret, time.time()):
             return None
         # only after the signature: a stranger cannot use up nonces of others
-        if not identity.take_nonce(session, f"{found[0]}:{sent.nonce}"[:128], 2 * SIGNATURE_WINDOW_SECONDS):
+        if not identity.take_nonce(
+            session, f"{found.user_id}:{sent.nonce}"[:128], 2 * SIGNATURE_WINDOW_SECONDS
+        ):
             raise refused("this nonce was used already; sign every request anew")
-        return _whole(identity.user_by_id(session, found[0]), "signature")
+        caller = caller_of(session, found.user_id, found.token_id)
+        if found.token_id is not None:
+            identity.note_use(session, found.token_id)
+        return caller and caller._replace(method="signature")
 
     def _claims(self, sent: SentAssertion) -> dict[str, str]:
         if self._verify_assertion is None:

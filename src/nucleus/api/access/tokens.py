@@ -147,7 +147,8 @@ def revoke_token(change: Change, id: str) -> Response:
 def get_key(call: Known) -> Response:
     """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one.
 
-    A signature allows what a password does: a token that allows less gets none.
+    A signature allows what a password does: a token that allows less gets none. A key that was obtained by a token
+    allows what that does, and ends with it.
     """
     _demand_switch(call.service.configuration.authentication.signatures)
     if call.caller.method != "basic":
@@ -169,7 +170,8 @@ def get_key(call: Known) -> Response:
         secret = credentials.new_signature_secret()
         sealed = credentials.seal(secret, call.service.authenticator.sealing_key())
         key_name = user.email or user.username
-        identity.store_signature_key(change.session, key_name, user.id, sealed)
+        key = identity.SignatureKey(key_name, user.id, change.caller.token_id, sealed)
+        identity.store_signature_key(change.session, key)
         change.note(key_name)
         headers = {"Cache-Control": "no-store"}
         if as_page:

@@ -74,6 +74,43 @@ def test_a_token_gets_no_key_that_allows_more(
     assert sql(pool, "SELECT COUNT(*) FROM signature_key") == [(0,)]
 
 
+def test_a_key_ends_with_the_token_that_obtained_it(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """A token made by a signature lasts no longer, either; and a key is that of its token in the log, too."""
+    with started(with_signatures, pool, people) as service:
+        made = service.ask("ann", "POST", "/v1/token", json={"days": 2}).json()
+        key = service.get("", "/getkey", headers=basic({"ann": made["token"]}, "ann")).json()
+        sql(pool, "UPDATE token SET last_used = NULL WHERE id = %s", (made["id"],))
+        longer = service.ask(
+            "", "POST", "/v1/token", json={"days": 90}, headers=signed(key, "nonce0001")
+        ).json()
+        assert sql(pool, "SELECT last_used FROM token WHERE id = %s", (made["id"],)) != [(None,)]
+        assert (longer["expires"], longer["limited_by"]) == (made["expires"], "credentials")
+        assert sql(pool, "SELECT token_id FROM audit WHERE target = %s", (longer["id"],)) == [(made["id"],)]
+        assert service.ask("ann", "DELETE", f"/v1/token/{made['id']}").status_code == 204
+        assert service.get("", "/v1/user", headers=signed(key, "nonce0002")).status_code == 401
+        sql(pool, "DELETE FROM token WHERE id = %s", (made["id"],))
+        assert service.get("", "/v1/user", headers=signed(key, "nonce0003")).status_code == 401, (
+            "also forgotten"
+        )
+
+
+@pytest.mark.parametrize("is_admin", [False, True])
+def test_a_key_allows_no_more_when_its_owner_becomes_an_operator(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str], is_admin: bool
+) -> None:
+    """As its token; one of a password allows what the password does from then on."""
+    with started(with_signatures, pool, people) as service:
+        key = service.get("", "/getkey", headers=basic(people, "ann")).json()
+        if is_admin:
+            sql(pool, "UPDATE signature_key SET token_id = NULL")
+        sql(pool, "UPDATE user SET is_operator = 1 WHERE username = 'ann'")
+        signature = {**signed(key, "nonce0001"), **PROBLEMS}
+        found = service.ask("", "POST", "/v1/token", json={"scopes": ["admin"]}, headers=signature)
+    assert found.status_code == (201 if is_admin else 403), found.text
+
+
 @pytest.mark.parametrize(
     "content",
     [
