@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
-class Recent(Generic[Found]):
+class RecentAnswer(Generic[Found]):
     """What was found in the last seconds. Nobody waits for the thread that looks again: others get what is known."""
 
     def __init__(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, conflict, problem_of, wants_operation
 from nucleus.api.quotas import demand_short_queue
-from nucleus.api.recent_answers import Recent
+from nucleus.api.recent_answers import RecentAnswer
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, operations
 from nucleus.mirror.driver import NoConnectionError
@@ -63,10 +63,10 @@ class Service:
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
     """Each is recorded in the audit log."""
 
-    metrics_text: Recent[bytes] = field(default_factory=lambda: Recent(5.0))
+    metrics_text: RecentAnswer[bytes] = field(default_factory=lambda: RecentAnswer(5.0))
     """Anybody may ask for it, and it takes ten questions to the database."""
 
-    cluster_images: Recent[list[str]] = field(default_factory=lambda: Recent(30.0))
+    cluster_images: RecentAnswer[list[str]] = field(default_factory=lambda: RecentAnswer(30.0))
     """Of this site, for reservations: `rocks` is asked."""
 
     stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))

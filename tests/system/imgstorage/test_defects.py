@@ -94,7 +94,7 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
     nas = site.nas.service
 
     def named() -> list[str]:
-        names = ("scheduler", "housekeeping", "watch", "releases", "revocations", "bus", "outbox")
+        names = ("scheduler", "snapshot-expiry", "watch", "releases", "revocations", "bus", "outbox")
         return sorted(thread.name for thread in threading.enumerate() if thread.name in names)
 
     before = named()

@@ -31,7 +31,7 @@ from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.scheduler import Scheduler
-from rocks.storage.nas.snapshot_expiry import Housekeeping
+from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
 from rocks.storage.nas.transfers import NasTransfers
 from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
@@ -97,7 +97,7 @@ class NasService:
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
-        self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
+        self._snapshot_expiry = SnapshotExpiry(self._engine, devices.pools, self._comparison.go_on)
         self._bus = Bus(
             bus_settings, nas_queue(node), when_recorded(self._received), self._engine.posted.set, Limits()
         )
@@ -175,7 +175,7 @@ class NasService:
         self._bus.start()
         self._outbox_sender.start()
         self._scheduler.start()
-        self._housekeeping.start()
+        self._snapshot_expiry.start()
         self._exports.start()
         # services that start next may send requests; a broker that is away does not delay the start
         self._bus.wait_until_connected(BROKER_SECONDS)
@@ -188,7 +188,7 @@ class NasService:
     def close(self) -> None:
         """End; open work continues at the next start."""
         self._exports.close()
-        self._housekeeping.close()
+        self._snapshot_expiry.close()
         self._moves.close()
         self._scheduler.close()
         self._bus.close()

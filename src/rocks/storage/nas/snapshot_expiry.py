@@ -21,12 +21,12 @@ _QUIET_STATES = (UNMAPPED, LOCAL, PULLING)
 _Seen = Tuple[Optional[str], int]
 
 
-class Housekeeping(PeriodicThread):
-    """Checks an image when it has a new base, and once an hour, since retention counts hours and days."""
+class SnapshotExpiry(PeriodicThread):
+    """Checks an image's snapshots when it has a new base, and once an hour, since retention counts hours and days."""
 
     def __init__(self, engine: Engine, pools: PoolDriver, each_round: Callable[[], None]) -> None:
         """`each_round` is called once a minute too."""
-        super().__init__("housekeeping", _ROUND_SECONDS, self.look, "a round of housekeeping failed")
+        super().__init__("snapshot-expiry", _ROUND_SECONDS, self.look, "expired snapshots were not sought")
         self._each_round = each_round
         self._engine = engine
         self._pools = pools
@@ -39,7 +39,7 @@ class Housekeeping(PeriodicThread):
         try:
             self._each_round()
         except Exception:  # noqa: BLE001 - it must not end the thread of all
-            _log.exception("a fault in housekeeping; please report this")
+            _log.exception("a fault in what is done each minute; please report this")
         for image in self._engine.images():
             seen = (image.base_guid, self._rounds // 60)
             if (

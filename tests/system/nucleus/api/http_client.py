@@ -16,7 +16,7 @@ import uvicorn
 from nucleus.api import listening
 from nucleus.api.access.throttles import Rate
 from nucleus.api.listening import listen
-from nucleus.api.recent_answers import Recent
+from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import ListenSettings
 
 SECONDS = 120
@@ -109,7 +109,7 @@ class Client:
         """As if no request had come for a while."""
         for rate in ("change_rate", "request_rate", "unknown_rate"):
             setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
-        self.application.state.service.metrics_text = Recent(5.0)
+        self.application.state.service.metrics_text = RecentAnswer(5.0)
 
 
 @contextlib.contextmanager

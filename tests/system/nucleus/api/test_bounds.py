@@ -8,7 +8,7 @@ import pytest
 from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
 from nucleus.api.library.upload_bytes import Receiver
-from nucleus.api.recent_answers import Recent
+from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
 from nucleus.mirror import computesets, operations, status, tickets
@@ -150,7 +150,7 @@ def test_counters_are_read_once_in_a_while_however_many_ask(
     monkeypatch.setattr(status, "gauges", counted)
     assert {service.get("", "/metrics").status_code for _ in range(20)} == {200}
     assert len(asked) == 1
-    service.application.state.service.metrics_text = Recent(0.0)
+    service.application.state.service.metrics_text = RecentAnswer(0.0)
     for _ in range(2):
         service.get("", "/metrics")
     assert len(asked) == 3

@@ -2,20 +2,20 @@
 
 import pytest
 
-from nucleus.api.recent_answers import Recent
+from nucleus.api.recent_answers import RecentAnswer
 
 
 def test_what_was_found_lately_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("nucleus.api.recent_answers.time.monotonic", lambda: now[0])
-    recent, found = Recent[int](5.0), iter(range(9))
+    recent, found = RecentAnswer[int](5.0), iter(range(9))
     assert [recent.get(lambda: next(found)) for _ in range(3)] == [0, 0, 0]
     now[0] += 5
     assert recent.get(lambda: next(found)) == 1
 
 
 def test_others_get_what_is_known_while_one_looks() -> None:
-    recent, others = Recent[int](0.0), list[int | None]()
+    recent, others = RecentAnswer[int](0.0), list[int | None]()
 
     def look() -> int:
         others.append(recent.get(lambda: 9))
@@ -26,7 +26,7 @@ def test_others_get_what_is_known_while_one_looks() -> None:
 
 
 def test_who_fails_leaves_the_turn_to_the_next() -> None:
-    recent = Recent[int](5.0)
+    recent = RecentAnswer[int](5.0)
     with pytest.raises(ZeroDivisionError):
         recent.get(lambda: 1 // 0)
     assert recent.get(lambda: 7) == 7

@@ -138,7 +138,7 @@ class NasNode(Node, MemoryNas):
     def threads(self) -> list[Any]:
         """The same, with those of a NAS."""
         service = self.service
-        return [*super().threads(), service._scheduler, service._housekeeping, service._exports]
+        return [*super().threads(), service._scheduler, service._snapshot_expiry, service._exports]
 
     def act(self, now: int) -> None:
         """Do the scheduler's work, and compare the exports, too."""

@@ -47,7 +47,7 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -
         site.ask(wire.PullZvol("f12-vol"))
     site.unmap("f12-vol")
     before = [one.name for one in site.nas.pools.read_history("tank/f12-vol").snapshots]
-    site.nas.service._housekeeping.look()
+    site.nas.service._snapshot_expiry.look()
     after = [one.name for one in site.nas.pools.read_history("tank/f12-vol").snapshots]
     assert len(theirs) == 2 and theirs <= set(after)
     assert len(before) >= 9 and len(after) <= 6 and after[-3:] == before[-3:], "the last ones of ours stay"
