@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
-"""Keys beside the timers: failed starts and the request to power off that the lifecycle knows of already."""
+"""Notes beside the timers: failed starts and the request to power off that the lifecycle knows of already."""
 
 _SOON_SECONDS = 0.25
 _END_AGAIN_SECONDS, _CANCEL_SECONDS = 1.0, 20.0
@@ -78,7 +78,7 @@ def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, 
     """
     placed = [one for one in sets if _has_hosts(one, jobs.get(one.name or ""))]
     node_ids = [number for one in placed for number in one.node_ids]
-    timers = computesets.read_timers(session, [one.id for one in sets])
+    notes = computesets.read_notes(session, [one.id for one in sets])
     by_id = clusters.clusters_by_id(session, SYSTEM, [one.cluster_id for one in sets])
     # before the nodes: of one that is not busy, what its last operation has left is read
     busy = operations.busy_nodes(session, node_ids)
@@ -88,7 +88,7 @@ def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, 
         Seen(
             one,
             lifecycle.from_json_object(one.context, one.node_ids),
-            timers.get(one.id, {}),
+            notes.get(one.id, {}),
             by_id.get(one.cluster_id),
             nodes,
             busy,
@@ -160,9 +160,9 @@ class ComputesetController:
             with logged(f"computeset {seen.one.id}"):
                 if self._has_changed(seen):
                     self._drive(seen.one, jobs)
-                elif changed := facts_of_job(seen, seen.one.state, seen.timers):
+                elif changed := facts_of_job(seen, seen.one.state, seen.notes):
                     facts.append((seen.one, changed))
-                elif seen.job is not None and seen.job.state == PENDING and not seen.timers:
+                elif seen.job is not None and seen.job.state == PENDING and not seen.notes:
                     self._quiet[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
         with logged("facts of jobs"):
             self._store_facts(facts)
@@ -194,8 +194,8 @@ class ComputesetController:
 
     def _has_changed(self, seen: Seen) -> bool:
         """Whether something has happened to the set, besides facts of a job."""
-        timers = self._timers_of_job(seen)
-        return timers != seen.timers or bool(self._events(seen, timers))
+        notes = self._notes_now(seen)
+        return notes != seen.notes or bool(self._events(seen, notes))
 
     def _store_facts(self, facts: Sequence[tuple[Computeset, dict[str, Any]]]) -> None:
         """Set, column → value of what owners see of its job: when one begins, the places of all that wait change."""
@@ -255,7 +255,7 @@ class ComputesetController:
             event = Event("submit_reject", how=str(error)[:64])  # for owners
         with self._guard.transaction() as session:
             seen = self._read(session, one.id, None)
-            if seen is None or not self._apply(session, seen, [event], dict(seen.timers)):
+            if seen is None or not self._apply(session, seen, [event], dict(seen.notes)):
                 return
         NEWS.give()
         WORK.give()
@@ -268,8 +268,8 @@ class ComputesetController:
             seen = self._read(session, one.id, job)
             if seen is None:
                 return
-            timers = self._timers_of_job(seen)
-            has_changed = self._apply(session, seen, self._events(seen, timers), timers)
+            notes = self._notes_now(seen)
+            has_changed = self._apply(session, seen, self._events(seen, notes), notes)
         if has_changed:
             NEWS.give()
             WORK.give()
@@ -280,63 +280,63 @@ class ComputesetController:
             return None
         return _read_sets(session, [one], {job.name: job} if job else {})[0]
 
-    def _timers_of_job(self, seen: Seen) -> JsonObject:
-        """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""
-        timers, job = dict(seen.timers), seen.job
+    def _notes_now(self, seen: Seen) -> JsonObject:
+        """With the timer of a job that is absent, and the walltime as the batch system has it now."""
+        notes, job = dict(seen.notes), seen.job
         if is_absent(seen):
-            timers.setdefault(lifecycle.ABSENT, self._clock.timer(_ABSENT_SECONDS))
+            notes.setdefault(lifecycle.ABSENT, self._clock.timer(_ABSENT_SECONDS))
         elif job is None or job.state != UNKNOWN:
-            timers.pop(lifecycle.ABSENT, None)
+            notes.pop(lifecycle.ABSENT, None)
         ends_at = job.ends_at if job is not None and job.state == RUNNING else None
-        known = timers.get(lifecycle.WALLTIME)
+        known = notes.get(lifecycle.WALLTIME)
         if ends_at is not None and seen.one.state == RUNNING and known and known["at"] != ends_at:
-            timers[lifecycle.WALLTIME] = self._clock.timer_at(ends_at)
-        return timers
+            notes[lifecycle.WALLTIME] = self._clock.timer_at(ends_at)
+        return notes
 
-    def _events(self, seen: Seen, timers: JsonObject) -> list[Event]:
+    def _events(self, seen: Seen, notes: JsonObject) -> list[Event]:
         """What has happened since the last round, in the order: owner, batch system, nodes, timers."""
         one, context = seen.one, seen.context
         found = []
         if one.cancel_requested and not context.is_cancelled:
             found.append(Event("cancel", how=one.cancel_requested))
-        elif one.cancel_requested == "poweroff" and one.state == ENDING and not timers.get(_POWERED_OFF):
+        elif one.cancel_requested == "poweroff" and one.state == ENDING and not notes.get(_POWERED_OFF):
             found.append(Event("cancel", how="poweroff"))
         if one.state != ENDING and are_nodes_gone(seen):  # before its job, which may have got hosts just now
             found.append(Event("nodes_gone"))
         found += job_events(seen)
         if one.state in (RUNNING, ENDING):
-            known = timers.get(_FAILED_STARTS, [])
+            known = notes.get(_FAILED_STARTS, [])
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += node_events(member, seen)
         names = (lifecycle.ABSENT, lifecycle.WALLTIME, lifecycle.GRACE, lifecycle.SYNC)
-        return found + [Event(name) for name in names if name in timers and self._clock.is_due(timers[name])]
+        return found + [Event(name) for name in names if name in notes and self._clock.is_due(notes[name])]
 
-    def _apply(self, session: Session, seen: Seen, events: list[Event], timers: JsonObject) -> bool:
-        """Store what follows from the events, in this transaction, with the timers; whether something does."""
+    def _apply(self, session: Session, seen: Seen, events: list[Event], notes: JsonObject) -> bool:
+        """Store what follows from the events, in this transaction, with the notes; whether something does."""
         one = seen.one
         state, context, actions = one.state, seen.context, list[Action]()
         for event in events:
-            if event.kind in timers:
-                del timers[event.kind]
+            if event.kind in notes:
+                del notes[event.kind]
             if event.how == "poweroff":
-                timers[_POWERED_OFF] = True
+                notes[_POWERED_OFF] = True
             state, context, more = lifecycle.step(state, context, event)
             actions += more
         if any(event.kind == "start_failed" for event in events):
-            timers[_FAILED_STARTS] = [name for name, _ in seen.failed]
-        self._time(one, timers, actions)
+            notes[_FAILED_STARTS] = [name for name, _ in seen.failed]
+        self._time(one, notes, actions)
         if state == ENDING and any(member.is_on for member in context.members):
             # again while a node is on, also where the set had no hosts, and an operator started it
-            timers.setdefault(lifecycle.GRACE, self._clock.timer(max(self._settings.grace_seconds, 1.0)))
-        facts = facts_of_job(seen, state, timers)
-        if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions and not facts:
+            notes.setdefault(lifecycle.GRACE, self._clock.timer(max(self._settings.grace_seconds, 1.0)))
+        facts = facts_of_job(seen, state, notes)
+        if (state, context, notes) == (one.state, seen.context, seen.notes) and not actions and not facts:
             return False
         stored = {**one.context, **lifecycle.to_json_object(context)}
         changed: dict[str, Any] = {
             "state": state,
             "context": stored,
-            "timers": timers,
+            "notes": notes,
             "jobid": context.jobid,
             **facts,
         }
@@ -349,7 +349,7 @@ class ComputesetController:
         perform_actions(session, seen, state, context, actions, self._settings.grace_seconds)
         return True
 
-    def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
+    def _time(self, one: Computeset, notes: JsonObject, actions: list[Action]) -> None:
         seconds = {
             lifecycle.GRACE: self._settings.grace_seconds,
             lifecycle.SYNC: self._settings.image_seconds,
@@ -357,7 +357,7 @@ class ComputesetController:
         }
         for action in actions:
             if action.kind == "timer":
-                timers[action.text] = self._clock.timer(seconds[action.text])
+                notes[action.text] = self._clock.timer(seconds[action.text])
 
     def _settle_jobs(self, jobs: dict[str, Job], living: Sequence[Computeset]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""

@@ -41,7 +41,8 @@ class Seen(NamedTuple):
 
     one: Computeset
     context: Context
-    timers: JsonObject
+    notes: JsonObject
+    """The controller's: name of a timer → when it is due, and what it has dealt with."""
     cluster: Cluster | None
     nodes: dict[int, MemberNode]
     busy: set[int]
@@ -116,7 +117,7 @@ def job_events(seen: Seen) -> list[Event]:
     return found
 
 
-def facts_of_job(seen: Seen, state: str, timers: JsonObject) -> dict[str, Any]:
+def facts_of_job(seen: Seen, state: str, notes: JsonObject) -> dict[str, Any]:
     """Column → value of what owners see of the job of a set that is in the state now, where it has changed."""
     job, found = seen.job, dict[str, Any]()
     if state not in (CREATED, SUBMITTED):
@@ -127,8 +128,8 @@ def facts_of_job(seen: Seen, state: str, timers: JsonObject) -> dict[str, Any]:
             "place": job.place,
             "estimated_start": _moment(job.starts_at),
         }
-    if state == RUNNING and lifecycle.WALLTIME in timers:
-        found["walltime_end"] = _moment(timers[lifecycle.WALLTIME]["at"])
+    if state == RUNNING and lifecycle.WALLTIME in notes:
+        found["walltime_end"] = _moment(notes[lifecycle.WALLTIME]["at"])
     return {name: value for name, value in found.items() if getattr(seen.one, name) != value}
 
 

@@ -150,7 +150,7 @@ def request_end(session: Session, number: int, how: str) -> bool:
 
 
 def store_computeset(session: Session, number: int, version: int, changed: dict[str, Any]) -> bool:
-    """Store what a step changed (column → value; `context` and `timers` as objects); False when another was faster."""
+    """Store what a step changed (column → value; `context` and `notes` as objects); False when another was faster."""
     return bool(session.update("computeset", changed, "version = version + 1", id=number, version=version))
 
 
@@ -219,7 +219,7 @@ def late_sets(session: Session) -> list[int]:
     """Sets that end, and whose images were not written back in time."""
     return session.column(
         "SELECT id FROM computeset WHERE state = 'ending' AND JSON_LENGTH(context, '$.hosts') > 0"
-        " AND NOT JSON_EXISTS(timers, '$.sync_timeout') ORDER BY id"
+        " AND NOT JSON_EXISTS(notes, '$.sync_timeout') ORDER BY id"
     )
 
 
@@ -245,10 +245,10 @@ def uncharged_sets(session: Session) -> dict[str, bool]:
     return {name: bool(has_ended) for name, has_ended in rows}
 
 
-def read_timers(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
-    """Set → name of a timer → when it is due, as `computesets.timers` has stored it; other notes, too."""
-    rows = session.rows(f"SELECT id, timers FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
-    return {number: dict(from_json(timers)) for number, timers in rows}
+def read_notes(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
+    """Set → what its controller has noted: name of a timer → when it is due, of `computesets.timers`, and more."""
+    rows = session.rows(f"SELECT id, notes FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
+    return {number: dict(from_json(notes)) for number, notes in rows}
 
 
 def release_nodes(session: Session, number: int) -> None:

@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 _KINDS = {"boot": BOOT, "stop": STOP}
 _ENDS = {BOOT: ("booted", "boot_failed"), STOP: ("cleaned", "stop_failed")}
 _OPERATION, _HAS_FAILED = "operation", "has_failed"
-"""Keys beside the timers: the operation that was stored last; the interval ends `failed`."""
+"""Notes beside the timers: the operation that was stored last; the interval ends `failed`."""
 
 _AGAIN_SECONDS = 30.0
 _FORGET_SECONDS = 3600.0
@@ -123,31 +123,29 @@ class Controller:
             one = records.lock_interval(session, number)
             if one is None:
                 return
-            timers, last = self._timers(one), None
-            if _OPERATION in timers:
-                last = operations.get_operation(session, timers[_OPERATION])
+            notes, last = self._notes(one), None
+            if _OPERATION in notes:
+                last = operations.get_operation(session, notes[_OPERATION])
             steps = (
-                lifecycle.TABLE.get((one.state, event)) for event in self._events(one, timers, last, is_gone)
+                lifecycle.TABLE.get((one.state, event)) for event in self._events(one, notes, last, is_gone)
             )
             step = next((it for it in steps if it is not None), None)
             if step is not None and step.action == "stop" and not _end_if_queued(session, last):
                 step = None  # what boots now would be there after it was looked for
             if step is not None:
-                self._apply(session, one, _with_cause(step, one, last), timers)
-            elif timers != one.timers:
-                session.update("reservation_interval", {"timers": timers}, id=one.id)
+                self._apply(session, one, _with_cause(step, one, last), notes)
+            elif notes != one.notes:
+                session.update("reservation_interval", {"notes": notes}, id=one.id)
         if step is not None:
             WORK.give()
 
-    def _timers(self, one: Living) -> JsonObject:
-        """Timers for begin and stop, set when the interval is first seen."""
-        if one.timers:
-            return dict(one.timers)
+    def _notes(self, one: Living) -> JsonObject:
+        """What is noted of it; timers for begin and stop when the interval is first seen."""
+        if one.notes:
+            return dict(one.notes)
         return {name: self._clock.timer_at(moment) for name, moment in _moments(one).items()}
 
-    def _events(
-        self, one: Living, timers: JsonObject, last: Operation | None, is_gone: bool
-    ) -> Iterator[str]:
+    def _events(self, one: Living, notes: JsonObject, last: Operation | None, is_gone: bool) -> Iterator[str]:
         """What has happened, the most important first."""
         if one.is_cancelled:
             yield "cancel"
@@ -155,15 +153,15 @@ class Controller:
             yield "gone"
         if last is not None and last.state in ENDED_OPERATIONS:
             done, failed = _ENDS[last.kind]
-            if last.kind == STOP and timers.get(_HAS_FAILED):
+            if last.kind == STOP and notes.get(_HAS_FAILED):
                 done = "cleaned_after_failure"
             yield done if last.state == SUCCEEDED else failed
         for name, moment in _moments(one).items():
             # by the calendar, too: after a clock was put forward, the next one would begin while this one runs
-            if self._clock.is_due(timers[name]) or self._clock.now() >= moment:
+            if self._clock.is_due(notes[name]) or self._clock.now() >= moment:
                 yield name
 
-    def _apply(self, session: Session, one: Living, step: Step, timers: JsonObject) -> None:
+    def _apply(self, session: Session, one: Living, step: Step, notes: JsonObject) -> None:
         if step.action:
             arguments = {
                 "interval": one.id, "site": one.site_id, "folder": self._configuration.images.folder,
@@ -173,10 +171,10 @@ class Controller:
                 delay_seconds=_AGAIN_SECONDS if step.state == one.state else 0.0,
                 unique_key=f"reservation/{one.id}/{one.version}",
             )  # fmt: skip
-            timers[_OPERATION] = operations.insert_operation(session, new).id
+            notes[_OPERATION] = operations.insert_operation(session, new).id
         if step.is_failure:
-            timers[_HAS_FAILED] = True
-        changed = {"state": step.state, "timers": timers, "reason": step.reason or one.reason}
+            notes[_HAS_FAILED] = True
+        changed = {"state": step.state, "notes": notes, "reason": step.reason or one.reason}
         session.update("reservation_interval", changed, "version = version + 1", id=one.id)
         mail.store(session, self._configuration.mail, one.id, one.version, step.state)
         _LOG.info("reservation interval %d: %s=>%s", one.id, one.state, step.state)

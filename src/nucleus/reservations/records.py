@@ -72,7 +72,7 @@ class Living(NamedTuple):
     version: int
     is_cancelled: bool
     reason: str | None
-    timers: JsonObject
+    notes: JsonObject
 
 
 class Requested(NamedTuple):
@@ -265,7 +265,7 @@ def lock_interval(session: Session, number: int) -> Living | None:
     session.row("SELECT id FROM reservation_interval WHERE id = %s FOR UPDATE", (number,))
     columns = (
         "i.id, r.site_id, i.begins_at, i.ends_at, i.state, i.version,"
-        " i.is_cancelled OR NOT (SELECT u.is_active FROM user u WHERE u.id = r.user_id), i.reason, i.timers"
+        " i.is_cancelled OR NOT (SELECT u.is_active FROM user u WHERE u.id = r.user_id), i.reason, i.notes"
     )
     row = session.row(
         f"SELECT {columns} {_FROM_INTERVALS} WHERE {_IS_LIVING} AND i.id = %s", (*LIVING, number)

@@ -289,9 +289,7 @@ def test_a_set_does_not_end_by_a_node_that_was_read_before_its_operation_ended(
     ending(pool, turn, "vc1")
     poller.poll()
     sql(pool, "UPDATE operation SET state = 'running', worker = 't' WHERE kind = 'poweroff_member'")
-    sql(
-        pool, "UPDATE computeset SET timers = JSON_REMOVE(timers, '$.powered_off')"
-    )  # its owner asks once more
+    sql(pool, "UPDATE computeset SET notes = JSON_REMOVE(notes, '$.powered_off')")  # its owner asks once more
     calls = []
 
     def ends_meanwhile(read: Callable[..., object]) -> Callable[..., object]:

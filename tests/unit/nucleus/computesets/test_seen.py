@@ -145,6 +145,6 @@ def test_owners_see_why_a_job_waits_until_it_runs() -> None:
     assert facts_of_job(seen(job=job, state="submitted"), "submitted", {}) == waits
     later = seen(job=job._replace(place=1), state="submitted", **waits)
     assert facts_of_job(later, "submitted", {}) == {"place": 1}
-    timers = {lifecycle.WALLTIME: {"at": 1}}
-    assert facts_of_job(later, "running", timers) == {**dict.fromkeys(waits), "walltime_end": first}
-    assert facts_of_job(seen(job=_RUNS), "submitted", timers) == {}
+    notes = {lifecycle.WALLTIME: {"at": 1}}
+    assert facts_of_job(later, "running", notes) == {**dict.fromkeys(waits), "walltime_end": first}
+    assert facts_of_job(seen(job=_RUNS), "submitted", notes) == {}
