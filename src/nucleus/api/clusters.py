@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -248,8 +249,8 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
         raise invalid(
             f"{digits} cannot name a node: a number is that of a computeset; choose a name with a letter"
         )
-    after = [renamed.get(node.id, node.name).casefold() for node in nodes]
-    taken = next((new for new in requested.values() if after.count(new.casefold()) > 1), None)
+    after = Counter(renamed.get(node.id, node.name).casefold() for node in nodes)
+    taken = next((new for new in requested.values() if after[new.casefold()] > 1), None)
     if taken is not None:
         raise Problem(
             "name-conflict", f"{taken} would be the name of two nodes of {cluster.name}; choose another"

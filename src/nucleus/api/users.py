@@ -46,6 +46,7 @@ def patch_user(change: Change, body: people.SomeUserNames) -> Response:
 
 
 def _set_names(change: Change, body: people.SomeUserNames) -> Response:
+    demand_more_than_read(change.caller)
     user = change.caller.user
     first = user.first_name if body.first_name is None else body.first_name
     last = user.last_name if body.last_name is None else body.last_name

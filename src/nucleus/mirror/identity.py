@@ -83,6 +83,11 @@ def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
     return _user(session, session.row(f"{_USER} WHERE issuer = %s AND subject = %s", (issuer, subject)))
 
 
+def lock_user(session: Session, user_id: int) -> None:
+    """Have others who count what is this user's wait for the end of the transaction."""
+    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
+
+
 def list_users(session: Session) -> list[tuple[Any, ...]]:
     """(username, email, names, active, operator, projects) of all, by name."""
     return session.rows(
@@ -278,7 +283,7 @@ def usable_tokens(session: Session, user_id: int) -> list[str]:
     Locks the user's row: another transaction that counts the user's tokens, to make one more, waits for the end of this
     one.
     """
-    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
+    lock_user(session, user_id)
     return session.column(
         "SELECT id FROM token WHERE user_id = %s AND revoked_at IS NULL"
         " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3)) ORDER BY IFNULL(last_used, created), id",

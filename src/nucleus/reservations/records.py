@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.limits import RESERVATION_DAYS
+from nucleus.mirror import identity
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
 from nucleus.reservations.rules import MAX_ENDED, Share, Span
 
@@ -309,7 +310,7 @@ def count_living(session: Session, user_id: int) -> int:
 
     Locks the user's row: a request of the same user to another site waits, and counts those of this one, too.
     """
-    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
+    identity.lock_user(session, user_id)
     return int(
         session.value(
             f"SELECT COUNT(*) {_FROM_INTERVALS} WHERE {_IS_LIVING} AND r.user_id = %s", (*LIVING, user_id)

@@ -28,6 +28,11 @@ from nucleus.records import Scope
 _PASSWORD_CHECKS = threading.BoundedSemaphore(4)
 """Of bcrypt, at the same time: each takes a processor for a tenth of a second or more."""
 
+MAX_PASSWORDS = 24
+"""How many are checked or wait for that: each has one of the 40 threads that all requests share."""
+
+_PASSWORD_PLACES = threading.BoundedSemaphore(MAX_PASSWORDS)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -191,11 +196,20 @@ class Authenticator:
         if not self._settings.password_file:
             return None
         passwords = _read(self._settings.password_file)
-        with _PASSWORD_CHECKS:
-            if not credentials.password_fits(passwords, sent.username, sent.password):
-                return None
+        if not _PASSWORD_PLACES.acquire(blocking=False):
+            raise unavailable(
+                "too many passwords are being checked; try again in a second, or use a token",
+                headers={"Retry-After": "1"},
+            )
+        try:
+            with _PASSWORD_CHECKS:
+                if not credentials.password_fits(passwords, sent.username, sent.password):
+                    return None
+        finally:
+            _PASSWORD_PLACES.release()
         with self._pool.transaction() as session:
-            return _whole(identity.user_by_name(session, sent.username), "basic")
+            user = identity.user_by_name(session, sent.username)
+        return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
 
     def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
         if not self._settings.signatures:
@@ -318,7 +332,10 @@ def _scope_of_password(user: User) -> Scope:
 
 
 def _is_same_name(ours: str, theirs: str) -> bool:
-    """Whether a name of the identity provider is a user's; the database, which ignores accents, finds others, too."""
+    """Whether a name of the password file or the identity provider is a user's.
+
+    The database, which ignores accents, finds others, too.
+    """
     return ours == theirs or (theirs.isascii() and ours.lower() == theirs.lower())
 
 

@@ -147,8 +147,8 @@ def revoke_token(change: Change, id: str) -> Response:
 def get_key(call: Known) -> Response:
     """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one.
 
-    A signature allows what a password does: a token that allows less gets none. A key that was obtained by a token
-    allows what that does, and ends with it.
+    A token that allows less than a password gets none. The key allows what the password or token does that obtained it,
+    and ends with that token.
     """
     _demand_switch(call.service.configuration.authentication.signatures)
     if call.caller.method != "basic":
@@ -169,7 +169,7 @@ def get_key(call: Known) -> Response:
         user = change.caller.user
         secret = credentials.new_signature_secret()
         sealed = credentials.seal(secret, call.service.authenticator.sealing_key())
-        key_name = user.email or user.username
+        key_name = _key_name(change.session, user)
         key = identity.SignatureKey(key_name, user.id, change.caller.token_id, sealed)
         identity.store_signature_key(change.session, key)
         change.note(key_name)
@@ -181,6 +181,12 @@ def get_key(call: Known) -> Response:
         return json_answer({"key_name": key_name, "key": secret}, 200, headers)
 
     return changing(call, "read", "getkey", act)
+
+
+def _key_name(session: Session, user: identity.User) -> str:
+    """The e-mail address, as in the published service; the user name where there is none, or another's key has it."""
+    known = identity.signature_key(session, user.email)
+    return user.email if user.email and (known is None or known.user_id == user.id) else user.username
 
 
 def _demand_switch(is_on: bool) -> None:

@@ -111,6 +111,20 @@ def test_a_key_allows_no_more_when_its_owner_becomes_an_operator(
     assert found.status_code == (201 if is_admin else 403), found.text
 
 
+def test_two_users_of_one_address_have_a_key_each(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """As somebody who is an owner and, by another name, an operator."""
+    sql(pool, "UPDATE user SET email = 'ann@example.org' WHERE username = 'bob'")
+    with started(with_signatures, pool, people) as service:
+        keys = [
+            service.get("", "/getkey", headers=basic(people, who)).json() for who in ("ann", "bob", "ann")
+        ]
+        assert [key["key_name"] for key in keys] == ["ann@example.org", "bob", "ann@example.org"]
+        found = [service.get("", "/v1/user", headers=signed(key, "nonce0001")) for key in keys[1:]]
+    assert [one.json()["username"] for one in found] == ["bob", "ann"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

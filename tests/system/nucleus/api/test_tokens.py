@@ -132,6 +132,9 @@ def test_a_token_that_may_only_read_ends_itself_alone(service: Client, pool: Poo
     version = {"version": service.get("reader", path).json()["version"]}
     assert service.ask("reader", "PUT", path, json=version, headers=PROBLEMS).status_code == 403
     assert service.ask("ann", "PUT", path, json=version).status_code == 200
+    renaming = {"json": {"first_name": "Other"}, "headers": PROBLEMS}
+    assert service.ask("reader", "PATCH", "/v1/user", **renaming).status_code == 403
+    assert service.ask("ann", "PATCH", "/v1/user", **renaming).json()["first_name"] == "Other"
     assert service.ask("reader", "DELETE", f"/v1/token/{reader['id']}").status_code == 204
     assert service.get("reader", path).status_code == 401
     assert service.ask("ann", "DELETE", f"/v1/token/{other['id']}").status_code == 204

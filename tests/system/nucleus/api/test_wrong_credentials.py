@@ -1,6 +1,7 @@
 """Wrong credentials are counted, and slow down nobody who has right ones."""
 
 import base64
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from nucleus.api.access import throttles
+from nucleus.api.access import authentication, credentials, throttles
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, changed, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 STALE = "Bearer nuc_AAAAAAAA_" + "0" * 43
 
@@ -76,15 +78,52 @@ def test_a_guesser_has_an_end_also_with_the_number_of_another_token_each_time(
     assert service.get("ann", "/v1/user").status_code == 200
 
 
-def test_passwords_are_not_guessed_at_the_side_of_others(
-    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
-) -> None:
+@pytest.fixture
+def with_passwords(configuration: Configuration, tmp_path: Path) -> Configuration:
+    """A site of which ann and bob have a password, and two whom the database would take for them."""
     file = tmp_path / "passwords"
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-    file.write_text(f"ann:{hashed}\nbob:{hashed}\n")
-    settings = changed(configuration, "authentication", password_file=str(file))
-    with started(settings, pool, people) as service:
+    file.write_text("".join(f"{name}:{hashed}\n" for name in ("ann", "bob", "änn", "böb")), "utf-8")
+    return changed(configuration, "authentication", password_file=str(file))
+
+
+def test_passwords_are_not_guessed_at_the_side_of_others(
+    with_passwords: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    with started(with_passwords, pool, people) as service:
         assert statuses_at_once(service, basic("ann", "right"), 20) == {200: 20}
         assert statuses_at_once(service, basic("ann", "wrong"), 20) == {401: 10, 429: 10}
         assert statuses(service, basic("ann", "right")) == [429], "else the limit would bound no guesses"
         assert statuses(service, basic("bob", "right"), f"Bearer {people['ann']}") == [200, 200]
+
+
+def test_a_name_with_an_accent_is_another_one(
+    with_passwords: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """The password file has more people than Nucleus; the database finds ann by the name änn."""
+    with started(with_passwords, pool, people) as service:
+        found = statuses(service, *(basic(name, "right") for name in ("änn", "böb", "ann")))
+    assert found == [401, 401, 200]
+
+
+def test_passwords_leave_threads_to_all_others(
+    with_passwords: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also right ones, as many as somebody sends at once; a check takes a tenth of a second or more."""
+    checked, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def fits(*_: str) -> bool:
+        checked.release()
+        return may_go_on.wait(60)
+
+    monkeypatch.setattr(credentials, "password_fits", fits)
+    with started(with_passwords, pool, people) as service, ThreadPoolExecutor(60) as threads:
+        try:
+            sent = [threads.submit(statuses, service, basic("ann", "right")) for _ in range(60)]
+            refused = wait_until(lambda: sum(one.done() for one in sent) == 60 - authentication.MAX_PASSWORDS)
+            assert refused and checked.acquire(timeout=60)
+            assert statuses(service, f"Bearer {people['bob']}") == [200]
+        finally:
+            may_go_on.set()
+        found = Counter(one.result()[0] for one in sent)
+    assert found == {200: authentication.MAX_PASSWORDS, 503: 60 - authentication.MAX_PASSWORDS}
