@@ -20,6 +20,8 @@ from nucleus.api.problems import Problem, answer_of, limited
 from nucleus.limits import BODY_SECONDS, MAX_BODY_BYTES, REQUEST_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from nucleus.api.metrics import Metrics
@@ -33,6 +35,14 @@ UNREAD_SECONDS, UNREAD_SILENCE_SECONDS = 30.0, 2.0
 SMALL_BODY_BYTES = 16 << 10
 MAX_WAITING_BYTES = 64 << 20
 """Of all bodies that are not whole yet, without the first 16 KiB of each: who sends them is not known yet."""
+
+LARGE_ANSWER_BYTES = 256 << 10
+"""A larger answer is sent in pieces, as its client reads it: else all that is not read yet were copied for it."""
+
+MAX_UNREAD_BYTES = 32 << 20
+"""Of the large answers to one user that are not read yet."""
+
+_PIECE_BYTES = 64 << 10
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 _TICKET = re.compile(r"^(/ws|/console)/.*")
@@ -76,6 +86,7 @@ class Middleware:
         self._metrics = metrics
         self._has_proxy = has_proxy
         self._space = Space()
+        self._unread = Unread()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -83,7 +94,7 @@ class Middleware:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        exchange = _Exchange(scope, send, headers)
+        exchange = _Exchange(scope, send, headers, self._unread)
         if scope["method"] == "HEAD" and has_head(scope["path"]):
             # RFC 9110 §9.3.2; the server, which has a scope of its own, leaves the body out
             scope["method"] = "GET"
@@ -113,7 +124,7 @@ class Middleware:
             await self._application(scope, receive, exchange.send)
             return
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS) as exchange.timeout:
                 await self._application(scope, receive, exchange.send)
         except TimeoutError:
             raise Problem(
@@ -161,6 +172,29 @@ class Space:
     def give_back(self, count: int) -> None:
         """So many less."""
         self._bytes -= count
+
+
+class Unread:
+    """The bytes of large answers that are being sent, by users; used by one thread."""
+
+    def __init__(self) -> None:
+        self._bytes = dict[str, int]()
+
+    @contextlib.contextmanager
+    def more(self, who: str, count: int) -> Iterator[None]:
+        """They count until the end of the block. Problem when they are too many; one answer never is."""
+        if who in self._bytes and self._bytes[who] + count > MAX_UNREAD_BYTES:
+            raise limited(
+                "too many large answers to you are not read yet; read them, or ask for less (limit, fields)",
+                headers={"Retry-After": "5"},
+            )
+        self._bytes[who] = self._bytes.get(who, 0) + count
+        try:
+            yield
+        finally:
+            self._bytes[who] -= count
+            if not self._bytes[who]:
+                del self._bytes[who]
 
 
 async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
@@ -244,8 +278,13 @@ class _Upload:
 class _Exchange:
     """One request and its answer, on the way out."""
 
-    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+    timeout: asyncio.Timeout | None = None
+    """Of the answer: it ends when a large one begins to be sent."""
+
+    def __init__(self, scope: Scope, send: Send, headers: Headers, unread: Unread) -> None:
         self._scope = scope
+        self._unread = unread
+        self._start: Message | None = None
         self.method = scope["method"]
         self._send = send
         self.begin = time.monotonic()
@@ -259,7 +298,6 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.is_begun = True
             self.status = message["status"]
             given = [one for one in message["headers"] if one[0] != b"x-request-id"]
             names = {name for name, _ in given}
@@ -268,7 +306,34 @@ class _Exchange:
                 (b"x-request-id", self.request_id.encode("ascii")),
                 *(one for one in _RAW_HEADERS if one[0] not in names),
             ]
+            self._start = message  # goes with the first part of the body, after which nothing can be refused
+            return
+        start, self._start = self._start, None
+        body = message.get("body", b"")
+        if start is not None and len(body) > LARGE_ANSWER_BYTES and not message.get("more_body"):
+            try:
+                await self._send_in_pieces(start, body)
+            except Problem as problem:
+                await self.refuse(problem)
+            return
+        if start is not None:
+            await self._begin(start)
         await self._send(message)
+
+    async def _begin(self, start: Message) -> None:
+        self.is_begun = True
+        await self._send(start)
+
+    async def _send_in_pieces(self, start: Message, body: bytes) -> None:
+        client = self._scope.get("client") or ("",)
+        with self._unread.more(self._scope["state"].get("actor") or f"from {client[0]}", len(body)):
+            if self.timeout is not None:
+                self.timeout.reschedule(None)
+            await self._begin(start)
+            for at in range(0, len(body), _PIECE_BYTES):
+                has_more = at + _PIECE_BYTES < len(body)
+                piece = body[at : at + _PIECE_BYTES]
+                await self._send({"type": "http.response.body", "body": piece, "more_body": has_more})
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with the problem, unless the answer has begun."""

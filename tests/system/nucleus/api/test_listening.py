@@ -1,6 +1,8 @@
 """Connections: who may connect, whom they name, and when those that do nothing end."""
 
 import contextlib
+import http.client
+import json
 import socket
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from nucleus.api.listening import listen
 from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
-from tests.system.nucleus.api.conftest import changed, started
+from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, answering
 from tests.system.nucleus.api.test_events import emit
 from tests.system.nucleus.conftest import sql
@@ -197,6 +199,35 @@ def test_who_is_refused_cannot_stay_connected(service: Client, monkeypatch: pyte
         raw.sendall(b"a")  # this ended the time for another request; the body has 99999998 bytes more
         with contextlib.suppress(ConnectionResetError):
             answers.read()
+
+
+def test_of_large_answers_that_are_not_read_a_user_has_few(
+    configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of them would fill the memory of the service. Who reads gets all, and others notice nothing."""
+    monkeypatch.setattr(middleware, "LARGE_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(middleware, "MAX_UNREAD_BYTES", 1)
+    listener = listen(ListenSettings(port=0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    def ask(path: str, headers: dict[str, str]) -> int:
+        with contextlib.closing(
+            http.client.HTTPConnection(*listener.getsockname(), timeout=60)
+        ) as connection:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+    with answering(create_application(configuration, pool), listener), socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(listener.getsockname())
+        raw.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: ask("/openapi.json", PROBLEMS) == 429, "a refusal")
+        assert ask("/v1/user", {"Authorization": f"Bearer {people['ann']}"}) == 200
+        head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ") and json.loads(body)["openapi"]
+        assert ask("/openapi.json", PROBLEMS) == 200
 
 
 @pytest.mark.slow
