@@ -9,7 +9,7 @@ from rocks.core.errors import Code, IncoherentError, PoolFullError, RocksError, 
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
-from rocks.storage.host.effect_context import Access
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.running_copies import RunningCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
@@ -70,8 +70,8 @@ class CopyHandlers:
             effects.RollBack: self._roll_back,
         }
 
-    def _read_copy(self, effect: effects.ReadCopy, access: Access) -> Facts:
-        known = access.known
+    def _read_copy(self, effect: effects.ReadCopy, image: GrantedImage) -> Facts:
+        known = image.known
         if effect.pool is None:
             return Facts(copy=CopyFact(known.stage, known.epoch))
         pool = self._pools.read_pool(effect.pool)
@@ -92,15 +92,15 @@ class CopyHandlers:
             size_bytes=0 if volume is None else volume.size_bytes,
             has_temp_write=temp_write is not None,
             free_bytes=pool.free_bytes
-            + evictable_bytes(self._pools, effect.pool, access.evictable, self._is_on_nas),
+            + evictable_bytes(self._pools, effect.pool, image.evictable, self._is_on_nas),
             pool_bytes=pool.size_bytes,
         )
         return Facts(copy=copy)
 
     # --- remains of an earlier epoch, and the temp-write volume
 
-    def _ensure_quarantined(self, effect: effects.EnsureQuarantined, access: Access) -> Facts:
-        epoch = access.known.epoch
+    def _ensure_quarantined(self, effect: effects.EnsureQuarantined, image: GrantedImage) -> Facts:
+        epoch = image.known.epoch
         self._settle_seed(effect.zvol, effect.pool)
         for name in (_volume(effect), names.temp_write_volume(effect.pool, effect.zvol)):
             volume = self._pools.read_volume(name)
@@ -116,23 +116,23 @@ class CopyHandlers:
             name_in_quarantine, number = f"{first}-{number}", number + 1
         return name_in_quarantine
 
-    def _ensure_temp_write(self, effect: effects.EnsureTempWrite, access: Access) -> Facts:
+    def _ensure_temp_write(self, effect: effects.EnsureTempWrite, image: GrantedImage) -> Facts:
         name = names.temp_write_volume(effect.pool, effect.zvol)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            self._evict(effect.pool, effect.needed_bytes, access)
+            self._evict(effect.pool, effect.needed_bytes, image)
         self._pools.ensure_volume(
             name,
             temp_write_bytes(effect.size_bytes),
             CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
             reserve_bytes(effect.size_bytes),
-            _properties(access, name, size=str(effect.size_bytes)),
+            _properties(image, name, size=str(effect.size_bytes)),
         )
         return NOTHING
 
-    def _ensure_temp_write_gone(self, effect: effects.EnsureTempWriteGone, access: Access) -> Facts:
-        del access
+    def _ensure_temp_write_gone(self, effect: effects.EnsureTempWriteGone, image: GrantedImage) -> Facts:
+        del image
         name = names.temp_write_volume(effect.pool, effect.zvol)
         volume = self._pools.read_volume(name)
         if volume is not None:
@@ -142,8 +142,8 @@ class CopyHandlers:
 
     # --- the seed
 
-    def _ensure_seed_place(self, effect: effects.EnsureSeedPlace, access: Access) -> Facts:
-        del access
+    def _ensure_seed_place(self, effect: effects.EnsureSeedPlace, image: GrantedImage) -> Facts:
+        del image
         copy, seed = self._pools.read_volume(_volume(effect)), self._pools.read_volume(_seed(effect))
         if copy is None or self._has_newest(copy.name, effect.base_guid):
             return NOTHING
@@ -154,32 +154,32 @@ class CopyHandlers:
         self._pools.ensure_renamed(copy.name, copy.guid, _seed(effect))
         return NOTHING
 
-    def _receive_seed(self, effect: effects.ReceiveSeed, access: Access) -> Facts:
+    def _receive_seed(self, effect: effects.ReceiveSeed, image: GrantedImage) -> Facts:
         if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
             _seed(effect), effect.base_guid
         ):
             try:
                 self._transfers.receive(
-                    access,
+                    image,
                     _seed(effect),
                     effect.base_guid,
                     lambda left_bytes, begins: self._ensure_copy_space(
-                        effect.pool, access, left_bytes, begins
+                        effect.pool, image, left_bytes, begins
                     ),
                 )
             except BaseException:
                 self._running.end(effect.zvol)
                 raise
             # its merge comes later, and ends when the temp-write volume is gone
-            self._running.expect(effect.zvol, effect.pool, self._merge_bytes(effect.pool, access))
+            self._running.expect(effect.zvol, effect.pool, self._merge_bytes(effect.pool, image))
         return NOTHING
 
-    def _ensure_copy_space(self, pool: str, access: Access, left_bytes: int, begins: bool) -> None:
+    def _ensure_copy_space(self, pool: str, image: GrantedImage, left_bytes: int, begins: bool) -> None:
         """Evict copies of other images if necessary. PoolFullError when that does not suffice.
 
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
-        zvol, merge_bytes = access.known.zvol, self._merge_bytes(pool, access)
+        zvol, merge_bytes = image.known.zvol, self._merge_bytes(pool, image)
         stream_bytes = left_bytes if begins else 0
         fact = self._pools.read_pool(pool)
 
@@ -194,7 +194,7 @@ class CopyHandlers:
         if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
         others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
-        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, access)
+        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, image)
         fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
@@ -210,25 +210,25 @@ class CopyHandlers:
         except RocksError as error:
             _log.warning("what was received of %s stays: %s", seed, error)
 
-    def _merge_bytes(self, pool: str, access: Access) -> int:
-        temp_write = self._pools.read_volume(names.temp_write_volume(pool, access.known.zvol))
-        return merged_bytes(access.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
+    def _merge_bytes(self, pool: str, image: GrantedImage) -> int:
+        temp_write = self._pools.read_volume(names.temp_write_volume(pool, image.known.zvol))
+        return merged_bytes(image.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
 
-    def _evict(self, pool: str, needed_bytes: int, access: Access) -> None:
-        evict_copies(self._pools, pool, needed_bytes, access.evictable, self._is_idle, self._is_on_nas)
+    def _evict(self, pool: str, needed_bytes: int, image: GrantedImage) -> None:
+        evict_copies(self._pools, pool, needed_bytes, image.evictable, self._is_idle, self._is_on_nas)
 
-    def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, access: Access) -> Facts:
+    def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, image: GrantedImage) -> Facts:
         name = _volume(effect)
         if self._pools.read_volume(name) is None:
             self._require_newest(_seed(effect), effect.base_guid)
             self._pools.ensure_renamed(_seed(effect), self._fact(_seed(effect)).guid, name)
         newest = self._require_newest(name, effect.base_guid)
         self._pools.ensure_hold(name, newest.name, newest.guid, names.HOLD_TAG)
-        self._write_properties(name, "clean", newest.guid, access)
+        self._write_properties(name, "clean", newest.guid, image)
         return Facts(guid=newest.guid)
 
-    def _ensure_seed_settled(self, effect: effects.EnsureSeedSettled, access: Access) -> Facts:
-        del access
+    def _ensure_seed_settled(self, effect: effects.EnsureSeedSettled, image: GrantedImage) -> Facts:
+        del image
         self._settle_seed(effect.zvol, effect.pool)
         return NOTHING
 
@@ -244,11 +244,11 @@ class CopyHandlers:
 
     # --- write changes back
 
-    def _require_copy_at(self, effect: effects.RequireCopyAt, access: Access) -> Facts:
+    def _require_copy_at(self, effect: effects.RequireCopyAt, image: GrantedImage) -> Facts:
         size_bytes = self._fact(_volume(effect)).size_bytes
-        if size_bytes < access.known.size_bytes:
+        if size_bytes < image.known.size_bytes:
             raise IncoherentError(
-                f"{_volume(effect)} has {size_text(size_bytes)} and its image {size_text(access.known.size_bytes)}: "
+                f"{_volume(effect)} has {size_text(size_bytes)} and its image {size_text(image.known.size_bytes)}: "
                 "the copy is of the time before the image has grown"
             )
         newest = self._require_newest(_volume(effect), effect.guid)
@@ -259,18 +259,18 @@ class CopyHandlers:
             )
         return Facts(guid=newest.guid)
 
-    def _mark_copy(self, effect: effects.MarkCopy, access: Access) -> Facts:
+    def _mark_copy(self, effect: effects.MarkCopy, image: GrantedImage) -> Facts:
         guid = effect.guid or self._newest(_volume(effect)).guid
-        self._write_properties(_volume(effect), effect.kind, guid, access)
+        self._write_properties(_volume(effect), effect.kind, guid, image)
         return NOTHING
 
-    def _mark_merged(self, effect: effects.MarkMerged, access: Access) -> Facts:
+    def _mark_merged(self, effect: effects.MarkMerged, image: GrantedImage) -> Facts:
         # an image of the same name may have had the copy in an epoch of the same number
-        name, merged = _volume(effect), names.unit_serial(access.image_id, access.epoch)
+        name, merged = _volume(effect), names.unit_serial(image.image_id, image.epoch)
         self._pools.ensure_properties(name, self._fact(name).guid, {f"{OUR_PREFIX}merged": merged})
         return NOTHING
 
-    def _mark_unchanged(self, effect: effects.MarkUnchanged, access: Access) -> Facts:
+    def _mark_unchanged(self, effect: effects.MarkUnchanged, image: GrantedImage) -> Facts:
         name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
         try:
             health = self._pools.read_pool(effect.pool).health
@@ -287,11 +287,11 @@ class CopyHandlers:
         newest = self._pools.read_history(name).newest
         is_at_base = volume and newest and volume.property_value(base_guid) == newest.guid
         if newest and is_at_base and not self._pools.written_since(name, newest.name, newest.guid):
-            self._write_properties(name, "clean", newest.guid, access)
+            self._write_properties(name, "clean", newest.guid, image)
         return NOTHING
 
-    def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, access: Access) -> Facts:
-        del access
+    def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, image: GrantedImage) -> Facts:
+        del image
         name = _volume(effect)
         final = self._pools.read_history(name).snapshot(effect.name)
         written = 0 if final is None else self._pools.written_since(name, final.name, final.guid)
@@ -300,17 +300,17 @@ class CopyHandlers:
             raise IncoherentError(text, code=Code.HOST_AHEAD)
         return NOTHING
 
-    def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:
-        del access
+    def _snapshot_copy(self, effect: effects.SnapshotCopy, image: GrantedImage) -> Facts:
+        del image
         volume = self._fact(_volume(effect))
         taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(volume.name, taken.name, taken.guid, names.HOLD_TAG)
         return Facts(guid=taken.guid)
 
-    def _send_snapshot(self, effect: effects.SendSnapshot, access: Access) -> Facts:
-        return Facts(guid=self._transfers.send(access, _volume(effect), effect.name))
+    def _send_snapshot(self, effect: effects.SendSnapshot, image: GrantedImage) -> Facts:
+        return Facts(guid=self._transfers.send(image, _volume(effect), effect.name))
 
-    def _advance_base(self, effect: effects.AdvanceBase, access: Access) -> Facts:
+    def _advance_base(self, effect: effects.AdvanceBase, image: GrantedImage) -> Facts:
         """Cursor and hold of the new base are set before those of the old are removed."""
         name = _volume(effect)
         history = self._pools.read_history(name)
@@ -326,7 +326,7 @@ class CopyHandlers:
         for older in history.snapshots:
             if older.createtxg < base.createtxg:
                 self._drop_automatic(name, older)
-        self._write_properties(name, "dirty", base.guid, access)
+        self._write_properties(name, "dirty", base.guid, image)
         return Facts(guid=base.guid)
 
     def _drop_automatic(self, name: str, snapshot: SnapshotFact) -> None:
@@ -337,9 +337,9 @@ class CopyHandlers:
         if is_ours and not others and not snapshot.clones:
             self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
 
-    def _roll_back(self, effect: effects.RollBack, access: Access) -> Facts:
+    def _roll_back(self, effect: effects.RollBack, image: GrantedImage) -> Facts:
         """The snapshot of a pull that was cut is discarded, too."""
-        del access
+        del image
         name = _volume(effect)
         snapshots = self._pools.read_history(name).snapshots
         base = next((one for one in snapshots if one.guid == effect.guid), None)
@@ -352,8 +352,8 @@ class CopyHandlers:
 
     # --- helpers
 
-    def _write_properties(self, name: str, kind: str, guid: str, access: Access) -> None:
-        values = _properties(access, name, copy=kind, base_guid=guid)
+    def _write_properties(self, name: str, kind: str, guid: str, image: GrantedImage) -> None:
+        values = _properties(image, name, copy=kind, base_guid=guid)
         self._pools.ensure_properties(name, self._fact(name).guid, values)
 
     def _fact(self, name: str) -> VolumeFact:
@@ -381,12 +381,12 @@ class CopyHandlers:
         return newest
 
 
-def _properties(access: Access, name: str, **more: str) -> Dict[str, str]:
+def _properties(image: GrantedImage, name: str, **more: str) -> Dict[str, str]:
     """The properties that identify the image to a host that has lost its records, and more.
 
     With the pool: a replica of it bears the same properties in another one.
     """
-    values = dict(more, epoch=str(access.epoch), id=access.image_id, nas=access.nas, volume=access.volume)
+    values = dict(more, epoch=str(image.epoch), id=image.image_id, nas=image.nas, volume=image.volume)
     values["pool"] = name.partition("/")[0]
     return {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
 

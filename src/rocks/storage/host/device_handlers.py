@@ -20,7 +20,7 @@ from rocks.storage.device_mapper.tables import (
     Table,
 )
 from rocks.storage.host import effects
-from rocks.storage.host.effect_context import Access
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.storage.life import names
@@ -88,18 +88,18 @@ class DeviceHandlers:
 
     # --- sessions
 
-    def _ensure_session(self, effect: effects.EnsureSession, access: Access) -> Facts:
-        if not access.address:
+    def _ensure_session(self, effect: effects.EnsureSession, image: GrantedImage) -> Facts:
+        if not image.address:
             raise HostError(
-                f"this host has lost its records, and with them the address of {access.nas}: its next request has it; "
-                f"whether {access.nas} answers: rocks list host storagemap {access.nas}"
+                f"this host has lost its records, and with them the address of {image.nas}: its next request has it; "
+                f"whether {image.nas} answers: rocks list host storagemap {image.nas}"
             )
         session = self._sessions.ensure_session(
             SessionSpec(
                 target=effect.target,
-                address=access.address,
-                port=access.portal_port,
-                chap=access.chap,
+                address=image.address,
+                port=image.portal_port,
+                chap=image.chap,
                 unit_serial=effect.serial,
                 size_bytes=effect.size_bytes,
                 read_only=effect.read_only,
@@ -107,8 +107,8 @@ class DeviceHandlers:
         )
         return Facts(device=session.device_path)
 
-    def _ensure_session_gone(self, effect: effects.EnsureSessionGone, access: Access) -> Facts:
-        targets = [effect.target] if effect.target is not None else self._targets_of(effect.zvol, access.nas)
+    def _ensure_session_gone(self, effect: effects.EnsureSessionGone, image: GrantedImage) -> Facts:
+        targets = [effect.target] if effect.target is not None else self._targets_of(effect.zvol, image.nas)
         for target in targets:
             self._sessions.ensure_session_gone(target)
         return NOTHING
@@ -120,8 +120,8 @@ class DeviceHandlers:
 
     # --- removal
 
-    def _require_unused(self, effect: effects.RequireUnused, access: Access) -> Facts:
-        del access
+    def _require_unused(self, effect: effects.RequireUnused, image: GrantedImage) -> Facts:
+        del image
         mapping = self._closed(effect.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
             return NOTHING
@@ -134,8 +134,8 @@ class DeviceHandlers:
             )
         return NOTHING
 
-    def _require_closed(self, effect: effects.RequireClosed, access: Access) -> Facts:
-        del access
+    def _require_closed(self, effect: effects.RequireClosed, image: GrantedImage) -> Facts:
+        del image
         self._closed(effect.zvol)
         return NOTHING
 
@@ -156,22 +156,22 @@ class DeviceHandlers:
             )
         return mapping
 
-    def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, access: Access) -> Facts:
+    def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, image: GrantedImage) -> Facts:
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
             return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
-        self._require_unused(effects.RequireUnused(effect.zvol), access)
+        self._require_unused(effects.RequireUnused(effect.zvol), image)
         self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
-    def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, access: Access) -> Facts:
-        del access
+    def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, image: GrantedImage) -> Facts:
+        del image
         self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     # --- the origin
 
-    def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, access: Access) -> Facts:
+    def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, image: GrantedImage) -> Facts:
         name = names.origin_device(effect.zvol)
         if self._take_over(name) is not None:
             self._dm_devices.ensure_resumed(name)
@@ -179,24 +179,24 @@ class DeviceHandlers:
         session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
         if session is None or not session.device_path:
             raise StateError(f"there is no disk of {effect.target} on this host; a session is needed first")
-        self._dm_devices.ensure(name, Linear(_sectors(access), session.device_path))
+        self._dm_devices.ensure(name, Linear(_sectors(image), session.device_path))
         return NOTHING
 
-    def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, access: Access) -> Facts:
+    def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, image: GrantedImage) -> Facts:
         name = names.origin_device(effect.zvol)
         mapping = self._take_over(name)
         # after the merge the origin is no longer needed
         guest = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
             return NOTHING
-        self._switch_or_make(name, Linear(_sectors(access), self._local(effect)), (Linear,))
+        self._switch_or_make(name, Linear(_sectors(image), self._local(effect)), (Linear,))
         return NOTHING
 
     # --- the guest's device
 
-    def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
+    def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, image: GrantedImage) -> Facts:
         name = names.guest_device(effect.zvol)
-        table = Snapshot(_sectors(access), *self._overlay(effect))
+        table = Snapshot(_sectors(image), *self._overlay(effect))
         mapping = self._take_over(name)
         if mapping is not None:
             self._dm_devices.ensure_resumed(name)
@@ -205,7 +205,7 @@ class DeviceHandlers:
         self._dm_devices.ensure(name, table)
         return Facts(device=f"{_MAPPER}{name}")
 
-    def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, access: Access) -> Facts:
+    def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, image: GrantedImage) -> Facts:
         name = names.guest_device(effect.zvol)
         mapping = self._dm_devices.read(name)
         if mapping is not None and isinstance(mapping.table, Linear):
@@ -214,7 +214,7 @@ class DeviceHandlers:
             # the kernel tries again only with a new table, and fails again in a pool without free space
             self._check_free_space(effect.pool, name)
             self._dm_devices.ensure_extended(name)
-        self._switch_or_make(name, SnapshotMerge(_sectors(access), *self._overlay(effect)), (Snapshot,))
+        self._switch_or_make(name, SnapshotMerge(_sectors(image), *self._overlay(effect)), (Snapshot,))
         return NOTHING
 
     def _check_free_space(self, pool: str, name: str) -> None:
@@ -225,8 +225,8 @@ class DeviceHandlers:
                 "free space there, then the merge continues"
             )
 
-    def _wait_merged(self, effect: effects.WaitMerged, access: Access) -> Facts:
-        del access
+    def _wait_merged(self, effect: effects.WaitMerged, image: GrantedImage) -> Facts:
+        del image
         name = names.guest_device(effect.zvol)
         while True:
             mapping = self._dm_devices.read(name)
@@ -254,9 +254,9 @@ class DeviceHandlers:
                 )
             wait_seconds(_MERGE_POLL_SECONDS)
 
-    def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, access: Access) -> Facts:
+    def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, image: GrantedImage) -> Facts:
         name = names.guest_device(effect.zvol)
-        table = Linear(_sectors(access), self._local(effect))
+        table = Linear(_sectors(image), self._local(effect))
         self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
         return Facts(device=f"{_MAPPER}{name}")
 
@@ -297,8 +297,8 @@ class DeviceHandlers:
 
     # --- the temp-write volume, as a device
 
-    def _require_temp_write(self, effect: effects.RequireTempWrite, access: Access) -> Facts:
-        del access
+    def _require_temp_write(self, effect: effects.RequireTempWrite, image: GrantedImage) -> Facts:
+        del image
         header = self._read_start(self._temp_write(effect), _HEADER_BYTES)
         if header != _HEADER + (1).to_bytes(4, "little"):
             raise IncoherentError(
@@ -307,8 +307,8 @@ class DeviceHandlers:
             )
         return NOTHING
 
-    def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, access: Access) -> Facts:
-        del access
+    def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, image: GrantedImage) -> Facts:
+        del image
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is not None and mapping.status is not None:
             return Facts(has_changes=not mapping.status.is_merged)
@@ -337,5 +337,5 @@ def _holds_exceptions(start: bytes) -> bool:
     return start[:4] == _HEADER and any(start[_CHUNK_BYTES + 8 : _CHUNK_BYTES + 16])
 
 
-def _sectors(access: Access) -> int:
-    return access.known.size_bytes // BYTES_PER_SECTOR
+def _sectors(image: GrantedImage) -> int:
+    return image.known.size_bytes // BYTES_PER_SECTOR

@@ -24,7 +24,6 @@ from rocks.core.errors import (
 )
 from rocks.core.files import file_error
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.effect_context import Access, access_of
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,
@@ -33,6 +32,7 @@ from rocks.storage.host.effects import (
     RecordStage,
     RequireUnused,
 )
+from rocks.storage.host.granted_image import GrantedImage, granted_image
 from rocks.storage.host.request_messages import digest_of, image_id_of, numbers_of, request_of
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
 from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
@@ -45,7 +45,7 @@ from rocks.storage.wire.queues import nas_queue
 
 _log = logging.getLogger(__name__)
 
-Perform = Callable[[HostEffect, Access], Facts]
+Perform = Callable[[HostEffect, GrantedImage], Facts]
 """Performs an effect and returns the facts it found. RocksError when it fails."""
 
 
@@ -258,7 +258,7 @@ class HostEngine:
         size = getattr(job.request, "size_bytes", 0)
         if size and known.size_bytes != size:
             known = replace(known, size_bytes=size)
-        return self._perform(effect, access_of(seen, known, job.message.epoch))
+        return self._perform(effect, granted_image(seen, known, job.message.epoch))
 
     def _forget_secrets(self, zvol: str) -> None:
         """Delete the passwords of an image that no longer uses its NAS."""
@@ -335,7 +335,7 @@ class HostEngine:
         effects = self._rebuilds[zvol]
         try:
             if effects:
-                self._perform(effects[0], access_of(copy, copy.known, copy.known.epoch))
+                self._perform(effects[0], granted_image(copy, copy.known, copy.known.epoch))
                 effects.pop(0)
         except IncoherentError as error:
             _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)

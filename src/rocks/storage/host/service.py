@@ -19,8 +19,8 @@ from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.copy_reports import recover_records, report_copies
 from rocks.storage.host.device_handlers import DeviceHandlers, read_start
-from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import HostEffect
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.guests import GuestState, guest_state
 from rocks.storage.host.heartbeats import Heartbeats
 from rocks.storage.host.listing import device_rows
@@ -217,12 +217,12 @@ class HostHandlers:
     def __init__(self, copies: CopyHandlers, devices: DeviceHandlers) -> None:
         self._handlers: Dict[type, Handler] = {**copies.handlers, **devices.handlers}
 
-    def do(self, effect: HostEffect, access: Access) -> Facts:
+    def do(self, effect: HostEffect, image: GrantedImage) -> Facts:
         """Perform one effect and return its facts. RocksError when it fails."""
         handler = self._handlers.get(type(effect))
         if handler is None:
             raise BugError(f"the host has no handler for {type(effect).__name__}; please report this")
-        return handler(effect, access)
+        return handler(effect, image)
 
 
 class MappedRecords:

@@ -10,7 +10,7 @@ from typing import Callable, ContextManager, NamedTuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.storage.exchange import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
-from rocks.storage.host.effect_context import Access
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
 from rocks.storage.stream.pace import Bucket
@@ -49,14 +49,14 @@ class HostTransfers:
         self._revocations = revocations
 
     def receive(
-        self, access: Access, volume: str, base_guid: str, check_space: Callable[[int, bool], None]
+        self, image: GrantedImage, volume: str, base_guid: str, check_space: Callable[[int, bool], None]
     ) -> None:
         """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays.
 
         `check_space` is called with the bytes of a stream that are left, before it (True) and while it is received; its
         error ends the transfer.
         """
-        opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
+        opening = write_opening(Opening(SEED, image.image_id, image.epoch, base_guid))
         tally = _Tally()
         next_look, left = monotonic_seconds() + _SPACE_SECONDS, 0
 
@@ -76,23 +76,23 @@ class HostTransfers:
                 pause = max(_SPACE_SECONDS, _SPACE_PAUSES * (end_seconds - begin_seconds))
                 next_look = end_seconds + min(pause, _LONGEST_SPACE_SECONDS)
 
-        with self._connected(access, opening) as connection:
+        with self._connected(image, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
-            source = Source(access.nas, largest_stream_bytes(access.known.size_bytes), begin)
+            source = Source(image.nas, largest_stream_bytes(image.known.size_bytes), begin)
             receive_all(self._pools, volume, connection.reader, source, count)
         tally.log(volume, "received")
         newest = self._pools.read_history(volume).newest
         if newest is None or newest.guid != base_guid:
             raise IncoherentError(f"{volume} was received, but its newest snapshot is not {base_guid}")
 
-    def send(self, access: Access, volume: str, name: str) -> str:
+    def send(self, image: GrantedImage, volume: str, name: str) -> str:
         """Send the snapshot to the NAS, which confirms it; returns its guid."""
         snapshot = self._pools.read_history(volume).snapshot(name)
         if snapshot is None:
             raise IncoherentError(f"{volume} has no snapshot {name}, which should be sent to the NAS")
-        opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
+        opening = write_opening(Opening(RETURN, image.image_id, image.epoch, snapshot.guid))
         tally = _Tally()
-        with self._connected(access, opening) as connection:
+        with self._connected(image, opening) as connection:
             theirs = receive_line(connection.reader)
             try:
                 send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
@@ -104,7 +104,7 @@ class HostTransfers:
         tally.log(volume, "sent")
         if confirmed.get("received") != snapshot.guid:
             raise IncoherentError(
-                f"{access.nas} has received {confirmed.get('received')!r} instead of {snapshot.guid}"
+                f"{image.nas} has received {confirmed.get('received')!r} instead of {snapshot.guid}"
             )
         return snapshot.guid
 
@@ -115,9 +115,9 @@ class HostTransfers:
         with connect(context, place.address, place.port, place.nas, opening, self._revocations) as connection:
             return receive_line(connection.reader).get("has") is True
 
-    def _connected(self, access: Access, opening: bytes) -> ContextManager[Connection]:
+    def _connected(self, image: GrantedImage, opening: bytes) -> ContextManager[Connection]:
         return connect(
-            self._context(), access.address, access.stream_port, access.nas, opening, self._revocations
+            self._context(), image.address, image.stream_port, image.nas, opening, self._revocations
         )
 
 

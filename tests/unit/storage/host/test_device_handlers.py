@@ -8,7 +8,6 @@ from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.device_mapper.rules import UUID_PREFIX
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Table
 from rocks.storage.host.device_handlers import DeviceHandlers
-from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureLinearDevice,
@@ -19,6 +18,7 @@ from rocks.storage.host.effects import (
     HostEffect,
     WaitMerged,
 )
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
@@ -53,9 +53,9 @@ class Host:
 
     def do(self, *effects: HostEffect) -> None:
         known = HostImage(ZVOL, "tank", size_bytes=GIB)
-        access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
+        image = GrantedImage("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
         for effect in effects:
-            self._handlers[type(effect)](effect, access)
+            self._handlers[type(effect)](effect, image)
 
 
 def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import EnsureSession, HostEffect
 from rocks.storage.host.engine import HostEngine
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.events import HostDone, HostFailed
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.requests import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
@@ -36,7 +36,7 @@ class Host:
         """The daemon, which was killed, starts."""
         self.engine = HostEngine(self.store, self.do)
 
-    def do(self, effect: HostEffect, access: Access) -> Facts:
+    def do(self, effect: HostEffect, image: GrantedImage) -> Facts:
         if self.is_away and isinstance(effect, EnsureSession):
             raise HostError("no such target")
         self.done.append(type(effect))

@@ -9,8 +9,8 @@ import pytest
 from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.units import BYTES_PER_GIB as GIB
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
-from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools
 
@@ -25,12 +25,12 @@ class Transfers:
         self.meanwhile: Callable[[], None] = lambda: None
         self.received: list[str] = []
 
-    def receive(self, access: Access, volume: str, base_guid: str, check_space: Any) -> None:
+    def receive(self, image: GrantedImage, volume: str, base_guid: str, check_space: Any) -> None:
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
         check_space(STREAM_BYTES, True)
         check_space(STREAM_BYTES // 2, False)
         meanwhile()
-        self.received.append(access.known.zvol)
+        self.received.append(image.known.zvol)
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def handlers(pools: FakePools, transfers: Transfers) -> dict[type[object], Handl
 def receive(handlers: dict[type[object], Handler]) -> Callable[[str], None]:
     def one(zvol: str) -> None:
         known = HostImage(zvol, size_bytes=STREAM_BYTES)
-        access = Access(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
-        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "img-1-1", "7"), access)
+        image = GrantedImage(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
+        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "img-1-1", "7"), image)
 
     return one
 

@@ -7,8 +7,8 @@ import pytest
 
 from rocks.core.errors import ToolError
 from rocks.storage.host.copy_handlers import CopyHandlers
-from rocks.storage.host.effect_context import Access
 from rocks.storage.host.effects import MarkCopy, MarkUnchanged
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake.pools import FakePools
 
@@ -24,10 +24,10 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     """
     pools = FakePools({"tank": 1024**3})
     handlers = CopyHandlers(pools, cast("Any", None), "vmh1").handlers
-    access = Access("1", 5, HostImage("vm-vol"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
+    image = GrantedImage("1", 5, HostImage("vm-vol"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
     pools.ensure_volume(COPY, 64 * 1024 * 1024, 8192)
     base = pools.ensure_snapshot(COPY, pools.read_volume(COPY).guid, "img-1-1", {})
-    handlers[MarkCopy](MarkCopy("vm-vol", "tank", "dirty", base.guid), access)
+    handlers[MarkCopy](MarkCopy("vm-vol", "tank", "dirty", base.guid), image)
 
     def fail(*values: Any) -> Any:
         raise ToolError("zfs set does not end")
@@ -35,10 +35,10 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     with monkeypatch.context() as patch:
         patch.setattr(pools, "ensure_properties", fail)
         with pytest.raises(ToolError):
-            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "dirty"
     pools.export_pool("tank")
-    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
     assert (
         "tank/vm-vol stays marked as changed until its next map: this machine has no ZFS pool" in caplog.text
     )
@@ -46,7 +46,7 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     pools.fake.pools["tank"].health = "SUSPENDED"
     with monkeypatch.context() as patch:
         patch.setattr(pools, "ensure_properties", fail)
-        handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+        handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
     assert "until its next map: its pool is SUSPENDED" in caplog.text
     for text, is_passing in (("tank: pool I/O is currently suspended", False), ("zfs does not end", True)):
 
@@ -55,8 +55,8 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
 
         with monkeypatch.context() as patch, pytest.raises(ToolError) if is_passing else nullcontext():
             patch.setattr(pools, "read_pool", refuse)
-            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
     assert "until its next map: tank: pool I/O is currently suspended" in caplog.text
     pools.fake.pools["tank"].health = "ONLINE"
-    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), access)
+    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"

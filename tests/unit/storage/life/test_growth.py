@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import Code, IncoherentError
 from rocks.storage.host import effects as host_effects
 from rocks.storage.host.copy_handlers import CopyHandlers
-from rocks.storage.host.effect_context import Access
+from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life import effects, guards
 from rocks.storage.life.events import EffectFailed, Grow
 from rocks.storage.life.facts import CopyFact
@@ -196,10 +196,10 @@ def test_a_host_refuses_a_copy_that_is_smaller_than_the_image() -> None:
     effect = host_effects.RequireCopyAt("vm-vol", "tank", newest.guid)
     require = handlers.handlers[host_effects.RequireCopyAt]
     known = HostImage("vm-vol", "tank", size_bytes=SIZE)
-    access = Access("1", 1, known, "nas-0-0", "tank/vm-vol", "10.2.0.1", 3260, 7780, None)
-    assert require(effect, access).guid == newest.guid
+    image = GrantedImage("1", 1, known, "nas-0-0", "tank/vm-vol", "10.2.0.1", 3260, 7780, None)
+    assert require(effect, image).guid == newest.guid
     with pytest.raises(IncoherentError, match="of the time before the image has grown"):
-        require(effect, access._replace(known=replace(known, size_bytes=GROWN)))
+        require(effect, image._replace(known=replace(known, size_bytes=GROWN)))
     pools.write("tank/vm-vol", b"by hand")
     with pytest.raises(IncoherentError, match="bytes written since one, which the NAS does not have"):
-        require(effect, access)
+        require(effect, image)

@@ -1,4 +1,4 @@
-"""The context of an effect on a host: the image, its grant and the address of its NAS."""
+"""What an effect on a host is about: an image, its grant and the address of its NAS."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord
 
 
-class Access(NamedTuple):
-    """An image on a host, and the address of its NAS.
+class GrantedImage(NamedTuple):
+    """An image that a host has under a grant, and the address of its NAS.
 
     `volume` is the image's whole name on the NAS. `known` is the host's record, whose stage a rebuild needs.
     `evictable` maps volumes of unmapped images to the guid of the snapshot that the NAS has of them.
@@ -29,11 +29,11 @@ class Access(NamedTuple):
     evictable: Mapping[str, str] = {}
 
 
-def access_of(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
-    """The context of an effect on the image of a record, as `known`, for a request of that epoch."""
+def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImage:
+    """The image of a record, as `known`, for a request of that epoch."""
     details = copy.details
     chap = details.get("chap")
-    return Access(
+    return GrantedImage(
         copy.image_id,
         epoch,
         known,
