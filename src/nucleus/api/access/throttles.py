@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -182,8 +183,7 @@ class Rate:
         """Wait for the turn. Problem 429 when there were too many."""
         name, now = caller.actor, time.monotonic()
         with self._lock:
-            level, at = self._buckets.get(name, (self._burst, now))
-            level = min(self._burst, level + (now - at) * self._per_second)
+            level = self._level(name, now)
             waits = level < 1
             others_wait = level < 0  # others of the user: each of them has taken one before its turn
             max_of_all = (4 if others_wait else 6) * self._max_waiting
@@ -191,13 +191,34 @@ class Rate:
             self._buckets.put(name, (level - 1 if is_taken else level, now))
             self._waiting += waits and is_taken
         if not is_taken:
-            raise limited(
-                f"more than {self._per_second:g} {self._what} in a second; send it again in a second",
-                headers={"Retry-After": "1"},
-            )
+            raise self._too_many(level)
         if waits:
             try:
                 time.sleep((1 - level) / self._per_second)
             finally:
                 with self._lock:
                     self._waiting -= 1
+
+    def charge(self, caller: Caller, count: float) -> None:
+        """Have one that was taken count as so many more."""
+        name, now = caller.actor, time.monotonic()
+        with self._lock:
+            self._buckets.put(name, (self._level(name, now) - count, now))
+
+    def check(self, caller: Caller) -> None:
+        """Problem 429 while the user has to wait for what was charged."""
+        with self._lock:
+            level = self._level(caller.actor, time.monotonic())
+        if level < 0:
+            raise self._too_many(level)
+
+    def _level(self, name: str, now: float) -> float:
+        level, at = self._buckets.get(name, (self._burst, now))
+        return min(self._burst, level + (now - at) * self._per_second)
+
+    def _too_many(self, level: float) -> Problem:
+        seconds = max(1, math.ceil(-level / self._per_second))
+        detail = f"more than {self._per_second:g} {self._what} in a second; send it again in a second"
+        if seconds > 1:
+            detail = f"your {self._what} take long, and each counts as many; send it again in {seconds} s"
+        return limited(detail, headers={"Retry-After": str(seconds)})

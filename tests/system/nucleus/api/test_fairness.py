@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.api import operations, quotas
+from nucleus.api import service as service_module
 from nucleus.api.access.throttles import AtOnce, Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
@@ -72,6 +73,18 @@ def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> 
     service.application.state.service.request_rate = Rate("requests", 1 / 3600, 1)
     answers = [service.get("ann", "/v1/cluster/vc2", headers=PROBLEMS) for _ in range(2)]
     assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
+
+
+def test_a_question_that_takes_long_counts_as_many(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long lists in a loop would take the processor from all others."""
+    monkeypatch.setattr(service_module, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(
+        service_module, "SECONDS_OF_A_REQUEST", 1e-7
+    )  # each takes more than 200 times as long
+    answers = [service.get("ann", path, headers=PROBLEMS) for path in ("/v1/computeset", "/v1/user")]
+    assert [one.status_code for one in answers] == [200, 429]
+    assert int(answers[1].headers["Retry-After"]) > 1
+    assert service.get("bob", "/v1/user").status_code == 200
 
 
 def test_what_is_not_there_has_a_rate_of_its_own(service: Client) -> None:

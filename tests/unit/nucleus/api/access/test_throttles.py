@@ -62,6 +62,23 @@ def test_who_asks_too_often_has_the_rate_all_the_same(clock: SimpleNamespace, ea
     assert is_taken(rate, ANN), "as Retry-After states"
 
 
+def test_what_takes_long_counts_as_many(clock: SimpleNamespace) -> None:
+    rate = Rate("questions", 2, 3)
+    rate.check(ANN)
+    rate.take(ANN)
+    rate.charge(ANN, 12)
+    for ask in (rate.check, rate.take):
+        with pytest.raises(
+            Problem, match="take long, and each counts as many; send it again in 5 s"
+        ) as raised:
+            ask(ANN)
+        assert raised.value.headers == {"Retry-After": "5"}
+    assert is_taken(rate, BOB)
+    clock.now += 5.5
+    rate.check(ANN)
+    assert [is_taken(rate, ANN) for _ in range(2)] == [True, False]
+
+
 def test_who_asks_one_after_the_other_waits_for_each_turn(clock: SimpleNamespace) -> None:
     """More than the burst, as the published client does for each node of a cluster: none is refused."""
     rate, begin = Rate("questions", 2, 3, max_waiting=1), clock.now
