@@ -36,13 +36,13 @@ SMALL_BODY_BYTES = 16 << 10
 MAX_WAITING_BYTES = 64 << 20
 """Of all bodies that are not whole yet, without the first 16 KiB of each: who sends them is not known yet."""
 
-LARGE_ANSWER_BYTES = 256 << 10
+LARGE_ANSWER_BYTES = 64 << 10
 """A larger answer is sent in pieces, as its client reads it: else all that is not read yet were copied for it."""
 
 MAX_UNREAD_BYTES = 32 << 20
 """Of the large answers to one user that are not read yet."""
 
-_PIECE_BYTES = 64 << 10
+_PIECE_BYTES = 16 << 10
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 _TICKET = re.compile(r"^(/ws|/console)/.*")
