@@ -223,7 +223,7 @@ async def follow(
     )
     user = call.caller.user.id
     service.stream_limit.take(user)
-    stream = Stream(call.scope, cluster_id, tuple(types or ()), asyncio.get_running_loop())
+    stream = Stream(call.scope, cluster_id, tuple(dict.fromkeys(types or ())), asyncio.get_running_loop())
     try:
         last = await run_in_threadpool(hub.add, stream)
     except BaseException:
