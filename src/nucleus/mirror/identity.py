@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.limits import FIRST_LIMITS, MAX_TOKENS
-from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of
+from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, same_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +74,9 @@ def user_by_id(session: Session, user_id: int) -> User | None:
 
 
 def user_by_name(session: Session, username: str) -> User | None:
-    """The user of this name."""
-    return _user(session, session.row(f"{_USER} WHERE username = %s", (username,)))
+    """The user of this name, in whatever case."""
+    found = _user(session, session.row(f"{_USER} WHERE username = %s", (username,)))
+    return found if found is not None and same_name(found.username, username) else None
 
 
 def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
@@ -127,8 +128,9 @@ def set_member(session: Session, user_id: int, project_id: int, is_member: bool)
 
 
 def project_by_name(session: Session, name: str) -> Project | None:
-    """The project of this name."""
-    return _project(session.row(f"{_PROJECT} WHERE name = %s", (name,)))
+    """The project of this name, in whatever case."""
+    found = _project(session.row(f"{_PROJECT} WHERE name = %s", (name,)))
+    return found if found is not None and same_name(found.name, name) else None
 
 
 def project_by_id(session: Session, project_id: int, *, is_locked: bool = False) -> Project | None:
