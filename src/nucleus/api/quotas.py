@@ -117,11 +117,7 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
 
 
 def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
-    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may.
-
-    Locks the user's row.
-    """
-    identity.lock_user(session, user_id)
+    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
     count, size = status.public_image_usage(session, user_id)
     for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
         if value > FIRST_LIMITS[name]:

@@ -17,7 +17,7 @@ from nucleus.records import NewOperation
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import compute_numbers, sql
-from tests.waiting import at_once, wait_until
+from tests.waiting import wait_until
 
 SETS = "/v1/computeset"
 UPLOADS = "/v1/image/upload"
@@ -234,19 +234,6 @@ def test_an_owner_who_may_publish_has_limits_of_images(
         assert [begin("root", f"r{number}.iso") for number in range(3)] == [201] * 3, "operators publish"
         monkeypatch.setitem(FIRST_LIMITS, "image_bytes", 17)
         assert begin("bob", "c.iso") == 403
-
-
-def test_uploads_for_everybody_that_begin_at_once_stay_below_the_limit(
-    configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(FIRST_LIMITS, "images", 2)
-    with started(changed(configuration, "images", owners_publish=True), pool, people) as service:
-
-        def begin(number: int) -> int:
-            body = {"name": f"{number}.iso", "size": 9}
-            return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS).status_code
-
-        assert sorted(at_once(begin, range(8))) == [201, 201, *[403] * 6]
 
 
 def test_tickets_are_stored_for_an_hour_and_found_by_their_age(pool: Pool, people: dict[str, str]) -> None:
