@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from rocks.database.connection import Database
-from rocks.install.boot.flag_records import store_boot_flags
+from rocks.install.boot.flags import set_boot_flags
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.disks.partition_rules import DiskPartition
 from rocks.inventory.new_host_parameters import Membership, NewHost
@@ -265,8 +265,8 @@ def _add_other_rows(database: Database, names: _Names) -> None:
             f" SELECT ID, %s, %s, %s, %s, %s, %s FROM nodes WHERE Name IN ({listed}) ORDER BY ID",
             [*one[:6], *names.all],
         )
-    store_boot_flags(database, None, "quiet")
-    store_boot_flags(database, names.all[::10], "console=ttyS0")
+    set_boot_flags(database, None, "quiet")
+    set_boot_flags(database, names.all[::10], "console=ttyS0")
 
 
 def _subnet_ids(database: Database) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.install.boot.flag_records import read_boot_flags
+from rocks.install.boot.flags import read_boot_flags
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.profile import ProfileRequest, create_profile
 from rocks.install.graph.records import HostContext
