@@ -58,6 +58,8 @@ def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine)
         '<file name="/etc/sorted" mode="pipe" src="/etc/source">sort</file>'
         '<file name="/etc/calculated" expr="echo $((40 + 2))"/>'
         '<file name="/etc/expanded" vars="expanded">$ROCKS_HOST $(echo $((1+1)))</file>'
+        '<file name="/etc/continued" vars="expanded">a \\</file>'
+        '<file name="/etc/backslash" vars="expanded">a \\\\</file>'
         '<file name="/etc/loose" perms="640"/>'
         '<file name="/etc/empty"/>'
         "</post>",
@@ -72,14 +74,15 @@ def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine)
     assert contents["sorted"] == "1\n2\n"
     assert contents["calculated"] == "42\n"
     assert contents["expanded"] == "h1 2\n"
+    assert (contents["continued"], contents["backslash"]) == ("a \n", "a \\\n")
     assert contents["empty"] == ""
     assert machine.path("/etc/loose").stat().st_mode & 0o777 == 0o640
     secret = machine.path("/etc/new/secret").stat()
     assert (secret.st_mode & 0o777, secret.st_uid) == (0o600, 65534)
     assert machine.path("/etc/sorted").stat().st_mode & 0o777 == 0o644
     assert machine.path("/var/lib/rocks/originals/etc/kept.conf").read_text() == "old\n"
-    assert len(changes(first)) == 9
-    assert "h1: profile ends: changes: 9" in first
+    assert len(changes(first)) == 11
+    assert "h1: profile ends: changes: 11" in first
 
     before = {path: path.stat().st_ctime_ns for path in machine.path("/etc").rglob("*")}
     assert NOTHING in machine.done(text)

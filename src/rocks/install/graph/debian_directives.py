@@ -103,7 +103,10 @@ def _rootpw(options: Options) -> list[tuple[str, str, str]]:
 
 
 def _url(options: Options) -> list[tuple[str, str, str]]:
-    place = urlsplit(options.required("--url"))
+    try:
+        place = urlsplit(options.required("--url"))
+    except ValueError:  # brackets without an IPv6 address in them
+        place = urlsplit("")
     if place.scheme not in ("http", "https") or not place.hostname or place.query or place.username:
         raise no_counterpart(
             options.directive, "a mirror that is not http://HOST/FOLDER or https://HOST/FOLDER"

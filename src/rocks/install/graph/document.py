@@ -58,14 +58,14 @@ def parse_document(data: bytes, place: str, context: HostContext) -> etree._Elem
     if context.is_lenient:
         values = {**dict.fromkeys(map(str.lower, used), ""), **values}
     names = {name for name in used if is_valid_xml(values.get(name.lower()))}
+    # they are on the first line, also those of several lines, so that lines keep their numbers
     declarations = "".join(
         f'<!ENTITY {name} "{entity_text(values[name.lower()])}">' for name in sorted(names)
-    )
+    ).replace("\n", "&#10;")
     parser = etree.XMLParser(
         no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
     try:
-        # the declarations are on the first line, so that lines keep their numbers
         return etree.fromstring(f"<!DOCTYPE rocks [{declarations}]>{text}", parser)
     except etree.XMLSyntaxError as error:
         raise StateError(_explain(error, place, values, context.missing)) from None

@@ -132,13 +132,14 @@ class _Expansion:
         if element.tag == "file" and element.get("include"):
             if (found.text or "").strip() or len(found):
                 raise StateError(f"{where(element, self._place)}: <file> has a text and include; use one")
-            found.text = self._included(element, attribute(element, "include"), is_required=True)
+            name = attribute(element, "include")
+            found.text = self._fitting(element, self._included(element, name, is_required=True))
             del found.attrib["include"]
 
     def _process(self, element: etree._Element, found: etree._Element) -> None:
         match element.tag:
             case "var":
-                _add_text(found, self._variable(element))
+                _add_text(found, self._fitting(element, self._variable(element)))
             case "eval":
                 self._insert(element, self._evaluated(element), found)
             case "copy":
@@ -156,12 +157,7 @@ class _Expansion:
                 f"{where(element, self._place)}: mode of <{tag_of(element)}> is quote or xml, not {mode!r}"
             )
         if mode == "quote":
-            unfit = unfit_character(text)
-            if unfit:
-                raise StateError(
-                    f"{where(element, self._place)}: its text has {unfit}, which XML cannot contain"
-                )
-            _add_text(found, text)
+            _add_text(found, self._fitting(element, text))
             return
         if self._depth >= _DEEPEST:
             raise StateError(
@@ -174,6 +170,13 @@ class _Expansion:
         self._copy_content(inserted, found)
         self._depth -= 1
         self._line = before
+
+    def _fitting(self, element: etree._Element, text: str) -> str:
+        """The text for a tag. StateError for a character that XML cannot contain."""
+        unfit = unfit_character(text)
+        if unfit:
+            raise StateError(f"{where(element, self._place)}: its text has {unfit}, which XML cannot contain")
+        return text
 
     def _evaluated(self, element: etree._Element) -> str:
         check_known_attributes(element, _EVALUATING, self._place)

@@ -23,7 +23,7 @@ def package_names(nodes: Iterable[Node], packaging: str) -> list[str]:
         for package in node.packages:
             if package.is_group and packaging == "deb":
                 raise StateError(
-                    f"{node.place} has the group of packages {package.name}, and Debian has no groups: "
+                    f"{package.place}: {package.name} is a group of packages, and Debian has no groups: "
                     "name its packages for hosts with packaging == 'deb'"
                 )
             if not package.is_excluded:

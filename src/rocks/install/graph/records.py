@@ -78,11 +78,12 @@ class HostContext:
 
 @dataclass(frozen=True)
 class Package:
-    """A package to install on a host, or one to leave out."""
+    """A package to install on a host, or one to leave out. `place` is file and line, for messages."""
 
     name: str
     is_group: bool = False
     is_excluded: bool = False
+    place: str = field(default="", compare=False)
 
 
 class FileMode(enum.Enum):

@@ -29,6 +29,8 @@ _SEQUENCE = (When.POST, When.BOOT_POST)
 _PACKAGING = {"deb": "rocks_packages_deb", "rpm": "rocks_packages_rpm"}
 _MARK = "ROCKS-END"
 _EDGES = re.compile(r"\A(?:[ \t]*\n)+")
+_CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\n\Z")
+"""A text whose last line ends with an odd number of backslashes: an expanded one goes on in the next line."""
 
 
 def shell_script(
@@ -98,7 +100,7 @@ def _section(node: Node, section: Section) -> Iterator[str]:
     is_bash = is_for_bash(section)
     if not is_bash and any(isinstance(part, File) for part in section.parts):
         raise StateError(
-            f"{node.place} has a file in a section of the interpreter {section.interpreter[0]}; "
+            f"{section.place}: a section of the interpreter {section.interpreter[0]} has a file; "
             "put it into a section of its own, without interpreter"
         )
     text = section_text(section)
@@ -162,5 +164,7 @@ def here_document(command: str, text: str, is_expanded: bool = False) -> str:
     lines = set(text.splitlines())
     number = next(n for n in range(1, len(lines) + 2) if f"{_MARK}-{n}" not in lines)
     mark = f"{_MARK}-{number}"
+    if is_expanded and _CONTINUED.search(text):
+        text += "\n"  # it goes on in this line, and not in the closing one
     # quoted, the shell leaves the text as it is
     return f"{command} <<{mark if is_expanded else repr(mark)}\n{text}{mark}"

@@ -179,7 +179,8 @@ class _Reader:
             raise StateError(
                 f"{where(element, self._place)}: the type of a package is meta or none, not {kind!r}"
             )
-        return Package(name, kind == "meta", attribute(element, "disable") not in ("", "0"))
+        is_excluded = attribute(element, "disable") not in ("", "0")
+        return Package(name, kind == "meta", is_excluded, where(element, self._place))
 
     def _unsupported(self, element: etree._Element, known: tuple[str, ...]) -> StateError:
         return StateError(

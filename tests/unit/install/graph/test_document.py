@@ -37,6 +37,15 @@ def test_a_declaration_and_comments_may_come_first_and_lines_keep_their_numbers(
     assert root[0].sourceline == 5
 
 
+def test_a_value_of_several_lines_moves_no_line() -> None:
+    """A certificate, or the rules of a firewall."""
+    host = context(v="one\ntwo\nthree")
+    root = parse_document(b"<a>&v;\n<b/></a>", "n.xml", host)
+    assert (root.text, root[0].sourceline) == ("one\ntwo\nthree\n", 2)
+    with pytest.raises(StateError, match=r"n\.xml, line 2: &nosuch; has no value here"):
+        parse_document(b"<a>&v;\n&nosuch;</a>", "n.xml", host)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

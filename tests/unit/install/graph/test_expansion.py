@@ -119,12 +119,17 @@ def test_every_tag_is_annotated_with_its_source() -> None:
         ("<post><file name='/f' include='a'>b</file></post>", "<file> has a text and include; use one"),
         ("<include file='itself' mode='xml'/>", "inserted texts insert others, more than 16 deep"),
         ("<include file='control'/>", "its text has '\\x07', which XML cannot contain"),
+        ("\n<file name='/f' include='control'/>", "n.xml, line 2: its text has '\\x07', which XML cannot"),
+        (
+            "\n<post><var name='bell'/></post>",
+            "n.xml, line 2: its text has '\\x07', which XML cannot contain",
+        ),
     ],
 )
 def test_errors_name_file_and_line(body: str, message: str) -> None:
     files = SmallFrontend(a="", itself='<include file="itself" mode="xml"/>', control="\a")
     with pytest.raises(StateError) as caught:
-        read(body, files)
+        read(body, files, bell="\a")
     assert message in str(caught.value)
 
 

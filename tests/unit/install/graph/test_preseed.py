@@ -124,6 +124,10 @@ def test_partitions(tmp_path: Path) -> None:
         ("<url>--mirrorlist=http://x</url>", "nothing for --mirrorlist of url"),
         ("<url/>", "<url> needs --url="),
         ("<url>--url=ftp://x/y</url>", "a mirror that is not http://HOST/FOLDER"),
+        (
+            "\n<url>--url=http://[x/y</url>",
+            "n.xml, line 2: Debian's installer has nothing for a mirror that is not",
+        ),
         ("<network>--bootproto=bootp</network>", "nothing for the protocol bootp"),
         ("<network>--bootproto=static --ip=10.1.1.2</network>", "<network> needs --netmask="),
         (
@@ -169,7 +173,10 @@ def test_a_line_without_a_counterpart_is_named(body: str, message: str) -> None:
             '\n<post arg="--nochroot">echo</post>',
             "n.xml, line 2: Debian's installer has no sections --nochroot",
         ),
-        ('<package type="meta">x</package>', "n.xml has the group of packages x, and Debian has no groups"),
+        (
+            '\n<package type="meta">x</package>',
+            "n.xml, line 2: x is a group of packages, and Debian has no groups",
+        ),
     ],
 )
 def test_sections_that_it_cannot_execute_are_named(body: str, message: str) -> None:

@@ -102,7 +102,7 @@ def test_a_package_that_one_node_excludes_is_not_installed(tmp_path: Path) -> No
 def test_groups_of_packages_are_for_rpm(tmp_path: Path) -> None:
     body = '<package type="meta">virtualization hosts</package>'
     assert "rocks_packages_rpm '@virtualization hosts'" in script_of(tmp_path, body, "rpm")
-    with pytest.raises(StateError, match=r"a\.xml has the group of packages virtualization hosts"):
+    with pytest.raises(StateError, match=r"a\.xml, line 1: virtualization hosts is a group of packages"):
         script_of(tmp_path, body)
 
 
@@ -114,7 +114,7 @@ def test_another_packaging_is_refused(tmp_path: Path) -> None:
 def test_files_are_for_sections_of_bash(tmp_path: Path) -> None:
     body = '<post interpreter="{}"><file name="/f">x</file></post>'
     assert "rocks_file /f create" in script_of(tmp_path, body.format("/bin/bash"))
-    with pytest.raises(StateError, match=r"a\.xml has a file in a section of the interpreter python3"):
+    with pytest.raises(StateError, match=r"a\.xml, line 1: a section of the interpreter python3 has a file"):
         script_of(tmp_path, body.format("python3"))
 
 
