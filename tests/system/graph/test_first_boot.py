@@ -13,6 +13,7 @@ from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import Library, first_boot_files, shell_functions
 from tests.system.graph.machine import Machine
 from tests.unit.install.graph.hosts import context
+from tests.unit.install.graph.test_installed_first_boot import Installed
 
 BODY = (
     '<post><file name="/etc/motd" perms="0600">it\'s "$HOME" \\ %end\n%end\nROCKS-END-1\n</file>'
@@ -64,3 +65,23 @@ def test_the_installed_system_runs_the_profile_at_its_first_boot(machine: Machin
     assert motd.read_text() == 'it\'s "$HOME" \\ %end\n%end\nROCKS-END-1\n'
     assert machine.path("/etc/copied").read_bytes() == Path("/etc/hostname").read_bytes()
     assert "no changes" in machine.done("bash /var/lib/rocks/first-boot/profile")
+
+
+def test_a_profile_that_fills_the_disk_is_reported(tmp_path: Path) -> None:
+    """Its messages fit nowhere."""
+    if os.geteuid() != 0:
+        pytest.skip("the disk is a mount in a namespace of its own, which needs root")
+    installed, disk = Installed(tmp_path), tmp_path / "disk"
+    disk.mkdir()
+    installed.state, installed.log = disk / "state", disk / "log"
+    for name in ("profile", "progress"):
+        (tmp_path / name).write_text(f"https://head/{name}")
+    (tmp_path / "given").write_text(
+        f"cat /dev/zero >{disk}/more\nhead -c 50000 /dev/zero | tr '\\0' x\n"
+        "exit 1\nrocks_profile </dev/null\n"
+    )
+    mounting = f'mount -t tmpfs -o size=128k none {disk} && exec sh -c "$0"'
+    failed = installed.boot("unshare", "--mount", "--propagation=private", "sh", "-c", mounting)
+    assert failed.exit_status == 1 and "No space left on device" in failed.error_text
+    last = installed.reports.read_text().splitlines()[-1]
+    assert last.startswith("first-boot-failed the profile failed")

@@ -179,6 +179,17 @@ def test_an_interrupted_installation_goes_on_without_overwrite(shell: Shell) -> 
     assert shell.text('table_of "$DEV/vda"').splitlines()[-1].endswith(" root")
 
 
+def test_an_array_whose_first_disk_alone_has_its_mark_is_installed_again(shell: Shell) -> None:
+    """The machine stopped between the marks of the two."""
+    for name in ("vda", "vdb"):
+        shell.add_disk(name, GB4)
+    shell.write_plan("disk smallest", "disk smallest", ROOT)
+    shell.text(WRITE)
+    assert shell.text(CHOOSE + 'set_mark vda "done"; is_complete || echo no') == "no\n"
+    shell.text(WRITE)
+    assert shell.text("mark_of vda; mark_of vdb") == "begun 0123456789abcdef\n" * 2
+
+
 def test_a_half_written_table_of_this_installation_is_written_again(shell: Shell) -> None:
     disk = shell.add_disk("vda", GB4)
     shell.write_plan("disk smallest", ROOT)

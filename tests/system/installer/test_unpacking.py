@@ -1,6 +1,7 @@
 """The root archive and the host's own files, with real wget, zstd and tar and a web service with a certificate."""
 
 import hashlib
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +28,11 @@ def service(shell: Shell) -> Iterator[WebService]:
     found.close()
 
 
-def _archive(shell: Shell) -> Path:
+def _archive(shell: Shell, large: bytes = bytes(range(256)) * 20_000) -> Path:
     source = shell.folder / "source"
     (source / "etc").mkdir(parents=True)
     (source / "etc/issue").write_text("Debian\n")
-    (source / "large").write_bytes(bytes(range(256)) * 20_000)
+    (source / "large").write_bytes(large)
     archive = shell.folder / "www/root.tar.zst"
     tar = shell.folder / "root.tar"
     run_checked(["tar", "-C", str(source), "-cf", str(tar), "."], deadline_seconds=60)
@@ -74,6 +75,15 @@ def test_a_damaged_archive_is_an_error(shell: Shell, service: WebService, damage
         archive.unlink()
     expected = "could not be fetched" if damage == "missing" else "is damaged: its SHA-256 is"
     assert expected in shell.error(PLAN + "unpack_archive")
+
+
+def test_what_follows_early_damage_is_fetched_too(shell: Shell, service: WebService) -> None:
+    """The archive is larger than what pipes hold, and not the fetching failed."""
+    archive = _archive(shell, random.Random(1).randbytes(8_000_000))
+    _plan(shell, service, _digest(archive))
+    archive.write_bytes(bytes(4) + archive.read_bytes()[4:])
+    error = shell.error(PLAN + "unpack_archive")
+    assert f"is damaged: its SHA-256 is {_digest(archive)}" in error
 
 
 def test_a_service_with_another_certificate_is_not_spoken_to(shell: Shell, service: WebService) -> None:

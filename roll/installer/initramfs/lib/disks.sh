@@ -144,7 +144,7 @@ mark_of() {
 }
 
 # check_disk DISK: fails unless the disk may be written. It may be if it is empty, if the plan says overwrite, or if this
-# same installation was interrupted on it. A ZFS pool is never overwritten; it stays where its partition stays.
+# same installation was interrupted on it, or between its end and that on the other disk. A ZFS pool is never overwritten; it stays where its partition stays.
 check_disk() {
   content "$1" >"$WORK/content.$1"
   while read -r place kind; do
@@ -155,7 +155,10 @@ check_disk() {
   done <"$WORK/content.$1"
   [ -s "$WORK/content.$1" ] || return 0
   [ "$plan_overwrite" = no ] || return 0
-  [ "$(mark_of "$1")" != "begun $plan_installation" ] || return 0
+  case "$(mark_of "$1")" in
+    "begun $plan_installation") return 0 ;;
+    "done $plan_installation") is_complete || return 0 ;;
+  esac
   fail "the disk $1 ($(disk_mib "$1") MiB, serial $(disk_serial "$1")) has data: $(tr '\n' ',' <"$WORK/content.$1" | sed 's/,$//; s/,/, /g'). If it is not needed: rocks set host attr $plan_host install_overwrite yes, and start the machine again"
 }
 

@@ -15,6 +15,8 @@ unpack_archive() {
     fetch "$plan_archive" --tries=3 --timeout=60 -O - 2>"$WORK/fetch.log" || echo fetch >>"$WORK/failed"
   } | tee "$WORK/sum" | {
     run_zstd --decompress --stdout --quiet 2>"$WORK/zstd.log" || echo zstd >>"$WORK/failed"
+    # what follows the damage is read, too: else it is the fetching that fails
+    cat >/dev/null
   } | {
     run_tar --extract --preserve-permissions --numeric-owner --xattrs --xattrs-include='*' --directory "$TARGET" --file - \
       2>"$WORK/tar.log" || echo tar >>"$WORK/failed"

@@ -37,7 +37,8 @@ class Installed:
         for program in (wget, folder / "systemctl"):
             program.chmod(0o755)
 
-    def boot(self) -> Finished:
+    def boot(self, *shell: str) -> Finished:
+        """Run the program, by the command whose last argument it becomes."""
         text = first_boot_files().program.replace("/etc/rocks/installation", str(self.folder))
         for path, mine in (
             ("/var/lib/rocks/first-boot", self.state),
@@ -46,7 +47,9 @@ class Installed:
         ):
             text = text.replace(path, str(mine))
         return run(
-            ["sh", "-c", text], deadline_seconds=60, environment={"PATH": f"{self.folder}:/usr/bin:/bin"}
+            [*(shell or ("sh", "-c")), text],
+            deadline_seconds=60,
+            environment={"PATH": f"{self.folder}:/usr/bin:/bin"},
         )
 
 
