@@ -85,18 +85,25 @@ def sync_host_files(database: Database) -> int:
     database.lock(LOCK, LOCK_SECONDS)
     try:
         hosts, scripts = served_hosts(database)
+        _write(hosts, scripts)
+    finally:
+        database.unlock(LOCK)
+    return len(hosts)
+
+
+def _write(hosts: Sequence[ServedHost], scripts: dict[str, str]) -> None:
+    try:
         _write_scripts(scripts)
         ensure_folders(run_folder(), _READABLE)
         if _write_if_changed(Path(places().hosts), dnsmasq_hosts(hosts)):
             _inform_dnsmasq()
+    except HostError as error:
+        raise HostError(f"{error}; then: rocks sync config") from None
     except OSError as error:
         raise HostError(
             f"the files of the boot service cannot be written: {error.strerror} ({error.filename}); then: "
             "rocks sync config"
         ) from None
-    finally:
-        database.unlock(LOCK)
-    return len(hosts)
 
 
 def unserved_hosts(database: Database, names: Sequence[str]) -> list[str]:

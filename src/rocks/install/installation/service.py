@@ -81,6 +81,9 @@ _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
+_BOUNDS = Bounds(workers=2 * Bounds().per_address)
+"""A host that asks for its profile without end occupies half of the workers at most."""
+
 _MAX_HOSTS_ASKED = 2
 _hosts_asked: set[str] = set()
 _ASKED_LOCK = threading.Lock()
@@ -130,7 +133,7 @@ def create_service(
         return node_authority().bundle(name).pair
 
     try:
-        return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds(), renewed)
+        return HttpsServer((address or offered, port), bundle.pair, answer, log, _BOUNDS, renewed)
     except HostError as error:
         raise HostError(
             f"{error}; another program may have the port, or this service itself: ss -ltnp, and systemctl status "

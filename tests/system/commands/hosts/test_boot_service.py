@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.process import run
+from rocks.core.process import run, run_checked
 from rocks.install.boot import service as boot_service
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
@@ -66,6 +66,21 @@ def test_the_files_stay_while_the_frontend_has_no_address(served: Site, folders:
         "rocks.plan=" in _script(folders)
         and (folders[1] / "hosts").read_text() == before[folders[1] / "hosts"]
     )
+
+
+def test_a_full_disk_is_named_with_what_completes_the_change(
+    served: Site, folders: tuple[Path, Path]
+) -> None:
+    scripts = folders[0] / "hosts"
+    run_checked(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(scripts)], deadline_seconds=10)
+    try:
+        ended = served.rocks("set host boot", HOST, "action=install")
+    finally:
+        run_checked(["umount", str(scripts)], deadline_seconds=10)
+    assert ended.status == 1 and f"cannot write files in {scripts}: No space left on device" in ended.err
+    assert "; then: rocks sync config" in ended.err
+    served.done("sync config")
+    assert "rocks.plan=" in _script(folders)
 
 
 def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:

@@ -15,6 +15,7 @@ from rocks.fleet.https.connection_places import Bounds
 from rocks.fleet.https.messages import Answer, Request
 from rocks.fleet.https.server import HttpsServer
 from rocks.fleet.settings import FleetSettings
+from rocks.install.installation import service as installation_service
 from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
@@ -133,6 +134,26 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
             release.set()
             assert [one.result().text for one in waiting] == ["done", "done"]
     assert (busy.status, busy.headers["Retry-After"]) == (503, "15")
+
+
+def test_a_host_that_asks_without_end_leaves_workers_for_others(hosts: Site, service: Service) -> None:
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> str:
+        begun.release()
+        release.wait(120)
+        return ""
+
+    hosts.patch.setattr(installation_service, "_text", slow)
+    with ThreadPoolExecutor(Bounds().per_address) as pool:
+        waiting = [pool.submit(service.get, "/install/kickstart") for _ in range(Bounds().per_address)]
+        try:
+            assert all(begun.acquire(timeout=120) for _ in waiting)
+            other = service.get("/install/kickstart", STRANGER)
+        finally:
+            release.set()
+        assert {one.result().status for one in waiting} == {200}
+    assert other.status == 403 and f"no host has the address {STRANGER}" in other.text
 
 
 def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
