@@ -11,6 +11,7 @@ import pytest
 
 from rocks.cli.main import main
 from rocks.core import files, trees
+from rocks.core.process import run_checked
 from rocks.database.connection import Database
 from rocks.install.rolls import folders as roll_folders
 from rocks.install.rolls import rolls
@@ -139,3 +140,22 @@ def test_a_full_disk_adds_nothing(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
     assert "MB are free: remove files there" in roll_site.refused("add", "roll", str(iso))
     assert [path for path in rolls_folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_small_files_fill_is_no_damaged_iso(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path, tmp_path: Path
+) -> None:
+    """Each takes a block of the file system, however few bytes it has."""
+    more = tmp_path / "sources/hello-1.0-noarch/include"
+    more.mkdir(parents=True)
+    for number in range(300):
+        (more / f"file-{number}").write_text("x")
+    iso = build_roll()
+    rolls_folder.mkdir(parents=True)
+    run_checked(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(rolls_folder)], deadline_seconds=10)
+    try:
+        message = roll_site.refused("add", "roll", str(iso))
+        assert f"the file system of {rolls_folder}" in message and "remove files there" in message
+        assert list(rolls_folder.iterdir()) == []
+    finally:
+        run_checked(["umount", str(rolls_folder)], deadline_seconds=10)

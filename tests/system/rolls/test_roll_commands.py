@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
+from rocks.core.version import ROLL_NAME
+from rocks.install.rolls.iso_build import create_roll
+from tests.rolls import write_roll
 from tests.system.commands.conftest import Site
 
 from .conftest import BuildRoll
@@ -182,6 +185,19 @@ def test_two_rolls_with_the_same_command_are_not_enabled_together(
     )
 
 
+def test_the_roll_of_these_programs_is_replaced_while_others_need_it(
+    roll_site: Site, build_roll: BuildRoll, tmp_path: Path
+) -> None:
+    """As the frontend's medium does with another build of the same version."""
+    description = write_roll(tmp_path / "ours", ROLL_NAME)
+    (tmp_path / f"ours/graphs/default/{ROLL_NAME}.xml").unlink()  # with conditions on names with dashes
+    for iso in (create_roll(description, tmp_path), build_roll("extra", needs=ROLL_NAME)):
+        assert roll_site.rocks("add", "roll", str(iso)).status == 0
+    roll_site.done("enable", "roll", ROLL_NAME, "extra")
+    roll_site.done("disable", "roll", ROLL_NAME)
+    roll_site.done("enable", "roll", ROLL_NAME)
+
+
 def test_a_roll_for_another_machine_is_refused(roll_site: Site, build_roll: BuildRoll) -> None:
     other = "aarch64" if os.uname().machine != "aarch64" else "x86_64"
     message = roll_site.refused("add", "roll", str(build_roll(arch=other)))
@@ -195,7 +211,23 @@ def test_changed_files_are_found_when_the_roll_is_enabled(
     (rolls_folder / "hello/1.0/noarch/nodes/hello.xml").write_text("<kickstart/>")
     assert "nodes/hello.xml has another checksum" in roll_site.refused("enable", "roll", "hello")
     (rolls_folder / "hello/1.0/noarch").rename(rolls_folder / "elsewhere")
-    assert "has no manifest" in roll_site.refused("enable", "roll", "hello")
+    assert "are not in" in roll_site.refused("enable", "roll", "hello")
+
+
+def test_a_roll_whose_commands_cannot_be_named_is_enabled_all_the_same(
+    roll_site: Site, build_roll: BuildRoll, tmp_path: Path
+) -> None:
+    """The error says so, and what completes it."""
+    roll_site.rocks("add", "roll", str(build_roll()))
+    obstacle = tmp_path / "trees.d/roll-hello"
+    obstacle.mkdir(parents=True)
+    ended = roll_site.rocks("enable", "roll", "hello")
+    assert ended.status == 1 and f"the rolls are changed, but cannot write {obstacle}: " in ended.err
+    assert "; then repeat the command" in ended.err
+    assert roll_site.done("list", "roll") == HELLO.format("yes    ")
+    obstacle.rmdir()
+    roll_site.done("enable", "roll", "hello")
+    assert roll_site.done("report", "hello") == "hello from 1.0\n"
 
 
 def test_an_enabled_roll_s_files_are_root_s(
@@ -225,11 +257,13 @@ def test_whose_files_a_folder_has_cannot_change_it_after_its_check(
     """Before it is enabled, and the signature is not checked again."""
     roll_site.rocks("add", "roll", str(build_roll()))
     top = rolls_folder / "hello/1.0/noarch"
-    for path in (top, *top.rglob("*")):
-        os.chown(path, 1000, 1000)
-    added = roll_site.rocks("add", "roll", str(top))
-    assert added.status == 0, added.err
-    assert {path.stat().st_uid for path in (top, *top.rglob("*"))} == {0}
+    paths = (top.parent.parent, *top.parent.parent.rglob("*"))
+    for command in (("add", "roll", str(top)), ("enable", "roll", "hello")):
+        for path in paths:
+            os.chown(path, 1000, 1000)
+        done = roll_site.rocks(*command)
+        assert done.status == 0, done.err
+        assert {path.stat().st_uid for path in paths} == {0}
 
 
 def test_an_owner_s_link_to_another_file_is_not_followed(

@@ -10,6 +10,7 @@ from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
 from rocks.install.rolls import signatures
 from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.manifest import MANIFEST, manifest_text
 from rocks.install.rolls.signatures import sign_manifest, verify_manifest
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
@@ -100,6 +101,19 @@ def test_a_site_without_keys_adds_every_roll(
     assert added.status == 0 and f"(signed, but not checked: there are no keys in {trusted})" in added.err, (
         added.err
     )
+
+
+def test_nothing_of_a_roll_is_read_before_its_signature(
+    roll_site: Site, tmp_path: Path, keys: Keys, trusted: Path
+) -> None:
+    (trusted / "vendor.asc").write_bytes(keys.gpg("--armor", "--export", keys.make("vendor")))
+    folder = tmp_path / "export/install/rolls/hello/1.0/noarch"
+    write_roll(folder)
+    (folder / "nodes/hello.xml").write_text("<kickstart")
+    (folder / MANIFEST).write_text(manifest_text(folder))
+    assert "is not signed" in roll_site.refused("add", "roll", str(folder))
+    message = roll_site.refused("add", "roll", str(folder), "unsigned=yes")
+    assert "nodes/hello.xml, line 1: invalid XML" in message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa2048"])

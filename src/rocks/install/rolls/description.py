@@ -121,9 +121,11 @@ def _checked(rule: re.Pattern[str], what: str, text: str, place: str) -> str:
 
 
 def _requirements(element: etree._Element | None, place: str) -> tuple[Requirement, ...]:
-    texts = attribute(element, "rolls").replace(",", " ").split() if element is not None else []
+    stated = attribute(element, "rolls") if element is not None else ""
+    if stated == "0":  # rolls of Rocks have this for none
+        return ()
     found = []
-    for text in texts:
+    for text in stated.replace(",", " ").split():
         match = _REQUIREMENT.fullmatch(text)
         if match is None:
             raise UserError(

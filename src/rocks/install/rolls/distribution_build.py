@@ -19,6 +19,7 @@ from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
+from rocks.install.rolls.folders import sync_tree
 from rocks.install.rolls.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.install.rolls.reproducible import run_tool
 from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
@@ -71,21 +72,30 @@ def create_distribution(plan: DistributionPlan, place: Path) -> DistributionRepo
         with _lock(base, plan):
             new = base / f".{plan.arch}.building"
             shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(0o755)
-            packages = _link_packages(plan, new)
-            has_installer = _link_installer(plan, new)
-            _copy_graph(plan, new / BUILD)
-            debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
-            _index_debs(plan, new, debs)
-            _index_rpms(new, rpms)
-            if signatures.SIGNING_FOLDER.is_dir():
-                export_key(new / KEY, signatures.SIGNING_FOLDER)
-                record_public_key(signatures.SIGNING_FOLDER)
-            _exchange(new, base / plan.arch)
-            shutil.rmtree(new, ignore_errors=True)
+            try:
+                done = _build(plan, new, base / plan.arch)
+                sync_tree(new)
+                _exchange(new, done.folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)  # the one before, or what fills a disk that is full
     except OSError as error:
         raise HostError(f"cannot build {base / plan.arch}: {error.strerror} ({error.filename})") from None
-    return DistributionReport(base / plan.arch, debs, rpms, has_installer)
+    return done
+
+
+def _build(plan: DistributionPlan, new: Path, place: Path) -> DistributionReport:
+    """Build the distribution in a new folder; the report names its later `place`."""
+    new.mkdir(0o755)
+    packages = _link_packages(plan, new)
+    has_installer = _link_installer(plan, new)
+    _copy_graph(plan, new / BUILD)
+    debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
+    _index_debs(plan, new, debs)
+    _index_rpms(new, rpms)
+    if signatures.SIGNING_FOLDER.is_dir():
+        export_key(new / KEY, signatures.SIGNING_FOLDER)
+        record_public_key(signatures.SIGNING_FOLDER)
+    return DistributionReport(place, debs, rpms, has_installer)
 
 
 @contextlib.contextmanager
@@ -169,7 +179,8 @@ def _copy_graph(plan: DistributionPlan, build: Path) -> None:
         for path in _files(folder):
             target = build / name / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_file(target, path.read_bytes(), mode=PUBLIC)
+            # the site may have secrets in a file that only root reads
+            write_file(target, path.read_bytes(), mode=path.stat().st_mode & PUBLIC)
 
 
 def _files(folder: Path) -> Iterable[Path]:
@@ -225,7 +236,11 @@ def _replace(new: Path, target: Path) -> None:
     before = new.with_name(f"{new.name}.before")
     shutil.rmtree(before, ignore_errors=True)
     target.rename(before)
-    new.rename(target)
+    try:
+        new.rename(target)
+    except OSError:
+        before.rename(target)
+        raise
     before.rename(new)
 
 

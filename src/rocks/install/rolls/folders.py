@@ -71,15 +71,15 @@ def put_in_place(folder: Path, place: Path, staging: Path) -> None:
     if folder == place or (place.is_dir() and same_content(folder, place)):
         return
     ensure_folders(place.parent, 0o755)
-    _sync_tree(folder)
+    sync_tree(folder)
     if place.exists():
         place.rename(Path(tempfile.mkdtemp(dir=staging)) / "replaced")
     folder.rename(place)
     sync_folder(place.parent)
 
 
-def _sync_tree(folder: Path) -> None:
-    """Put what was extracted on the disk, before its name is."""
+def sync_tree(folder: Path) -> None:
+    """Put what was extracted or built on the disk, before its name is."""
     for path, _, files in os.walk(folder):
         for name in (*files, "."):
             descriptor = os.open(Path(path, name), os.O_RDONLY | os.O_CLOEXEC)
@@ -121,6 +121,8 @@ def _bring_files_up_to_date(root: Path, rows: Sequence[RollRow], gone: Sequence[
             if path.name not in named:
                 path.unlink()
         _remove_folders(root, gone)
+    except HostError as error:
+        raise HostError(f"the rolls are changed, but {error}; then repeat the command") from None
     except OSError as error:
         raise HostError(
             f"the rolls are changed, but {error.filename} cannot be: {error.strerror}; repeat the command"

@@ -6,6 +6,7 @@ is extracted, and only the folders of rolls are.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -83,6 +84,11 @@ def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
             "remove files there, then repeat the command"
         )
     done = _read(iso, ["-osirrox", "on", "-extract", source, str(folder)])
+    if os.strerror(errno.ENOSPC) in done.error_text:  # many small files take more than their bytes
+        raise HostError(
+            f"the file system of {folder.parent.parent} became full with the roll {roll}: remove files there, then "
+            "repeat the command"
+        )
     if done.exit_status != 0 or folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
     try:

@@ -64,7 +64,8 @@ def same_content(one: Path, other: Path) -> bool:
 def _read(folder: Path, place: str) -> dict[str, str]:
     path = folder / MANIFEST
     try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST_BYTES:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
             raise UserError(f"{place}: {MANIFEST} is not the manifest of a roll")
         text = path.read_text("ascii")
     except FileNotFoundError:
@@ -140,9 +141,14 @@ def _take_folders(folder: Path) -> None:
         return  # the check of the manifest reports it
     for path, folders, _ in os.walk(folder):
         for below in (Path(path), *(Path(path, name) for name in folders)):
-            if not _is_ours(below, _FOLDER) and not below.is_symlink():
-                os.chown(below, os.geteuid(), os.getegid(), follow_symlinks=False)
-                below.chmod(_FOLDER)
+            take_folder(below)
+
+
+def take_folder(folder: Path) -> None:
+    """Make one folder this user's, with the mode 0755; a link stays as it is. OSError."""
+    if not _is_ours(folder, _FOLDER) and not folder.is_symlink():
+        os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+        folder.chmod(_FOLDER)
 
 
 def _is_ours(path: Path, mode: int) -> bool:

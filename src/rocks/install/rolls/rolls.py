@@ -41,7 +41,7 @@ from rocks.install.rolls.folders import (
     update_files_after_commit,
 )
 from rocks.install.rolls.iso import extract_roll, find_rolls
-from rocks.install.rolls.manifest import check_manifest, same_content, take_over
+from rocks.install.rolls.manifest import check_manifest, same_content, take_folder, take_over
 from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.install.rolls.signatures import verify_manifest
 from rocks.install.rolls.versions import debian_key
@@ -78,6 +78,9 @@ def add_rolls(
                 signers[roll] = verify_manifest(
                     folder, str(path), signatures.KEYS_FOLDER, is_unsigned_allowed
                 )
+                read_roll(folder, roll, str(path))
+                check_installer(folder, str(path))
+                (folder / COMMANDS).mkdir(exist_ok=True)
                 new[roll] = folder
         known = {RollId(*row.roll): row for row in load_rolls(database)}
         _check_unused(root, new, known, clean)
@@ -118,9 +121,8 @@ def enable_rolls(
         staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
         database.end_reading()  # gpgv is run; the lock keeps the rows as they are
         for roll in chosen:
-            folder = roll_path(root, roll)
-            remove_byte_code(folder)
-            take_over(folder, f"the roll {roll} in {folder}")
+            folder = _folder_of(root, roll)
+            _take_over(folder, f"the roll {roll} in {folder}")
             verify_manifest(folder, f"the roll {roll}", signatures.KEYS_FOLDER, is_unsigned_allowed)
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
         _check_enabled(contents)
@@ -179,7 +181,7 @@ def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, 
 
 
 def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId, Path]]:
-    """(roll, checked folder) of each roll of an ISO, extracted; or of a folder of the distribution."""
+    """(roll, folder as its manifest states) of each roll of an ISO, extracted; or of a folder of the distribution."""
     machine = platform.machine()
     if path.is_dir():
         folder = path.resolve()
@@ -196,18 +198,23 @@ def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId
                 f"{path} has the roll {roll}, and this frontend is {machine}: get the roll for {machine}"
             )
         if path.is_dir():
-            remove_byte_code(folder)
-            take_over(
-                folder, str(path)
-            )  # its owner could exchange manifest and files after the signature's check
+            _take_over(folder, str(path))
         else:
             folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
             extract_roll(path, roll, folder)
             check_manifest(folder, str(path))
-        read_roll(folder, roll, str(path))
-        check_installer(folder, str(path))
-        (folder / COMMANDS).mkdir(exist_ok=True)
         yield roll, folder
+
+
+def _take_over(folder: Path, place: str) -> None:
+    """Make the roll in NAME/VERSION/ARCH this user's. Errors as of `take_over`.
+
+    Another owner, of the roll or of a folder above it, could exchange it after its signature was checked.
+    """
+    for above in (folder.parent.parent, folder.parent):
+        take_folder(above)
+    remove_byte_code(folder)
+    take_over(folder, place)
 
 
 def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollRow], clean: bool) -> None:
@@ -228,12 +235,17 @@ def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollR
 
 
 def _content(root: Path, roll: RollId) -> RollContent:
+    return read_roll(_folder_of(root, roll), roll, f"the roll {roll}")
+
+
+def _folder_of(root: Path, roll: RollId) -> Path:
+    """The folder of a roll. StateError when it is missing."""
     folder = roll_path(root, roll)
     if not folder.is_dir():
         raise StateError(
             f"the files of the roll {roll} are not in {folder}: add it again with rocks add roll and its ISO"
         )
-    return read_roll(folder, roll, f"the roll {roll}")
+    return folder
 
 
 def _nodes_without(root: Path) -> dict[str, Path]:
@@ -265,9 +277,9 @@ def _check_enabled(contents: Sequence[RollContent]) -> None:
 
 
 def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
-    """StateError when an enabled roll that stays needs one of those that go."""
+    """StateError when an enabled roll that stays needs one of those that go; these programs stay without a roll."""
     ids = {tuple(roll) for roll in gone}
-    names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids}
+    names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids} - {ROLL_NAME}
     contents = [
         _content(root, RollId(*row.roll))
         for row in rows

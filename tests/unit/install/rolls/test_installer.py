@@ -1,6 +1,7 @@
 """The installer of hosts in a roll, and in a distribution: all of its files, or none."""
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.core.process import run_checked
+from rocks.install.rolls import distribution_build
 from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
 from rocks.install.rolls.iso_build import create_roll
 from tests.rolls import write_roll
@@ -79,6 +81,35 @@ def test_a_distribution_has_the_installer_of_its_roll(tmp_path: Path) -> None:
     assert not (tmp_path / "site/x86_64/installer").exists()
 
 
+def test_a_distribution_is_on_the_disk_before_hosts_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves the one before, or the whole new one."""
+    plan = _plan(tmp_path, "os")
+    write_installer(plan.rolls[0])
+    synced, fsync, exchange = set[str](), os.fsync, distribution_build._exchange
+
+    def recorded(descriptor: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def checked(new: Path, target: Path) -> None:
+        assert {str(path) for path in (new, *new.rglob("*"))} <= synced
+        exchange(new, target)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(distribution_build, "_exchange", checked)
+    assert create_distribution(plan, tmp_path).folder.is_dir()
+
+
+def test_a_folder_that_cannot_be_renamed_leaves_the_one_before(tmp_path: Path) -> None:
+    """On a file system that exchanges no folders."""
+    (tmp_path / "x86_64").mkdir()
+    with pytest.raises(FileNotFoundError):
+        distribution_build._replace(tmp_path / "none", tmp_path / "x86_64")
+    assert [path.name for path in tmp_path.iterdir()] == ["x86_64"]
+
+
 def test_two_installers_are_refused_and_the_distribution_stays(tmp_path: Path) -> None:
     plan = _plan(tmp_path, "os", "other")
     for roll in plan.rolls:
@@ -87,3 +118,4 @@ def test_two_installers_are_refused_and_the_distribution_stays(tmp_path: Path) -
     with pytest.raises(UserError, match="the rolls os and other each have an installer of hosts"):
         create_distribution(plan, tmp_path)
     assert (tmp_path / "site/x86_64/installer/vmlinuz").is_file()
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == [".x86_64.lock", "x86_64"]

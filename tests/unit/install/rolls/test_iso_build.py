@@ -94,6 +94,8 @@ def test_what_a_description_states_is_read() -> None:
         has_sources=True,
         made_at=86_400,
     )
+    of_rocks = read_description(text.replace("a,b>=2.0 c", "0").encode(), "roll-hello.xml")
+    assert of_rocks.requirements == ()
     least = read_description(b'<roll name="a"><info version="1" arch="noarch"/></roll>', "roll-a.xml")
     assert least == RollDescription(RollId("a", "1", "noarch"), "0")
 

@@ -1,8 +1,9 @@
 """The manifest of a roll: which files it may name, and files of others that become root's."""
 
 import contextlib
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def test_lines_that_are_none_of_a_manifest(folder: Path, line: str) -> None:
         check_manifest(folder, "hello")
 
 
-def test_a_manifest_that_is_a_link_is_none(folder: Path) -> None:
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("../elsewhere"), os.mkfifo])
+def test_a_manifest_that_is_no_file_is_none(folder: Path, make: Callable[[Path], None]) -> None:
     (folder / MANIFEST).replace(folder.with_name("elsewhere"))
-    (folder / MANIFEST).symlink_to(folder.with_name("elsewhere"))
+    make(folder / MANIFEST)
     with pytest.raises(UserError, match=f"hello: {MANIFEST} is not the manifest of a roll"):
         check_manifest(folder, "hello")
 

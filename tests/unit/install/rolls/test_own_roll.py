@@ -126,9 +126,13 @@ def test_a_distribution_has_the_nodes_and_graphs_of_the_site(tmp_path: Path) -> 
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        path.chmod(0o666)
+    (nodes / "extend-a.xml").chmod(0o600)
     plan = DistributionPlan("site", "x86_64", [], [ours], nodes, graphs)
     built = create_distribution(plan, tmp_path / "install").folder / BUILD
 
     library = Library(built)
     assert [Path(one.place).name for one in library.graph_files("default")] == ["ours.xml", "site.xml"]
     assert [Path(one.place).name for one in library.node_files("a")] == ["a.xml", "extend-a.xml"]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in built.rglob("*.xml")}
+    assert modes == {"a.xml": 0o644, "ours.xml": 0o644, "extend-a.xml": 0o600, "site.xml": 0o644}
