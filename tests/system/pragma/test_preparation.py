@@ -2,6 +2,7 @@
 
 import json
 import subprocess  # noqa: TID251 - e2fsck looks at what was written
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,16 @@ def test_a_cluster_is_prepared_once_and_an_old_step_is_continued(local: Site, tm
     local.done(f"add image {published} file={folder / 'only.img'} comment='not looked into yet'")
     local.done("pragma check image alone")
     assert list(images(local)) == [name]
+
+
+def test_a_cluster_for_which_no_temporary_file_can_be_written_stops_no_other(
+    local: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk(tmp_path / "repository/alone/only.img", SYSTEMD, partition_table(0x83))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    ended = local.rocks("pragma sync repository")
+    assert ended.status == 3 and ended.out.startswith("dock6: ")
+    assert ended.err.startswith("Error: alone: ") and "cannot be prepared: No such file" in ended.err
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    local.done("pragma sync repository")
+    assert any(comment and comment.endswith("without cloud-init") for comment in images(local).values())

@@ -5,6 +5,7 @@ import json
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,7 @@ def test_lists_and_descriptions_that_are_refused(
         (b"../x,a.xml\n", "is not NAME,PATH"),
         (b"dock6,../../etc/shadow\n", "has no valid path"),
         (b"dock6,a\0b\n", "has no valid path"),
+        (b"dock6,./.\n", "has no valid path"),
         (b"dock6,vcdb.txt/vc-in.xml\n", "has no valid path"),
         (b"dock6,/etc/shadow\n", "must be below the URL"),
         (b"dock6,absent/vc-in.xml\n", "answers 404"),
@@ -230,6 +232,22 @@ def test_a_list_without_clusters_changes_nothing(pragma_site: Site, server: Rang
         server.raw["/vc/vcdb.txt"] = answer
         assert text in pragma_site.refused("pragma sync repository"), answer
         assert pragma_site.done("pragma list repository") == before
+
+
+def test_a_list_of_a_web_server_names_no_other_file_of_this_machine(
+    pragma_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    """The folder itself would have its file of images beside it, and an absolute path is any file."""
+    (tmp_path / "other.xml").write_text(DOCK6)
+    server.files["/vc/vcdb.txt"] = Served(f"dock6,{tmp_path}/other.xml\nalone,alone/vc-in.xml\n".encode())
+    ended = pragma_site.rocks("pragma sync repository")
+    assert ended.status == 3 and "must be below the URL" in ended.err
+    assert pragma_site.done("pragma list repository").split() == ["VIRTUAL", "IMAGE", "alone:"]
+    server.files["/vc/vcdb.txt"] = Served(b"alone,.\n")
+    server.files["/vc/."] = server.files["/vc/"] = Served(FILES["alone/vc-in.xml"])
+    server.files["/vc/only.img"] = Served(FILES["alone/only.img"])
+    assert "has no valid path" in pragma_site.refused("pragma sync repository")
+    assert not (tmp_path / ".alone.images.json").exists()
 
 
 def test_a_cluster_that_fails_at_another_path_stays_at_its_own(
@@ -294,6 +312,42 @@ def test_a_sync_that_dies_between_its_files_mixes_no_versions(
     assert boots_new("dock") == [files == 2] * 2
     synced(pragma_site)
     assert boots_new("lake") == [True, True]
+
+
+def test_two_syncs_at_once_leave_a_description_with_its_images(
+    pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one begins, on a server that has changed again, when the first one has written its first file."""
+    synced(pragma_site)
+    repository = import_module("rocks.commands.pragma._shared.repository")
+    write = repository._write
+    second: list[Any] = []
+
+    def serve(bus: str) -> str:
+        text = DOCK6.replace("dev='vda' bus='virtio'", f"dev='hda' bus='{bus}'")
+        server.files["/vc/dock6/vc-in.xml"] = Served(text.encode())
+        return text
+
+    def write_and_sync(path: Path, data: bytes) -> None:
+        write(path, data)
+        if not second:
+            monkeypatch.setattr(repository, "_LOCK_SECONDS", 0.0)
+            serve("scsi")
+            second.append(None)  # it comes here, too
+            second.append(pragma_site.rocks("pragma sync repository"))
+
+    (tmp_path / "key.pub").write_text(KEY)
+    boot = f"pragma boot dock6 0 key={tmp_path / 'key.pub'} dry-run=yes"
+    monkeypatch.setattr(import_module("rocks.commands.start.cluster").Command, "run", lambda *_: None)
+    first = serve("ide")
+    monkeypatch.setattr(repository, "_write", write_and_sync)
+    pragma_site.done("pragma sync repository")
+    assert (tmp_path / "repository/dock6/vc-in.xml").read_text() == first
+    pragma_site.done(boot)
+    assert second[1].status == 3 and "pragma images dock6" in second[1].err
+    synced(pragma_site)
+    assert "bus='scsi'" in (tmp_path / "repository/dock6/vc-in.xml").read_text()
+    pragma_site.done(boot)
 
 
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])

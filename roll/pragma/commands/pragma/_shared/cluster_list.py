@@ -30,7 +30,7 @@ def read_list(data: bytes, what: str) -> dict[str, str]:
         if name in found:
             raise UserError(f"{where} names {name} a second time; remove one of the lines")
         parts = PurePosixPath(path).parts
-        if not path or not path.isprintable() or ".." in parts or parts[:1] == (LIST,):
+        if not parts or not path.isprintable() or ".." in parts or parts[:1] == (LIST,):
             raise UserError(
                 f"{where} has no valid path: {one_line(path)[:100]!r}; give one without .., and not {LIST} itself"
             )

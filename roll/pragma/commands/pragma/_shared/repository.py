@@ -47,7 +47,7 @@ _DISK = re.compile(r"-vol[0-9]*\Z")
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
 _LOCK, _LOCK_SECONDS = "pragma images {}", 600.0
-"""Of who adds the images of a cluster; how long another command waits for it."""
+"""Of who brings or adds the images of a cluster; how long another command waits for it."""
 
 
 class Images(NamedTuple):
@@ -111,7 +111,8 @@ def library_images(command: Command, settings: Settings, name: str, described: V
             return Images(**_stated_images(file, name)[described.digest])
         except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
-    return _add_images(command, settings, name, described, partial(_local_file, file.parent))
+    with _only_here(command, name):
+        return _add_images(command, settings, name, described, partial(_local_file, file.parent))
 
 
 def _check_volumes(command: Command, described: VcIn) -> None:
@@ -170,20 +171,30 @@ def _fetch_list(settings: Settings) -> dict[str, str]:
 
 
 def _write_list(file: Path, known: dict[str, str], failed: Collection[str]) -> None:
-    """Write the list; a cluster that failed keeps the path that it had here."""
+    """Write the list; a cluster that failed keeps the path that it had here.
+
+    An absolute path has failed, too: it would name any file of this machine.
+    """
     earlier: dict[str, str] = {}
     with suppress(OSError, UserError):
         earlier = read_list_file(file)
-    paths = {**known, **{name: earlier[name] for name in failed if name in earlier}}
+    paths = {name: path for name, path in known.items() if not path.startswith("/")}
+    paths |= {name: earlier[name] for name in failed if name in earlier}
     _write(file, "".join(f"{name},{path}\n" for name, path in paths.items()).encode())
 
 
 def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -> Images:
-    """Bring the images of a cluster to the library, then its description."""
+    """Bring the images of a cluster to the library, then its description. BusyError as `library_images`."""
     if path.startswith("/"):
         raise UserError(
             f"{settings.url}/{LIST} has the absolute path {one_line(path)[:100]} of {name}; it must be below the URL"
         )
+    # to the end: of two syncs, the second one would write the images of its own version beside the first one's
+    with _only_here(command, name):
+        return _fetch_version(command, settings, name, path)
+
+
+def _fetch_version(command: Command, settings: Settings, name: str, path: str) -> Images:
     url = f"{settings.url}/{quote(path)}"
     data = fetch(url, MAX_BYTES)
     described, base = read_vc_in(data, url), url.rpartition("/")[0]
@@ -246,7 +257,7 @@ def copied_image(command: Command, settings: Settings, image: str) -> Iterator[P
             f"{image} is on a NAS, and is neither checked nor copied; make an image of it (rocks add image NAME vm=VM)"
         )
     folder = settings.repository / ".check"
-    ensure_folders(folder, 0o700)
+    _create_folder(folder, 0o700)
     with locked(folder):
         for left in folder.iterdir():  # by a command that was killed
             left.unlink()
@@ -260,8 +271,8 @@ def copied_image(command: Command, settings: Settings, image: str) -> Iterator[P
 
 
 @contextmanager
-def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
-    """Whether the folder could be locked; a process that dies unlocks it."""
+def locked(folder: Path, is_waiting: bool = True) -> Iterator[int | None]:
+    """The descriptor that locks the folder, None where another process has it; a process that dies unlocks it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
@@ -269,26 +280,26 @@ def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
     except BlockingIOError:
         is_locked = False
     try:
-        yield is_locked
+        yield descriptor if is_locked else None
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _only_here(command: Command, name: str) -> Iterator[None]:
+    """One command at a time brings or adds the images of a cluster. BusyError where another one does it for long."""
+    lock = _LOCK.format(name)
+    command.db.lock(lock, _LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        command.db.unlock(lock)
 
 
 def _add_images(
     command: Command, settings: Settings, name: str, described: VcIn, source_of: Callable[[str], _Source]
 ) -> Images:
-    """The images of a cluster, of which one command at a time adds those that are not there. BusyError."""
-    lock = _LOCK.format(name)
-    command.db.lock(lock, _LOCK_SECONDS)
-    try:
-        return _add_missing(command, settings, name, described, source_of)
-    finally:
-        command.db.unlock(lock)
-
-
-def _add_missing(
-    command: Command, settings: Settings, name: str, described: VcIn, source_of: Callable[[str], _Source]
-) -> Images:
+    """The images of a cluster; those that are not in the library are added."""
     listed = rows(command, "list.image")
     there = {str(row["owner"]): str(row["comment"] or "") for row in listed if row["format"] == "raw"}
     frontend = _add_image(command, settings, f"{name}-frontend", described.frontend, source_of, there)
@@ -349,7 +360,14 @@ def _name(stem: str, text: str) -> str:
 def _prepare(command: Command, settings: Settings, image: str, prepared: str) -> str:
     """Prepare a new image for guests without cloud-init. The name of what is there then; the same command continues."""
     with copied_image(command, settings, image) as copy:
-        if not prepare_image(copy):
+        try:
+            is_prepared = prepare_image(copy)
+        except OSError as error:
+            place = os.environ.get("TMPDIR", "/tmp")
+            raise HostError(
+                f"{image} cannot be prepared: {error.strerror or error}; free space in {place}, then repeat the command"
+            ) from None
+        if not is_prepared:
             command.command("set.image", [image, "comment="])
             return image
         command.command("add.image", [prepared, f"file={copy}", f"comment=of {image}, without cloud-init"])
@@ -358,11 +376,15 @@ def _prepare(command: Command, settings: Settings, image: str, prepared: str) ->
 
 
 def _write(path: Path, data: bytes) -> None:
-    try:
-        ensure_folders(path.parent, 0o755)
-    except OSError as error:
-        raise HostError(f"cannot create {path.parent}: {explain(error, path.parent)}") from None
+    _create_folder(path.parent, 0o755)
     write_file(path, data, mode=PUBLIC)
+
+
+def _create_folder(folder: Path, mode: int) -> None:
+    try:
+        ensure_folders(folder, mode)
+    except OSError as error:
+        raise HostError(f"cannot create {folder}: {explain(error, folder)}") from None
 
 
 def _line(name: str, images: Images) -> str:
