@@ -77,6 +77,8 @@ def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: Ma
     machines.run("pragma boot dock6 3")
     stuck = next(name for name in ("vm-dock-0", "vm-dock-1") if machines.place(name) == NEW)
     machines.vanish(NEW)
+    listed = machines.rocks("pragma list cluster")
+    assert listed.status == 0 and f"Warning: the states of machines on {NEW} are unknown: " in listed.err
     ended = machines.rocks("pragma shutdown dock")
     assert ended.status != 0
     assert stuck in ended.err or NEW in ended.err
@@ -132,18 +134,18 @@ def test_a_dry_run_of_a_start_and_of_a_stop_with_notes_ends(
     assert machines.running("dock") == [HEAD]
 
 
-@pytest.mark.parametrize(("moment", "winners"), [("library_images", 1), ("start", 2)])
+@pytest.mark.parametrize(("moment", "winners"), [("library_images", 1), ("lock", 1), ("start", 2)])
 def test_two_boots_at_once_do_not_get_the_same_cpus(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch, moment: str, winners: int
 ) -> None:
-    """There are 4. The second one runs while the first one adds its images, or is about to start its machines."""
+    """There are 4. The second one runs while the first one adds its images, has asked hosts, or is about to start."""
     machines.run("pragma list cluster")
     kvm_rocks = import_module("rocks.commands.pragma._shared.kvm_rocks")
-    place = kvm_rocks if moment == "library_images" else kvm_rocks.KvmRocks
+    place = {"library_images": kvm_rocks, "lock": Database, "start": kvm_rocks.KvmRocks}[moment]
     work, second = getattr(place, moment), []
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
-        if not second:
+        if not second and (moment != "lock" or "pragma address" in arguments):
             second.append(None)  # the second one comes here, too
             second.append(machines.rocks("pragma boot dock6 2"))
         return work(*arguments, **named)
@@ -153,6 +155,24 @@ def test_two_boots_at_once_do_not_get_the_same_cpus(
     (refused,) = [one.err for one in ended if one.status]
     assert "CPUs are not free: the VM containers have" in refused
     assert set(states(machines)) == {"dock", *(f"vm-dock-{number}" for number in range(winners))}
+
+
+def test_no_host_is_asked_while_other_boots_wait_for_an_address(
+    machines: MachineSite, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that hangs would hold all of them up."""
+    machines.add("other")  # whose host is asked
+    ask = Fleet.ask_each
+    locked: list[list[str]] = []
+    with closing(Database(cluster_database)) as another:
+
+        def asked(*arguments: Any, **named: Any) -> Any:
+            locked.append(another.locked_by_others(["pragma address"]))
+            return ask(*arguments, **named)
+
+        monkeypatch.setattr(Fleet, "ask_each", asked)
+        machines.run("pragma boot dock6 3")
+    assert len(locked) > 1 and not any(locked)
 
 
 def test_no_host_is_asked_for_the_name_of_a_request(

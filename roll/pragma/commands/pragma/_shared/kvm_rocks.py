@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
-from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
@@ -24,8 +23,9 @@ from .drivers import (
     check_memory,
     read_key,
 )
+from .free_hosts import START_LOCK, ask_hosts, free_hosts, virtual_frontends
 from .interfaces import add_interfaces, read_interfaces
-from .placement import FreeHost, plan_computes
+from .placement import plan_computes
 from .repository import Images, library_images, read_request
 from .site import free_address, rows
 from .vc_in import DescriptionError, VolumeDisk
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 _ATTRIBUTE, _REQUEST = "vm_vc_out", "pragma_request"
 _LOCK = "pragma request {}"
 _ADDRESS_LOCK = "pragma address"
-_START_LOCK = "pragma start {}"
-"""Of a cluster, from its allocation to the end of its boot: its machines have their CPUs, though they are off."""
 _LOCK_SECONDS, _LIST_SECONDS = 600.0, 20.0
 """How long a boot waits for another one, and a question for a boot of the same request."""
 
@@ -82,13 +80,15 @@ class KvmRocks:
         added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_request(settings, request)
         check_memory(request, described, file)
-        self._place(request)  # what does not fit is refused before its images are added, which takes long
+        # what does not fit is refused before its images are added, which takes long
+        self._place(request, self._ask_hosts(request))
         images = library_images(command, settings, request.vc, described, file)
+        asked = self._ask_hosts(request)  # no other boot waits for a host that hangs
         # no other boot chooses until the address has a host; a refused command ends, and its lock with it
         command.db.lock(_ADDRESS_LOCK, _LOCK_SECONDS)
-        placed = self._place(request)  # another boot may have taken CPUs meanwhile
+        placed = self._place(request, asked)  # another boot may have taken CPUs meanwhile
         name, fqdn, address = _free_place(command, settings)
-        command.db.lock(_START_LOCK.format(name), _LOCK_SECONDS)
+        command.db.lock(START_LOCK.format(name), _LOCK_SECONDS)
         _add_cluster(command, request, described, images, (name, address), list(placed))
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
         cpus = _set_machines(command, names, request, described, file, placed)
@@ -98,14 +98,17 @@ class KvmRocks:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
         command.db.commit()
         # those of the commands, too: the machines' start may take half an hour
-        command.db.unlock_others([_LOCK.format(request.name), _START_LOCK.format(name)])
+        command.db.unlock_others([_LOCK.format(request.name), START_LOCK.format(name)])
         return Allocated(name, fqdn, address, names[1:], described)
 
-    def _place(self, request: BootRequest) -> dict[str, int]:
+    def _ask_hosts(self, request: BootRequest) -> dict[str, tuple[str, int]]:
+        return ask_hosts(self._command) if request.cpus else {}
+
+    def _place(self, request: BootRequest, asked: Mapping[str, tuple[str, int]]) -> dict[str, int]:
         """Host → CPUs of its compute. StateError when too few CPUs are free, or a named host runs no machines."""
         if not request.cpus and not request.hosts:
             return {}
-        free = _free_hosts(self._command, self._settings.reserved_cpus, request.hosts)
+        free = free_hosts(self._command, self._settings.reserved_cpus, request.hosts, asked)
         return dict(plan_computes(free, request.cpus))
 
     def requested(self, name: str) -> list[str]:
@@ -120,7 +123,7 @@ class KvmRocks:
         return found
 
     def _requested(self, name: str) -> list[str]:
-        frontends = _virtual(rows(self._command, "list.cluster"))
+        frontends = virtual_frontends(rows(self._command, "list.cluster"))
         found = rows(self._command, "list.host.attr", frontends) if frontends else []
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
@@ -133,7 +136,7 @@ class KvmRocks:
                 f"{name}, the cluster of this request, is not started again: {error}; "
                 f"or start it without its description: rocks start cluster {name}"
             ) from None
-        self._command.db.lock(_START_LOCK.format(name), _LOCK_SECONDS)
+        self._command.db.lock(START_LOCK.format(name), _LOCK_SECONDS)
         machines = self.status([name])
         address = next((machine.address for machine in machines if machine.address), "")
         computes = tuple(machine.compute for machine in machines if machine.compute)
@@ -155,7 +158,7 @@ class KvmRocks:
             except UserError:
                 raise UnknownClusterError(str(error)) from None
             raise  # a machine that is no frontend
-        virtual = _virtual(found)
+        virtual = virtual_frontends(found)
         listed = rows(self._command, "list.host.interface", virtual) if virtual else []
         addresses = {str(row["owner"]): str(row["ip"]) for row in listed if row["subnet"] == "public"}
         return [
@@ -179,7 +182,7 @@ class KvmRocks:
         if command.exit_status or command.is_dry:
             return
         listed = rows(command, "list.cluster")
-        others = set(_virtual(listed)) - {name}
+        others = set(virtual_frontends(listed)) - {name}
         elsewhere = {row["client nodes"] for row in listed if row["owner"] in others and row["client nodes"]}
         # what still runs is of another cluster that is on this VLAN, too: its images stay where they are
         machines = [
@@ -215,61 +218,6 @@ def _noted(command: Command, name: str, arguments: Sequence[str]) -> str:
         del command.notes[known:]  # notify adds to them in a dry run
         for line in new:
             command.notify(line)
-
-
-def _virtual(listed: Sequence[Row]) -> list[str]:
-    """The virtual frontends in rows of `list cluster`."""
-    return sorted({str(row["owner"]) for row in listed if row["type"] == "VM" and not row["client nodes"]})
-
-
-def _free_hosts(command: Command, reserved: int, named: Sequence[str]) -> list[FreeHost]:
-    """The hosts of virtual machines, with the CPUs that none uses.
-
-    All machines of a silent host count as running, and so do those of a cluster that another boot has allocated.
-
-    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another; or those
-    that are named. StateError for one of these without the attribute.
-    """
-    used: dict[str, int] = {}
-    # before the machines: a boot that ends in between has started its own
-    clusters = rows(command, "list.cluster")
-    allocated = _allocated(command, clusters)
-    machines = rows(command, "list.host.vm", ["status=yes"])
-    for row in machines:
-        is_on = row["status"] not in OFF or row["owner"] in allocated
-        if row["cpus"] is not None and is_on:  # others are further interfaces
-            host = str(row["running-host"] or row["host"])
-            used[host] = used.get(host, 0) + int(str(row["running-cpus"] or row["cpus"]))
-    virtual = {row["owner"] for row in machines}
-    listed = [row for row in rows(command, "list.host") if row["owner"] not in virtual]
-    containers = {
-        str(row["owner"])
-        for row in rows(command, "list.host.attr", [str(row["owner"]) for row in listed])
-        if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
-    }
-    frontends = {str(row["owner"]) for row in clusters if row["type"] == "physical"}
-    if missing := sorted(set(named) - containers):
-        raise StateError(
-            f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; rocks set host attr HOST kvm true"
-        )
-    containers = set(named) or containers - frontends or containers
-    return [
-        FreeHost(
-            str(row["owner"]),
-            int(str(row["cpus"] or 0)) - reserved - used.get(str(row["owner"]), 0),
-            int(str(row["rack"] or 0)),
-            int(str(row["rank"] or 0)),
-        )
-        for row in listed
-        if row["owner"] in containers
-    ]
-
-
-def _allocated(command: Command, clusters: Sequence[Row]) -> set[str]:
-    """The machines of clusters that other commands boot at this moment, in rows of `list cluster`."""
-    locks = {_START_LOCK.format(name): name for name in _virtual(clusters)}
-    booted = {locks[lock] for lock in command.db.locked_by_others(locks)}
-    return {str(row["client nodes"] or row["owner"]) for row in clusters if row["owner"] in booted}
 
 
 def _free_place(command: Command, settings: Settings) -> tuple[str, str, str]:

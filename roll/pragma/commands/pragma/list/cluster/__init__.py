@@ -36,6 +36,9 @@ class Command(rocks.commands.Command):
         driver, request = driver_of(self, read_settings(self)), self.fillText("request")
         names = driver.requested(request) if request else args
         listed = driver.status(names) if names or not request else []
+        notes, self.notes = self.notes, []
+        for line in notes:  # why states are unknown
+            self.notify(line)
         in_json = self.fillFlag("json")
         self.beginOutput()
         for one in listed:

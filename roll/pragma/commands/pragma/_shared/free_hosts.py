@@ -1,0 +1,95 @@
+"""The hosts of virtual machines, and their CPUs that none uses. Hosts are asked apart: one that hangs takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError
+from rocks.core.terminal import one_line
+
+from .drivers import OFF
+from .placement import FreeHost
+from .site import rows
+
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+    from .site import Row
+
+START_LOCK = "pragma start {}"
+"""Of a cluster, from its allocation to the end of its boot: its machines have their CPUs, though they are off."""
+
+
+def ask_hosts(command: Command) -> dict[str, tuple[str, int]]:
+    """Machine → its host, and the CPUs that it uses there, as the hosts say now.
+
+    All machines of a silent host count as running, and so do those of a cluster that another boot has allocated.
+    """
+    # before the machines: a boot that ends in between has started its own
+    allocated = _allocated(command, rows(command, "list.cluster"))
+    found: dict[str, tuple[str, int]] = {}
+    for row in rows(command, "list.host.vm", ["status=yes"]):
+        if row["cpus"] is not None:  # others are further interfaces
+            is_on = row["status"] not in OFF or row["owner"] in allocated
+            cpus = int(str(row["running-cpus"] or row["cpus"]))
+            found[str(row["owner"])] = (str(row["running-host"] or row["host"]), cpus * is_on)
+    return found
+
+
+def free_hosts(
+    command: Command, reserved: int, named: Sequence[str], asked: Mapping[str, tuple[str, int]]
+) -> list[FreeHost]:
+    """The hosts of virtual machines, with the CPUs that none uses. No host is asked; `asked` is that of `ask_hosts`.
+
+    Machines that were added since, or that another boot has allocated since, count as running.
+
+    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another; or those
+    that are named. StateError for one of these without the attribute.
+    """
+    used: dict[str, int] = {}
+    clusters = rows(command, "list.cluster")
+    allocated = _allocated(command, clusters)
+    machines = rows(command, "list.host.vm")
+    for row in machines:
+        if row["cpus"] is not None:
+            own = (str(row["host"]), int(str(row["cpus"])))
+            host, cpus = asked.get(str(row["owner"]), own)
+            if not cpus and row["owner"] in allocated:
+                host, cpus = own
+            used[host] = used.get(host, 0) + cpus
+    virtual = {row["owner"] for row in machines}
+    listed = [row for row in rows(command, "list.host") if row["owner"] not in virtual]
+    containers = {
+        str(row["owner"])
+        for row in rows(command, "list.host.attr", [str(row["owner"]) for row in listed])
+        if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
+    }
+    frontends = {str(row["owner"]) for row in clusters if row["type"] == "physical"}
+    if missing := sorted(set(named) - containers):
+        raise StateError(
+            f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; rocks set host attr HOST kvm true"
+        )
+    containers = set(named) or containers - frontends or containers
+    return [
+        FreeHost(
+            str(row["owner"]),
+            int(str(row["cpus"] or 0)) - reserved - used.get(str(row["owner"]), 0),
+            int(str(row["rack"] or 0)),
+            int(str(row["rank"] or 0)),
+        )
+        for row in listed
+        if row["owner"] in containers
+    ]
+
+
+def virtual_frontends(listed: Sequence[Row]) -> list[str]:
+    """The virtual frontends in rows of `list cluster`."""
+    return sorted({str(row["owner"]) for row in listed if row["type"] == "VM" and not row["client nodes"]})
+
+
+def _allocated(command: Command, clusters: Sequence[Row]) -> set[str]:
+    """The machines of clusters that other commands boot at this moment, in rows of `list cluster`."""
+    locks = {START_LOCK.format(name): name for name in virtual_frontends(clusters)}
+    booted = {locks[lock] for lock in command.db.locked_by_others(locks)}
+    return {str(row["client nodes"] or row["owner"]) for row in clusters if row["owner"] in booted}
