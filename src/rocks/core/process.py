@@ -49,17 +49,19 @@ def run(
     environment: Mapping[str, str] | None = None,
     watch: Callable[[bytes], None] | None = None,
     max_bytes: int | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Finished:
     """Run a program to its end, and return its exit status and output.
 
     The program gets a process group of its own, and the whole group is killed at the deadline. What the signal does not
     end within 2 s (a process in uninterruptible sleep), or does not reach (a grandchild with a session of its own that
     keeps the output open), is left behind: the deadline holds all the same. `watch` gets the output so far, twice a
-    second. With `max_bytes`, a program that prints more, to either output, is killed.
+    second. With `max_bytes`, a program that prints more, to either output, is killed. `descriptors` stay open in the
+    program: a lock by one of them lasts as long as the program, also when this process is killed.
 
     ToolError when the program cannot be started, does not end in time, prints more, or leaves its output open.
     """
-    process = start_with_pipes(arguments, environment)
+    process = start_with_pipes(arguments, environment, descriptors)
     try:
         if max_bytes is not None:
             output, error_output = _bounded(
@@ -87,6 +89,7 @@ def run_checked(
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
     max_bytes: int | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Finished:
     """As `run`, but ToolError with the program's own message unless it exits with 0."""
     finished = run(
@@ -95,6 +98,7 @@ def run_checked(
         standard_input=standard_input,
         environment=environment,
         max_bytes=max_bytes,
+        descriptors=descriptors,
     )
     if finished.exit_status != 0:
         reason = finished.error_text or finished.text.strip() or "it printed nothing"
@@ -146,14 +150,21 @@ def start_in_background(
 
 
 def start_with_pipes(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
-    return _started(arguments, environment, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+    return _started(arguments, environment, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE, descriptors)
 
 
 def _started(
-    arguments: Sequence[str], environment: Mapping[str, str] | None, stdin: int, stdout: int, stderr: int
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -163,6 +174,7 @@ def _started(
             stderr=stderr,
             env=None if environment is None else dict(environment),
             start_new_session=True,
+            pass_fds=tuple(descriptors),
         )
     except OSError as error:
         raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None

@@ -153,3 +153,20 @@ def test_a_bounded_program_gives_all_that_it_prints() -> None:
     for program in (["sleep", "30"], ["sh", "-c", "exec >&- 2>&-; exec sleep 30"]):
         with pytest.raises(ToolError, match="did not end within 0.2 s and was killed"):
             run(program, deadline_seconds=0.2, max_bytes=1)
+
+
+def test_a_program_has_the_descriptors_that_are_given_to_it_and_no_others(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
+    program = [
+        sys.executable,
+        "-c",
+        "import os, sys; print(os.fstat(int(sys.argv[1])).st_ino)",
+        str(descriptor),
+    ]
+    for bound in (None, 1000):
+        ended = run(program, deadline_seconds=patience(30), max_bytes=bound, descriptors=[descriptor])
+        assert ended.text == f"{tmp_path.stat().st_ino}\n"
+        assert (
+            "Bad file descriptor" in run(program, deadline_seconds=patience(30), max_bytes=bound).error_text
+        )
+    os.close(descriptor)

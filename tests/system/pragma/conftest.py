@@ -41,6 +41,17 @@ FILES = {
     "alone/only.img": b"alone".ljust(1_024_000, b"\0"),
 }
 
+PROGRAMS = {
+    "fix_images": 'echo "$@" >"$2/fixed"; ls "$2" >>"$2/fixed"',
+    "allocate": """[ "$1" != 7 ] || { echo "7 is too many" >&2; exit 4; }
+[ "$1" != 6 ] || exit 0
+echo "<vc><frontend><public fqdn='dock.example.org' ip='192.0.2.7'/></frontend>
+<compute count='1'><node name='n0'/></compute></vc>" >"$3" """,
+    "boot": 'echo "$@" >>"$3/booted"; [ "$2" != n0 ] || exit 3',
+    "status": "echo dock nostate",
+    "clean": ":",
+}
+
 
 @pytest.fixture
 def pragma_site(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
@@ -108,3 +119,16 @@ def cloud(local: Site, tmp_path: Path) -> "Iterator[CloudServer]":
             local.done("set attr", f"pragma_{attribute}", value)
         local.done(f"set sec_attr pragma_cloud_secret file={tmp_path / 'secret'}")
         yield server
+
+
+@pytest.fixture
+def programs(local: Site, tmp_path: Path) -> Path:
+    """The folder of a driver whose programs write down what they are given; a compute does not start."""
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    for name, text in PROGRAMS.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    (tmp_path / "key.pub").write_text(KEY)
+    local.done(f"set attr pragma_driver {folder}")
+    return folder

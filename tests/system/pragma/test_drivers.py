@@ -150,31 +150,6 @@ def test_the_example_has_no_remark_of_shellcheck() -> None:
     run_checked(["shellcheck", "-s", "dash", "-x", "-P", str(EXAMPLE), *programs], deadline_seconds=60)
 
 
-PROGRAMS = {
-    "fix_images": 'echo "$@" >"$2/fixed"; ls "$2" >>"$2/fixed"',
-    "allocate": """[ "$1" != 7 ] || { echo "7 is too many" >&2; exit 4; }
-[ "$1" != 6 ] || exit 0
-echo "<vc><frontend><public fqdn='dock.example.org' ip='192.0.2.7'/></frontend>
-<compute count='1'><node name='n0'/></compute></vc>" >"$3" """,
-    "boot": 'echo "$@" >>"$3/booted"; [ "$2" != n0 ] || exit 3',
-    "status": "echo dock nostate",
-    "clean": ":",
-}
-
-
-@pytest.fixture
-def programs(local: Site, tmp_path: Path) -> Path:
-    """The folder of a driver whose programs write down what they are given; a compute does not start."""
-    folder = tmp_path / "driver"
-    folder.mkdir()
-    for name, text in PROGRAMS.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    (tmp_path / "key.pub").write_text(KEY)
-    local.done(f"set attr pragma_driver {folder}")
-    return folder
-
-
 def test_programs_get_the_arguments_of_the_first_generation(
     local: Site, programs: Path, tmp_path: Path
 ) -> None:
