@@ -41,6 +41,18 @@ class Finished:
         return self.error_output.decode("utf-8", "replace").strip()
 
 
+class LateError(ToolError):
+    """A program did not end in time. It was killed, but what waits in the kernel ends only when that goes on."""
+
+    def __init__(self, message: str, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(message)
+        self._process = process
+
+    def has_ended(self) -> bool:
+        """Whether the program has ended by now."""
+        return self._process.poll() is not None
+
+
 def run(
     arguments: Sequence[str],
     *,
@@ -59,7 +71,8 @@ def run(
     second. With `max_bytes`, a program that prints more, to either output, is killed. `descriptors` stay open in the
     program: a lock by one of them lasts as long as the program, also when this process is killed.
 
-    ToolError when the program cannot be started, does not end in time, prints more, or leaves its output open.
+    LateError when the program does not end in time; ToolError when it cannot be started, prints more, or leaves its
+    output open.
     """
     process = start_with_pipes(arguments, environment, descriptors)
     try:
@@ -74,7 +87,7 @@ def run(
     except subprocess.TimeoutExpired:
         outputs = _ended_in_time(process)
         if outputs is None:
-            raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
+            raise _too_late(arguments[0], process, deadline_seconds) from None
         output, error_output = outputs
     except BaseException:
         end_group(process)
@@ -276,12 +289,12 @@ def _bounded(
             is_in_time = is_read.acquire(timeout=deadline.remaining_seconds() or 0.0)
             # as `_ended_in_time`: after a stop of this process the threads may still have to read
             if not is_in_time and (process.poll() is None or not is_read.acquire(timeout=_END_SECONDS)):
-                raise ToolError(f"{name} {_too_late(process, deadline_seconds)}")
+                raise _too_late(name, process, deadline_seconds)
             if max(map(len, outputs)) > max_bytes:
                 raise ToolError(f"{name} printed more than {max_bytes} bytes and was killed")
         process.wait(deadline.remaining_seconds())
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{name} {_too_late(process, deadline_seconds)}") from None
+        raise _too_late(name, process, deadline_seconds) from None
     finally:
         is_over.set()
     _close_pipes(process)
@@ -306,20 +319,22 @@ def _ended_in_time(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | No
         return None
 
 
-def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
-    """Kill the program; what happened to it, as a predicate."""
+def _too_late(name: str, process: subprocess.Popen[bytes], deadline_seconds: float) -> ToolError:
+    """Kill the program; the error that says what happened to it."""
     had_ended = process.poll() is not None
     is_gone = end_group(process)
     if had_ended:
-        return (
-            f"has ended, but a process that it started did not close its output within {deadline_seconds:g} s"
+        return ToolError(
+            f"{name} has ended, but a process that it started did not close its output within {deadline_seconds:g} s"
         )
-    if not is_gone:
-        return (
-            f"did not end within {deadline_seconds:g} s, and neither it nor its output ended within "
-            f"{_REAP_SECONDS:g} s of being killed (process {process.pid})"
-        )
-    return f"did not end within {deadline_seconds:g} s and was killed"
+    late = f"{name} did not end within {deadline_seconds:g} s"
+    if is_gone:
+        return LateError(f"{late} and was killed", process)
+    return LateError(
+        f"{late}, and neither it nor its output ended within {_REAP_SECONDS:g} s of being killed "
+        f"(process {process.pid})",
+        process,
+    )
 
 
 def end_group(process: subprocess.Popen[bytes]) -> bool:

@@ -1,4 +1,7 @@
-"""Runs `zfs` and `zpool` with deadlines; turns their messages into errors."""
+"""Runs `zfs` and `zpool` with deadlines; turns their messages into errors.
+
+Each function raises HostError when the pool does not answer: in time, or at once while others wait (`silent_pools`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import re
 from typing import Dict, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, PoolFullError, RocksError, StateError, ToolError
-from rocks.core.process import Finished, run
+from rocks.core.errors import BusyError, HostError, PoolFullError, RocksError, StateError, ToolError
+from rocks.core.process import Finished, LateError, run
+from rocks.storage.zfs.silent_pools import SilentPools
 
 COMMAND_SECONDS = 60.0
 """For reads and small changes."""
@@ -20,6 +24,7 @@ _BUSY_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _MAX_LISTINGS = 5
 _MISSING = "does not exist"
+_SILENT_POOLS = SilentPools()
 _QUOTED = re.compile(r"'([^']+)'")
 _BUSY = ("is busy", "Device busy")
 _FULL = (
@@ -42,7 +47,7 @@ def pool_of(name: str) -> str:
 
 
 def zfs(*arguments: str, deadline_seconds: float = COMMAND_SECONDS) -> str:
-    """Run `zfs`, return its output. ToolError, BusyError, PoolFullError, or StateError without the pool."""
+    """Run `zfs`, return its output. ToolError, BusyError, HostError, PoolFullError, or StateError without the pool."""
     finished = _run("zfs", arguments, deadline_seconds)
     if finished.exit_status != 0:
         raise zfs_error(f"{arguments[0]} of {arguments[-1]}", finished.error_text)
@@ -118,7 +123,7 @@ def zpool_health(pool: str) -> str:
 
 def zpool_names() -> Tuple[str, ...]:
     """The imported pools. ToolError when `zpool` fails."""
-    finished = _run("zpool", ("list", "-H", "-o", "name"), COMMAND_SECONDS)
+    finished = _run("zpool", ("list", "-H", "-o", "name"), COMMAND_SECONDS, about="")
     if finished.exit_status != 0:
         raise ToolError(f"zpool list: {one_line(finished.error_text)}")
     return tuple(sorted(finished.text.split()))
@@ -146,8 +151,20 @@ def one_line(text: str) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())[:400]
 
 
-def _run(program: str, arguments: tuple[str, ...], deadline_seconds: float) -> Finished:
-    try:
+def _run(
+    program: str, arguments: tuple[str, ...], deadline_seconds: float, about: Optional[str] = None
+) -> Finished:
+    """Run `zfs` or `zpool` about the last argument, or what `about` names.
+
+    HostError when the pool does not answer: it is awaited, as a host is.
+    """
+
+    def command() -> Finished:
         return run((program, *arguments), deadline_seconds=deadline_seconds, environment=plain_environment())
+
+    try:
+        return _SILENT_POOLS.ask(arguments[-1] if about is None else about, command)
+    except LateError as late:
+        raise HostError(f"Command {program} failed: {late}") from None
     except ToolError as error:
         raise ToolError(f"Command {program} failed: {error}") from None
