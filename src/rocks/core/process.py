@@ -230,6 +230,15 @@ def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes]
         os.close(near_end)
 
 
+def ends_within(process: subprocess.Popen[bytes], seconds: float | None) -> bool:
+    """Wait for a program that was started here; whether it ended in time. None waits for ever."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
     """Wait for a program that is about to end, and kill it if it does not; returns what it wrote to standard error."""
     try:

@@ -10,7 +10,7 @@ import signal
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import ToolError
-from rocks.core.process import start_with_pipes
+from rocks.core.process import ends_within, start_with_pipes
 from rocks.fleet.agent_line import AgentLine, NoAgentError
 from rocks.fleet.connection import BoundedBuffer, CommandOutput, command_output
 from rocks.fleet.settings import FleetSettings, HostAddress
@@ -88,6 +88,8 @@ class PipeStream:
 
     def kill(self) -> None:
         """Kill the program: a thread that waits for its output reads the end of it, and one that writes fails."""
+        if self._process.returncode is not None:
+            return  # it was waited for: its number may be another program's
         with contextlib.suppress(ProcessLookupError), dry_run.question():
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -97,7 +99,10 @@ class PipeStream:
         self._end(killed=True)
 
     def collect(self, deadline: Deadline) -> CommandOutput:
-        """The output of the program until its end; at the deadline its process group is killed."""
+        """The output of the program until its end; at the deadline its process group is killed.
+
+        One that has closed its output has a second more: it is about to end.
+        """
         buffers = {self._output.fileno(): BoundedBuffer(), self._error_output.fileno(): BoundedBuffer()}
         open_pipes = set(buffers)
         while open_pipes and not deadline.passed():
@@ -106,13 +111,16 @@ class PipeStream:
                 buffers[pipe].add(chunk)
                 if not chunk:
                     open_pipes.discard(pipe)
-        exit_status = self._end(killed=bool(open_pipes))
+        remaining = deadline.remaining_seconds()
+        left = None if remaining is None else max(remaining, _EXIT_SECONDS)
+        is_in_time = not open_pipes and ends_within(self._process, left)
+        exit_status = self._end(killed=not is_in_time)
         return command_output(exit_status, *buffers.values())
 
     def _end(self, killed: bool) -> int | None:
         if killed:
             self.kill()
-        self._process.wait()
+            ends_within(self._process, _EXIT_SECONDS)  # what waits in the kernel for a disk does not end
         self._output.close()
         self._error_output.close()
         return None if killed else self._process.returncode

@@ -8,6 +8,7 @@ master that does not answer is passed over, so it can only save time. Source: ss
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -54,7 +55,7 @@ class Masters:
         options = ("-F", "none", "-S", path, "-o", "ControlMaster=no", "-o", "ProxyCommand=false")
         command = f"echo {_READY.decode().strip()}; exec {self._settings.agent_program} --serve"
         try:
-            stream = PipeStream([*ssh_arguments(host, self._settings, options), command])
+            stream = _Channel([*ssh_arguments(host, self._settings, options), command])
         except RocksError:
             return None
         try:
@@ -83,10 +84,14 @@ class Masters:
         }
         flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         line = ssh_arguments(host, self._settings, ("-F", "none", "-S", path, *flags))
+        # of a host that does not let it in, or does not end `true`, no program waits for longer than a command does
+        seconds = self._settings.connect_deadline_seconds + self._settings.login_deadline_seconds
         try:
-            start_in_background([*line, "true"], os.devnull)
+            number = start_in_background(["timeout", "-s", "KILL", f"{seconds:g}", *line, "true"], os.devnull)
         except RocksError:
-            pass
+            return
+        # a service would have a zombie for each master that it starts
+        threading.Thread(target=_wait_for, args=(number,), daemon=True).start()
 
     def _path(self, host: HostAddress) -> str | None:
         """The socket of the host's master: another one for every address, known key and key of this machine.
@@ -148,6 +153,20 @@ def _is_answered(path: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _wait_for(number: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(number, 0)
+
+
+class _Channel(PipeStream):
+    """The streams of an agent through a master. `ssh` would stay for as long as the host does not end the agent."""
+
+    def close(self) -> None:
+        """As `Stream.close`: the host closes the agent's streams, as at the end of a connection of its own."""
+        super().close()
+        self.kill()
 
 
 class ReusedConnection:

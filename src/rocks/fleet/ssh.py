@@ -297,8 +297,11 @@ def _in_bash(command: str, timeout_seconds: float | None) -> str:
     return f"exec timeout --signal=KILL {timeout_seconds + _KILLED_LATER_SECONDS:.3f} {line}"
 
 
-def _exit_status(channel: paramiko.Channel, deadline: Deadline) -> int:
-    channel.status_event.wait(some_seconds(deadline))
+def _exit_status(channel: paramiko.Channel, deadline: Deadline) -> int | None:
+    """None at the deadline: the program has closed its output, and runs on."""
+    has_ended = channel.status_event.wait(some_seconds(deadline))
+    if not has_ended:
+        return None
     if channel.exit_status >= 0:
         return channel.exit_status
     if channel.get_transport().is_active():

@@ -25,7 +25,8 @@ class Tunnel:
         self.path = path
         self._host = host.name
         # sshd repeats what it reads: the answer states that the tunnel is open, the end of the input closes it
-        options = ("-o", "ExitOnForwardFailure=yes", "-L", f"{path}:{far_end}")
+        # of its own: a shared connection of the operator's (ControlMaster) would hold the socket after the end
+        options = ("-S", "none", "-o", "ExitOnForwardFailure=yes", "-L", f"{path}:{far_end}")
         self._ssh = PipeStream([*ssh_arguments(host, settings, options), "cat"])
 
     def wait_until_open(self, deadline_seconds: float) -> None:

@@ -13,9 +13,11 @@ from lab.namespace import Machine
 from lab.processes import end, identify
 from lab.sshd import SshServer
 from rocks.core.clock import Deadline
+from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.masters import Masters
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
@@ -47,14 +49,21 @@ class Line:
 
     def masters(self) -> list[int]:
         """The processes that listen on a socket in the folder."""
-        found = []
+        return [number for number, text in self._programs().items() if b"[mux]" in text]
+
+    def others(self) -> list[int]:
+        """The processes that use such a socket, or start a master."""
+        return [number for number, text in self._programs().items() if b"[mux]" not in text]
+
+    def _programs(self) -> dict[int, bytes]:
+        found = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 text = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if self.settings.control_folder.encode() in text and b"[mux]" in text:
-                found.append(int(process.name))
+            if self.settings.control_folder.encode() in text:
+                found[int(process.name)] = text
         return found
 
     def sockets(self) -> list[Path]:
@@ -194,3 +203,55 @@ def test_commands_at_once_leave_one_master(line: Line) -> None:
         fleet.close()
     line.wait_for_master()
     wait_until(lambda: len(line.masters()) == 1)
+
+
+def _zombies() -> set[int]:
+    """Children of this process that have ended, and were not waited for."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state == "Z" and int(parent) == os.getpid():
+            found.add(int(process.name))
+    return found
+
+
+def test_a_start_of_a_master_leaves_no_zombie(line: Line) -> None:
+    """A service asks hosts for as long as it runs."""
+    before = _zombies()
+    line.ask()
+    line.wait_for_master()
+    wait_until(lambda: not line.others())
+    wait_until(lambda: not _zombies() - before, seconds=10)
+
+
+def test_an_agent_that_does_not_end_leaves_no_program_here(line: Line, tmp_path: Path) -> None:
+    """As one that hangs in the kernel of its host, or of a host that answers only to stay connected."""
+    line.ask()
+    line.wait_for_master()
+    agent, number = tmp_path / "agent", tmp_path / "number"
+    agent.write_text(f"#!/bin/sh\nread line\necho $$ >{number}\necho\nexec sleep 600\n")
+    agent.chmod(0o755)
+    hanging = Fleet([line.host], line.settings._replace(agent_program=str(agent)))
+    answers = hanging.ask_each({line.host.name: ProbeRequest()}, limit_seconds=patience(3))
+    assert [type(answer) for _, answer in answers] == [HostError]
+    assert line.others(), "it was asked through the master"
+    hanging.close()
+    try:
+        wait_until(lambda: not line.others(), seconds=10)
+        before = line.logins
+        line.ask()
+        assert (line.logins, len(line.masters())) == (before, 1), "the master serves others"
+    finally:
+        os.kill(int(number.read_text()), signal.SIGKILL)
+
+
+def test_a_host_that_does_not_let_a_master_in_leaves_no_program_here(line: Line, tmp_path: Path) -> None:
+    more = "AuthorizedKeysCommand /usr/bin/sleep 30\nAuthorizedKeysCommandUser root"
+    with ssh_server(tmp_path / "slow", "", more) as (server, _):
+        settings = line.settings._replace(login_deadline_seconds=1)
+        Masters(settings).start(known_host(server, settings, "compute-0-1"))
+        wait_until(line.others)
+        wait_until(lambda: not line.others(), seconds=10)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,28 @@ def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
     while any(mark in line for line in command_lines()) and not deadline.passed():
         time.sleep(0.05)
     assert not any(mark in line for line in command_lines())
+
+
+def test_a_command_that_runs_on_without_output_ends_at_the_timeout(connection: Connection) -> None:
+    start = time.monotonic()
+    end = connection.run("echo begun; exec >&- 2>&-; exec sleep 300", 2)
+    assert (end.exit_status, end.output) == (None, b"begun\n")
+    assert time.monotonic() - start < 120, "it was waited for"
+
+
+def test_a_command_of_this_machine_that_cannot_be_killed_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that waits in the kernel for a disk."""
+    numbers = []
+    monkeypatch.setattr("rocks.fleet.local.os.killpg", lambda group, number: numbers.append(group))
+    start = time.monotonic()
+    end = LocalConnection(HostAddress("frontend", "", is_local=True), FleetSettings()).run(
+        "exec sleep 300", 0.2
+    )
+    assert end.exit_status is None and time.monotonic() - start < 120
+    monkeypatch.undo()
+    os.kill(numbers[0], signal.SIGKILL)
 
 
 def test_a_command_that_is_killed_there(connection: Connection) -> None:
