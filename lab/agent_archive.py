@@ -29,6 +29,8 @@ exec "$(dirname "$(readlink -f "$0")")/rocks-agent" hook "$@"
 
 _UNITS = ("rocks-links.service", "rocks-agent.socket", "rocks-agent.service")
 _LISTENING = "rocks-agent-listen"
+_AGAIN = 'while setpriv --pdeathsig KILL "$@"; do :; done'
+"""It ends when it was idle, or its package was changed. The units would start another one with the next request."""
 
 _ARCHIVE = ProgramArchive(
     "rocks-agent",
@@ -54,12 +56,13 @@ def install(folder: Path) -> None:
 def listen(machine: Machine) -> None:
     """Start the agent that listens, in a machine of a network namespace, which has no systemd for its units.
 
-    One whose package is only two seconds old does not listen.
+    It is the child of the daemon. One whose package is only two seconds old does not listen.
     """
     age_seconds = time.time() - machine.outside("/opt/rocks/lib/rocks-agent.pyz").stat().st_ctime
     time.sleep(max(0.0, 2.1 - age_seconds))
     activate = ["/usr/bin/systemd-socket-activate", "--seqpacket", f"--listen={SOCKET}"]
-    machine.start_daemon(_LISTENING, [*activate, "/opt/rocks/libexec/rocks-agent", "listen"])
+    again = ["/bin/sh", "-c", _AGAIN, "sh"]
+    machine.start_daemon(_LISTENING, [*again, *activate, "/opt/rocks/libexec/rocks-agent", "listen"])
 
 
 if __name__ == "__main__":

@@ -26,10 +26,7 @@ pytestmark = pytest.mark.system
 def listener(machine: Machine) -> Iterator[int]:
     """The process number of an agent that listens in the machine, and has imported all that it needs."""
     agent_archive.listen(machine)
-    daemon = machine.daemon("rocks-agent-listen")
-    assert daemon
-    wait_until(lambda: _is_handed_over(machine, daemon.process_id), seconds=patience(30))
-    yield daemon.process_id
+    yield wait_until(lambda: _served_by(machine), seconds=patience(30))
     machine.stop_daemon("rocks-agent-listen", 5)
 
 
@@ -54,26 +51,33 @@ class Serving:
         return self.process.wait(patience(20))
 
 
-def _runs(listener: int) -> list[int]:
-    """What the agent that listens has started, and is no zombie."""
-    children = Path(f"/proc/{listener}/task/{listener}/children").read_text().split()
+def _children(process: int) -> list[int]:
+    """What the process has started, and is no zombie."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:  # it has ended
+        return []
     return [int(child) for child in children if Path(f"/proc/{child}/exe").exists()]
 
 
-def _is_handed_over(machine: Machine, listener: int) -> bool:
+def _served_by(machine: Machine) -> int | None:
+    """The agent that listens and does a request; None while the program does it itself."""
     serving = Serving(machine)
-    runs = _runs(listener)
+    daemon = machine.daemon("rocks-agent-listen")
+    assert daemon
+    listener = next(iter(_children(daemon.process_id)), None)
+    runs = _children(listener) if listener else []
     assert serving.end() == 0
-    return bool(runs)
+    return listener if runs else None
 
 
 def test_requests_are_handed_over(machine: Machine, listener: int) -> None:
     """Each to a process of its own, as many at once as there are; they end with their input."""
     one, other = Serving(machine), Serving(machine)
-    assert len(_runs(listener)) == 2
+    assert len(_children(listener)) == 2
     assert json.loads(one.reply)["ok"] is True and one.ask() == other.reply
     assert (one.end(), other.end()) == (0, 0)
-    wait_until(lambda: not _runs(listener))
+    wait_until(lambda: not _children(listener))
 
 
 def test_the_hook_is_handed_over(machine: Machine, listener: int) -> None:
@@ -81,7 +85,7 @@ def test_the_hook_is_handed_over(machine: Machine, listener: int) -> None:
     command = machine.command([PROGRAM, "hook", "ä b", "prepare", "begin", "-"])
     waiting = start_with_pipes(command)
     assert waiting.stdin
-    wait_until(lambda: _runs(listener))
+    wait_until(lambda: _children(listener))
     waiting.stdin.write(b"<bad")
     _, error = waiting.communicate()
     assert waiting.returncode == 1 and error.startswith(b"rocks: the domain XML cannot be read")
@@ -90,16 +94,16 @@ def test_the_hook_is_handed_over(machine: Machine, listener: int) -> None:
 def test_a_run_is_killed_with_its_program(machine: Machine, listener: int) -> None:
     """Who reads its output reads the end, and nothing runs on."""
     serving = Serving(machine)
-    assert len(_runs(listener)) == 1
+    assert len(_children(listener)) == 1
     os.killpg(serving.process.pid, signal.SIGKILL)
     assert serving.output.read() == b""
-    wait_until(lambda: not _runs(listener))
+    wait_until(lambda: not _children(listener))
 
 
 def test_a_program_is_killed_with_its_run(machine: Machine, listener: int) -> None:
     """The frontend learns that the agent has ended."""
     serving = Serving(machine)
-    os.kill(_runs(listener)[0], signal.SIGKILL)
+    os.kill(_children(listener)[0], signal.SIGKILL)
     assert serving.output.read() == b""
     assert serving.process.wait(patience(20)) in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
@@ -109,7 +113,7 @@ def test_runs_outlive_the_agent_that_listens(machine: Machine, listener: int) ->
     serving = Serving(machine)
     os.kill(listener, signal.SIGSTOP)
     hanging = Serving(machine)
-    assert len(_runs(listener)) == 1 and hanging.end() == 0
+    assert len(_children(listener)) == 1 and hanging.end() == 0
     os.kill(listener, signal.SIGKILL)
     wait_until(lambda: machine.daemon("rocks-agent-listen") is None)
     assert serving.ask() == serving.reply and serving.end() == 0
@@ -117,12 +121,13 @@ def test_runs_outlive_the_agent_that_listens(machine: Machine, listener: int) ->
 
 
 def test_an_agent_of_another_package_ends(machine: Machine, listener: int) -> None:
-    """The first request after an upgrade is answered by the new package."""
+    """The first request after an upgrade is answered by the new package, and later ones by an agent of it."""
     serving = Serving(machine)
     os.utime(machine.outside("/opt/rocks/lib/rocks-agent.pyz"))
     assert Serving(machine).end() == 0
-    wait_until(lambda: machine.daemon("rocks-agent-listen") is None)
+    wait_until(lambda: not Path(f"/proc/{listener}").exists())
     assert serving.end() == 0
+    assert wait_until(lambda: _served_by(machine), seconds=patience(30)) != listener
 
 
 def test_it_is_started_by_its_socket_only(machine: Machine) -> None:
