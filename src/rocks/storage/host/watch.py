@@ -71,10 +71,13 @@ class TempWriteWatch(PeriodicThread):
         self._open_domains = open_domains
         self._stopped_guests = StoppedGuests(store, pools, open_domains)
         self._seen: Dict[str, _Seen] = {}
+        self._failures: Dict[str, str] = {}
+        """Image → why it could not be watched in the last round, as it was logged."""
 
     def look(self) -> float:
         """One round; returns the seconds until the next."""
         pause = _CALM_SECONDS
+        failures: Dict[str, str] = {}
         self._stopped_guests.begin_round()
         for copy in self._store.copies():
             try:
@@ -84,9 +87,13 @@ class TempWriteWatch(PeriodicThread):
                     self._seen.pop(copy.known.zvol, None)
                     self._stopped_guests.look_at(copy.known)
             except RocksError as error:
-                _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
+                zvol = copy.known.zvol
+                failures[zvol] = str(error)
+                if self._failures.get(zvol) != failures[zvol]:
+                    _log.warning("the temp-write volume of %s cannot be watched: %s", zvol, error)
             except Exception:  # noqa: BLE001 - the watch must outlive its own faults
                 _log.exception("a fault in watching %s; please report this", copy.known.zvol)
+        self._failures = failures
         return pause
 
     def _look_at(self, copy: CopyRecord) -> float:

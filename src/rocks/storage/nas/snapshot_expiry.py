@@ -31,6 +31,8 @@ class SnapshotExpiry(PeriodicThread):
         self._engine = engine
         self._pools = pools
         self._seen: Dict[str, _Seen] = {}
+        self._failures: Dict[str, str] = {}
+        """Image → why its snapshots stay, as it was logged."""
         self._rounds = 0
 
     def look(self) -> None:
@@ -51,8 +53,11 @@ class SnapshotExpiry(PeriodicThread):
             try:
                 self._trim(image)
                 self._seen[image.image_id] = seen
+                self._failures.pop(image.image_id, None)
             except RocksError as error:
-                _log.warning("old snapshots of %s stay: %s", image.zvol, error)
+                if self._failures.get(image.image_id) != str(error):
+                    self._failures[image.image_id] = str(error)
+                    _log.warning("old snapshots of %s stay: %s", image.zvol, error)
             except Exception:  # noqa: BLE001 - one image's fault must not end the thread of all
                 _log.exception("a fault at the snapshots of %s; please report this", image.zvol)
 

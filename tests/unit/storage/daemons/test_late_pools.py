@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rocks.core.clock import monotonic_seconds
-from rocks.core.errors import ToolError
+from rocks.core.errors import HostError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.nas import exports
@@ -112,6 +112,23 @@ def test_a_round_waits_for_a_pool_once_and_after_the_exports_of_others(
     before = hanging.calls
     site.nas.service._exports.look()
     assert hanging.calls == before + 1 and exported(site) == {f"good-{zvol}" for zvol in IMAGES}
+
+
+def test_why_old_snapshots_stay_is_logged_once(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.map(ZVOL)
+    site.unmap(ZVOL)
+
+    def hang(volume: str) -> None:
+        raise HostError("the pool tank has not answered")
+
+    monkeypatch.setattr(site.nas.pools, "read_history", hang)
+    caplog.clear()
+    for _ in range(2):
+        site.nas.service._housekeeping.look()
+    line = f"old snapshots of {ZVOL} stay: the pool tank has not answered"
+    assert [record.getMessage() for record in caplog.records] == [line]
 
 
 def test_an_image_that_is_mapped_while_a_late_pool_is_compared_is_not_blocked(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import HostError
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.fake.kernel import FakeKernel
@@ -199,6 +200,25 @@ def test_a_device_that_others_have_open_is_not_activated_again(host: Host) -> No
     device.holders = 0
     host.watch().look()
     assert host.dm_devices.read("a-vol-snap").status.state == "ok"  # type: ignore[union-attr]
+
+
+def test_why_a_volume_cannot_be_watched_is_logged_once(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that does not answer is asked every two seconds."""
+
+    def hang(volume: str) -> None:
+        raise HostError("the pool tank has not answered")
+
+    watch, read = host.watch(), host.pools.read_volume
+    for _ in range(2):
+        monkeypatch.setattr(host.pools, "read_volume", hang)
+        watch.look()
+        watch.look()
+        monkeypatch.setattr(host.pools, "read_volume", read)
+        watch.look()
+    line = "the temp-write volume of a-vol cannot be watched: the pool tank has not answered"
+    assert [record.getMessage() for record in caplog.records] == [line, line]
 
 
 def test_pool_is_watched_when_the_image_is_local(host: Host) -> None:
