@@ -196,7 +196,7 @@ def test_a_command_of_this_machine_that_cannot_be_killed_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As one that waits in the kernel for a disk."""
-    numbers = []
+    numbers: list[int] = []
     monkeypatch.setattr("rocks.fleet.local.os.killpg", lambda group, number: numbers.append(group))
     start = time.monotonic()
     end = LocalConnection(HostAddress("frontend", "", is_local=True), FleetSettings()).run(

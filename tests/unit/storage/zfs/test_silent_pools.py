@@ -127,7 +127,7 @@ def test_one_dataset_that_hangs_does_not_hold_the_others_of_its_pool(kernel: Pro
 
 def test_of_many_commands_for_a_pool_that_does_not_answer_one_waits() -> None:
     pools, ended = SilentPools(), Finished(("true",), 0, b"", b"")
-    errors = []
+    errors: list[str] = []
 
     def wait() -> Finished:
         return process.run(["sleep", "60"], deadline_seconds=_DEADLINE_SECONDS)
