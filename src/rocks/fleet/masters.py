@@ -195,7 +195,6 @@ class ReusedConnection:
         """As `Connection.close`; the next command finds a master."""
         if self._own is not None:
             self._own.close()
-            self._own = None
         if self._needs_master:
             self._masters.start(self._host)
 

@@ -36,6 +36,7 @@ class Session:
         self._connection: Connection | None = None
         self._agent: AgentLine | None = None
         self._warm_up_error: RocksError | None = None
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
@@ -76,7 +77,8 @@ class Session:
         raise at_host(self.address.name, answer)
 
     def close(self) -> None:
-        """Close agent and connection."""
+        """Close agent and connection; those that another thread opens just now, when they are open."""
+        self._is_closed = True
         self._forget_agent()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -132,11 +134,18 @@ class Session:
         error, self._warm_up_error = self._warm_up_error, None
         if error is not None:
             raise error
-        if self._connection is None:
-            self._connection = self._connect()
-        if self._agent is None:
-            self._agent = self._connection.open_agent()
-        return self._agent
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._connect()
+        agent = self._agent
+        if agent is None:
+            agent = self._agent = connection.open_agent()
+        if self._is_closed:
+            # the host was slow, and `close` found nothing to close: a service would collect such connections
+            agent.close()
+            connection.close()
+            raise HostError(f"host {self.address.name} was ready only after its command had ended")
+        return agent
 
     def _forget_agent(self) -> None:
         agent, self._agent = self._agent, None

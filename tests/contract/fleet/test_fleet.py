@@ -22,6 +22,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.paramiko_library import paramiko
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
@@ -324,3 +325,27 @@ def test_only_hosts_behind_ssh_load_its_library() -> None:
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     ended = run_checked([sys.executable, "-c", code], deadline_seconds=120, environment=environment)
     assert ended.text == "False\n"
+
+
+@pytest.mark.system
+@pytest.mark.slow
+def test_a_login_that_takes_longer_than_its_command_waits_leaves_no_connection(
+    ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
+) -> None:
+    """A service asks slow hosts again and again."""
+
+    def connections() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if isinstance(thread, paramiko.Transport)}
+
+    settings = ssh_settings[0]._replace(known_hosts_file=str(tmp_path / "known_hosts"))
+    (tmp_path / "key").write_text(ensure_own_key(settings)[0] + "\n")
+    slow = (
+        f'AuthorizedKeysCommand /usr/bin/sh -c "sleep 2; cat {tmp_path}/key"\nAuthorizedKeysCommandUser root'
+    )
+    with ssh_server(tmp_path / "slow", "", f"{slow}\nLogLevel VERBOSE") as (server, _):
+        host, before = known_host(server, settings), connections()
+        with Fleet([host], settings) as fleet:
+            ((_, answer),) = fleet.ask_each({host.name: PROBE}, limit_seconds=1)
+        assert isinstance(answer, HostError) and connections() - before
+        wait_until(lambda: "Accepted publickey" in (tmp_path / "slow" / "log").read_text())
+        wait_until(lambda: not connections() - before, seconds=10)

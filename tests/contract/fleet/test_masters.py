@@ -249,7 +249,7 @@ def test_an_agent_that_does_not_end_leaves_no_program_here(line: Line, tmp_path:
 
 
 def test_a_host_that_does_not_let_a_master_in_leaves_no_program_here(line: Line, tmp_path: Path) -> None:
-    more = "AuthorizedKeysCommand /usr/bin/sleep 30\nAuthorizedKeysCommandUser root"
+    more = "AuthorizedKeysCommand /usr/bin/sleep 20\nAuthorizedKeysCommandUser root"
     with ssh_server(tmp_path / "slow", "", more) as (server, _):
         settings = line.settings._replace(login_deadline_seconds=1)
         Masters(settings).start(known_host(server, settings, "compute-0-1"))

@@ -190,6 +190,26 @@ def test_the_first_request_uses_the_agent_of_warming_up() -> None:
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
+def test_what_is_opened_while_another_thread_closes_the_session_is_closed() -> None:
+    """A host was slower than its command waited; the request is not sent any more."""
+    stream = Scripted([GOOD])
+    closed: list[int] = []
+
+    class Slow(ScriptedConnection):
+        def open_agent(self) -> AgentLine:
+            spoken.close()
+            return super().open_agent()
+
+        def close(self) -> None:
+            closed.append(len(self.streams))
+
+    connection = Slow(stream)
+    spoken = Session(HostAddress("c-0-0", "10.1.1.1"), FleetSettings(), lambda: connection)
+    error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
+    assert str(error) == "host c-0-0 was ready only after its command had ended" and error.nothing_done
+    assert stream.closed and stream.pieces == [GOOD] and closed == [1, 0]
+
+
 def test_an_agent_confirms_a_request_before_it_replies() -> None:
     """Without that it is waited for 30 s only, whatever the request may take; afterwards its own deadline counts."""
     request = b"x\n"
