@@ -183,8 +183,9 @@ class Machine:
     ) -> ProcessIdentity:
         """Start a program inside that stays; its output goes to `name`.log, its identity into a record `name`.
 
-        The init process is its parent. Nothing is done when the recorded one still runs. Not `in_own_network`: it has
-        the network of this process. ToolError when it ends at once.
+        The init process is its parent, and no process that helped to start it is left. Nothing is done when the
+        recorded one still runs. Not `in_own_network`: it has the network of this process. ToolError when it ends at
+        once.
         """
         running = self.daemon(name)
         if running is not None:
@@ -197,11 +198,12 @@ class Machine:
         end_at = time.monotonic() + _START_DEADLINE_SECONDS
         while True:
             is_recorded = record.exists()  # before the question that a record answers
+            has_left = identify(starter) is None
             process = self.daemon(name)
-            if process is not None:
-                return process
-            if is_recorded or (identify(starter) is None and not self.is_running()):
+            if process is None and (is_recorded or (has_left and not self.is_running())):
                 raise ToolError(f"{name} ended at once: {last_line(log)}")
+            if process is not None and has_left and _is_program(process):
+                return process
             if time.monotonic() > end_at:
                 raise ToolError(f"{name} did not start within {_START_DEADLINE_SECONDS:g} s; see {log}")
             time.sleep(0.002)
@@ -316,6 +318,15 @@ def _enter(init: ProcessIdentity, arguments: Sequence[str], in_own_network: bool
     # The root as well: in a chroot, that of the mount namespace is the root outside of the chroot.
     namespaces = ["--mount", "--pid", "--ipc", "--uts", "--root", *(["--net"] if in_own_network else [])]
     return ["/usr/bin/nsenter", "--target", str(init.process_id), *namespaces, "--wdns=/", "--", *arguments]
+
+
+def _is_program(process: ProcessIdentity) -> bool:
+    """Whether the shell that has recorded itself is the daemon's program by now."""
+    try:
+        line = Path(f"/proc/{process.process_id}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return line != b"" and _RECORD_AND_BECOME.encode() not in line  # in between, it has none
 
 
 def _namespace(process_id: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import links, sshd
+from lab import links, namespace, sshd
 from lab.namespace import FOLDERS, Machine
 from lab.processes import command_name, end, identify, parent_of, wait_until_ended
 from rocks.core.errors import StateError, ToolError
@@ -188,6 +188,16 @@ def test_a_tap_of_a_guest_gets_its_device_node(machine: Machine, bridge: str) ->
     machine.run_checked(
         ["/bin/sh", "-c", f"for i in $(seq 500); do [ -e {node} ] || exit 0; sleep 0.01; done; exit 1"], 10
     )
+
+
+def test_a_daemon_that_has_started_is_its_program(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell records it and becomes it, which takes time on a busy machine: a list of processes had the shell."""
+    slowly = namespace._RECORD_AND_BECOME.replace('exec "$@"', 'sleep 0.3; exec "$@"')
+    monkeypatch.setattr(namespace, "_RECORD_AND_BECOME", slowly)
+    machine.start()
+    machine.start_daemon("napper", ["/usr/bin/tail", "-f", "/dev/null"])
+    names = machine.run_checked(["/usr/bin/ps", "-A", "-o", "comm="], 5).text.split()
+    assert names == ["rocks-init", "rocks-devices", "tail", "ps"]
 
 
 @pytest.mark.parametrize("victim", ["init", "supervisor"])
