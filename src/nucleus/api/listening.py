@@ -223,8 +223,8 @@ def _at_path(path: str) -> socket.socket:
     new = Path(f"{path}.{os.getpid()}")
     listener.bind(str(new))
     new.chmod(_PROXY_MODE)
-    new.replace(path)  # nobody connects before the mode is right
     listener.listen(_WAITING)
+    new.replace(path)  # once it is there, its mode is right, and it accepts connections
     return listener
 
 

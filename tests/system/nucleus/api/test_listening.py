@@ -72,6 +72,21 @@ def test_a_socket_is_open_to_its_group_and_served_once(tmp_path: Path) -> None:
         listen(ListenSettings(port=first.getsockname()[1]))
 
 
+def test_a_socket_accepts_connections_as_soon_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a restart the proxy was refused in between, and another process took it for one that nobody serves."""
+    replace = Path.replace
+
+    def replaced(new: Path, path: str) -> None:
+        replace(new, path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    listen(ListenSettings(socket=str(tmp_path / "nucleus.sock"))).close()
+
+
 def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "HEADER_SECONDS", 0.5)
     for begin in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "):
