@@ -113,15 +113,27 @@ def start(service: Client, **body: object) -> Answer:
 
 ALL, SITES = "/v1/reservation", "/v1/reservation/site"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ann"
-BASE = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+_base = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are counted from an hour after the begin of each test; a run takes longer than that."""
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    monkeypatch.setattr("tests.system.nucleus.api.conftest._base", later)
+
+
+def base() -> datetime:
+    """An hour after the test began."""
+    return _base
 
 
 def at(hours: float) -> str:
-    return (BASE + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+    return (base() + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
 
 
 def requested(begin: float = 0, hours: float = 2, **other: Any) -> dict[str, Any]:
-    """The body of a reservation, so many hours from an hour from now."""
+    """The body of a reservation, so many hours from an hour after the test began."""
     times = {"begin": at(begin), "end": at(begin + hours)}
     return {"site": "UCSD", "vc": "dock6", **times, "cpus": 16, "memory_gb": 4, "public_key": KEY, **other}
 

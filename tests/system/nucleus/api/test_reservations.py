@@ -15,7 +15,7 @@ from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations import records
 from nucleus.reservations.controller import Controller
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND
-from tests.system.nucleus.api.conftest import ALL, BASE, KEY, PROBLEMS, SITES, at, reserve
+from tests.system.nucleus.api.conftest import ALL, KEY, PROBLEMS, SITES, at, base, reserve
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
 from tests.waiting import at_once
@@ -44,11 +44,12 @@ def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: 
 
 def test_the_week_of_a_site_has_what_each_hour_has_left(service: Client, sites: None) -> None:
     reserve(service)
-    found = service.get("ann", f"/page/reservations/week?begin={BASE:%Y-%m-%d}").json()
+    begin = base()
+    found = service.get("ann", f"/page/reservations/week?begin={begin:%Y-%m-%d}").json()
     assert [one["name"] for one in found] == ["NCHC", "UCSD"]
     left_of, full = found[1]["left"], [64, 192]
     assert len(left_of) == 168
-    touched = range(BASE.hour, BASE.hour + 2 + (BASE.minute > 0 or BASE.second > 0))
+    touched = range(begin.hour, begin.hour + 2 + (begin.minute > 0 or begin.second > 0))
     assert [number for number, one in enumerate(left_of) if one != full] == list(touched)
     assert {tuple(left_of[number]) for number in touched} == {(48, 188)}
     for day in ("x", "9999-12-31", "0001-01-01"):
