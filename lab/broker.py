@@ -37,12 +37,12 @@ class BrokerPlace:
 
     Certificates are in `pki_folder`: ca.crt, broker.pem and the folder crls, given to the broker's user by
     `give_certificates` or, after `write_control`, by `rocks sync broker`. Ports are chosen once, at first need, and
-    stay; `fixed_port` sets the TLS port instead.
+    stay: that of TLS, of the port mapper, and Erlang's own; `fixed_ports` are the first of these.
     """
 
     folder: Path
     address: str = "127.0.0.1"
-    fixed_port: int = 0
+    fixed_ports: tuple[int, ...] = ()
 
     @property
     def pki_folder(self) -> Path:
@@ -189,8 +189,8 @@ def stop(place: BrokerPlace) -> bool:
 def _ensure_ports(place: BrokerPlace) -> None:
     file = place.folder / "ports"
     if not file.exists():
-        port, mapper, internal = _free_ports(place.address)
-        file.write_text(f"{place.fixed_port or port} {mapper} {internal}", encoding="ascii")
+        ports = (*place.fixed_ports, *_free_ports(place.address)[len(place.fixed_ports) :])
+        file.write_text(" ".join(map(str, ports)), encoding="ascii")
 
 
 def _ensure_folders(place: BrokerPlace) -> None:

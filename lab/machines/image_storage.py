@@ -14,7 +14,7 @@ from lab.machines.profile import run_profile
 from lab.machines.roster import FRONTEND_ADDRESS, Role
 from lab.progress import Progress
 
-BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
+BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, (5671,))
 """Inside the lab's network; where other users can pass."""
 
 _ATTRIBUTES = {

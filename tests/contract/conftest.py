@@ -17,6 +17,7 @@ from rocks.fleet.fleet import FleetSettings
 from rocks.machine.host.libvirt import accelerator
 from tests.contract.agents import Agent
 from tests.contract.attacked_host import Attacked
+from tests.servers import free_port
 
 
 def need(*programs: str) -> None:
@@ -70,7 +71,7 @@ def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServ
     settings = FleetSettings(
         key_file=str(folder / "id_ed25519"), known_hosts_file=str(folder / "known_hosts"), control_folder=""
     )
-    server = sshd.start(machine, ensure_own_key(settings)[0] + "\n")
+    server = sshd.start(machine, ensure_own_key(settings)[0] + "\n", port=free_port())
     try:
         yield settings, server
     finally:

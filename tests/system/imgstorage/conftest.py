@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lab import broker
-from lab.broker import BrokerPlace
 from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.storage import configuration
@@ -21,7 +20,7 @@ from rocks.trust.x509 import CertificateSpec
 from tests.patience import patience
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite, running_site
-from tests.system.imgstorage.real_broker import NODES, RealBroker, Started
+from tests.system.imgstorage.real_broker import NODES, RealBroker, Started, place_of_broker
 from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage
 
 __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
@@ -37,7 +36,7 @@ def real_broker() -> Iterator[RealBroker]:
             pytest.skip(f"{program} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rocks-broker-", dir="/tmp"))
     folder.chmod(0o755)  # the broker is another user and must reach its folders
-    made = RealBroker(BrokerPlace(folder / "broker"), Authority(folder / "pki"), folder)
+    made = RealBroker(place_of_broker(folder / "broker"), Authority(folder / "pki"), folder)
     made.place.folder.mkdir()
     try:
         made.authority.ensure("the tests' authority")

@@ -14,6 +14,7 @@ from rocks.storage.bus import Bus, BusSettings, Delivery, Kind, Message
 from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
+from tests.servers import free_port
 from tests.waiting import wait_until
 
 Started = Callable[..., Bus]
@@ -27,6 +28,14 @@ NODES = {
     # one NAS for each test that needs a queue of its own
     **{f"nas-1-{number}": queues.NAS for number in range(40)},
 }
+
+
+def place_of_broker(folder: Path) -> BrokerPlace:
+    """The place of a broker of this worker.
+
+    A broker is not at its ports for seconds, while it starts; the kernel gives these to nobody meanwhile.
+    """
+    return BrokerPlace(folder, fixed_ports=(free_port(), free_port(), free_port()))
 
 
 def answer_to(delivery: Delivery, body: bytes) -> Message:

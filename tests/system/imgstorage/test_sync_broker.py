@@ -22,8 +22,9 @@ from rocks.storage.bus import Bus, BusSettings, Limits, Message, UndeliveredErro
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, has_address
-from tests.contract.ssh_hosts import free_port
 from tests.patience import patience
+from tests.servers import free_port
+from tests.system.imgstorage.real_broker import place_of_broker
 from tests.waiting import wait_until
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -69,7 +70,7 @@ def started_broker() -> Iterator[StartedBroker]:
         pytest.skip(f"{_PROGRAM} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rocks-broker-", dir="/tmp"))
     folder.chmod(0o755)
-    place = BrokerPlace(folder / "broker")
+    place = place_of_broker(folder / "broker")
     place.folder.mkdir()
     broker.write_control(place, folder / "broker.conf")
     settings = read_broker_settings(str(folder / "broker.conf"))

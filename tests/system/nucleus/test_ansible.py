@@ -5,9 +5,7 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from nucleus.mirror import clusters, identity
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
 from rocks.core.process import run
+from tests.servers import free_port
 from tests.system.nucleus.api.conftest import add_person
 from tests.system.nucleus.test_computesets import program
 from tests.waiting import wait_until
@@ -35,8 +34,7 @@ def site(
     pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
     """A service with the cluster vc1 of ann's project; what Ansible needs to know of it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("NUCLEUS_LISTEN_PORT", str(port))
     with (
         program(nucleus_settings, tmp_path, "executor", "--user", "root"),

@@ -23,7 +23,7 @@ from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.installation.service import create_service
-from tests.servers import answering
+from tests.servers import answering, free_port
 from tests.system.commands.conftest import Site
 
 CHECKOUT = Path(__file__).parents[4]
@@ -206,7 +206,7 @@ def server() -> Iterator[Sshd]:
     try:
         machine.start()
         line, _ = ensure_own_key(FleetSettings(key_file=str(folder / "keys" / "id_ed25519")))
-        yield sshd.start(machine, line + "\n"), folder / "keys"
+        yield sshd.start(machine, line + "\n", port=free_port()), folder / "keys"
     finally:
         sshd.stop(machine)
         machine.stop()

@@ -21,7 +21,7 @@ from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.patience import patience
-from tests.servers import answering
+from tests.servers import answering, free_port
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import (
     HOST_ADDRESS,
@@ -214,9 +214,7 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
     hosts: Site, pki: Path, cluster_environment: dict[str, str]
 ) -> None:
     """Started as an operator starts it, by the launcher; the authority is that of this test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     where = ("address=127.0.0.1", f"port={port}")
     process = start_service("kickstart", pki, cluster_environment, subprocess.PIPE, *where)
     try:
