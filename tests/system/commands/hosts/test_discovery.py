@@ -27,23 +27,35 @@ class Discovery:
 
     def __init__(self, environment: dict[str, str], *arguments: str) -> None:
         start = f"import sys; from rocks.cli.main import main; sys.exit(main({['discover', 'host', *arguments]!r}))"
+        reading, writing = os.pipe()
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-c", start],
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=writing,
             text=True,
         )
+        os.close(writing)
+        self._errors, self._read = os.fdopen(reading), ""
+
+    def wait_until_it_listens(self) -> None:
+        """What a machine sends before is lost, and the next one would be the first."""
+        while "waiting for new machines" not in self._read:
+            line = self._errors.readline()
+            assert line, f"it has ended: {self._read}"
+            self._read += line
 
     def ended(self) -> tuple[int, str, str]:
         """Exit status, standard output and error, when it has ended."""
-        out, err = self.process.communicate(timeout=patience(60))
-        return self.process.returncode, out, err
+        out, _ = self.process.communicate(timeout=patience(60))
+        with self._errors:
+            return self.process.returncode, out, self._read + self._errors.read()
 
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
         self.process.communicate()
+        self._errors.close()
 
 
 @pytest.fixture
@@ -86,6 +98,7 @@ def test_each_machine_becomes_one_host(
     served.done("add host compute-0-1")
     served.done("set host name compute-0-1 gpu1")  # it keeps its rank
     discovery = Discovery(environment, "count=3", "timeout=60")
+    discovery.wait_until_it_listens()
     _send(wire, served, 3, 3)
     assert discovery.ended() == (
         0,
