@@ -59,6 +59,8 @@ def served(named_site: Site, tmp_path: Path) -> Iterator[Site]:
         assert answer == "10.1.0.1", (
             process.stderr.read() if process.poll() is not None and process.stderr else ""
         )
+        for zone in (tmp_path / "dns/zones").iterdir():  # it answers before it has read all of them
+            wait_until(lambda zone=zone.name: ask(zone, "-t", "SOA"), f"the zone {zone.name}")
         yield named_site
     finally:
         process.kill()
