@@ -17,6 +17,12 @@ def test_modules_that_share_a_broker_or_a_site_are_one_unit() -> None:
     assert unit_of("tests/system/imgstorage/test_defects.py::test_a") == "storage-images"
 
 
+def test_modules_that_give_this_machine_the_frontends_address_are_one_unit() -> None:
+    """Two devices with 10.1.0.1 in the one network of the workers: neither module reaches its own host."""
+    modules = ("commands/hosts/test_discovery", "commands/site/test_dns", "firewall/test_sync")
+    assert {unit_of(f"tests/system/{one}.py::test_a") for one in modules} == {"network-private"}
+
+
 def test_smoke_tests_of_one_folder_are_one_unit() -> None:
     """So that `make test` starts their site once."""
     for folder, unit in (("vms", "smoke-vms"), ("imgstorage", "smoke-images")):
