@@ -26,7 +26,9 @@ pytestmark = pytest.mark.system
 def listener(machine: Machine) -> Iterator[int]:
     """The process number of an agent that listens in the machine, and has imported all that it needs."""
     agent_archive.listen(machine)
-    yield wait_until(lambda: _served_by(machine), seconds=patience(30))
+    listener = wait_until(lambda: _served_by(machine), seconds=30)
+    wait_until(lambda: not _children(listener))  # it ends after its program
+    yield listener
     machine.stop_daemon("rocks-agent-listen", 5)
 
 
