@@ -149,7 +149,11 @@ def _wait_until_it_answers(machine: Machine) -> None:
         if daemon is None or identify(daemon.process_id) is None:
             reason = last_line(machine.log_folder / "libvirtd.log")
             raise ToolError(f"libvirtd ended while it was starting: {reason}")
-        answer = machine.run(["/usr/bin/virsh", "--quiet", "--connect", _URI, "uri"], _PROBE_SECONDS)
+        try:
+            answer = machine.run(["/usr/bin/virsh", "--quiet", "--connect", _URI, "uri"], _PROBE_SECONDS)
+        except ToolError as late:  # libvirtd accepts connections before it answers
+            error = str(late)
+            continue
         if answer.exit_status == 0:
             return
         error = answer.error_text

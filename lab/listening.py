@@ -33,7 +33,7 @@ def listening_sockets(machine: Machine) -> set[Listening]:
             inodes = set(_inodes(folder))
             places = [(kind, place) for inode, kind, place in _table(folder) if inode in inodes]
             program, user = (folder / "comm").read_text().strip(), folder.stat().st_uid
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
         found.update(Listening(kind, place, program, user) for kind, place in places)
     return found
@@ -43,7 +43,7 @@ def _inodes(process: Path) -> Iterator[str]:
     for handle in (process / "fd").iterdir():
         try:
             match = _INODE.fullmatch(str(handle.readlink()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if match:
             yield match.group(1)
