@@ -1,5 +1,6 @@
 """A program on a terminal of its own, at which a test types."""
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -34,6 +35,7 @@ class Terminal:
         )
         os.close(other)
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
 
     def read_until(self, text: str) -> str:
         """What was printed since the last call, up to this text, which must come."""
@@ -56,7 +58,7 @@ class Terminal:
             data = os.read(self._end, 65536)
         except OSError:  # Linux: the program has closed its side
             return False
-        self.text += data.decode()
+        self.text += self._decoder.decode(data)
         return bool(data)
 
     def type(self, text: str) -> None:
