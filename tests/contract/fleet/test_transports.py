@@ -23,6 +23,7 @@ from rocks.fleet.wire.envelope import agent_archive_name
 from rocks.fleet.wire.facts import ProbeRequest
 from tests.contract.outcomes import refused
 from tests.contract.ssh_hosts import known_host
+from tests.patience import patience
 
 
 class Way:
@@ -175,7 +176,7 @@ def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
     mark = str(way.scratch / "a-child")
     connection = way.connect()
     start = time.monotonic()
-    end = connection.run(f"echo begun; sh -c 'sleep 600; :' '{mark}' & sleep 600; echo ended", 2)
+    end = connection.run(f"echo begun; sh -c 'sleep 600; :' '{mark}' & sleep 600; echo ended", patience(2))
     assert time.monotonic() - start < 300, "it was waited for"
     assert (end.exit_status, end.output) == (None, b"begun\n")
     connection.close()

@@ -18,6 +18,7 @@ from rocks.inventory.attributes.changes import add_attribute, set_attribute
 from rocks.inventory.hosts import set_comment
 from rocks.machine.changes import VmChanges, set_vms
 from rocks.site.host_removal import remove_part
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.waiting import at_once, wait_until
 
@@ -39,7 +40,7 @@ def ends(started: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """(exit status, standard error) of each, when all have ended."""
     outcomes = []
     for process in started:
-        _, error_output = process.communicate(timeout=60)
+        _, error_output = process.communicate(timeout=patience(60))
         outcomes.append((process.returncode, error_output))
     return outcomes
 

@@ -131,7 +131,7 @@ class ThreeMachines:
         A process of its own, forked by a server; `begin` and `rocks_on_terminal` start the program itself.
         """
         variables = {**self._environment, **environment}
-        return run_forked(self._rocks_socket, shlex.split(line), variables, deadline_seconds)
+        return run_forked(self._rocks_socket, shlex.split(line), variables, patience(deadline_seconds))
 
     def rocks_on_terminal(self, line: str) -> Finished:
         """As `rocks`, with a terminal as its standard input, output and error."""

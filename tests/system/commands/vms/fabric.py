@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired  # noqa: TID251 - the types of what rocks.core.process starts
 
 from rocks.core.process import run, start_with_pipes
+from tests.patience import patience
 
 PROGRAMS = ("ibsim", "opensm", "smpquery", "setpriv")
 PRELOADED = "umad2sim/libumad2sim.so"
@@ -85,7 +86,7 @@ class Fabric:
 
     def wait_for(self, expected: dict[int, set[int]]) -> dict[int, set[int]]:
         """The tables of these ports once they are as expected, or what they are when the time is over."""
-        end = time.monotonic() + MAX_SECONDS
+        end = time.monotonic() + patience(MAX_SECONDS)
         while True:
             found = {guid: self.keys(guid) for guid in expected}
             if found == expected or time.monotonic() > end:

@@ -51,7 +51,8 @@ def test_nothing_else_is_found(folder: Path, path: str) -> None:
     before = set(Path("/proc/self/fd").iterdir())
     assert open_below(folder, path) is None
     assert open_below(folder / "none", path) is None
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    # what earlier tests have left may be closed meanwhile
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 @pytest.mark.parametrize(
