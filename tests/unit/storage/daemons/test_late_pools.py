@@ -13,6 +13,7 @@ from rocks.storage.host import device_handlers
 from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs import pool_reads
+from tests.patience import patience
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest
 from tests.unit.storage.daemons.nodes import HOST
@@ -27,10 +28,10 @@ _DEADLINE_SECONDS = 0.3
 class Hanging:
     """Commands for one pool that end by their deadline, as those of `zfs` do."""
 
-    def __init__(self, pools: Any, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, pools: Any, patch: pytest.MonkeyPatch, deadline_seconds: float) -> None:
         self._ended = threading.Event()
         self.calls = self.ends = 0
-        for name, seconds in (("list_volumes", 60), ("read_volume", _DEADLINE_SECONDS)):
+        for name, seconds in (("list_volumes", 60), ("read_volume", deadline_seconds)):
             patch.setattr(pools, name, self._around(getattr(pools, name), seconds))
 
     def _around(self, read: Callable[[str], Any], seconds: float) -> Callable[[str], Any]:
@@ -62,9 +63,10 @@ def rebooted(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
         map_in(site, GOOD, f"good-{zvol}")
         map_in(site, BAD, f"bad-{zvol}")
     site.nas.lose_power()
-    monkeypatch.setattr(pool_reads, "READ_SECONDS", _DEADLINE_SECONDS / 2)
-    monkeypatch.setattr(exports, "COMMAND_SECONDS", _DEADLINE_SECONDS / 2)
-    hanging = Hanging(site.nas.pools, monkeypatch)
+    seconds = patience(_DEADLINE_SECONDS)  # in the half of which the pool that answers is read
+    monkeypatch.setattr(pool_reads, "READ_SECONDS", seconds / 2)
+    monkeypatch.setattr(exports, "COMMAND_SECONDS", seconds / 2)
+    hanging = Hanging(site.nas.pools, monkeypatch, seconds)
     yield site, hanging
     hanging.end()
 
