@@ -1,11 +1,13 @@
 """`rocks pragma boot` of an image on a NAS; `tests/system/imgstorage/test_volume_sources.py` has the clones."""
 
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from tests.patience import patience
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site
 from tests.system.imgstorage.conftest import certified, daemons, hosts, real_broker, storage
@@ -94,7 +96,8 @@ def test_a_shutdown_waits_until_the_images_are_written_back_and_names_a_stuck_on
         storage.images.wait_for_state(f"{name}-vol", "local")
     monkeypatch.setattr("rocks.commands.stop.cluster.Command.run", lambda *_: None)
     storage.succeeded("pragma list cluster")  # loads the roll; the hosts are silent for it
-    monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_UNMAP_SECONDS", 2)
+    seconds = math.ceil(patience(2))  # in which the images of the other machines are written back
+    monkeypatch.setattr(import_module("rocks.commands.pragma._shared.kvm_rocks"), "_UNMAP_SECONDS", seconds)
     with storage.images.hosts[HOST].away():
         ended = storage.rocks("pragma shutdown", frontend)
         assert ended.status == 8

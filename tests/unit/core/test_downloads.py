@@ -11,6 +11,7 @@ import pytest
 from rocks.core import downloads
 from rocks.core.downloads import MissingFileError, ask, check_url, download, fetch
 from rocks.core.errors import HostError, RocksError, UserError
+from tests.patience import patience
 from tests.range_server import RangeServer, Served
 
 CONTENT = bytes(range(256)) * 4000
@@ -71,7 +72,7 @@ def test_a_file_without_validator_is_taken_again(server, tmp_path):
 def test_what_is_cut_off_or_stalls_is_continued(server, tmp_path, monkeypatch, stalls):
     server.change("/a", stop_after=500_000, stalls=stalls)
     with monkeypatch.context() as patch:
-        patch.setattr(downloads, "SILENCE_SECONDS", 0.2)
+        patch.setattr(downloads, "SILENCE_SECONDS", patience(0.2))  # in which the server begins
         error = failed(server, tmp_path / "a")
     assert isinstance(error, HostError)
     assert "repeat the command, which continues" in str(error)

@@ -20,6 +20,7 @@ from rocks.machine.moves import live_drains
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.moves.live_ends import RefusedError
 from rocks.machine.outcomes import Outcomes
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 
 
@@ -78,7 +79,7 @@ def test_the_sites_slurm_gives_the_host_to_no_job(vm_site: Site, tmp_path: Path)
         "nodename=vmc-0-1",
     ]
     program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nexec sleep 600\n', "ascii")
-    vm_site.patch.setattr(slurm_nodes, "_SECONDS", 0.2)
+    vm_site.patch.setattr(slurm_nodes, "_SECONDS", patience(0.5))  # in which the program begins
     silent = vm_site.rocks("remove host compute-0-8 compute-0-9")
     assert silent.status == 0 and "compute-0-9" not in vm_site.rocks("list host").out
     for number in (8, 9):

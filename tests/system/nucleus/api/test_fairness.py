@@ -17,6 +17,7 @@ from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
 from nucleus.mirror import pool as pools
 from nucleus.mirror.pool import Pool, Session
+from tests.patience import patience
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import frozen, sql
@@ -283,7 +284,7 @@ def test_a_database_that_does_not_answer(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More requests than there are threads and connections are refused; then it goes on by itself."""
-    monkeypatch.setattr(pools, "SILENCE_SECONDS", 1)
+    monkeypatch.setattr(pools, "SILENCE_SECONDS", patience(1))
     opened: list[object] = []
     connect = driver.connect
     monkeypatch.setattr(pools, "connect", lambda *a, **b: (opened.append(a), connect(*a, **b))[1])

@@ -26,6 +26,7 @@ from nucleus.api.access import oidc
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from rocks.core.process import end_group, start_with_pipes
+from tests.servers import free_port
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client
 from tests.system.nucleus.conftest import sql
@@ -223,7 +224,7 @@ def test_keys_change_and_the_provider_is_away(serve: Serve, monkeypatch: pytest.
     monkeypatch.setattr(oidc, "_AGAIN_SECONDS", -1.0)
     monkeypatch.setattr(oidc, "_PAUSE_SECONDS", -1.0)
     first, second = new_key("one"), new_key("two")
-    with provider(first) as site:
+    with provider(first, port=free_port()) as site:  # nobody has it while the provider is away
         old = site.sign_in("ann")
         issuer, port = site.issuer, int(site.issuer.rpartition(":")[2])
     with serve(issuer) as service:
