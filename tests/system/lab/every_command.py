@@ -30,8 +30,9 @@ OF_OTHERS = (
 )
 """Folders in which programs of the machine write at any time."""
 
-CHANGING = re.compile(r"/dev/pts/|/dev/tap\d+$")
-"""Terminals, and the kernel's one folder for the taps of all networks: those of other runs come and go there."""
+CHANGING = re.compile(r"/dev/pts/|/dev/tap\d+$|/dev/rocks-test-\d+$")
+"""Terminals, the kernel's one folder for the taps of all networks, and a name that the test of block devices gives one:
+those of other runs come and go there."""
 
 FOLDER = Path("/tmp/demo")  # noqa: S108 - /tmp is this program's own
 MADE_HERE = "/var/lib/rocks"
