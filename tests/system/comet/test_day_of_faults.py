@@ -72,8 +72,8 @@ def test_a_job_that_runs_before_its_submission_is_answered_and_a_slow_image(day:
 
         with day.pool.transaction() as session:
             session.execute(
-                "UPDATE computeset SET version = version + 1, timers ="
-                " JSON_SET(timers, '$.walltime', JSON_OBJECT('at', 1, 'boot', '', 'since_boot', 1))"
+                "UPDATE computeset SET version = version + 1, notes ="
+                " JSON_SET(notes, '$.walltime', JSON_OBJECT('at', 1, 'boot', '', 'since_boot', 1))"
             )
         wait_until(lambda: nodes("power") == {"off"}, "nodes are off at the end of the walltime")
         wait_until(lambda: nodes("admin_state") == {"syncing"}, "images on their way back")

@@ -89,6 +89,7 @@ def test_the_examples_run(vm_site: Site, capsys: pytest.CaptureFixture[str]) -> 
         "add host interface vm-container-0-0 eth3 subnet=public",
         "set attr ib_pkey_pool 0x0002-0x00ff",
         "set attr vm_image_directory /state/partition1/kvm/disks",
+        "set attr vm_disk_devices /dev/mapper/guests-*",
         "add cluster 203.0.113.5 2 fe-name=vc1 cluster-naming=yes",
     ):
         ended = vm_site.rocks(*shlex.split(line))

@@ -128,7 +128,7 @@ def test_why_old_snapshots_stay_is_logged_once(
     monkeypatch.setattr(site.nas.pools, "read_history", hang)
     caplog.clear()
     for _ in range(2):
-        site.nas.service._housekeeping.look()
+        site.nas.service._snapshot_expiry.look()
     line = f"old snapshots of {ZVOL} stay: the pool tank has not answered"
     assert [record.getMessage() for record in caplog.records] == [line]
 

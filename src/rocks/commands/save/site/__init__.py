@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.passphrases import read_passphrase
-from rocks.core.names import printable
+from rocks.core.terminal import one_line
 from rocks.site.archive import save_site, unsaved_links
 
 
@@ -39,5 +39,5 @@ class Command(rocks.commands.Command):
         path = save_site(self.db, passphrase, self.fillText("file"))
         self.addText(f"saved: {path}\n")
         for link in unsaved_links():
-            self.notify(f"not in it: what the link {printable(str(link))} leads to")
+            self.notify(f"not in it: what the link {one_line(str(link))} leads to")
         self.notify("keep a copy of it and its passphrase on another machine")
