@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
-from rocks.core.errors import IncoherentError, StateError
+from rocks.core.errors import BusyError, IncoherentError, StateError
 from rocks.core.units import size_text
 from rocks.storage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
 from rocks.storage.stream.lines import number, receive_line, send_line
@@ -45,13 +45,16 @@ def send_all(
     bucket: Bucket,
     count: Count,
 ) -> None:
-    """Plan by the receiver's description (`describe`), and send all streams. IncoherentError when the two diverged."""
+    """Plan by the receiver's description (`describe`), and send all streams.
+
+    IncoherentError when the two diverged; BusyError while another program's snapshots are in the way.
+    """
     history = pools.read_history(volume)
     ours = [Point(point.name, point.guid, point.createtxg) for point in history.snapshots]
     ours += [Point(point.name, point.guid, point.createtxg, True) for point in history.bookmarks]
     plan = plan_send(ours, _points(receiver), to_guid, _token(pools, receiver))
     if isinstance(plan, Diverged):
-        raise IncoherentError(f"{volume}: {plan.text}")
+        raise (BusyError if plan.waits else IncoherentError)(f"{volume}: {plan.text}")
     assert isinstance(plan, SendPlan)
     specs = [_spec(volume, step) for step in plan.steps]
     sizes = [pools.estimate_send(step) for step in specs]

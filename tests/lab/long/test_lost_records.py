@@ -21,6 +21,21 @@ _LOSE_ALL_OF_A_HOST = """\
 systemctl stop rocks-imgstorage-host
 rm -rf /var/lib/rocks /etc/imgstorage.conf
 """
+_COPY_POOL = """\
+zfs snapshot -r tank@copy
+zfs send -R tank@copy >/root/tank.copy
+zfs destroy -r tank@copy
+"""
+_LOSE_POOL = """\
+systemctl stop rocks-imgstorage-nas
+rm -rf /var/lib/rocks /etc/imgstorage.conf
+disk=$(zpool list -H -P -v tank | awk 'NR == 2 { print $1 }')
+zpool destroy -f tank
+zpool create -f -m none tank $disk
+zfs receive -F -u tank </root/tank.copy
+zfs destroy -r tank@copy
+udevadm settle
+"""
 _GRANT = ("epoch", "owner", "id", "initiator", "sync", "pool")
 
 
@@ -100,3 +115,31 @@ def test_host_is_installed_anew_over_its_pool(images: ImageSite) -> None:
     images.wait_for_state("unmapped")
     images.count_on_nas(counted)
     assert images.leftovers("vmh1") == []
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["as it is", "older than the last transfer"])
+def test_nas_is_made_anew_from_a_copy_of_its_pool(images: ImageSite, is_older: bool) -> None:
+    """A guest runs on from its host while pool and records are lost; its changes go to the restored pool, also if the
+    NAS had some already that the copy lacks. Afterwards it starts from there.
+    """
+    site = images.site
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
+    site.done("start", "host", "vm", GUEST)
+    counted = site.wait_for_count("vmh1", GUEST, beyond=0)
+    images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")
+    images.nas.shell(_COPY_POOL, 300)
+    counted = site.wait_for_count("vmh1", GUEST, beyond=counted + 10)
+    if is_older:
+        site.done("sync", "host", "storagemap", NAS, VOLUME)
+    images.nas.shell(_LOSE_POOL, 300)
+    run_profile(images.nas, site.frontend)
+    images.wait_for_state("mapped")
+    counted = site.wait_for_count("vmh1", GUEST, beyond=counted + 10)
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped")
+    images.count_on_nas(site.count("vmh1", GUEST))
+    assert images.leftovers("vmh1") == []
+    images.forget_copy("vmh1")
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=counted)

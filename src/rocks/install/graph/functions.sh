@@ -233,7 +233,9 @@ rocks_pool() {
   mkdir -p -- "${begun%/*}"
   printf '%s\n' "$*" >"$begun"
   sync -- "$begun"
-  zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none -O volmode=dev "$pool" "$@" ||
+  # snapshots of zfs-auto-snapshot on a NAS hold the changes of its images
+  zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none -O volmode=dev \
+    -O com.sun:auto-snapshot=false "$pool" "$@" ||
     rocks_fail "zpool did not make the pool $pool of $*; its message is above"
   rm -f -- "$begun"
   rocks_changed "pool $pool made of $*"

@@ -1,6 +1,7 @@
 """The streams that bring a snapshot to the receiver, planned by guid from the common snapshots; pure.
 
-The sender may start from a snapshot or a bookmark; the receiver must have the snapshot itself. Names are ignored.
+The sender may start from a snapshot or a bookmark; the receiver must have the snapshot itself. By its name only
+a snapshot of another program is told from one of image storage.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, Optional, Sequence, Tuple
 
 from rocks.core.dataclasses import dataclass
+from rocks.storage.life.names import parse_snapshot_name
 
 How = Literal["full", "snapshot", "bookmark", "resume"]
 
@@ -51,9 +53,13 @@ class SendPlan:
 
 @dataclass(frozen=True)
 class Diverged:
-    """The receiver has snapshots that the sender has not: nothing is sent and nothing is rolled back."""
+    """The receiver has snapshots that the sender has not: nothing is sent and nothing is rolled back.
+
+    `waits`: all of them are of another program, such as one that copies the pool; the transfer goes on without them.
+    """
 
     text: str
+    waits: bool = False
 
 
 def plan_send(
@@ -78,7 +84,7 @@ def plan_send(
     if theirs:
         start = _find(sender, theirs[-1].guid)
         if start is None:
-            return Diverged(_divergence(sender, theirs))
+            return _divergence(sender, theirs)
         if start.createtxg > to.createtxg:
             return Diverged(f"the receiver has {theirs[-1].name}, which is newer than {to.name}")
     return _with_token(sender, start, to, token)
@@ -111,13 +117,19 @@ def _find(points: Sequence[Point], guid: str, snapshots_only: bool = False) -> O
     return min(found, key=lambda point: point.is_bookmark) if found else None
 
 
-def _divergence(sender: Sequence[Point], theirs: Sequence[Point]) -> str:
+def _divergence(sender: Sequence[Point], theirs: Sequence[Point]) -> Diverged:
     known = {point.guid for point in sender}
-    foreign = ", ".join(point.name for point in theirs if point.guid not in known)
+    foreign = [point.name for point in theirs if point.guid not in known]
     common = [point.name for point in theirs if point.guid in known]
-    after = (
-        f" after {common[-1]}, the newest that both have"
-        if common
-        else "; the two have no snapshot in common"
-    )
-    return f"the receiver has {foreign}, which the sender has not{after}"
+    if not common:
+        return Diverged(
+            f"the receiver has {', '.join(foreign)}, which the sender has not; the two have no snapshot in common"
+        )
+    later = f"after {common[-1]}, the newest that both have"
+    if not any(parse_snapshot_name(name) for name in foreign):
+        return Diverged(
+            f"waits: the receiver's volume has the snapshots {', '.join(foreign)} of another program {later}, and "
+            "takes no changes while they exist; `zfs destroy` them there, then it goes on",
+            waits=True,
+        )
+    return Diverged(f"the receiver has {', '.join(foreign)}, which the sender has not {later}")

@@ -17,6 +17,7 @@ from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_r
 from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
+from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
@@ -206,13 +207,13 @@ class NasHandlers:
     # --- received snapshots
 
     def _verify_received(self, effect: effects.VerifyReceived) -> Facts:
-        newest = self._pools.read_history(effect.volume).newest
-        if newest is None or newest.guid != effect.guid:
+        history = self._pools.read_history(effect.volume)
+        if not ends_at(history, effect.guid):
             raise IncoherentError(
-                f"the newest snapshot of {effect.volume} is {'none' if newest is None else newest.guid}, "
+                f"the newest snapshot of {effect.volume} is {history.newest.guid if history.newest else 'none'}, "
                 f"but the host has sent {effect.guid}; the copy on the host is preserved"
             )
-        return Facts(guid=newest.guid)
+        return Facts(guid=effect.guid)
 
     def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
         self._pools.ensure_partial_gone(effect.volume)

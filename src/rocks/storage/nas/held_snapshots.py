@@ -1,4 +1,4 @@
-"""Snapshots of volumes that stay, as parts of snapshots of machines: holds, which tags name."""
+"""Snapshots of volumes that stay: of machines, by holds, which tags name; and those that other programs take."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Any, Callable, Mapping
 from rocks.core.errors import Code, StateError, UserError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.image import Image
-from rocks.storage.life.names import HOLD_TAG
+from rocks.storage.life.names import HOLD_TAG, parse_snapshot_name
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.wire.replies import HeldRow
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
 from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import SnapshotFact
+from rocks.storage.zfs.facts import History, SnapshotFact
 
 _log = logging.getLogger(__name__)
+
+
+def ends_at(history: History, guid: str) -> bool:
+    """Whether the snapshot of this guid is the newest, but for later ones of a program that copies the pool."""
+    for snapshot in reversed(history.snapshots):
+        if snapshot.guid == guid:
+            return True
+        if parse_snapshot_name(snapshot.name) is not None:
+            break
+    return False
 
 
 def check_machine(image: Image, machine: str) -> None:

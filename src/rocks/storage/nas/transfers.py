@@ -31,6 +31,7 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports
 from rocks.storage.nas.progress import ProgressBoard
@@ -189,12 +190,11 @@ class NasTransfers:
         finally:
             self._drop_superseded(image)
         self._allowed(opening, connection.peer)
-        newest = self._pools.read_history(image.volume).newest
-        if newest is None or newest.guid != opening.to_guid:
+        if not ends_at(self._pools.read_history(image.volume), opening.to_guid):
             raise IncoherentError(
                 f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
             )
-        send_line(connection.writer, {"received": newest.guid})
+        send_line(connection.writer, {"received": opening.to_guid})
 
     def _drop_superseded(self, image: Image) -> None:
         """Its step may have looked for a partial receive before the last part, which was let in, was stored."""

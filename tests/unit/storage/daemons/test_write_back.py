@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
+from rocks.storage.limits import MAX_TRIES
 from rocks.storage.nas import transfers as nas_transfers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.commands import Transfer
-from rocks.storage.zfs.facts import SendSpec
+from rocks.storage.zfs.facts import SendSpec, SnapshotFact
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, OTHER_HOST, Node
+
+ZVOL = "vm-vc1-0-vol"
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -77,20 +80,31 @@ def test_f2_f4_f22_a_return_that_fails_is_tried_again(
     assert site.nas.pools.read("tank/f2-vol", 9, 4096) == b"only here"
 
 
-def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None:
-    """Nothing is rolled back: the pull stops and names the snapshot; after its removal, all changes are written."""
-    host = site.map_local("f13-vol")
-    fact = site.nas.pools.read_volume("tank/f13-vol")
-    made = site.nas.pools.ensure_snapshot("tank/f13-vol", fact.guid, "by-hand", {})
-    host.pools.write("tank/f13-vol", b"goes on", 4096)
-    with pytest.raises(IncoherentError, match="by-hand"):
-        site.ask(wire.PullZvol("f13-vol"))
-    row = site.row("f13-vol")
-    assert row["state"] == "blocked" and "by-hand" in row["reason"]
-    site.nas.pools.ensure_snapshot_gone("tank/f13-vol", made.name, made.guid)
-    site.ask(wire.RetryZvol("f13-vol"))
-    site.unmap("f13-vol")
-    assert site.nas.pools.read("tank/f13-vol", 7, 4096) == b"goes on"
+def foreign(site: DrivenSite, name: str) -> SnapshotFact:
+    """A snapshot by a program that copies the pool of the NAS."""
+    fact = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    assert fact is not None
+    return site.nas.pools.ensure_snapshot(fact.name, fact.guid, name, {})
+
+
+def test_f13_changes_wait_for_a_foreign_snapshot_on_the_nas(site: DrivenSite) -> None:
+    """ZFS takes nothing behind it, and nothing is rolled back. The image is not blocked, names it, and goes on without
+    it.
+    """
+    host = site.map_local(ZVOL)
+    made = foreign(site, "by-hand")
+    host.pools.write(f"tank/{ZVOL}", b"goes on", 4096)
+    pull = site.send(wire.PullZvol(ZVOL))
+    site.wait_for(lambda: site.image(ZVOL).tries > MAX_TRIES + 2, "tries")
+    assert site.state(ZVOL) in ("local", "pulling") and site.image(ZVOL).faults == 0
+    unmap = site.send(wire.UnmapZvol(ZVOL))
+    site.wait_for(lambda: bool(site.image(ZVOL).unmap_ids), "unmap recorded")
+    text = "has the snapshots by-hand of another program after img-"
+    site.wait_for(lambda: text in site.row(ZVOL)["reason"], "reason")
+    site.nas.pools.ensure_snapshot_gone(f"tank/{ZVOL}", made.name, made.guid)
+    site.answer(unmap)
+    assert site.has_answer(pull) and site.state(ZVOL) == "unmapped"
+    assert site.nas.pools.read(f"tank/{ZVOL}", 7, 4096) == b"goes on"
 
 
 def cut_pull(site: DrivenSite, zvol: str, patch: pytest.MonkeyPatch) -> Gate:
@@ -233,3 +247,26 @@ def test_a_guest_that_writes_after_the_final_snapshot_loses_nothing(site: Driven
     site.wait_for_state("again-vol", "unmapped")
     assert site.nas.pools.read("tank/again-vol", 5, 4096) == b"later"
     assert site.leftovers() == []
+
+
+def test_a_snapshot_of_another_program_behind_the_last_changes_is_no_contradiction(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken as soon as they have arrived, before the NAS confirms them."""
+    host = site.map_local(ZVOL)
+    host.pools.write(f"tank/{ZVOL}", b"changed", 0)
+    receive = nas_transfers.receive_all
+
+    def receive_all(*arguments: Any) -> None:
+        receive(*arguments)
+        foreign(site, f"hourly-{site.image(ZVOL).sequence}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_transfers, "receive_all", receive_all)
+        site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 7, 0) == b"changed"
+    assert site.nas.pools.read_history(f"tank/{ZVOL}").snapshots[-1].name.startswith("hourly-")
+    site.map_local(ZVOL)
+    host.pools.write(f"tank/{ZVOL}", b"again", 0)
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 5, 0) == b"again"

@@ -62,10 +62,14 @@ def test_plan(
     assert plan_send(sender, on_nas(*receiver), to, token) == expected
 
 
+OURS = Point("img-1-2-20260131T235959Z", "3", 30)
+
+
 @pytest.mark.parametrize(
     ("sender", "receiver", "to", "message"),
     [
-        ([A, B], [A, C], "2", "c, which the sender has not after a"),
+        ([A, B], [A, OURS], "2", f"{OURS.name}, which the sender has not after a"),
+        ([A, B], [A, C, OURS], "2", f"c, {OURS.name}, which the sender has not after a"),
         ([B], [C], "2", "the two have no snapshot in common"),
         ([A, B], [A, B], "1", "already has a, and then b, which the sender lacks"),
         ([A], [A], "2", "no snapshot 2 any more"),
@@ -76,4 +80,11 @@ def test_plan(
 def test_diverged(sender: list[Point], receiver: list[Point], to: str, message: str) -> None:
     """Nothing is sent and nothing rolled back; the text names the snapshots."""
     found = plan_send(sender, on_nas(*receiver), to)
-    assert isinstance(found, Diverged) and message in found.text
+    assert isinstance(found, Diverged) and message in found.text and not found.waits
+
+
+def test_snapshots_of_another_program_are_waited_for() -> None:
+    """All that the sender has not is of it, behind a common snapshot."""
+    found = plan_send([A, B], on_nas(A, C), "2")
+    assert isinstance(found, Diverged) and found.waits
+    assert "the snapshots c of another program after a, the newest that both have" in found.text
