@@ -1,7 +1,7 @@
 """The streams that bring a snapshot to the receiver, planned by guid from the common snapshots; pure.
 
-The sender may start from a snapshot or a bookmark; the receiver must have the snapshot itself. By its name only
-a snapshot of another program is told from one of image storage.
+The sender may start from a snapshot or a bookmark; the receiver must have the snapshot itself. Names only show
+which snapshots are of another program.
 """
 
 from __future__ import annotations
