@@ -77,6 +77,23 @@ def test_an_architecture_without_a_roll_is_refused(
     assert not (place / "rocks-dist").exists()
 
 
+def test_a_distribution_among_the_files_of_rolls_is_refused(
+    roll_site: Site,
+    build_roll: BuildRoll,
+    place: Path,
+    tmp_path: Path,
+    rolls_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its folders would count as rolls, which `remove roll` removes."""
+    add_with_debs(roll_site, build_roll, tmp_path, "hello", "1.9-1")
+    before = sorted(rolls_folder.rglob("*"))
+    assert f"{rolls_folder} belongs to the rolls" in roll_site.refused("create", "distro", "dist=rolls")
+    monkeypatch.chdir(rolls_folder)
+    assert f"{rolls_folder}/hello belongs to the rolls" in roll_site.refused("create", "distro", "dist=hello")
+    assert sorted(rolls_folder.rglob("*")) == before
+
+
 def test_two_rolls_with_one_file_are_both_named(
     roll_site: Site, build_roll: BuildRoll, place: Path, tmp_path: Path
 ) -> None:

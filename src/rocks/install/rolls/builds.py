@@ -78,10 +78,17 @@ def build_distribution(
 ) -> DistributionReport:
     """Build the distribution NAME/ARCH in a folder, from rolls (name, version, architecture) in the folder `root`.
 
-    Rolls of other architectures are left out. UserError when none is for this one. Errors as of `create_distribution`.
+    Rolls of other architectures are left out. UserError when none is for this one, and for a distribution that would
+    be among the rolls' files. Errors as of `create_distribution`.
     """
     check_plain_name("dist", name, 64)
     check_plain_name("arch", arch, 32)
+    folder, rolls_root = (place / name).resolve(), root.resolve()
+    if folder == rolls_root or rolls_root in folder.parents:
+        raise UserError(
+            f"{folder} belongs to the rolls in {rolls_root}, where a distribution would count as a roll: choose "
+            "another dist=, or change to another folder"
+        )
     archs = {roll[2] for roll in rolls}
     if arch != platform.machine() and rolls and arch not in archs:
         raise UserError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_plain_name
+from rocks.install.rolls.folders import ROLLS
 from rocks.inventory import appliance_records as appliances
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ _LONGEST = 32
 def add_distribution(database: Database, name: str) -> None:
     """Add a distribution; UserError unless its name is valid and unused."""
     check_plain_name("distribution", name, _LONGEST)
+    if name == ROLLS:
+        raise UserError(
+            f'distribution "{name}" is not valid: the folder of that name has the rolls; give another name'
+        )
     if appliances.find_name(database, "distributions", name):
         raise UserError(f'distribution "{name}" already exists; rocks list distribution shows all')
     database.execute("INSERT INTO distributions (Name) VALUES (%s)", (name,))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
+ROLLS = "rolls"
+"""Folder of the rolls, beside those of the distributions."""
+
 _LEFT = ".unfinished-"
 _MOUNTS = Path("/proc/self/mounts")
 
@@ -35,7 +38,7 @@ def distribution_folder(database: Database) -> Path:
 
 def rolls_folder(database: Database) -> Path:
     """The folder with a folder NAME/VERSION/ARCH for each roll."""
-    return distribution_folder(database) / "rolls"
+    return distribution_folder(database) / ROLLS
 
 
 def roll_path(root: Path, roll: Sequence[str]) -> Path:

@@ -56,6 +56,7 @@ def test_a_distribution_is_added_listed_and_removed(site: Site) -> None:
     assert site.done("list distribution") == "NAME       \nrocks-dist:\ntesting:   \n"
     assert 'distribution "Testing" already exists' in site.refused("add distribution Testing")
     assert "is not valid" in site.refused("add distribution ../x")
+    assert "the folder of that name has the rolls" in site.refused("add distribution rolls")
     site.done("remove distribution testing")
     assert "cannot remove" in site.refused("remove distribution rocks-dist")
     assert site.refused("list distribution nothing").startswith('unknown distribution "nothing"')

@@ -7,7 +7,7 @@ import rocks.commands
 from rocks.core.names import counted
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.rolls.builds import build_distribution, rolls_by_text
-from rocks.install.rolls.folders import distribution_folder
+from rocks.install.rolls.folders import ROLLS, distribution_folder
 from rocks.install.rolls.rolls import enabled_rolls
 
 
@@ -49,7 +49,7 @@ class Command(rocks.commands.Command):
         arch = self.fillText("arch", platform.machine())
         given, rolls = self.fillText("root", ""), self.fillText("rolls", "")
         # the folder that is printed is there without a database, too
-        root = Path(given).absolute() if given else Path(self.command("report.distro").strip()) / "rolls"
+        root = Path(given).absolute() if given else Path(self.command("report.distro").strip()) / ROLLS
         chosen = rolls_by_text(root, rolls, arch) if rolls else enabled_rolls(self.db)
         served = None if given or rolls else distribution_folder(self.db)
         self.db.end_reading()
