@@ -12,6 +12,8 @@ from rocks.core.names import printable
 from rocks.core.process import run_interactively
 from rocks.fleet.fleet import CommandResult
 from rocks.inventory.host_requests import open_fleet
+from rocks.inventory.node_records import find_selector
+from rocks.inventory.selectors import is_rack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +33,20 @@ class Limits(NamedTuple):
     timeout_seconds: int = 30
     delay_seconds: int = 0
     threads: int = 128
+
+
+def check_no_selector(database: Database, command: str, program: str) -> None:
+    """UserError for a command, given without hosts, that is the name of some: the command was forgotten.
+
+    It would run on all hosts.
+    """
+    found = ("a rack", command) if is_rack(command) else find_selector(database, command)
+    if found is not None:
+        kind, selector = found
+        raise UserError(
+            f'must supply a command: "{printable(command)}" is the name of {kind}; '
+            f'rocks {program} {selector} command="..." runs one there'
+        )
 
 
 def run_on_hosts(

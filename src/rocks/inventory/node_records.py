@@ -219,6 +219,19 @@ def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
     return {str(name).lower(): int(number) for name, number in rows}
 
 
+def find_selector(database: Database, text: str) -> tuple[str, str] | None:
+    """(what it is, the selector of its hosts) of the name of a host, alias, appliance or membership, else None."""
+    rows = database.rows(
+        "SELECT 'a host', Name FROM nodes WHERE Name = %s"
+        " UNION ALL SELECT 'an alias', Name FROM aliases WHERE Name = %s"
+        " UNION ALL SELECT 'an appliance', Name FROM appliances WHERE Name = %s"
+        " UNION ALL SELECT 'a membership', a.Name FROM memberships m JOIN appliances a ON a.ID = m.Appliance"
+        " WHERE m.Name = %s",
+        [text] * 4,
+    )
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
+
+
 def hosts_by_appliance(database: Database) -> dict[str, list[str]]:
     """Appliance → its hosts, in the database's order; appliances without a host are left out."""
     found: dict[str, list[str]] = {}

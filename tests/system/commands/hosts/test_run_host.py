@@ -231,6 +231,27 @@ def test_run_host_refuses(known: Site) -> None:
     assert ended.status == 3 and ended.out == "in\n" and 'ssh_port of compute-0-0 is "many"' in ended.err
 
 
+def test_a_name_of_hosts_alone_is_no_command(known: Site) -> None:
+    """`run host compute` would run a program `compute` on all hosts; by command= it does."""
+    known.done("add host alias compute-0-0 web")
+    for name, what, selector in (
+        ("compute-0-0", "a host", "compute-0-0"),
+        ("web", "an alias", "web"),
+        ("Compute", "an appliance", "compute"),
+        ("vm container", "a membership", "vm-container"),
+        ("rack0", "a rack", "rack0"),
+    ):
+        for verb in ("run", "iterate"):
+            assert (
+                f'must supply a command: "{name}" is the name of {what}; rocks {verb} host {selector} command="..."'
+                in known.refused(verb, "host", name)
+            )
+    ended = known.rocks("run host compute-0-0 compute")
+    assert ended.status == 1 and "compute: " in ended.err
+    ended = known.rocks("run host command=compute")
+    assert ended.status == 1 and "compute: " in ended.err
+
+
 def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
     ended = known.rocks("run host head 'LANG=C ls'")
     assert (ended.status, ended.out) == (1, "")

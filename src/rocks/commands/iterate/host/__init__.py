@@ -3,9 +3,8 @@
 import rocks.commands
 from rocks.commands._framework.output import write_message
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_commands import run_for_each, text_for
+from rocks.inventory.host_commands import check_no_selector, run_for_each, text_for
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.node_records import node_ids
 
 
 class Command(rocks.commands.Command):
@@ -18,7 +17,8 @@ class Command(rocks.commands.Command):
     </arg>
     <arg type='string' name='command'>
     The command, quoted as one argument, for bash. % is the name of the host, and %% is a single %. Alternative form:
-    command=COMMAND, which is required for a command that begins like name=value.
+    command=COMMAND, which is required for a command that begins like name=value, and without hosts for one that is the
+    name of a host, alias, appliance, membership or rack.
     </arg>
     <shared names='dry-run'/>
 
@@ -39,8 +39,8 @@ class Command(rocks.commands.Command):
         selectors, command = self.fillArgument("command")
         if not command:
             self.abort("must supply a command")
-        if not selectors and node_ids(self.db, [command]):
-            self.abort(f'must supply a command: "{command}" is the name of a host')
+        if not selectors and self.from_end:
+            check_no_selector(self.db, command, "iterate host")
         local = find_local_host(self.db) if not selectors else None
         hosts = [name for name in self.getHostnames(selectors) if name != local]
         succeeded = 0

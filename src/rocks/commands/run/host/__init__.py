@@ -4,8 +4,7 @@ import rocks.commands
 from rocks.commands._framework.output import write_error_output, write_message
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_commands import CommandResult, Limits, run_on_hosts
-from rocks.inventory.node_records import node_ids
+from rocks.inventory.host_commands import CommandResult, Limits, check_no_selector, run_on_hosts
 
 
 class Command(rocks.commands.Command):
@@ -18,7 +17,7 @@ class Command(rocks.commands.Command):
     </arg>
     <arg type='string' name='command'>
     The command, quoted as one argument. Alternative form: command=COMMAND, which is required for a command that
-    begins like name=value.
+    begins like name=value, and without hosts for one that is the name of a host, alias, appliance, membership or rack.
     </arg>
     <param type='bool' name='managed' default='yes'>
     Without host arguments, use only hosts whose attribute managed is true.
@@ -63,8 +62,8 @@ class Command(rocks.commands.Command):
         limits = self._limits()
         self.fillFlag("x11", True)
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
-        if not selectors and node_ids(self.db, [command]):
-            self.abort(f'must supply a command: "{command}" is the name of a host')
+        if not selectors and self.from_end:
+            check_no_selector(self.db, command, "run host")
         hosts = self.getHostnames(selectors, managed_only=self.fillFlag("managed", True))
         if not hosts and not selectors:
             self.notify(
