@@ -4,6 +4,7 @@ import pytest
 
 from rocks.commands._framework.declarations import taken_by
 from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._shared.nouns.attributes import AttributeRemoval, AttributeSetter
 from rocks.commands._shared.nouns.scopes import ScopeCommand, ScopeListing
 from rocks.core.errors import UserError
 from rocks.database.connection import Database
@@ -38,6 +39,12 @@ class OfAppliances(Tile, scope="appliance"): ...
 
 
 class OfHosts(Tile, scope="host"): ...
+
+
+class SetHostAttribute(AttributeSetter, scope="host"): ...
+
+
+class RemoveHostAttribute(AttributeRemoval, scope="host"): ...
 
 
 class OwnDocstring(Tile, scope="os"):
@@ -109,3 +116,10 @@ def test_a_listing_begins_with_the_member(
     command = command_class(NOWHERE)
     command.run({}, names)
     assert [" ".join(line.replace("-", " ").split()) for line in command.getText().splitlines()] == lines
+
+
+def test_help_says_how_a_change_of_attributes_means_all() -> None:
+    """Without a terminal, a change of which no member is named is refused: "all hosts" alone would be wrong."""
+    for command in (SetHostAttribute, RemoveHostAttribute):
+        (hosts, *_) = read_documentation(command).arguments
+        assert hosts.default == "all hosts, when a person confirms it; without a terminal, % is needed"

@@ -37,6 +37,8 @@ _NAME_AND_VALUE = """
 class AttributeCommand(ScopeCommand):
     """Base of the commands that change attributes."""
 
+    how_all_are_meant = ", when a person confirms it; without a terminal, % is needed"
+
     def members_to_change(self, names: Sequence[str], attribute: str) -> list[str]:
         """As `members`, for a change. All members are meant only by `%`, or when a person confirms it.
 

@@ -49,12 +49,15 @@ class ScopeCommand(Command):
     texts: ClassVar[Mapping[str, Texts]] = {}
     required: ClassVar[Sequence[str]] = ()
     """The scopes of which a member must be named."""
+    how_all_are_meant: ClassVar[str] = ""
+    """Follows in the help where all members are the default."""
 
     def __init_subclass__(cls, scope: str = "", **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if scope:
             cls.scope = scope
-            cls.__doc__ = cls.__doc__ or _filled(cls.help, scope, cls.texts, scope in cls.required)
+            arguments = _arguments(scope, scope in cls.required, cls.how_all_are_meant)
+            cls.__doc__ = cls.__doc__ or _filled(cls.help, scope, cls.texts, arguments)
 
     def members(self, names: Sequence[str]) -> list[str]:
         """The members of the scope that match `names`; the global scope has one, of that name."""
@@ -83,17 +86,17 @@ class ScopeCommand(Command):
         self.notify(f"no {self.scope} {what}{whose}: {hint}rocks list {scope_name}{noun} shows all")
 
 
-def _filled(text: str, scope: str, texts: Mapping[str, Texts], is_required: bool) -> str:
+def _filled(text: str, scope: str, texts: Mapping[str, Texts], arguments: str) -> str:
     """The text for a scope."""
     values = {name: of_scopes[SCOPES.index(scope)] for name, of_scopes in {**_OF_ALL_NOUNS, **texts}.items()}
-    return _EMPTY.sub("", text.format(arguments=_arguments(scope, is_required), **values))
+    return _EMPTY.sub("", text.format(arguments=arguments, **values))
 
 
-def _arguments(scope: str, is_required: bool) -> str:
+def _arguments(scope: str, is_required: bool, how_all_are_meant: str) -> str:
     if scope == "global":
         return ""
     default, text = _MEMBERS[scope]
-    optional = "" if is_required else f"optional='1' default='{default}' "
+    optional = "" if is_required else f"optional='1' default='{default}{how_all_are_meant}' "
     return f"<arg {optional}type='string' name='{scope}' repeat='1'>\n{text}\n</arg>"
 
 
