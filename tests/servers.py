@@ -7,7 +7,10 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
+
+import pytest
 
 _ports = itertools.count()
 
@@ -35,3 +38,17 @@ def free_port() -> int:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no port is free")
+
+
+def connected_when_named(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int]]:
+    """(path, mode) of each unix socket that gets its name from now on, to which a connection is made at that moment."""
+    replace, named = Path.replace, list[tuple[Path, int]]()
+
+    def replaced(new: Path, path: Path | str) -> None:
+        replace(new, path)
+        named.append((Path(path), Path(path).stat().st_mode & 0o777))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    return named

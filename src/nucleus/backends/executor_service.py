@@ -172,15 +172,17 @@ class ExecutorService(socketserver.ThreadingMixIn, socketserver.UnixStreamServer
         self.places = threading.BoundedSemaphore(AT_ONCE)
         self._users = users | {0}
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        new = path.with_name(f"{path.name}.{os.getpid()}")
+        new.unlink(missing_ok=True)  # of one that was killed
         before = os.umask(0o177)
         try:
-            super().__init__(str(path), _Handler)
+            super().__init__(str(new), _Handler)
         finally:
             os.umask(before)
         if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o660)
+            os.chown(new, -1, group)
+            new.chmod(0o660)
+        new.replace(path)  # once it is there, its group may ask, and it accepts connections
 
     def may_ask(self, connection: socket.socket) -> bool:
         """Whether the process at the other end is one of the users'."""

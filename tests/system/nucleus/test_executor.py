@@ -22,7 +22,7 @@ from nucleus.operations import worker
 from nucleus.operations.worker import Workers
 from nucleus.records import NewOperation, Operation
 from rocks.core.errors import HostError, ToolError
-from tests.servers import answering
+from tests.servers import answering, connected_when_named
 from tests.system.nucleus.conftest import compute_numbers
 from tests.waiting import wait_until
 
@@ -34,6 +34,17 @@ def service(tmp_path: Path) -> Iterator[ExecutorService]:
     """An executor of a simulated site at `tmp_path/executor.sock`."""
     with answering(ExecutorService(Simulator(1), tmp_path / "executor.sock", {os.getuid()})) as served:
         yield served
+
+
+def test_its_socket_accepts_connections_as_soon_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nucleus, which waits for the name, was refused in between."""
+    (tmp_path / "executor.sock").write_text("of one that was killed")
+    named = connected_when_named(monkeypatch)
+    with ExecutorService(Simulator(1), tmp_path / "executor.sock", set(), os.getgid()):
+        assert named == [(tmp_path / "executor.sock", 0o660)]
+    assert [one.name for one in tmp_path.iterdir()] == ["executor.sock"]
 
 
 FORBIDDEN = (

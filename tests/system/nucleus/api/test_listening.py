@@ -14,6 +14,7 @@ from nucleus.api.listening import listen
 from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
+from tests.servers import connected_when_named
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, answering
 from tests.system.nucleus.api.test_events import emit
@@ -76,15 +77,9 @@ def test_a_socket_accepts_connections_as_soon_as_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a restart the proxy was refused in between, and another process took it for one that nobody serves."""
-    replace = Path.replace
-
-    def replaced(new: Path, path: str) -> None:
-        replace(new, path)
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
-
-    monkeypatch.setattr(Path, "replace", replaced)
+    named = connected_when_named(monkeypatch)
     listen(ListenSettings(socket=str(tmp_path / "nucleus.sock"))).close()
+    assert named == [(tmp_path / "nucleus.sock", 0o660)]
 
 
 def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
