@@ -10,6 +10,7 @@ import subprocess  # noqa: TID251 - for its constant
 import sys
 import termios
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def upgrade(handler: Any, first: bytes = b"") -> None:
     handler.close_connection = True
 
 
+def serve_console(server: NucleusServer, guest: Callable[[Any], None]) -> None:
+    """Have the server offer a serial console, behind which the guest is."""
+    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
+    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    server.answers["/ws/console"] = guest
+
+
+def until_its_end(handler: BaseHTTPRequestHandler) -> None:
+    """A guest that prints nothing, and reads until the console is left."""
+    upgrade(handler)
+    while read_frame(handler.rfile)[0] != 8:
+        pass
+
+
 def test_a_terminal_gets_what_the_guest_prints(
     server: NucleusServer, configured: Path, tmp_path: Path
 ) -> None:
@@ -94,14 +109,7 @@ def test_a_terminal_gets_what_the_guest_prints(
 
 
 def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) -> None:
-    def guest(handler: BaseHTTPRequestHandler) -> None:
-        upgrade(handler)
-        while read_frame(handler.rfile)[0] != 8:
-            pass
-
-    server.answers["/ws/console"] = guest
-    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
-    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    serve_console(server, until_its_end)
     process = start("console", "--serial", "vc2", stdin=subprocess.PIPE)
     process.stdin.write("ls\x1d")
     process.stdin.flush()
@@ -122,9 +130,7 @@ def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer,
                     return
             time.sleep(0.1)
 
-    server.answers["/ws/console"] = guest
-    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
-    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    serve_console(server, guest)
     less = f"from comet.cli import consoles, main; consoles._SILENT_SECONDS = {patience(2)}; main.program()"
     process = start("console", "--serial", "vc2", program=("-c", less), stdin=subprocess.DEVNULL)
     out, error = process.communicate(timeout=60)
@@ -210,14 +216,7 @@ def test_frames_that_are_none_end_the_console(server: NucleusServer, sent: bytes
 def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
     server: NucleusServer, configured: Path
 ) -> None:
-    def guest(handler: BaseHTTPRequestHandler) -> None:
-        upgrade(handler)
-        while read_frame(handler.rfile)[0] != 8:
-            pass
-
-    server.answers["/ws/console"] = guest
-    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
-    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    serve_console(server, until_its_end)
     typed = [sys.executable, "-m", "comet", "console", "--serial", "vc2"]
     with on_terminal(typed, {**os.environ, "PYTHONPATH": str(SOURCE)}) as terminal:
 
