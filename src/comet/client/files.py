@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from comet.client.errors import UsageError
+
+_UNFINISHED = ".unfinished"
+_UNFINISHED_SECONDS = 24 * 3600
+"""No command writes one file for so long."""
 
 
 def expanded(path: Path) -> Path:
@@ -37,7 +42,8 @@ def replace_file(path: Path, text: str, mode: int) -> None:
     """Write a text beside the file, then put it in its place. OSError leaves the file as it was."""
     import tempfile  # takes 10 ms to import, and few commands write a file
 
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".comet.")
+    _remove_unfinished(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".comet.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -49,6 +55,14 @@ def replace_file(path: Path, text: str, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed commands left. A file without a name (O_TMPFILE) could replace none, and macOS has none."""
+    for path in folder.glob(f".comet.*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _UNFINISHED_SECONDS:
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import pwd
 import stat
 import subprocess  # noqa: TID251 - the program is started with closed descriptors
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from comet.cli.completion import complete
 from comet.client.cache import Cache, default_path
 from comet.client.configuration import load
+from comet.client.files import replace_file
 from tests.nucleus_server import PASSWORD, TOKEN, NucleusServer
 from tests.unit.comet.conftest import Comet
 from tests.unit.comet.launching import Launching
@@ -180,3 +182,24 @@ def test_completion_offers_nothing_that_means_something_to_a_shell(
     capsys.readouterr()
     assert complete(["2", "comet", "cluster", "vc2"]) == 0
     assert capsys.readouterr().out == "vc2.x\nvc2\n"
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    """It stayed, with what a configuration or a launch has in it. One of an hour ago may be of a command at work."""
+    killed = (
+        "import os, pathlib, signal\n"
+        "from comet.client.files import replace_file\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"replace_file(pathlib.Path({str(tmp_path)!r}) / 'config', 'text', 0o600)\n"
+    )
+    (tmp_path / ".comet.toml").touch()
+    os.utime(tmp_path / ".comet.toml", (0, 0))
+    for hours in (25, 1):
+        subprocess.run(
+            [sys.executable, "-c", killed], env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=False
+        )
+        left = max(tmp_path.glob(".comet.*.unfinished"), key=lambda path: path.stat().st_mtime)
+        at = time.time() - hours * 3600
+        os.utime(left, (at, at))
+    replace_file(tmp_path / "config", "text", 0o600)
+    assert {path.name for path in tmp_path.iterdir()} == {"config", ".comet.toml", left.name}
