@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import Any, Optional
 
 from comet.client.errors import NO_NUCLEUS, CometError, error_of_answer
@@ -80,9 +83,27 @@ def error_of(status: int, headers: Message, body: bytes) -> CometError:
     advice = remedy or _ADVICE.get(slug or str(status))
     if advice:
         error.args = (f"{message.rstrip('.')}. {advice}",)
-    retry = headers.get("Retry-After", "")
-    error.retry_after = int(retry) if re.fullmatch("[0-9]{1,4}", retry) else None
+    error.retry_after = _seconds_to_wait(headers)
     return error
+
+
+def _seconds_to_wait(headers: Message) -> Optional[int]:
+    """What Retry-After states: seconds, or a moment by the server's clock (RFC 9110). None for what is too long."""
+    stated = headers.get("Retry-After", "")
+    if re.fullmatch("[0-9]{1,4}", stated):
+        return int(stated)
+    moment, now = _moment(stated), _moment(headers.get("Date", "")) or datetime.now(timezone.utc)
+    seconds = math.inf if moment is None else math.ceil((moment - now).total_seconds())
+    return max(0, int(seconds)) if seconds < 10_000 else None
+
+
+def _moment(text: str) -> Optional[datetime]:
+    """The moment of a header; None for what is none."""
+    try:
+        found = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):  # TypeError: Python below 3.10
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def _wrong_values(errors: Any) -> str:

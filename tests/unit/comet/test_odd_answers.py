@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from comet import Client, CometError, RefusedError, UnreachableError
 from comet.client.configuration import Endpoint
 from comet.client.connection import Connection
+from comet.client.problems import error_of
 from comet.client.websocket import WebSocket
 from tests.nucleus_server import TOKEN, NucleusServer, answer
 from tests.unit.comet.conftest import Comet, sent
@@ -85,12 +87,42 @@ def test_a_page_is_no_success(
         change(client)
 
 
-@pytest.mark.parametrize("value", ["\u00b2", "1.5", "-1", "99999", "Wed, 21 Oct 2026 07:28:00 GMT", ""])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\u00b2",
+        "1.5",
+        "-1",
+        "99999",
+        "Sun, 21 Oct 2096 07:28:00 GMT",
+        "Oct",
+        "Wed, 21 Oct 2026 99:28 GMT",
+        "",
+    ],
+)
 def test_an_odd_time_to_wait_is_none(server: NucleusServer, client: Client, value: str) -> None:
     server.answers["/cluster"] = answer(429, b"{}", Retry_After=value)
     with pytest.raises(RefusedError) as refused:
         client.clusters()
     assert refused.value.retry_after is None and len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Sun, 06 Nov 2016 08:49:47 GMT", 10),
+        ("Sunday, 06-Nov-16 08:49:47 GMT", 10),
+        ("Sun Nov  6 08:49:47 2016", 10),
+        ("Sun, 06 Nov 2016 08:49:00 GMT", 0),
+    ],
+)
+def test_a_moment_to_ask_again_is_one_by_the_clock_of_the_server(date: str, seconds: int) -> None:
+    """The forms of RFC 9110. It was not waited for."""
+    headers = Message()
+    headers["Date"], headers["Retry-After"] = "Sun, 06 Nov 2016 08:49:37 GMT", date
+    assert error_of(429, headers, b"{}").retry_after == seconds
+    headers.replace_header("Date", "yesterday")
+    assert error_of(429, headers, b"{}").retry_after == 0, "this machine's clock is later"
 
 
 @pytest.mark.parametrize(
