@@ -95,8 +95,7 @@ def _write(hosts: Sequence[ServedHost], scripts: dict[str, str]) -> None:
     try:
         _write_scripts(scripts)
         ensure_folders(run_folder(), _READABLE)
-        if _write_if_changed(Path(places().hosts), dnsmasq_hosts(hosts)):
-            _inform_dnsmasq()
+        _write_hosts(Path(places().hosts), dnsmasq_hosts(hosts))
     except HostError as error:
         raise HostError(f"{error}; then: rocks sync config") from None
     except OSError as error:
@@ -161,12 +160,18 @@ def _write_scripts(scripts: dict[str, str]) -> None:
     write_files(folder, changed, mode=PUBLIC)
 
 
-def _write_if_changed(path: Path, text: str) -> bool:
-    """Whether the file was written; it is read by dnsmasq's user."""
-    if _contains(path, text):
-        return False
-    write_file(path, text, mode=PUBLIC)
-    return True
+def _write_hosts(path: Path, text: str) -> None:
+    """Write the hosts, and inform dnsmasq of what was written since it was last informed; its user reads the file."""
+    unread = path.with_name(
+        "unread"
+    )  # exists from before the change until dnsmasq is informed: a kill leaves it
+    if not _contains(path, text):
+        write_file(unread, "", mode=PUBLIC)
+        write_file(path, text, mode=PUBLIC)
+    elif not unread.exists():
+        return
+    _inform_dnsmasq()
+    remove_file(unread)
 
 
 def _contains(path: Path, text: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run, run_checked
+from rocks.install.boot import files as boot_files
 from rocks.install.boot import service as boot_service
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
@@ -17,6 +18,10 @@ from tests.waiting import wait_until
 
 HOST, MAC = "vmc-0-0", FAR_MAC
 STATE = "rocks set host attr head boot_service yes, which states that the network private has no other DHCP server"
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing of a command handles it."""
 
 
 def _script(folders: tuple[Path, Path], mac: str = MAC) -> str:
@@ -47,6 +52,28 @@ def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Pat
     served.done("remove host vmc-0-1")
     assert (running / "hosts").read_text() == f"52:54:00:00:00:33,10.1.0.2,{HOST}\n"
     assert [path.name for path in tftp.glob("hosts/*")] == ["52-54-00-00-00-33.ipxe"]
+
+
+def test_dnsmasq_is_informed_by_the_next_command_after_one_that_was_killed_before(
+    served: Site, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on with the old addresses until the hosts changed again."""
+    informed: list[str] = []
+
+    def killed() -> None:
+        raise KilledError
+
+    served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:33")
+    monkeypatch.setattr(boot_files, "_inform_dnsmasq", killed)
+    with pytest.raises(KilledError):
+        served.rocks("sync config")
+    assert "52:54:00:00:00:33,10.1.0.2" in (folders[1] / "hosts").read_text()
+    monkeypatch.setattr(boot_files, "_inform_dnsmasq", lambda: informed.append("killed before"))
+    served.done("sync config")
+    assert informed == ["killed before"]
+    served.done("sync config")
+    assert informed == ["killed before"], "nothing has changed since"
+    assert not (folders[1] / "unread").exists()
 
 
 def test_the_files_stay_while_the_frontend_has_no_address(served: Site, folders: tuple[Path, Path]) -> None:
