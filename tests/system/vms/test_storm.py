@@ -38,6 +38,9 @@ pytestmark = [
     pytest.mark.skipif(PROFILE != "random", reason="it kills for ten minutes: `make test-random` runs it"),
 ]
 
+SEED = int(os.environ.get("STORM_SEED") or time.time())
+"""What owners do and what is killed follow from it; when, also from the machine."""
+
 OPERATIONS, KILLS = 300, 100
 CLUSTERS = ("storm0", "storm1", "storm2", "storm3")
 HOSTS = ("head", "vmh1", "vmh2")
@@ -112,7 +115,7 @@ class Storm:
 
     def own(self, cluster: str) -> None:
         """The owner of a cluster works until enough was done; now and then, the operator moves the machine."""
-        chance = random.Random(cluster)
+        chance = random.Random(f"{SEED} {cluster}")
         try:
             while sum(self.done.values()) < OPERATIONS or sum(self.kills.values()) < KILLS:
                 action = chance.choice(("poweron", "poweron", "poweroff", "reset", "move"))
@@ -226,7 +229,8 @@ def storm(
 def test_nothing_runs_twice_and_nothing_is_left(storm: tuple[Storm, Service, Service]) -> None:
     """Afterwards the same commands, repeated, are done: on, and off again."""
     work, executor, service = storm
-    site, chance = work.site, random.Random()
+    site, chance = work.site, random.Random(SEED)
+    print(f"STORM_SEED={SEED} repeats it")
     before = what_is_there(site)
     owners = [threading.Thread(target=work.own, args=(name,)) for name in CLUSTERS]
     watcher = threading.Thread(target=work.watch)
