@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import rocks.commands
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._framework.shell_quoting import launcher, positional, quote
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
+from rocks.database.snapshots import one_moment
 from rocks.inventory.attributes.secret_names import is_secret
 
 ORDER = (
@@ -99,7 +102,7 @@ class Command(command):
     all commands below dump, in the order in which they must be replayed, and plugins of other rolls. The last
     command removes the old values of attributes that replaying leaves. Left out are secrets (rocks dump sec_attr,
     rocks dump host sec_attr), empty attributes, the previous values of attributes, leases of virtual machines and
-    installations of hosts that are under way.
+    installations of hosts that are under way. Changes of other commands meanwhile are not in it.
 
     <example cmd='dump'>
     Print one shell command per line.
@@ -112,8 +115,9 @@ class Command(command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Have each plugin add its part, in order."""
-        self.runPlugins()
+        """Have each plugin add its part, in order; all of one moment, unless a command that changes calls it."""
+        with one_moment(self.db) if self._stream else nullcontext():
+            self.runPlugins()
 
     def builtinPlugins(self) -> list[Plugin]:
         """One plugin for each command below `dump`, of every tree, and those of this module."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
+from rocks.commands.dump import DumpPart
 from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
@@ -60,6 +61,28 @@ def test_a_dump_is_all_parts_in_order(vm_site: Site) -> None:
         assert part and found, arguments
     lines = dumped.splitlines()
     assert lines[-1].endswith("rocks run reconfigure clear=1")
+
+
+def test_a_dump_is_of_one_moment(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that was renamed after the hosts were dumped had attributes and no line that adds it."""
+    renamed: list[str] = []
+    run_part = DumpPart.run
+
+    def run_and_rename(part: DumpPart, arguments: str) -> None:
+        run_part(part, arguments)
+        if part.module_name == "plugin_host":
+            vm_site.change("UPDATE nodes SET Name = 'late' WHERE Name = 'compute-0-0'")
+            vm_site.change("UPDATE catindex SET Name = 'late' WHERE Name = 'compute-0-0'")
+            renamed.append("host")
+
+    vm_site.done("add host compute-0-0")
+    vm_site.done("set host attr compute-0-0 colour blue")
+    before = vm_site.done("dump")
+    with monkeypatch.context() as while_it_runs:
+        while_it_runs.setattr(DumpPart, "run", run_and_rename)
+        assert vm_site.done("dump") == before
+    assert renamed == ["host"]
+    assert "late" in vm_site.done("dump"), "the next one reads anew"
 
 
 def test_commands_of_other_trees_are_parts(vm_site: Site, tmp_path: Path) -> None:
