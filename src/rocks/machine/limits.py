@@ -38,6 +38,9 @@ LIVE_TICK_SECONDS = 5.0
 LIVE_SILENT_SECONDS = 60.0
 """A live migration ends when one of its hosts, or the frontend, was silent for so long: each sends a tick."""
 
+LIVE_DIRECT_SECONDS = 5.0
+"""How long the old host waits for the new one on the direct way, before memory and disks go through the frontend."""
+
 LIVE_STILL_SECONDS = 600.0
 """A live migration that has sent nothing more for this long has failed, though both agents are there."""
 

@@ -272,11 +272,12 @@ INSERT INTO firewalls (Rulename, Service, Category, Catindex) SELECT 'r90-all', 
     with Database(absent_database) as database:
         rows = database.rows(
             "SELECT f.Rulename, f.Service, s.name FROM firewalls f LEFT JOIN subnets s ON s.ID = f.InSubnet"
-            " WHERE f.Rulename IN ('A20-SSH', 'A30-ALL-PRIVATE', 'R90-ALL') ORDER BY f.Rulename"
+            " WHERE f.Rulename IN ('A20-SSH', 'A30-ALL-PRIVATE', 'A40-LIVE-MOVES', 'R90-ALL') ORDER BY f.Rulename"
         )
         assert rows == [
             ("A20-SSH", "22", None),
             ("A30-ALL-PRIVATE", "all", "private"),
+            ("A40-LIVE-MOVES", "49152:49215", "private"),
             ("r90-all", "mine", None),
         ]
         assert database.rows("SELECT COUNT(*) FROM attributes WHERE Attr = 'firewall'") == [(0,)]

@@ -45,7 +45,7 @@ def test_views_and_procedures_run_with_the_privileges_of_the_invoker() -> None:
     made = [
         s for m in MIGRATIONS for s in m.statements if re.match(r"CREATE OR REPLACE .*(VIEW|PROCEDURE)", s)
     ]
-    assert len(made) == 13
+    assert len(made) == 14
     assert all("SQL SECURITY INVOKER" in statement for statement in made)
 
 

@@ -1,7 +1,8 @@
 """What both ends of a live migration, and the frontend between them, know: frames, and the request of each end.
 
-The agents of both hosts exchange frames on their standard streams; the frontend passes them on. A frame is a header,
-and so many bytes. A connection has a number, which the old host chooses; its bytes are those of a socket.
+The agents of both hosts exchange frames on their standard streams; the frontend passes them on. Those of memory
+and disks go directly from host to host, where the old one reaches the new one. A frame is a header, and so many
+bytes. A connection has a number, which the old host chooses; its bytes are those of a socket.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ REFUSED_STATUS = 4
 
 MAX_BYTES = 4 * 1024**2
 
+DIRECT_PORTS = range(49152, 49216)
+"""Of the new host; those that libvirt uses for migrations that others start."""
+
 
 class Frame(NamedTuple):
     """A frame; `channel` is the number of the connection, 0 for frames of none."""
@@ -75,6 +79,20 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class DirectWay:
+    """How memory and disks reach the new host, past the frontend: its name and address, and what proves both ends.
+
+    `identity` is a certificate with its key, for both ends; `authority` is the certificate of what signed it, and signs
+    nothing else.
+    """
+
+    host: str
+    address: str
+    identity: str
+    authority: str
+
+
+@dataclass(frozen=True)
 class Leave:
     """The old host is to send the machine, under its new lease. `move` names the sockets of this migration.
 
@@ -87,6 +105,7 @@ class Leave:
     move: str
     paths: Tuple[str, ...]
     images: Tuple[str, ...] = ()
+    direct: Optional[DirectWay] = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,7 @@ class Arrive:
     start: StartDomain
     uuid: str
     move: str
+    direct: Optional[DirectWay] = None
 
 
 @dataclass(frozen=True)
@@ -122,17 +142,23 @@ class Departure:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Its XML on the new host."""
+    """Its XML on the new host, and the port of the direct way, or why there is none."""
 
     xml: str
+    port: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Bytes of memory and disks that were sent, and those that remain; what the guest changes is sent again."""
+    """Bytes of memory and disks that were sent, and those that remain; what the guest changes is sent again.
+
+    `detour` is why they go through the frontend; empty when they do not.
+    """
 
     sent_bytes: int
     remaining_bytes: int
+    detour: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from rocks.machine.domain_states import GUEST_RUNS, is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, disk_keys
+from rocks.machine.moves.direct_way import detour_line, direct_way
 from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.moves.live_streams import move_live
@@ -212,9 +213,15 @@ def _migrate(
     move = vm.uuid.replace("-", "")
     began = awake = monotonic_seconds()
     database.end_reading()
+    direct, detour = direct_way(new), ""
+    if direct is None:
+        reporter.notify(detour_line(vm.name, way.source, new, "its address is not recorded"))
 
     def watch(progress: Progress) -> None:
-        nonlocal awake
+        nonlocal awake, detour
+        if progress.detour and not detour:
+            detour = progress.detour
+            reporter.notify(detour_line(vm.name, way.source, new, detour))
         reporter.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
         if monotonic_seconds() >= awake + _AWAKE_SECONDS:
             awake = monotonic_seconds()
@@ -222,9 +229,10 @@ def _migrate(
             database.end_reading()
 
     paths = tuple(file.path for file in way.plan.files)
-    leave = Leave(vm.name, operation.token, move, paths, image_devices(vm))
+    leave = Leave(vm.name, operation.token, move, paths, image_devices(vm), direct)
+    arrive = Arrive(operation, vm.uuid, move, direct)
     try:
-        result = move_live(old, new, FleetSettings(), leave, Arrive(operation, vm.uuid, move), watch)
+        result = move_live(old, new, FleetSettings(), leave, arrive, watch)
     except RocksError as error:
         return error
     finally:

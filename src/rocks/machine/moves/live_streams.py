@@ -1,7 +1,7 @@
 """A live migration between two hosts: this machine passes the frames of both agents on.
 
-No host needs access to another one, and no port is open. What the agents say to this machine is how far they are, and
-how it ended.
+Memory and disks pass it by where the old host reaches the new one (`direct_way`). What the agents say to this machine
+is how far they are, and how it ended.
 """
 
 from __future__ import annotations

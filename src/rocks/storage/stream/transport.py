@@ -1,6 +1,7 @@
-"""TLS connections between the daemons, for transfers only: both ends need a certificate of the site's authority.
+"""TLS connections between hosts, for transfers only: both ends need a certificate of the same authority.
 
-The NAS listens on its storage address; hosts connect, for both directions, so that one port of one machine is open.
+That is the site's, or one of a live migration. The NAS listens on its storage address; hosts connect, for both
+directions, so that one port of one machine is open.
 The common name of the certificate, and nothing in the transfer, identifies the host.
 """
 
@@ -90,14 +91,15 @@ def connect(
     name: str,
     opening: bytes,
     revocations: Optional[RevocationWatch] = None,
+    seconds: float = _HANDSHAKE_SECONDS,
 ) -> Iterator[Connection]:
-    """A connection to the node `name`; `opening` is its first line, without the newline.
+    """A connection to the node `name`; `opening` is its first line, without the newline. Each step has these seconds.
 
     HostError when the node does not answer, or the connection breaks; IncoherentError when the certificate is not the
     node's. With `revocations`, the connection ends when the certificate is revoked.
     """
     try:
-        plain = socket.create_connection((address, port), timeout=_HANDSHAKE_SECONDS)
+        plain = socket.create_connection((address, port), timeout=seconds)
     except OSError as error:
         raise HostError(f"no transfer with {name} at {address}:{port}: {error}") from None
     with plain, _translated(name), context.wrap_socket(plain, server_hostname=name) as stream:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run, run_checked
+from rocks.fleet.wire.live_moves import DIRECT_PORTS
 from tests.system.commands.conftest import Site
 
 NTP = ("service=123", "protocol=udp", "chain=INPUT", "action=ACCEPT", "network=private")
@@ -123,6 +124,8 @@ def test_default_rules_come_with_the_network_private(vm_site: Site) -> None:
     of_frontend = {row["service"] for row in listed if row["category"] == "appliance:frontend"}
     assert of_frontend == {"5671", "67", "53", "80", "443", "69"}
     assert {row["service"] for row in listed if row["category"] == "appliance:nas"} == {"7443", "3260"}
+    of_moves = {row["service"] for row in listed if row["category"] == "appliance:vm-container"}
+    assert of_moves == {f"{DIRECT_PORTS[0]}:{DIRECT_PORTS[-1]}"}
     assert {row["network"] for row in listed if row["category"] != "global:global"} == {"private"}
     assert [row["rulename"] for row in rows(vm_site, "host", "firewall", "vmc-0-0")][-1] == "R90-ALL"
     assert vm_site.done("dump firewall") == ""

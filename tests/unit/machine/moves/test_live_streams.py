@@ -42,7 +42,8 @@ ENDED = frame(RESULT, 0, json.dumps({"error": None}).encode())
 
 def progress(sent: object = 1, remaining: object = 1) -> bytes:
     """A report with these numbers."""
-    return frame(PROGRESS, 0, json.dumps({"sent_bytes": sent, "remaining_bytes": remaining}).encode())
+    report = {"sent_bytes": sent, "remaining_bytes": remaining, "detour": ""}
+    return frame(PROGRESS, 0, json.dumps(report).encode())
 
 
 class Agents:

@@ -52,6 +52,7 @@ from rocks.machine.host.libvirt.driver import LiveWay
 from rocks.machine.host.libvirt.moving_xml import check_can_move, needs_same_host_cpu, targets_of
 from rocks.machine.host.moves.arriving_machine import check_may_arrive, prepare_arrival
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
+from rocks.machine.host.moves.direct_way import connect_directly, listen
 from rocks.machine.host.moves.live_streams import Streams, connect_within, folders
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, plan_end_arrival
@@ -85,6 +86,7 @@ def leave(host: Host) -> int:
             streams.start()
             _send(streams, DOCUMENT, _departure(host, request, document))
             there = _received(streams, READY, Arrival)
+            detour = connect_directly(request.direct, there, streams, servers)
             for name, server in listening.items():
                 streams.serve(server, name)
             way = LiveWay(
@@ -97,13 +99,18 @@ def leave(host: Host) -> int:
                 pauses_first=not document.requires_kvm,
                 stays_paused=bool(request.images),  # until they have followed it
             )
-            _send(streams, RESULT, _moved(host, request, way, streams))
+            _send(streams, RESULT, _moved(host, request, way, streams, detour))
+            # the frontend ends this process; one that ended first would be a loss to the new host
+            streams.take(None)
     return 0
 
 
-def _moved(host: Host, request: Leave, way: LiveWay, streams: Streams) -> Result:
+def _moved(host: Host, request: Leave, way: LiveWay, streams: Streams, detour: str) -> Result:
     ended = threading.Event()
-    reporter = threading.Thread(target=_report, args=(host, request.name, streams, ended), daemon=True)
+    _send(streams, PROGRESS, Progress(0, 0, detour))
+    reporter = threading.Thread(
+        target=_report, args=(host, request.name, streams, detour, ended), daemon=True
+    )
     reporter.start()
     try:
         host.domains().move_live(request.name, way)
@@ -116,11 +123,11 @@ def _moved(host: Host, request: Leave, way: LiveWay, streams: Streams) -> Result
     return Result()
 
 
-def _report(host: Host, name: str, streams: Streams, ended: threading.Event) -> None:
+def _report(host: Host, name: str, streams: Streams, detour: str, ended: threading.Event) -> None:
     while not ended.wait(_PROGRESS_SECONDS):
         with contextlib.suppress(RocksError):
             sent, remaining = host.domains().moved_bytes(name)
-            _send(streams, PROGRESS, Progress(sent, remaining))
+            _send(streams, PROGRESS, Progress(sent, remaining, detour))
 
 
 def _renewed(host: Host, request: Leave) -> DomainDocument:
@@ -170,7 +177,8 @@ def arrive(host: Host) -> int:
             host.leases.admit(name, request.start.token)
             until_it_is_there.enter_context(links_locked(host, request.start.links, shared=True))
             xml = prepare_arrival(host, request, document, departure, until_it_is_there)
-            _send(streams, READY, Arrival(xml))
+            port, problem = listen(request.direct, streams, until_it_is_there)
+            _send(streams, READY, Arrival(xml, port, problem))
             _wait_until_there(host, name)
         streams.take(None)  # the old host ends the streams, and this process with them
     return 0

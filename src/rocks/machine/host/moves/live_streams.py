@@ -1,4 +1,7 @@
-"""The standard streams of one end of a live migration: frames, and the connections whose bytes are in them.
+"""The streams of one end of a live migration: frames, and the connections whose bytes are in them.
+
+Both standard streams lead to the frontend. Where the old host reaches the new one directly, memory and disks do not
+take that way.
 
 libvirt resumes a machine on its old host when the connection to the new one breaks, also when it runs there by then. So
 an end that loses the other one never closes a connection: it ends as a whole process. libvirt then leaves the
@@ -28,7 +31,7 @@ LOST = 3
 
 
 class Streams:
-    """Both standard streams. Frames of no connection are kept until they are asked for."""
+    """Both standard streams, and the direct way. Frames of no connection are kept until they are asked for."""
 
     def __init__(self, connect: Optional[Callable[[str], socket.socket]] = None) -> None:
         """`connect` opens the socket of a name for the other end; None: the other end opens none."""
@@ -40,12 +43,22 @@ class Streams:
         """Connections to libvirt of the new host that nobody has closed yet."""
         self._received: "queue.Queue[Frame]" = queue.Queue()
         self._output_lock = threading.Lock()
+        self._send_directly: Optional[Callable[[bytes], None]] = None
+        self._directly: Set[int] = set()
+        """Connections whose bytes this end sends directly."""
+        self._direct_lock = threading.Lock()
         self._next_channel = 1
 
     def start(self) -> None:
         """Receive from now on."""
-        for work in (self._receive, self._tick):
-            threading.Thread(target=work, daemon=True).start()
+        reads = (_read_input, "the other host, or this site's frontend, is not there any more")
+        threading.Thread(target=self.receive, args=reads, daemon=True).start()
+        threading.Thread(target=_tick, args=(self.send,), daemon=True).start()
+
+    def go_directly(self, send: Callable[[bytes], None]) -> None:
+        """Send later connections to the sockets of memory and disks by this function, which raises OSError."""
+        self._send_directly = send
+        threading.Thread(target=_tick, args=(self._pass_directly,), daemon=True).start()
 
     def take(self, seconds: Optional[float]) -> Frame:
         """The next frame of no connection; None waits for ever. HostError when none comes."""
@@ -56,6 +69,9 @@ class Streams:
 
     def send(self, kind: int, data: bytes = b"", channel: int = 0) -> None:
         """Send a frame; the process ends when nobody takes it."""
+        if channel in self._directly:
+            self._pass_directly(kind, data, channel)
+            return
         remaining = memoryview(frame(kind, channel, data))
         with self._output_lock:
             try:
@@ -63,6 +79,14 @@ class Streams:
                     remaining = remaining[os.write(self._output, remaining) :]
             except OSError:
                 lost("nobody takes what it sends")
+
+    def _pass_directly(self, kind: int, data: bytes = b"", channel: int = 0) -> None:
+        assert self._send_directly is not None
+        with self._direct_lock:
+            try:
+                self._send_directly(frame(kind, channel, data))
+            except OSError as error:
+                lost(f"the other host is not reached directly any more: {error}")
 
     def serve(self, server: socket.socket, name: str) -> None:
         """Carry each connection to this socket to the socket `name` of the other end."""
@@ -81,6 +105,8 @@ class Streams:
         self._sockets[channel] = connection
         if name == LIBVIRT:
             self._of_libvirt.add(channel)
+        elif self._send_directly is not None:
+            self._directly.add(channel)
         if is_new:
             self.send(OPEN, name.encode(), channel)
         threading.Thread(target=self._read, args=(channel, connection), daemon=True).start()
@@ -94,21 +120,16 @@ class Streams:
         self._of_libvirt.discard(channel)
         self.send(END, b"", channel)
 
-    def _receive(self) -> None:
-        try:
-            self._receive_frames()
-        except Exception as error:
-            lost(f"{type(error).__name__}: {error}")
-
-    def _receive_frames(self) -> None:
+    def receive(self, read: Callable[[int], bytes], ended: str) -> None:
+        """Handle the frames of a way to this end; the process ends when they do, with this reason."""
         frames = Frames()
-        while True:
-            ready, _, _ = select.select([0], [], [], LIVE_SILENT_SECONDS)
-            data = os.read(0, _PIECE_BYTES) if ready else b""
-            if not data:
-                lost("the other host, or this site's frontend, is not there any more")
-            for received in frames.put(data):
-                self._handle(received)
+        try:
+            while data := read(_PIECE_BYTES):
+                for received in frames.put(data):
+                    self._handle(received)
+        except Exception as error:
+            lost(f"{ended}: {type(error).__name__}: {error}")
+        lost(ended)
 
     def _handle(self, received: Frame) -> None:
         kind, channel, data = received
@@ -140,10 +161,18 @@ class Streams:
             else:
                 connection.sendall(data)
 
-    def _tick(self) -> None:
-        while True:
-            wait_seconds(LIVE_TICK_SECONDS)
-            self.send(TICK)
+
+def _tick(send: Callable[[int], None]) -> None:
+    """A way that is full holds up no tick of the other one."""
+    while True:
+        wait_seconds(LIVE_TICK_SECONDS)
+        send(TICK)
+
+
+def _read_input(count: int) -> bytes:
+    """Of standard input; nothing at its end, and when it was silent for too long."""
+    ready, _, _ = select.select([0], [], [], LIVE_SILENT_SECONDS)
+    return os.read(0, count) if ready else b""
 
 
 def lost(why: str) -> None:
