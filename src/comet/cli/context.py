@@ -52,6 +52,8 @@ class Context:
                 endpoint, timeout=self.timeout(), cache=cache, cached_only=bool(self.option("cached"))
             )
             self._client.connection.report = self.say
+            if _is_read_by_somebody():
+                self._client.connection.report_silence = self.say
             if self._passwords is not None:
                 self._client.connection.passwords = self._passwords
         return self._client
@@ -183,6 +185,10 @@ def signals_as_interrupts() -> Iterator[None]:
 def is_terminal() -> bool:
     """Whether somebody at a terminal can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_read_by_somebody() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def warn(message: str) -> None:

@@ -61,11 +61,14 @@ def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int
 
     from comet.cli.context import Context, warn
     from comet.cli.output import show
-    from comet.cli.parser import commands_about, is_command, normalised, parsed
+    from comet.cli.parser import INTRODUCTION, commands_about, is_command, normalised, parsed
     from comet.client.errors import CometError
 
     try:
         typed = normalised(line)
+        if not typed:
+            show(INTRODUCTION)
+            return 0
         if typed[:1] == ["help"] and not is_command(typed[1:]):
             show(commands_about(typed[1:]))
             return 0

@@ -23,6 +23,30 @@ _GROUPS = {
 }
 
 
+INTRODUCTION = """\
+comet: your virtual clusters, from the machine where you are
+
+First commands:
+  comet init                  the server, your name there and your token; once
+  comet ll                    your clusters
+  comet cluster vc1           the nodes of a cluster, and which are on
+  comet power on vc1          switch its frontend on
+  comet start vc1 --count=2   start two computes, as a computeset
+  comet console vc1           see its frontend
+
+Help:
+  comet --help                all commands
+  comet help start            everything about one command
+  comet help drive            the commands about something"""
+"""What `comet` alone prints."""
+
+_KEYS = (
+    "comet changes no keys inside machines, and does not log in to them. Your public SSH key comes into a cluster when "
+    "the site's operators make it from an image: give it to them. Without a key: comet console --serial CLUSTER"
+)
+_ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS}
+"""What owners look for and no command does, and how it is done."""
+
 _OPTIONS = {
     name
     for it in (*GLOBAL, *(option for command in COMMANDS for option in command.options))
@@ -111,6 +135,8 @@ def commands_about(typed: list[str]) -> str:
     """A line for each command whose name or description has all the words. UsageError when there is none."""
     lines = [f"comet {' '.join(it.path)}: {it.help}" for it in COMMANDS]
     found = [line for line in lines if all(word.lower() in line.lower() for word in typed)]
+    if not found and typed[0].lower() in _ELSEWHERE:
+        return _ELSEWHERE[typed[0].lower()]
     if not found:
         meant = _commands_like(typed[0], "comet") if typed else ""
         advice = f" Did you mean: {meant}?" if meant else ""

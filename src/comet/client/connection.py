@@ -44,6 +44,12 @@ _LONGEST_PAUSE_SECONDS = 20
 
 _LARGEST_ERROR = 64 * 1024
 
+_SILENCE_SECONDS = 5
+"""After so long without an answer somebody at a terminal reads that it is waited for."""
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""How versions of OpenSSL call an answer that is plain HTTP."""
+
 
 class Answer(NamedTuple):
     """An answer below 400; `body` is empty for 204 and 304."""
@@ -65,6 +71,8 @@ class Connection:
         self.passwords: dict[Endpoint, str] = {}
         """Endpoint → the header with its password, which was asked for; `comet shell` has one for all its lines."""
         self.report: Callable[[str], None] = lambda line: None
+        self.report_silence: Optional[Callable[[str], None]] = None
+        """Gets a line, once, when the server has been silent for some seconds."""
         self.ask_until = math.inf
         """Moment of the monotonic clock at which a busy server is asked again no more."""
 
@@ -221,6 +229,11 @@ class Connection:
                 reason += "; is the time of this machine right? See: date"
             elif "CERTIFICATE_VERIFY" in reason:
                 reason += "; if the operators gave you a certificate of the site: comet init --ca=FILE"
+            elif any(it in reason for it in _NO_TLS):
+                reason = (
+                    "it does not answer with TLS, as https needs: is the address's port right? A server on this "
+                    "machine without TLS: comet init --url=http://localhost:PORT/nucleus"
+                )
             raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
     def _send(
@@ -229,6 +242,30 @@ class Connection:
         if self._open is None:
             self._open = self._new()
         connection = self._open
+        silence = threading.Timer(_SILENCE_SECONDS + patience, self._say_waiting)
+        silence.daemon = True
+        # a large body takes its time
+        if self.report_silence is not None and len(body or b"") < _LARGEST_ERROR:
+            silence.start()
+        try:
+            return self._answered(connection, method, path, body, headers, patience)
+        finally:
+            silence.cancel()
+
+    def _say_waiting(self) -> None:
+        report, self.report_silence = self.report_silence, None
+        if report is not None:
+            report(f"{self.endpoint.url} does not answer; waiting for it, {self.timeout:g} s at most")
+
+    def _answered(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Optional[bytes],
+        headers: Mapping[str, str],
+        patience: float,
+    ) -> http.client.HTTPResponse:
         if connection.sock is None:
             connection.connect()
         connection.sock.settimeout(self.timeout + patience)

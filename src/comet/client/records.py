@@ -247,10 +247,11 @@ def read_list(document: Any, what: str) -> list[Any]:
 
 
 def _target(document: dict[str, Any]) -> str:
-    """`vc1`, `vc1/vm-vc1-0`, or `computeset 7`."""
+    """`vc1`, `vc1/vm-vc1-0`, `computeset 7`, or an image that the library gets or loses."""
     if document.get("computeset") is not None:
         return f"computeset {document['computeset']}"
-    return "/".join(str(document[key]) for key in ("cluster", "node") if document.get(key))
+    names = ("cluster", "node") if document.get("cluster") else ("image",)
+    return "/".join(str(document[key]) for key in names if document.get(key))
 
 
 def _power(state: Optional[str]) -> str:

@@ -47,6 +47,8 @@ class Waiter:
         self.client, self.report = client, report or (lambda line: None)
         self.timeout, self.end = timeout, time.monotonic() + timeout
         self.reported: dict[int, str] = {}
+        self.trouble: Optional[CometError] = None
+        """Why the last question had no answer; None after one, also after a refusal that passes."""
 
     def follow(self, thing: Any) -> None:
         """An Operation, Started, Outcome, or a list of them."""
@@ -161,7 +163,12 @@ class Waiter:
             self._sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
-    def _too_late(self, not_yet: str, command: str) -> WaitTimeoutError:
+    def _too_late(self, not_yet: str, command: str) -> CometError:
+        """Whether it is not yet so is unknown where the server cannot be asked."""
+        if self.trouble is not None:
+            return UnreachableError(
+                f"{self.trouble}. What was asked for goes on; when the server answers again: comet {command}"
+            )
         return WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on. See: comet {command}")
 
     def _ask(self, question: Callable[[], Any]) -> Any:
@@ -170,15 +177,24 @@ class Waiter:
         self.client.connection.ask_until = self.end
         try:
             found = question()
-            return None if self.client.cached_at is not None else found
+            is_old = self.client.cached_at is not None
+            self._note(UnreachableError(f"{self.client.endpoint.url} cannot be reached") if is_old else None)
+            return None if is_old else found
         except CometError as error:
-            is_passing = isinstance(error, UnreachableError) or error.retry_after is not None
-            if not is_passing or time.monotonic() >= self.end:
+            is_away = isinstance(error, UnreachableError)
+            if not is_away and (error.retry_after is None or time.monotonic() >= self.end):
                 raise
+            self._note(error if is_away else None)
             self._sleep(error.retry_after or 1.0)
             return None
         finally:
             self.client.cached_at, self.client.connection.ask_until = before, math.inf
+
+    def _note(self, trouble: Optional[CometError]) -> None:
+        """Report that the server cannot be asked, once until it answers."""
+        if trouble is not None and self.trouble is None and time.monotonic() < self.end:
+            self.report(f"{trouble}; it is asked again")
+        self.trouble = trouble
 
     def _sleep(self, seconds: float) -> None:
         time.sleep(max(0.0, min(seconds, self.end - time.monotonic())))

@@ -188,7 +188,9 @@ class Operation(Answer):
     cluster: str | None
     node: str | None
     computeset: int | None
-    image: str | None = Field(description="what attach_iso puts into the CD drive; null: nothing")
+    image: str | None = Field(
+        description="what attach_iso puts into the CD drive, null: nothing; the image of add_image and remove_image"
+    )
     actor: str
     progress: list[dict[str, Any]]
     result: dict[str, Any] | None

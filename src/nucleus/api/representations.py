@@ -168,7 +168,7 @@ def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_
 
 def operation_json(one: Operation, cluster: str | None, node: str | None) -> Json:
     """An operation. What went wrong is in `error`: {code, detail}."""
-    image = one.arguments.get("iso")
+    image = one.arguments.get("iso") or one.arguments.get("reference")
     return shaped(models.Operation, one, cluster=cluster, node=node, computeset=one.target_set, image=image)
 
 

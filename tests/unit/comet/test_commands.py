@@ -277,7 +277,6 @@ def test_hostile_names_do_not_act_on_the_terminal(comet: Comet) -> None:
 
 def test_usage(comet: Comet) -> None:
     for typed in (
-        (),
         ("bogus",),
         ("ll", "--bogus"),
         ("cluster", "--format=xml"),

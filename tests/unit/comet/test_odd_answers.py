@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -10,6 +11,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from comet import Client, CometError, RefusedError, UnreachableError
+from comet.cli import context
+from comet.client import connection
 from comet.client.configuration import Endpoint
 from comet.client.connection import Connection
 from comet.client.problems import error_of
@@ -167,6 +170,44 @@ def test_a_time_that_does_not_fit_a_certificate_leads_to_the_clock() -> None:
                 f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {reason} (_ssl.c:1000)"
             )
         assert str(failed.value).endswith(remedy)
+
+
+def test_https_to_a_port_without_tls_leads_to_the_address(server: NucleusServer) -> None:
+    url = server.url.replace("http:", "https:")
+    with Client(Endpoint("dev", url, "ann", TOKEN)) as client, pytest.raises(UnreachableError) as failed:
+        client.clusters()
+    assert "it does not answer with TLS, as https needs: is the address's port right?" in str(failed.value)
+    assert "_ssl" not in str(failed.value)
+
+
+def test_somebody_at_a_terminal_reads_that_a_silent_server_is_waited_for(
+    comet: Comet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and only there."""
+    written, silences = threading.Event(), [0.2, 60.0]
+
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        written.wait(silences.pop(0))
+        answer(200, b"[]")(handler)
+
+    def warn(message: str) -> None:
+        sys.stderr.write(message)
+        written.set()
+
+    monkeypatch.setattr(connection, "_SILENCE_SECONDS", 0.01)
+    comet.server.answers["/cluster"] = late
+    assert "does not answer" not in comet("ll").err
+    monkeypatch.setattr(context, "warn", warn)
+    monkeypatch.setattr(context, "_is_read_by_somebody", lambda: True)
+    assert comet("ll").err.count("does not answer; waiting for it, 30 s at most") == 1
+
+
+def test_an_operation_on_an_image_names_it_and_a_detach_is_called_so(comet: Comet) -> None:
+    comet.server.operation("remove_image", image="project/demo/a.iso")
+    comet.server.operation("attach_iso", cluster="vc2", node="vc2", image=None)
+    table = comet("operation", "list").out
+    assert "| project/demo/a.iso |" in table and "| detach_iso " in table and "attach_iso" not in table
+    assert "attach_iso" in comet("operation", "list", "--format=json").out
 
 
 def test_an_image_is_not_deleted_by_its_place_in_an_old_list(comet: Comet) -> None:

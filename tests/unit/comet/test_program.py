@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import signal
 import subprocess  # noqa: TID251 - the program is started, interrupted and read
 import sys
@@ -226,6 +227,20 @@ print(json.dumps([number, rows, Comet.list_iso(), Comet.console_url("vc2"), Clus
 def test_help_names_the_command_that_a_word_resembles(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "reservaton"]) == 2
     assert "Did you mean: comet reservation list" in capsys.readouterr().err
+
+
+def test_comet_alone_shows_first_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of its lines is a command."""
+    assert run([]) == 0
+    printed = capsys.readouterr().out
+    assert "comet init  " in printed
+    for line in printed.splitlines():
+        if line.startswith("  comet ") and " help " not in line:
+            typed = re.split("  +", line.strip())[0].split()[1:]
+            assert typed == ["--help"] or parser(typed).parse_args(typed)
+    for word in ("ssh", "key", "keys"):
+        assert run(["help", word]) == 0
+        assert "the site's operators" in capsys.readouterr().out
 
 
 def test_who_has_no_cluster_reads_a_sentence(comet: Comet) -> None:

@@ -34,6 +34,7 @@ class Server:
         self.answers, self.asked = list(answers), list[tuple[Any, ...]]()
         self.cached_at: float | None = 5.0
         self.connection = SimpleNamespace(ask_until=math.inf)
+        self.endpoint = SimpleNamespace(url="https://n/nucleus")
         self.old: list[int] = []
         """Numbers of the questions that the cache answers."""
 
@@ -135,3 +136,22 @@ def test_power_is_looked_at_less_and_less_often_and_an_old_answer_is_none(clock:
     waiter = Waiter(Server(off), 1)  # type: ignore[arg-type]
     with pytest.raises(WaitTimeoutError, match="VM-vc2-0, vm-VC2-1 of vc2: power is not on after 1 s"):
         waiter.power("vc2", outcomes, "on")
+
+
+def test_a_server_that_is_away_at_the_end_of_the_wait_is_named(clock: Clock) -> None:
+    """Exit status 6: whether the computeset runs is unknown. One line reports it, as soon as it is so."""
+    one = SimpleNamespace(state="submitted", waiting=None, place=None, computes=computes("off"))
+    old, away = Server(one), Server(UnreachableError("https://n/nucleus cannot be reached: refused"))
+    old.old = list(range(2, 99))
+    for server, reason in ((old, "reached"), (away, "reached: refused")):
+        lines: list[str] = []
+        with pytest.raises(UnreachableError) as gone:
+            Waiter(server, 10, lines.append).running(5)  # type: ignore[arg-type]
+        assert str(gone.value) == (
+            f"https://n/nucleus cannot be {reason}. What was asked for goes on; when the server answers again: "
+            "comet computeset 5"
+        )
+        assert lines[-1] == f"https://n/nucleus cannot be {reason}; it is asked again"
+        assert len(lines) == 1 + (server is old)
+    with pytest.raises(UnreachableError, match="again: comet operation show 7$"):
+        Waiter(away, 3).operation(operation("queued"))  # type: ignore[arg-type]

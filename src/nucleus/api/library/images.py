@@ -123,7 +123,8 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
     change.events.append(NewEvent("image.removed", image.text, "ready", None, image.project_id))
     new = NewOperation(
         "remove_image", "", project_id=image.project_id,
-        arguments={"image": image.id, "library_name": image.library_name}, unique_key=f"remove-image-{image.id}",
+        arguments={"image": image.id, "library_name": image.library_name, "reference": image.text},
+        unique_key=f"remove-image-{image.id}",
     )  # fmt: skip
     return accepted(change, change.enqueue(new, image.text), (None, None))
 

@@ -16,7 +16,7 @@ export const isLiving = (one) => ['queued', 'running'].includes(one?.state);
 
 // What an operation is about, without its node: those that differ in the node alone are one line.
 function setOrCluster(one) {
-  if (one.kind.endsWith('_image')) return one.result?.image ?? 'an image';
+  if (one.kind.endsWith('_image')) return one.image ?? one.result?.image ?? 'an image';
   const set = one.computeset && (one.kind.endsWith('_set') || one.kind.endsWith('_member')) ? `set ${one.computeset}` : '';
   return [set, one.cluster].filter(Boolean).join(' of ');
 }
