@@ -221,16 +221,34 @@ def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> st
         found = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
         if found is None or found.subnet is None:
             host = container[0].host if container else "HOST"
+            network, choice = _networks_with_a_device(container)
             give = (
-                f"add host interface {host} vlan{interface.vlan} subnet=NETWORK vlan={interface.vlan}"
+                f"add host interface {host} vlan{interface.vlan} subnet={network} vlan={interface.vlan}"
                 if found is None
-                else f"set host interface subnet {host} {found.device} NETWORK"
+                else f"set host interface subnet {host} {found.device} {network}"
             )
-            return f"its host has no interface for VLAN {interface.vlan}: rocks {give}"
-        return f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}"
+            return f"its host has no interface for VLAN {interface.vlan}: rocks {give}{choice}"
+        network, choice = _networks_with_a_device(container)
+        return (
+            f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}: "
+            f"rocks set host interface subnet {found.host} {found.device} {network}{choice}"
+        )
     if interface.subnet:
         return f"its host has no interface for network {interface.subnet}"
     return "it is on no network and on no VLAN"
+
+
+def _networks_with_a_device(container: Sequence[Interface]) -> tuple[str, str]:
+    """The network that can carry VLANs of the host, for a command; `NETWORK` and the choice, unless it is one."""
+    found = list(dict.fromkeys(i.subnet for i in container if i.subnet and i.device and not i.is_vlan))
+    if len(found) == 1:
+        return found[0], ""
+    return (
+        "NETWORK",
+        f", where NETWORK is {' or '.join(found)}"
+        if found
+        else ", where NETWORK is that of a device of the host",
+    )
 
 
 def _same_subnet(one: Interface, other: Interface) -> bool:

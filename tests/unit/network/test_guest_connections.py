@@ -25,7 +25,7 @@ from rocks.network.guest_connections import (
 from tests.unit.machines import PRIVATE, PUBLIC, interface
 
 NO_VLAN_5 = (
-    "its host has no interface for VLAN 5: rocks add host interface vmc-0-0 vlan5 subnet=NETWORK vlan=5"
+    "its host has no interface for VLAN 5: rocks add host interface vmc-0-0 vlan5 subnet=private vlan=5"
 )
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
 
@@ -148,15 +148,24 @@ def test_why_an_interface_is_not_connected(values: dict[str, Any], reason: str) 
 
 def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
     carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="optical")]
-    reason = "its host has no device on network optical, which carries VLAN 4"
+    reason = (
+        "its host has no device on network optical, which carries VLAN 4: "
+        "rocks set host interface subnet vmc-0-0 vlan4 private"
+    )
     assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
 
 
 def test_interfaces_without_a_network_are_on_no_network_together() -> None:
     assert isinstance(connect([guest()], [interface("eth0")])[0], Unconnected)
     carrier = [interface("eth0"), interface("vlan4", vlan=4)]
-    reason = "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK"
-    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
+    reason = (
+        "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK, where "
+    )
+    assert connect([guest(vlan=4)], carrier) == [
+        Unconnected("eth0", f"{reason}NETWORK is that of a device of the host")
+    ]
+    two = [interface("eth0", **PRIVATE), interface("eth1", **PUBLIC), interface("vlan4", vlan=4)]
+    assert connect([guest(vlan=4)], two) == [Unconnected("eth0", f"{reason}NETWORK is private or public")]
 
 
 def test_a_second_device_on_a_network_serves_nobody() -> None:
