@@ -151,7 +151,7 @@ def _migrate(
     copy_path = None
     if before > 0:
         copy_path = copy_database(settings, backup_folder, _copy_name(database, settings.database, before))
-        report(f"copy of the database before the upgrade: {copy_path}")
+        report(f"copy of the database{' before the upgrade' if before < newest else ''}: {copy_path}")
         report(f"to restore it: {restore_command(settings, copy_path)}")
     for step in steps[before:]:
         report(f"migration {step.version:04} {step.name}: {len(step.statements)} statements")

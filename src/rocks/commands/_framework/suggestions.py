@@ -50,4 +50,5 @@ def _meant(text: str, vocabulary: Set[str]) -> str:
     text = synonym(text)
     if text not in vocabulary and text.endswith("s") and text[:-1] in vocabulary:
         return text[:-1]
-    return next(iter(nearest(text, vocabulary)), "")
+    # both ways: `zones` resembles `nonsense`, whose letters it has in this order, but not the other way round
+    return next((word for word in nearest(text, vocabulary) if nearest(word, [text])), "")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 TOPICS = {
     "backup": ("save site", "restore site", "load dump", "add host vm snapshot", "update database"),
     "boot": ("start", "set host boot", "list host boot"),
+    "broken": ("evacuate host", "stop host vm", "check site"),
     "change": ("set",),
     "console": ("open host console", "report host vm console", "report host vm screen"),
     "delete": ("remove",),
@@ -36,6 +37,7 @@ TOPICS = {
         "set host zvolattr",
     ),
     "reboot": ("stop host vm", "stop cluster", "set host power"),
+    "replace": ("evacuate host", "remove host", "add host"),
     "reset": ("stop host vm", "stop cluster"),
     "resize": ("set host vm disk", "set host vm", "set host cpus"),
     "restart": ("stop host vm", "stop cluster", "start"),

@@ -111,7 +111,7 @@ def test_a_rocks_site_moves_in(
 
     assert "rocks set host attr fe-blue airboss_old_rsa true" in loaded.out, "its owner's key has 1024 bits"
     frontend.done("set host attr fe-blue airboss_old_rsa true")
-    assert "1 lines taken over, " in load(lines).err
+    assert "1 line taken over, " in load(lines).err
     assert "BEGIN PUBLIC KEY" in frontend.done("list host key fe-blue")
 
 

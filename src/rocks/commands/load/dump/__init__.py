@@ -67,7 +67,8 @@ class Command(rocks.commands.Command):
             self.notify(sentence)
         done = "would be taken over" if only_tried else "taken over"
         self.notify(
-            f"{replay.taken} lines {done}, {replay.already} are so already, {len(replay.left_out)} left out"
+            f"{replay.taken} line{'s' * (replay.taken != 1)} {done}, {replay.already} are so already, "
+            f"{len(replay.left_out)} left out"
         )
         if replay.taken and not only_tried:
             self.notify("next: rocks sync config, and rocks check site")

@@ -36,7 +36,7 @@ class Command(rocks.commands.Command):
     <related>sync vm lease</related>
     """
 
-    NoDryRun = "it replaces the whole database at once; nothing of it can be tried"
+    NoDryRun = "it replaces the whole database at once"
     AdviceAfterInterrupt = "rocks check site shows whether the restore must be repeated"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
