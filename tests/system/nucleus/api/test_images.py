@@ -57,7 +57,7 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
 ) -> None:
     assert send(service, "inst.iso").status_code == 204
     operation = service.get("ann", "/v1/operation").json()[0]
-    assert operation["kind"] == "add_image"
+    assert operation["kind"] == "add_image" and operation["image"] == "project/alpha/inst.iso"
     assert service.get("ann", "/v1/image").json() == [], "not before the library has it"
     (file,) = Path(configuration.images.folder).iterdir()
     assert file.read_bytes() == ISO and file.stat().st_mode & 0o777 == 0o600
@@ -109,6 +109,8 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
     assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 204
     assert service.get("ann", "/v1/image").json() == []
+    removal = service.get("ann", "/v1/operation").json()[0]
+    assert (removal["kind"], removal["image"]) == ("remove_image", "project/alpha/inst.iso")
 
 
 def test_public_is_everybodys_image_before_the_projects_own(service: Client, pool: Pool) -> None:
