@@ -148,3 +148,9 @@ def test_the_page_of_commands_has_every_part() -> None:
 def test_pages_are_written(tmp_path: Path) -> None:
     write_reference(tmp_path / "reference")
     assert {path.name: path.read_text() for path in (tmp_path / "reference").iterdir()} == pages()
+
+
+def test_a_word_that_resembles_none_gets_no_proposal(rocks: Rocks) -> None:
+    """`zones` has most of its letters in `nonsense`, but not the other way round."""
+    status, _, error = rocks("nonsense")
+    assert status == 255 and "did you mean" not in error

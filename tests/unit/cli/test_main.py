@@ -81,12 +81,6 @@ def test_the_command_that_was_meant_is_printed(rocks: Rocks, typed: str, meant: 
     assert second.startswith(f"did you mean: {meant}")
 
 
-def test_a_word_that_resembles_none_gets_no_proposal(rocks: Rocks) -> None:
-    """`zones` has most of its letters in `nonsense`, but not the other way round."""
-    status, _, error = rocks("nonsense")
-    assert status == 255 and "did you mean" not in error
-
-
 def test_a_command_of_a_roll_that_is_not_enabled_is_answered_with_what_enables_it(rocks: Rocks) -> None:
     status, _, error = rocks("pragma", "boot", "dock6", "2")
     assert (status, error.splitlines()[1:]) == (255, ["did you mean: rocks enable roll pragma?"])
