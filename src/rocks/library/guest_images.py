@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import UNITS, size_text
-from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
+from rocks.fleet.wire.requests import BASE_FOLDER, SEED_SUFFIX, BaseImage
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.library.limits import LEAST_FREE_BYTES
 
@@ -26,7 +26,6 @@ CLONE_ATTRIBUTE = "vm_disk_clone_of"
 KEYS_ATTRIBUTE = "vm_authorized_keys"
 ADDRESS_ATTRIBUTE = "vm_cluster_address"
 CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
-SEED_SUFFIX = ".seed"
 INSTANCE_ATTRIBUTE = "vm_instance"
 VC_OUT_ATTRIBUTE = "vm_vc_out"
 

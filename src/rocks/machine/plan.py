@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
 from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
+from rocks.fleet.wire.requests import SEED_SUFFIX
 from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active
 from rocks.machine.limits import LEAST_FREE_BYTES
 
@@ -67,6 +68,7 @@ def plan_start(
     disks = [
         (disk, next(fact for fact in observed.disks if fact.path == disk.path))
         for disk in disks_to_check(spec)
+        if way is not Way.RESTORE or domain is None or disk.path in domain.disks
     ]
     for disk, fact in disks:
         check_disk(spec.name, disk, fact, outcome, spec.disks.index(disk))
@@ -249,11 +251,14 @@ def _check_saved(spec: StartDomain, domain: DomainFact | None) -> None:
             f"{name} was saved, but {_host(spec)} does not have its memory any more; to start it as after a power "
             f"cut, {discard}, then rocks start host vm {name}"
         )
-    recorded = {disk.path for disk in spec.disks if not disk.is_cdrom}
-    if not recorded <= set(domain.disks):
+    recorded = [disk.path for disk in spec.disks if not disk.is_cdrom]
+    lacking = [path for path in recorded if path not in domain.disks]
+    others = [path for path in domain.disks if path not in recorded and not path.endswith(SEED_SUFFIX)]
+    # a guest that only lacks a disk of its record runs without it, as before it was saved
+    if lacking and others:
         raise StateError(
-            f"{name} was saved with other disks than it has in the database now: {', '.join(domain.disks)}; undo "
-            f"that change, or {discard}"
+            f"{name} was saved with other disks than it has in the database now: with {', '.join(others)}, and "
+            f"without {', '.join(lacking)}; undo that change (rocks set host vm {name} disk=…), or {discard}"
         )
 
 

@@ -1,5 +1,6 @@
 """The agent saves machines and continues them: wholly or not at all, and with the disks that they were saved with."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_a_machine_whose_disk_has_changed_does_not_continue(tmp_path: Path, chan
         agent.disk.write_bytes(change)
     refused(StateError, r"g\.vda of g has changed since", agent.do, RESTORE)
     assert agent.now == ("shutoff", True)
+
+
+def test_a_disk_that_the_guest_had_not_released_is_checked_too(tmp_path: Path) -> None:
+    """Its removal took it from the definition of the domain before."""
+    agent = Saver(tmp_path)
+    second = tmp_path / "g.vdb"
+    second.write_bytes(b"disk")
+    before = second.stat()
+    agent.domains.attach("g", DISK.format(path=second).replace("vda'", "vdb'"))
+    agent.do(SAVE)
+    named = f"<name>g</name><uuid>{agent.domains.find('g').uuid}</uuid>"
+    agent.domains.define(leased_xml("g", 7, DISK.format(path=agent.disk)).replace("<name>g</name>", named))
+    second.write_bytes(b"edit")
+    os.utime(second, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    refused(StateError, r"g\.vdb of g has changed since", agent.do, RESTORE)
+    os.utime(second, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert agent.do(RESTORE) and agent.now == ("running", False)
 
 
 def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 
@@ -98,6 +99,33 @@ def test_a_disk_that_has_changed_is_refused_and_the_memory_discarded_on_demand(s
     assert saved.lease("g") == (1, "released", None) and status(saved) == "nostate"
     saved.run("start host vm g")
     assert saved.lease("g") == (2, "running", OLD)
+
+
+def test_a_machine_saved_after_its_guest_has_released_a_disk_late_continues(machines: MachineSite) -> None:
+    """And the removal of that disk is completed then."""
+    machines.started("g")
+    path, domains = machines.image("g.vdb"), machines.hosts[OLD].domains
+    machines.run(f"add host vm disk g disk=file:{path},vdb,virtio disksize=1")
+    domains.guests_release = False
+    assert "released later" in machines.refused("remove host vm disk g vdb")
+    domains.guests_release = True
+    found = disk_of(domains.document("g"), str(path))
+    assert found is not None
+    domains.detach("g", text_of(found))
+    machines.run("save host vm g")
+    printed = machines.run("restore host vm g")
+    assert f"g runs without its disk {path}, as it was saved: rocks remove host vm disk g vdb" in printed
+    machines.run("remove host vm disk g vdb")
+    assert machines.sql("SELECT Path FROM vm_lease_disks") == [(str(machines.image("g.vda")),)]
+    assert machines.sql("SELECT Name FROM vm_disks") == [("g.vda",)]
+
+
+def test_a_saved_machine_with_another_disk_in_its_record_names_both(saved: MachineSite) -> None:
+    old, new = saved.image("g.vda"), saved.image("new.vda")
+    saved.run(f"set host vm g disk=file:{new},vda,virtio")
+    assert f"with {old}, and without {new}; undo" in saved.refused("restore host vm g")
+    saved.run(f"set host vm g disk=file:{old},vda,virtio")
+    saved.run("restore host vm g")
 
 
 def test_the_saved_machine_of_a_silent_host_is_taken_only_without_its_memory(saved: MachineSite) -> None:

@@ -291,7 +291,10 @@ def test_a_saved_machine_continues_also_after_an_interrupted_restore() -> None:
         ((), "vmc-0-0 does not have its memory any more; .*saved=remove"),
         ((domain(token=7),), "does not have its memory any more"),
         ((domain(token=6, has_managed_save=True),), "does not have its memory any more"),
-        ((domain(token=7, has_managed_save=True, disks=("/other",)),), "with other disks .*: /other; undo"),
+        (
+            (domain(token=7, has_managed_save=True, disks=("/other",)),),
+            f"with other disks .*: with /other, and without {IMAGE}; undo",
+        ),
     ],
 )
 def test_a_saved_machine_does_not_continue_without_its_memory_and_disks(
@@ -299,6 +302,15 @@ def test_a_saved_machine_does_not_continue_without_its_memory_and_disks(
 ) -> None:
     with pytest.raises(StateError, match=message):
         saved(*domains)
+
+
+def test_a_saved_machine_continues_without_a_disk_that_it_had_not() -> None:
+    """What its record has besides does not matter to the guest, and neither does the place of that."""
+    two = machine(disks=[f"file:{IMAGE},vda,virtio", "phy:/dev/vg/absent,vdb,virtio"])
+    absent = disk("/dev/vg/absent")
+    found = domain(token=7, has_managed_save=True, disks=(IMAGE, f"{IMAGE}.seed"))
+    observed = facts(found, disks=(disk(exists=True), absent))
+    assert plan(observed, two, continues=True, restores=True).way is Way.RESTORE
 
 
 def test_a_saved_machine_needs_memory_again() -> None:

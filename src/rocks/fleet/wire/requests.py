@@ -25,6 +25,9 @@ RELEASE_SECONDS = 20.0
 BASE_FOLDER = "library"
 """The folder below an image directory with the copies of the site's images."""
 
+SEED_SUFFIX = ".seed"
+"""The end of the path of a `SeedSpec`."""
+
 
 @dataclass(frozen=True)
 class BaseImage:

@@ -9,13 +9,14 @@ from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.fleet.wire.requests import SEED_SUFFIX
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
-from rocks.library.guest_images import SEED_SUFFIX, is_copy, seed_path
+from rocks.library.guest_images import is_copy, seed_path
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks import owner_records as image_owners

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, Iterable, List, Union
 
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import explain, write_file
@@ -49,7 +49,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
     domains.check_managed_save(name)
     domains.set_autostart(name, False)  # it stays saved when this host boots
     ensure_folder(Place.SAVED.below(host.state_folder))
-    write_file(_record(host, name), json.dumps(_states(host, document)) + "\n")
+    write_file(_record(host, name), json.dumps(_states(host, document.disks_and_cds)) + "\n")
     return CHANGED
 
 
@@ -78,7 +78,8 @@ def check_saved_disks(host: Host, name: str) -> None:
         )
     if not isinstance(record, dict):
         raise damaged(_record(host, name), kind, "it is no object")
-    present = _states(host, host.domains().document(name))
+    # a disk that the guest had not released when it was saved is in its memory, and in its definition no more
+    present = _states(host, {*record, *host.domains().document(name).disks_and_cds})
     changed = sorted(path for path in {*record, *present} if record.get(path) != present.get(path))
     images = mapped_images(host.state_folder)
     if changed:
@@ -143,7 +144,7 @@ def _record(host: Host, name: str) -> Path:
     return Place.SAVED.below(host.state_folder) / name
 
 
-def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, int]]]:
+def _states(host: Host, paths: Iterable[str]) -> Dict[str, List[Union[str, int]]]:
     """Each disk, and what a change of it would change.
 
     Of a file: inode, size, time of the last change in nanoseconds. Of an image of a NAS: its id, and the epoch of the
@@ -151,7 +152,7 @@ def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, i
     """
     found: Dict[str, List[Union[str, int]]] = {}
     images = mapped_images(host.state_folder)
-    for path in document.disks_and_cds:
+    for path in paths:
         if path in images:
             found[path] = [images[path].image_id, images[path].epoch]
             continue

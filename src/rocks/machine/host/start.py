@@ -86,6 +86,7 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
             raise
         if operation.restores:
             forget_save(host, operation.name)
+            return Change(change.changed, change.notes + _lacking_disks(host, operation))
         return change
 
 
@@ -101,6 +102,17 @@ def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> Co
         return plan_start(operation, memory_mb, observe(host, paths), promised).way
 
     return memory_promised(host, operation.name, memory_mb, decide)
+
+
+def _lacking_disks(host: Host, operation: StartDomain) -> Tuple[str, ...]:
+    """Notes about the disks of its record that a restored guest does not have."""
+    name, present = operation.name, host.domains().document(operation.name).disks_and_cds
+    return tuple(
+        f"{name} runs without its disk {disk.path}, as it was saved: rocks remove host vm disk {name} "
+        f"{disk.target.partition(',')[0]} removes it from its record, and the start after a stop attaches it"
+        for disk in operation.disks
+        if not disk.is_cdrom and disk.path not in present
+    )
 
 
 def _undo_devices(host: Host, operation: StartDomain) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError
 from rocks.fleet.settings import CannotAskError
-from rocks.fleet.wire.requests import EndDeparture, StopDomain
+from rocks.fleet.wire.requests import SEED_SUFFIX, EndDeparture, StopDomain
 from rocks.inventory.host_requests import contact_hosts, error_of, is_silent, open_fleet, perform_operations
-from rocks.library.guest_images import SEED_SUFFIX
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.domain_states import GUEST_RUNS

@@ -93,7 +93,8 @@ def detach_disk(domains: DomainDriver, name: str, path: str) -> Change:
         _wait_until(
             lambda: disk_of(domains.document(name), path) is None,
             f"{name} has not released its disk {path} after {RELEASE_SECONDS:.0f} s: unmount it in the guest, then "
-            "repeat the command; a guest that boots, or does not know hot plug, cannot release it",
+            "repeat the command, which also completes the removal of a disk that is released later, as by a guest that "
+            "boots; one that does not know hot plug cannot release it",
         )
     if all(path != known.path for known in live.disk_identities):
         return UNCHANGED if disk is None else CHANGED
