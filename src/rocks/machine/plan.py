@@ -169,7 +169,7 @@ def check_disk(
         raise StateError(
             f"{name} {outcome}: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
             f"than its file system of {gigabytes(fact.filesystem_bytes)}{_missing_folder(disk, fact)}; "
-            f"{_smaller_disk(name, number)}, or choose another folder"
+            f"{_smaller_disk(name, disk, fact, number)}choose another folder"
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
@@ -181,6 +181,17 @@ def check_disk(
             f"{name} {outcome}: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
+
+
+def smaller_image(name: str, disk: DiskSpec, size_bytes: int) -> tuple[str, ...]:
+    """A note about an image of so many bytes that is smaller than its record says, which lists print; else none."""
+    if size_bytes >= disk.size_gb * BYTES_PER_GB:
+        return ()
+    device = disk.target.partition(",")[0]
+    return (
+        f"the image {disk.path} of {name} has {gigabytes(size_bytes)}, and its record {disk.size_gb} GB: rocks set "
+        f"host vm disk {name} {device} size={disk.size_gb} grows it",
+    )
 
 
 def _another_disk(name: str, disk: DiskSpec, number: int | None) -> str:
@@ -204,10 +215,18 @@ def _removal(name: str, disk: DiskSpec) -> str:
     return f"rocks remove host vm disk {name} {disk.target.partition(',')[0]}"
 
 
-def _smaller_disk(name: str, number: int | None) -> str:
+def _smaller_disk(name: str, disk: DiskSpec, fact: DiskFact, number: int | None) -> str:
+    """How the machine gets the disk with a size that fits, and an "or"; empty where no size does."""
+    size = f"disksize={fact.filesystem_bytes // BYTES_PER_GB}"
+    if fact.filesystem_bytes < BYTES_PER_GB:
+        return ""
     if number is None:
-        return "give a smaller disksize=GB"
-    return f"rocks set host vm {name} disksize=" + (f"'{'0 ' * number}GB'" if number else "GB")
+        return f"give at most {size}, or "
+    if number:
+        kind = "file" if disk.format == "raw" else disk.format
+        again = f"rocks add host vm disk {name} disk={kind}:{disk.path},{disk.target} {size}"
+        return f"{_removal(name, disk)}, then {again}, or "
+    return f"rocks set host vm {name} {size}, or "
 
 
 def _missing_folder(disk: DiskSpec, fact: DiskFact) -> str:

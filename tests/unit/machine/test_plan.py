@@ -184,7 +184,7 @@ def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, expected
         (
             f"file:{IMAGE},vda,virtio",
             disk(filesystem_bytes=35 * BYTES_PER_GB, folder="/images"),
-            "of 35.0 GB; rocks set host vm web disksize",
+            "of 35.0 GB; rocks set host vm web disksize=35, or choose another folder",
         ),
         (
             f"file:{IMAGE},vda,virtio",
@@ -217,7 +217,10 @@ def test_the_remedy_for_another_disk_than_the_first_is_of_that_disk() -> None:
     first = disk(exists=True)
     small = disk("/images/b", filesystem_bytes=BYTES_PER_GB)
     two = machine(disks=[f"file:{IMAGE},vda,virtio", "file:/images/b,vdb,virtio"])
-    with pytest.raises(StateError, match="rocks set host vm web disksize='0 GB', or"):
+    again = (
+        "; rocks remove host vm disk web vdb, then rocks add host vm disk web disk=file:/images/b,vdb,virtio"
+    )
+    with pytest.raises(StateError, match=again + " disksize=1, or"):
         plan(facts(disks=(first, small)), two)
     as_device = "vdb, then rocks add host vm disk web disk=phy:/images/b,vdb,virtio$"
     with pytest.raises(StateError, match=f"define it as one: rocks remove host vm disk web {as_device}"):

@@ -26,12 +26,14 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.plan import check_disk, smaller_image
 from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
+    from rocks.fleet.wire.facts import DiskFact
     from rocks.inventory.records import Disk, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
 
@@ -71,7 +73,7 @@ def add_disk(
         notes = _attach(database, changed, lease, disk, filters_of)
     vm_changes.replace_disks(database, name, changed.disks)
     database.commit()
-    return notes
+    return notes if lease is not None else (*notes, *_start_warnings(database, changed, disk))
 
 
 def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf) -> tuple[str, ...]:
@@ -94,7 +96,8 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     database.commit()
     if vm.container is None or directory_of(vm.container, disk.path) is None:
         return ()  # a device, or no image: no command of ours removes it
-    if not _is_there(database, where, disk.path):
+    fact = _fact_of(database, where, disk.path)
+    if fact is None or not fact.exists:
         return ()
     other = machine_with_disk(database, where, disk.path)
     if other is not None:
@@ -153,13 +156,28 @@ def _named_disk(vm: VirtualMachine, which: str) -> Disk:
     raise UserError(f"{vm.name} {problem} {printable(which)}; its disks are: {listed}")
 
 
-def _is_there(database: Database, host: str, path: str) -> bool:
-    """Whether the host says that it has the file; a host that is silent does not."""
+def _start_warnings(database: Database, vm: VirtualMachine, disk: Disk) -> tuple[str, ...]:
+    """What the host of a machine that is off says of a start with this disk; nothing when it is silent."""
+    if vm.container is None or any(one.is_mapped for one in vm.disks):
+        return ()
+    spec = disk_spec(vm, vm.container, disk, _NO_DISK)
+    fact = _fact_of(database, vm.container.name, disk.path)
+    if fact is None:
+        return ()
+    try:
+        check_disk(vm.name, spec, fact, "will not start", vm.disks.index(disk))
+    except StateError as error:
+        return (f"Warning: {error}",)
+    has_its_size = fact.exists and not spec.is_block and spec.format == "raw"
+    return smaller_image(vm.name, spec, fact.size_bytes) if has_its_size else ()
+
+
+def _fact_of(database: Database, host: str, path: str) -> DiskFact | None:
+    """What the host says of the path; None of a host that is silent. Commits."""
     with open_fleet(database, [host]) as fleet:
         answer = contact_hosts(database, fleet, [host], files={host: [path]})[host]
-    return not isinstance(answer, RocksError) and any(
-        fact.path == path and fact.exists for fact in answer.disks
-    )
+    found = () if isinstance(answer, RocksError) else answer.disks
+    return next((fact for fact in found if fact.path == path), None)
 
 
 def _check_device(vm: VirtualMachine, disk: Disk) -> None:

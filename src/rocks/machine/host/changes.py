@@ -13,7 +13,7 @@ from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
 from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.disks import check_path, ensure_disk, is_same, read_disk
-from rocks.machine.host.files.growth import grow_image
+from rocks.machine.host.files.growth import grow_image, smaller_image_notes
 from rocks.machine.host.guest_links import ensure_secured, links_locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.host_facts import read_machine
@@ -111,10 +111,12 @@ def _attach(host: Host, operation: ChangeDomain, spec: DiskSpec, requested: Doma
     if disk is None or disk_to_attach(operation, spec, host.domains().document(name), requested) is None:
         return UNCHANGED
     made, identity = ensure_disk(spec, host.image_owners)
+    notes = () if made.changed else smaller_image_notes(name, spec)
     try:
-        return attach_disk(
+        attached = attach_disk(
             host.domains(), name, disk, spec.path, identity, lambda: is_same(identity, host.image_owners)
         )
+        return Change(attached.changed, attached.notes + notes)
     except RocksError:
         if made.changed and not spec.is_block:
             _remove_made(host, spec, identity)

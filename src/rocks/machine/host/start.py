@@ -14,6 +14,7 @@ from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import check_path, ensure_disk, is_same
+from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
 from rocks.machine.host.guest_keys import ensure_partition
@@ -159,7 +160,11 @@ def _with_disks(
     if way is not Way.START:
         return document, ()
     document, notes = adapted(host, document)
-    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    identities = []
+    for disk in operation.disks:
+        made, identity = ensure_disk(disk, host.image_owners)
+        identities.append(identity)
+        notes += () if made.changed else smaller_image_notes(operation.name, disk)
     if operation.seed is not None:
         seed = operation.seed
         identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Tuple
 
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import explain
@@ -14,6 +15,7 @@ from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.formats import qcow2_bytes
 from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.plan import smaller_image
 
 _QEMU_IMG_DEADLINE_SECONDS = 60.0
 
@@ -26,7 +28,7 @@ def grow_image(spec: DiskSpec, owners: ImageOwners) -> Change:
     ensure_disk(spec, owners)
     path, size_bytes = Path(spec.path), spec.size_gb * BYTES_PER_GB
     try:
-        present = qcow2_bytes(path) if spec.format == "qcow2" else path.stat().st_size
+        present = _image_bytes(spec)
         check_growth(spec.path, present, size_bytes)
         if present == size_bytes:
             return UNCHANGED
@@ -42,6 +44,22 @@ def grow_image(spec: DiskSpec, owners: ImageOwners) -> Change:
     except OSError as error:
         raise HostError(f"cannot grow the image {path}: {explain(error, path)}") from None
     return Change(True, (f"{path} has {gigabytes(size_bytes)} now",))
+
+
+def smaller_image_notes(name: str, spec: DiskSpec) -> Tuple[str, ...]:
+    """As `smaller_image`, of a disk of this host that was there before."""
+    if spec.is_block or spec.is_cdrom or spec.format == "qed":
+        return ()
+    try:
+        return smaller_image(name, spec, _image_bytes(spec))
+    except OSError as error:
+        raise HostError(f"cannot read the image {spec.path}: {explain(error, Path(spec.path))}") from None
+
+
+def _image_bytes(spec: DiskSpec) -> int:
+    """The size of an image as its guest sees it. OSError."""
+    path = Path(spec.path)
+    return qcow2_bytes(path) if spec.format == "qcow2" else path.stat().st_size
 
 
 def check_growth(path: str, present: int, size_bytes: int) -> None:
