@@ -285,7 +285,7 @@ def _check_host(spec: StartDomain, observed: HostFacts, outcome: str) -> None:
     if spec.cpus > observed.cpus:
         raise StateError(
             f"{spec.name} {outcome}: it has {spec.cpus} CPUs, {_host(spec)} has {observed.cpus}; "
-            f"rocks set host cpus {spec.name} {observed.cpus}, or choose another host"
+            f"rocks set host vm {spec.name} cpus={observed.cpus}, or choose another host"
         )
     if spec.needs_filters and not observed.has_filters:
         raise StateError(

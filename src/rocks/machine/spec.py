@@ -82,7 +82,7 @@ def spec_of(
     if vm.host.cpus > MAX_VM_CPUS:  # recorded by an earlier release
         raise StateError(
             f"{vm.name} {outcome}: it has {vm.host.cpus} CPUs, and a virtual machine has at most {MAX_VM_CPUS}; rocks "
-            f"set host cpus {vm.name} {MAX_VM_CPUS}"
+            f"set host vm {vm.name} cpus={MAX_VM_CPUS}"
         )
     notes = (*unconnected_notes(vm, connections), *_boot_note(vm))
     network = plan_filter(vm, connections)

@@ -138,7 +138,7 @@ def test_a_non_numeric_reserve_raises(text: str) -> None:
 
 def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
     assert started(facts(), machine(cpus=4)).request.disks
-    with pytest.raises(StateError, match="it has 5 CPUs, vmc-0-0 has 4"):
+    with pytest.raises(StateError, match="it has 5 CPUs, vmc-0-0 has 4; rocks set host vm web cpus=4, or"):
         plan(facts(), machine(cpus=5))
 
 

@@ -136,7 +136,7 @@ def test_an_address_that_is_none_is_named() -> None:
 
 def test_more_cpus_than_a_machine_can_have_are_refused_before_the_host_is_asked() -> None:
     """As an earlier release recorded them; its maximum for a running machine counts as none."""
-    with pytest.raises(StateError, match="has at most 255; rocks set host cpus web 255"):
+    with pytest.raises(StateError, match="has at most 255; rocks set host vm web cpus=255"):
         spec_of(machine("web", cpus=256), [], {})
     assert spec_of(machine("web", cpus=255), [], {}).request.links == ()
     stored = {"kvm_max_cpus": "4096"}

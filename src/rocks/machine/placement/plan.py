@@ -266,8 +266,8 @@ def _too_few(
         f"{vm.name} is not started: it needs whole cores for {vm.cpus} CPUs"
         f"{', in equal parts on NUMA nodes' if vm.pinning == 'numa' else ''}, and {vm.host} has free "
         f"cores{lent}: {listed} (leased to {holders}; rocks list host vm shape); stop another machine, choose another "
-        f"host (rocks set host vm {vm.name} physnode=HOST), or give it fewer CPUs (rocks set host cpus {vm.name} "
-        "NUMBER)",
+        f"host (rocks set host vm {vm.name} physnode=HOST), or give it fewer CPUs (rocks set host vm {vm.name} "
+        "cpus=NUMBER)",
         code=Code.HOST_FULL,
     )
 
