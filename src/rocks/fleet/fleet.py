@@ -222,7 +222,9 @@ class Fleet:
         # paramiko takes 0.1 s to import; commands on this machine, or through a master, do not need it
         from rocks.fleet.ssh import SshConnection
 
-        return SshConnection(host, settings, self._keyring.private_key(), self._keyring.known_keys(host))
+        return SshConnection(
+            host, settings, self._keyring.private_key(host.name), self._keyring.known_keys(host)
+        )
 
 
 class _Keyring:
@@ -234,12 +236,12 @@ class _Keyring:
         self._private_key: Any = None
         self._known: dict[str, tuple[HostKey, ...]] | None = None
 
-    def private_key(self) -> Any:
+    def private_key(self, host: str) -> Any:
         from rocks.fleet.ssh import load_private_key
 
         with self._lock:
             if self._private_key is None:
-                self._private_key = load_private_key(self._settings.key_file)
+                self._private_key = load_private_key(self._settings.key_file, host)
             return self._private_key
 
     def known_keys(self, host: HostAddress) -> tuple[HostKey, ...]:

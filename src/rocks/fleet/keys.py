@@ -78,7 +78,7 @@ def known_host_keys(host: HostAddress, settings: FleetSettings) -> tuple[HostKey
 def accepts_own_key(host: HostAddress, settings: FleetSettings) -> bool:
     """Whether the host accepts the key of this machine. DownError without an answer, HostError for an unknown host."""
     connection = SshConnection(
-        host, settings, load_private_key(settings.key_file), known_host_keys(host, settings)
+        host, settings, load_private_key(settings.key_file, host.name), known_host_keys(host, settings)
     )
     with contextlib.closing(connection):
         try:

@@ -42,18 +42,21 @@ With the command that shows the cause.
 """
 
 
-def load_private_key(path: str) -> paramiko.PKey:
-    """The private key of this machine. CannotAskError when it is absent or cannot be read: no host is at fault."""
+def load_private_key(path: str, host: str = "HOST") -> paramiko.PKey:
+    """The private key of this machine, for a login on the host.
+
+    CannotAskError when it is absent or cannot be read: no host is at fault.
+    """
     try:
         return paramiko.Ed25519Key.from_private_key_file(path)
     except FileNotFoundError:
         raise CannotAskError(
-            f"this machine has no SSH key in {path}; run `rocks sync host sharedkey HOST`, which makes one"
+            f"this machine has no SSH key in {path}; run `rocks sync host sharedkey {host}`, which makes one"
         ) from None
     except (OSError, paramiko.SSHException, ValueError) as error:
         raise CannotAskError(
             f"this machine cannot read its SSH key in {path} ({error}); restore the file, or move it away: "
-            "`rocks sync host sharedkey HOST` then makes another and installs it"
+            f"`rocks sync host sharedkey {host}` then makes another and installs it"
         ) from None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import RocksError
+from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.ssh import load_private_key, start_transport
 from rocks.inventory.host_requests import is_silent
@@ -50,3 +51,12 @@ def test_a_key_that_cannot_be_read_is_no_silence_of_hosts(tmp_path: Path) -> Non
     (tmp_path / "key").write_text("spoilt")
     with pytest.raises(CannotAskError, match="this machine cannot read its SSH key in .*; restore the file"):
         load_private_key(str(tmp_path / "key"))
+
+
+def test_a_machine_without_a_key_names_the_command_for_the_host(tmp_path: Path) -> None:
+    """As a move asks it: the host is known."""
+    settings = FleetSettings(key_file=str(tmp_path / "absent"), known_hosts_file=str(tmp_path / "known"))
+    with pytest.raises(CannotAskError, match="run `rocks sync host sharedkey vmh1`, which makes one"):
+        Fleet([HostAddress("vmh1", "127.0.0.1")], settings)._log_in(
+            HostAddress("vmh1", "127.0.0.1"), settings
+        )
