@@ -215,14 +215,39 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
         raise StateError(f"{name} may be running on {lease.host}; stop it first: rocks stop host vm {name}")
     if (vm.name, snapshot) in parts:
         return _restore_on_nas(database, vm, images, snapshot, parts)
-    if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):
-        raise StateError(
-            f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
-            f"{', '.join(found.paths)}; rocks list host vm snapshot {name} shows all"
-        )
+    _check_present_disks(vm, found, snapshot)
     disks = tuple(disk_spec(vm, container_of(vm), disk, "is not restored") for disk in vm.disks)
     operation = RestoreSnapshot(name, disks, found.paths)
     return notes_of(perform_one(database, container_of(vm).name, operation))
+
+
+def _check_present_disks(vm: VirtualMachine, found: Snapshot, snapshot: str) -> None:
+    """StateError, with the remedy, unless the files are all of the snapshot, and of the machine's present disks."""
+    if not found.is_complete:
+        raise StateError(
+            f"the snapshot {snapshot} of {vm.name} is not complete: it has {', '.join(found.paths)}; rocks remove host "
+            f"vm snapshot {vm.name} {snapshot} removes it"
+        )
+    if found.paths == copy_paths((disk.path for disk in vm.disks), snapshot):
+        return
+    taken = [copy.disk for path in found.paths if (copy := read_copy(path)) is not None]
+    removed = [path for path in taken if path not in [disk.path for disk in vm.disks]]
+    added = [disk for disk in vm.disks if disk.path not in taken]
+    remedies = [
+        *(
+            f"it was made without {disk.path}: rocks remove host vm disk {vm.name} {disk.device}"
+            for disk in added
+        ),
+        *(
+            f"{vm.name} has {path} no more: rocks add host vm disk {vm.name} disk=TYPE:{path},DEVICE,BUS"
+            for path in removed
+        ),
+    ]
+    order = f"it was made of them in this order: {', '.join(taken)}; rocks set host vm {vm.name} disk=… sets the order"
+    raise StateError(
+        f"the snapshot {snapshot} of {vm.name} is not one of its present disks: {'; '.join(remedies) or order}; then "
+        "repeat the command"
+    )
 
 
 def _restore_on_nas(
