@@ -72,37 +72,6 @@ def test_a_disk_is_attached_grows_and_is_detached(running: MachineSite) -> None:
     assert "first disk of g" in running.refused("remove host vm disk g vda")
 
 
-def test_a_disk_with_a_larger_record_than_its_image_has_a_note(running: MachineSite) -> None:
-    """And the command of the note grows it."""
-    add, grow = f"add host vm disk g disk={second(running)}", "rocks set host vm disk g vdb size=7"
-    running.run(f"{add} disksize=3")
-    running.run("remove host vm disk g vdb")
-    expected = f"{running.image('g.vdb')} of g has 3.0 GB, and its record 7 GB: {grow} grows it"
-    assert expected in running.run(f"{add} disksize=7")
-    running.run("stop host vm g")
-    assert expected in running.run("start host vm g")
-    running.run("stop host vm g")
-    running.run("remove host vm disk g vdb")
-    assert expected in running.run(f"{add} disksize=7")
-    running.run(grow.removeprefix("rocks "))
-    assert "its record" not in running.run("start host vm g")
-
-
-def test_a_disk_that_its_file_system_cannot_have_is_warned_of_and_its_remedy_works(
-    running: MachineSite,
-) -> None:
-    running.run("stop host vm g")
-    printed = running.run(f"add host vm disk g disk={second(running)} disksize=1000000")
-    assert "Warning: g will not start: its disk" in printed
-    error = running.refused("start host vm g")
-    remedy = error.partition("; ")[2].partition(", or choose")[0].split(", then ")
-    assert len(remedy) == 2 and remedy[0] == "rocks remove host vm disk g vdb"
-    for line in remedy:
-        running.run(line.removeprefix("rocks "))
-    running.run("start host vm g")
-    assert running.image("g.vdb").exists()
-
-
 def test_a_change_is_one_request_and_its_host_decides(
     running: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,23 +314,6 @@ def test_a_restore_that_dies_at_any_effect_is_completed(two_disks: MachineSite) 
     assert contents(two_disks) == [b"first. "] * 2
 
 
-def test_a_snapshot_of_other_disks_names_them_and_the_commands(two_disks: MachineSite) -> None:
-    second = two_disks.image("g.vdb")
-    two_disks.run("add host vm snapshot g monday")
-    two_disks.run("remove host vm disk g vdb")
-    error = two_disks.refused("restore host vm snapshot g monday")
-    assert f"g has {second} no more: rocks add host vm disk g disk=TYPE:{second},DEVICE,BUS; then" in error
-    two_disks.run(f"add host vm disk g disk=file:{second},vdb,virtio disksize=1")
-    third = two_disks.image("g.vdc")
-    two_disks.run(f"add host vm disk g disk=file:{third},vdc,virtio disksize=1")
-    error = two_disks.refused("restore host vm snapshot g monday")
-    assert f"it was made without {third}: rocks remove host vm disk g vdc; then" in error
-    two_disks.run("remove host vm disk g vdc")
-    two_disks.run("restore host vm snapshot g monday")
-    two_disks.image("g.vdb.snapshot.monday.2-of-2").unlink()
-    assert "monday of g is not complete" in two_disks.refused("restore host vm snapshot g monday")
-
-
 def test_an_interrupted_restore_keeps_the_machine_from_starting(two_disks: MachineSite) -> None:
     two_disks.run("add host vm snapshot g monday")
     two_disks.image("g.vda.snapshot.half.1-of-2").write_bytes(b"stale")

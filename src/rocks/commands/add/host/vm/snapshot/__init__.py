@@ -34,5 +34,11 @@ class Command(rocks.commands.Command):
         from rocks.machine.snapshots.snapshots import add_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
-        for line in add_snapshot(self.db, self.getOneHostname(hosts), snapshot):
+        name = self.getOneHostname(hosts)
+        self.showProgress(f"copying the disks of {name}")
+        try:
+            notes = add_snapshot(self.db, name, snapshot)
+        finally:
+            self.showProgress("")
+        for line in notes:
             self.notify(line)

@@ -32,5 +32,11 @@ class Command(rocks.commands.Command):
         from rocks.machine.disks.disks import remove_disk  # hosts are reached by heavy libraries
 
         hosts, (disk,) = self.requireArguments("disk")
-        for line in remove_disk(self.db, self.getOneHostname(hosts), disk, filters_of(self)):
+        name = self.getOneHostname(hosts)
+        self.showProgress(f"removing the disk of {name}, which its guest must release if it runs")
+        try:
+            notes = remove_disk(self.db, name, disk, filters_of(self))
+        finally:
+            self.showProgress("")
+        for line in notes:
             self.notify(line)
