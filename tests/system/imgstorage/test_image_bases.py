@@ -255,6 +255,19 @@ def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Pat
     assert storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None
 
 
+def test_a_frontend_that_cannot_ask_names_the_nas(storage: Storage, library: Path, certified: Path) -> None:
+    """Its base may be on each NAS; a site without one gets no warning."""
+    for name in ("unasked", "without-nas"):
+        add_image(storage, library, name)
+    (certified / "node.pem").unlink()
+    ended = storage.succeeded("remove", "image", "unasked")
+    assert ended.err.startswith(
+        "Warning: whether NASes store the image is not known: head has no certificate in "
+    )
+    storage.cluster.done("remove", "host", NAS)
+    assert storage.succeeded("remove", "image", "without-nas").err == ""
+
+
 def test_the_machine_gets_its_name_by_a_seed(
     storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch, hosts: PlayedHosts
 ) -> None:

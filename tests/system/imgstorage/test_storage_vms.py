@@ -238,6 +238,32 @@ def test_a_nas_that_is_silent_is_a_warning(storage: Storage, monkeypatch: pytest
     assert owner(storage, "unknown-vol") is None
 
 
+@pytest.mark.parametrize("fault", ["no certificate", "broker attribute"])
+def test_a_frontend_that_cannot_ask_warns(storage: Storage, certified: Path, fault: str) -> None:
+    """The images are mapped, and this machine can ask no NAS any more."""
+    commands = {f"{fault[:2]}-asked": ["remove", "host", "vm"]}
+    if fault == "no certificate":
+        # with the invalid attribute `remove host` is refused: it asks the broker for more
+        commands["no-whole"] = ["remove", "host"]
+    for vm in commands:
+        mapped_lines(storage, storage.add_vm(vm))
+        storage.release(vm)
+    if fault == "no certificate":
+        reason = f"head has no certificate in {certified}/node.pem"
+        (certified / "node.pem").unlink()
+    else:
+        reason = "the attribute RABBITMQ_Server of host head is not valid"
+        storage.cluster.set_as_before("RABBITMQ_Server", "a b")
+    for vm, command in commands.items():
+        ended = storage.succeeded(*command, vm)
+        assert f"Warning: whether {vm}-vol of {NAS} is still mapped is not known ({reason}" in ended.err
+        assert owner(storage, f"{vm}-vol") == HOST
+    storage.done("add", "host", "vm", HOST, "compute", "name=local")
+    assert "still mapped" not in storage.succeeded("remove", "host", "vm", "local").err, (
+        "it has no image on a NAS"
+    )
+
+
 # --- what machines without images pay ------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError, UserError
 from rocks.storage.volumes.place_records import disk_locations
 
 if TYPE_CHECKING:
@@ -180,7 +180,10 @@ def unmap_vm_images(
 
 
 def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
-    """StateError when an image of one of the machines is mapped or moved; returns warnings about silent NASes."""
+    """StateError when an image of one of the machines is mapped or moved; returns a warning for each silent NAS.
+
+    UserError when this user may not ask.
+    """
     disks = [disk for disk in disk_locations(database, names) if disk.nas]
     if not disks:
         return []
@@ -192,12 +195,10 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
     nases = sorted({disk.nas for disk in disks})
     warnings = []
     try:
-        client = open_storage(database)
-    except StateError:
-        return []  # without a certificate this machine has never mapped an image
-    try:
-        with client as storage:
+        with open_storage(database) as storage:
             answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+    except UserError:
+        raise  # another user, or another environment, gets an answer
     except RocksError as error:
         answers = dict.fromkeys(nases, error)
     for nas in nases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError
 from rocks.library.guest_images import check_image_name
 from rocks.library.library_folder import library_folder
 from rocks.library.records import find_image, read_images
@@ -37,8 +37,6 @@ def remove_bases(database: Database, digest: str) -> list[str]:
     """
     try:
         found, failures = _ask(database)
-    except StateError:
-        return []  # without a certificate this machine has never sent an image to a NAS
     except RocksError as error:
         return [f"Warning: whether NASes store the image is not known: {error}"]
     lines = [_not_known(nas, error) for nas, error in failures.items()]
