@@ -40,12 +40,17 @@ from rocks.fleet.wire.requests import (
     RELEASE_SECONDS,
     ChangeDomain,
     EndArrival,
+    EndDeparture,
+    ForgetDomain,
     FreezeGuest,
+    GrowDisk,
     MakeSnapshot,
     Operation,
+    PauseDomain,
     PerformReply,
     PerformRequest,
     RestoreSnapshot,
+    ResumeDomain,
     SaveDomain,
     StartDomain,
     StopDomain,
@@ -107,8 +112,8 @@ def reply_deadline_seconds(request: Request[Any]) -> float:
 
 
 def _waiting_seconds(operation: Operation) -> float:
-    if isinstance(operation, StopDomain) and operation.action == "shutdown":
-        return operation.deadline_seconds
+    if isinstance(operation, StopDomain):
+        return operation.deadline_seconds if operation.action == "shutdown" else 1.0
     if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
         size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
         # a guest agent that hangs: freeze and thaw
@@ -125,4 +130,8 @@ def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, StartDomain):
         copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
         return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND
-    return 1.0
+    if isinstance(operation, (PauseDomain, ResumeDomain, ForgetDomain, GrowDisk, EndDeparture)):
+        return 1.0
+    raise BugError(
+        f"{type(operation).__name__} has no deadline in the table of agent calls; please report this"
+    )

@@ -1,9 +1,11 @@
 """Requests and replies as lines; another version and garbage are distinguished from replies."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 import rocks
 from rocks.core.errors import BugError, Code, IncoherentError, RocksError, StateError
@@ -21,7 +23,7 @@ from rocks.fleet.wire.envelope import (
 from rocks.fleet.wire.errors import AgentError, as_agent_error, as_exception
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest, ProbeRequest
 from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import PerformReply, PerformRequest, StopDomain
+from rocks.fleet.wire.requests import Operation, PerformReply, PerformRequest, StopDomain
 
 ASK = ConsoleRequest("vm-a-0")
 
@@ -142,3 +144,11 @@ def test_printable_bytes_are_short_and_plain() -> None:
     """Printable ASCII only."""
     assert printable_bytes(bytes(range(256)), 300).isprintable()
     assert len(printable_bytes(b"x" * 1000)) < 70
+
+
+@pytest.mark.parametrize("operation", get_args(Operation))
+@settings(max_examples=3, phases=[Phase.generate])
+@given(data=st.data())
+def test_each_operation_has_a_deadline(operation: type[Operation], data: st.DataObject) -> None:
+    """None waits for as long as another, unnamed, does: one that the table does not know is a BugError."""
+    reply_deadline_seconds(PerformRequest((data.draw(st.from_type(operation)),)))

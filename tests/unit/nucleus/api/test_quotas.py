@@ -9,6 +9,8 @@ import pytest
 from nucleus.api import quotas
 from nucleus.api.nodes import seen_ago
 from nucleus.api.problems import Problem
+from nucleus.limits import LIMITS
+from nucleus.mirror import status
 from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
 
 
@@ -54,3 +56,30 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
     demand(90, "slurm")
     with pytest.raises(Problem, match="longest walltime .* would have 91, and its limit is 90"):
         demand(91, "slurm")
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What begins a computeset, opens a console and adds an image, each in a project that may have none of it."""
+    project = SimpleNamespace(id=1, name="alpha", limits={name: 0})
+    nothing = status.Usage(*[0] * len(status.Usage._fields))
+    monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
+    monkeypatch.setattr(quotas.status, "project_usage", lambda *_: nothing)
+    monkeypatch.setattr(quotas.status, "committed_minutes", lambda *_: 0)
+    monkeypatch.setattr(quotas.status, "image_usage", lambda *_: (0, 0))
+    batch = SimpleNamespace(batch=SimpleNamespace(kind="hosts"))
+    change: Any = SimpleNamespace(
+        session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
+    )
+    node = COMPUTE._replace(cpus=1, memory_mb=1, disk_gb=1)
+    refused = []
+    for demand in (
+        lambda: quotas.demand_quota(change, cluster(0, 0, 0), [node], 1, "alp1"),
+        lambda: quotas.demand_console_quota(change.session, 1, 0),
+        lambda: quotas.demand_image_quota(change.session, 1, 1),
+    ):
+        try:
+            demand()
+        except Problem as problem:
+            refused.append(str(problem))
+    assert len(refused) == 1 and refused[0].startswith(LIMITS[name]), refused
