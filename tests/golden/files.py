@@ -4,7 +4,10 @@ and the review checks the difference.
 
 import os
 from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
+
+import pytest
 
 
 def check_golden(path: Path, text: str, base: tuple[str, str] = ("", "")) -> None:
@@ -20,4 +23,10 @@ def check_golden(path: Path, text: str, base: tuple[str, str] = ("", "")) -> Non
     if os.environ.get("ROCKS_REGENERATE_GOLDEN"):
         path.write_text(text)
     assert path.exists(), f"{path} is missing; ROCKS_REGENERATE_GOLDEN=1 writes it"
-    assert text == path.read_text(), f"ROCKS_REGENERATE_GOLDEN=1 writes {path} anew"
+    stored = path.read_text()
+    if text != stored:
+        lines = unified_diff(stored.splitlines(True), text.splitlines(True), "in the file", "now", n=1)
+        difference = "".join(islice(lines, 20))
+        pytest.fail(
+            f"ROCKS_REGENERATE_GOLDEN=1 writes {path} anew; it begins to differ:\n{difference}", pytrace=False
+        )

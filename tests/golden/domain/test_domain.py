@@ -172,11 +172,11 @@ def _names_of_elements() -> set[str]:
 
 
 def _attributes_read() -> set[str]:
-    """Names in calls of `attribute("…")`."""
+    """Names in calls of `attribute("…")` and `is_true("…")`."""
     return {
         word
         for call in _calls()
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "attribute"
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("attribute", "is_true")
         for word in _text(call.args[0])
     }
 
