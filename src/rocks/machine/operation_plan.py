@@ -25,7 +25,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.fleet.wire.snapshot_names import has_snapshot
+from rocks.fleet.wire.snapshot_names import snapshot_exists_error
 from rocks.machine.domain_states import GUEST_RUNS, is_active_domain
 from rocks.machine.plan import check_disk
 
@@ -247,7 +247,7 @@ def plan_snapshot(operation: MakeSnapshot, observed: Observed) -> OperationPlan:
     """StateError for a second one of the name, and for a disk without content."""
     name, domain, files, present = operation.name, observed.domain, observed.disks, observed.snapshot
     if present:
-        raise has_snapshot(name, present)
+        raise snapshot_exists_error(name, present)
     for disk in operation.disks:
         check_disk(name, disk, files[disk.path], "gets no snapshot")
         if is_active_domain(domain):

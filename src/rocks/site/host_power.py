@@ -64,7 +64,7 @@ def check_may_switch(
     if held and not force:
         first = held[0]
         if first.state == MOVING:
-            raise _is_moving(first.name, str(first.host), str(first.target), "its power")
+            raise _moving_error(first.name, str(first.host), str(first.target), "its power")
         raise StateError(
             f"host {first.host} may be running the virtual machine {first.name}"
             + (f" and {len(held) - 1} more" if len(held) > 1 else "")
@@ -74,7 +74,7 @@ def check_may_switch(
     if served:
         nas, name, host, target = served[0]
         if target:
-            raise _is_moving(name, host, target, "its disk")
+            raise _moving_error(name, host, target, "its disk")
         more = len(served) - 1
         others = (
             f" (so do {more} more machines)" if more > 1 else " (so does another machine)" if more else ""
@@ -86,7 +86,7 @@ def check_may_switch(
     return controls
 
 
-def _is_moving(name: str, host: str, target: str, what: str) -> StateError:
+def _moving_error(name: str, host: str, target: str, what: str) -> StateError:
     return StateError(
         f"{name} is moving from {host} to {target}, and may run on either, and would lose {what}: when no command is "
         f"moving it, rocks move host vm {name} {target} live=yes ends that; or add force=yes"

@@ -36,7 +36,7 @@ def check_snapshot_name(name: str) -> str:
     return name
 
 
-def has_snapshot(vm: str, name: str) -> StateError:
+def snapshot_exists_error(vm: str, name: str) -> StateError:
     """The error of a machine that has a complete snapshot of that name."""
     return StateError(
         f"{vm} has a snapshot {name} already, which is complete, also if the command that made it was interrupted; "

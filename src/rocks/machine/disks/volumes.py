@@ -64,7 +64,7 @@ def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str,
     if not made:
         return {}
     from rocks.storage.volumes.access import open_storage
-    from rocks.storage.volumes.map_batches import joined, may_be_mapped, unmap_again
+    from rocks.storage.volumes.map_batches import joined, not_unmapped_error, unmap_again
 
     try:
         storage = open_storage(database)
@@ -74,7 +74,7 @@ def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str,
     except RocksError as error:
         errors: dict[str, RocksError] = {}
         for image in made:
-            also = may_be_mapped(image, error)
+            also = not_unmapped_error(image, error)
             errors[image.vm] = joined(errors[image.vm], also) if image.vm in errors else also
         return errors
 

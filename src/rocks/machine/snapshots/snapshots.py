@@ -20,9 +20,9 @@ from rocks.fleet.wire.snapshot_names import (
     Copy,
     check_snapshot_name,
     copy_paths,
-    has_snapshot,
     is_complete,
     read_copy,
+    snapshot_exists_error,
 )
 from rocks.inventory.host_requests import ask_each, contact_hosts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
@@ -167,7 +167,7 @@ def _add_on_nas(
 
     found, parts = _snapshots_of(database, vm)
     if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
-        raise has_snapshot(vm.name, snapshot)
+        raise snapshot_exists_error(vm.name, snapshot)
     if lease is not None:
         _check_runs(database, vm, lease)
     token = None if lease is None else lease.token

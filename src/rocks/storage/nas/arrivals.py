@@ -26,7 +26,7 @@ from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
-from rocks.storage.nas.move_lines import check_content
+from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.sequences import grant_now
 from rocks.storage.store.nas import ATTRIBUTES, Arrival, NasStore
@@ -255,7 +255,7 @@ class Arrivals:
             raise IncoherentError(f"{name} does not end at the snapshot that {connection.peer} has sent")
         path = self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
         with self._open_device(path) as device:
-            is_same = check_content(connection, device, volume.size_bytes)
+            is_same = is_same_content(connection, device, volume.size_bytes)
         if not is_same:
             self._destroy(name)
             raise IncoherentError(

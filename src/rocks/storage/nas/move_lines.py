@@ -9,7 +9,7 @@ from rocks.storage.stream.lines import alive_reporter, receive_line, send_line
 from rocks.storage.stream.transport import Connection
 
 
-def check_content(connection: Connection, device: IO[bytes], size_bytes: int) -> bool:
+def is_same_content(connection: Connection, device: IO[bytes], size_bytes: int) -> bool:
     """Whether this device and that of the other end, which calls this too, have the same size and content.
 
     Both read all of it at the same time. HostError when the connection ends.

@@ -23,7 +23,7 @@ from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.engine import AGAIN_SECONDS, Engine, failed_effect, now_seconds
 from rocks.storage.nas.imports import OpenDevice
-from rocks.storage.nas.move_lines import check_content
+from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
@@ -208,7 +208,7 @@ class Moves:
     def _compare(self, connection: Connection, image: Image, size_bytes: int, guid: str) -> None:
         path = self._pools.wait_for_device(image.volume, Deadline(DEVICE_SECONDS))
         with self._open_device(path) as device:
-            is_same = check_content(connection, device, size_bytes)
+            is_same = is_same_content(connection, device, size_bytes)
         received = receive_line(connection.reader).get("received")
         if not is_same or received != guid:
             raise IncoherentError(f"{connection.peer} reads other content than {image.volume} has")

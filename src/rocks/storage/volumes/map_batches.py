@@ -247,7 +247,7 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
     for key, image in requested.items():
         error = answers[key]
         if isinstance(error, RocksError) and not is_not_mapped(error):
-            also = may_be_mapped(image, error)
+            also = not_unmapped_error(image, error)
             errors[image.vm] = joined(errors[image.vm], also) if image.vm in errors else also
     return errors
 
@@ -257,7 +257,7 @@ def is_not_mapped(error: RocksError) -> bool:
     return error.code in (Code.IMAGE_NOT_MAPPED, Code.IMAGE_UNKNOWN)
 
 
-def may_be_mapped(image: ImageSpec, error: RocksError) -> RocksError:
+def not_unmapped_error(image: ImageSpec, error: RocksError) -> RocksError:
     """The error of an image that could not be unmapped, in the family of its reason."""
     return type(error)(f"{image.nas}:{image.volume} may still be mapped to {image.host}: {error}")
 

@@ -12,7 +12,7 @@ from rocks.network.infiniband.host.rules import (
     check_address,
     check_partition,
     key_is_missing,
-    needs_virtual_manager,
+    no_key_map_error,
     no_vf,
     plan_map,
     port_guid,
@@ -38,7 +38,7 @@ class FakePkeys:
         vf = self._must_find(address)
         if vf.interface != "index_map":
             if not spec.manager_sees_machines:
-                raise needs_virtual_manager(vf)
+                raise no_key_map_error(vf)
             return self._set(address, {}, spec.port_guid)
         plan = plan_map(self.tables[vf.device], self.map_length, spec)
         if plan is None:

@@ -26,7 +26,7 @@ from rocks.network.infiniband.host.rules import (
     check_address,
     check_partition,
     key_is_missing,
-    needs_virtual_manager,
+    no_key_map_error,
     no_vf,
     plan_map,
     port_guid,
@@ -59,7 +59,7 @@ class Pkeys:
         if vf.interface == "index_map":
             return self._ensure_map(vf, spec)
         if not spec.manager_sees_machines:
-            raise needs_virtual_manager(vf)
+            raise no_key_map_error(vf)
         if vf.interface == "vendor":
             return self._write_vendor(vf, spec)
         self._set_link_vf(

@@ -87,7 +87,7 @@ def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
     )
 
 
-def needs_virtual_manager(vf: InfinibandVf) -> StateError:
+def no_key_map_error(vf: InfinibandVf) -> StateError:
     """The error for an adapter whose VFs get their keys from the subnet manager only."""
     return StateError(
         f"{vf.device} of this host has no map of key indexes, so its virtual functions get their keys from the "
