@@ -24,11 +24,18 @@ pytestmark = pytest.mark.slow
 
 Path = tuple[str, ...]
 
-VERBS = (
-    *("add", "cancel", "clean", "config", "disable", "dump", "enable", "list", "move", "pause", "remove"),
-    *("report", "restore", "resume", "save", "set", "stop", "swap"),
-)
-"""All but those that run programs of the user's, become a service, or write into the folder in which they are."""
+LEFT_OUT_VERBS = {
+    "create": "it writes into the folder in which it is, or the authority and the database of the machine",
+    "discover": "it becomes a service",
+    "iterate": "it runs programs of the user's",
+    "run": "it runs programs of the user's",
+    "shell": "it runs the lines of its input, among them programs of the user's",
+    "sync": "it writes files of the machine and reloads its services",
+    "update": "it changes the tables of the database, which no undone commit takes back",
+}
+"""Verb → why."""
+
+VERBS = sorted({path[0] for path, _ in documented()} - LEFT_OUT_VERBS.keys())
 
 LEFT_OUT = {
     ("add", "image"): "it copies any file of the machine into the library of images",
@@ -38,6 +45,9 @@ LEFT_OUT = {
     ("restore", "site"): "it replaces files of the machine",
     ("save", "image"): "it writes a file of any name",
     ("save", "site"): "it writes a file of any name",
+    **{
+        ("start", "service", name): "it becomes a service" for name in ("airboss", "boot", "dns", "kickstart")
+    },
 }
 """Command → why."""
 
