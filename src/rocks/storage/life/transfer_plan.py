@@ -118,18 +118,20 @@ def _find(points: Sequence[Point], guid: str, snapshots_only: bool = False) -> O
 
 
 def _divergence(sender: Sequence[Point], theirs: Sequence[Point]) -> Diverged:
+    """`theirs`: oldest first. Older ones than the newest that both have are in nobody's way."""
     known = {point.guid for point in sender}
-    foreign = [point.name for point in theirs if point.guid not in known]
-    common = [point.name for point in theirs if point.guid in known]
+    common = [number for number, point in enumerate(theirs) if point.guid in known]
     if not common:
+        names = ", ".join(point.name for point in theirs)
         return Diverged(
-            f"the receiver has {', '.join(foreign)}, which the sender has not; the two have no snapshot in common"
+            f"the receiver has {names}, which the sender has not; the two have no snapshot in common"
         )
-    later = f"after {common[-1]}, the newest that both have"
-    if not any(parse_snapshot_name(name) for name in foreign):
+    later = [point.name for point in theirs[common[-1] + 1 :]]
+    after = f"after {theirs[common[-1]].name}, the newest that both have"
+    if not any(parse_snapshot_name(name) for name in later):
         return Diverged(
-            f"waits: the receiver's volume has the snapshots {', '.join(foreign)} of another program {later}, and "
+            f"waits: the receiver's volume has the snapshots {', '.join(later)} of another program {after}, and "
             "takes no changes while they exist; `zfs destroy` them there, then it goes on",
             waits=True,
         )
-    return Diverged(f"the receiver has {', '.join(foreign)}, which the sender has not {later}")
+    return Diverged(f"the receiver has {', '.join(later)}, which the sender has not {after}")

@@ -89,9 +89,12 @@ def foreign(site: DrivenSite, name: str) -> SnapshotFact:
 
 def test_f13_changes_wait_for_a_foreign_snapshot_on_the_nas(site: DrivenSite) -> None:
     """ZFS takes nothing behind it, and nothing is rolled back. The image is not blocked, names it, and goes on without
-    it.
+    it. The NAS retains older snapshots, which its host has no more.
     """
     host = site.map_local(ZVOL)
+    for number in range(3):
+        host.pools.write(f"tank/{ZVOL}", b"%d" % number, 8192)
+        site.ask(wire.PullZvol(ZVOL))
     made = foreign(site, "by-hand")
     host.pools.write(f"tank/{ZVOL}", b"goes on", 4096)
     pull = site.send(wire.PullZvol(ZVOL))

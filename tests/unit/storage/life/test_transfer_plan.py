@@ -83,8 +83,9 @@ def test_diverged(sender: list[Point], receiver: list[Point], to: str, message: 
     assert isinstance(found, Diverged) and message in found.text and not found.waits
 
 
-def test_snapshots_of_another_program_are_waited_for() -> None:
-    """All that the sender has not is of it, behind a common snapshot."""
-    found = plan_send([A, B], on_nas(A, C), "2")
+@pytest.mark.parametrize("older", [(), (OURS,), (Point("golden", "7", 5),)], ids=["none", "ours", "theirs"])
+def test_snapshots_of_another_program_are_waited_for(older: tuple[Point, ...]) -> None:
+    """Those behind the newest common one, whatever the receiver retains before it: that is not named."""
+    found = plan_send([A, B], on_nas(*older, A, C), "2")
     assert isinstance(found, Diverged) and found.waits
     assert "the snapshots c of another program after a, the newest that both have" in found.text
