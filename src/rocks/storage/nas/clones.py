@@ -16,6 +16,7 @@ from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.bases import base_of
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.held_snapshots import present_snapshot
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
 from rocks.storage.wire.base_names import is_base
@@ -74,8 +75,8 @@ class Clones:
                 "lists them"
             )
         history = self._pools.read_history(image.volume)
-        newest = history.newest
-        if newest is None or self._pools.written_since(image.volume, newest.name, newest.guid) > 0:
+        newest = present_snapshot(self._pools, image.volume, history)
+        if newest is None:
             seconds = now_seconds()
             while history.snapshot(names.snapshot_name(image.epoch, image.sequence, seconds)) is not None:
                 seconds += 1  # one of this very second has an earlier content

@@ -17,7 +17,7 @@ from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_r
 from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.held_snapshots import ends_at
+from rocks.storage.nas.held_snapshots import ends_at, present_snapshot
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, PoolFact, SendSpec, SnapshotFact, VolumeFact
@@ -109,8 +109,8 @@ class NasHandlers:
 
     def _ensure_base(self, effect: effects.EnsureBase) -> Facts:
         volume = self._volume(effect.volume)
-        newest = self._pools.read_history(effect.volume).newest
-        if newest is None or self._pools.written_since(effect.volume, newest.name, newest.guid) > 0:
+        newest = present_snapshot(self._pools, effect.volume, self._pools.read_history(effect.volume))
+        if newest is None:
             newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(effect.volume, newest.name, newest.guid, HOLD_TAG)
         return Facts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Optional
 
 from rocks.core.errors import Code, StateError, UserError
 from rocks.fleet.wire.codec import encode
@@ -27,6 +27,14 @@ def ends_at(history: History, guid: str) -> bool:
         if parse_snapshot_name(snapshot.name) is not None:
             break
     return False
+
+
+def present_snapshot(pools: PoolDriver, volume: str, history: History) -> Optional[SnapshotFact]:
+    """The newest snapshot, where it equals the volume; None for one of a program that copies the pool, which goes."""
+    newest = history.newest
+    if newest is None or parse_snapshot_name(newest.name) is None:
+        return None
+    return None if pools.written_since(volume, newest.name, newest.guid) else newest
 
 
 def check_machine(image: Image, machine: str) -> None:

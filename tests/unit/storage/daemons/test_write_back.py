@@ -110,6 +110,18 @@ def test_f13_changes_wait_for_a_foreign_snapshot_on_the_nas(site: DrivenSite) ->
     assert site.nas.pools.read(f"tank/{ZVOL}", 7, 4096) == b"goes on"
 
 
+def test_a_map_uses_no_snapshot_of_another_program(site: DrivenSite) -> None:
+    """Although the disk equals it: it goes when that program has copied the pool."""
+    site.map_local(ZVOL)
+    site.ask(wire.UnmapZvol(ZVOL))
+    made = foreign(site, "by-hand")
+    host = site.map_local(ZVOL)
+    site.nas.pools.ensure_snapshot_gone(f"tank/{ZVOL}", made.name, made.guid)
+    host.pools.write(f"tank/{ZVOL}", b"goes back", 4096)
+    site.ask(wire.UnmapZvol(ZVOL))
+    assert site.nas.pools.read(f"tank/{ZVOL}", 9, 4096) == b"goes back"
+
+
 def cut_pull(site: DrivenSite, zvol: str, patch: pytest.MonkeyPatch) -> Gate:
     """A pull ends in the middle of its stream; from then on the host can send nothing."""
     host = site.map_local(zvol)

@@ -290,6 +290,13 @@ def test_a_disk_is_frozen_as_it_is_now(nas: Nas) -> None:
         nas.clones.freeze(FreezeZvols("tank", ("other-vol",)))
 
 
+def test_a_disk_is_not_frozen_in_the_snapshot_of_another_program(nas: Nas) -> None:
+    """That program removes it when it has copied the pool."""
+    nas.make("model-vol", "copy")
+    (name,) = nas.clones.freeze(FreezeZvols("tank", ("model-vol",)))["body"].values()
+    assert [one.name for one in nas.pools.read_history("tank/model-vol").snapshots] == ["copy", name]
+
+
 def test_only_clones_that_nobody_used_are_made_anew(nas: Nas) -> None:
     """Of an earlier snapshot of the same disk, and without a write; anything else is named and stays."""
     guid = nas.make("model-vol", "one")

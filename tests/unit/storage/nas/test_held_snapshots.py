@@ -15,6 +15,7 @@ from rocks.storage.zfs.facts import SnapshotFact
 from tests.unit.storage.nas.test_clones import Nas
 
 ZVOL, VOLUME, MACHINE = "web-vol", "tank/web-vol", "11111111-2222-3333-4444-555555555555"
+FIRST = "img-0-1-20261101T120000Z"
 PART = part_tag("monday", "0123abcd", 1, 2)
 
 
@@ -22,7 +23,7 @@ PART = part_tag("monday", "0123abcd", 1, 2)
 def nas() -> Nas:
     """With one image, at rest."""
     made = Nas()
-    guid = made.make(ZVOL, "first")
+    guid = made.make(ZVOL, FIRST)
     made.records.known[ZVOL] = Image(
         "id", "nas-0-0", "tank", ZVOL, state=UNMAPPED, volume_guid=guid, machine=MACHINE
     )
@@ -65,10 +66,10 @@ def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
     """The same request again changes nothing; what is written later is in another one."""
     answer = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
     assert answer == holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
-    assert held(nas) == {"first": (PART,)} and answer["guid"] == snapshot(nas, "first").guid
+    assert held(nas) == {FIRST: (PART,)} and answer["guid"] == snapshot(nas, FIRST).guid
     nas.pools.write(VOLUME, b"more")
     later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", "0123abcd", 1, 1),)))
-    assert later["name"] != "first" and len(held(nas)) == 2
+    assert later["name"] != FIRST and len(held(nas)) == 2
     holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday"))
     assert list(held(nas)) == [later["name"]]
 
@@ -76,10 +77,10 @@ def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
 @pytest.mark.parametrize("state", [LOCAL, PULLING])
 def test_of_a_mapped_image_it_is_what_the_host_has_sent(nas: Nas, state: State) -> None:
     """Not what arrives just now; or the one that is named."""
-    first = snapshot(nas, "first")
+    first = snapshot(nas, FIRST)
     nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "arriving", {})
     put(nas, state, "vmc-0-0", first.guid)
-    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True))["name"] == "first"
+    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True))["name"] == FIRST
     guid = snapshot(nas, "arriving").guid
     assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True, guid))["name"] == "arriving"
 
@@ -107,40 +108,40 @@ def test_what_is_refused(nas: Nas) -> None:
 
 def test_a_repeated_request_means_the_same_snapshot(nas: Nas) -> None:
     """The answer was lost, and the host has sent a later one meanwhile."""
-    first = snapshot(nas, "first")
+    first = snapshot(nas, FIRST)
     put(nas, LOCAL, "vmc-0-0", first.guid)
     request = HoldSnapshot(ZVOL, "tank", (unfinished_tag("monday"),), True)
-    assert holder(nas).hold(request)["name"] == "first"
+    assert holder(nas).hold(request)["name"] == FIRST
     nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "later", {})
     put(nas, LOCAL, "vmc-0-0", snapshot(nas, "later").guid)
-    assert holder(nas).hold(request)["name"] == "first"
+    assert holder(nas).hold(request)["name"] == FIRST
     holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), guid=first.guid))
     holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", is_unfinished=True))
-    assert held(nas) == {"first": (PART,)}
+    assert held(nas) == {FIRST: (PART,)}
 
 
 def test_another_machine_of_the_name_releases_nothing(nas: Nas) -> None:
     holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,)))
     with pytest.raises(StateError, match="belongs to another machine"):
         holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", machine=MACHINE.replace("1", "9")))
-    assert held(nas) == {"first": (PART,)}
+    assert held(nas) == {FIRST: (PART,)}
 
 
 def test_for_a_destruction_by_force_all_are_released(nas: Nas) -> None:
     """Unless a host has the image, or a clone, another's hold or another volume of its name prevents it."""
     held_snapshots = holder(nas)
     held_snapshots.hold(HoldSnapshot(ZVOL, "tank", (PART, moment_tag("monday", FROZEN))))
-    image, first = nas.records.known[ZVOL], snapshot(nas, "first")
+    image, first = nas.records.known[ZVOL], snapshot(nas, FIRST)
     both = held(nas)
     held_snapshots.release_for_destruction(replace(image, state=LOCAL, owner="vmc-0-0"))
     held_snapshots.release_for_destruction(replace(image, volume_guid="1"))
-    nas.pools.ensure_clone("tank/other-vol", f"{VOLUME}@first", first.guid)
+    nas.pools.ensure_clone("tank/other-vol", f"{VOLUME}@{FIRST}", first.guid)
     held_snapshots.release_for_destruction(image)
     clone = nas.pools.read_volume("tank/other-vol")
     nas.pools.ensure_volume_gone(clone.name, clone.guid)
-    nas.pools.ensure_hold(VOLUME, "first", first.guid, "somebody-else")
+    nas.pools.ensure_hold(VOLUME, FIRST, first.guid, "somebody-else")
     held_snapshots.release_for_destruction(image)
-    nas.pools.ensure_released(VOLUME, "first", first.guid, "somebody-else")
+    nas.pools.ensure_released(VOLUME, FIRST, first.guid, "somebody-else")
     assert held(nas) == both
     held_snapshots.release_for_destruction(image)
     assert held(nas) == {}
