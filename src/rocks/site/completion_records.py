@@ -19,6 +19,8 @@ _VOLUMES = (
 )
 """Of machines' disks, as `rocks.storage.volumes.plan.volume_name`; other volumes are known to their NAS only."""
 
+_OF_MACHINES = " JOIN vm_nodes v ON v.Node = n.ID"
+
 _SOURCES = {
     "adapter": ("x.Device", "ib_ports x"),
     "alias": ("x.Name", "aliases x"),
@@ -35,16 +37,19 @@ _SOURCES = {
     "iface": ("x.Device", "networks x"),
     "key": ("x.ID", "public_keys x"),
     "lease": ("x.Name", "vm_leases x"),
+    "machine": ("n.Name", f"nodes n{_OF_MACHINES}"),
     "membership": ("x.Name", "memberships x"),
     "mountpoint": ("x.Mountpoint", "partitions x"),
     "nas": ("n.Name", f"{_HOSTS_OF_APPLIANCE}'nas'"),
     "network": ("x.name", "subnets x"),
     "osroute": ("x.Network", "os_routes x"),
+    "physicalhost": ("IF(v.ID IS NULL, n.Name, NULL)", f"nodes n LEFT{_OF_MACHINES}"),
     "roll": ("x.Name", "rolls x"),
     "rollarch": ("x.Arch", "rolls x"),
     "rollversion": ("x.Version", "rolls x"),
     "route": ("x.Network", "global_routes x"),
     "rule": ("x.Rulename", "firewalls x"),
+    "virtualfrontend": ("n.Name", f"{_HOSTS_OF_APPLIANCE}'frontend'{_OF_MACHINES}"),
     "volume": ("x.Volume", _VOLUMES),
     "zpool": ("x.zpool_name", "img_nas_server x"),
 }

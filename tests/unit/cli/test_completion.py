@@ -66,6 +66,9 @@ def test_what_a_declaration_says_of_a_value() -> None:
     assert kinds("add", "appliance", "login", "graph=") == ["graph"]
     assert offered("set", "host", "power", "h1", "action=o") == ["action=on", "action=off"]
     assert offered("set", "host", "boot", "h1", "action=i") == ["action=install"]
+    assert kinds("remove", "cluster", "") == ["virtualfrontend"]
+    assert kinds("move", "host", "vm", "") == ["machine"]
+    assert kinds("move", "host", "vm", "vm-a", "") == ["physicalhost"]
     assert kinds("add", "host", "partition", "h1", "device=") == []
     named = {
         it.of

@@ -10,8 +10,8 @@ Hosts, by name or any other selector.
 Hosts. Those that are not virtual machines are skipped.
 </arg>""",
     "any-physical-hosts": """\
-<arg optional='1' type='string' name='host' repeat='1' default='all managed hosts that are no virtual
-      machines'>
+<arg optional='1' type='string' name='host' repeat='1' of='physicalhost'
+      default='all managed hosts that are no virtual machines'>
 Hosts, by name or any other selector.
 </arg>""",
     "attr": """<arg type='string' name='attr'>
@@ -30,7 +30,7 @@ change. Hosts are asked questions only.
     "force-off": """<param type='bool' name='force' default='no'>
 yes: power off machines that run, and wait until images of NASes that hosts have mapped are written back.
 </param>""",
-    "frontends": """<arg type='string' name='frontend' repeat='1'>
+    "frontends": """<arg type='string' name='frontend' repeat='1' of='virtualfrontend'>
 Virtual frontends.
 </arg>""",
     "hosts": """<arg type='string' name='host' repeat='1'>
@@ -39,7 +39,7 @@ Hosts, by name or any other selector.
     "image": """<arg type='string' name='name' of='image'>
 Image.
 </arg>""",
-    "machines": """<arg type='string' name='host' repeat='1'>
+    "machines": """<arg type='string' name='host' repeat='1' of='machine'>
 Virtual machines.
 </arg>""",
     "nas": """<arg type='string' name='nas'>
@@ -48,7 +48,7 @@ The NAS.
     "one-host": """<arg type='string' name='host'>
 The host, by name or any other selector of one host.
 </arg>""",
-    "one-machine": """<arg type='string' name='host'>
+    "one-machine": """<arg type='string' name='host' of='machine'>
 One virtual machine.
 </arg>""",
     "snapshot": """<arg type='string' name='snapshot'>
@@ -57,7 +57,7 @@ Name of the snapshot.
     "stop-timeout": f"""<param type='int' name='timeout' default='{SHUTDOWN_SECONDS}' range='0..3600' unit='seconds'>
 Time that shutdown allows each guest.
 </param>""",
-    "the-physical-host": """<arg type='string' name='host'>
+    "the-physical-host": """<arg type='string' name='host' of='physicalhost'>
 The physical host.
 </arg>""",
     "volume": """<arg type='string' name='volume'>

@@ -33,10 +33,10 @@ _KINDS = {
     "client": "host",
     "device": "iface",
     "network": "network",
-    "physnode": "host",
+    "physnode": "physicalhost",
     "remotehost": "host",
     "subnet": "network",
-    "vm-host": "host",
+    "vm-host": "physicalhost",
     "zvol": "volume",
 }
 """Name of an argument or parameter → the kind of object it names, where the two differ."""

@@ -18,6 +18,12 @@ def test_every_kind_has_its_names(vm_site: Site) -> None:
     assert names_that_begin(vm_site.database, "host", "vmc") == ["vmc-0-0", "vmc-0-1"]
     assert names_that_begin(vm_site.database, "network", "pu") == ["public"]
     assert names_that_begin(vm_site.database, "frontend", "") == ["head"]
+    vm_site.done("add host vm vmc-0-0 compute name=vm-a")
+    assert names_that_begin(vm_site.database, "machine", "v") == ["vm-a"]
+    assert names_that_begin(vm_site.database, "physicalhost", "") == ["head", "vmc-0-0", "vmc-0-1"]
+    assert names_that_begin(vm_site.database, "virtualfrontend", "") == [], (
+        "head has no cluster that is removed"
+    )
     assert (
         names_that_begin(vm_site.database, "host", "%")
         == names_that_begin(vm_site.database, "host", "_")

@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free. A
     cluster that does not exist is no error, so the command can be repeated.
 
-    <arg type='string' name='cluster' of='host'>
+    <arg type='string' name='cluster' of='virtualfrontend'>
     The frontend.
     </arg>
     <shared names='dry-run'/>

@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     If disks are on a NAS, the command waits until their changes are written back, at most half an hour. It names the
     images that take longer. A cluster that pragma did not boot is refused.
 
-    <arg type='string' name='cluster' of='host'>
+    <arg type='string' name='cluster' of='virtualfrontend'>
     The frontend.
     </arg>
     <shared names='dry-run'/>

@@ -32,11 +32,11 @@ class Command(rocks.commands.Command):
     Disk of the frontend.
     </param>
     <param type='string' name='container-hosts' default='the hosts that run virtual machines, without those that have
-          no free CPUs; the physical frontend if it is the only one' of='host'>
+          no free CPUs; the physical frontend if it is the only one' of='physicalhost'>
     Physical hosts for the compute nodes, separated by blanks and used in turn.
     </param>
     <param type='string' name='fe-container' default='the physical frontend if it runs virtual machines, else as
-          container-hosts' of='host'>
+          container-hosts' of='physicalhost'>
     Physical host for the frontend. The attribute kvm of all hosts must be true, as that of VM containers.
     </param>
     <param type='string' name='fe-name' default='frontend-RACK-RANK-SLICE'>

@@ -41,7 +41,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='size' default='200' unit='GB'>
     The largest disk that is imported.
     </param>
-    <param type='string' name='vm' of='host' default='none: a file'>
+    <param type='string' name='vm' of='machine' default='none: a file'>
     Virtual machine whose disk becomes the image, instead of a file.
     </param>
     <param type='string' name='disk' of='none' default='the first'>

@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     same machine of the original has now, on the same NAS; it takes no space until it is written to. The machines of
     the original must be off, and their changes written back.
 
-    <arg type='string' name='frontend'>
+    <arg type='string' name='frontend' of='virtualfrontend'>
     Frontend of the cluster to copy.
     </arg>
     <arg type='string' name='ip' repeat='1'>
@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='compute-image' default='that of the computes' of='image'>
     Image for the computes; none: empty disks.
     </param>
-    <param type='string' name='container-hosts' default='the hosts of the original' of='host'>
+    <param type='string' name='container-hosts' default='the hosts of the original' of='physicalhost'>
     Physical hosts for the machines of the clones, separated by blanks and used in turn.
     </param>
     <param type='string' name='key' default='the keys of the original' of='file'>

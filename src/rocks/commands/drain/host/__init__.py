@@ -30,7 +30,7 @@ class Command(rocks.commands.Command):
     moved. What an interrupted move has left is completed or undone first.
 
     <shared names='the-physical-host'/>
-    <param type='string' name='to' of='host' default='none: the machines are stopped only'>
+    <param type='string' name='to' of='physicalhost' default='none: the machines are stopped only'>
     Hosts that get the machines: names or other selectors, separated by blanks.
     </param>
     <param type='string' name='action' default='shutdown' values='shutdown,poweroff'>

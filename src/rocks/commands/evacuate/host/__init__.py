@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='reason' optional='0'>
     Justification; it is stored in the database.
     </param>
-    <param type='string' name='to' of='host' default='all other VM containers'>
+    <param type='string' name='to' of='physicalhost' default='all other VM containers'>
     Hosts that get the machines: names or other selectors, separated by blanks.
     </param>
     <param type='bool' name='host-off' default='no'>

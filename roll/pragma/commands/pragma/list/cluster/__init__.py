@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     """
     List virtual clusters with their computes, states and public addresses.
 
-    <arg optional='1' type='string' name='cluster' repeat='1' default='all' of='host'>
+    <arg optional='1' type='string' name='cluster' repeat='1' default='all' of='virtualfrontend'>
     Frontends.
     </arg>
     <param type='string' name='request' default='none'>

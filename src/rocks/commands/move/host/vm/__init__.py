@@ -24,10 +24,10 @@ class Command(rocks.commands.Command):
     recorded: then on the new host. The same command continues: what has arrived is not sent again, unless the disk has
     changed since.
 
-    <arg type='string' name='vm'>
+    <arg type='string' name='vm' of='machine'>
     The virtual machine.
     </arg>
-    <arg type='string' name='host'>
+    <arg type='string' name='host' of='physicalhost'>
     The physical host that gets it.
     </arg>
     <param type='bool' name='live' default='no'>

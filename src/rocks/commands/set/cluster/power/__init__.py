@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     Switch the compute nodes of a virtual cluster on or off, or install them anew, all at once. The frontend of the
     cluster, from which its owner may be asking, stays as it is without with-frontend=yes.
 
-    <arg type='string' name='frontend'>
+    <arg type='string' name='frontend' of='virtualfrontend'>
     The virtual frontend. With key: its name at the site.
     </arg>
     <param type='string' name='action' optional='0' values='on,off,install'>

@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='file'>
     Absolute path of the image.
     </arg>
-    <param type='string' name='vm' optional='0' of='host'>
+    <param type='string' name='vm' optional='0' of='machine'>
     The virtual machine.
     </param>
     <shared names='dry-run'/>

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1' of='fence'>
     Names of removed hosts, as rocks list host vm lease prints them.
     </arg>
-    <param type='string' name='vm' default='the fences of all machines' of='host'>
+    <param type='string' name='vm' default='the fences of all machines' of='machine'>
     Name of a virtual machine.
     </param>
 
