@@ -121,7 +121,7 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
         show(f"computeset {chosen} is ending. Follow it: comet computeset {chosen}")
         return
     context.say(
-        f"computeset {chosen} is ending; it waits until its nodes are off, and their disks written back"
+        f"computeset {chosen} is ending; it waits until its nodes are off, their disks written back, and its job ended"
     )
     if operation:
         waiter.operation(operation)

@@ -30,7 +30,7 @@ def awaited(one: Computeset) -> str:
     if one.state == "running" and off:
         return f"running; it waits until {collect_hostlist(off)} {'are' if len(off) > 1 else 'is'} on"
     if one.state == "ending":
-        return "ending; it waits until its nodes are off, and their disks written back"
+        return "ending; it waits until its nodes are off, their disks written back, and its job ended"
     return one.state
 
 

@@ -30,6 +30,7 @@ TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it
 """Why most jobs wait, in words for owners."""
 HOSTS_CHECKED = "its hosts are checked"
 """It has its hosts, which admit it in a moment."""
+SCHEDULER_AWAY = "the site's scheduler does not answer; it is asked again"
 
 
 class Job(NamedTuple):
@@ -37,8 +38,8 @@ class Job(NamedTuple):
 
     A job is known by its name: a scheduler that lost one may give its number to another. `reason`: of the end, as a
     computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it, as it
-    does `starts_at`: an estimate of a job that waits. `waiting`: why it does, in words for owners; `place`: its number
-    among the computesets that wait, from 1.
+    does `starts_at`: an estimate of a job that waits. `waiting`: why it does, or why nothing is known,
+    for owners; `place`: its number among the computesets that wait, from 1.
     """
 
     id: int

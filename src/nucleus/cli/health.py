@@ -74,6 +74,8 @@ def _print_status(configuration: Configuration) -> int:
     with session_of(configuration) as session:
         now = observations.database_now(session)
         sources = observations.read_sources(session)
+        if configuration.batch.kind != "slurm":  # it was, before the settings were changed
+            sources = [one for one in sources if one.name != observations.SCHEDULER]
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)
@@ -82,6 +84,12 @@ def _print_status(configuration: Configuration) -> int:
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
+    for one in sources:
+        if one.name == observations.SCHEDULER and one.failures:
+            print(
+                "alarm: Slurm does not answer; computesets that run go on, no other begins: run `scontrol ping`"
+                f" ({one.last_error})"
+            )
     for node in nodes:
         where = (
             "in no computeset; its owner may have it stopped"

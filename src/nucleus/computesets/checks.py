@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.mirror import identity
 from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.hosts import nodes_without_host
+from nucleus.mirror.observations import SCHEDULER, database_now, record_source
+from nucleus.mirror.pool import logged
 from nucleus.records import Account, NewEvent
 
 if TYPE_CHECKING:
     from nucleus.backends.batch import Batch
+    from nucleus.computesets.timers import Clock
+    from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
+
+_AWAY_SECONDS = 20.0
+"""How long Slurm may not answer before owners read so: a restart of it takes less."""
 
 
 class Alarms:
@@ -50,6 +58,39 @@ def _alarms(session: Session) -> dict[int | str, NewEvent]:
     for number in late_charges(session):
         found[f"computeset {number}"] = NewEvent("alarm", str(number), None, "computeset-without-charge")
     return found
+
+
+class Scheduler:
+    """Whether Slurm answers: when that changes, and now and then, a source of the mirror has it for operators.
+
+    A list of hosts always answers.
+    """
+
+    def __init__(self, configuration: Configuration, guard: Guard, clock: Clock) -> None:
+        self._is_slurm = configuration.batch.kind == "slurm"
+        self._every_seconds = configuration.computesets.reconcile_seconds
+        self._guard, self._clock = guard, clock
+        self._noted: tuple[bool | None, float] = None, 0.0
+        self._away_since: float | None = None
+
+    def answered(self, began: float, count: int) -> None:
+        """It has answered a question of that moment with so many jobs."""
+        self._away_since = None
+        self._note(began, count, None)
+
+    def failed(self, began: float, error: str) -> str:
+        """It has not. Returns what owners of sets that wait read then; empty while it is away for seconds only."""
+        self._away_since = began if self._away_since is None else self._away_since
+        self._note(began, 0, error)
+        return SCHEDULER_AWAY if self._clock.since_boot() >= self._away_since + _AWAY_SECONDS else ""
+
+    def _note(self, began: float, count: int, error: str | None) -> None:
+        now, answers = self._clock.since_boot(), error is None
+        if not self._is_slurm or (self._noted[0] is answers and now < self._noted[1] + self._every_seconds):
+            return
+        with logged("scheduler"), self._guard.transaction() as session:
+            record_source(session, SCHEDULER, now - began, database_now(session), count, error)
+        self._noted = answers, now
 
 
 def store_charges(guard: Guard, batch: Batch) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from comet.client.hostlists import collect_hostlist
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import lifecycle
-from nucleus.computesets.checks import Alarms, store_charges
+from nucleus.computesets.checks import Alarms, Scheduler, store_charges
 from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import (
@@ -133,6 +133,7 @@ class ComputesetController:
         self._quiet: dict[int, tuple[int, str | None, Job]] = {}
         self._ends: dict[int, tuple[float, float]] = {}
         self._alarms = Alarms(guard)
+        self._scheduler = Scheduler(configuration, guard, self._clock)
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set.
@@ -221,13 +222,16 @@ class ComputesetController:
                         self._submit(one)
         except HostError as error:  # the others would wait for the same; what runs has jobs all the same
             _LOG.warning("computesets: %s", error)
+        began = self._clock.since_boot()
+        names = {one.name for one in issued if one.name and not one.context.get("job_gone")}
         try:
-            return self._batch.jobs(
-                {one.name for one in issued if one.name and not one.context.get("job_gone")}
-            )
+            jobs = self._batch.jobs(names)
         except HostError as error:
             _LOG.warning("computesets: %s", error)
-            return [Job(one.jobid or 0, one.name or "", UNKNOWN) for one in issued]
+            waiting = self._scheduler.failed(began, str(error))
+            return [Job(one.jobid or 0, one.name or "", UNKNOWN, waiting=waiting) for one in issued]
+        self._scheduler.answered(began, len(jobs))
+        return jobs
 
     def _submit(self, one: Computeset) -> None:
         """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""

@@ -128,6 +128,8 @@ def facts_of_job(seen: Seen, state: str, notes: JsonObject) -> dict[str, Any]:
             "place": job.place,
             "estimated_start": _moment(job.starts_at),
         }
+    elif job is not None and job.state == UNKNOWN and job.waiting:
+        found = {"waiting": job.waiting, "place": None, "estimated_start": None}
     if state == RUNNING and lifecycle.WALLTIME in notes:
         found["walltime_end"] = _moment(notes[lifecycle.WALLTIME]["at"])
     return {name: value for name, value in found.items() if getattr(seen.one, name) != value}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 TOPOLOGY, POWER, IMAGE = "topology", "power", "image"
+SCHEDULER = "scheduler"
+"""Beside the commands of the poller a source, of the controller of computesets: the batch system, if it is Slurm."""
 
 
 class NodeValues(NamedTuple):
@@ -310,7 +312,7 @@ def end_future(session: Session, now: datetime) -> None:
 def record_source(
     session: Session, name: str, seconds: float, observed: datetime | None, count: int, error: str | None
 ) -> None:
-    """Note how a command of the poller ended; `error` None: its answer is in the mirror."""
+    """Note how a command of the poller, or `SCHEDULER`, ended; `error` None: its answer is in the mirror."""
     session.insert("source", {"name": name}, "INSERT IGNORE")
     columns: dict[str, Any] = {"duration_seconds": seconds, "last_error": error and error[:4000]}
     if error is None:
@@ -319,7 +321,7 @@ def record_source(
 
 
 class SourceState(NamedTuple):
-    """How the poller's commands are doing; `observed` None: none has succeeded yet."""
+    """How a command is doing; `observed` None: none has succeeded yet."""
 
     name: str
     observed: datetime | None
@@ -330,7 +332,7 @@ class SourceState(NamedTuple):
 
 
 def read_sources(session: Session) -> list[SourceState]:
-    """All commands of the poller."""
+    """All commands of the poller, and `SCHEDULER`."""
     rows = session.rows(f"SELECT {columns_of('source', SourceState._fields)} FROM source ORDER BY name")
     return [SourceState(*row) for row in rows]
 

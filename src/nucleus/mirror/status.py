@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.mirror.columns import oldest_ulid, placeholders, visible
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host
-from nucleus.mirror.observations import read_sources
+from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.records import Account, Scope
 from nucleus.states import LIVING_SETS
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
-    """Age of the oldest newest answer of all sources; None when one of those that matter has never answered."""
+    """Age of the oldest newest answer of the poller's sources; None when one that matters has never answered."""
     row = session.row(
-        "SELECT MIN(observed), SUM(observed IS NULL) FROM source WHERE name NOT IN ('storagemap', 'image')"
+        "SELECT MIN(observed), SUM(observed IS NULL) FROM source WHERE name NOT IN ('storagemap', 'image', %s)",
+        (SCHEDULER,),
     )
     if row is None or row[0] is None or row[1]:
         return None

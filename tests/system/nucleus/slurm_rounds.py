@@ -4,13 +4,13 @@ from lab.slurm.nodes import obey
 from nucleus.backends.batch import Batch
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.timers import Clock
-from nucleus.configuration import Configuration
+from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror import computesets, events, identity, status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, Computeset
 from rocks.core.process import run
-from tests.slurm_site import ACCOUNT, SlurmSite
+from tests.slurm_site import ACCOUNT, PARTITION, USER, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
 
@@ -54,7 +54,9 @@ class Rounds:
 
     def __init__(self, pool: Pool, guard: Guard, batch: Batch, cluster_number: int) -> None:
         self.hands = Hands()
-        self.controller = ComputesetController(Configuration(), guard, batch, self.hands.clock)
+        self.controller = ComputesetController(
+            Configuration(batch=BatchSettings("slurm", PARTITION, USER)), guard, batch, self.hands.clock
+        )
         self._pool, self._cluster = pool, cluster_number
         self.doubles: list[tuple[str, str, str]] = []
         """(node, its host, another host) of starts of a node that was on elsewhere."""

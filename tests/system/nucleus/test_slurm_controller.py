@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from nucleus.backends.batch import SCHEDULER_AWAY, TOO_FEW_HOSTS
 from nucleus.cli.main import main
+from nucleus.mirror import status
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool
-from tests.slurm_site import HOSTS, SlurmSite
+from tests.slurm_site import HOSTS, PARTITION, SlurmSite
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
 from tests.waiting import wait_until
@@ -96,6 +99,48 @@ def test_a_running_job_that_the_controller_has_forgotten_is_not_charged_for_ever
     rounds.reconcile()
     assert rounds.look(number).charged_seconds == sum(charges(slurm, name))
     assert rounds.alarms(str(number), kind) == ([begun, (kind, None)], 0)
+
+
+@pytest.mark.usefixtures("environment")
+def test_while_slurm_does_not_answer_owners_and_operators_read_so(
+    rounds: Rounds,
+    slurm: SlurmSite,
+    pool: Pool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at once: a restart takes seconds. The site is fresh all the same, and requests are answered."""
+    monkeypatch.setenv("NUCLEUS_BATCH_KIND", "slurm")
+    monkeypatch.setenv("NUCLEUS_BATCH_PARTITION", PARTITION)
+    slurm.occupy(len(HOSTS))
+    number = rounds.start(0, 1)
+    rounds.until(number, "submitted")
+    wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == TOO_FEW_HOSTS)[1])
+    alarm = "alarm: Slurm does not answer; computesets that run go on, no other begins"
+    slurm.signal("slurmctld", "TERM")
+    try:
+        rounds.turn()
+        assert rounds.look(number).waiting == TOO_FEW_HOSTS
+        rounds.hands.ahead_seconds += 21
+        rounds.turn()
+        one = rounds.look(number)
+        assert (one.state, one.waiting, one.place, one.estimated_start) == (
+            "submitted",
+            SCHEDULER_AWAY,
+            None,
+            None,
+        )
+        assert main(["status"]) == 1 and alarm in capsys.readouterr().out
+        with pool.transaction() as session:
+            assert status.gauges(session, database_now(session))["poll_failures"]["scheduler",] > 0
+    finally:
+        slurm.start_controller()
+    wait_until(
+        lambda: (rounds.turn(), rounds.look(number).waiting == TOO_FEW_HOSTS)[1],
+        lambda: str(rounds.look(number)),
+    )
+    main(["status"])
+    assert alarm not in capsys.readouterr().out
 
 
 def test_a_controller_that_hangs_during_a_submission_gets_one_job(rounds: Rounds, slurm: SlurmSite) -> None:

@@ -125,7 +125,7 @@ def test_what_a_set_waits_for_is_printed(comet: Comet) -> None:
     assert comet("computeset", "1", "--wait").err.splitlines() == [
         "computeset 1: submitted; it waits for 3 free hosts",
         "computeset 1: running; it waits until vm-vc2-[1-2] are on",
-        "computeset 1: ending; it waits until its nodes are off, and their disks written back",
+        "computeset 1: ending; it waits until its nodes are off, their disks written back, and its job ended",
         "computeset 1 is ending and will not run. See: comet computeset 1",
     ]
 
