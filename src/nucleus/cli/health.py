@@ -84,11 +84,11 @@ def _print_status(configuration: Configuration) -> int:
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
-    for one in sources:
-        if one.name == observations.SCHEDULER and one.failures:
+    for source in sources:
+        if source.name == observations.SCHEDULER and source.failures:
             print(
                 "alarm: Slurm does not answer; computesets that run go on, no other begins: run `scontrol ping`"
-                f" ({one.last_error})"
+                f" ({source.last_error})"
             )
     for node in nodes:
         where = (
