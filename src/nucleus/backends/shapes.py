@@ -34,7 +34,8 @@ class Member(NamedTuple):
 class Machine(NamedTuple):
     """A virtual machine, and its state where that was asked for. `iso`: a path or `image=NAME`.
 
-    CPUs and memory are those with which it runs, of one that is off the recorded ones.
+    CPUs and memory are those with which it runs, of one that is off the recorded ones. `uuid`: None where `rocks` is
+    the published one.
     """
 
     host: str | None
@@ -43,6 +44,7 @@ class Machine(NamedTuple):
     disk_gb: int | None
     state: str | None
     iso: str | None
+    uuid: str | None = None
 
 
 class Image(NamedTuple):
@@ -76,8 +78,8 @@ def read_machines(text: str) -> dict[str, Machine]:
     """
     found = {}
     columns = ("mem", "cpus", "host", "status", "disksize", "cdrom")
-    for name, rows in _objects(text, "vm-host", "vm", columns, ("running-mem", "running-cpus")):
-        mem, cpus, host, status, disksize, cdrom, running_mem, running_cpus = rows[0]
+    for name, rows in _objects(text, "vm-host", "vm", columns, ("running-mem", "running-cpus", "uuid")):
+        mem, cpus, host, status, disksize, cdrom, running_mem, running_cpus, uuid = rows[0]
         state = _text(status)
         found[name] = Machine(
             _text(host),
@@ -86,6 +88,7 @@ def read_machines(text: str) -> dict[str, Machine]:
             _number(disksize),
             state if state is None or state in NODE_STATES else NOSTATE_ERROR,
             _text(cdrom),
+            _text(uuid),
         )
     return found
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+import uuid
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Guest:
     is_deaf: bool = False
     next_states: list[tuple[float, str, str]] = field(default_factory=list)
     """(when, `state` or `image`, its value then), in order."""
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 def _grey_picture(width: int, height: int) -> bytes:
@@ -149,6 +151,7 @@ class Simulator:
                     "slice": guest.slice, "mem": 2048, "cpus": 2, "mac": guest.mac, "host": str(guest.host),
                     "virt-type": "hvm", "status": guest.state if guest.host else "nostate-error",
                     "disk": f"file:/img/{guest.name}.vda,vda,virtio", "disksize": 36, "cdrom": guest.iso,
+                    "uuid": guest.uuid,
                 }
             ]
             for guest in self.guests.values()

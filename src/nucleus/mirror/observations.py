@@ -35,6 +35,7 @@ class NodeValues(NamedTuple):
     image_locked: bool | None = None
     gateway: str | None = None
     iso: str | None = None
+    uuid: str | None = None
 
 
 class KnownCluster(NamedTuple):
@@ -106,7 +107,7 @@ def load_nodes(
     rows = session.rows(
         "SELECT n.rocks_name, n.id, n.name, c.rocks_name, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
         " n.kind, n.physical_host, n.cpus, n.memory_mb, n.disk_gb, n.state, n.image_state, n.image_locked, n.gateway,"
-        f" n.iso FROM node n JOIN cluster c ON c.id = n.cluster_id {condition}",
+        f" n.iso, n.uuid FROM node n JOIN cluster c ON c.id = n.cluster_id {condition}",
         values,
     )
     found = {}
@@ -137,6 +138,33 @@ def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> 
         for name in changed:
             session.execute(f"UPDATE {table} SET rocks_name = %s WHERE rocks_name = %s", (name, name))
     return bool(changed)
+
+
+def follow_renames(session: Session, names: Mapping[str, str]) -> None:
+    """Give machines, and the clusters of frontends, the new names in Rocks; old name → new one.
+
+    Owners see the new one, unless they have renamed a node, or another has it.
+    """
+    session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")  # before nodes
+    for table in ("cluster", "node"):
+        # a poll whose commands ran during the rename may have entered the new one
+        numbers = session.column(
+            f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", list(names.values())
+        )
+        session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=numbers)
+        _forget_rocks_names(session, table, numbers)
+    for old, new in names.items():
+        cluster = session.row("SELECT id, name FROM cluster WHERE rocks_name = %s", (old,))
+        if cluster is not None:
+            taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (new,))
+            name = new if cluster[1] == old and not taken else cluster[1]
+            session.update("cluster", {"rocks_name": new, "name": name, "missing_polls": 0}, id=cluster[0])
+        number, of_cluster, name = session.row(
+            "SELECT id, cluster_id, name FROM node WHERE rocks_name = %s", (old,)
+        ) or (0, 0, "")
+        name = _free_name(session, of_cluster, old, new) if name == old else name
+        session.update("node", {"rocks_name": new, "name": name, "missing_polls": 0}, id=number)
+        bump_generation(session, [of_cluster])
 
 
 def lock_clusters(session: Session, names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NodeVa
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nucleus.backends.shapes import Image, Machine, Member
     from nucleus.records import Interface
@@ -53,16 +53,69 @@ def compare(known: Known, listed: Listed) -> Changes:
     """The rows to add and to change, and the events of it."""
     changes = Changes([], [], {}, {}, {}, [], set())
     frontends: dict[str, str] = {}
+    replaced = _replaced(known, listed)
     if listed.members is not None:
         frontends = {member.name: member.frontend for member in listed.members}
-        _compare_clusters(known, listed, frontends, changes)
+        _compare_clusters(known, listed, frontends, changes, replaced)
     places = frontends or {name: node.cluster for name, node in known.nodes.items() if not node.is_gone}
+    for name in replaced:
+        _end(known, name, changes)
     macs: set[str] = set()
     for name, frontend in places.items():
+        # the next poll enters them
+        if name in replaced or frontend in replaced or _is_half_listed(known, listed, frontend):
+            continue
         _compare_node(known, listed, name, frontend, changes, macs)
     if listed.members is not None and listed.is_complete:
         _count_missing(known, frontends, changes)
     return changes
+
+
+def renamed(known: Known, listed: Listed) -> dict[str, str]:
+    """Name in Rocks → the new one, of machines that the site has renamed: the UUID is the same; pure."""
+    if listed.members is None or listed.machines is None:
+        return {}
+    names = {member.name for member in listed.members}
+    found = {
+        machine.uuid: name for name, machine in listed.machines.items() if machine.uuid and name in names
+    }
+
+    def is_new(name: str, uuid: str) -> bool:
+        node = known.nodes.get(name)
+        return node is None or node.is_gone or node.values is None or node.values.uuid in (None, uuid)
+
+    return {
+        name: found[node.values.uuid]
+        for name, node in known.nodes.items()
+        if not node.is_gone and name not in names and node.values and node.values.uuid in found
+        if is_new(found[node.values.uuid], node.values.uuid)
+    }
+
+
+def _replaced(known: Known, listed: Listed) -> list[str]:
+    """Names of machines that are others than before: removed, and added again under their name, with another UUID."""
+    return [
+        name
+        for name, machine in (listed.machines or {}).items()
+        if (node := known.nodes.get(name)) is not None and not node.is_gone and node.values
+        and machine.uuid and node.values.uuid not in (None, machine.uuid)
+    ]  # fmt: skip
+
+
+def _is_half_listed(known: Known, listed: Listed, frontend: str) -> bool:
+    """Whether it was added, or got its name, after one of two commands: then its UUID is not known yet."""
+    if listed.members is None or listed.machines is None or frontend in listed.machines:
+        return False
+    return frontend not in known.nodes or known.nodes[frontend].is_gone
+
+
+def _end(known: Known, name: str, changes: Changes) -> None:
+    """The machine is gone at once; with a frontend its cluster, whose owner must not have the next one of the name."""
+    gone = {"missing_polls": POLLS_UNTIL_GONE, "is_gone": True}
+    changes.nodes[name] = gone
+    changes.touched.add(known.nodes[name].cluster)
+    if name in known.clusters and not known.clusters[name].is_gone:
+        changes.clusters[name] = gone
 
 
 def hosts_of(known: Known, interfaces: Iterable[str], changes: Changes) -> set[str]:
@@ -82,8 +135,12 @@ def without_images(known: Known, listed: Listed) -> set[str]:
     }
 
 
-def _compare_clusters(known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes) -> None:
+def _compare_clusters(
+    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, replaced: Sequence[str]
+) -> None:
     for frontend in dict.fromkeys(frontends.values()):
+        if frontend in replaced or _is_half_listed(known, listed, frontend):
+            continue
         cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)
         if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
             continue  # it was removed after it was listed
@@ -161,12 +218,13 @@ def _listed_values(
         values = values._replace(kind=kind)
     machine = listed.machines.get(name) if listed.machines is not None else None
     if machine is not None:
-        host, cpus, memory_mb, disk_gb, state, iso = machine
+        host, cpus, memory_mb, disk_gb, state, iso, uuid = machine
         if _is_outdated(node, listed.vm_at, listed.now):
             host, state, iso = values.physical_host, values.state, values.iso
         values = values._replace(
-            physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso
-        )
+            physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso,
+            uuid=uuid or values.uuid,
+        )  # fmt: skip
     if listed.images is not None and not _is_outdated(node, listed.image_at, listed.now):
         image = listed.images.get(name)
         if image is not None:

@@ -18,7 +18,7 @@ from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, public_names, references
 from nucleus.mirror.observations import Changes, KnownNode
-from nucleus.poller.difference import Known, Listed, compare, hosts_of, without_images
+from nucleus.poller.difference import Known, Listed, compare, hosts_of, renamed, without_images
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
@@ -181,12 +181,12 @@ class Poller:
         if not is_topology:
             return known
         names = dict(session.rows("SELECT rocks_name, name FROM node"))
-        renamed = {
+        by_owners = {
             name: node._replace(name=names[name])
             for name, node in known.nodes.items()
             if names.get(name, node.name) != node.name
         }
-        return _merged(known, renamed)
+        return _merged(known, by_owners)
 
     def _read_all(self, due: Iterable[Source], began: datetime) -> dict[Source, Read]:
         """Run them at the same time. A command may take longer than the lease lasts without a word of ours."""
@@ -299,13 +299,18 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
 
 
 def _known_again(session: Session, before: Known, listed: Listed, since: datetime) -> Known:
-    """What is known, with the listed spelling of names, and with what others have changed since."""
+    """What is known, with the listed names of machines that were renamed, and with what others have changed since."""
     names = {name for member in listed.members or () for name in (member.name, member.frontend)}
     if observations.respell(session, {*before.clusters, *before.nodes}, names):
         return Known(observations.load_clusters(session), observations.load_nodes(session))
     # clusters are few, and an event is seen by the project that has its cluster now
-    known = Known(observations.load_clusters(session), before.nodes)
-    return _merged(known, observations.load_nodes(session, since))
+    known = _merged(
+        Known(observations.load_clusters(session), before.nodes), observations.load_nodes(session, since)
+    )
+    if names_now := renamed(known, listed):
+        observations.follow_renames(session, names_now)
+        return Known(observations.load_clusters(session), observations.load_nodes(session))
+    return known
 
 
 def _compare_now(session: Session, known: Known, listed: Listed) -> Changes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PACKED_ROW = (
     "CONCAT_WS(CHAR(31 USING utf8mb4), n.Name, v.Slice, v.Mem, n.CPUs, COALESCE(p.Name, ''), COALESCE(v.Virt_Type, ''),"
-    " COALESCE(i.MAC, ''), COALESCE(v.cdrom_path, ''))"
+    " COALESCE(i.MAC, ''), COALESCE(v.UUID, ''), COALESCE(v.cdrom_path, ''))"
 )
 """The cells of a `VmRow`, separated by ASCII's unit separator; only the last could contain one."""
 
@@ -29,6 +29,7 @@ class VmRow(NamedTuple):
     container: str | None
     virt_type: str | None
     mac: str | None
+    uuid: str | None
     cdrom_path: str | None
 
 
@@ -39,7 +40,7 @@ def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
     """
     where, values = among("n.Name", names)
     # With 20,000 machines (MariaDB 10.11, PyMySQL 1.1): in this join order the server reads along the nodes' primary
-    # key and need not sort; sorting by the interfaces' IDs takes 0.1 s. One cell a row instead of eight saves 0.05 s in
+    # key and need not sort; sorting by the interfaces' IDs takes 0.1 s. One cell a row instead of nine saves 0.05 s in
     # PyMySQL.
     rows = database.rows(
         f"SELECT {_PACKED_ROW}, n.ID, i.ID FROM nodes n STRAIGHT_JOIN vm_nodes v ON v.Node = n.ID"
@@ -128,7 +129,7 @@ def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]
 
 
 def _unpacked(text: str) -> VmRow:
-    name, slice_number, memory_mb, cpus, container, virt_type, mac, cdrom_path = text.split("\x1f", 7)
+    name, slice_number, memory_mb, cpus, container, virt_type, mac, uuid, cdrom_path = text.split("\x1f", 8)
     return VmRow(
         name,
         int(slice_number),
@@ -137,5 +138,6 @@ def _unpacked(text: str) -> VmRow:
         container or None,
         virt_type or None,
         mac or None,
+        uuid or None,
         cdrom_path or None,
     )

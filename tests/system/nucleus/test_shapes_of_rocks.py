@@ -63,6 +63,7 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Pa
     machines = Rocks(real, 60).read(commands.VM).content
     assert {member.name for member in members} == set(machines) and len(machines) == 12
     assert all(machine.state == "nostate-error" and machine.memory_mb for machine in machines.values())
+    assert len({machine.uuid for machine in machines.values()} - {None}) == 12
     assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)
     _causes(site, Rocks(real, 60), min(machines), tmp_path)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from nucleus.backends.shapes import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
-from nucleus.poller.difference import Known, Listed, compare
+from nucleus.poller.difference import Known, Listed, compare, renamed
 from nucleus.records import Interface
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -92,7 +92,8 @@ def test_a_machine_that_is_new_or_moved_to_another_cluster() -> None:
         Member("vm-vc1-0", "vc2"),
         Member("vm-vc2-1", "vc2"),
     ]
-    changes = compare(_KNOWN, _LISTED._replace(members=members))
+    machines = {**(_LISTED.machines or {}), "vc2": _FRONT_MACHINE}
+    changes = compare(_KNOWN, _LISTED._replace(members=members, machines=machines))
     assert changes.new_clusters == [("vc2", None)]
     assert [(name, of, values.kind) for name, of, values, _ in changes.new_nodes] == [
         ("vc2", "vc2", "frontend"),
@@ -118,3 +119,36 @@ def test_an_image_that_no_nas_has_is_none_only_if_all_have_answered() -> None:
     listed = Listed(images={}, image_at=_NOW, now=_NOW)
     assert compare(_KNOWN, listed).nodes["vm-vc1-0"] == {"image_state": None, "image_locked": None}
     assert not compare(_KNOWN, listed._replace(has_all_images=False)).nodes
+
+
+def _with_uuid(known: Known, name: str, uuid: str) -> Known:
+    node = known.nodes[name]
+    assert node.values is not None
+    return known._replace(nodes={**known.nodes, name: node._replace(values=node.values._replace(uuid=uuid))})
+
+
+def test_another_machine_under_the_name_of_a_frontend_ends_the_cluster_at_once() -> None:
+    """Its owner has no power over the new one. Its computes are entered with that, by the next poll."""
+    known = _with_uuid(_KNOWN, "vc1", "one")
+    machines = {"vc1": _FRONT_MACHINE._replace(uuid="two"), "vm-vc1-0": _MACHINE}
+    changes = compare(known, _LISTED._replace(machines=machines))
+    gone = {"missing_polls": 2, "is_gone": True}
+    assert (changes.clusters, changes.nodes) == ({"vc1": gone}, {"vc1": gone}) and changes.touched == {"vc1"}
+    same = {**machines, "vc1": _FRONT_MACHINE._replace(uuid="one")}
+    assert not compare(known, _LISTED._replace(machines=same)).clusters.get("vc1", {}).get("is_gone")
+
+
+def test_a_frontend_that_only_one_command_has_listed_is_entered_by_the_next_poll() -> None:
+    listed = _LISTED._replace(members=[Member("vc9", "vc9"), Member("vm-vc1-0", "vc9")])
+    changes = compare(_KNOWN, listed)
+    assert not changes.new_clusters and not changes.new_nodes and "vm-vc1-0" not in changes.nodes
+
+
+def test_a_machine_with_another_name_and_the_same_uuid_was_renamed() -> None:
+    known = _with_uuid(_KNOWN, "vc1", "one")
+    members = [Member("green", "green"), Member("vm-vc1-0", "green")]
+    machines = {"green": _FRONT_MACHINE._replace(uuid="one"), "vm-vc1-0": _MACHINE}
+    listed = _LISTED._replace(members=members, machines=machines)
+    assert renamed(known, listed) == {"vc1": "green"}
+    assert renamed(known, listed._replace(members=_LISTED.members)) == {}, "it was listed before"
+    assert renamed(_KNOWN, listed) == {}, "no UUID is known"

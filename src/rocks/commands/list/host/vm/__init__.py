@@ -14,8 +14,8 @@ from rocks.machine import listing_records as vm_listing
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)
 DISK_HEADER = ("disk", "disksize", "cdrom")
-RUNNING_HEADER = ("state", "running-mem", "running-cpus", "running-host", "running-disks")
-"""Keys in JSON only; a table has these values in parentheses where they differ."""
+RUNNING_HEADER = ("state", "running-mem", "running-cpus", "running-host", "running-disks", "uuid")
+"""Keys in JSON only; a table has the values of a running machine in parentheses where they differ."""
 
 RollName = "kvm"
 
@@ -34,8 +34,8 @@ class Command(rocks.commands.Command):
     nostate (off: not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not
     ended), nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the
     stored ones are added in parentheses. In JSON, status has these words, with shutoff instead of saved; state has
-    off instead of nostate; and the running machine's values are in running-mem, running-cpus, running-host and
-    running-disks.
+    off instead of nostate; the running machine's values are in running-mem, running-cpus, running-host and
+    running-disks; and uuid is that of the machine.
     </param>
 
     <example cmd='list host vm'>
@@ -70,7 +70,7 @@ class Command(rocks.commands.Command):
             host = self._both(str(row.container), runs.host)
             cells = (row.slice, memory, cpus, row.mac, host, row.virt_type or "para", *status)
             listed = self._disks(disks.get(name, []), runs.disks)
-            running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks) if more else ()
+            running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks, row.uuid) if more else ()
             disk = (*_disk(listed[:1]), _medium(media.get(name), row.cdrom_path)) if with_disks else ()
             self.addOutput(name, (*cells, *disk, *running))
             for mac, other in zip_longest([row.mac for row in group], listed[1:]):
