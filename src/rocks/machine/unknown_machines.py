@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch_records import read_record, reason_to_add_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.machine.leases.plan import HeldLease
 
 _MAX_NAMES = 3
 
@@ -21,36 +21,47 @@ def check_names_are_not_held(database: Database, names: Sequence[str]) -> None:
 
     A new machine of that name would be treated as the old one: stopping it would stop the other.
     """
-    _check_names(leases.held_by_unknown(database), names)
+    _, unknown = leases.held_by_unknown(database)
+    _check_names(unknown, names)
 
 
 def check_addition(database: Database, names: Sequence[str]) -> None:
     """As `check_names_are_not_held`, and StateError when any machine that the database does not know may be running.
 
     Its VLAN and MAC addresses are not known here, so that a new machine could get them: two owners would share a VLAN.
+    After a restore such machines may have no lease here, so nothing is added before the hosts were asked.
     One statement.
     """
-    unknown = leases.held_by_unknown(database)
+    recorded = read_record(
+        database
+    )  # first: who grants a lease meanwhile commits, and writes the record after that
+    present, unknown = leases.held_by_unknown(database)
     _check_names(unknown, names)
+    reason = reason_to_add_nothing(database, present, recorded)
+    if reason is not None:
+        raise StateError(
+            f"nothing is added: {reason}. A machine that runs and is not in the database may have the VLAN and MAC "
+            "addresses that a new one would get. `rocks sync vm lease` asks the hosts; then repeat the command"
+        )
     if unknown:
-        listed = ", ".join(f"{lease.name} on {lease.host}" for lease in unknown[:_MAX_NAMES])
+        listed = ", ".join(f"{name} on {host}" for name, host in unknown[:_MAX_NAMES])
         more = f" and {len(unknown) - _MAX_NAMES} more" if len(unknown) > _MAX_NAMES else ""
         raise StateError(
             f"{listed}{more} may be running and not in the database, so VLAN and MAC addresses that are in use are "
-            f"not known here and could be given again. Stop it first: {_stop(unknown[0])}; rocks list host vm lease "
+            f"not known here and could be given again. Stop it first: {_stop(*unknown[0])}; rocks list host vm lease "
             "lists all"
         )
 
 
-def _check_names(unknown: Sequence[HeldLease], names: Sequence[str]) -> None:
+def _check_names(unknown: Sequence[tuple[str, str]], names: Sequence[str]) -> None:
     requested = {name.lower() for name in names}
-    for lease in unknown:
-        if lease.name.lower() in requested:
+    for name, host in unknown:
+        if name.lower() in requested:
             raise StateError(
-                f"{lease.name} may still be running on {lease.host}, but is not in the database: a new machine cannot "
-                f"have its name. Stop it first: {_stop(lease)}"
+                f"{name} may still be running on {host}, but is not in the database: a new machine cannot "
+                f"have its name. Stop it first: {_stop(name, host)}"
             )
 
 
-def _stop(lease: HeldLease) -> str:
-    return f"rocks stop host vm {lease.name} (if {lease.host} is off for good: force=yes reason=TEXT)"
+def _stop(name: str, host: str) -> str:
+    return f"rocks stop host vm {name} (if {host} is off for good: force=yes reason=TEXT)"

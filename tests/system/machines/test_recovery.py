@@ -191,3 +191,32 @@ def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(machines: MachineS
     assert take_ended(machines, OLD, vm) == [vm]
     assert machines.lease(vm) == (1, "released", None)
     assert (machines.hosts[OLD].state / "leases" / vm).read_text() == "2\n"
+
+
+@pytest.mark.parametrize("record", ["of now", "lost"])
+def test_nothing_is_added_before_the_hosts_have_reported_what_a_copy_lacks(
+    machines: MachineSite, record: str
+) -> None:
+    """A cluster of after the copy runs: a new one got its VLAN and its MAC addresses, and started beside it."""
+    machines.run(f"stop host vm {machines.started('earlier')}")
+    machines.hosts[NEW].links.add("peth0", "device")
+    copy = Copy(machines)
+    line = f"add cluster 203.0.113.77 0 fe-container={NEW} disk-per-frontend=1 fe-name="
+    machines.run(f"{line}blue")
+    machines.run("start host vm blue")
+    copy.put_back()
+    if record == "lost":  # as rocks restore site leaves it
+        forget_record(machines.site.database)
+    for addition in (f"{line}green", f"add host vm {NEW} membership=compute name=green"):
+        error = machines.refused(addition)
+        assert "may have the VLAN and MAC addresses that a new one would get" in error
+        assert "`rocks sync vm lease`" in error
+    assert f"blue runs on {NEW}, which the cluster database did not record" in machines.run("sync vm lease")
+    assert f"blue on {NEW} may be running and not in the database" in machines.refused(f"{line}green")
+    machines.run("stop host vm blue")
+    machines.run(f"{line}green")
+
+
+def test_a_site_that_has_granted_no_lease_adds_machines_without_a_record(machines: MachineSite) -> None:
+    forget_record(machines.site.database)
+    machines.add("first")

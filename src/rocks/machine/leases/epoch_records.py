@@ -55,6 +55,12 @@ def reason_to_compare(database: Database, present: LeaseEpoch, recorded: LeaseEp
     return "the cluster database lacks the latest leases: it was restored from a copy"
 
 
+def reason_to_add_nothing(database: Database, present: LeaseEpoch, recorded: LeaseEpoch | None) -> str | None:
+    """As `reason_to_compare`, but None on a site that has never granted a lease."""
+    is_new = recorded is None and present.serial == 0
+    return None if is_new else reason_to_compare(database, present, recorded)
+
+
 def read_epoch(database: Database) -> LeaseEpoch:
     """The state in the database; one that follows no record when its row is missing."""
     identity, epoch, serial = next(iter(database.rows(_READ)), ("", 0, -1))

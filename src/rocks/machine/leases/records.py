@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Lease
-from rocks.machine.leases.epoch_records import count_grant
+from rocks.machine.leases.epoch_records import LeaseEpoch, count_grant
 from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
 from rocks.machine.placement.shapes import TABLES as PLACEMENTS
 
@@ -74,9 +74,19 @@ def held_leases(database: Database) -> list[HeldLease]:
     return _held(database, "", ())
 
 
-def held_by_unknown(database: Database) -> list[HeldLease]:
-    """The leases, without fences, of machines that the database does not have, by name."""
-    return _held(database, f" WHERE {_OF_UNKNOWN}", ())
+def held_by_unknown(database: Database) -> tuple[LeaseEpoch, list[tuple[str, str]]]:
+    """The state of the database, and (name, host) of the leases of machines that it does not have, without fences.
+
+    By name; one statement.
+    """
+    rows = database.rows(
+        "SELECT COALESCE(e.Identity, ''), COALESCE(e.Epoch, 0), COALESCE(e.Serial, -1), l.Name, l.Host"
+        " FROM (SELECT 1) one LEFT JOIN lease_epoch e ON e.ID = 1"
+        f" LEFT JOIN vm_held_leases l ON {_OF_UNKNOWN} ORDER BY l.Name, l.Host"
+    )
+    identity, epoch, serial, *_ = rows[0]
+    unknown = [(str(name), str(host)) for *_, name, host in rows if name is not None]
+    return LeaseEpoch(str(identity), int(epoch), int(serial)), unknown
 
 
 def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
