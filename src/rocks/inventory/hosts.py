@@ -16,7 +16,7 @@ from rocks.inventory import boot_records as boots
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.in_use_records import lock_inventory, unlock_inventory
 from rocks.inventory.limits import MAX_CPUS, MAX_VM_CPUS
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
@@ -86,6 +86,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     command changes it.
     """
     check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    lock_inventory(database)
     if name.lower() != new_name.lower():
         check_name_unused(database, new_name)
         check_names_are_not_held(database, [new_name])
@@ -103,6 +104,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
             f"empty disk; move the image elsewhere, then rocks remove host vm nas {name}"
         )
     nodes.rename_host(database, name, new_name)
+    database.after_commit(lambda: unlock_inventory(database))  # what follows may wait for the broker
     names_after_commit(database)
     image_places.rename_nas(database, name, new_name)
     image_moves.rename_nas(database, name, new_name)
@@ -118,6 +120,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
 def add_alias(database: Database, host: str, alias: str) -> None:
     """Add an alias to the host. UserError for an alias that is not valid or in use."""
     check_alias(alias, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    lock_inventory(database)
     taken = nodes.find_taken_names(database, [alias]).get(alias.lower())
     if taken is not None and taken[0] == "alias":
         raise UserError(f'alias "{printable(alias)}" already exists: host {taken[1]} has it')

@@ -61,12 +61,16 @@ def remove_part(database: Database, names: Sequence[str], part: str) -> None:
 
 
 def lock_hosts(database: Database, names: Sequence[str]) -> None:
-    """Keep others from changing the hosts until the transaction ends; StateError when another command removed one."""
+    """Keep others from changing the hosts until the transaction ends; StateError when another command removed one.
+
+    So when one of them holds a machine or an image meanwhile: from here on none is placed there.
+    """
     left = nodes.lock_hosts(database, names)
     gone = [name for name in names if name not in left]
     if gone:
         others = "; repeat this with the other hosts, which rocks list host shows" if left else ""
         raise StateError(f"another command has removed {_some(gone)} meanwhile{others}")
+    _check_unused(database, names)
 
 
 def check_whole_clusters(database: Database, names: Sequence[str]) -> None:
