@@ -71,12 +71,14 @@ def reinstall_vms(
     When a check fails for one of them, nothing is changed, and only errors are returned. StateError when a name is not
     that of a virtual machine, or after a restore of the database a host has not reported what runs there. `force`:
     machines that run are powered off, and their images unmapped; one whose changes are not written back in
-    `write_back_seconds` keeps its disk. `notify` prints what such a report has added.
+    `write_back_seconds` keeps its disk. `notify` prints what such a report has added, and that nothing is removed.
     """
     ensure_epoch(database, notify)  # an older copy of the records does not have all that runs
     failed: dict[str, RocksError] = {}
     checked = _check(database, names, force, failed)
     if failed:
+        if len(names) > 1:
+            notify(f"no disk of these {len(names)} machines was removed")
         return Outcomes(failed=failed)
     database.commit()
     if checked.held:

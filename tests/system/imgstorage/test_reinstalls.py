@@ -226,6 +226,7 @@ def test_a_destruction_that_is_not_answered_is_not_known(
     """The NAS may have taken the request."""
     add_image(storage, library, "unanswered")
     used(storage, "guess", "unanswered")
+    used(storage, "doubt", "unanswered")
     ask_each = StorageClient.ask_each
 
     def ask(client: StorageClient, queries: dict[str, Any], *more: Any) -> dict[str, Any]:
@@ -235,7 +236,9 @@ def test_a_destruction_that_is_not_answered_is_not_known(
 
     with monkeypatch.context() as patch:
         patch.setattr(StorageClient, "ask_each", ask)
+        both = storage.rocks(*REINSTALL, "guess", "doubt")
         message = storage.refused(*REINSTALL, "guess")
+    assert both.status == 1 and "no disk" not in both.err, both
     assert (
         f"whether guess keeps its disk {NAS}:tank/guess-vol is not known: {NAS} has not answered" in message
     )

@@ -22,6 +22,4 @@ def reinstall(command: Command, names: Sequence[str]) -> None:
         outcomes = reinstall_vms(command.db, names, force, watcher, command.notify, progress, seconds)
     for line in outcomes.lines:
         command.notify(line)
-    if outcomes.failed and not outcomes.done and len(names) > 1:
-        command.notify(f"no disk of these {len(names)} machines was removed")
     command.endOutcomes(outcomes.failed, outcomes.tried)
