@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
+from rocks.core.errors import UserError
+from rocks.core.names import check_host_name
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
 from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.leases.plan import MOVING
@@ -56,10 +58,14 @@ def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease
     """What a host reports that no database of this site can have begun or granted, and where it stands; None without.
 
     `highest` is the last possible epoch, `leases` has lower-case names. A restored database may have forgotten leases,
-    but not more than `MAX_NEW_TOKENS` of one machine in an epoch.
+    but not more than `MAX_NEW_TOKENS` of one machine in an epoch. The database compares names without accents and
+    blanks at their end: a name that is none would be taken for that of another host's machine.
     """
     if answer.epoch > highest:
         return f"lease epoch {answer.epoch} (in {STATE}/leases/.epoch)"
+    for domain in answer.domains:
+        if domain.token is not None and not _is_name(domain.name):
+            return f"lease {domain.token} of {ascii(domain.name[:80])} (in the definition of its domain)"
     claims = [
         *(
             (d.name, d.token, "in the definition of its domain")
@@ -74,6 +80,14 @@ def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease
         if epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MAX_NEW_TOKENS:
             return f"lease {token} of {name} ({place})"
     return None
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_host_name(name)
+    except UserError:
+        return False
+    return True
 
 
 def known_epoch(present: int, recorded: int, leases: Iterable[Lease]) -> int:

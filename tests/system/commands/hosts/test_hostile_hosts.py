@@ -187,6 +187,27 @@ def test_the_good_host_is_served(machines: Site, play: Play, kind: str) -> None:
     assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("released",)]
 
 
+def test_memory_that_no_host_has_ends_no_comparison(machines: Site, play: Play) -> None:
+    """It did not fit into its column: after a restore of the database, one host kept all others from any start."""
+    play({"vmc-0-0": of_facts(memory_mb=10**18)})
+    ended = machines.rocks("sync vm lease")
+    assert ended.status == 0, ended
+    recorded = "SELECT n.Name, h.MB FROM host_memory h JOIN nodes n ON n.ID = h.Host ORDER BY n.ID"
+    assert machines.rows(recorded) == [("vmc-0-0", 2**32 - 1), ("vmc-0-1", 65536)]
+
+
+@pytest.mark.parametrize("name", ["vm-b\u0301", "vm-\u1e05", "vm-b ", "x" * 200])
+def test_a_name_that_no_machine_has_takes_no_lease(machines: Site, play: Play, name: str) -> None:
+    """The database takes such names for vm-b, whose lease another host has; one that is too long was its error."""
+    domain = dataclasses.asdict(DomainFact(name, "u", "running", 9, 1, 1, False, True, False))
+    play({"vmc-0-0": of_facts(domains=[domain])})
+    machines.take_lease("vm-b", "vmc-0-1", "running", token=7)
+    message = machines.rocks("sync vm lease").err
+    lease = machines.rows("SELECT Name, Token, Host FROM vm_leases")
+    assert lease == [("vm-b", 7, "vmc-0-1")], "another host has got it"
+    assert "vmc-0-0 reports" in message and "rocks sync vm lease vmc-0-0 host-off=yes" in message
+
+
 def texts_of(line: bytes) -> bytes:
     """Replies that are valid and have control characters wherever any text is allowed."""
     request = read_request(line)
