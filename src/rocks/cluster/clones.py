@@ -280,7 +280,7 @@ def _addresses(
     missing: Sequence[str],
 ) -> Mapping[str, str]:
     """Frontend → its public address, for the clones that are missing. StateError when there are too few."""
-    if len(parameters.addresses) == len(names):
+    if parameters.count is None or len(parameters.addresses) > 1:
         return dict(zip(names, parameters.addresses, strict=True))
     networks = vm_inventory.load_subnets(database)
     if PUBLIC_NETWORK not in networks:

@@ -53,6 +53,12 @@ def counts(site: Site) -> list[tuple[Any, ...]]:
     return site.database.rows("SELECT " + ", ".join(f"(SELECT COUNT(*) FROM {table})" for table in tables))
 
 
+def test_a_count_of_one_searches_an_address_as_any_count_does(original: Site) -> None:
+    for name, address in (("a", "203.0.113.20"), ("b", "203.0.113.21")):
+        printed = original.done(*CLONE, "count=1", f"name={name}", "output-header=no")
+        assert printed.split()[:2] == [f"{name}-1:", address]
+
+
 def test_forty_clones_have_what_the_original_has_and_nothing_in_common(original: Site) -> None:
     printed = original.done(*CLONE, "count=40", "name=class", "output-header=no").splitlines()
     assert [line.split() for line in (printed[0], printed[39])] == [
