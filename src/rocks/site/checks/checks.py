@@ -113,6 +113,10 @@ def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
         add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
         yield SiteCheck("frontend", MISSING, f"no address: {add}")
     for _, network, device, _, ip, netmask, *_ in rows:
+        if not netmask:
+            remedy = f"rocks set host interface subnet {frontend} {device} NETWORK"
+            yield SiteCheck(f"interface {device}", WRONG, f"{ip} is on no network: {remedy}")
+            continue
         text = f"{ip} on the network {network}"
         fault = _interface_fault(frontend, str(network), str(device), ip_interface(f"{ip}/{netmask}"))
         yield SiteCheck(f"interface {device}", WRONG if fault else OK, f"{text}: {fault}" if fault else text)

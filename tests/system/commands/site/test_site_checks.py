@@ -70,6 +70,16 @@ def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
     assert " ok " in next(line for line in rocks("check site").out.splitlines() if "interface lo" in line)
 
 
+def test_an_address_of_the_frontend_on_no_network_is_a_line(vm_site: Site) -> None:
+    """It ended the whole report by a fault; what the line says is enough."""
+    vm_site.done("add host interface head eth5 ip=203.0.113.9")
+    lines = {line.split(":")[0]: line for line in vm_site.rocks("check site").out.splitlines()}
+    assert " wrong " in lines["interface eth5"] and "leases" in lines
+    assert "rocks set host interface subnet head eth5 NETWORK" in lines["interface eth5"]
+    vm_site.done("set host interface subnet head eth5 public")
+    assert "203.0.113.9 on the network public" in vm_site.rocks("check site").out
+
+
 def test_the_key_is_made_with_the_site_and_checked(
     rocks_of_new_machine: CommandLine, answers: Path, key_file: Path
 ) -> None:
