@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError
+from rocks.core.names import printable
 from rocks.core.own_addresses import devices_with
 from rocks.core.units import size_text
 from rocks.database.settings import EMBEDDED_SOCKET
@@ -118,7 +119,14 @@ def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
             yield SiteCheck(f"interface {device}", WRONG, f"{ip} is on no network: {remedy}")
             continue
         text = f"{ip} on the network {network}"
-        fault = _interface_fault(frontend, str(network), str(device), ip_interface(f"{ip}/{netmask}"))
+        try:
+            address = ip_interface(f"{ip}/{netmask}")
+        except ValueError:  # of an earlier release, or of another program
+            found = f"{printable(str(ip))} netmask {printable(str(netmask))} is no address"
+            remedy = f"rocks set host interface ip {frontend} {device} ADDRESS, or rocks set network netmask"
+            yield SiteCheck(f"interface {device}", WRONG, f"{found}: {remedy} {network} NETMASK")
+            continue
+        fault = _interface_fault(frontend, str(network), str(device), address)
         yield SiteCheck(f"interface {device}", WRONG if fault else OK, f"{text}: {fault}" if fault else text)
 
 

@@ -78,6 +78,10 @@ def test_an_address_of_the_frontend_on_no_network_is_a_line(vm_site: Site) -> No
     assert "rocks set host interface subnet head eth5 NETWORK" in lines["interface eth5"]
     vm_site.done("set host interface subnet head eth5 public")
     assert "203.0.113.9 on the network public" in vm_site.rocks("check site").out
+    vm_site.change("UPDATE subnets SET netmask = '255.0.255.0' WHERE name = 'public'")
+    checked = vm_site.rocks("check site").out
+    assert "203.0.113.9 netmask 255.0.255.0 is no address" in checked and "leases" in checked
+    assert "rocks set network netmask public NETMASK" in checked
 
 
 def test_the_key_is_made_with_the_site_and_checked(
