@@ -242,7 +242,9 @@ def _free(gone: Collection[str]) -> None:
             ).text.strip()
     except ToolError as error:
         raise HostError(
-            f"whether {nodes} still have jobs is not known ({error}): systemctl start slurmctld, then repeat this"
+            f"whether {nodes} still have jobs is not known ({error}): systemctl start slurmctld, then repeat this. If "
+            f"it does not start with the present {configuration_file()}, as journalctl -u slurmctld says, correct "
+            "that file by hand first"
         ) from None
     if jobs:
         first = jobs.splitlines()[0].split()

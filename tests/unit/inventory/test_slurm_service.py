@@ -132,6 +132,20 @@ def test_nodes_that_only_the_running_slurmctld_has_keep_their_jobs(recorded: Rec
     assert recorded.states() == []
 
 
+def test_a_slurmctld_that_its_file_keeps_from_starting_has_a_way_out(recorded: Recorded) -> None:
+    """A line of the site was wrong; it is corrected in site.conf, and a host was removed meanwhile."""
+    recorded.requested = f"{MARK}\nNodeName=a CPUs=1\n"
+    for name in ("systemctl-is-active-fails", "systemctl-start-fails", "scontrol-update-fails"):
+        (recorded.folder / name).touch()
+    with pytest.raises(HostError) as raised:
+        recorded.sync()
+    assert "systemctl start slurmctld, then repeat this" in str(raised.value)
+    assert f"does not start with the present {recorded.path}" in str(raised.value)
+    (recorded.folder / "systemctl-start-fails").unlink()
+    (recorded.folder / "scontrol-update-fails").unlink()
+    assert recorded.sync().changed
+
+
 @pytest.mark.parametrize("is_missing", [True, False])
 def test_a_lost_file_is_not_replaced_while_slurmctld_runs(recorded: Recorded, *, is_missing: bool) -> None:
     recorded.path.write_text("\n", "ascii")
