@@ -171,6 +171,21 @@ def test_a_removed_machine_is_stopped_where_it_runs(machines: MachineSite, vanis
     assert machines.running(vanished) == [] and machines.lease(vanished)[1] == "released"
 
 
+def test_a_removed_machine_is_stopped_under_any_spelling_of_its_name(machines: MachineSite) -> None:
+    """libvirt knows domains by case. One that is not found there has ended, and its lease is released."""
+    machines.started("web")
+    machines.run("stop host vm web")
+    machines.run("set host name web Web")
+    machines.run("start host vm Web")
+    machines.vanish(OLD)
+    machines.run("remove host Web")
+    machines.revive()
+    (row,) = listed(machines)
+    assert row["vm-host"] == "Web", "the domain has this name"
+    machines.run("stop host vm WEB")
+    assert machines.running("Web") == [] and machines.lease("Web")[1] == "released"
+
+
 def test_a_removed_machine_keeps_name_and_disk_until_its_host_answers(machines: MachineSite) -> None:
     vm = machines.started("lost")
     machines.vanish(OLD)

@@ -75,6 +75,36 @@ def test_the_same_copy_put_back_twice_is_recognised_twice(machines: MachineSite)
     assert machines.running(vm) == [OLD]
 
 
+def spelled_otherwise(machines: MachineSite) -> None:
+    """`Web` runs, and is `web` in the database, which was put back: that compares names without case, unlike libvirt."""
+    machines.add("web")
+    copy = Copy(machines)
+    machines.run("set host name web Web")
+    machines.run("start host vm Web")
+    copy.put_back()
+    machines.run("sync vm lease")
+
+
+def test_a_machine_that_a_copy_spells_otherwise_is_stopped(machines: MachineSite) -> None:
+    spelled_otherwise(machines)
+    machines.run("stop host vm web")
+    assert machines.running("Web") == []
+    machines.run("start host vm web")
+    assert machines.running("web") == [OLD]
+
+
+def test_a_machine_that_a_copy_spells_otherwise_is_fenced(machines: MachineSite) -> None:
+    spelled_otherwise(machines)
+    machines.vanish(OLD)
+    machines.run("stop host vm web force=yes reason='unplugged'")
+    machines.run(f"set host vm web {at(machines, NEW, 'web')}")
+    machines.run("start host vm web")
+    machines.revive()
+    machines.add("other")
+    machines.run("list host vm other status=yes")
+    assert machines.running("Web") == [] and machines.running("web") == [NEW]
+
+
 def test_an_emptied_database_asks_the_hosts(machines: MachineSite) -> None:
     vm = machines.started("dumped")
     machines.site.change("DELETE FROM vm_lease_disks")

@@ -63,7 +63,7 @@ _COUNTS = frozenset(
     + ("number", "vlan", "most", "token", "keys", "epoch", "used_bytes")
 )
 """Numbers that are never negative."""
-_BELOW = {"epoch": MAX_EPOCHS, "token": MAX_EPOCHS * EPOCH_TOKENS}
+_BELOW = {"epoch": MAX_EPOCHS, "token": MAX_EPOCHS * EPOCH_TOKENS, "memory_mb": 2**32}
 """Number → the bound that it stays below."""
 
 

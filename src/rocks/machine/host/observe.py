@@ -14,7 +14,7 @@ from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt.accelerator import known_accelerator
-from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.host.libvirt.driver import is_active, other_spelling
 from rocks.machine.host.libvirt.stop import ensure_fenced
 from rocks.machine.host.topology import read_shape
 from rocks.network.host.kernel_support import has_8021q, has_filters
@@ -64,12 +64,14 @@ def keep_out(host: Host, epoch: int, fences: Iterable[Fence]) -> Tuple[str, ...]
 def _put_up(host: Host, fence: Fence) -> bool:
     """Whether the fence is in force; False when it cannot be put up now."""
     try:
+        other = other_spelling(host.domains(), fence.name)
         with host.leases.held(fence.name, _FENCE_DEADLINE_SECONDS):
             host.leases.end(fence.name, fence.below_token - 1)
             is_fenced = ensure_fenced(host.domains(), fence)
             if host.domains().find(fence.name) is None:
                 release_links(host, fence.name)
-            return is_fenced and release_older_vfs(host, fence.name, fence.below_token)
+            is_fenced = is_fenced and release_older_vfs(host, fence.name, fence.below_token)
+            return is_fenced and (other is None or _put_up(host, replace(fence, name=other)))
     except RocksError:
         return False
 
@@ -78,7 +80,7 @@ def _end(host: Host, end: LeaseEnd) -> bool:
     """Whether the lease has ended; False while its domain is active or saved, or another command works on it."""
     try:
         with host.leases.held(end.name, _FENCE_DEADLINE_SECONDS):
-            found = host.domains().find(end.name)
+            found = host.domains().find(other_spelling(host.domains(), end.name) or end.name)
             if found is not None and (found.state in ACTIVE_STATES or found.has_managed_save):
                 return False
             host.leases.end(end.name, end.token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from dataclasses import replace
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from rocks.core.errors import RocksError, StateError
@@ -43,6 +44,7 @@ from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
+from rocks.machine.host.libvirt.driver import other_spelling
 from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.observe import keep_out
@@ -133,6 +135,7 @@ def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
 def _do(host: Host, operation: Operation, turn: Turn) -> Change:
     if isinstance(operation, StartDomain):
         return start_domain(host, operation, turn)
+    other = other_spelling(host.domains(), operation.name) if _ends(operation) else None
     with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
             from rocks.machine.host.moves.live import end_arrival  # rarely needed
@@ -142,7 +145,9 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
         if _ends(operation):  # without a domain its lease ends
-            return _end(host, operation)
+            change = _end(host, operation)
+            # the caller releases the lease of the machine, however its name is spelled
+            return change if other is None else _do(host, replace(operation, name=other), turn)
         if isinstance(operation, ChangeDomain):  # links may differ where the domain does not
             return change_domain(host, operation)
         act = _OPERATIONS[type(operation)].act

@@ -29,7 +29,7 @@ PARTS = ("sriov_leases", *PLACEMENTS)
 def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
     """Name in lower case → lease, for the names that ever had one; `lock` locks the rows.
 
-    A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
+    A lease has the name as it is asked for: its row keeps the spelling of the last start, while the machine may have
     got its name in other case since.
     """
     rows = database.rows(
@@ -90,10 +90,11 @@ def held_by_unknown(database: Database) -> tuple[LeaseEpoch, list[tuple[str, str
 
 
 def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names that hold a lease, but are not virtual machines of the database any more."""
-    removed = _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN %s", [names])
-    found = {row.name.lower() for row in removed}
-    return [name for name in names if name.lower() in found]
+    """Those of the names that hold a lease, but are not virtual machines of the database any more.
+
+    They are spelled as the domains on their hosts, which libvirt finds by no other spelling.
+    """
+    return [row.name for row in _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN %s", [names])]
 
 
 _OF_UNKNOWN = "l.State <> 'fence' AND NOT l.Known"
@@ -131,17 +132,20 @@ def take_leases(database: Database, requests: Mapping[str, tuple[str, Sequence[D
     """Grant each named machine, which is to start, to its host under a new token; returns name in lower case → token.
 
     `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
-    The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it.
-    StateError when the database was restored since the last grant.
+    The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it. The
+    row gets the spelling of the name, which is that of the domain. StateError when the database was restored since the
+    last grant.
     """
     if not requests:
         return {}
     names = list(requests)
     first_token = count_grant(database).first_token
+    _drop_disks(database, names)  # they refer to the name as it was spelled
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
         [(name, first_token, host, STARTING) for name, (host, _) in requests.items()],
-        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting'",
+        "ON DUPLICATE KEY UPDATE Name = VALUES(Name), Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host),"
+        " State = 'starting'",
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     _free_parts(database, names)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_NEW_TOKENS = 2**20
 """How many leases of one machine a restored database may lack in an epoch: each start grants one."""
 
+_LONGEST_NAME = 128
+"""That of a lease in the database."""
+
 STATE = "/var/lib/rocks"
 """The state folder of hosts, for messages."""
 
@@ -77,7 +80,8 @@ def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease
     for name, token, place in claims:
         lease = leases.get(name.lower())
         granted = lease.token % EPOCH_TOKENS if lease and epoch_of(lease.token) == epoch_of(token) else 0
-        if epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MAX_NEW_TOKENS:
+        is_too_late = epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MAX_NEW_TOKENS
+        if is_too_late or len(name) > _LONGEST_NAME:
             return f"lease {token} of {name} ({place})"
     return None
 

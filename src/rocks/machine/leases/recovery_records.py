@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.inventory.records import Disk, Lease
 from rocks.machine.leases.plan import RUNNING
+from rocks.machine.leases.records import cover_disks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,12 +59,17 @@ def containers_of_machines(database: Database) -> dict[str, str]:
 
 
 def record_found(database: Database, found: Iterable[tuple[str, int, str]]) -> None:
-    """Give hosts the leases of machines that run there: (name, token, host). A token only grows."""
+    """Give hosts the leases of machines that run there: (name, token, host). A token only grows.
+
+    They cover no disks then. The row gets the spelling of the name, which is that of the domain.
+    """
+    rows = [(name, token, host, RUNNING) for name, token, host in found]
+    cover_disks(database, {name: () for name, *_ in rows})  # disks refer to the name as it was spelled
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
-        [(name, token, host, RUNNING) for name, token, host in found],
-        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token)), Host = VALUES(Host), State = 'running',"
-        " Reason = NULL, Target = NULL",
+        rows,
+        "ON DUPLICATE KEY UPDATE Name = VALUES(Name), Token = GREATEST(Token, VALUES(Token)), Host = VALUES(Host),"
+        " State = 'running', Reason = NULL, Target = NULL",
     )
 
 

@@ -128,6 +128,7 @@ FACTS_CHANGES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda f: f.update(epoch=5 * 10**9), "epoch: 5000000000 is too large"),
     (lambda f: f.update(epoch=2**31), "epoch: 2147483648 is too large"),
     (lambda f: f["domains"][0].update(token=2**63), "token: 9223372036854775808 is too large"),
+    (lambda f: f.update(memory_mb=2**32), "memory_mb: 4294967296 is too large"),
     (lambda f: f.update(memory_mb=10**30), "a number is too large"),
     (lambda f: f.update(memory_mb=float("nan")), "NaN is no number"),
     (lambda f: f.update(memory_mb=float("inf")), "Infinity is no number"),

@@ -172,3 +172,15 @@ class DomainDriver(Protocol):
 def is_active(domains: DomainDriver, name: str) -> bool:
     """Whether the domain has a QEMU process."""
     return is_active_domain(domains.find(name))
+
+
+def other_spelling(domains: DomainDriver, name: str) -> Optional[str]:
+    """The domain of this system whose name differs in case only, where there is none of that name; else None.
+
+    The cluster database compares names without case, libvirt does not: a machine may have been renamed while its host
+    was silent, or a restored database may have an earlier spelling.
+    """
+    if domains.find(name) is not None:
+        return None
+    same = [fact for fact in domains.facts() if fact.token is not None and fact.name.lower() == name.lower()]
+    return same[0].name if same else None

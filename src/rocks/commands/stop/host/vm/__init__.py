@@ -97,7 +97,8 @@ class Command(rocks.commands.Command):
         if saved not in ("keep", "remove"):
             self.abort(f'saved must be keep or remove, not "{printable(saved)}"')
         removed = held_by_removed(self.db, args)
-        selectors = [arg for arg in args if arg not in removed]
+        known_as = {name.lower() for name in removed}
+        selectors = [arg for arg in args if arg.lower() not in known_as]
         names = self.getSomeHostnames(selectors) if selectors or not removed else []
         if self.fillFlag("terminate"):
             _release_ended(self, names)
