@@ -12,7 +12,7 @@ from rocks.fleet.wire.ended import MAX_NAMES
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, RUNNING, STOPPING
+from rocks.machine.leases.plan import MOVING, RUNNING, STARTING, STOPPING
 from rocks.machine.moves.interrupted import GuestRunsError, end_interrupted
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
@@ -49,21 +49,22 @@ def take_ended(
 ) -> list[str]:
     """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
 
-    So are those whose stop was interrupted, or lost its host: they keep the reason of a stop by force, and
-    `terminate`, which gets the others also when the report of another one ends in an error, does not get them.
+    So are those whose start was interrupted; and those whose stop was, or lost its host: they keep the reason of a stop
+    by force, and `terminate`, which gets the others also when the report of another one ends in an error, does not get
+    them.
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
     a host reports only its own machines. BusyError while another command works on one of them, HostError when the host
     does not answer; then nothing is released. HostError when the other host of a migration does not answer, BusyError
-    while an agent of it works, a NAS takes an image, or a command stops a machine, StateError while its guest is
-    paused: then the other machines are released before. Commits.
+    while an agent of it works, a NAS takes an image, or a command starts or stops a machine, StateError while its guest
+    is paused: then the other machines are released before. Commits.
     """
     held = _that_may_run(database, host, {name.lower() for name in names})
     if not held:
         return []
     busy = lock_vms(database, [lease.name for lease in held], also_moving=True)
     for lease in held:
-        if lease.name in busy and lease.state != STOPPING:
+        if lease.name in busy and lease.state not in (STARTING, STOPPING):
             raise busy[lease.name]
     locked = [lease.name for lease in held if lease.name not in busy]
     failed = end_interrupted(database, locked, lambda line: None, _IMAGE_SECONDS)
@@ -105,9 +106,10 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
 
 
 def _that_may_run(database: Database, host: str, names: set[str]) -> list[Lease]:
-    """The named machines that run on the host by their leases, were to stop there, or move from or to it."""
+    """The named machines that run on the host by their leases, were to start or stop there, or move from or to it."""
     found = leases.leases_of_hosts(database, [host])
-    states = (RUNNING, STOPPING, MOVING)
+    # a start records what runs at its end only, and a guest may have ended by then
+    states = (STARTING, RUNNING, STOPPING, MOVING)
     return [lease for lease in found if lease.name.lower() in names and lease.state in states]
 
 

@@ -1,9 +1,13 @@
 """Recovery: a database restored from a copy, guests that end by themselves."""
 
+from typing import Any
+
 import pytest
 
+from rocks.core.errors import BusyError
 from rocks.database.connection import Database
 from rocks.machine import ended as ended_machines
+from rocks.machine import start
 from rocks.machine.leases.epoch_records import forget_record
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
@@ -76,7 +80,7 @@ def test_the_same_copy_put_back_twice_is_recognised_twice(machines: MachineSite)
 
 
 def spelled_otherwise(machines: MachineSite) -> None:
-    """`Web` runs, and is `web` in the database, which was put back: that compares names without case, unlike libvirt."""
+    """`Web` runs, and is `web` in the database, which was put back: it has names without case, libvirt has not."""
     machines.add("web")
     copy = Copy(machines)
     machines.run("set host name web Web")
@@ -250,3 +254,37 @@ def test_nothing_is_added_before_the_hosts_have_reported_what_a_copy_lacks(
 def test_a_site_that_has_granted_no_lease_adds_machines_without_a_record(machines: MachineSite) -> None:
     forget_record(machines.site.database)
     machines.add("first")
+
+
+def test_the_end_of_a_guest_that_another_start_keeps_from_its_record_is_not_lost(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start records all its machines when the last host has answered, while the first guest may have ended."""
+    ended, runs = machines.add("ended"), machines.started("runs")
+    reported: list[object] = []
+    record = start._record_running
+
+    def late(*arguments: Any) -> None:
+        for vm in (ended, runs):
+            machines.hosts[OLD].domains.destroy(vm)
+        try:
+            reported.append(take_ended(machines, OLD, ended, runs))
+        except BusyError as error:
+            reported.append(error)
+        record(*arguments)
+
+    monkeypatch.setattr(start, "_record_running", late)
+    machines.run(f"start host vm {ended}")
+    assert machines.lease(ended)[1:] == ("running", OLD)
+    assert isinstance(reported[0], BusyError), "its host reports it once more"
+    assert machines.lease(runs)[1:] == ("released", None), "the others go on"
+    assert take_ended(machines, OLD, ended) == [ended]
+
+
+def test_the_end_of_a_guest_whose_start_was_killed_is_taken(machines: MachineSite) -> None:
+    vm = machines.started("killed")
+    machines.site.change("UPDATE vm_leases SET State = 'starting'")
+    assert take_ended(machines, OLD, vm) == [], "it runs"
+    machines.hosts[OLD].domains.destroy(vm)
+    assert take_ended(machines, OLD, vm) == [vm]
+    assert machines.lease(vm) == (1, "released", None)
