@@ -31,7 +31,7 @@ from rocks.machine.host.files.paths import check_closed, check_path, open_file, 
 from rocks.machine.host.files.removal import erase_device, remove_file
 from rocks.machine.host.files.users import ImageKey, key_of, users_of_images
 from rocks.machine.host.host import Host
-from rocks.machine.host.snapshots import moment_of
+from rocks.machine.host.snapshots import check_not_restoring, moment_of
 
 MAX_IMAGES = 20_000
 _BLOCK_BYTES = 512
@@ -190,8 +190,10 @@ def send_disk(
     """Write the stream of `rocks.core.image_blocks` of a raw disk with `send`.
 
     StateError for a disk that is in use, before or afterwards, changes meanwhile, belongs to another than the machine,
-    or is larger than `max_bytes`; then what was sent is not the disk. HostError when it cannot be read.
+    or is larger than `max_bytes`, and for one of a machine whose restore was interrupted; then what was sent is not the
+    disk. HostError when it cannot be read.
     """
+    check_not_restoring(host, machine)
     try:
         with unused_file(host, path, directory, machine) as (_, descriptor):
             before = os.fstat(descriptor)

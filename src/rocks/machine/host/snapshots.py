@@ -16,7 +16,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
-from rocks.core.files import draft, explain, remove_drafts, rename_file, write_file
+from rocks.core.files import draft, explain, remove_drafts, rename_file, text_if_readable, write_file
 from rocks.core.image_blocks import copy_content
 from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.fleet.host.change import CHANGED, Change
@@ -58,7 +58,7 @@ def observe_snapshot(
     """The images and their copies, and whether there is such a snapshot. IncoherentError for another request."""
     pairs = _pairs(operation.disks, operation.copies)
     if isinstance(operation, MakeSnapshot):
-        check_not_restoring(host, operation.name)
+        check_not_restoring(host, pairs[0][0].machine, operation.name)
         _check_copies(host, pairs)
     files = {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
     return Observed(domain, files, snapshot=_present(host, pairs))
@@ -144,7 +144,7 @@ def restore_snapshot(host: Host, operation: RestoreSnapshot) -> Change:
             with _opened_copy(host, disk, copy):
                 pass
         _check_space([(copy, False) for _, copy in pairs])
-        write_file(marker, "")
+        write_file(marker, pairs[0][0].machine)
         for disk, copy in pairs:
             ensure_disk(disk, host.image_owners)
             with _opened_copy(host, disk, copy) as source, draft(Path(disk.path)) as image:
@@ -156,14 +156,19 @@ def restore_snapshot(host: Host, operation: RestoreSnapshot) -> Change:
     return CHANGED
 
 
-def check_not_restoring(host: Host, name: str) -> None:
-    """StateError when only some images of the machine were replaced by those of a snapshot."""
-    marker = Place.RESTORING.below(host.state_folder) / name
-    if os.path.lexists(marker):
-        raise StateError(
-            f"the disks of {name} are those of a snapshot in part: a restore was interrupted. Repeat it: rocks restore "
-            f"host vm snapshot {name} SNAPSHOT; or remove the file {marker} on the host, to start it as it is"
-        )
+def check_not_restoring(host: Host, machine: str, name: str = "") -> None:
+    """StateError when only some images of the machine with this UUID were replaced by those of a snapshot.
+
+    A machine that has the name of a removed one has other disks. An earlier release recorded the `name` alone.
+    """
+    for marker in sorted(Place.RESTORING.below(host.state_folder).glob("[!.]*")):
+        owner = text_if_readable(marker)
+        if owner == machine if owner else marker.name == name:
+            raise StateError(
+                f"the disks of {marker.name} are those of a snapshot in part: a restore was interrupted. Repeat it: "
+                f"rocks restore host vm snapshot {marker.name} SNAPSHOT; or remove the file {marker} on the host, to "
+                "use them as they are"
+            )
 
 
 def forget_restore(host: Host, name: str) -> None:

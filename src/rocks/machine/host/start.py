@@ -62,7 +62,7 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
     document = _checked(operation)
     held = host.leases.held(operation.name, LOCK_SECONDS)
     with held, host.lease_epoch.admitted(operation.name, operation.token):
-        check_not_restoring(host, operation.name)
+        check_not_restoring(host, document.uuid, operation.name)
         host.leases.admit(operation.name, operation.token)
         turn.wait()
         try:
@@ -234,7 +234,7 @@ def start_steps(
     """The steps of a start; `promised` is the memory of the starts before it, and then of this one, too."""
     name = operation.name
     document = _checked(operation)
-    check_not_restoring(host, name)
+    check_not_restoring(host, document.uuid, name)
     host.leases.check(name, operation.token)
     observed = observe(host, [disk.path for disk in disks_to_check(operation)])
     below = {fence.name: fence.below_token for fence in request.fences}

@@ -26,6 +26,7 @@ from rocks.machine.host.disks import give_file
 from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
 from rocks.machine.host.files.users import key_of
 from rocks.machine.host.host import Host
+from rocks.machine.host.snapshots import check_not_restoring
 
 _TITLE = b"rocks disk move 1\n"
 _SIZES = struct.Struct(">QQ")
@@ -58,8 +59,10 @@ def send_disk(
     """Write the stream of a disk with `send`; the receiver has its blocks below `have`.
 
     StateError for a disk that is in use, before or afterwards, changes meanwhile, or belongs to another than the
-    machine; then the stream has no end. HostError when it cannot be read.
+    machine, and for one of a machine whose restore was interrupted; then the stream has no end. HostError when it
+    cannot be read.
     """
+    check_not_restoring(host, machine)  # the new host would start it with disks of different moments
     try:
         with unused_file(host, path, directory, machine) as (_, descriptor):
             before = os.fstat(descriptor)
