@@ -85,6 +85,14 @@ def test_a_start_waits_for_its_key(agent: VfAgent) -> None:
     assert agent.host.domains().find("a") is None
 
 
+def test_a_start_that_fails_leaves_no_key(agent: VfAgent) -> None:
+    """A VF without a machine is in no cluster's partition."""
+    for step in ("define", "start"):
+        agent.domains.refusals = {step: "not now"}
+        assert "not now" in agent.start("a", RED, FIRST).error.message
+        assert agent.pkeys.visible_keys(FIRST) == () and list(agent.folder.iterdir()) == [], step
+
+
 def test_a_vf_left_by_a_crash_is_released(agent: VfAgent) -> None:
     """The host crashed under `a`; its VF goes to a machine without a partition, then to one with another."""
     agent.start("a", RED, FIRST)

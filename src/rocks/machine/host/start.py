@@ -17,7 +17,7 @@ from rocks.machine.host.disks import check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
-from rocks.machine.host.guest_keys import ensure_partition
+from rocks.machine.host.guest_keys import ensure_partition, release_partition
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.leases import check_name
@@ -117,13 +117,14 @@ def _lacking_disks(host: Host, operation: StartDomain) -> Tuple[str, ...]:
 
 
 def _undo_devices(host: Host, operation: StartDomain) -> None:
-    """Release the network devices and VFs of a failed start, and of a killed one before it.
+    """Release the network devices, VFs and key of a failed start, and of a killed one before it.
 
     The error of the start is the one to report.
     """
     with contextlib.suppress(RocksError):
         if host.domains().find(operation.name) is None:
             release_links(host, operation.name, operation.links)
+            release_partition(host, operation.name)
             release_vfs(host, operation.name)
 
 
