@@ -288,3 +288,12 @@ def test_the_end_of_a_guest_whose_start_was_killed_is_taken(machines: MachineSit
     machines.hosts[OLD].domains.destroy(vm)
     assert take_ended(machines, OLD, vm) == [vm]
     assert machines.lease(vm) == (1, "released", None)
+
+
+def test_a_machine_that_ended_by_itself_starts_under_another_name(machines: MachineSite) -> None:
+    vm = machines.started("former")
+    machines.hosts[OLD].domains.destroy(vm)
+    assert take_ended(machines, OLD, vm) == [vm]
+    machines.run(f"set host name {vm} renamed")
+    machines.run("start host vm renamed")
+    assert machines.running("renamed") == [OLD] and machines.state(OLD, vm) is None

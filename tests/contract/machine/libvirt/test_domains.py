@@ -222,6 +222,20 @@ def test_fences(world: World) -> None:
     assert state(world) == "running"
 
 
+def test_a_machine_that_ended_and_was_renamed_starts(world: World) -> None:
+    """libvirt defines no second domain with its UUID; a machine that ends by itself leaves its definition."""
+    uuid = "<uuid>5f1e0b56-0a53-4ac8-9a5c-5ad6a2a2a0aa</uuid>"
+    former, renamed = (
+        StartDomain(name, token, xml_of(world, name, token).replace("<memory>", f"{uuid}<memory>"))
+        for name, token in (("vm-former", 6), (NAME, 7))
+    )
+    assert run(world, former).changed
+    refused(ToolError, "'vm-former' is already defined with uuid", run, world, renamed)
+    world.domains.destroy(former.name)
+    assert run(world, renamed).changed
+    assert [fact.name for fact in world.domains.facts()] == [NAME] and state(world) == "running"
+
+
 def test_a_definition_of_another_origin_is_replaced_with_a_note(world: World) -> None:
     """As Rocks always did."""
     world.domains.define(xml_of(world, token=None))

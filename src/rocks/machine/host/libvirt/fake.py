@@ -92,6 +92,12 @@ class FakeDomains:
             if old is not None and old.uuid != document.uuid:
                 raise ToolError(f"libvirt on this host did not define the domain: {document.name} exists")
             number = document.uuid or str(uuid.uuid4())
+            other = next((name for name, one in self._domains.items() if one.uuid == number), document.name)
+            if other != document.name:
+                raise ToolError(
+                    f"libvirt on this host did not define the domain: operation failed: domain '{other}' is already "
+                    f"defined with uuid {number}"
+                )
             new = _Domain(document, number) if old is None else replace(old, document=document)
             self._domains[document.name] = new
 

@@ -10,7 +10,8 @@ from rocks.core.errors import BusyError, RocksError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import StartDomain
-from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.domain_states import is_active_domain
+from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.plan import Way
 
@@ -78,7 +79,12 @@ def _start_new(
     if found is not None:
         domains.destroy(name)
         domains.undefine(name)
-    domains.define(xml)
+    try:
+        domains.define(xml)
+    except ToolError:
+        if not _undefine_former(domains, name, parse_domain(xml).uuid):
+            raise
+        domains.define(xml)
     try:
         domains.set_autostart(name, request.autostart)
         _start(domains, name)
@@ -91,6 +97,22 @@ def _start_new(
     if found is not None and found.token is None:
         return (f"replaced a definition of {name} not made by this system",)
     return ()
+
+
+def _undefine_former(domains: DomainDriver, name: str, uuid: str) -> bool:
+    """Remove the definition that the machine has left under a former name; whether there was one.
+
+    libvirt defines no second domain with its UUID. A machine that has ended by itself leaves its definition.
+    """
+    former = [
+        fact.name
+        for fact in domains.facts()
+        if fact.uuid == uuid and fact.name != name and fact.token is not None
+        if not (is_active_domain(fact) or fact.has_managed_save)
+    ]
+    for other in former:
+        domains.undefine(other)
+    return bool(former)
 
 
 def _ensure_autostart(domains: DomainDriver, request: StartDomain) -> Change:
