@@ -48,6 +48,11 @@ def printable(text: str) -> str:
     return safe if len(safe) <= PRINTABLE_LONGEST else safe[: PRINTABLE_LONGEST - 1] + "…"
 
 
+def in_quotes(text: str) -> str:
+    """`text` as one word of a shell, in a command that a message prints: an operator types it as it is."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def is_like(name: str, pattern: str) -> bool:
     """Whether a name matches as in SQL's LIKE, where `%` stands for any text; case is ignored."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), name, re.IGNORECASE) is not None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
+from rocks.core.names import in_quotes
 from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, RemoveConsoleLogsRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
@@ -187,7 +188,7 @@ def _remove_copies(
             lines.append(
                 f"the copy {host}:{path} of a disk of {vm.name}, which a move has left, may stay"
                 f"{''.join(f': {problem}' for problem in problems)}; when it is not needed: rocks remove host image "
-                f"{host} '{path}'"
+                f"{host} {in_quotes(path)}"
             )
     return lines
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import printable
+from rocks.core.names import in_quotes, printable
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.hooks import HookResult, load_changed
@@ -54,7 +54,7 @@ def remove_with_hooks(
     for image in removed.images:
         host, _, path = image.partition(":")
         command.notify(
-            f"the disk image {image} stays; when it is not needed: rocks remove host image {host} '{path}'"
+            f"the disk image {image} stays; when it is not needed: rocks remove host image {host} {in_quotes(path)}"
         )
     for image in removed.removed:
         command.notify(f"the disk image {image} is removed")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import CLASSES, Code, StateError
+from rocks.core.names import in_quotes
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.disks.place_rules import is_system_folder, is_too_wide
 
@@ -98,7 +99,7 @@ def with_image_remedy(
     """
     host = vm.container.name if vm.container is not None else "HOST"
     disk = next((disk for disk in vm.disks if f"disk {disk.path} " in str(error)), None)
-    path = "FILE" if disk is None else disk.path
+    word = "FILE" if disk is None else in_quotes(disk.path)
     another = another or another_disk(vm, disk)
     is_given = (
         f"it is the disk of {vm.name}"
@@ -107,8 +108,8 @@ def with_image_remedy(
     )
     return CLASSES[error.family](
         f"{vm.name} {outcome}: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
-        f"rocks set host image {host} '{path}' vm={vm.name}; if it is not needed any more: rocks remove host image "
-        f"{host} '{path}'; to use another disk: {another}",
+        f"rocks set host image {host} {word} vm={vm.name}; if it is not needed any more: rocks remove host image "
+        f"{host} {word}; to use another disk: {another}",
         code=error.code,
     )
 

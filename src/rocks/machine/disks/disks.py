@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import Code, HostError, RocksError, StateError, UserError
-from rocks.core.names import printable
+from rocks.core.names import in_quotes, printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import directory_of, with_image_remedy
@@ -102,7 +102,7 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     other = machine_with_disk(database, where, disk.path)
     if other is not None:
         return (f"the image stays: it is a disk of {other}",)
-    return (f"the image stays: rocks remove host image {where} '{disk.path}' removes it",)
+    return (f"the image stays: rocks remove host image {where} {in_quotes(disk.path)} removes it",)
 
 
 def grow_disk(database: Database, name: str, which: str, size_gb: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.names import in_quotes
 from rocks.core.units import size_text
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.snapshot_names import read_copy
@@ -206,7 +207,7 @@ def check_target(
             raise StateError(
                 f"{vm.name} is not moved: there is a file {path} on {target.name} that is no copy of a move "
                 f"(rocks list host image {target.name}); if it is not needed: rocks remove host image {target.name} "
-                f"'{path}'"
+                f"{in_quotes(path)}"
             )
 
 

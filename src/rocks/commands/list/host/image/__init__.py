@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.commands._shared.vm_states import check_may_ask
+from rocks.core.names import in_quotes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class Command(rocks.commands.Command):
         for machine, what in _WITHOUT_MACHINE.items():
             found = [row for row in rows if row.machine == machine]
             if found:
-                place = f"{found[0].host} '{found[0].path}'"
+                place = f"{found[0].host} {in_quotes(found[0].path)}"
                 self.notify(
                     f"{len(found)} of these images {what}, so no machine starts with them: rocks set host image "
                     f"{place} vm=NAME gives the first one to a machine, rocks remove host image {place} removes it"
