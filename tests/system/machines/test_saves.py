@@ -44,6 +44,18 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
     assert fact is not None and not fact.has_managed_save
 
 
+def test_a_save_whose_answer_was_lost_is_restored_as_its_messages_say(saved: MachineSite) -> None:
+    """Its lease is recorded as running, and its host reports the saved memory."""
+    saved.site.change("UPDATE vm_leases SET State = 'running'")
+    assert "rocks restore host vm g continues it" in saved.refused("stop host vm g")
+    saved.vanish(OLD)
+    assert "g is not saved, by its lease it is running" in saved.refused("restore host vm g")
+    saved.revive()
+    saved.run("restore host vm g")
+    assert "start" in saved.hosts[OLD].domains.calls and saved.running("g") == [OLD]
+    assert "g is not saved, by its lease it is running" in saved.refused("restore host vm g")
+
+
 def test_what_would_lose_its_memory_is_refused(saved: MachineSite) -> None:
     for line, message in [
         ("stop host vm g", "saved=remove"),

@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
+from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import SaveDomain
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.plan import SAVED
+from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.maxima import max_memory_mb
 from rocks.machine.outcomes import Outcomes
+from rocks.machine.spec import saved_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,11 +58,17 @@ class _Save(Verb):
 
 
 def check_saved(database: Database, names: Sequence[str]) -> None:
-    """StateError unless each named machine is saved."""
+    """StateError unless each named machine is saved, by its lease, or by its host: the answer to a save may be lost."""
     table.load_vms(database, names)
     found: Mapping[str, Lease] = leases.read_leases(database, names)
+    hosts = sorted({lease.host for lease in found.values() if lease.state == RUNNING and lease.host})
+    with open_fleet(database, hosts) as fleet:
+        facts = contact_hosts(database, fleet, hosts)
     for name in names:
         lease = found.get(name.lower())
+        answer = None if lease is None else facts.get(lease.host or "")
+        if lease is not None and isinstance(answer, HostFacts) and saved_domain(answer, lease) is not None:
+            continue
         if lease is None or lease.state != SAVED:
             state = "off" if lease is None or not lease.is_held else f"{lease.state} on {lease.host}"
             raise StateError(
