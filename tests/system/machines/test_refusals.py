@@ -2,6 +2,8 @@
 
 import pytest
 
+from rocks.fleet.wire.placement import NodeFact, ShapeFact
+from rocks.machine.host import observe
 from rocks.machine.host.host_facts import read_machine
 from rocks.machine.placement import cpu_models
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
@@ -241,3 +243,17 @@ def test_more_memory_than_a_host_has_is_a_warning_when_it_is_recorded(machines: 
     assert "Warning: large has 9999999 MB" in machines.run(
         f"add host vm {OLD} compute name=large mem=9999999"
     )
+
+
+def test_a_host_with_impossible_cores_stops_no_other_start(
+    machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core is leased to one machine: one that its host reports twice was an error of the whole command."""
+    impossible = ShapeFact((NodeFact(0, 2**20, ((0, 1), (1, 2))),))
+    monkeypatch.setattr(observe, "read_shape", lambda question, sysfs: impossible)
+    pinned, other = machines.add("pinned"), machines.add("other", NEW)
+    machines.run(f"set host vm {pinned} cpus=4")
+    machines.run(f"set host attr {pinned} kvm_cpu_pinning pin_all")
+    error = machines.refused(f"start host vm {pinned} {other}", 3)
+    assert f"{OLD} sent invalid data" in error and "the CPU 1 twice" in error
+    assert machines.running(other) == [NEW] and machines.running(pinned) == []

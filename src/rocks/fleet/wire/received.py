@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from rocks.core.errors import IncoherentError
@@ -21,6 +22,7 @@ from rocks.fleet.wire.facts import (
     HostFacts,
 )
 from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
+from rocks.fleet.wire.placement import ShapeFact
 from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import PerformReply, PerformRequest
 
@@ -29,6 +31,7 @@ LONGEST_TEXT = 1024 * 1024
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
 _MAX_DIGITS = 19
+_MAX_CPUS = 65536
 
 _NAMES = frozenset(
     (
@@ -95,6 +98,8 @@ def check_reply(request: Request[Any], reply: Any) -> None:
         _check_same("disks", request.disks, [disk.path for disk in reply.disks])
         _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
         _check_unique("domains", [domain.name for domain in reply.domains])
+        if reply.shape is not None:
+            _check_shape(reply.shape)
     elif isinstance(request, PerformRequest) and isinstance(reply, PerformReply):
         _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
         # a name may have several operations, each with its outcome
@@ -106,6 +111,21 @@ def check_reply(request: Request[Any], reply: Any) -> None:
         _check_same("adapters", [a.device for a in request.adapters], [a.device for a in reply.adapters])
     elif isinstance(request, DocumentsRequest) and isinstance(reply, DocumentsFact):
         _check_as_many("documents", len(request.documents), len(reply.documents))
+
+
+def _check_shape(shape: ShapeFact) -> None:
+    """IncoherentError for cores that no host has: they are leased, a CPU to one machine."""
+    cores = [core for node in shape.nodes for core in node.cores]
+    numbers = {"CPU": [cpu for core in cores for cpu in core], "node": [node.number for node in shape.nodes]}
+    problem = "" if all(cores) else "a core without a CPU"
+    for what, found in numbers.items():
+        for number, count in Counter(found).items():
+            if not 0 <= number < _MAX_CPUS:
+                problem = f"{number} is no number of a CPU or node"
+            elif count > 1:
+                problem = f"the {what} {number} twice"
+    if problem:
+        raise IncoherentError(f"field reply.result.shape: {problem}")
 
 
 def _no_constant(text: str) -> Any:

@@ -140,6 +140,33 @@ FACTS_CHANGES: list[tuple[Callable[[Any], Any], str]] = [
 ]
 
 
+def node(number: int, *cores: list[int]) -> dict[str, Any]:
+    """A NUMA node with these cores."""
+    return {"number": number, "memory_kb": 2**20, "cores": list(cores), "pages": []}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([node(0, [0, 4], [])], "a core without a CPU"),
+        ([node(0, [0, 4], [1, 4])], "the CPU 4 twice"),
+        ([node(0, [0]), node(1, [0])], "the CPU 0 twice"),
+        ([node(0, [0]), node(0, [1])], "the node 0 twice"),
+        ([node(0, [65536])], "65536 is no number of a CPU or node"),
+        ([node(0, [-1])], "-1 is "),
+        ([node(65536, [0])], "65536 is "),
+    ],
+)
+def test_cores_that_no_host_has_are_an_error_of_it(nodes: list[dict[str, Any]], message: str) -> None:
+    """They are leased: a CPU that is there twice ended a start of machines on other hosts, too."""
+    request, reply = PAIRS["facts"]
+    shape = {"nodes": nodes, "devices": [], "has_topoext": False}
+    with pytest.raises(IncoherentError, match=f"field reply.result.shape: {message}"):
+        read_reply(changed(reply, lambda facts: facts.update(shape=shape)), request)
+    shape["nodes"] = [node(0, [0, 2], [1, 3]), node(2, [4, 65535])]
+    read_reply(changed(reply, lambda facts: facts.update(shape=shape)), request)
+
+
 @pytest.mark.parametrize(("change", "message"), FACTS_CHANGES)
 def test_an_impossible_reply_names_its_field(change: Callable[[Any], Any], message: str) -> None:
     """The message is short and safe for a terminal."""
