@@ -101,11 +101,20 @@ def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests) -> None:
     assert (guests.lease(), guests.terminated, note.exists()) == ("running", [], False)
 
 
-def test_a_start_decides_about_the_guest_itself(guests: Guests) -> None:
+def test_a_report_waits_for_the_start_that_is_at_work(guests: Guests) -> None:
+    """The start decides about a guest that does not come up; one that ends before it is recorded is reported again."""
     guests.site.change("UPDATE vm_leases SET State = 'starting'")
-    guests.note("web")
-    assert guests.report() == []
-    assert guests.lease() == "starting"
+    note = guests.note("web")
+    with Database(guests.site.database.settings) as start:
+        assert lock_vms(start, ["web"]) == {}
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+        assert note.exists() and guests.lease() == "starting"
+    guests.site.change("UPDATE vm_leases SET State = 'running'")
+    answer(guests)
+    guests.ended = ("web",)
+    assert guests.report() == ["web has ended, and its lease is released"]
+    assert (guests.lease(), guests.terminated, note.exists()) == ("released", ["web"], False)
 
 
 def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests) -> None:
