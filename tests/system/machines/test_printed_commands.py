@@ -8,7 +8,7 @@ from tests.system.machines.site import NEW, OLD, MachineSite
 ODD = "it's; id '$(id)'.img"
 
 
-def words(printed: str, before: str, after: str) -> list[str]:
+def arguments_of(printed: str, before: str, after: str) -> list[str]:
     """What a shell makes of the command between these texts."""
     return shlex.split(printed.partition(before)[2].partition(after)[0])
 
@@ -18,13 +18,13 @@ def test_the_name_of_an_image_is_one_word_and_not_run(machines: MachineSite) -> 
     odd = machines.image(ODD)
     odd.touch()
     listed = machines.run(f"list host image {OLD}")
-    given = words(listed, "no machine starts with them: ", " gives the first")
+    given = arguments_of(listed, "no machine starts with them: ", " gives the first")
     assert given == ["rocks", "set", "host", "image", OLD, str(odd), "vm=NAME"]
     remove = ["rocks", "remove", "host", "image", OLD, str(odd)]
-    assert words(listed, "to a machine, ", " removes it") == remove
+    assert arguments_of(listed, "to a machine, ", " removes it") == remove
     os.setxattr(odd, "trusted.rocks.machine", machines.uuid("web").encode())
     printed = machines.run("remove host vm web")
-    assert words(printed, "when it is not needed: ", "\n") == remove
+    assert arguments_of(printed, "when it is not needed: ", "\n") == remove
     machines.run(shlex.join(remove[1:]))
     assert not odd.exists()
 
@@ -35,15 +35,18 @@ def test_so_is_the_path_of_a_disk(machines: MachineSite) -> None:
     machines.run(f'add host vm disk web "disk=file:{path},vdb,virtio" disksize=1')
     machines.run("start host vm web")
     remove = ["rocks", "remove", "host", "image", OLD, path]
-    assert words(machines.run("remove host vm disk web vdb"), "the image stays: ", " removes it") == remove
+    assert (
+        arguments_of(machines.run("remove host vm disk web vdb"), "the image stays: ", " removes it")
+        == remove
+    )
     os.setxattr(path, "trusted.rocks.machine", b"another")
     machines.run("stop host vm web")
     machines.run(f'add host vm disk web "disk=file:{path},vdb,virtio"')
     error = machines.refused("start host vm web")
-    assert words(error, "have its content: ", "; if it") == [
+    assert arguments_of(error, "have its content: ", "; if it") == [
         *("rocks", "set", "host", "image", OLD, path, "vm=web")
     ]
     machines.image("it's.vdb", NEW).touch()
     os.setxattr(path, "trusted.rocks.machine", machines.uuid("web").encode())
     remove[4:] = [NEW, str(machines.image("it's.vdb", NEW))]
-    assert words(machines.refused(f"move host vm web {NEW}"), "if it is not needed: ", "\n") == remove
+    assert arguments_of(machines.refused(f"move host vm web {NEW}"), "if it is not needed: ", "\n") == remove
