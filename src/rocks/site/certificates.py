@@ -36,7 +36,7 @@ from rocks.storage.broker.broker import (
 )
 from rocks.storage.broker.definitions import TAG
 from rocks.storage.volumes.nodes import hosts_without_right
-from rocks.trust.x509 import CertificateInfo, CertificateSpec
+from rocks.trust.x509 import CertificateInfo, CertificateSpec, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -240,7 +240,7 @@ def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]
     bundle = authority.bundle(host.name)
     files = {"ca.crt": bundle.authority, "revoked.pem": bundle.revoked, "node.pem": bundle.pair}
     deploy(host, settings, files, NODE_FOLDER)
-    return authority.settle(host.name)
+    return authority.settle(host.name, read_certificate(bundle.pair).serial)
 
 
 def _state(certificate: CertificateInfo, is_deployed: bool) -> str:

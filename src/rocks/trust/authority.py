@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import utc_now
-from rocks.core.errors import HostError, StateError, UserError
-from rocks.core.files import ensure_folders, remove_file, rename_file, write_file
+from rocks.core.errors import BusyError, HostError, StateError, UserError
+from rocks.core.files import ensure_folders, remove_file, write_file
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateInfo, CertificateSpec, Pair
 
@@ -80,38 +80,51 @@ class Authority:
             pair = x509.sign(self._pair(), spec, utc_now())
             newest = self._newest(spec.node)
             if newest.exists():
-                self._preserve_old(spec.node, newest)
+                self._preserve_old(spec.node, newest.read_bytes())
             write_file(newest, pair.certificate + pair.key)
             return x509.read_certificate(pair.certificate)
 
-    def settle(self, node: str) -> list[CertificateInfo]:
-        """The newest certificate is deployed: revoke the one before it. Returns the revoked certificates."""
+    def settle(self, node: str, serial: int) -> list[CertificateInfo]:
+        """The certificate with this number is deployed: revoke the one before it. Returns the revoked certificates.
+
+        BusyError when it is not the newest one any more; then nothing is revoked, since the node may use the other.
+        """
         with self._locked():
-            serial = _read(self._newest(node)).serial_text
-            write_file(self._deployed(node), serial)
-            old = self._old(node)
-            return self._revoke([old] if old.exists() else [])
+            newest, old = (_read(file) if file.exists() else None for file in self._files(node))
+            if serial in [one.serial for one in (newest, old) if one is not None]:
+                write_file(self._deployed(node), f"{serial:x}")
+            if newest is None or newest.serial != serial:
+                raise BusyError(
+                    f"the certificate of {node} was replaced or revoked while it was deployed; repeat the command"
+                )
+            if old is None or old.serial == serial:  # a killed `issue` leaves the same one twice
+                remove_file(self._old(node))
+                return []
+            return self._revoke([self._old(node)])
 
     def revoke(self, node: str) -> list[CertificateInfo]:
         """Revoke all certificates of the node and remove its keys. Returns the revoked certificates."""
         if not self.has(node):
             return []
         with self._locked():
-            revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
+            revoked = self._revoke([file for file in self._files(node) if file.exists()])
             remove_file(self._deployed(node))
             return revoked
 
     def certificates(self) -> dict[str, CertificateInfo]:
         """Node → its newest certificate, by name."""
-        files = sorted((self._folder / "nodes").glob("*.pem"))
-        return {file.stem: _read(file) for file in files}
+        found: dict[str, CertificateInfo] = {}
+        for file in sorted((self._folder / "nodes").glob("*.pem")):
+            with contextlib.suppress(FileNotFoundError):  # revoked since
+                found[file.stem] = _read(file)
+        return found
 
     def is_deployed(self, node: str) -> bool:
         """Whether the node's newest certificate is deployed."""
-        deployed, newest = self._deployed(node), self._newest(node)
-        return (
-            deployed.exists() and newest.exists() and deployed.read_text("ascii") == _read(newest).serial_text
-        )
+        try:
+            return self._deployed(node).read_text("ascii") == _read(self._newest(node)).serial_text
+        except FileNotFoundError:
+            return False
 
     def has_any_deployed(self, node: str) -> bool:
         """Whether a certificate is deployed to the node, its newest or the one before."""
@@ -146,6 +159,9 @@ class Authority:
     def _old(self, node: str) -> Path:
         return self._folder / "old" / f"{node}.pem"
 
+    def _files(self, node: str) -> tuple[Path, Path]:
+        return self._newest(node), self._old(node)
+
     def _deployed(self, node: str) -> Path:
         return self._folder / _DEPLOYED / node
 
@@ -157,16 +173,18 @@ class Authority:
                 f"the authority of certificates is incomplete: {error.filename} is missing"
             ) from None
 
-    def _preserve_old(self, node: str, newest: Path) -> None:
-        if self._old(node).exists():  # at most two certificates of a node are valid
-            self._revoke([self._old(node)])
-        rename_file(newest, self._old(node))
+    def _preserve_old(self, node: str, newest: bytes) -> None:
+        """Killed at any moment, this leaves the newest certificate where it is: it is that of the node."""
+        old = self._old(node)
+        if old.exists() and old.read_bytes() != newest:  # at most two certificates of a node are valid
+            self._revoke([old])
+        write_file(old, newest)
 
     def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
         """Add the certificates to the list, then remove their files: killed in between, a retry completes it."""
         if not files:
             return []
-        revoked = [_read(file) for file in files]
+        revoked = list(dict.fromkeys(_read(file) for file in files))
         listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
         known = {serial for serial, _ in listed}
         listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]

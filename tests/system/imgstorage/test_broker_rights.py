@@ -175,8 +175,8 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     old = real_broker.settings(nas)
     daemon = started(nas, queues.nas_queue(nas), lambda _: None)
 
-    real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
-    assert [information.node for information in real_broker.authority.settle(nas)] == [nas]
+    issued = real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
+    assert [one.node for one in real_broker.authority.settle(nas, issued.serial)] == [nas]
     real_broker.give_certificates()
     refused_to_open(old, "rejects the certificate of")
     assert daemon.is_connected, "a list of revoked certificates ends no open connection"

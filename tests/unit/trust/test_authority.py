@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import BusyError, StateError, UserError
+from rocks.core.files import write_file
 from rocks.core.process import run_checked
+from rocks.trust import x509
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, read_revoked_list
 
@@ -48,8 +50,7 @@ def test_openssl_verifies_a_certificate_until_it_is_revoked(authority: Authority
     assert ": OK" in verify("broker", "sslserver") and "purpose" in verify("broker", "sslclient")
     old = tmp_path / "old.pem"
     old.write_bytes(authority.bundle("nas-0-0").pair)
-    authority.issue(_request("nas-0-0"))
-    authority.settle("nas-0-0")
+    authority.settle("nas-0-0", authority.issue(_request("nas-0-0")).serial)
     assert ": OK" in verify("nas-0-0", "sslclient")
     (tmp_path / "pki" / "nodes" / "old.pem").write_bytes(old.read_bytes())
     assert "revoked" in verify("old", "sslclient")
@@ -63,14 +64,75 @@ def test_openssl_verifies_a_certificate_until_it_is_revoked(authority: Authority
 def test_the_old_certificate_is_valid_until_the_new_one_is_deployed(authority: Authority) -> None:
     first = authority.issue(_request("nas-0-0"))
     assert not authority.is_deployed("nas-0-0")
-    assert authority.settle("nas-0-0") == [] and authority.is_deployed("nas-0-0")
+    assert authority.settle("nas-0-0", first.serial) == [] and authority.is_deployed("nas-0-0")
     second = authority.issue(_request("nas-0-0"))
     assert _revoked(authority, "nas-0-0") == set() and not authority.is_deployed("nas-0-0")
     third = authority.issue(_request("nas-0-0"))
     assert _revoked(authority, "nas-0-0") == {first.serial}, "two that a host may have are enough"
-    assert [displayed.serial for displayed in authority.settle("nas-0-0")] == [second.serial]
+    assert [displayed.serial for displayed in authority.settle("nas-0-0", third.serial)] == [second.serial]
     assert _revoked(authority, "nas-0-0") == {first.serial, second.serial}
     assert authority.certificates() == {"nas-0-0": third}
+
+
+def test_a_certificate_that_was_replaced_while_it_was_deployed_is_not_revoked(authority: Authority) -> None:
+    """Two commands at once: the host has the first certificate, and only the second is the newest."""
+    first = authority.issue(_request("nas-0-0"))
+    second = authority.issue(_request("nas-0-0"))
+    with pytest.raises(BusyError, match="nas-0-0 .* repeat the command"):
+        authority.settle("nas-0-0", first.serial)
+    assert _revoked(authority, "nas-0-0") == set(), "the host has it"
+    assert not authority.is_deployed("nas-0-0") and authority.has_any_deployed("nas-0-0")
+    assert authority.settle("nas-0-0", second.serial) == [first]
+    authority.revoke("nas-0-0")
+    with pytest.raises(BusyError, match="repeat the command"):
+        authority.settle("nas-0-0", second.serial)
+    assert not authority.has_any_deployed("nas-0-0")
+
+
+def test_a_killed_replacement_leaves_the_certificate_that_is_deployed(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node is never without one: the broker removes the user of such a node."""
+    first = authority.issue(_request("nas-0-0"))
+    authority.settle("nas-0-0", first.serial)
+    newest = tmp_path / "pki" / "nodes" / "nas-0-0.pem"
+
+    def killed(path: Path, content: str | bytes, **options: int) -> None:
+        if path == newest:
+            raise KeyboardInterrupt
+        write_file(path, content, **options)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("rocks.trust.authority.write_file", killed)
+            authority.issue(_request("nas-0-0"))
+        assert authority.certificates() == {"nas-0-0": first}
+        assert _revoked(authority, "nas-0-0") == set()
+    assert authority.settle("nas-0-0", first.serial) == []
+    second = authority.issue(_request("nas-0-0"))
+    assert _revoked(authority, "nas-0-0") == set(), "the host has the first"
+    assert authority.settle("nas-0-0", second.serial) == [first]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("rocks.trust.authority.write_file", killed)
+        authority.issue(_request("nas-0-0"))
+    assert authority.revoke("nas-0-0") == [second]
+
+
+def test_certificates_are_listed_while_others_are_removed(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large site the list takes seconds."""
+    for node in ("nas-0-0", "vmc-0-0", "vmc-0-1"):
+        authority.issue(_request(node))
+    read = x509.read_certificate
+
+    def remove_next(pem: bytes) -> x509.CertificateInfo:
+        monkeypatch.setattr(x509, "read_certificate", read)
+        authority.revoke("vmc-0-0")
+        return read(pem)
+
+    monkeypatch.setattr(x509, "read_certificate", remove_next)
+    assert list(authority.certificates()) == ["nas-0-0", "vmc-0-1"]
 
 
 def test_a_repeated_revocation_changes_nothing(authority: Authority, tmp_path: Path) -> None:

@@ -151,8 +151,7 @@ def _ensure_own_certificate(database: Database, authority: Authority) -> None:
     spec = CertificateSpec(
         BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True
     )
-    authority.issue(spec)
-    authority.settle(BROKER_NAME)
+    authority.settle(BROKER_NAME, authority.issue(spec).serial)
 
 
 def check_not_broker_name(names: list[str]) -> None:

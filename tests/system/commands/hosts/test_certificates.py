@@ -103,7 +103,8 @@ def test_the_revocation_list_is_deployed_to_all_nodes(vm_site: Site, pki: Path, 
     there = tmp_path / "there"
     vm_site.patch.setattr(certificates, "NODE_FOLDER", str(there))
     dict(certificates.deploy_certificates(vm_site.database, ["head"]))
-    message_broker.node_authority().settle("vmc-0-1")
+    authority = message_broker.node_authority()
+    authority.settle("vmc-0-1", authority.certificates()["vmc-0-1"].serial)
     before = {file.name: file.read_bytes() for file in there.iterdir()}
     ended = vm_site.rocks("remove host certificate vmc-0-0")
     assert ended.status == 3
@@ -142,7 +143,8 @@ def test_all_nodes_get_the_list_when_a_renewed_certificate_is_deployed(
     both = ("head", "vmc-0-0")
     vm_site.done("add host certificate", *both, "vmc-0-1")
     vm_site.done("sync host certificate", *both)
-    message_broker.node_authority().settle("vmc-0-1")
+    authority = message_broker.node_authority()
+    authority.settle("vmc-0-1", authority.certificates()["vmc-0-1"].serial)
     old = message_broker.node_authority().certificates()["vmc-0-0"]
     before = (deployed / "head" / "node.pem").read_bytes()
     vm_site.done("add host certificate vmc-0-0 replace=yes")
