@@ -226,6 +226,25 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
 
 
 @pytest.mark.slow
+def test_rules_that_would_not_be_those_of_the_next_boot_are_taken_back(synced: Site, target: Target) -> None:
+    """What the next boot needs is written before the rules stay: the error states that the earlier ones return."""
+    on_host.load_rules(target.host, target.settings, rules_with(1101), UNIT_TEXT)
+    obstacle = target.file("/run/rocks-firewall/unit")
+    obstacle.unlink()
+    obstacle.mkdir()
+    seconds = math.ceil(patience(2))
+    try:
+        with pytest.raises(RocksError, match=f"not those of its next boot .*earlier ones again, {seconds} s"):
+            on_host.load_rules(target.host, target.settings, rules_with(1102), UNIT_TEXT, seconds)
+        target.wait_for_rules("1101")
+        assert target.machine.outside("/etc/rocks/firewall.nft").read_text() == rules_with(1101)
+    finally:
+        obstacle.rmdir()
+    on_host.load_rules(target.host, target.settings, rules_with(1103), UNIT_TEXT)
+    assert "1103" in target.rules()
+
+
+@pytest.mark.slow
 def test_two_at_once(synced: Site, target: Target) -> None:
     def load(number: int) -> None:
         on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)

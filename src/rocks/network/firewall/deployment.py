@@ -30,6 +30,8 @@ CONFIRM_SECONDS = 60.0
 """Deadlines. The first has the time in which the change of another command ends."""
 
 _NOT_THERE, _TAKEN_BACK = 3, 4
+_SSH_FAILED = 255
+"""Exit status of ssh(1) when it did not reach the host, or was not let in."""
 
 # Of all scripts, for the host's sh. $folder has the lock, the file `pending` with the number of a change that waits for
 # its confirmation, and its rules.
@@ -86,21 +88,24 @@ token=$1 new=$folder/$1.nft
 exec 9>"$folder/lock"
 flock -w 30 9
 [ "$(cat "$folder/pending" 2>/dev/null)" = "$token" ] || exit 4
-cp "$new" /etc/rocks/.firewall.nft.new
-sync /etc/rocks/.firewall.nft.new
-mv -f /etc/rocks/.firewall.nft.new "$file"
-rm -f "$folder/pending" "$new"
 cat >"$folder/unit"
+booted=
 if [ -d /run/systemd/system ]; then
+  booted=yes
   if ! cmp -s "$folder/unit" "$unit"; then
     install -m 644 "$folder/unit" "$unit.new"
     mv -f "$unit.new" "$unit"
     systemctl daemon-reload
   fi
   systemctl -q enable rocks-firewall.service
-  systemctl start rocks-firewall.service
 fi
-if command -v restorecon >/dev/null; then restorecon "$file"; fi
+cp "$new" /etc/rocks/.firewall.nft.new
+sync /etc/rocks/.firewall.nft.new
+mv -f /etc/rocks/.firewall.nft.new "$file"
+# from here on nothing fails: the rules stay, and are those of the next boot
+rm -f "$folder/pending" "$new"
+[ -z "$booted" ] || systemctl start rocks-firewall.service || :
+if command -v restorecon >/dev/null; then restorecon "$file" || :; fi
 """
 )
 
@@ -133,8 +138,9 @@ def load_rules(
 ) -> Loaded:
     """Have the rules, a file for nft, in force now and after each boot; `unit` is the text of the unit that loads it.
 
-    HostError when the host cannot be reached, before or with the rules: then it has its earlier ones after
-    `rollback_seconds`. StateError when nft refuses the rules, or is not there; then they were never in force.
+    HostError when the host cannot be reached, before or with the rules, or cannot store them: then it has its earlier
+    ones after `rollback_seconds`. StateError when nft refuses the rules, or is not there; then they were never in
+    force.
     """
     if dry_run.would(
         host.name, f"load firewall rules, now and at each boot ({len(rules.splitlines())} lines for nft)"
@@ -149,11 +155,16 @@ def load_rules(
             f"host {host.name} has taken the new firewall rules back: it was not reached within {rollback_seconds} s; "
             "its earlier rules are in force; run the command again"
         )
+    again = f"it loads the earlier ones again, {rollback_seconds} s after it got the new ones"
+    if confirmed.exit_status not in (0, _SSH_FAILED):
+        raise HostError(
+            f"the new firewall rules of host {host.name} are not those of its next boot ({_last_line(confirmed)}): "
+            f"{again}; run the command again when that is repaired"
+        )
     if confirmed.exit_status != 0:
         raise HostError(
-            f"host {host.name} is not reached with the new firewall rules ({_last_line(confirmed)}): it loads the "
-            f"earlier ones again, {rollback_seconds} s after it got the new ones; rocks report host firewall "
-            f"{host.name} shows which rule may refuse SSH"
+            f"host {host.name} is not reached with the new firewall rules ({_last_line(confirmed)}): "
+            f"{again}; rocks report host firewall {host.name} shows which rule may refuse SSH"
         )
     return "unchanged" if applied.text.strip() == "unchanged" else "loaded"
 
@@ -191,7 +202,7 @@ def _check(host: HostAddress, finished: Finished) -> None:
             f"host {host.name} has no program nft: install its package nftables there, or run its profile (rocks "
             f"sync host profile {host.name})"
         )
-    if finished.exit_status == 255 and not host.is_local:
+    if finished.exit_status == _SSH_FAILED and not host.is_local:
         raise HostError(f"the firewall rules of host {host.name} were not sent: {_last_line(finished)}")
     raise StateError(
         f"host {host.name} refuses the firewall rules, its earlier ones stay: {_first_line(finished)}"
