@@ -1,5 +1,7 @@
 """Files on hosts, behind a real sshd on a machine with folders of its own."""
 
+import io
+import tarfile
 import threading
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import BusyError, HostError
+from rocks.fleet import host_files
 from rocks.fleet.host_files import FileChange, read_files, replace_files
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.trust.account_rules import Accounts, chosen_accounts
@@ -118,3 +121,32 @@ def test_a_host_that_does_not_answer_or_refuses_is_an_error(host: Place, machine
     with pytest.raises(HostError, match="cannot be read: .* rocks sync host sharedkey compute-0-0"):
         read_files(address._replace(port=1), settings, ["/etc/passwd"])
     refused(HostError, "cannot be written", replace_files, *host, {}, [FileChange("/proc/x/y", b"")])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"GNU.sparse.map": "x"}, {"GNU.sparse.size": "x"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}],
+)
+def test_an_archive_that_no_tar_writes_is_an_error_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """Python's tarfile has no error of its own for numbers that are none."""
+    sent = io.BytesIO()
+    with tarfile.open(fileobj=sent, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("etc/passwd")
+        entry.pax_headers, entry.size = headers, 600
+        archive.addfile(entry, io.BytesIO(b"x\n" * 300))
+    monkeypatch.setattr(host_files, "_run", lambda *_: sent.getvalue())
+    refused(HostError, "sent files that cannot be read", read_files, HostAddress("h", "10.1.0.2"), FleetSettings(),
+            ["/etc/passwd"])  # fmt: skip
+
+
+def test_a_name_longer_than_the_archive_is_an_error_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its length is no number of this machine's memory."""
+    header = bytearray(tarfile.TarInfo("etc/passwd").tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[156:157] = b"\x80\0\0\0" + 8 * b"\xff", tarfile.GNUTYPE_LONGNAME
+    header[148:156] = b"        "
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    monkeypatch.setattr(host_files, "_run", lambda *_: bytes(header) + bytes(1024))
+    refused(HostError, "sent files that cannot be read", read_files, HostAddress("h", "10.1.0.2"), FleetSettings(),
+            ["/etc/passwd"])  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections import Counter
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
@@ -21,6 +22,7 @@ from rocks.fleet.wire.facts import (
     FactsRequest,
     HostFacts,
 )
+from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
 from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
 from rocks.fleet.wire.placement import ShapeFact
 from rocks.fleet.wire.request import Request
@@ -30,6 +32,10 @@ MAX_VALUES = 500_000
 LONGEST_TEXT = 1024 * 1024
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
+LONGEST_ADAPTER = 64
+"""Name of an InfiniBand adapter, in the kernel (IB_DEVICE_NAME_MAX) and in the database."""
+MAX_PORTS = 254
+"""Highest number of a port of an InfiniBand adapter."""
 _MAX_DIGITS = 19
 _MAX_CPUS = 65536
 
@@ -66,6 +72,7 @@ _COUNTS = frozenset(
     + ("number", "vlan", "most", "token", "keys", "epoch", "used_bytes")
 )
 """Numbers that are never negative."""
+_ADAPTER, _GUID = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r"[0-9a-f]{16}")
 _BELOW = {"epoch": MAX_EPOCHS, "token": MAX_EPOCHS * EPOCH_TOKENS, "memory_mb": 2**32}
 """Number → the bound that it stays below."""
 
@@ -111,6 +118,10 @@ def check_reply(request: Request[Any], reply: Any) -> None:
         _check_same("adapters", [a.device for a in request.adapters], [a.device for a in reply.adapters])
     elif isinstance(request, DocumentsRequest) and isinstance(reply, DocumentsFact):
         _check_as_many("documents", len(request.documents), len(reply.documents))
+    elif isinstance(request, InfinibandRequest) and isinstance(reply, InfinibandFacts):
+        for port in reply.ports:
+            _check_port(port)
+        _check_unique("ports", [f"{port.device.lower()} port {port.number}" for port in reply.ports])
 
 
 def _check_shape(shape: ShapeFact) -> None:
@@ -199,6 +210,15 @@ def _check_field(place: str, name: str, value: Any) -> None:
         raise IncoherentError(f"field {place}: {value} is below 0")
     elif isinstance(value, int) and value >= _BELOW.get(name, value + 1):
         raise IncoherentError(f"field {place}: {value} is too large")
+
+
+def _check_port(port: PortFact) -> None:
+    if len(port.device) > LONGEST_ADAPTER or not _ADAPTER.fullmatch(port.device):
+        raise IncoherentError(f"field reply.result.ports: no adapter: {ascii(port.device[:80])}")
+    if not 1 <= port.number <= MAX_PORTS:
+        raise IncoherentError(f"field reply.result.ports: {port.number} is no port of an adapter")
+    if not _GUID.fullmatch(port.guid):
+        raise IncoherentError(f"field reply.result.ports: not a GUID: {ascii(port.guid[:80])}")
 
 
 def _check_as_many(what: str, asked: int, answered: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_plain_name, printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.infiniband import InfinibandRequest
+from rocks.fleet.wire.received import LONGEST_ADAPTER, MAX_PORTS
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partition_records as partitions
@@ -25,13 +27,9 @@ if TYPE_CHECKING:
     from rocks.network.infiniband.partition_plan import Port
 
 
-DEVICE_LONGEST = 64
-MAX_PORTS = 254
-
-
 def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
     """Record a port of a physical host. UserError or StateError, and no change, when it is invalid or in use."""
-    check_plain_name("device", device, DEVICE_LONGEST)
+    check_plain_name("device", device, LONGEST_ADAPTER)
     port = Port(host, device, read_number("port", number, 1, MAX_PORTS), read_guid(guid))
     if which_are_vms(database, [host]):
         raise StateError(
@@ -70,7 +68,12 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
             yield host, answer
             continue
         ports = ports_of_facts(host, answer)
-        owners = ib_ports.owners_of_guids(database, [port.guid for port in ports])
+        guids = Counter(port.guid for port in ports)
+        twice = next((guid for guid, count in guids.items() if count > 1), None)
+        if twice is not None:
+            yield host, StateError(f"{host} reports the GUID {guid_text(twice)} for {guids[twice]} ports")
+            continue
+        owners = ib_ports.owners_of_guids(database, list(guids))
         others = sorted({owner for owner in owners.values() if owner != host})
         if others:
             yield (

@@ -31,7 +31,7 @@ from rocks.fleet.wire.facts import (
     FactsRequest,
     HostFacts,
 )
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest
+from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
 from rocks.fleet.wire.network import (
     LinkOutcome,
     NetworkFacts,
@@ -280,6 +280,49 @@ def test_no_word_of_a_host_controls_the_terminal(
     ended = machines.rocks(*command)
     no_controls(ended.out, ended.err)
     assert "Traceback" not in ended.err and "has a fault" not in ended.err
+
+
+GUID = "0002c90300a1b2c3"
+BAD_PORTS = {
+    "a GUID that is no number": [PortFact("mlx4_0", 1, "zz", "4: ACTIVE", ())],
+    "no GUID": [PortFact("mlx4_0", 1, "", "4: ACTIVE", ())],
+    "a long GUID": [PortFact("mlx4_0", 1, "1" * 17, "4: ACTIVE", ())],
+    "a long name": [PortFact("m" * 65, 1, GUID, "4: ACTIVE", ())],
+    "a high number": [PortFact("mlx4_0", 2**40, GUID, "4: ACTIVE", ())],
+    "one port twice": [PortFact("mlx4_0", 1, guid, "4: ACTIVE", ()) for guid in (GUID, f"1{GUID[1:]}")],
+    "one port in capitals, too": [
+        PortFact(name, 1, guid, "4: ACTIVE", ())
+        for name, guid in (("mlx4_0", GUID), ("MLX4_0", f"1{GUID[1:]}"))
+    ],
+    "another name": [PortFact("mlx4 0", 1, GUID, "4: ACTIVE", ())],
+    "one GUID twice": [PortFact("mlx4_0", number, GUID, "4: ACTIVE", ()) for number in (1, 2)],
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PORTS)
+def test_ports_that_no_adapter_has_are_that_hosts_error(machines: Site, play: Play, kind: str) -> None:
+    """The ports of the other host are recorded, and the bad one keeps those that it has."""
+    good = PortFact("mlx4_0", 1, "0002c90300a1b2c4", "4: ACTIVE", ())
+
+    def ports(*facts: PortFact) -> Reply:
+        def answer(line: bytes) -> bytes:
+            is_asked = isinstance(read_request(line), InfinibandRequest)
+            return write_reply(InfinibandFacts(facts, (), ())) if is_asked else honest(line)
+
+        return answer
+
+    play({"vmc-0-0": ports(*BAD_PORTS[kind]), "vmc-0-1": ports(good)})
+    machines.done("add host ibport vmc-0-0 mlx4_1 0x0002c90300a1b2c5")
+    ended = machines.rocks("sync host ibport vmc-0-0 vmc-0-1")
+    assert ended.status == 3 and "vmc-0-0" in ended.err and "fault" not in ended.err, ended
+    assert len(ended.err) < 500
+    assert ended.out == "vmc-0-1: mlx4_0 port 1 0x0002c90300a1b2c4\n"
+    assert machines.database.rows("SELECT Device, GUID FROM ib_ports ORDER BY ID") == [
+        ("mlx4_1", 0x0002C90300A1B2C5),
+        ("mlx4_0", 0x0002C90300A1B2C4),
+    ]
+    checked = machines.rocks("check host infiniband vmc-0-0 vmc-0-1")
+    assert "fault" not in checked.err and "vmc-0-1" in checked.out, checked
 
 
 def test_an_invalid_port_is_that_hosts_error(machines: Site, play: Play) -> None:
