@@ -7,7 +7,7 @@ from rocks.inventory.records import Network
 from rocks.network.dns.hosts_file import hosts_lines
 from rocks.network.dns.names import NamedInterface, SiteNames, name_addresses
 from rocks.network.dns.service import BEGIN, END, with_part
-from rocks.network.dns.zones import Zone, serial_of, served_zones, with_serial, zone_text
+from rocks.network.dns.zones import Additions, Zone, serial_of, served_zones, with_serial, zone_text
 
 OF_HOSTS = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
 IB = Network("ib", "10.2.0.0", "255.255.0.0", 1500, "ib.local", True)
@@ -126,7 +126,7 @@ def test_reverse_zones_cover_their_network_and_nothing_else() -> None:
 
 def test_the_serial_number_is_found_and_replaced() -> None:
     (server, *_) = name_addresses(HOSTS, NETWORKS, ALIASES).addresses
-    text = zone_text(zones()["local"], server, 1234, "/site/local")
+    text = zone_text(zones()["local"], server, 1234, Additions("/site/local", "12ab"))
     assert serial_of(text) == 1234
     assert with_serial(text, 99) == text.replace("1234", "99")
     assert text.endswith("$INCLUDE /site/local\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 from contextlib import suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.clock import utc_now
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import local_host
@@ -17,7 +18,7 @@ from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.named_configuration import NameService, named_configuration, resolver_configuration
-from rocks.network.dns.zones import served_zones, zone_text
+from rocks.network.dns.zones import Additions, served_zones, zone_text
 from rocks.network.network_records import load_networks, network_names
 from rocks.network.network_rules import check_zone, read_addresses
 
@@ -49,7 +50,8 @@ def run_folder() -> Path:
 def name_files(database: Database) -> NameFiles:
     """All files of the name service, without a look at those that exist but for the site's additions.
 
-    StateError when this machine is not in the database or has no address with a name.
+    StateError when this machine is not in the database or has no address with a name; HostError for additions that
+    cannot be read.
     """
     names, networks = load_site_names(database)
     server = _server(names, local_host(database))
@@ -58,7 +60,7 @@ def name_files(database: Database) -> NameFiles:
     serial = int(utc_now().timestamp())
     zones = served_zones(names.addresses, networks)
     files = {
-        folder / "zones" / zone.name: zone_text(zone, server, serial, site_additions(zone.name))
+        folder / "zones" / zone.name: zone_text(zone, server, serial, _site_additions(zone.name))
         for zone in zones
     }
     served = {network.name.lower() for network in served_networks(networks)}
@@ -76,7 +78,7 @@ def name_files(database: Database) -> NameFiles:
             if _is_forwarder(one, own)
         ],
         [(zone.name, str(folder / "zones" / zone.name)) for zone in zones],
-        site_additions("named.conf"),
+        _site_additions("named.conf"),
         str(run_folder() / "named.pid"),
     )
     return NameFiles({folder / "named.conf": named_configuration(service), **files}, names.problems)
@@ -159,10 +161,16 @@ def _is_forwarder(server: str, own: Sequence[str]) -> bool:
     return str(read) not in own and not read.is_loopback
 
 
-def site_additions(name: str) -> str:
-    """The path of the site's additions, '' where there are none."""
+def _site_additions(name: str) -> Additions | None:
+    """The site's additions. HostError for a file that cannot be read."""
     path = name_folder() / _SITE / name
-    return str(path) if path.is_file() else ""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return Additions(str(path), hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise HostError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _list_of(text: str) -> list[str]:

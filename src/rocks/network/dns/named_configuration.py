@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rocks.network.dns.zones import Additions
+
 MAX_SEARCHED = 6
 MAX_SERVERS = 3
 """What glibc before 2.26, and glibc, read of a resolv.conf."""
@@ -23,14 +25,14 @@ class NameService(NamedTuple):
 
     `addresses` are the frontend's own on the served networks, `clients` these networks as ADDRESS/BITS, `forwarders`
     the name servers of the site; without any, it asks the servers of the root. `zones` are (name, path of the file).
-    `additions` is a file of the site to be included, or ''. `process` is the file of named's process number.
+    `additions` is a file of the site to be included, if there is one. `process` is the file of named's process number.
     """
 
     addresses: Sequence[str]
     clients: Sequence[str]
     forwarders: Sequence[str]
     zones: Sequence[tuple[str, str]]
-    additions: str
+    additions: Additions | None
     process: str
 
 
@@ -64,9 +66,13 @@ def named_configuration(service: NameService) -> str:
             f'zone "{name}" {{ type primary; file "{path}"; allow-update {{ none; }}; }};'
             for name, path in service.zones
         ),
-        *([f'include "{service.additions}";'] if service.additions else []),
+        *_included(service.additions),
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def _included(additions: Additions | None) -> list[str]:
+    return [f"// SHA-256 {additions.digest}", f'include "{additions.path}";'] if additions else []
 
 
 def resolver_configuration(searched: Sequence[str], servers: Sequence[str]) -> str:

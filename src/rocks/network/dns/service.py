@@ -21,7 +21,7 @@ from rocks.fleet.host_files import FileChange
 from rocks.inventory.host_files import sync_files
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.hosts_file import hosts_lines
-from rocks.network.dns.name_files import name_files, served_networks, site_additions
+from rocks.network.dns.name_files import name_files, served_networks
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.name_server import check_configuration, check_zone_file, named_process
 from rocks.network.dns.zones import is_same_zone, numbered_after
@@ -222,15 +222,7 @@ def _renewed(path: Path, text: str) -> str | None:
         old = path.read_text("utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return text
-    if is_same_zone(old, text) and not _has_newer_additions(path, text):
-        return None
-    return numbered_after(old, text)
-
-
-def _has_newer_additions(path: Path, text: str) -> bool:
-    """Whether the site's additions to a zone or the configuration were changed after the file was written."""
-    additions = site_additions(path.name)
-    return bool(additions) and additions in text and Path(additions).stat().st_mtime > path.stat().st_mtime
+    return None if is_same_zone(old, text) else numbered_after(old, text)
 
 
 def with_part(old: str, part: str, path: str) -> str:

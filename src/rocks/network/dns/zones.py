@@ -31,6 +31,13 @@ class Zone(NamedTuple):
     records: tuple[str, ...]
 
 
+class Additions(NamedTuple):
+    """A file of the site to be included; with the SHA-256 of its content, another content is another text."""
+
+    path: str
+    digest: str
+
+
 def served_zones(addresses: Sequence[NamedAddress], networks: Iterable[Network]) -> list[Zone]:
     """The zones of all networks that serve DNS, then those of their addresses, each sorted by name."""
     served = [network for network in networks if network.serves_dns and network.dns_zone]
@@ -53,8 +60,8 @@ def served_zones(addresses: Sequence[NamedAddress], networks: Iterable[Network])
     ]
 
 
-def zone_text(zone: Zone, server: NamedAddress, serial: int, additions: str = "") -> str:
-    """The file of a zone. `server` is the name server, `additions` a file of the site to be included or ''."""
+def zone_text(zone: Zone, server: NamedAddress, serial: int, additions: Additions | None = None) -> str:
+    """The file of a zone. `server` is the name server, `additions` a file of the site to be included."""
     name = server.full_name
     label = name.removesuffix(f".{zone.name}")
     # a name server whose name is in the zone must have its address there, also when another zone is in between
@@ -69,7 +76,7 @@ def zone_text(zone: Zone, server: NamedAddress, serial: int, additions: str = ""
         f"@ IN NS {name}.",
         *(record for record in own if record not in zone.records),
         *zone.records,
-        *([f"$INCLUDE {additions}"] if additions else []),
+        *([f"; SHA-256 {additions.digest}", f"$INCLUDE {additions.path}"] if additions else []),
     ]
     return "".join(line + "\n" for line in lines)
 

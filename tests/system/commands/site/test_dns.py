@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run, run_checked
+from rocks.network.dns.zones import serial_of
 from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
 
@@ -168,6 +169,23 @@ def test_additions_of_the_site_are_included_and_checked(named_site: Site, tmp_pa
     assert "the configuration of named is not valid" in named_site.refused("sync dns")
     (additions / "named.conf").write_text('zone "elsewhere" { type forward; forwarders { 192.0.2.1; }; };\n')
     assert f"changed: {tmp_path}/dns/named.conf\n" in named_site.rocks("sync dns").out
+
+
+def test_additions_count_whatever_their_time_is(named_site: Site, tmp_path: Path) -> None:
+    """As `cp -p` and rsync leave it, or a clock that was ahead when the zone was written."""
+    additions = tmp_path / "dns/site"
+    additions.mkdir()
+    (additions / "local").write_text("printer IN A 10.1.9.9\n")
+    (additions / "named.conf").write_text("// nothing\n")
+    named_site.rocks("sync dns")
+    before = serial_of((tmp_path / "dns/zones/local").read_text())
+    for name, text in (("local", "printer IN A 10.1.9.8\n"), ("named.conf", "// nothing more\n")):
+        (additions / name).write_text(text)
+        ago(additions / name)
+    changed = named_site.rocks("sync dns").out
+    assert f"{tmp_path}/dns/zones/local" in changed and f"{tmp_path}/dns/named.conf" in changed, changed
+    assert serial_of((tmp_path / "dns/zones/local").read_text()) > before
+    assert "changed" not in named_site.rocks("sync dns").out
 
 
 def ago(path: Path) -> None:
