@@ -74,8 +74,6 @@ def _print_status(configuration: Configuration) -> int:
     with session_of(configuration) as session:
         now = observations.database_now(session)
         sources = observations.read_sources(session)
-        if configuration.batch.kind != "slurm":  # it was, before the settings were changed
-            sources = [one for one in sources if one.name != observations.SCHEDULER]
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)

@@ -86,10 +86,14 @@ class Scheduler:
 
     def _note(self, began: float, count: int, error: str | None) -> None:
         now, answers = self._clock.since_boot(), error is None
-        if not self._is_slurm or (self._noted[0] is answers and now < self._noted[1] + self._every_seconds):
+        is_due = self._is_slurm and now >= self._noted[1] + self._every_seconds
+        if self._noted[0] is answers and not is_due:
             return
         with logged("scheduler"), self._guard.transaction() as session:
-            record_source(session, SCHEDULER, now - began, database_now(session), count, error)
+            if self._is_slurm:
+                record_source(session, SCHEDULER, now - began, database_now(session), count, error)
+            else:  # of a time when the settings named Slurm: nothing asks it any more
+                session.delete("source", name=SCHEDULER)
         self._noted = answers, now
 
 

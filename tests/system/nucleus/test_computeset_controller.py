@@ -186,6 +186,16 @@ def test_a_set_whose_node_could_not_be_started_ends_when_the_node_is_off(
     assert (_state(pool, number)[0] == "cancelled") is ends
 
 
+def test_a_site_that_has_a_list_of_hosts_instead_of_slurm_has_no_alarm_of_slurm(
+    turn: Callable[[], None], pool: Pool
+) -> None:
+    with pool.transaction() as session:
+        record_source(session, "scheduler", 5.0, None, 0, "slurmctld does not answer")
+    turn()
+    with pool.transaction() as session:
+        assert ("scheduler",) not in status.gauges(session, database_now(session))["poll_failures"]
+
+
 def test_an_operation_whose_target_cannot_be_read_fails(
     pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
