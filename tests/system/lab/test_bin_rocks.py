@@ -1,4 +1,4 @@
-"""`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
+"""`bin/rocks`, `bin/comet` and `bin/nucleus` find their checkout and its site from anywhere."""
 
 import os
 import shlex
@@ -161,6 +161,23 @@ def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machi
     finished = called(["/usr/bin/env", "-C", here, program, *arguments], machine.folder)
     lines = finished.text.splitlines()
     assert finished.exit_status == 0 and lines[0] == here and "mysql" in lines
+
+
+def test_nucleus_has_the_settings_of_the_service_that_runs(machine: Machine) -> None:
+    """As `make demo-slurm` has them beside the file, while it runs."""
+    machine.start()
+    program = machine.outside("/opt/rocks/bin/nucleus")
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$NUCLEUS_BATCH_KIND $NUCLEUS_BATCH_HOSTS $*"\n')
+    program.chmod(0o755)
+    arguments = [str(CHECKOUT / "bin" / "nucleus"), "host", "add", "head-[0-1] x"]
+    assert called(arguments, machine.folder).text == "  host add head-[0-1] x\n"
+    variables = ["NUCLEUS_BATCH_KIND=slurm", "NUCLEUS_BATCH_HOSTS=head,*"]
+    machine.start_daemon("nucleus-serve", ["/usr/bin/env", *variables, "/usr/bin/sleep", "300"])
+    assert called(arguments, machine.folder).text == "slurm head,* host add head-[0-1] x\n"
+    machine.stop_daemon("nucleus-serve", 10)
+    ended = called(arguments, machine.folder)
+    assert (ended.text, ended.error_text) == ("  host add head-[0-1] x\n", "")
 
 
 def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(machine: Machine) -> None:
