@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nucleus.configuration import read_configuration
 from rocks.core.errors import RocksError, interrupt_of
@@ -74,7 +74,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the word that a misspelled one resembles."""
+    """Names the word that a misspelled one resembles, and refuses what is too much with the usage of its command."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, more = super().parse_known_args(args, namespace)
+        if more:  # the parser of the program would print its own usage
+            self.error(f"unrecognized arguments: {' '.join(more)}")
+        return found, more
 
     def error(self, message: str) -> NoReturn:
         found = re.search(r"argument (.+): invalid choice: '([^']*)' \(choose from (.*)\)", message)

@@ -71,8 +71,13 @@ def run(given: argparse.Namespace, configuration: Configuration) -> int:
 
 def _list_clusters(_: Any, session: Session) -> None:
     found = clusters.list_clusters(session, SYSTEM)
-    rows = [(one.name, one.project, one.rocks_name, one.username) for one in found]
-    print_table(("CLUSTER", "PROJECT", "ROCKS NAME", "ACCOUNT"), rows)
+    permitted = clusters.allocations_of(session, SYSTEM, [one.id for one in found])
+    header = ("CLUSTER", "PROJECT", "ROCKS NAME", "ALLOCATIONS", "UNIX ACCOUNT")
+    rows = [
+        (one.name, one.project, one.rocks_name, ", ".join(permitted[one.id]), one.username) for one in found
+    ]
+    columns = 5 if any(one.username for one in found) else 4  # few sites set one (nucleus cluster account)
+    print_table(header[:columns], [row[:columns] for row in rows])
 
 
 def _assign(given: Any, session: Session) -> None:

@@ -91,7 +91,12 @@ def test_the_demo_ends_with_a_guest_that_reports_its_name(site: Site, images: Pa
         paste(site, line)
     assert paste(site, "  bin/comet cluster vc1 --format=csv").splitlines()[1].startswith("vc1,active,")
     assert (site.folder / "nucleus" / "token").stat().st_mode & 0o777 == 0o600
-    assert paste(site, "  bin/nucleus cluster list").splitlines()[1].split() == ["vc1", "demo", "vc1"]
+    assert paste(site, "  bin/nucleus cluster list").splitlines()[1].split() == [
+        "vc1",
+        "demo",
+        "vc1",
+        "demo-hours",
+    ]
     paste(site, "  bin/comet power off vc1 --wait")
 
     console = leave_console(site)

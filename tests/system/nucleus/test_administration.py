@@ -94,7 +94,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     assert NEWS.number - seen == len(silent), "a service in this process looks again"
     limits += " node_hours=0 vms=4"
     assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", limits]]
-    assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "ann"]]
+    assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "acc", "ann"]]
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"], ["old"]]
     done("allocation remove old")
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"]]
@@ -155,7 +155,10 @@ def test_a_cluster_of_another_project_has_nothing_of_the_former_one(
             refused = nucleus.refused(assign)
             assert f"a change of it by ann has not ended ({kind}, operation {asked.id})" in refused
         sql(pool, "UPDATE operation SET state = 'succeeded' WHERE id = %s", (asked.id,))
-    assert rows(nucleus.done("cluster list"))[1][1] == "alpha"
+    assert rows(nucleus.done("cluster list")) == [
+        ["CLUSTER", "PROJECT", "ROCKS NAME", "ALLOCATIONS"],
+        ["vc2", "alpha", "vc2", "acc"],
+    ]
     assert nucleus.done(assign) == (
         "vc2 is assigned to gamma\nit may not charge acc; to permit it again: nucleus allocation permit acc vc2\n"
     )

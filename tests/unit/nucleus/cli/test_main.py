@@ -93,6 +93,16 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
     assert raised.value.code == 2 and "usage: nucleus" in capsys.readouterr().err
 
 
+def test_a_word_too_much_is_refused_with_the_usage_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        program.main(["host", "remove", "nohost", "vm-container-0-[0-3]"])
+    assert raised.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "usage: nucleus host remove [-h] HOSTS",
+        "nucleus host remove: error: unrecognized arguments: vm-container-0-[0-3]",
+    ]
+
+
 def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     """And a module with what it needs, which is loaded only for it."""
     for command, line in program.COMMANDS.items():
