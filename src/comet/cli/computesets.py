@@ -25,6 +25,7 @@ _STATES = {"active": list(records.ACTIVE_STATES), "all": []}
 def show_sets(context: Context) -> None:
     """One set, or those of a state; with --wait, until the named one runs with all its nodes on."""
     given, client = context.arguments.computeset, context.client
+    waiting = 0
     if given is not None:
         chosen = number(given, "a computeset's number")
         waiter = context.waiter()
@@ -33,7 +34,9 @@ def show_sets(context: Context) -> None:
         found = [client.document("computeset", chosen, "")]
     else:
         state = str(context.option("state", "running"))
-        found = client.document("computeset", "", query=[("state", it) for it in _STATES.get(state, [state])])
+        # where none runs, it says how many wait
+        asked = "active" if (state, context.form) == ("running", "table") else state
+        found = client.document("computeset", "", query=[("state", it) for it in _STATES.get(asked, [asked])])
     cluster, allocation = context.option("cluster"), context.option("allocation")
     pairs = [(it, records.read_computeset(it)) for it in records.read_list(found, "computesets")]
     pairs = [
@@ -41,6 +44,9 @@ def show_sets(context: Context) -> None:
         for document, it in pairs
         if records.is_of(cluster, it) and allocation in (None, it.account)
     ]
+    if given is None and asked != state:
+        waiting = sum(it.state != state for _, it in pairs)
+        pairs = [(document, it) for document, it in pairs if it.state == state]
     context.stale = any(node.stale for _, it in pairs for node in it.computes)
     if context.form == "rest":
         context.print_document([document for document, _ in pairs])
@@ -48,7 +54,7 @@ def show_sets(context: Context) -> None:
         for _, it in pairs:
             _print_set(it)
         if not pairs:
-            context.say(_none_found(context))
+            context.say(_none_found(context, waiting))
     else:
         context.print(
             _rows([it for _, it in pairs], context.form), columns(*f"{_SET_KEYS} {_NODE_KEYS}".split())
@@ -82,13 +88,19 @@ def start(context: Context) -> None:
     show(f"{name} is running")
 
 
-def _none_found(context: Context) -> str:
-    """What was not found, and which command shows or makes some: never the command that was given."""
+def _none_found(context: Context, waiting: int) -> str:
+    """What was not found, and which command shows or makes some: never the command that was given.
+
+    `waiting`: how many sets are not looked for, and will run.
+    """
     state, cluster = str(context.option("state", "running")), context.option("cluster")
     where = f" of cluster {cluster}" if cluster is not None else ""
     where += f" that {context.option('allocation')} is charged for" if context.option("allocation") else ""
     if state == "all":
         return f"there is no computeset{where}, also none that has ended. Start one: comet start CLUSTER --count=N"
+    if waiting:
+        many = f"{waiting} wait{'s' * (waiting == 1)}"
+        return f"no computeset{where} is {state}, and {many}: comet computeset --state=active"
     return f"no computeset{where} is {state}. Those of every state: comet computeset --state=all"
 
 
@@ -226,14 +238,26 @@ def _print_set(it: Computeset) -> None:
     show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
     about = ("Start", "End") if it.ended else ("Est. start", "Est. end")
     show(f"{about[0]}: {times['start']}\t{about[1]}: {times['end']}")
-    show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
+    requested = f"{times['requested']}{' (extended by the site)' * _is_extended(it)}"
+    show(f"Requested: {requested}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
     if it.waiting:
         show(tabbed(f"Waiting: {it.waiting}", f"Place: {it.place or '-'}"))
     for what, seconds in (("Charged", it.charged_seconds), ("Charged so far", it.charged_so_far_seconds)):
         if seconds is not None:
             show(f"{what}: {seconds / 3600:.2f} node hours ({seconds} node seconds)")
     nodes = [{**node._asdict(), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
-    show(printed(nodes, _NODES, "table"))
+    # Nucleus keeps hosts from owners; another server may state them
+    chosen = [column for column in _NODES if column.key != "host" or any(node.host for node in it.computes)]
+    show(printed(nodes, chosen, "table"))
+
+
+def _is_extended(it: Computeset) -> bool:
+    """Whether its walltime ends later than was requested. By how much is not known: the start that a server states is
+    a little after that of the scheduler, from which the walltime counts."""
+    end = seconds_since_epoch(it.walltime_end)
+    if end is None or it.start_time is None or it.walltime_mins is None:
+        return False
+    return end >= it.start_time + 60 * (it.walltime_mins + 1)
 
 
 def _state(it: Computeset, node: Node) -> Optional[str]:

@@ -48,7 +48,7 @@ def cancel(context: Context) -> None:
 
 
 def events(context: Context) -> None:
-    """One line for each event: its time, target, type, and what changed; JSON lines in other formats than table."""
+    """One line for each event: its time, target, type, and what changed, if stated; JSON lines in other formats."""
     types = _list(context.option("types", ""))
     follow = bool(context.option("follow"))
     for event in context.client.events(context.option("cluster"), types, "0", follow):
@@ -57,8 +57,10 @@ def events(context: Context) -> None:
             show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
         else:
             where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
-            change = f"{_text(data.get('old'))} -> {_text(data.get('new'))}"
-            show(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
+            line = f"{_text(data.get('at'))}  {where}  {event.type}"
+            if (data.get("old"), data.get("new")) != (None, None):  # of set.ready, which states no more
+                line += f"  {_text(data.get('old'))} -> {_text(data.get('new'))}"
+            show(safe(line))
         sys.stdout.flush()  # who follows events through a pipe waits for each
 
 

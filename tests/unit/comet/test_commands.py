@@ -382,10 +382,11 @@ def test_events_are_lines(comet: Comet) -> None:
         "new": "on\x1b",
     }
     stream = f": hello\n\nid: 7\nevent: node.power\ndata: {json.dumps(data)}\n\ndata: no json\n\nevent: x\n\n"
+    stream += f"id: 8\nevent: set.ready\ndata: {json.dumps({**data, 'old': None, 'new': None})}\n\n"
     comet.server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
-    visible = comet("events")
-    assert visible.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
-    assert json.loads(comet("events", "--format=json").out)["id"] == "7"
+    where = "2026-11-22T10:00:00Z  vc2/vm-vc2-0"
+    assert comet("events").out == f"{where}  node.power  off -> on\\x1b\n{where}  set.ready\n"
+    assert json.loads(comet("events", "--format=json").out.splitlines()[0])["id"] == "7"
     assert comet("events", "--types=set.state,node.power").status == 0
     assert comet.server.requests[-1][1].endswith("/events?types=set.state&types=node.power")
 

@@ -58,6 +58,10 @@ def test_computesets_and_their_end(comet: Comet) -> None:
     visible = comet("computeset", "1")
     assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
     assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in visible.out
+    assert "| cluster | memory |" not in visible.out and "| cluster | RAM(M) |" in visible.out
+    comet.server.sets[1]["computes"][0]["physical_host"] = "compute-0-0"
+    assert "| cluster | host        | RAM(M) |" in comet("computeset").out, "of a server that states it"
+    comet.server.sets[1]["computes"][0]["physical_host"] = None
     (one,) = json.loads(comet("computeset", "--format=json").out)
     assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
     assert comet("computeset", "--cluster=vc9", "--format=json").out == "[]\n"
@@ -170,7 +174,12 @@ def test_what_remains_goes_by_the_end_that_the_site_has_extended(comet: Comet) -
     comet("start", "vc2", "vm-vc2-0", "--walltime=1h")
     end = datetime.fromtimestamp(time.time() + 7259, UTC)
     comet.server.sets[1]["walltime_end"] = end.isoformat(timespec="milliseconds")
-    assert "Requested: 01:00\tRunning: 00:00\tRemaining: 02:00" in comet("computeset", "1").out
+    printed = comet("computeset", "1").out
+    assert "Requested: 01:00 (extended by the site)\tRunning: 00:00\tRemaining: 02:00" in printed
+    # the scheduler's start was two minutes before the one that is stated
+    end = datetime.fromtimestamp(time.time() + 3480, UTC)
+    comet.server.sets[1]["walltime_end"] = end.isoformat(timespec="milliseconds")
+    assert "Requested: 01:00\tRunning: 00:00\tRemaining: 00:57" in comet("computeset", "1").out
 
 
 def test_a_cancelled_operation_has_its_own_word(comet: Comet) -> None:
@@ -219,6 +228,17 @@ def test_no_computeset_names_a_command_that_shows_more(comet: Comet) -> None:
     comet("start", "vc2", "--count=1")
     comet("terminate", "1")
     assert comet("computeset").err == advice
+    comet("start", "vc2", "--count=1")
+    comet.server.sets[2]["state"] = "submitted"
+    assert (
+        comet("computeset").err == "no computeset is running, and 1 waits: comet computeset --state=active\n"
+    )
+    assert comet("computeset", "--cluster=vc3").err == advice.replace(
+        "computeset is", "computeset of cluster vc3 is", 1
+    )
+    comet.server.sets[1]["state"] = "running"
+    assert "Computeset: 2" not in comet("computeset").out
+    comet.server.sets[1]["state"] = "cancelled"
     assert "State: cancelled" in comet("computeset", "--state=all").out
 
 
