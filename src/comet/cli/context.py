@@ -199,12 +199,23 @@ def warn(message: str) -> None:
 
 def ask(question: str) -> str:
     """A line of the terminal; the question goes to standard error, which keeps standard output for data."""
-    sys.stderr.write(safe(question))
-    sys.stderr.flush()
-    line = sys.stdin.readline()
+    with answering():
+        sys.stderr.write(safe(question))
+        sys.stderr.flush()
+        line = sys.stdin.readline()
     if not line:
         raise UsageError("no answer: standard input has ended")
     return line.strip()
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """While somebody answers a question: an interrupt says that nothing was changed, for questions come first."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")  # the question has no end of line
+        raise KeyboardInterrupt("interrupted; nothing was changed") from None
 
 
 def seconds(text: str, option: str) -> float:

@@ -22,8 +22,9 @@ def program() -> NoReturn:
         else:
             status = run(line)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what the server has accepted goes on: comet operation list\n")
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or "interrupted; what the server has accepted goes on: comet operation list"
+        sys.stderr.write(f"{message}\n")
         status = 130
     except BrokenPipeError:
         # the reader has enough (`comet ll | head -1`); nothing more is written, also not at exit

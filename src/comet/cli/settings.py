@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
-from comet.cli.context import Context, ask
+from comet.cli.context import Context, answering, ask
 from comet.cli.output import columns, safe, show
 from comet.client import configuration
 from comet.client.cache import Cache, default_path
@@ -172,7 +172,8 @@ def _password(endpoint: Endpoint) -> str:
             "no password: give --token-file=FILE, or the password on standard input or in COMET_PASSWORD"
         )
     try:
-        return getpass.getpass(f"Password of {safe(endpoint.username)} at {endpoint.url}: ")
+        with answering():
+            return getpass.getpass(f"Password of {safe(endpoint.username)} at {endpoint.url}: ")
     except EOFError:
         raise UsageError("no password was given") from None
 

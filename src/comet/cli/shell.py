@@ -43,8 +43,8 @@ def shell(context: Context) -> int:
                 if ended == AuthenticationError.exit_status:
                     passwords.clear()
                 status = ended or (0 if not interactive else status)
-            except KeyboardInterrupt:
-                warn("interrupted")
+            except KeyboardInterrupt as interrupt:
+                warn(str(interrupt) or "interrupted")
                 status = 130
         if status and not interactive:
             return status

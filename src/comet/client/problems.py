@@ -37,6 +37,13 @@ _REMEDIES = {
 _OF_SHAPES = "the request is not valid"
 """How the message begins of which `errors` has all: a place and what is right there, for each value."""
 
+_OF_INTERFACE = {
+    "there is nothing at this path": "the server has nothing at this address: compare that of comet active, or of "
+    "COMET_ENDPOINT, with the one that you were given",
+    "the request names nobody": "the server was sent no token, and COMET_TOKEN is not set",
+}
+"""How messages begin that Nucleus has for programs, and the words for somebody at a terminal."""
+
 _OPTIONS = {
     "walltime_mins": "--walltime",
     "memory_gb": "--memory",
@@ -71,6 +78,7 @@ def error_of(status: int, headers: Message, body: bytes) -> CometError:
         message = str(known["reason"])
     if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
         message = _wrong_values(known.get("errors")) or message
+    message = next((text for begin, text in _OF_INTERFACE.items() if message.startswith(begin)), message)
     if status in (400, 404, 405) and document is None:  # of another program
         slug = NO_NUCLEUS
         if status == 404:

@@ -30,6 +30,20 @@ def test_signing_in_makes_one_token_and_a_private_file(site: Site) -> None:
     assert token not in signed.out
 
 
+def test_refusals_of_the_interface_are_put_in_words_for_somebody_at_a_terminal(site: Site) -> None:
+    nobody = site.comet("ann", "ll", f"--endpoint={site.service.url}")
+    assert nobody.status == 3
+    assert nobody.err.startswith(
+        "the server was sent no token, and COMET_TOKEN is not set. Sign in again: comet init"
+    )
+    elsewhere = site.comet("ann", "ll", f"--endpoint={site.service.url}s")
+    assert (elsewhere.status, elsewhere.err) == (
+        4,
+        "the server has nothing at this address: compare that of comet active, or of COMET_ENDPOINT, with the one that"
+        " you were given\n",
+    )
+
+
 def test_an_owner_sees_the_own_clusters(day: Site) -> None:
     """Steps 2 and 3."""
     listed = day.comet("ann", "ll").out

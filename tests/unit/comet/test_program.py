@@ -62,6 +62,21 @@ def test_ctrl_c_ends_a_wait_and_says_that_it_goes_on(server: NucleusServer, conf
     assert "Traceback" not in error
 
 
+def test_ctrl_c_at_a_question_says_that_nothing_was_changed(server: NucleusServer, configured: Path) -> None:
+    server.start({"cluster": "vc2", "count": 1, "walltime_mins": 60})
+    keyboard, terminal = os.openpty()
+    process = start("terminate", "1", stdin=terminal)
+    question = ""
+    while not question.endswith("[y/N] "):
+        question += process.stderr.read(1) or pytest.fail(question)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    os.close(keyboard)
+    os.close(terminal)
+    assert (process.returncode, error) == (130, "\ninterrupted; nothing was changed\n")
+    assert {method for method, _, _, _ in server.requests} == {"GET"}
+
+
 def test_two_at_once_share_a_cache(server: NucleusServer, configured: Path) -> None:
     processes = [start("ll") for _ in range(3)]
     for process in processes:
