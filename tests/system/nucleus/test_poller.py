@@ -34,7 +34,8 @@ def poller(lease: Guard, simulator: Simulator) -> Poller:
     return Poller(settings, Rocks(simulator, 60), lease)
 
 
-def _read(pool: Pool) -> tuple[dict[str, Cluster], dict[str, Node]]:
+def read(pool: Pool) -> tuple[dict[str, Cluster], dict[str, Node]]:
+    """Clusters and nodes by their names."""
     with pool.transaction() as session:
         found = clusters.list_clusters(session, SYSTEM)
         nodes = clusters.nodes_of(session, SYSTEM, [one.id for one in found])
@@ -43,7 +44,7 @@ def _read(pool: Pool) -> tuple[dict[str, Cluster], dict[str, Node]]:
 
 def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Poller, pool: Pool) -> None:
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     assert list(of_site) == ["vc1", "vc2"] and len(nodes) == 10
     assert sql(pool, "SELECT name FROM site_host WHERE is_listed ORDER BY name") == [
         (name,) for name in HOSTS
@@ -61,7 +62,7 @@ def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Pol
         assert len(states) == 5 and all(one.observed and not one.failures for one in states)
     changes = poller.poll()
     assert changes is not None and not changes.touched and not changes.nodes
-    assert _read(pool)[0]["vc1"].generation == of_site["vc1"].generation
+    assert read(pool)[0]["vc1"].generation == of_site["vc1"].generation
 
 
 def test_a_name_in_another_case_is_the_same_cluster(
@@ -69,11 +70,11 @@ def test_a_name_in_another_case_is_the_same_cluster(
 ) -> None:
     """As after `rocks set host name vc1 VC1`; each later poll failed."""
     poller.poll()
-    number, run = _read(pool)[0]["vc1"].id, simulator.run
+    number, run = read(pool)[0]["vc1"].id, simulator.run
     renamed = lambda *given: (one := run(*given))._replace(out=one.out.replace('"vc1"', '"VC1"'))  # noqa: E731
     monkeypatch.setattr(simulator, "run", renamed)
     poller.poll()
-    assert len(_read(pool)[1]) == 10 and sql(
+    assert len(read(pool)[1]) == 10 and sql(
         pool, "SELECT rocks_name FROM cluster WHERE id = %s", [number]
     ) == [("VC1",)]
     assert (changes := poller.poll()) is not None and not changes.touched and not changes.nodes
@@ -83,12 +84,12 @@ def test_a_change_is_seen_with_its_event_in_its_cluster_only(
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
     poller.poll()
-    before = _read(pool)[0]
+    before = read(pool)[0]
     with pool.transaction() as session:
         last = events.last_event(session)
     simulator.run(["start", "host", "vm", "vc1"], 60)
     poller.poll([commands.VM])
-    after, nodes = _read(pool)
+    after, nodes = read(pool)
     assert nodes["vc1"].state == "active"
     assert after["vc1"].generation > before["vc1"].generation
     assert after["vc2"].generation == before["vc2"].generation
@@ -102,7 +103,7 @@ def test_the_owners_of_a_cluster_see_its_events_from_its_assignment_on(
 ) -> None:
     """Not only after the next poll of the topology, which may be minutes away."""
     poller.poll()
-    before = _read(pool)[0]
+    before = read(pool)[0]
     with pool.transaction() as session:
         last = events.last_event(session)
         project = identity.add_project(session, "alpha")
@@ -128,7 +129,7 @@ def test_commands_that_take_longer_than_the_lease_lose_nothing(
     assert guard.take()
     Poller(Configuration(), Rocks(Slow(), 60), guard).poll()
     guard.release()
-    assert list(_read(pool)[0]) == ["vc1", "vc2"]
+    assert list(read(pool)[0]) == ["vc1", "vc2"]
 
 
 def _fault(simulator: Simulator, *begin: str, answer: Answer | None = None) -> None:
@@ -158,19 +159,19 @@ def test_a_command_that_fails_leaves_its_values_and_the_others_count(
     poller: Poller, pool: Pool, simulator: Simulator, answer: Answer | None
 ) -> None:
     poller.poll()
-    before = _read(pool)[1]["vc1"].state
+    before = read(pool)[1]["vc1"].state
     simulator.run(["start", "host", "vm", "vc1"], 60)
     simulator.guests["vm-vc1-0"].image = "mapped"
     _fault(simulator, "list", "host", "vm", answer=answer)
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     assert nodes["vc1"].state == before and nodes["vm-vc1-0"].image_state == "mapped"
     assert of_site["vc1"].observed_image > of_site["vc1"].observed_power, "its age is visible"
     with pool.transaction() as session:
         (failed,) = [one for one in observations.read_sources(session) if one.failures]
     assert failed.name == "vm" and failed.last_error
     poller.poll()
-    assert _read(pool)[1]["vc1"].state == "active"
+    assert read(pool)[1]["vc1"].state == "active"
 
 
 def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
@@ -183,16 +184,16 @@ def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
         session.execute("UPDATE node SET name = 'n0' WHERE name = 'vm-vc2-0'")
     gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
     poller.poll()
-    assert "vc2" in _read(pool)[0], "one poll proves nothing"
+    assert "vc2" in read(pool)[0], "one poll proves nothing"
     _fault(simulator, "list", "host", "route")
     poller.poll()
-    assert "vc2" in _read(pool)[0], "nor does one that is not complete"
+    assert "vc2" in read(pool)[0], "nor does one that is not complete"
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     assert set(of_site) == {"vc1"} and len(nodes) == 5
     simulator.guests.update({one.name: one for one in gone})
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     assert of_site["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
 
 
@@ -200,7 +201,7 @@ def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     with pool.transaction() as session:
         alpha, beta = (identity.add_project(session, name) for name in ("alpha", "beta"))
         assign_cluster(session, of_site["vc2"].id, alpha)
@@ -216,7 +217,7 @@ def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_
         poller.poll()
     simulator.guests.update({one.name: one for one in gone})
     poller.poll()
-    now = _read(pool)[0]
+    now = read(pool)[0]
     for again in (poller, Poller(Configuration(), Rocks(simulator, 60), poller._guard)):
         changes = again.poll()
         assert changes is not None and not changes.touched and not changes.new_clusters
@@ -232,48 +233,6 @@ def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_
         assert [one.name for one in clusters.list_clusters(session, present)] == ["vc2"]
 
 
-def test_a_new_cluster_of_a_name_is_not_the_former_owners_however_soon_it_is_added(
-    poller: Poller, pool: Pool, simulator: Simulator
-) -> None:
-    poller.poll()
-    of_site, nodes = _read(pool)
-    with pool.transaction() as session:
-        alpha = identity.add_project(session, "alpha")
-        assign_cluster(session, of_site["vc2"].id, alpha)
-    for name in [name for name in simulator.guests if "vc2" in name]:
-        simulator.guests.pop(name)
-    simulator.add_cluster("vc2", 4)
-    poller.poll()
-    assert "vc2" not in _read(pool)[0]
-    poller.poll()
-    now = _read(pool)
-    assert now[0]["vc2"].project_id is None and now[0]["vc2"].id != of_site["vc2"].id
-    assert len(now[1]) == 10 and now[1]["vm-vc2-0"].id != nodes["vm-vc2-0"].id
-
-
-def test_a_cluster_whose_frontend_is_renamed_stays_its_owners(
-    poller: Poller, pool: Pool, simulator: Simulator
-) -> None:
-    """Owners see the new name; also of a compute, unless they have given it one."""
-    poller.poll()
-    of_site, nodes = _read(pool)
-    sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'vm-vc2-1'")
-    with pool.transaction() as session:
-        assign_cluster(session, of_site["vc2"].id, identity.add_project(session, "alpha"))
-    names = {"vc2": "vc7", "vm-vc2-0": "vm-vc7-0", "vm-vc2-1": "vm-vc7-1"}
-    for guest in [simulator.guests.pop(name) for name in list(simulator.guests)]:
-        guest.cluster = names.get(guest.cluster, guest.cluster)
-        guest.name = names.get(guest.name, guest.name)
-        simulator.guests[guest.name] = guest
-    for _ in range(3):
-        poller.poll()
-    now = _read(pool)
-    assert now[0]["vc7"].id == of_site["vc2"].id and now[0]["vc7"].project_id is not None
-    assert set(now[0]) == {"vc1", "vc7"} and len(now[1]) == 10
-    assert now[1]["vm-vc7-0"].id == nodes["vm-vc2-0"].id and now[1]["n1"].rocks_name == "vm-vc7-1"
-    assert (changes := poller.poll()) is not None and not changes.touched and not changes.nodes
-
-
 def test_names_and_macs_that_change_places(poller: Poller, pool: Pool, simulator: Simulator) -> None:
     poller.poll()
     sql(pool, "UPDATE node SET name = 'vm-vc1-4' WHERE name = 'vm-vc1-0'")
@@ -282,7 +241,7 @@ def test_names_and_macs_that_change_places(poller: Poller, pool: Pool, simulator
     second.cluster = "vc2"
     simulator._add("vm-vc1-4", "vc1", None)
     poller.poll()
-    of_site, nodes = _read(pool)
+    of_site, nodes = read(pool)
     assert nodes["vm-vc1-4"].rocks_name == "vm-vc1-0", "its owner's name stays"
     assert nodes["vm-vc1-4-2"].rocks_name == "vm-vc1-4"
     assert nodes["vm-vc1-1"].cluster_id == of_site["vc2"].id
@@ -312,7 +271,7 @@ def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simul
         poller._guard.take, "the lease, which nobody else has taken,"
     )  # the server ends connections in its own time
     poller.poll()
-    assert _read(pool)[1]["vc1"].state == "active"
+    assert read(pool)[1]["vc1"].state == "active"
 
 
 def test_what_a_poll_knows_is_what_the_mirror_has(poller: Poller, pool: Pool, simulator: Simulator) -> None:
@@ -326,7 +285,7 @@ def test_what_a_poll_knows_is_what_the_mirror_has(poller: Poller, pool: Pool, si
     for _ in range(2):
         poller.poll()
     simulator.guests[removed.name] = removed
-    node = _read(pool)[1]["vc2"]
+    node = read(pool)[1]["vc2"]
     with pool.transaction() as session:
         observations.record_state(session, node, "vc2", None, "active", "elsewhere")
         session.execute("UPDATE node SET name = 'mine' WHERE rocks_name = 'vm-vc1-0'")
@@ -335,11 +294,11 @@ def test_what_a_poll_knows_is_what_the_mirror_has(poller: Poller, pool: Pool, si
     poller.poll()
     seen = poller.poll()
     assert seen is not None and not seen.touched, "nothing is changed twice"
-    before = {name: one.generation for name, one in _read(pool)[0].items()}
+    before = {name: one.generation for name, one in read(pool)[0].items()}
     everything = Poller(Configuration(), Rocks(simulator, 60), poller._guard).poll()
     assert everything is not None and not everything.touched and not everything.nodes
-    assert "mine" in _read(pool)[1] and _read(pool)[1]["vc2"].state == "nostate"
-    assert {name: one.generation for name, one in _read(pool)[0].items()} == before
+    assert "mine" in read(pool)[1] and read(pool)[1]["vc2"].state == "nostate"
+    assert {name: one.generation for name, one in read(pool)[0].items()} == before
 
 
 def test_the_isos_of_the_library_are_offered_to_all(poller: Poller, pool: Pool, simulator: Simulator) -> None:
@@ -364,7 +323,7 @@ def test_the_isos_of_the_library_are_offered_to_all(poller: Poller, pool: Pool, 
         assert found is not None and found.library_name == "debian-12.iso"
     simulator.guests["vc1"].iso = "image=debian-12.iso"
     poller.poll()
-    assert _read(pool)[1]["vc1"].iso == "public/debian-12.iso"
+    assert read(pool)[1]["vc1"].iso == "public/debian-12.iso"
     simulator.library["debian-12.iso"] = 800
     assert look()["public/debian-12.iso"] == 800
     _fault(simulator, "list", "image", answer=Answer(1, "", "Error: the library cannot be read"))
@@ -392,13 +351,13 @@ def test_texts_that_cannot_be_stored_stop_no_poll(lease: Guard, simulator: Simul
         raise HostError("the disk of the database is full")
 
     assert Poller(Configuration(), Rocks(simulator, 60), lease, refuse).poll() is not None
-    assert list(_read(pool)[0]) == ["vc1", "vc2"]
+    assert list(read(pool)[0]) == ["vc1", "vc2"]
 
 
 def test_large_texts_are_stored_one_by_one(poller: Poller, pool: Pool) -> None:
     """Together they are more than the database takes at once."""
     poller.poll()
-    found = list(_read(pool)[0].values())
+    found = list(read(pool)[0].values())
     texts = {one.id: b"x" * 7_500_000 for one in found}
     with pool.transaction() as session:
         clusters.store_texts(session, found, "0" * 16, texts)
