@@ -141,30 +141,41 @@ def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> 
 
 
 def follow_renames(session: Session, names: Mapping[str, str]) -> None:
-    """Give machines, and the clusters of frontends, the new names in Rocks; old name → new one.
+    """Give machines, and the clusters of frontends, the new names in Rocks; old name → new one. Two may swap theirs.
 
     Owners see the new one, unless they have renamed a node, or another has it.
     """
     session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")  # before nodes
     for table in ("cluster", "node"):
-        # a poll whose commands ran during the rename may have entered the new one
-        numbers = session.column(
-            f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", list(names.values())
+        rows = session.rows(
+            f"SELECT rocks_name, id, name FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names]
         )
-        session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=numbers)
-        _forget_rocks_names(session, table, numbers)
-    for old, new in names.items():
-        cluster = session.row("SELECT id, name FROM cluster WHERE rocks_name = %s", (old,))
-        if cluster is not None:
-            taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (new,))
-            name = new if cluster[1] == old and not taken else cluster[1]
-            session.update("cluster", {"rocks_name": new, "name": name, "missing_polls": 0}, id=cluster[0])
-        number, of_cluster, name = session.row(
-            "SELECT id, cluster_id, name FROM node WHERE rocks_name = %s", (old,)
-        ) or (0, 0, "")
-        name = _free_name(session, of_cluster, old, new) if name == old else name
-        session.update("node", {"rocks_name": new, "name": name, "missing_polls": 0}, id=number)
-        bump_generation(session, [of_cluster])
+        entered = session.column(
+            f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names.values()]
+        )
+        numbers = [number for _, number, _ in rows]
+        # a poll whose commands ran during the rename may have entered the new one
+        others = [number for number in entered if number not in numbers]
+        session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=others)
+        _forget_rocks_names(session, table, [*others, *numbers])
+        for old, number, name in rows:
+            session.update(table, {"rocks_name": names[old], "missing_polls": 0}, id=number)
+            if name == old:
+                _take_name(session, table, number, names[old])
+
+
+def _take_name(session: Session, table: str, number: int, name: str) -> None:
+    """Show owners the name, where no other cluster, or node of the cluster, has it."""
+    cluster_id = number
+    if table == "node":
+        cluster_id = session.value("SELECT cluster_id FROM node WHERE id = %s", (number,))
+    where = "cluster_id = %s AND " * (table == "node")
+    if not session.row(
+        f"SELECT 1 FROM {table} WHERE {where}name = %s AND gone_at IS NULL AND id <> %s",
+        ((cluster_id,) if where else ()) + (name, number),
+    ):
+        session.update(table, {"name": name}, id=number)
+    bump_generation(session, [cluster_id])
 
 
 def lock_clusters(session: Session, names: Collection[str]) -> None:

@@ -75,20 +75,18 @@ def renamed(known: Known, listed: Listed) -> dict[str, str]:
     """Name in Rocks → the new one, of machines that the site has renamed: the UUID is the same; pure."""
     if listed.members is None or listed.machines is None:
         return {}
-    names = {member.name for member in listed.members}
-    found = {
-        machine.uuid: name for name, machine in listed.machines.items() if machine.uuid and name in names
+    members = {member.name for member in listed.members}
+    listed_uuids = {name: machine.uuid for name, machine in listed.machines.items() if name in members}
+    names = {uuid: name for name, uuid in listed_uuids.items() if uuid}
+    known_uuids = {
+        name: node.values.uuid for name, node in known.nodes.items() if not node.is_gone and node.values
     }
-
-    def is_new(name: str, uuid: str) -> bool:
-        node = known.nodes.get(name)
-        return node is None or node.is_gone or node.values is None or node.values.uuid in (None, uuid)
-
     return {
-        name: found[node.values.uuid]
-        for name, node in known.nodes.items()
-        if not node.is_gone and name not in names and node.values and node.values.uuid in found
-        if is_new(found[node.values.uuid], node.values.uuid)
+        name: names[uuid]
+        for name, uuid in known_uuids.items()
+        # a name that the lists still have is another machine's now, or was listed before
+        if uuid in names and names[uuid] != name and listed_uuids.get(name, "") != uuid
+        if name not in members or name in listed_uuids
     }
 
 

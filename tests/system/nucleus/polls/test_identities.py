@@ -30,6 +30,27 @@ def test_a_new_cluster_of_a_name_is_not_the_former_owners_however_soon_it_is_add
     assert len(now[1]) == 10 and now[1]["vm-vc2-0"].id != nodes["vm-vc2-0"].id
 
 
+def test_two_clusters_whose_frontends_swap_their_names_stay_their_owners(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    poller.poll()
+    before = read(pool)[0]
+    with pool.transaction() as session:
+        assign_cluster(session, before["vc2"].id, identity.add_project(session, "alpha"))
+    first, second = simulator.guests["vc1"], simulator.guests["vc2"]
+    first.uuid, second.uuid = second.uuid, first.uuid
+    first.mac, second.mac = second.mac, first.mac
+    for _ in range(2):
+        poller.poll()
+    after, nodes = read(pool)
+    assert {one.rocks_name: one.id for one in after.values()} == {
+        "vc1": before["vc2"].id,
+        "vc2": before["vc1"].id,
+    }
+    assert next(one for one in after.values() if one.rocks_name == "vc1").project_id is not None
+    assert len(nodes) == 10
+
+
 def test_a_cluster_whose_frontend_is_renamed_stays_its_owners(
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
