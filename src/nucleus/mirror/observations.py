@@ -125,59 +125,6 @@ def _shared(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> bool:
-    """Take over the listed spelling of names in Rocks that differ from it in case only; whether there is one.
-
-    To Rocks, and to the database, both are the same name.
-    """
-    spelled = {name.lower(): name for name in listed}
-    changed = [spelled[name.lower()] for name in known if name not in listed and name.lower() in spelled]
-    if changed:  # the clusters are locked before nodes
-        session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")
-    for table in ("cluster", "node"):
-        for name in changed:
-            session.execute(f"UPDATE {table} SET rocks_name = %s WHERE rocks_name = %s", (name, name))
-    return bool(changed)
-
-
-def follow_renames(session: Session, names: Mapping[str, str]) -> None:
-    """Give machines, and the clusters of frontends, the new names in Rocks; old name → new one. Two may swap theirs.
-
-    Owners see the new one, unless they have renamed a node, or another has it.
-    """
-    session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")  # before nodes
-    for table in ("cluster", "node"):
-        rows = session.rows(
-            f"SELECT rocks_name, id, name FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names]
-        )
-        entered = session.column(
-            f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names.values()]
-        )
-        numbers = [number for _, number, _ in rows]
-        # a poll whose commands ran during the rename may have entered the new one
-        others = [number for number in entered if number not in numbers]
-        session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=others)
-        _forget_rocks_names(session, table, [*others, *numbers])
-        for old, number, name in rows:
-            session.update(table, {"rocks_name": names[old], "missing_polls": 0}, id=number)
-            if name == old:
-                _take_name(session, table, number, names[old])
-
-
-def _take_name(session: Session, table: str, number: int, name: str) -> None:
-    """Show owners the name, where no other cluster, or node of the cluster, has it."""
-    cluster_id = number
-    if table == "node":
-        cluster_id = session.value("SELECT cluster_id FROM node WHERE id = %s", (number,))
-    where = "cluster_id = %s AND " * (table == "node")
-    if not session.row(
-        f"SELECT 1 FROM {table} WHERE {where}name = %s AND gone_at IS NULL AND id <> %s",
-        ((cluster_id,) if where else ()) + (name, number),
-    ):
-        session.update(table, {"name": name}, id=number)
-    bump_generation(session, [cluster_id])
-
-
 def lock_clusters(session: Session, names: Collection[str]) -> None:
     """Lock clusters, by their names in Rocks, in the order in which others do."""
     numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if names else {}
@@ -225,7 +172,7 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
     """A cluster that nobody but operators sees; one of the same name that is gone keeps its computesets."""
     gone = session.column("SELECT id FROM cluster WHERE rocks_name = %s AND gone_at IS NOT NULL", (frontend,))
-    _forget_rocks_names(session, "cluster", gone)
+    forget_rocks_names(session, "cluster", gone)
     session.delete("cluster_allocation", cluster_id=gone)
     taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (frontend,))
     name = f"{frontend}-rocks" if taken else frontend
@@ -233,7 +180,7 @@ def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
     session.update("node", {"cluster_id": number}, cluster_id=gone, gone_at=None)  # listed after its removal
 
 
-def _forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:
+def forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:
     """Change the Rocks names of rows that are gone, so that new clusters and nodes can have them."""
     session.update(table, {}, "rocks_name = CONCAT(LEFT(rocks_name, 100), '~', id)", id=numbers)
 
@@ -280,7 +227,7 @@ def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], s
             f" WHERE n.rocks_name IN ({placeholders(part)}) AND n.gone_at IS NOT NULL AND c.gone_at IS NOT NULL",
             part,
         )
-        _forget_rocks_names(session, "node", gone)
+        forget_rocks_names(session, "node", gone)
         for name, cluster_id, given in session.rows(
             "SELECT rocks_name, cluster_id, name FROM node"
             f" WHERE rocks_name IN ({placeholders(part)}) AND name <> rocks_name",

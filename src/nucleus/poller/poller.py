@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
 from nucleus.limits import STALE_INTERVALS
-from nucleus.mirror import observations
+from nucleus.mirror import observations, renames
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
@@ -301,14 +301,14 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
 def _known_again(session: Session, before: Known, listed: Listed, since: datetime) -> Known:
     """What is known, with the listed names of machines that were renamed, and with what others have changed since."""
     names = {name for member in listed.members or () for name in (member.name, member.frontend)}
-    if observations.respell(session, {*before.clusters, *before.nodes}, names):
+    if renames.respell(session, {*before.clusters, *before.nodes}, names):
         return Known(observations.load_clusters(session), observations.load_nodes(session))
     # clusters are few, and an event is seen by the project that has its cluster now
     known = _merged(
         Known(observations.load_clusters(session), before.nodes), observations.load_nodes(session, since)
     )
     if names_now := renamed(known, listed):
-        observations.follow_renames(session, names_now)
+        renames.follow_renames(session, names_now)
         return Known(observations.load_clusters(session), observations.load_nodes(session))
     return known
 

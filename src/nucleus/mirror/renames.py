@@ -1,0 +1,67 @@
+"""Machines that the site has renamed: their rows stay theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nucleus.mirror.clusters import bump_generation
+from nucleus.mirror.columns import placeholders
+from nucleus.mirror.observations import forget_rocks_names
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from nucleus.mirror.pool import Session
+
+
+def respell(session: Session, known: Iterable[str], listed: Collection[str]) -> bool:
+    """Take over the listed spelling of names in Rocks that differ from it in case only; whether there is one.
+
+    To Rocks, and to the database, both are the same name.
+    """
+    spelled = {name.lower(): name for name in listed}
+    changed = [spelled[name.lower()] for name in known if name not in listed and name.lower() in spelled]
+    if changed:  # the clusters are locked before nodes
+        session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")
+    for table in ("cluster", "node"):
+        for name in changed:
+            session.execute(f"UPDATE {table} SET rocks_name = %s WHERE rocks_name = %s", (name, name))
+    return bool(changed)
+
+
+def follow_renames(session: Session, names: Mapping[str, str]) -> None:
+    """Give machines, and the clusters of frontends, the new names in Rocks; old name → new one. Two may swap theirs.
+
+    Owners see the new one, unless they have renamed a node, or another has it.
+    """
+    session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")  # before nodes
+    for table in ("cluster", "node"):
+        rows = session.rows(
+            f"SELECT rocks_name, id, name FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names]
+        )
+        entered = session.column(
+            f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names.values()]
+        )
+        numbers = [number for _, number, _ in rows]
+        # a poll whose commands ran during the rename may have entered the new one
+        others = [number for number in entered if number not in numbers]
+        session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=others)
+        forget_rocks_names(session, table, [*others, *numbers])
+        for old, number, name in rows:
+            session.update(table, {"rocks_name": names[old], "missing_polls": 0}, id=number)
+            if name == old:
+                _take_name(session, table, number, names[old])
+
+
+def _take_name(session: Session, table: str, number: int, name: str) -> None:
+    """Show owners the name, where no other cluster, or node of the cluster, has it."""
+    cluster_id = number
+    if table == "node":
+        cluster_id = session.value("SELECT cluster_id FROM node WHERE id = %s", (number,))
+    where = "cluster_id = %s AND " * (table == "node")
+    if not session.row(
+        f"SELECT 1 FROM {table} WHERE {where}name = %s AND gone_at IS NULL AND id <> %s",
+        ((cluster_id,) if where else ()) + (name, number),
+    ):
+        session.update(table, {"name": name}, id=number)
+    bump_generation(session, [cluster_id])
