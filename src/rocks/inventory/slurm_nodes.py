@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import ToolError
+from rocks.core.names import printable
 from rocks.core.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _SECONDS = 20.0
+_RESUMED = "vm-without-job"
+"""The reason of a drained host that the health check of rocks.agent.host_free resumes when its machine is off."""
+
 _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
 
@@ -28,27 +33,55 @@ def has_slurm() -> bool:
     return configuration_file().is_file()
 
 
-def drain_nodes(hosts: Sequence[str], notify: Callable[[str], None]) -> None:
+def drain_nodes(hosts: Sequence[str], reason: str, notify: Callable[[str], None]) -> None:
     """Keep Slurm from giving the hosts to further jobs; those that run go on.
 
-    Does nothing on a site without Slurm, and for hosts that are no nodes. A Slurm that refuses or does not answer does
-    not stop the command: `notify` gets what to run. One that does not answer is not asked about the others.
+    Does nothing on a site without Slurm, and for hosts that are no nodes; one that is drained already keeps its reason.
+    A Slurm that refuses or does not answer does not stop the command: `notify` gets what to run. One that does not
+    answer is not asked about the others.
     """
     if not has_slurm():
         return
-    is_silent = False
+    drained: dict[str, str] = {}
+    silence = ""
+    try:
+        drained = drained_nodes(hosts)
+    except ToolError as error:
+        silence = str(error)
     for host in hosts:
-        change = ("scontrol", "update", f"nodename={host}", "state=drain", "reason=rocks")
-        if dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
+        resume = f"Slurm gives {host} no more jobs until `scontrol update nodename={host} state=resume`"
+        if host in drained:
+            notify(f"{resume}; it was drained before: {printable(drained[host])[:80]}")
             continue
-        problem = "it did not answer before"
-        if not is_silent:
+        change = drain_command(host, reason)
+        if dry_run.would(dry_run.HERE, f"run `{shlex.join(change)}`"):
+            continue
+        problem = silence
+        if not silence:
             try:
                 finished = run(change, deadline_seconds=_SECONDS)
                 problem = finished.error_text.strip() if finished.exit_status else ""
             except ToolError as error:
-                problem, is_silent = str(error), True
+                problem = str(error)
+                silence = "it did not answer before"
         if problem and _NO_NODE not in problem:
-            notify(f"Slurm may give {host} to further jobs ({problem}); run `{' '.join(change)}`")
+            notify(f"Slurm may give {host} to further jobs ({problem}); run `{shlex.join(change)}`")
         elif not problem:
-            notify(f"Slurm gives {host} no more jobs until `scontrol update nodename={host} state=resume`")
+            notify(resume)
+
+
+def drain_command(nodes: str, reason: str) -> tuple[str, ...]:
+    """What drains the nodes, whose names are separated by commas; Slurm adds who did it, and when."""
+    return ("scontrol", "update", f"nodename={nodes}", "state=drain", f"reason={reason}")
+
+
+def drained_nodes(hosts: Iterable[str]) -> dict[str, str]:
+    """Those of the hosts that Slurm drains until somebody resumes them → the reason. ToolError when it is silent.
+
+    One that its health check resumes by itself is left out: without another reason it would get jobs again.
+    """
+    listed = ("sinfo", "--noheader", "--all", "--Node", f"--nodes={','.join(hosts)}", "--format=%N|%T|%E")
+    with dry_run.question():
+        finished = run(listed, deadline_seconds=_SECONDS)
+    rows = [line.split("|", 2) for line in finished.text.splitlines() if line.count("|") > 1]
+    return {name: reason for name, state, reason in rows if state.startswith("drain") and reason != _RESUMED}

@@ -10,6 +10,7 @@ slurm.conf.pending beside the file has the hosts whose slurmd is still to be sta
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
@@ -30,7 +31,7 @@ from rocks.inventory.slurm_configuration import (
     node_names,
     slurm_configuration,
 )
-from rocks.inventory.slurm_nodes import configuration_file
+from rocks.inventory.slurm_nodes import configuration_file, drain_command, drained_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -123,10 +124,10 @@ def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) 
 def sync_slurm(database: Database) -> SyncedSlurm:
     """Have this machine's slurmctld run with the nodes of the database.
 
-    Nodes that are no longer in the database are drained first. StateError without Slurm, while one of them has a job,
-    for a slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that
-    cannot be written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the
-    last case.
+    Nodes that are no longer in the database are drained first. StateError without Slurm or its service, while one of
+    them has a job, for a slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for
+    a file that cannot be written, and when slurmctld does not answer, or does not start. Then the file stays as it is,
+    but for the last case.
     Two commands do it one after the other: the lock is held until the command ends, after the hosts.
     """
     database.end_reading()
@@ -137,6 +138,7 @@ def sync_slurm(database: Database) -> SyncedSlurm:
         raise StateError(
             f"{path.parent} is missing: Slurm is not installed here; rocks sync host profile localhost does that"
         )
+    _check_service()
     old = _read(path)
     if old.strip() and not old.startswith(MARK):
         raise StateError(
@@ -232,10 +234,11 @@ def _free(gone: Collection[str]) -> None:
     if not gone:
         return
     nodes = ",".join(sorted(gone))
-    change = ("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=rocks")
     try:
-        if not dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
-            run_checked(change, deadline_seconds=_SECONDS)
+        if other := sorted({*gone} - {*drained_nodes(sorted(gone))}):
+            change = drain_command(",".join(other), "rocks sync slurm")
+            if not dry_run.would(dry_run.HERE, f"run `{shlex.join(change)}`"):
+                run_checked(change, deadline_seconds=_SECONDS)
         with dry_run.question():
             jobs = run_checked(
                 ("squeue", "--noheader", f"--nodelist={nodes}", "--format=%i %N"), deadline_seconds=_SECONDS
@@ -248,9 +251,25 @@ def _free(gone: Collection[str]) -> None:
         ) from None
     if jobs:
         first = jobs.splitlines()[0].split()
+        drained = "a run would stop here" if dry_run.is_on() else f"{nodes}: drained"
         raise StateError(
-            f"job {first[0]} still has {first[-1]}, of which Slurm would lose the end. {nodes}: drained; "
+            f"job {first[0]} still has {first[-1]}, of which Slurm would lose the end. {drained}; "
             f"when `squeue --nodelist={nodes}` is empty, repeat this"
+        )
+
+
+def _check_service() -> None:
+    """StateError where slurmctld could not be stopped and started: its nodes would be drained for nothing."""
+    if not runs_here():
+        raise StateError(
+            "nothing was changed: systemd does not run on this machine, and slurmctld is started by it; repeat this on "
+            "a frontend that was booted with it"
+        )
+    with dry_run.question():
+        shown = run(("systemctl", "cat", "slurmctld.service"), deadline_seconds=_SECONDS)
+    if shown.exit_status != 0:
+        raise StateError(
+            "nothing was changed: this machine has no service slurmctld: rocks sync host profile localhost installs it"
         )
 
 
@@ -261,10 +280,8 @@ def _control(verb: str) -> None:
     try:
         run_checked(("systemctl", verb, "slurmctld.service"), deadline_seconds=_START_SECONDS)
     except ToolError as error:
-        reason = "systemd does not run on this machine; repeat this on one that was booted with it"
-        if runs_here():
-            reason = f"{str(error).splitlines()[0].rstrip('.')}; journalctl -u slurmctld says why"
-        raise HostError(f"cannot {verb} slurmctld: {reason}") from None
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise HostError(f"cannot {verb} slurmctld: {reason}; journalctl -u slurmctld says why") from None
 
 
 def _wait_for_controller() -> None:

@@ -27,6 +27,7 @@ class OwnSlurm:
         monkeypatch.setenv("PATH", f"{slurm.root_bin}:{os.environ['PATH']}")
         monkeypatch.setenv("SLURM_CONF", str(self.path))
         monkeypatch.setattr(slurm_service, "load_configuration", lambda _: (self.requested, HOSTS))
+        monkeypatch.setattr(slurm_service, "runs_here", lambda: True)
 
     def sync(self) -> bool:
         """Whether the configuration changed."""
@@ -72,7 +73,10 @@ def test_a_node_leaves_when_it_has_no_job_and_jobs_of_others_go_on(own: OwnSlurm
     with pytest.raises(StateError, match=f"job {last} still has {LAST}.* drained"):
         own.sync()
     assert own.path.read_text("ascii") == own.everything
-    assert own.slurm.ask("sinfo", "-h", "-N", "-n", LAST, "-p", "batch", "-o", "%T|%E") == "draining|rocks"
+    assert (
+        own.slurm.ask("sinfo", "-h", "-N", "-n", LAST, "-p", "batch", "-o", "%T|%E")
+        == "draining|rocks sync slurm"
+    )
     own.slurm.ask("scancel", last)
     wait_until(lambda: own.slurm.ask("squeue", "-h", "-w", LAST) == "", "the job has ended")
     assert own.sync() and not own.sync()

@@ -65,18 +65,24 @@ def test_a_host_that_rocks_drains_or_removes_gets_no_more_jobs(
     running = _computeset(hosts, "VC-JOB-3-a", "-N1", "-w", FIRST)
     wait_until(lambda: _state(hosts, running) == "RUNNING")
     for host in (FIRST, "no-node"):
-        drain_nodes([host], lines.append)
-    assert _node(hosts, FIRST) == ("draining", "rocks") and _state(hosts, running) == "RUNNING"
+        drain_nodes([host], "rocks drain host", lines.append)
+    assert _node(hosts, FIRST) == ("draining", "rocks drain host") and _state(hosts, running) == "RUNNING"
     resume = f"scontrol update nodename={FIRST} state=resume"
     assert lines == [f"Slurm gives {FIRST} no more jobs until `{resume}`"]
+    drain_nodes([FIRST], "rocks remove host", lines.append)
+    assert (
+        lines.pop()
+        == f"Slurm gives {FIRST} no more jobs until `{resume}`; it was drained before: rocks drain host"
+    )
+    assert _node(hosts, FIRST) == ("draining", "rocks drain host")
     hosts.ask(*resume.split())
     monkeypatch.setenv("PATH", f"{hosts.bin}:{os.environ['PATH']}")
-    drain_nodes([FIRST], lines.append)
+    drain_nodes([FIRST], "rocks drain host", lines.append)
     assert lines[1].startswith(f"Slurm may give {FIRST} to further jobs (") and lines[1].endswith(
-        "reason=rocks`"
+        "'reason=rocks drain host'`"
     )
     monkeypatch.delenv("SLURM_CONF")
-    drain_nodes([FIRST], lines.append)
+    drain_nodes([FIRST], "rocks drain host", lines.append)
     assert len(lines) == 2, "a site without Slurm"
 
 

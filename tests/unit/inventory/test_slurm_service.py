@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rocks.agent import host_free
+from rocks.core import dry_run
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.inventory import slurm_service
+from rocks.inventory import slurm_nodes, slurm_service
 from rocks.inventory.slurm_configuration import MARK
 from rocks.inventory.slurm_service import SyncedSlurm, store_pending, sync_slurm
 
@@ -44,17 +46,19 @@ class Recorded:
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         monkeypatch.setenv("SLURM_CONF", str(self.path))
         monkeypatch.setattr(slurm_service, "load_configuration", self.load)
+        monkeypatch.setattr(slurm_service, "runs_here", lambda: True)
 
     def load(self, _: object) -> tuple[str, tuple[str, ...]]:
         self.record("load")
         return self.requested, ("a", "b", "c")
 
     def record(self, line: str) -> None:
-        with (self.folder / "calls").open("a", encoding="ascii") as calls:
+        with dry_run.question(), (self.folder / "calls").open("a", encoding="ascii") as calls:
             calls.write(f"{line}\n")
 
     def sync(self) -> SyncedSlurm:
-        (self.folder / "calls").unlink(missing_ok=True)
+        with dry_run.question():
+            (self.folder / "calls").unlink(missing_ok=True)
         database: Any = SimpleNamespace(
             end_reading=lambda: None, lock=lambda name, _: self.record(f"lock {name}")
         )
@@ -98,19 +102,58 @@ def test_it_starts_again_with_the_old_file_when_the_stop_fails(recorded: Recorde
     assert recorded.states() == ["stop", "start"] and recorded.path.read_text("ascii") == OLD
 
 
-@pytest.mark.parametrize("has_systemd", [True, False])
-def test_what_systemctl_says_in_two_lines_is_one_sentence(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, has_systemd: bool
-) -> None:
+def test_what_systemctl_says_in_two_lines_is_one_sentence(recorded: Recorded) -> None:
     """The second line is where to look, or what it tried further."""
-    monkeypatch.setattr(slurm_service, "runs_here", lambda: has_systemd)
     (recorded.folder / "systemctl-start-fails").touch()
     (recorded.folder / "systemctl-start").write_text("It cannot.\nHost is down\n", "ascii")
-    failed = "systemctl failed with exit status 1: It cannot; journalctl -u slurmctld says why"
-    absent = "systemd does not run on this machine; repeat this on one that was booted with it"
     with pytest.raises(HostError) as refused:
         recorded.sync()
-    assert str(refused.value) == f"cannot start slurmctld: {failed if has_systemd else absent}"
+    failed = "systemctl failed with exit status 1: It cannot; journalctl -u slurmctld says why"
+    assert str(refused.value) == f"cannot start slurmctld: {failed}"
+
+
+@pytest.mark.parametrize("has_systemd", [True, False])
+def test_where_slurmctld_cannot_be_started_no_node_is_drained(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, has_systemd: bool
+) -> None:
+    recorded.requested = f"{MARK}\nNodeName=a CPUs=1\n"
+    (recorded.folder / "systemctl-cat-fails").touch()
+    monkeypatch.setattr(slurm_service, "runs_here", lambda: has_systemd)
+    with pytest.raises(StateError) as refused:
+        recorded.sync()
+    absent = (
+        "no service slurmctld: rocks sync host profile" if has_systemd else "systemd does not run on this"
+    )
+    assert str(refused.value).startswith("nothing was changed: ") and absent in str(refused.value)
+    assert recorded.calls("scontrol") == [] and recorded.path.read_text("ascii") == OLD
+    assert not (recorded.folder / "slurm.conf.pending").exists()
+
+
+def test_a_node_that_somebody_has_drained_keeps_the_reason(recorded: Recorded) -> None:
+    """One of the health check gets another: it would be resumed when its machine is off."""
+    recorded.requested = f"{MARK}\nNodeName=c CPUs=1\n"
+    rows = "a|drained|testing\nb|draining|vm-without-job\n"
+    (recorded.folder / "sinfo---noheader").write_text(rows, "ascii")
+    (recorded.folder / "systemctl-is-active-fails").touch()
+    recorded.sync()
+    assert recorded.calls("scontrol update") == [
+        "scontrol update nodename=b state=drain reason=rocks sync slurm"
+    ]
+
+
+def test_a_dry_run_does_not_say_that_nodes_are_drained(recorded: Recorded, lines: list[str]) -> None:
+    recorded.requested = f"{MARK}\nNodeName=a CPUs=1\n"
+    with dry_run.question():
+        (recorded.folder / "squeue---noheader").write_text("7 b\n", "ascii")
+    with pytest.raises(StateError, match="job 7 still has b.* a run would stop here; when"):
+        recorded.sync()
+    assert lines == [
+        "this machine: would run `scontrol update nodename=b state=drain 'reason=rocks sync slurm'`"
+    ]
+
+
+def test_the_health_check_resumes_after_its_own_reason_only() -> None:
+    assert slurm_nodes._RESUMED == host_free.DRAINED
 
 
 def test_a_killed_command_is_completed_by_the_next(recorded: Recorded) -> None:

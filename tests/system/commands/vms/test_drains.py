@@ -63,7 +63,9 @@ def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
 def test_the_sites_slurm_gives_the_host_to_no_job(vm_site: Site, tmp_path: Path) -> None:
     program, calls = tmp_path / "scontrol", tmp_path / "calls"
     program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n', "ascii")
-    program.chmod(0o755)
+    (tmp_path / "sinfo").write_text("#!/bin/sh\n", "ascii")
+    for path in (program, tmp_path / "sinfo"):
+        path.chmod(0o755)
     vm_site.patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     vm_site.patch.setenv("SLURM_CONF", str(program))
     line = "until `scontrol update nodename={} state=resume`"

@@ -24,4 +24,4 @@ class Plugin(rocks.commands.Plugin):
             return
         machines = {name.lower() for name in which_are_vms(self.db, hosts)}
         nodes = [host for host in hosts if host.lower() not in machines]
-        self.db.after_commit(lambda: drain_nodes(nodes, self.owner.notify))
+        self.db.after_commit(lambda: drain_nodes(nodes, "rocks remove host", self.owner.notify))
