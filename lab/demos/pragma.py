@@ -100,7 +100,7 @@ class DemoPragma(ImageDemo):
             "-key",
             str(key),
             "-logfile",
-            "/root/boot.log",
+            str(self._site.folder / "boot.log"),
         ]
         self._progress.print(f"\n  # {shlex.join(typed)}")
         begin = time.monotonic()

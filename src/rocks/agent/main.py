@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Callable, Sequence
 
 import rocks
@@ -147,7 +148,11 @@ def _hook(arguments: Sequence[str]) -> int:
 def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
     from rocks.fleet.wire.requests import BaseImage
     from rocks.machine.host.files.bases import receive_base
+    from rocks.machine.host.files.paths import check_closed, opened_folder
 
+    # the copy has a folder of its own there, but the disk that is made from it is refused in an open one
+    with suppress(OSError), opened_folder(directory) as folder:
+        check_closed(folder, directory)
     receive_base(BaseImage(directory, digest, size_bytes, 0), sys.stdin.buffer.read)
     return 0
 

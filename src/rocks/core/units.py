@@ -59,7 +59,9 @@ def size_text(size_bytes: int) -> str:
 
 
 def gigabytes(size_bytes: int) -> str:
-    """The size of a disk of a host in the unit in which it is given, with one digit, for example `36.0 GB`."""
+    """The size of a disk of a host in the unit in which it is given, for example `36.0 GB`; one below 0.1 GB in MiB."""
+    if size_bytes < BYTES_PER_GB // 10:
+        return size_text(size_bytes)
     return f"{size_bytes / BYTES_PER_GB:.1f} GB"
 
 

@@ -205,11 +205,16 @@ def _run(
     reason = printed[-1] if printed else f"exit status {ended.exit_status}"
     if ended.exit_status is None:
         reason = f"it did not answer in {DEADLINE_SECONDS:g} s"
-    remedy = f"; to repair the way to it: rocks sync host sharedkey {host.name}"
-    message = (
-        f"files of host {host.name} {failed}: {reason}{remedy if ended.exit_status == _SSH_FAILED else ''}"
-    )
+    remedy = _remedy(host, reason) if ended.exit_status == _SSH_FAILED else ""
+    message = f"files of host {host.name} {failed}: {reason}{remedy}"
     raise BusyError(f"{message}; repeat the command") if ended.exit_status == _BUSY else HostError(message)
+
+
+def _remedy(host: HostAddress, reason: str) -> str:
+    """After the line with which ssh(1) has ended: where no connection came about, no key is at fault."""
+    if reason.startswith("ssh: "):
+        return "; is it up? Repeat the command when it answers"
+    return f"; to repair the way to it: rocks sync host sharedkey {host.name}"
 
 
 def _is_asked(path: str, paths: Sequence[str]) -> bool:

@@ -167,10 +167,12 @@ def with_base(
     """The disks, the first one made from the copy of the image. StateError when the host has no space for it."""
     first = disks[0]
     fact = next(fact for fact in facts if fact.path == first.path)
-    needed = base.used_bytes * (1 if has_base else 2)
-    if fact.free_bytes < needed + LEAST_FREE_BYTES:
+    needed = base.used_bytes * (1 if has_base else 2) + LEAST_FREE_BYTES
+    if fact.free_bytes < needed:
+        what = "its disk" if has_base else "the copy of its image, its disk"
         raise StateError(
-            f"{vm.name} is not started: its disk is made from an image with {size_text(base.used_bytes)}, and the file "
-            f"system of {first.path} has {size_text(fact.free_bytes)} free; free space there, or use another folder"
+            f"{vm.name} is not started: {what} and the {size_text(LEAST_FREE_BYTES)} that must stay free need "
+            f"{size_text(needed)}, and the file system of {first.path} has {size_text(fact.free_bytes)} free; free "
+            "space there, or use another folder"
         )
     return (replace(first, base=base), *disks[1:])

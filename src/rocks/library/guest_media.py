@@ -85,10 +85,12 @@ def with_checked_medium(disks: Sequence[DiskSpec], base: BaseImage) -> tuple[Dis
 
 def check_space(vm: VirtualMachine, image: str, base: BaseImage, fact: DiskFact) -> None:
     """StateError when the host has no space for the ISO."""
-    if fact.free_bytes < base.used_bytes + LEAST_FREE_BYTES:
+    needed = base.used_bytes + LEAST_FREE_BYTES
+    if fact.free_bytes < needed:
         raise StateError(
-            f"{vm.name} is not started: its CD {image} has {size_text(base.used_bytes)}, and the file system of "
-            f"{base.directory} has {size_text(fact.free_bytes)} free; free space there, or eject the CD: "
+            f"{vm.name} is not started: its CD {image} and the {size_text(LEAST_FREE_BYTES)} that must stay free need "
+            f"{size_text(needed)}, and the file system of {base.directory} has {size_text(fact.free_bytes)} free; free "
+            "space there, or eject the CD: "
             f"rocks set host vm cdrom {vm.name} eject"
         )
 

@@ -118,8 +118,13 @@ def test_two_at_once_leave_one_of_both_results(host: Place, machine: Machine) ->
 
 def test_a_host_that_does_not_answer_or_refuses_is_an_error(host: Place, machine: Machine) -> None:
     address, settings = host
-    with pytest.raises(HostError, match="cannot be read: .* rocks sync host sharedkey compute-0-0"):
+    with pytest.raises(
+        HostError, match=r"cannot be read: ssh: .*; is it up\? Repeat the command when it answers$"
+    ):
         read_files(address._replace(port=1), settings, ["/etc/passwd"])
+    without_key = settings._replace(known_hosts_file="/dev/null")
+    with pytest.raises(HostError, match="cannot be read: .* rocks sync host sharedkey compute-0-0"):
+        read_files(address, without_key, ["/etc/passwd"])
     refused(HostError, "cannot be written", replace_files, *host, {}, [FileChange("/proc/x/y", b"")])
 
 

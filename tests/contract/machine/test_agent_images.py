@@ -195,6 +195,13 @@ def test_a_copy_that_others_could_have_changed_is_not_used(receiver: Receiver) -
     assert list(receiver.images.iterdir()) == [receiver.copy.parent]
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_nothing_is_copied_where_no_disk_can_be_made(receiver: Receiver, mode: int) -> None:
+    receiver.images.chmod(mode)
+    refused(HostError, f"{receiver.images} is not safe for disk images: others than root", receiver.send)
+    assert list(receiver.images.iterdir()) == []
+
+
 def test_a_disk_smaller_than_its_image_is_not_made(receiver: Receiver) -> None:
     receiver.send()
     assert "too small" in receiver.start(receiver.disk(size_gb=2))

@@ -172,6 +172,18 @@ def test_a_repository_of_a_web_server_is_fetched_once(
     assert content(tmp_path, found["dock6"][0]) == FRONTEND
 
 
+def test_a_copy_of_a_web_server_without_its_url_says_what_is_missing(
+    pragma_site: Site, server: RangeServer
+) -> None:
+    synced(pragma_site)
+    pragma_site.done("remove attr pragma_repository_url")
+    for command in ("pragma sync repository", "pragma boot dock6 0"):
+        error = pragma_site.rocks(command).err
+        assert (
+            "copy of a web server's: rocks set attr pragma_repository_url URL, or replace vcdb.txt" in error
+        )
+
+
 def test_an_interrupted_sync_leaves_what_is_here_and_continues(
     pragma_site: Site, server: RangeServer, tmp_path: Path
 ) -> None:

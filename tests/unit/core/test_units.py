@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.core.units import in_unit
+from rocks.core.units import gigabytes, in_unit
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,12 @@ def test_a_size_that_is_no_whole_number_of_the_unit_is_refused(
     assert str(refused.value) == (
         f'size "{text}" is no whole number of {unit}; the next larger one is size={next_larger}'
     )
+
+
+def test_a_small_disk_has_a_size_that_is_not_zero() -> None:
+    assert [gigabytes(size) for size in (30_000_000, 99_999_999, 100_000_000, 36 * 10**9)] == [
+        "28.6 MiB",
+        "95.4 MiB",
+        "0.1 GB",
+        "36.0 GB",
+    ]

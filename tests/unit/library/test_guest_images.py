@@ -38,7 +38,8 @@ def test_a_disk_that_is_too_small_or_has_no_space_is_rejected() -> None:
         base_on(vm, container(), large)
     base, disks = base_on(vm, container(), SOURCE), [DiskSpec(PATH, "raw", 36, False)]
     assert with_base(vm, disks, [fact(free=17 * GB // 10)], base, has_base=True)
-    with pytest.raises(StateError, match=r"made from an image with 476\.8 MiB, .* has 1\.6 GiB free"):
+    needs = r"the copy of its image, its disk and the 1\.0 GiB that must stay free need 1\.9 GiB, .* has 1\.6 GiB free"
+    with pytest.raises(StateError, match=needs):
         with_base(vm, disks, [fact(free=17 * GB // 10)], base, has_base=False)
 
 

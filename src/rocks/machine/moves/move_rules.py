@@ -213,10 +213,12 @@ def check_target(
 
 def check_space(vm: VirtualMachine, target: Host, path: str, needed_bytes: int, free_bytes: int) -> None:
     """StateError when the file system of the path has too little space for so many bytes."""
-    if free_bytes < needed_bytes + LEAST_FREE_BYTES:
+    needed = needed_bytes + LEAST_FREE_BYTES
+    if free_bytes < needed:
         raise StateError(
-            f"{vm.name} is not moved: its disks need {size_text(needed_bytes)} on {target.name}, and the file system "
-            f"of {path} has {size_text(free_bytes)} free; free space there, or use another folder"
+            f"{vm.name} is not moved: its disks and the {size_text(LEAST_FREE_BYTES)} that must stay free need "
+            f"{size_text(needed)} on {target.name}, and the file system of {path} has {size_text(free_bytes)} free; "
+            "free space there, or use another folder"
         )
 
 

@@ -112,7 +112,12 @@ def library_images(command: Command, settings: Settings, name: str, described: V
         except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     with _only_here(command, name):
-        return _add_images(command, settings, name, described, partial(_local_file, file.parent))
+        remedy = "put it there, or correct vc-in.xml"
+        if _images_file(file, name).exists():
+            remedy = (
+                f"its description is a copy of a web server's: rocks set attr {URL} URL, or replace {LIST}"
+            )
+        return _add_images(command, settings, name, described, partial(_local_file, file.parent, remedy))
 
 
 def _check_volumes(command: Command, described: VcIn) -> None:
@@ -232,14 +237,12 @@ class _Source(NamedTuple):
     version: str
 
 
-def _local_file(folder: Path, name: str) -> _Source:
+def _local_file(folder: Path, remedy: str, name: str) -> _Source:
     path = folder / name
     try:
         status = path.stat()
     except OSError as error:
-        raise StateError(
-            f"the image {path} cannot be read: {error.strerror}; put it there, or correct vc-in.xml"
-        ) from None
+        raise StateError(f"the image {path} cannot be read: {error.strerror}; {remedy}") from None
     return _Source(str(path), "file", f"{status.st_size} {status.st_mtime_ns}")
 
 
