@@ -65,6 +65,7 @@ def pragma_site(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         vm_site.done("set attr pragma_repository", str(tmp_path / "repository"))
         vm_site.done("set attr pragma_log_folder", str(tmp_path / "logs"))
         vm_site.done("set attr pragma_public_addresses", "203.0.113.20=dock.example.org 203.0.113.21=lake")
+        vm_site.done("set attr vm_authorized_keys", KEY)
         yield vm_site
 
 

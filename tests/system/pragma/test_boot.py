@@ -55,6 +55,14 @@ def machines(site: Site) -> dict[str, dict[str, Any]]:
     return {one["vm-host"]: one["vm"][0] for one in found}
 
 
+@pytest.mark.usefixtures("started")
+def test_a_cluster_that_nobody_can_log_in_to_is_named(local: Site, key: Path) -> None:
+    local.done("remove attr vm_authorized_keys")
+    warning = "Warning: nobody can log in: neither key= nor the attribute vm_authorized_keys has keys"
+    assert warning in local.rocks("pragma boot dock6 0").err
+    assert local.rocks("pragma boot dock6 0", f"key={key}").err == ""
+
+
 def test_a_cluster_of_the_repository(
     local: Site, key: Path, started: list[list[str]], tmp_path: Path
 ) -> None:

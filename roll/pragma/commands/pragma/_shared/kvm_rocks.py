@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GB
 
-from .contextualisation import vc_out_texts
+from .contextualisation import KEYS, vc_out_texts
 from .drivers import (
     DEFAULT_MEMORY_MB,
     OFF,
@@ -93,6 +93,7 @@ class KvmRocks:
         names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
         cpus = _set_machines(command, names, request, described, file, placed)
         add_interfaces(command, names, added)
+        _warn_without_keys(command, name)
         _set_vc_out(command, fqdn, names, cpus)
         if request.name:
             command.command("set.host.attr", [name, f"attr={_REQUEST}", f"value={request.name}"])
@@ -289,6 +290,15 @@ def _set_machines(
         raise DescriptionError(f"{file} has a disk that this site does not take: {error}") from None
     _set_places(command, names, described)
     return cpus
+
+
+def _warn_without_keys(command: Command, name: str) -> None:
+    """The command of `rocks add cluster` is for a cluster that is not started at once."""
+    if not any(row["attr"] == KEYS for row in rows(command, "list.host.attr", [name])):
+        command.notify(
+            f"Warning: nobody can log in: neither key= nor the attribute {KEYS} has keys; "
+            f"rocks pragma shutdown {name}, rocks pragma clean {name}, then boot with key=FILE.pub"
+        )
 
 
 def _set_vc_out(command: Command, fqdn: str, names: Sequence[str], cpus: Sequence[int]) -> None:
