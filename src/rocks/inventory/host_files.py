@@ -35,14 +35,17 @@ def sync_files(
     paths: Sequence[str],
     plan: Plan,
     locks: Sequence[str] = (),
+    *,
+    with_this_machine: bool = False,
 ) -> Iterator[tuple[str, bool | RocksError]]:
     """Have the files of each host as `plan` says; yields (host, whether it changed, or the error) as hosts end.
 
-    This machine is left out. StateError for virtual machines, whose files are their owners'. A file that changes
-    between reading and writing is read again. The transaction ends before the first connection.
+    This machine is left out, unless its files are asked for. StateError for virtual machines, whose files are their
+    owners'. A file that changes between reading and writing is read again. The transaction ends before the first
+    connection.
     """
     chosen = FleetSettings()
-    local = (find_local_host(database) or "").lower()
+    local = "" if with_this_machine else (find_local_host(database) or "").lower()
     machines = {name.lower() for name in which_are_vms(database, names)}
     physical = [name for name in names if name.lower() not in machines | {local}]
     hosts = {host.name: host for host in fleet_addresses(database, physical)}

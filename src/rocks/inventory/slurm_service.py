@@ -266,8 +266,8 @@ def _check_service() -> None:
             "a frontend that was booted with it"
         )
     with dry_run.question():
-        shown = run(("systemctl", "cat", "slurmctld.service"), deadline_seconds=_SECONDS)
-    if shown.exit_status != 0:
+        answer = run(("systemctl", "cat", "slurmctld.service"), deadline_seconds=_SECONDS)
+    if answer.exit_status != 0:
         raise StateError(
             "nothing was changed: this machine has no service slurmctld: rocks sync host profile localhost installs it"
         )

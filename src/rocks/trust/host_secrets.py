@@ -44,7 +44,7 @@ def sync_secrets(database: Database, names: Sequence[str]) -> Iterator[tuple[str
     """Have the secret attributes of each host there, and no others; yields (host, whether it changed, or the error).
 
     A host has its own and the global ones, of which its own count. Those that the frontend itself uses, such as the
-    command that fences a host, stay on the frontend.
+    command that fences a host, are in no file.
     """
     values = _values(database, names)
 
@@ -55,7 +55,7 @@ def sync_secrets(database: Database, names: Sequence[str]) -> Iterator[tuple[str
             FileChange(path, value, _SECRET) for path, value in expected.items() if found.get(path) != value
         ]
 
-    yield from sync_files(database, names, [FOLDER], plan)
+    yield from sync_files(database, names, [FOLDER], plan, with_this_machine=True)
 
 
 def _values(database: Database, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -106,6 +106,22 @@ def test_secret_attributes(hosts: Site) -> None:
     assert on_host(hosts, "ls -A /etc/rocks/sec_attr") == ""
 
 
+def test_the_frontend_gets_its_secret_attributes_where_it_is_named(vm_site: Site) -> None:
+    """Its munge is the first to need the key of Slurm."""
+    written: list[tuple[str, bool]] = []
+    vm_site.patch.setattr("rocks.inventory.host_files.read_files", lambda *_: {})
+    vm_site.patch.setattr(
+        "rocks.inventory.host_files.replace_files",
+        lambda host, *_: written.append((host.name, host.is_local)),
+    )
+    store(vm_site.database, None, "munge_key", "secret")
+    vm_site.database.commit()
+    assert vm_site.done("sync host sec_attr head") == "head: secret attributes written\n"
+    vm_site.done("sync host sec_attr")
+    assert written[0] == ("head", True)
+    assert sorted(written[1:]) == [("vmc-0-0", False), ("vmc-0-1", False)]
+
+
 def test_names_on_a_host(hosts: Site) -> None:
     hosts.done("add host interface", HOST, "eth9", "ip=203.0.113.77", "subnet=public")
     before = on_host(hosts, "cat /etc/hosts")
