@@ -23,9 +23,6 @@ HOST_COLUMNS = (
 HOST_WIDTH = 11
 """The cells of `HOST_COLUMNS` in a row."""
 
-_LARGEST_MB = 2**32 - 1
-"""Of the column `MB` of `host_memory`."""
-
 HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
 
 
@@ -112,16 +109,13 @@ def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[st
 
 
 def record_memory(database: Database, memory_mb: Mapping[str, int]) -> None:
-    """Record what hosts have reported, in MB; one statement. Hosts that are not in the database are omitted.
-
-    A host may report any number: one that does not fit is stored as the largest.
-    """
+    """Record what hosts have reported, in MB; one statement. Hosts that are not in the database are omitted."""
     if memory_mb:
         row = "SELECT ID, %s FROM nodes WHERE Name = %s"
         database.execute(
             f"INSERT INTO host_memory (Host, MB) {' UNION ALL '.join([row] * len(memory_mb))}"
             " ON DUPLICATE KEY UPDATE MB = VALUES(MB)",
-            [value for host, memory in memory_mb.items() for value in (min(memory, _LARGEST_MB), host)],
+            [value for host, memory in memory_mb.items() for value in (memory, host)],
         )
 
 
