@@ -10,7 +10,7 @@ from rocks.fleet.wire.envelope import read_request, write_error, write_reply
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from rocks.fleet.wire.request import Request
 from rocks.machine.host.connections import read_network
-from rocks.machine.host.consoles import read_console, read_console_log, read_screen, remove_console_logs
+from rocks.machine.host.consoles import forget_machines, read_console, read_console_log, read_screen
 from rocks.machine.host.disk_requests import give_image, read_images, remove_image
 from rocks.machine.host.guest_functions import read_adapters
 from rocks.machine.host.guest_keys import read_infiniband
@@ -38,7 +38,7 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "console": read_console,
     "screen": read_screen,
     "console_log": read_console_log,
-    "remove_console_logs": remove_console_logs,
+    "forget_machines": forget_machines,
     "probe": read_probe,
     "documents": adapt_documents,
     "infiniband": read_infiniband,

@@ -10,8 +10,8 @@ from rocks.core.errors import BugError
 from rocks.core.names import counted
 from rocks.fleet.wire.consoles import (
     ConsoleLogRequest,
-    RemoveConsoleLogsRequest,
-    RemovedLogs,
+    ForgetMachinesRequest,
+    RemovedFiles,
     ScreenRequest,
 )
 from rocks.fleet.wire.disk_files import GiveImageRequest, ImageChange, ImagesRequest, RemoveImageRequest
@@ -145,9 +145,10 @@ def _remove_image(host: str, request: RemoveImageRequest, ask: Ask) -> ImageChan
     return ImageChange(changed=True)
 
 
-def _remove_console_logs(host: str, request: RemoveConsoleLogsRequest, ask: Ask) -> RemovedLogs:
-    dry_run.would(host, f"remove the logs of the consoles of {counted(len(request.machines), 'machine')}")
-    return RemovedLogs(0)
+def _forget_machines(host: str, request: ForgetMachinesRequest, ask: Ask) -> RemovedFiles:
+    machines = counted(len(request.machines), "machine")
+    dry_run.would(host, f"remove the logs of the consoles, and variables of UEFI, of {machines}")
+    return RemovedFiles(0)
 
 
 ANSWERS: Mapping[type, Callable[[str, Any, Ask], Any]] = {
@@ -162,7 +163,7 @@ ANSWERS: Mapping[type, Callable[[str, Any, Ask], Any]] = {
     NetworkRequest: _pass_on,
     PerformRequest: _perform,
     ProbeRequest: _pass_on,
-    RemoveConsoleLogsRequest: _remove_console_logs,
+    ForgetMachinesRequest: _forget_machines,
     RemoveImageRequest: _remove_image,
     ScreenRequest: _pass_on,
     SyncLinksRequest: _sync_links,

@@ -14,7 +14,6 @@ from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes,
 from rocks.fleet.wire.requests import (
     EndArrival,
     EndDeparture,
-    ForgetDomain,
     FreezeGuest,
     GrowDisk,
     MakeSnapshot,
@@ -77,12 +76,6 @@ class OperationPlan(NamedTuple):
 
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def plan_forget(operation: ForgetDomain, observed: Observed) -> OperationPlan:
-    """The domain and its definition go. StateError when it is there under a newer lease."""
-    _check_no_newer_lease(observed.domain, operation.token)
-    return _steps(observed.domain is not None and f"power off {operation.name} and remove its definition")
 
 
 def plan_pause(operation: PauseDomain, observed: Observed) -> OperationPlan:

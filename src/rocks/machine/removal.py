@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
 from rocks.core.names import in_quotes
-from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, RemoveConsoleLogsRequest
+from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
 from rocks.machine.change_records import delete_vms
@@ -95,7 +95,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         snapshots, lines = remove_snapshots(database, stopped, stay)
         removed += snapshots
         errors += lines
-    errors += _remove_console_logs(database, stopped, places, former)
+    errors += _forget_on_hosts(database, stopped, places, former)
     delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     stopping = [
@@ -193,13 +193,13 @@ def _remove_copies(
     return lines
 
 
-def _remove_console_logs(
+def _forget_on_hosts(
     database: Database,
     machines: Sequence[VirtualMachine],
     places: Mapping[str, str | None],
     former: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Remove the logs of their serial consoles on present and former containers, and on the hosts that had the leases.
+    """Remove logs of consoles and variables of UEFI on present and former containers, and on hosts that had the leases.
 
     Returns a warning for each host where they stay.
     """
@@ -212,9 +212,9 @@ def _remove_console_logs(
     if not found:
         return []
     database.commit()
-    requests = {host: RemoveConsoleLogsRequest(tuple(uuids)) for host, uuids in found.items()}
+    requests = {host: ForgetMachinesRequest(tuple(uuids)) for host, uuids in found.items()}
     return [
-        f"logs of consoles in {CONSOLE_LOG_FOLDER} of {host} stay: {answer}"
+        f"logs of consoles in {CONSOLE_LOG_FOLDER} of {host}, and variables of UEFI, stay: {answer}"
         for host, answer in ask_each(database, requests)
         if isinstance(answer, RocksError)
     ]

@@ -17,7 +17,6 @@ from rocks.fleet.wire.facts import ConsoleRequest, DomainState, FactsRequest, Fe
 from rocks.fleet.wire.request import Reply, Request
 from rocks.fleet.wire.requests import (
     DiskSpec,
-    ForgetDomain,
     LinkSpec,
     OperationOutcome,
     PauseDomain,
@@ -87,7 +86,7 @@ def far(
         try:
             yield made
         finally:
-            made.perform(ForgetDomain(NAME), StopDomain(NAME, links=(LINK,)))
+            made.perform(StopDomain(NAME, links=(LINK,), discards_save=True))
             (machine.outside("/var/lib/rocks") / "leases" / NAME).unlink(missing_ok=True)
             (machine.outside(IMAGE_FOLDER) / "kvm" / f"{NAME}.vda").unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd
-from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, StopDomain
+from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
 from rocks.machine.host import observe
 from tests.contract.agents import Agent, start
 
@@ -20,7 +20,6 @@ def test_every_operation_rejects_an_overtaken_lease(agent: Agent) -> None:
         StopDomain("a", 7, "reset"),
         PauseDomain("a", 7),
         ResumeDomain("a", 7),
-        ForgetDomain("a", 7),
     ):
         (outcome,) = agent.perform(operation)
         assert outcome.error.family == "state"
@@ -28,7 +27,7 @@ def test_every_operation_rejects_an_overtaken_lease(agent: Agent) -> None:
     assert agent.state("a") == "running"
 
 
-@pytest.mark.parametrize("end", [StopDomain("a", 9), StopDomain("a", 9, "shutdown", 0), ForgetDomain("a", 9)])
+@pytest.mark.parametrize("end", [StopDomain("a", 9), StopDomain("a", 9, "shutdown", 0)])
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_lease_that_has_ended_starts_nothing_any_more(agent: Agent, end: Any, is_there: bool) -> None:
     """Whether or not its start had arrived before its end; the next lease starts, and the end can be repeated."""
@@ -50,7 +49,7 @@ def test_a_lease_that_has_ended_starts_nothing_any_more(agent: Agent, end: Any, 
     )
 
 
-@pytest.mark.parametrize("end", [StopDomain("a", 7), StopDomain("a", 7, "shutdown", 0), ForgetDomain("a", 7)])
+@pytest.mark.parametrize("end", [StopDomain("a", 7), StopDomain("a", 7, "shutdown", 0)])
 def test_the_end_of_a_machine_that_is_off_succeeds_under_an_older_lease(agent: Agent, end: Any) -> None:
     """As after a host was declared off: a fence of a later epoch is in force, and nothing runs."""
     agent.perform(start("a", 7), StopDomain("a", 7))

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
-from rocks.fleet.wire.requests import ForgetDomain, OperationOutcome, StartDomain, StopDomain
+from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
 from rocks.machine.host.guest_keys import restore_partition
 from rocks.machine.host.host import Host
 from rocks.network.infiniband.host.fake import FakePkeys
@@ -65,8 +65,8 @@ def test_a_vf_has_its_key_from_start_to_stop(agent: VfAgent) -> None:
     assert agent.pkeys.guids[FIRST] == RED.port_guid
     facts = agent.ask(InfinibandRequest())
     assert [(vf.machine, vf.keys) for vf in facts.vfs] == [("a", (0x8002, 0x7FFF)), ("b", (0x8003, 0x7FFF))]
-    (stopped, forgotten) = agent.perform(StopDomain("a", 7), ForgetDomain("b", 7))
-    assert (stopped.error, forgotten.error) == (None, None)
+    (first, second) = agent.perform(StopDomain("a", 7), StopDomain("b", 7))
+    assert (first.error, second.error) == (None, None)
     assert agent.pkeys.visible_keys(FIRST) == agent.pkeys.visible_keys(SECOND) == ()
     assert list(agent.folder.iterdir()) == []
 

@@ -8,7 +8,6 @@ from rocks.fleet.wire.requests import (
     ChangeDomain,
     DiskSpec,
     EndDeparture,
-    ForgetDomain,
     GrowDisk,
     MakeSnapshot,
     Operation,
@@ -40,7 +39,7 @@ def operations(folder: Path) -> list[Operation]:
     return [
         *(StopDomain("g", 7, action, 0) for action in ("poweroff", "shutdown", "reset", "reboot")),
         StopDomain("g", 7, discards_save=True),
-        *(kind("g", token) for kind in (PauseDomain, ResumeDomain, ForgetDomain) for token in (6, 7)),
+        *(kind("g", token) for kind in (PauseDomain, ResumeDomain) for token in (6, 7)),
         *(SaveDomain("g", token, 64) for token in (6, 7, 8)),
         *(ChangeDomain("g", token, leased_xml("g", token), detached=(image,)) for token in (7, 8)),
         ChangeDomain("g", 7, MORE, cpus=True, memory=True, interfaces=True),

@@ -12,6 +12,7 @@ from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
 from rocks.core.process import Finished
+from rocks.fleet.wire.consoles import nvram_file
 from tests.system.vms.site import ThreeMachines, as_user
 from tests.waiting import wait_until
 
@@ -329,8 +330,13 @@ def test_a_machine_does_not_get_the_console_of_a_namesake(site: ThreeMachines) -
     log.with_name(f"{log.name}.0").write_text("older\n")
     other = log.with_name("00000000-0000-4000-8000-000000000000.console.log")
     other.write_text("of another machine\n")
+    variables = site.machines["vmh1"].outside(nvram_file(log.name.partition(".")[0]))
+    variables.parent.mkdir(parents=True, exist_ok=True)
+    variables.write_text("as of a machine with UEFI, which a stop leaves\n")
     site.done("stop host vm one")
+    assert variables.exists()
     site.done("remove host vm one")
+    assert not variables.exists()
     assert not log.exists() and not log.with_name(f"{log.name}.0").exists() and not named.is_symlink()
     assert other.read_text() == "of another machine\n", "logs of other machines stay"
     other.unlink()

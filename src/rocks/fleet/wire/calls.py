@@ -9,8 +9,8 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.consoles import (
     ConsoleLogFact,
     ConsoleLogRequest,
-    RemoveConsoleLogsRequest,
-    RemovedLogs,
+    ForgetMachinesRequest,
+    RemovedFiles,
     ScreenFact,
     ScreenRequest,
 )
@@ -41,7 +41,6 @@ from rocks.fleet.wire.requests import (
     ChangeDomain,
     EndArrival,
     EndDeparture,
-    ForgetDomain,
     FreezeGuest,
     GrowDisk,
     MakeSnapshot,
@@ -78,7 +77,7 @@ CALLS: Dict[str, Call] = {
         Call("console", ConsoleRequest, ConsoleFact, 15.0),
         Call("screen", ScreenRequest, ScreenFact, 30.0),
         Call("console_log", ConsoleLogRequest, ConsoleLogFact, 15.0),
-        Call("remove_console_logs", RemoveConsoleLogsRequest, RemovedLogs, 30.0),
+        Call("forget_machines", ForgetMachinesRequest, RemovedFiles, 30.0),
         Call("probe", ProbeRequest, ProbeFact, 60.0),
         Call("documents", DocumentsRequest, DocumentsFact, 60.0),
         Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
@@ -130,7 +129,7 @@ def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, StartDomain):
         copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
         return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND
-    if isinstance(operation, (PauseDomain, ResumeDomain, ForgetDomain, GrowDisk, EndDeparture)):
+    if isinstance(operation, (PauseDomain, ResumeDomain, GrowDisk, EndDeparture)):
         return 1.0
     raise BugError(
         f"{type(operation).__name__} has no deadline in the table of agent calls; please report this"

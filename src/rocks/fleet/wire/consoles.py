@@ -1,4 +1,4 @@
-"""Requests about the picture on a machine's screen, and the last lines of its serial console."""
+"""Requests about a machine's screen and serial console, and what it leaves on its host."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from rocks.fleet.wire.request import Request
 
 CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 """virtlogd writes the consoles there. It starts another file after 2 MiB, and keeps three older ones (its defaults)."""
+
+NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
+"""libvirt's own folder for the variables of UEFI."""
 
 LARGEST_PICTURE_BYTES = 11 * 1024 * 1024
 """As base64 it fits into a reply."""
@@ -22,6 +25,11 @@ MAX_LINES = 10_000
 def console_log(machine: str) -> str:
     """The file with the serial console of the machine with this UUID; a machine of the same name has another."""
     return f"{CONSOLE_LOG_FOLDER}/{machine}.console.log"
+
+
+def nvram_file(machine: str) -> str:
+    """The file with the variables of UEFI of the machine with this UUID; a stop leaves it."""
+    return f"{NVRAM_FOLDER}/{machine}_VARS.fd"
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,14 @@ class ConsoleLogRequest(Request[ConsoleLogFact]):
 
 
 @dataclass(frozen=True)
-class RemovedLogs:
+class RemovedFiles:
     """How many files were removed."""
 
     files: int
 
 
 @dataclass(frozen=True)
-class RemoveConsoleLogsRequest(Request[RemovedLogs]):
-    """Remove the logs of the consoles of the machines with these UUIDs, and the links to them."""
+class ForgetMachinesRequest(Request[RemovedFiles]):
+    """Remove what removed machines with these UUIDs have left: logs of consoles, and variables of UEFI."""
 
     machines: Tuple[str, ...]

@@ -186,15 +186,6 @@ class SaveDomain:
 
 @tagged
 @dataclass(frozen=True)
-class ForgetDomain:
-    """Power the domain off; remove its definition, firmware variables and managed save. Its disks stay."""
-
-    name: str
-    token: Optional[int] = None
-
-
-@tagged
-@dataclass(frozen=True)
 class ChangeDomain:
     """Change a domain that runs, without a restart; one that is off has nothing to do, unless it gets a disk.
 
@@ -313,7 +304,6 @@ Operation = Union[
     StopDomain,
     PauseDomain,
     ResumeDomain,
-    ForgetDomain,
     ChangeDomain,
     GrowDisk,
     MakeSnapshot,

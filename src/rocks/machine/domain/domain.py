@@ -16,6 +16,7 @@ from lxml import etree
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError
+from rocks.fleet.wire.consoles import nvram_file
 from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, VirtualMachine
 from rocks.library.guest_media import boots_cd_last, boots_from_network
@@ -34,8 +35,6 @@ EMULATOR = "/usr/bin/qemu-system-x86_64"
 """The emulator's path on Debian; other hosts replace it (`machine.host.start`)."""
 
 LEASE_NAMESPACE = "urn:rocks:lease"
-NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
-"""libvirt's own folder for the variables of UEFI."""
 
 _NAMESPACES = {"rocks": LEASE_NAMESPACE}
 
@@ -151,7 +150,7 @@ def _set_nvram(domain: etree._Element, uuid: str) -> None:
     if nvram is None:
         nvram = etree.SubElement(system, "nvram")
     if not (nvram.text or "").strip() and nvram.find("source") is None:
-        nvram.text = f"{NVRAM_FOLDER}/{uuid}_VARS.fd"
+        nvram.text = nvram_file(uuid)
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:

@@ -1,19 +1,22 @@
-"""Consoles of machines: where they are, the picture on a screen, and the last lines of a serial line."""
+"""Consoles of machines, the picture on a screen, the last lines of a serial line; and what removed machines leave."""
 
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import explain
 from rocks.fleet.wire.consoles import (
     LARGEST_PICTURE_BYTES,
     PNG_BEGINNING,
     ConsoleLogFact,
     ConsoleLogRequest,
-    RemoveConsoleLogsRequest,
-    RemovedLogs,
+    ForgetMachinesRequest,
+    RemovedFiles,
     ScreenFact,
     ScreenRequest,
+    nvram_file,
 )
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.machine.host.console_logs import last_lines, remove_logs
@@ -51,11 +54,21 @@ def read_console_log(host: Host, request: ConsoleLogRequest) -> ConsoleLogFact:
     return ConsoleLogFact(tuple(last_lines(request.machine, request.lines)))
 
 
-def remove_console_logs(host: Host, request: RemoveConsoleLogsRequest) -> RemovedLogs:
-    """Remove the logs of consoles of removed machines. UserError for what is no UUID."""
+def forget_machines(host: Host, request: ForgetMachinesRequest) -> RemovedFiles:
+    """Remove the files that are named by removed machines. UserError for what is no UUID, HostError for a file."""
+    removed = 0
     for machine in request.machines:
         _check_uuid(machine)
-    return RemovedLogs(sum(map(remove_logs, request.machines)))
+        removed += remove_logs(machine)
+        path = Path(nvram_file(machine))
+        try:
+            path.unlink()
+            removed += 1
+        except FileNotFoundError:  # it had a BIOS
+            continue
+        except OSError as error:
+            raise HostError(f"the variables of UEFI stay: {explain(error, path)}") from None
+    return RemovedFiles(removed)
 
 
 def _check_uuid(machine: str) -> None:

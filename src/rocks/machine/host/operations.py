@@ -18,7 +18,6 @@ from rocks.fleet.wire.requests import (
     ChangeDomain,
     EndArrival,
     EndDeparture,
-    ForgetDomain,
     FreezeGuest,
     GrowDisk,
     MakeSnapshot,
@@ -45,11 +44,11 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.driver import other_spelling
-from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
+from rocks.machine.host.libvirt.stop import ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.observe import keep_out
 from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
-from rocks.machine.host.snapshots import forget_restore, make_snapshot, observe_snapshot, restore_snapshot
+from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, OperationPlan
@@ -183,7 +182,7 @@ def _observed(host: Host, operation: Operation, domain: Optional[DomainFact]) ->
 
 def _ends(operation: Operation) -> bool:
     """Whether the domain and its lease end."""
-    return isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain
+    return isinstance(operation, StopDomain) and operation.ends_domain
 
 
 def _restart(host: Host, operation: StopDomain) -> Change:
@@ -227,15 +226,11 @@ def _end(host: Host, operation: Any) -> Change:
     disks: Tuple[str, ...] = ()
     with contextlib.suppress(StateError):  # there is no domain, or it ends by itself just now
         disks = host.domains().document(name).disks
-    if isinstance(operation, ForgetDomain):
-        forget_restore(host, name)
-        change = ensure_forgotten(host.domains(), operation, end_lease)
-    else:
-        change = ensure_stopped(host.domains(), operation, end_lease)
+    change = ensure_stopped(host.domains(), operation, end_lease)
     forget_save(host, name)
     with contextlib.suppress(RocksError):  # image storage uses or replaces one that stays
         remove_placeholders(host, disks)
-    return _with_devices_released(host, name, change, getattr(operation, "links", ()))
+    return _with_devices_released(host, name, change, operation.links)
 
 
 def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:
@@ -258,7 +253,6 @@ class _Row(NamedTuple):
 _OPERATIONS: Dict[type, _Row] = {
     EndArrival: _Row(plans.plan_end_arrival),
     EndDeparture: _Row(plans.plan_resume),
-    ForgetDomain: _Row(plans.plan_forget),
     FreezeGuest: _Row(plans.plan_freeze, freeze_guest),
     GrowDisk: _Row(plans.plan_growth, grow_disk),
     MakeSnapshot: _Row(plans.plan_snapshot, make_snapshot),

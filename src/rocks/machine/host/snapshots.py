@@ -171,12 +171,6 @@ def check_not_restoring(host: Host, machine: str, name: str = "") -> None:
             )
 
 
-def forget_restore(host: Host, name: str) -> None:
-    """The machine is removed, so nothing is left to complete."""
-    with contextlib.suppress(OSError):
-        (Place.RESTORING.below(host.state_folder) / name).unlink()
-
-
 def _pairs(disks: Sequence[DiskSpec], copies: Sequence[str]) -> List[Pair]:
     """Each disk and its copy, which is beside it. IncoherentError for another request."""
     for disk in disks:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.wire.requests import DiskSpec, ForgetDomain
+from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.libvirt.fake import FakeDomains
@@ -33,6 +33,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield made
     finally:
         for fact in made.domains.facts():
-            made.do(ForgetDomain(fact.name))
+            made.domains.destroy(fact.name)
+            made.domains.erase(fact.name)
         made.domains.close()
         shutil.rmtree(folder)

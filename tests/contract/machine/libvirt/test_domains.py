@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import Fence
-from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StartDomain, StopDomain
 from rocks.machine.host.libvirt.stop import ensure_fenced
 from tests.contract.machine.libvirt.world import (
     LOOPBACK,
@@ -197,16 +197,6 @@ def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
     assert restore(world) and state(world) == "running"
     assert not world.domains.find(NAME).has_managed_save
     refused(ToolError, "managed save", world.domains.check_managed_save, NAME)
-
-
-def test_forget_leaves_nothing(world: World) -> None:
-    """Running, saved or absent."""
-    start(world)
-    changes_once(world.do, ForgetDomain(NAME, 7))
-    start(world)
-    world.domains.save(NAME)
-    assert world.do(ForgetDomain(NAME)).changed
-    assert state(world) == "absent"
 
 
 def test_fences(world: World) -> None:

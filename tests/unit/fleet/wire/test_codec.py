@@ -16,7 +16,6 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
 from rocks.fleet.wire.requests import (
     ChangeDomain,
     DiskSpec,
-    ForgetDomain,
     GrowDisk,
     LinkSpec,
     MakeSnapshot,
@@ -43,7 +42,6 @@ operations = st.one_of(
     st.builds(StopDomain, links=st.lists(st.builds(LinkSpec), max_size=1).map(tuple)),
     st.builds(PauseDomain),
     st.builds(ResumeDomain),
-    st.builds(ForgetDomain),
     st.builds(ChangeDomain),
     st.builds(GrowDisk),
     st.builds(MakeSnapshot),

@@ -12,7 +12,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DomainFact, Fence
-from rocks.fleet.wire.requests import ForgetDomain, StopDomain
+from rocks.fleet.wire.requests import StopDomain
 from rocks.machine.host.libvirt.driver import DomainDriver, is_active
 from rocks.machine.operation_plan import waits_for_guest
 
@@ -42,14 +42,6 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callab
     domains.undefine(name)
     _confirm_gone(domains, name)
     return Change(True, tuple(notes))
-
-
-def ensure_forgotten(
-    domains: DomainDriver, request: ForgetDomain, end_lease: Callable[[int], None]
-) -> Change:
-    """End the lease as `ensure_stopped` does; destroy and undefine a domain with its NVRAM. Its disks stay."""
-    _end_lease(end_lease, request.token, domains.find(request.name))
-    return _erase(domains, request.name)
 
 
 def ensure_fenced(domains: DomainDriver, fence: Fence) -> bool:
