@@ -17,6 +17,7 @@ from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
 from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch_records import count_restore
 from rocks.trust.audit_records import copy_entries
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def exchange_rows(database: Database, loaded: Loaded) -> tuple[str, ...]:
             f"{insert} INTO `{table}` ({columns}) SELECT {columns} FROM `{loaded.name}`.`{table}`"
         )
     leases.free_released_parts(database)
+    count_restore(database)
     database.execute("SET SESSION foreign_key_checks = 1")
     return preserved
 

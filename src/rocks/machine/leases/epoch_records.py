@@ -118,6 +118,11 @@ def forget_record(database: Database) -> None:
         raise HostError(f"cannot remove {_path(database)}: {error.strerror}") from None
 
 
+def count_restore(database: Database) -> None:
+    """Of a restored copy from before the first lease: it is no new site, and what came after it may run."""
+    database.execute("UPDATE lease_epoch SET Serial = GREATEST(Serial, 1)")
+
+
 def count_grant(database: Database) -> LeaseEpoch:
     """Count a grant of leases in the caller's transaction; its commit updates the record. Returns the new state.
 

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from rocks.core.errors import StateError
 from rocks.database.connection import Database
+from rocks.machine.unknown_machines import check_addition
 from rocks.site import archive as site_archive
 from rocks.site.restore import unfinished_restore
 from tests.system.commands.conftest import Site
@@ -33,6 +37,19 @@ def test_what_running_machines_have_of_their_hosts_outlives_a_restore(
         cores = database.rows("SELECT Name, Cpu FROM vm_core_leases WHERE Host = 'h' ORDER BY Name")
     assert [tuple(row) for row in disks] == [("vm-new", "/vm-new"), ("vm-old", "/vm-old")]
     assert [tuple(row) for row in cores] == [("vm-new", 2), ("vm-old", 1)]
+
+
+def test_nothing_is_added_to_a_copy_from_before_the_first_lease(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """A machine of after the copy may run: a new one could get its VLAN and MAC addresses."""
+    with Database(old.settings) as database:
+        assert database.rows("SELECT Serial FROM lease_epoch") == [(0,)]
+    saved = save(old, site, secret, tmp_path / "early.saved")
+    new.use()
+    site.done("restore site", str(saved), secret, "overwrite=yes")
+    with Database(new.settings) as database, pytest.raises(StateError, match="nothing is added"):
+        check_addition(database, ["green"])
 
 
 def test_a_site_is_saved_by_one_command_at_a_time(
