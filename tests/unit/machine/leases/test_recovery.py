@@ -68,9 +68,17 @@ def test_a_machine_that_runs_under_a_later_lease_of_its_host_gets_that_lease() -
             f"lease {4 * EPOCH_TOKENS - 1} of a (in /var/lib/rocks/leases/a)",
         ),
         (facts(domain("b", MAX_NEW_TOKENS + 1)), f"lease {MAX_NEW_TOKENS + 1} of b"),
-        (facts(domain("n" * 129, 1)), f"lease 1 of {'n' * 129} (in the definition of its domain)"),
+        (facts(domain("n" * 129, 1)), f"lease 1 of '{'n' * 80}' (in the definition of its domain)"),
+        (facts(leases=(LeaseFact("n" * 129, 1),)), f"lease 1 of {'n' * 129} (in /var/lib/rocks/leases/nnn"),
     ],
-    ids=["epoch", "epoch of a token", "token of the epoch", "token before there were epochs", "name"],
+    ids=[
+        "epoch",
+        "epoch of a token",
+        "token of the epoch",
+        "token before there were epochs",
+        "domain",
+        "lease",
+    ],
 )
 def test_what_no_database_of_the_site_can_have_granted(answer: HostFacts, claim: str) -> None:
     found = impossible_claim(answer, 8, {"a": held("a", 3 * EPOCH_TOKENS + 5, "h1")})
