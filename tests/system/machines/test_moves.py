@@ -42,7 +42,9 @@ def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
     # the logs of its console, which each host has, go with it
     printed = mover.run(f"remove host vm {VM} dry-run=yes")
     for host in (OLD, NEW):
-        assert f"{host}: would remove the logs of the consoles of 1 machine" in printed
+        assert (
+            f"{host}: would remove the logs of the consoles, and variables of UEFI, of 1 machine" in printed
+        )
 
 
 def test_names_that_are_no_move(mover: MachineSite) -> None:

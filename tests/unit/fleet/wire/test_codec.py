@@ -118,7 +118,7 @@ def test_an_unknown_operation_raises_an_error(tag: Any) -> None:
     value = {"operations": [{"shape": tag, "name": "x"}], "fences": [], "epoch": 0, "assumed_disks": None}
     with pytest.raises(
         IncoherentError,
-        match=r"field request.operations\[0\].shape: expected one of ChangeDomain, EndArrival, EndDeparture, Forget",
+        match=r"field request.operations\[0\].shape: expected one of ChangeDomain, EndArrival, EndDeparture, Freeze",
     ):
         decode(PerformRequest, value, "request")
 

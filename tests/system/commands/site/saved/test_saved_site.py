@@ -45,6 +45,8 @@ def audited(machine: Machine) -> list[tuple[int, str]]:
 def assert_restored(machine: Machine, old: Machine) -> None:
     """The machine has all that the old one had, and what is its own."""
     found, expected = machine.rows(), old.rows()
+    # that of a copy from before the first lease counts on: it is no new site
+    expected["lease_epoch"] = [row.replace(", 0, 0)", ", 0, 1)") for row in expected["lease_epoch"]]
     for table, rows in expected.items():
         assert found[table] == rows, table
     files = old.files() | {"database.conf": (0o644, b"socket = /new\n")}
