@@ -254,6 +254,7 @@ def test_nothing_is_added_before_the_hosts_have_reported_what_a_copy_lacks(
 def test_a_site_that_has_granted_no_lease_adds_machines_without_a_record(machines: MachineSite) -> None:
     forget_record(machines.site.database)
     machines.add("first")
+    assert "vmc-0-0 hvm" in machines.run("list host vm first")
 
 
 def test_the_end_of_a_guest_that_another_start_keeps_from_its_record_is_not_lost(
