@@ -197,10 +197,11 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods of all routes that have the path."""
-    found: set[str] = set()
-    for module in _ROUTERS:
-        for route in module.router.routes:
-            if route.matches({**request.scope, "method": "GET"})[0] is not Match.NONE:
-                found |= set(getattr(route, "methods", None) or ())
+    """The methods of all routes that have the path; of those without names in it, where there are any."""
+    scope = {**request.scope, "method": "GET"}
+    routes = [
+        one for module in _ROUTERS for one in module.router.routes if one.matches(scope)[0] is not Match.NONE
+    ]
+    exact = [one for one in routes if getattr(one, "path", None) == request.scope["path"]]
+    found = {method for one in exact or routes for method in getattr(one, "methods", None) or ()}
     return found | {"HEAD"} if "GET" in found and has_head(request.scope["path"]) else found

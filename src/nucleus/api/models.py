@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from nucleus.limits import MAX_WALLTIME_MINUTES
@@ -36,7 +37,15 @@ def _no_boolean(given: Any) -> Any:
     return given
 
 
+def _moment(given: Any) -> Any:
+    """To Pydantic, a number, also as text, is the seconds since 1970."""
+    if not isinstance(given, str) or not re.match(r"\d{4}-", given):
+        raise PydanticCustomError("datetime_type", "Input should be a valid datetime")
+    return given
+
+
 NO_BOOLEAN = BeforeValidator(_no_boolean)
+GivenMoment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
 from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, Moment, Request, Text
+from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, GivenMoment, Moment, Request, Text
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
@@ -40,9 +40,7 @@ MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS), NO_BOOLEAN]
 MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB), NO_BOOLEAN]
-Time = Annotated[
-    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
-]
+Time = Annotated[GivenMoment, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
 When = Annotated[Time | None, Query()]
 
 
@@ -63,8 +61,8 @@ class ChangedSite(Request):
 
     cpus: Cpus | None = None
     memory_gb: MemoryGb | None = None
-    ent: bool | None = None
-    available: bool | None = Field(None, description="false: nothing more can be reserved")
+    ent: StrictBool | None = None
+    available: StrictBool | None = Field(None, description="false: nothing more can be reserved")
 
 
 class ReservedInterval(Answer):
@@ -113,7 +111,9 @@ class NewReservation(Request):
     memory_gb: MemoryGb = Field(
         description="what the calendar counts; machines have the memory of the image's description"
     )
-    ent: bool = Field(False, description="whether the cluster has an interface on the network between sites")
+    ent: StrictBool = Field(
+        False, description="whether the cluster has an interface on the network between sites"
+    )
     public_key: Text = Field(description="SSH key of the owner, in one line")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from nucleus.api.models import LINE, NO_BOOLEAN, Answer, Moment, Request, Text
+from nucleus.api.models import LINE, NO_BOOLEAN, Answer, GivenMoment, Moment, Request, Text
 from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
 
 
@@ -34,7 +34,7 @@ class SomeUserNames(Request):
     email: Text | None = Field(None, description="read only: ignored")
     is_operator: StrictBool | None = Field(None, description="read only: ignored")
     projects: list[Text] | None = Field(None, description="read only: ignored")
-    acknowledged_at: Moment = Field(None, description="read only: ignored")
+    acknowledged_at: GivenMoment | None = Field(None, description="read only: ignored")
 
 
 class UserNames(SomeUserNames):

@@ -289,6 +289,8 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
         assert wrong.status_code == 401
     answer = service.ask("ann", "DELETE", "/v1/image")
     assert answer.status_code == 405 and answer.headers["Allow"] == "GET, HEAD, POST"
+    answer = service.ask("ann", "OPTIONS", "/v1/reservation/site")  # DELETE is of /v1/reservation/1
+    assert answer.status_code == 405 and answer.headers["Allow"] == "GET, HEAD"
     assert service.ask("ann", "POST", "/v1/cluster/").status_code == 405
     assert service.get("ann", "/v1/nothing").status_code == 404
 

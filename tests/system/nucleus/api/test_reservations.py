@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -226,7 +227,8 @@ def test_a_site_is_changed_by_its_administrators_alone(service: Client, sites: N
         service.ask("eve", "PATCH", f"{SITES}/NCHC", json={"cpus": 20}, headers=PROBLEMS).status_code == 403
     )
     assert service.ask("eve", "PATCH", f"{SITES}/none", json={}, headers=PROBLEMS).status_code == 404
-    assert left(service) == (4, 188)
+    refused = service.ask("eve", "PATCH", f"{SITES}/UCSD", json={"available": 0}, headers=PROBLEMS)
+    assert refused.status_code == 400 and left(service) == (4, 188)
     service.ask("eve", "PATCH", f"{SITES}/UCSD", json={"cpus": 10, "available": False, "ent": True})
     assert left(service) == (0, 188), "what was reserved stays"
     refused = reserve(service, cpus=1, begin=5)
@@ -247,6 +249,9 @@ def test_what_cannot_be_changes_nothing(service: Client, sites: None, pool: Pool
         ({"memory_gb": 0}, 400),
         ({"end": "2026-12-01T10:00:00"}, 400),
         ({"end": "never"}, 400),
+        ({"end": datetime.fromisoformat(at(2)).timestamp()}, 400),  # to Pydantic, that time
+        ({"end": str(datetime.fromisoformat(at(2)).timestamp())}, 400),
+        ({"ent": 0}, 400),
         ({"end": "9999-12-31T23:59:59-10:00"}, 400),
         ({"vc": "../dock6"}, 400),
         ({"vc": "-x"}, 400),
