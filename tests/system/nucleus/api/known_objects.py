@@ -36,6 +36,7 @@ def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[
     add_cluster(session, "vc4", 2, "alpha")
     add_cluster(session, "vc5", MANY, "alpha")
     free = add_cluster(session, "vc6", MANY, "alpha")
+    add_cluster(session, "vc7", 4, "alpha")
     identity.set_allocation(session, free, "alpha-account", True)
     session.execute(
         "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3),"
@@ -59,14 +60,18 @@ def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[
 
 
 def _add_sets(session: Session) -> dict[str, int]:
-    """State → number: a set that runs on vc2, all of whose nodes are on, and one that has ended."""
-    (cluster,) = session.row("SELECT id FROM cluster WHERE name = 'vc2'") or (0,)
-    session.execute(
-        "UPDATE node SET state = 'active', image_state = IF(kind = 'compute', 'mapped', NULL) WHERE cluster_id = %s",
-        (cluster,),
-    )
+    """State → number: a set that runs on vc2, all of whose nodes are on, and one that has ended.
+
+    No request ends the set of vc7, whose nodes are to be powered on.
+    """
     numbers = {}
-    for state in (COMPLETED, RUNNING):
+    for name, state in (("vc7", RUNNING), ("vc2", COMPLETED), ("vc2", RUNNING)):
+        (cluster,) = session.row("SELECT id FROM cluster WHERE name = %s", (name,)) or (0,)
+        session.execute(
+            "UPDATE node SET state = 'active', image_state = IF(kind = 'compute', 'mapped', NULL)"
+            " WHERE cluster_id = %s",
+            (cluster,),
+        )
         new = computesets.NewComputeset(
             cluster, compute_numbers(session, cluster), "ann", "alpha-account", None, 60, "ann"
         )
@@ -99,7 +104,9 @@ def _of_clusters() -> dict[str, list[Request]]:
         "open_compute_console": [compute | console for compute in computes for console in consoles],
         "open_frontend_console": [cluster[0] | console for console in consoles],
         "compute_console_log": computes,
+        "compute_screen": computes,
         "frontend_console_log": cluster,
+        "frontend_screen": cluster,
     }
 
 
@@ -109,7 +116,8 @@ def _names(cluster: str, count: int = MANY) -> list[str]:
 
 def _of_nodes() -> dict[str, list[Request]]:
     found: dict[str, list[Request]] = {}
-    for row in (7, 8, 9, 11, 12):
+    found["row08"] = [{"path": {"c": "vc7", "n": name}} for name in _names("vc7", 4)]
+    for row in (7, 9, 11, 12):
         found[f"row{row:02}"] = [{"path": {"c": "vc2", "n": name}} for name in _names("vc2", 4)]
     for row in range(15, 20):
         found[f"row{row}"] = [{"path": {"c": "vc2"}}]
