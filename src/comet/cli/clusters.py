@@ -89,7 +89,7 @@ def nodes(context: Context) -> None:
 
 
 def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
-    """Rows in the order of a column; without one as the server gives them, the frontend first."""
+    """Rows in the order of a column; without one as they are."""
     if not key:
         return rows
     name = _SORT.get(key, key)
@@ -98,7 +98,8 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
         value = one.get(name)
         if isinstance(value, list):
             value = value[0] if value else None
-        return (value is None, natural_key(str(value)))
+        # a MAC address is hexadecimal: 0a comes behind 09
+        return (value is None, str(value).casefold() if name == "mac" else natural_key(str(value)))
 
     return sorted(rows, key=of)
 

@@ -189,6 +189,8 @@ _TABLE = (
      "reserve a site for a virtual cluster of PRAGMA, which runs there in that time",
      "--begin --end --repeat --until --cpus --memory --ent --key"),
     ("reservation cancel RESERVATION", "reservations:cancel", "cancel all that is left of a reservation", ""),
+    ("reservation delete RESERVATION", "reservations:cancel", "the same as cancel", ""),
+    ("reservation update RESERVATION", "reservations:update", "refused: a reservation does not change", ""),
     ("operation list", "operations:show_all", "the history of what was asked for, and what became of it", "--state"),
     ("operation show OPERATION", "operations:show_one", "one operation", ""),
     ("operation wait OPERATION", "operations:wait", "wait until an operation is done", ""),

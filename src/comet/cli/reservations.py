@@ -9,7 +9,7 @@ from typing import Any, Optional
 from comet.cli.computesets import local_time, seconds_since_epoch, zoned_time
 from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
-from comet.client.errors import UsageError
+from comet.client.errors import RefusedError, UsageError
 from comet.client.files import expanded
 from comet.client.records import bad_answer
 
@@ -82,6 +82,14 @@ def cancel(context: Context) -> None:
     )
     context.client.cancel_reservation(chosen)
     show(f"reservation {chosen} is cancelled")
+
+
+def update(context: Context) -> None:
+    """A word of the published client, which refused it, too."""
+    chosen = context.arguments.reservation
+    raise RefusedError(
+        f"to change reservation {chosen} is not supported: comet reservation cancel {chosen}, then create another"
+    )
 
 
 def _key(path: str) -> str:

@@ -23,7 +23,7 @@ from comet.client.errors import (
 from comet.client.hostlists import check_names, expand_hostlist
 from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
 from comet.client.requests import Requests, checked_operation
-from comet.client.views import node_rows, summary
+from comet.client.views import node_rows, part_of_rows, summary
 
 if TYPE_CHECKING:
     from comet.client.events import Event
@@ -90,12 +90,12 @@ class Client(Requests):
         """A row for each cluster: `comet ll`."""
         return [summary(it) for it in ([self.cluster(name)] if name else self.clusters())]
 
-    def view(self, name: Optional[str] = None) -> list[dict[str, Any]]:
-        """A row for each node with its set and allocation: `comet cluster`."""
+    def view(self, name: Optional[str] = None, view: str = "full") -> list[dict[str, Any]]:
+        """A row for each node with its set and allocation, as `comet cluster`; a `concise` or `status` one has less."""
         clusters = [self.cluster(name)] if name else self.clusters()
         busy = any(it.computeset is not None for cluster in clusters for it in cluster.computes)
         sets = self.computesets(records.LIVING_STATES) if busy else []
-        return [row for it in clusters for row in node_rows(it, sets)]
+        return part_of_rows([row for it in clusters for row in node_rows(it, sets)], view)
 
     def operation(self, identifier: str) -> Operation:
         return records.read_operation(self.document("operation", identifier, fresh=True))

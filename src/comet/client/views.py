@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from comet.client.errors import UsageError
 from comet.client.hostlists import collect_hostlist
 from comet.client.records import ClusterRecord, Computeset, Node
 
@@ -29,15 +30,36 @@ def summary(cluster: ClusterRecord) -> dict[str, Any]:
 
 
 NODE_KEYS = (
-    "name state kind type mac ip cpus cluster memory disksize active_computeset active_computeset_state "
-    "allocation admin_state image_state power host stale"
+    "name state kind type mac ip cpus cluster memory disksize active_computeset allocation admin_state "
+    "active_computeset_state image_state power host stale"
 )
+"""The first thirteen are the interface's, in its order: scripts cut columns out of CSV."""
+_VIEWS = {
+    "full": tuple(NODE_KEYS.split()),
+    "concise": ("name", "state", "active_computeset", "allocation", "admin_state", "mac", "ip", "cluster"),
+    "status": ("name", "state", "active_computeset", "allocation", "admin_state"),
+}
+"""What each view of a cluster has of a node."""
 
 
 def node_rows(cluster: ClusterRecord, sets: Sequence[Computeset]) -> list[dict[str, Any]]:
     """A row for each node, the frontend first; its allocation is that of its set. Keys are stable for scripts."""
     accounts = {it.id: it.account for it in sets}
-    return [node_row(it, accounts.get(it.computeset or 0)) for it in cluster.nodes()]
+    return sorted(
+        [node_row(it, accounts.get(it.computeset or 0)) for it in cluster.nodes()], key=_usual_order
+    )
+
+
+def part_of_rows(rows: Sequence[dict[str, Any]], view: str) -> list[dict[str, Any]]:
+    """What a view has of the rows. UsageError for one that is not known."""
+    if view not in _VIEWS:
+        raise UsageError(f"there is no view {view!r}: choose one of {', '.join(_VIEWS)}")
+    return [{key: row[key] for key in _VIEWS[view]} for row in rows]
+
+
+def _usual_order(one: Mapping[str, Any]) -> tuple[bool, bool, str]:
+    """The frontend, then computes by their MAC addresses: so they stay where they are when they are renamed."""
+    return one["kind"] != "frontend", not one["mac"], next(iter(one["mac"]), "").casefold()
 
 
 def node_row(node: Node, allocation: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ ABOUT = (
     " takes time is an operation: with `Prefer: respond-async` the answer is 202 and the operation; without it, it is"
     " that of the published service, with `Operation-Location`. Every POST, PUT, PATCH and DELETE takes an"
     " `Idempotency-Key`. Clients that neither send this preference nor accept application/problem+json get the"
-    " refusals of the published service: a JSON string, and 400 for 408, 409, 412, 413, 415, 422, 423 and 429."
+    " refusals of the published service: a JSON string, and 400 for 408, 409, 412, 413, 422, 423 and 429."
 )
 _ALWAYS = ("400", "401", "403", "404", "429", "500", "503")
 _OF_CHANGES = ("408", "409", "412", "413", "415", "422", "423")

@@ -39,8 +39,8 @@ class Kind(NamedTuple):
 
     @property
     def legacy_status(self) -> int:
-        """Its status for clients of the published service, which know no others."""
-        return 400 if self.status in (408, 409, 412, 413, 415, 422, 423, 429) else self.status
+        """Its status for clients of the published service: what that answers itself, and 400 for all others."""
+        return 400 if self.status in (408, 409, 412, 413, 422, 423, 429) else self.status
 
 
 PROBLEMS = {

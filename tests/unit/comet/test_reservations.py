@@ -52,6 +52,15 @@ def test_a_reservation_is_made_listed_and_cancelled(comet: Comet, key: str) -> N
     assert "comet reservation create" in comet("reservation", "list").err
 
 
+def test_the_published_clients_words_for_a_reservation(comet: Comet) -> None:
+    comet.server.answers["reservation/7"] = answer(204, b"")
+    assert comet("reservation", "delete", "7").out == "reservation 7 is cancelled\n"
+    refused = comet("reservation", "update", "7")
+    assert (refused.status, refused.out) == (5, "")
+    assert "not supported: comet reservation cancel 7, then create another" in refused.err
+    assert [method for method, *_ in comet.server.requests] == ["DELETE"]
+
+
 def test_what_is_mistyped_asks_nothing_of_the_server(comet: Comet, key: str) -> None:
     create = ("reservation", "create", "UCSD", "dock6")
     whole = [key, "--begin=2026-12-01T10:00", "--end=2026-12-01T12:00", "--cpus=1", "--memory=1"]

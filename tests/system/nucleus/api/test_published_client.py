@@ -58,6 +58,13 @@ def test_a_signature_lets_in_once(with_signatures: Configuration, pool: Pool, pe
         assert service.get("", "/v1/user", headers=signed(key, "nonce0004")).status_code == 401
         assert service.get("", "/v1/user", headers=signed(newer, "nonce0005")).status_code == 200
         assert service.get("ann", "/getkey", headers=PROBLEMS).status_code == 401, "not with a token alone"
+        for accept, status, begin in (
+            ("application/json", 200, '{"key_name":"ann@example.org"'),
+            ("text/html", 200, "<!doctype html>"),
+            ("image/png", 415, '"the key comes as application/json'),
+        ):
+            form = service.get("", "/getkey", headers={**basic(people, "ann"), "Accept": accept})
+            assert (form.status_code, form.text.startswith(begin)) == (status, True), form.text
 
 
 @pytest.mark.parametrize(

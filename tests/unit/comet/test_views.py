@@ -1,0 +1,41 @@
+"""What `comet cluster` and `Client.view` have of nodes, and in which order."""
+
+import json
+
+import pytest
+
+from comet import Client, UsageError
+from tests.nucleus_server import cluster
+from tests.unit.comet.conftest import Comet
+
+
+def test_nodes_are_in_the_order_of_their_mac_addresses(comet: Comet) -> None:
+    """Which are hexadecimal; the frontend comes first, and who is renamed stays in place."""
+    comet.server.clusters = [cluster(count=11)]
+    computes = comet.server.clusters[0]["computes"]
+    computes[0]["name"], computes[10]["name"] = "vm-vc2-10", "vm-vc2-0"
+    computes.reverse()
+    expected = ["vc2", "vm-vc2-10", *(f"vm-vc2-{number}" for number in range(1, 10)), "vm-vc2-0"]
+    printed = [comet("cluster", "vc2", *more, "--format=json").out for more in ((), ("--sort=mac",))]
+    first, by_mac = [[it["name"] for it in json.loads(one)] for one in printed]
+    assert first == expected
+    assert by_mac == [*expected[1:], "vc2"], "as its public address says"
+
+
+def test_columns_of_csv_are_those_of_the_interface(comet: Comet) -> None:
+    """Those of this service alone come after them."""
+    header = comet("cluster", "vc2", "--format=csv").out.partition("\n")[0]
+    assert header.startswith(
+        "name,state,kind,type,mac,ip,cpus,cluster,memory,disksize,active_computeset,allocation,admin_state,"
+    )
+
+
+def test_a_program_gets_a_part_of_each_node(comet: Comet) -> None:
+    with Client() as client:
+        rows = {view: client.view("vc2", view) for view in ("full", "concise", "status")}
+        assert client.view("vc2") == rows["full"]
+        with pytest.raises(UsageError, match="no view 'brief': choose one of full, concise, status"):
+            client.view("vc2", "brief")
+    assert list(rows["status"][1]) == ["name", "state", "active_computeset", "allocation", "admin_state"]
+    assert list(rows["concise"][1]) == [*rows["status"][1], "mac", "ip", "cluster"]
+    assert len(rows["full"]) == len(rows["concise"]) == 5
