@@ -232,7 +232,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", "4", f"key={endless}"), "endless.pub are longer than 32768 bytes"),
         (("dock6", "4", f"key={tmp_path}/pipe.pub"), "pipe.pub is not a plain file"),
         (("dock6", "40", f"key={tmp_path}/absent.pub"), "absent.pub cannot be read"),
-        (("dock6", "4", "logfile=relative.log"), "absolute path"),
+        (("dock6", "4", "logfile=a\0b.log"), "logfile must be a path"),
         (
             ("dock6", "4", "loglevel=loud"),
             "loglevel must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'loud'",

@@ -147,6 +147,15 @@ def test_a_log_has_what_was_brought(local: Site, tmp_path: Path) -> None:
     assert "is not NAME,PATH" in refused and "is not NAME,PATH" in log.read_text()
 
 
+def test_a_log_is_where_the_command_is_typed(
+    local: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the second generation, and as `key=`."""
+    monkeypatch.chdir(tmp_path)
+    local.done("pragma sync repository logfile=sync.log")
+    assert f"sync of {tmp_path}/repository" in (tmp_path / "sync.log").read_text()
+
+
 def test_absolute_paths_of_a_local_list(local: Site, tmp_path: Path) -> None:
     path = tmp_path / "repository/alone/vc-in.xml"
     (tmp_path / "repository/vcdb.txt").write_text(f"alone,{path}\n")

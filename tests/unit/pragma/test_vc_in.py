@@ -37,6 +37,15 @@ def test_two_images_of_one_file_name_are_refused_for_programs():
     assert _file_names([(kind, node, "vc") for kind, node, _ in nodes]) == {"disk.img": "vc"}
 
 
+def test_attributes_that_nobody_knows_are_no_error():
+    text = PHASE_4
+    for tag in ("vc", "virtualization", "driver", "frontend", "compute", "networks", "files", "file", "part"):
+        text = text.replace(f"<{tag} ", f"<{tag} note='x' ").replace(f"<{tag}>", f"<{tag} note='x'>")
+    assert text.count("note='x'") > 9
+    found, plain = read(text), read(PHASE_4)
+    assert (found.frontend, found.compute, found.wait) == (plain.frontend, plain.compute, plain.wait)
+
+
 def test_the_published_sample_of_the_first_generation():
     found = read(PHASE_4)
     assert found.frontend.disk == FileDisk("dock6-frontend.img", "gzip", ("dock6-frontend.img.gz",))

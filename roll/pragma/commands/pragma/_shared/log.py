@@ -21,10 +21,10 @@ class Log:
     """A file to which lines are appended, each with its time; that it can be written is known from the beginning."""
 
     def __init__(self, path: Path, first_line: str) -> None:
-        """UserError for a relative path, HostError when it cannot be written."""
-        self.path = path
-        if not self.path.is_absolute() or "\0" in str(self.path):
-            raise UserError(f"logfile must be an absolute path, not {one_line(str(self.path))[:100]!r}")
+        """UserError for what is no path, HostError when it cannot be written."""
+        if "\0" in str(path):
+            raise UserError(f"logfile must be a path, not {one_line(str(path))[:100]!r}")
+        self.path = path.absolute()  # as key=, from where the command is typed
         self.write(first_line)
 
     def write(self, line: str) -> None:
