@@ -35,6 +35,15 @@ def test_after_a_given_address_follow_the_next_free_ones():
     assert list(map(str, found)) == ["10.1.0.3", "10.1.0.5"]
 
 
+def test_a_network_in_the_place_of_an_address_leaves_the_choice_to_the_site():
+    """As the second generation's `add-iface=NET:CIDR`; its own address is no machine's."""
+    of = IPv4Network("10.1.0.0/29")
+    (one,) = read_interfaces("ent:10.1.0.0/29", "ent:eth2")
+    assert choose_addresses(of, one.address, [], 2) == choose_addresses(of, None, [], 2)
+    with pytest.raises(UserError, match="the network is 10.1.0.0/29"):
+        choose_addresses(of, IPv4Interface("10.1.0.0/28"), [], 2)
+
+
 def test_sites_that_share_a_network_choose_from_their_own_parts():
     of = IPv4Network("10.102.0.0/24")
     (one,) = read_interfaces("ent", "ent:eth2:10.102.0.0/29 other:eth3")

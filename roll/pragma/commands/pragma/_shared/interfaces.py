@@ -70,13 +70,16 @@ def choose_addresses(
     count: int,
     part: IPv4Network | None = None,
 ) -> list[IPv4Address]:
-    """Addresses of that many machines: those from the given one upwards, else the free ones from the top. Pure.
+    """Addresses of that many machines: those from the given one upwards, else, or where that is the network's own, the
+    free ones from the top. Pure.
 
     With a part of the network, all are of that. UserError when the given one is not of the network, or of the part,
     StateError when these have too few.
     """
     if first is not None and first.network != network:
         raise UserError(f"add-iface has {first}, and the network is {network}; give an address in it")
+    if first is not None and first.ip == network.network_address:
+        first = None  # the network, which names no address
     if part is not None and first is not None and first.ip not in part:
         raise UserError(f"add-iface has {first}, and this site's part is {part}; give an address in it")
     bottom, top = int(network.network_address) + 1, int(network.broadcast_address)

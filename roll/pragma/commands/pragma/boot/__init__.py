@@ -42,7 +42,8 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='add-iface' default='none'>
     Further interfaces of all machines: NETWORK or NETWORK:ADDRESS/PREFIX, separated by commas, of the networks in the
-    attribute pragma_additional_interfaces. The frontend has that address, and computes have the next ones.
+    attribute pragma_additional_interfaces. The frontend has that address, and computes have the next ones; with the
+    address of the network itself the site chooses, as without one.
     </param>
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
