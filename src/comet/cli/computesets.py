@@ -16,7 +16,7 @@ from comet.client.hostlists import collect_hostlist, expand_hostlist
 from comet.client.records import Computeset, Node
 from comet.client.views import macs, row
 
-_NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
+_NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory")
 _CHARGES = columns("allocation", "project", "user", "cluster", "computesets", "node_hours")
 CHARGE_KEYS = "allocation project user cluster computesets charged_seconds"
 _STATES = {"active": list(records.ACTIVE_STATES), "all": []}
@@ -246,9 +246,8 @@ def _print_set(it: Computeset) -> None:
         if seconds is not None:
             show(f"{what}: {seconds / 3600:.2f} node hours ({seconds} node seconds)")
     nodes = [{**node._asdict(), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
-    # Nucleus keeps hosts from owners; another server may state them
-    chosen = [column for column in _NODES if column.key != "host" or any(node.host for node in it.computes)]
-    show(printed(nodes, chosen, "table"))
+    # the columns of the published client, also that of hosts, which Nucleus keeps from owners: scripts count them
+    show(printed(nodes, _NODES, "table"))
 
 
 def _is_extended(it: Computeset) -> bool:

@@ -58,9 +58,9 @@ def test_computesets_and_their_end(comet: Comet) -> None:
     visible = comet("computeset", "1")
     assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
     assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in visible.out
-    assert "| cluster | memory |" not in visible.out and "| cluster | RAM(M) |" in visible.out
+    assert "| name     | state  | type | mac               | cpus | cluster | host | memory |" in visible.out
     comet.server.sets[1]["computes"][0]["physical_host"] = "compute-0-0"
-    assert "| cluster | host        | RAM(M) |" in comet("computeset").out, "of a server that states it"
+    assert "| vc2     | compute-0-0 | 2048   |" in comet("computeset").out, "of a server that states it"
     comet.server.sets[1]["computes"][0]["physical_host"] = None
     (one,) = json.loads(comet("computeset", "--format=json").out)
     assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
