@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,12 @@ def _add_sets(session: Session) -> dict[str, int]:
             cluster, compute_numbers(session, cluster), "ann", "alpha-account", None, 60, "ann"
         )
         numbers[state] = computesets.insert_computeset(session, new)
-        session.execute("UPDATE computeset SET state = %s WHERE id = %s", (state, numbers[state]))
+        hosts = {number: f"host-{number}" for number in new.node_ids}
+        members = [{"id": number, "host": host} for number, host in hosts.items()]
+        context = json.dumps({"members": members, "hosts": list(hosts.values())})
+        session.execute(
+            "UPDATE computeset SET state = %s, context = %s WHERE id = %s", (state, context, numbers[state])
+        )
         if state == COMPLETED:
             computesets.release_nodes(session, numbers[state])
     return numbers

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from nucleus.api import operations
 from nucleus.api.access import credentials, throttles
 from nucleus.api.app import create_application
+from nucleus.backends.rocks import Rocks
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
@@ -79,6 +80,7 @@ def test_no_answer_that_is_not_described(
     for limit in ("MAX_FAILURES", "MAX_FAILURES_OF_KIND"):
         monkeypatch.setattr(throttles, limit, 1_000_000)
     monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 1)
+    monkeypatch.setattr(Rocks, "read_screen", lambda _rocks, _name: b"\x89PNG")  # nothing simulated has one
     (tmp_path / "sealing.key").write_bytes(Fernet.generate_key())
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
     configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
