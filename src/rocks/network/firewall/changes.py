@@ -149,9 +149,10 @@ def sync_firewalls(
     database: Database, names: Sequence[str]
 ) -> Iterator[tuple[HostFirewall, Loaded | RocksError]]:
     """Bring the rules to the named hosts, all at once, as they answer; hosts whose attribute `firewall` is not true
-    have none of this system afterwards.
+    have none of this system afterwards. Of two commands at once a host gets the rules of one after those of the other.
 
     UserError for a virtual machine. StateError, and no change on any host, for a stored rule that is not valid.
+    BusyError, and no change either, when the change of another command does not end.
     """
     machines = which_are_vms(database, names)
     if machines:
@@ -159,13 +160,24 @@ def sync_firewalls(
             f"host {machines[0]} is a virtual machine, whose firewall belongs to its owner: name physical hosts"
         )
     chosen = FleetSettings()
-    firewalls_of = {one.host: one for one in host_firewalls(database, names)}
-    addresses = fleet_addresses(database, list(firewalls_of))
-    database.commit()
-    jobs = {host.name: partial(_bring, host, chosen, firewalls_of[host.name]) for host in addresses}
-    deadlines = dict.fromkeys(jobs, APPLY_SECONDS + CONFIRM_SECONDS + _MARGIN_SECONDS)
-    for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
-        yield firewalls_of[name], result
+    seconds = APPLY_SECONDS + CONFIRM_SECONDS + _MARGIN_SECONDS
+    database.end_reading()  # the rules are those that are committed when the locks are taken
+    database.lock_all([_lock_name(name) for name in names], seconds)
+    try:
+        firewalls_of = {one.host: one for one in host_firewalls(database, names)}
+        addresses = fleet_addresses(database, list(firewalls_of))
+        database.commit()
+        jobs = {host.name: partial(_bring, host, chosen, firewalls_of[host.name]) for host in addresses}
+        deadlines = dict.fromkeys(jobs, seconds)
+        for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
+            database.unlock(_lock_name(name))
+            yield firewalls_of[name], result
+    finally:
+        database.unlock_all([_lock_name(name) for name in names])
+
+
+def _lock_name(host: str) -> str:
+    return f"firewall {host}"
 
 
 def _bring(host: HostAddress, settings: FleetSettings, firewall: HostFirewall) -> Loaded:

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from rocks.core.process import run, run_checked
+from rocks.database.connection import Database
 from rocks.fleet.wire.live_moves import DIRECT_PORTS
+from rocks.network.firewall import changes
+from rocks.network.firewall.deployment import Loaded
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 
 NTP = ("service=123", "protocol=udp", "chain=INPUT", "action=ACCEPT", "network=private")
@@ -221,3 +226,33 @@ def test_a_dump_makes_the_same_rules(
         shell = run(["sh", "-c", f"{program} {line.partition(' ')[2]}"], deadline_seconds=10)
         hosts.done(*shell.text.split("\0")[:-2])
     assert hosts.database.rows(query) == before
+
+
+def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
+    """Of two commands at once: else the host would have the earlier rules afterwards."""
+    hosts.done("set host attr compute-0-0 firewall true")
+    begun, may_go_on = threading.Event(), threading.Event()
+    brought: list[str] = []
+
+    def load(host: object, settings: object, rules: str, unit: str) -> Loaded:
+        if not begun.is_set():
+            begun.set()
+            assert may_go_on.wait(patience(60))
+        brought.append(rules)
+        return "loaded"
+
+    def sync() -> None:
+        with Database(hosts.database.settings) as database:
+            list(changes.sync_firewalls(database, ["compute-0-0"]))
+
+    hosts.patch.setattr(changes, "load_rules", load)
+    first, second = threading.Thread(target=sync), threading.Thread(target=sync)
+    first.start()
+    assert begun.wait(patience(60))
+    hosts.done("add firewall rulename=A50-NTP", *NTP)
+    second.start()
+    second.join(patience(1))
+    may_go_on.set()
+    first.join()
+    second.join()
+    assert ["A50-NTP" in rules for rules in brought] == [False, True]
