@@ -4,7 +4,7 @@ In the folder (0700), each file complete at every moment:
 ca.key, ca.crt       the authority itself; the key 0600
 revoked.pem          its revocation list
 nodes/NAME.pem       the newest certificate of each node with its key, 0600
-old/NAME.pem         the certificate before it, which stays valid until the newest is deployed to the node
+old/NAME.pem         those before it, the newest first, which stay valid until the newest of all is deployed to the node
 carried/NAME         serial number of the certificate that is deployed to the node
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ class Authority:
             raise HostError(f"{error.filename} cannot be read: {error.strerror}") from None
 
     def issue(self, spec: CertificateSpec) -> CertificateInfo:
-        """A new certificate with a new key for a node. The one before stays valid until `settle` or `revoke`.
+        """A new certificate with a new key for a node. Those before stay valid until `settle` or `revoke`.
 
         UserError for a name that a certificate cannot contain.
         """
@@ -85,29 +85,28 @@ class Authority:
             return x509.read_certificate(pair.certificate)
 
     def settle(self, node: str, serial: int) -> list[CertificateInfo]:
-        """The certificate with this number is deployed: revoke the one before it. Returns the revoked certificates.
+        """The certificate with this number is deployed: revoke those before it. Returns the revoked certificates.
 
         BusyError when it is not the newest one any more; then nothing is revoked, since the node may use the other.
         """
         with self._locked():
-            newest, old = (_read(file) if file.exists() else None for file in self._files(node))
-            if serial in [one.serial for one in (newest, old) if one is not None]:
+            newest, old = (_read_each(file) if file.exists() else [] for file in self._files(node))
+            if serial in [one.serial for one in (*newest, *old)]:
                 write_file(self._deployed(node), f"{serial:x}")
-            if newest is None or newest.serial != serial:
+            if [one.serial for one in newest] != [serial]:
                 raise BusyError(
                     f"the certificate of {node} was replaced or revoked while it was deployed; repeat the command"
                 )
-            if old is None or old.serial == serial:  # a killed `issue` leaves the same one twice
-                remove_file(self._old(node))
-                return []
-            return self._revoke([self._old(node)])
+            # a killed `issue` leaves the same one twice
+            return self._revoke([one for one in old if one.serial != serial], [self._old(node)])
 
     def revoke(self, node: str) -> list[CertificateInfo]:
         """Revoke all certificates of the node and remove its keys. Returns the revoked certificates."""
         if not self.has(node):
             return []
         with self._locked():
-            revoked = self._revoke([file for file in self._files(node) if file.exists()])
+            files = [file for file in self._files(node) if file.exists()]
+            revoked = self._revoke([one for file in files for one in _read_each(file)], files)
             remove_file(self._deployed(node))
             return revoked
 
@@ -127,7 +126,7 @@ class Authority:
             return False
 
     def has_any_deployed(self, node: str) -> bool:
-        """Whether a certificate is deployed to the node, its newest or the one before."""
+        """Whether a certificate is deployed to the node, its newest or one before."""
         return self._deployed(node).exists() and self._newest(node).exists()
 
     def has(self, node: str) -> bool:
@@ -174,21 +173,27 @@ class Authority:
             ) from None
 
     def _preserve_old(self, node: str, newest: bytes) -> None:
-        """Killed at any moment, this leaves the newest certificate where it is: it is that of the node."""
-        old = self._old(node)
-        if old.exists() and old.read_bytes() != newest:  # at most two certificates of a node are valid
-            self._revoke([old])
-        write_file(old, newest)
+        """Killed at any moment, this leaves the newest certificate where it is: it is that of the node.
 
-    def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
-        """Add the certificates to the list, then remove their files: killed in between, a retry completes it."""
-        if not files:
-            return []
-        revoked = list(dict.fromkeys(_read(file) for file in files))
-        listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
-        known = {serial for serial, _ in listed}
-        listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
-        write_file(self._folder / "revoked.pem", x509.create_revoked_list(self._pair(), listed, utc_now()))
+        All before it stay as well: a deployment that failed after its file was there is recorded nowhere.
+        """
+        old = self._old(node)
+        before = old.read_bytes() if old.exists() else b""
+        if not before.startswith(newest):  # a killed `issue` has stored it
+            write_file(old, newest + before)
+
+    def _revoke(
+        self, certificates: Iterable[CertificateInfo], files: Iterable[Path]
+    ) -> list[CertificateInfo]:
+        """Add the certificates to the list, then remove the files: killed in between, a retry completes it."""
+        revoked = list(dict.fromkeys(certificates))
+        if revoked:
+            listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
+            known = {serial for serial, _ in listed}
+            listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
+            write_file(
+                self._folder / "revoked.pem", x509.create_revoked_list(self._pair(), listed, utc_now())
+            )
         for file in files:
             remove_file(file)
         return revoked
@@ -213,7 +218,11 @@ class Authority:
 
 
 def _read(file: Path) -> CertificateInfo:
+    return _read_each(file)[0]
+
+
+def _read_each(file: Path) -> list[CertificateInfo]:
     try:
-        return x509.read_certificate(file.read_bytes())
+        return x509.read_certificates(file.read_bytes())
     except ValueError as error:
         raise HostError(f"{file} is no valid certificate: {error}; remove it and issue another one") from None

@@ -113,7 +113,15 @@ def create_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]]
 
 def read_certificate(pem: bytes) -> CertificateInfo:
     """The content of a certificate. ValueError when it is invalid."""
-    certificate = x509.load_pem_x509_certificate(pem)
+    return _info(x509.load_pem_x509_certificate(pem))
+
+
+def read_certificates(pem: bytes) -> list[CertificateInfo]:
+    """The content of each certificate. ValueError when one is invalid, or there is none."""
+    return [_info(certificate) for certificate in x509.load_pem_x509_certificates(pem)]
+
+
+def _info(certificate: x509.Certificate) -> CertificateInfo:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     node = str(names[0].value) if names else ""
     begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc

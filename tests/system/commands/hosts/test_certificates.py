@@ -160,6 +160,22 @@ def test_all_nodes_get_the_list_when_a_renewed_certificate_is_deployed(
     assert vm_site.done("sync host certificate vmc-0-0") == "vmc-0-0: has its certificate\n"
 
 
+def test_a_certificate_that_is_replaced_twice_stays_valid_until_its_host_has_the_newest(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """The broker and the other nodes would refuse the host meanwhile."""
+    vm_site.done("add host certificate head vmc-0-0")
+    vm_site.done("sync host certificate head vmc-0-0")
+    first = message_broker.node_authority().certificates()["vmc-0-0"]
+    for _ in range(2):
+        vm_site.done("add host certificate vmc-0-0 replace=yes")
+    vm_site.done("sync host certificate head")
+    assert revoked_at(deployed, "head") == set()
+    ended = vm_site.done("sync host certificate vmc-0-0")
+    assert f"; {first.serial_text} is revoked" in ended and ended.count("is revoked") == 2
+    assert len(revoked_at(deployed, "head")) == 2
+
+
 def test_a_node_whose_new_certificate_is_not_deployed_gets_the_list(
     vm_site: Site, pki: Path, deployed: Path
 ) -> None:
