@@ -97,20 +97,22 @@ class Connection:
         headers: Optional[Mapping[str, str]] = None,
         patience: float = 0,
         repeat: bool = True,
+        has_other: bool = False,
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
         A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says,
         for a minute at most, and not after `ask_until`. A connection that breaks before the answer is opened anew,
         once. Neither with `repeat` false: changes carry a key by which the server knows the second as the same.
+        `has_other`: the caller has an older answer, so one without an answer is asked for `timeout` seconds at most.
         """
         more = dict(headers or {})
         if self.endpoint.password:
             self.headers()  # asks for the password: before time counts
         if isinstance(body, Mapping):
             body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
-        until, is_reported = min(time.monotonic() + _BUSY_SECONDS, self.ask_until), False
-        may_be_done = False
+        begin, is_reported, may_be_done = time.monotonic(), False, False
+        until = min(begin + _BUSY_SECONDS, self.ask_until)
         while True:
             try:
                 return self._exchange(method, path, body, more, patience, repeat)
@@ -123,6 +125,8 @@ class Connection:
                 pause = error.retry_after
                 if not repeat or error.http_status not in _PASSING or pause is None:
                     raise
+                if has_other and isinstance(error, UnreachableError):
+                    until = min(until, begin + self.timeout)
                 if pause > _LONGEST_PAUSE_SECONDS or time.monotonic() + pause > until:
                     raise
                 if error.http_status == 503 and not is_reported:

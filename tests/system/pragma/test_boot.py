@@ -350,6 +350,7 @@ def test_a_users_iso_and_the_disk_for_cloud_init_are_both_there(
 
 def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_path: Path) -> None:
     assert "a dry run adds none" in local.refused("pragma boot dock6 4 dry-run=yes")
+    assert "9999 CPUs are not free" in local.refused("pragma boot dock6 9999 dry-run=yes")
     local.done("pragma sync repository")
     before = local.contents()
     ended = local.rocks("pragma boot dock6 4 dry-run=yes")

@@ -238,6 +238,18 @@ def test_a_name_with_a_slash_or_an_escape_writes_no_file(comet: Comet, tmp_path:
     assert comet("cluster", "vc2").status == 0
 
 
+def test_the_cache_answers_for_a_server_whose_site_does_not_answer(comet: Comet) -> None:
+    """Within --timeout: the server, whose database hangs, asks to be asked again, which goes on for a minute else."""
+    first = comet("ll")
+    problem = json.dumps({"type": "/problems/backend-unavailable", "detail": "the database does not answer"})
+    comet.server.answers["/cluster/"] = answer(503, problem.encode(), Retry_After="2")
+    requests = len(comet.server.requests)
+    away = comet("ll", "--timeout=1")
+    assert (away.status, away.out) == (6, first.out)
+    assert "ago, from the cache" in away.err
+    assert len(comet.server.requests) == requests + 1
+
+
 def test_the_cache_answers_for_a_server_that_is_away(comet: Comet) -> None:
     assert comet("--cached", "ll").status == 6
     first = comet("ll")
