@@ -129,6 +129,17 @@ def test_folders_that_others_can_change(attacked: Attacked, tmp_path: Path, mode
     assert f"{users} is not safe for disk images" in attacked.start(spec)
 
 
+def test_in_a_folder_that_others_can_change_what_is_not_there_is_removed_already(attacked: Attacked) -> None:
+    """A removal of machines names no disk that was never made; a file that is there stays."""
+    image = attacked.images / "vm.vda"
+    attacked.images.chmod(0o777)
+    removal = RemoveImageRequest(str(image), str(attacked.images), False, "")
+    assert not ask(attacked.host, removal).changed
+    image.write_bytes(b"not ours")
+    refused(StateError, "is not safe for disk images", ask, attacked.host, removal)
+    assert image.exists()
+
+
 def test_an_image_directory_behind_a_link(attacked: Attacked, tmp_path: Path) -> None:
     """The site's own link is followed, a link in a folder of others is not."""
     (tmp_path / "export").symlink_to(attacked.images)

@@ -102,6 +102,7 @@ def unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator[
     if not f"{above}/".startswith(f"{directory.rstrip('/')}/"):
         raise StateError(f"{path} is not below the image directory {directory}")
     with opened_folder(directory or "/", above[len(directory.rstrip("/")) :]) as folder:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)  # what is not there needs no safe folder
         check_closed(folder, above or "/")
         descriptor = open_file(folder, name, path)
         if descriptor is None:
