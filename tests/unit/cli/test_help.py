@@ -45,6 +45,9 @@ def test_help_about_a_topic(rocks: Rocks) -> None:
         ("change memory", "set host vm"),
         ("backups", "save site"),
         ("shut down", "stop host vm"),
+        ("account", "sync users"),
+        ("rename host", "set host name"),
+        ("undo", "restore host vm snapshot"),
     ):
         assert f"\n{command} " in f"\n{rocks('help', *text.split()).output}", text
     assert "did you mean: rocks remove host vm?" in rocks("delete", "host", "vm", "x").error

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOPICS = {
+    "account": ("sync users", "add host key"),
     "backup": ("save site", "restore site", "load dump", "add host vm snapshot", "update database"),
     "boot": ("start", "set host boot", "list host boot"),
     "broken": ("evacuate host", "stop host vm", "check site"),
@@ -37,6 +38,7 @@ TOPICS = {
         "set host zvolattr",
     ),
     "reboot": ("stop host vm", "stop cluster", "set host power"),
+    "rename": ("set host name", "set host interface name"),
     "replace": ("evacuate host", "remove host", "add host"),
     "reset": ("stop host vm", "stop cluster"),
     "resize": ("set host vm disk", "set host vm", "set host cpus"),
@@ -44,6 +46,7 @@ TOPICS = {
     "show": ("list",),
     "shutdown": ("stop host vm", "stop cluster"),
     "status": ("list site", "list host vm", "check site", "check services"),
+    "undo": ("restore host vm snapshot", "restore host storageimg", "restore site"),
     "upgrade": ("update database", "sync config", "run host", "add roll", "create distro"),
 }
 """A word → the commands, or the verbs, that are meant by it."""
