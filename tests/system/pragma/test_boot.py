@@ -271,7 +271,7 @@ def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: l
     assert "has no name: the name service has no reverse entry" in local.refused("pragma boot dock6 4")
     local.done("set attr pragma_public_addresses '203.0.113.22=Vmc-0-0 203.0.113.23=lake'")
     assert "there is a host Vmc-0-0 already" in local.refused("pragma boot dock6 4")
-    local.done("set attr pragma_public_addresses 203.0.113.x")
+    local.set_as_before("pragma_public_addresses", "203.0.113.x")
     assert "is no address" in local.refused("pragma boot dock6 4")
     local.done("set attr pragma_public_addresses '203.0.113.22=lake 203.0.113.23=pond'")
     local.done("set attr vm_vlan_pool 22")

@@ -206,7 +206,7 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     (folders / "dock6-half.removed").mkdir()  # by a clean that was killed
     (folders / "dock6-half.removed/vc-out.xml").touch()
     for driver in ("vmware", "/absent"):
-        local.done(f"set attr pragma_driver {driver}")
+        local.set_as_before("pragma_driver", driver)
         assert "nor a folder of programs" in local.refused("pragma list cluster")
 
 

@@ -294,7 +294,7 @@ def test_a_url_without_a_repository_is_named_with_its_attribute(
         (f"{server.url}/vc/vcdb.txt", "answers 404"),
         ("/srv/vc", "is not a URL of http"),
     ):
-        pragma_site.done("set attr pragma_repository_url", url)
+        pragma_site.set_as_before("pragma_repository_url", url)
         refused = pragma_site.refused("pragma sync repository")
         assert text in refused and refused.endswith("; rocks set attr pragma_repository_url URL")
 
@@ -373,5 +373,36 @@ def test_two_syncs_at_once_leave_a_description_with_its_images(
 
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])
 def test_settings_that_are_not_valid(local: Site, name: str) -> None:
-    local.done(f"set attr {name} relative")
+    local.set_as_before(name, "relative")
     assert f"rocks set attr {name} /var/" in local.refused("pragma list repository")
+
+
+REFUSED = [
+    ("pragma_repository", "relative", "must be an absolute path"),
+    ("pragma_log_folder", "relative", "must be an absolute path"),
+    ("pragma_repository_url", "/srv/vc", "must be a URL of http or https"),
+    ("pragma_repository_url", "https://ann:secret@example.org/vc", "must be a URL of http or https"),
+    ("pragma_public_addresses", "203.0.113.x", "must be ADDRESS or ADDRESS=NAME"),
+    ("pragma_public_addresses", " ", "must be ADDRESS or ADDRESS=NAME"),
+    ("pragma_reserved_cpus", "-1", "must be a number of CPUs"),
+    ("PRAGMA_driver", "vmware", "must be kvm_rocks, ec2, cloudstack, openstack or the absolute path"),
+    ("pragma_additional_interfaces", "ent", "must be NETWORK:DEVICE or NETWORK:DEVICE:PART"),
+    (
+        "pragma_additional_interfaces",
+        "ent:eth2:10.102.0.300/25",
+        "must be NETWORK:DEVICE or NETWORK:DEVICE:PART",
+    ),
+]
+
+
+def test_an_attribute_of_the_roll_has_only_values_that_its_commands_can_read(local: Site) -> None:
+    for name, value, text in REFUSED:
+        for command in ("set attr", "add attr", "set appliance attr compute"):
+            assert f"the attribute {name} {text}" in local.refused(command, name, value), (command, name)
+    for name, value in (
+        ("pragma_driver", "openstack"),
+        ("pragma_driver", "/srv/driver"),
+        ("pragma_reserved_cpus", "2"),
+        ("pragma_additional_interfaces", "ent:eth2 other:eth3:10.102.0.128/25"),
+    ):
+        local.done("set attr", name, value)

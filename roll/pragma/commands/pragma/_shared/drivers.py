@@ -16,7 +16,7 @@ from rocks.core.public_keys import LARGEST_KEYS_BYTES
 from rocks.core.terminal import one_line
 
 from .documents import read_file, reason_of
-from .site import DRIVER
+from .site import CLOUDS, DRIVER, KVM_ROCKS
 from .vc_in import DescriptionError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .site import Settings
     from .vc_in import VcIn
 
-KVM_ROCKS = "kvm_rocks"
-CLOUDS = ("ec2", "cloudstack", "openstack")
 DEFAULT_MEMORY_MB, LEAST_MEMORY_MB, LARGEST_MEMORY_MB = 2048, 32, 64 * 1024**2
 """Of a machine of the site (`rocks set host vm`)."""
 OFF = ("nostate", "shutoff", "crashed")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError
+from rocks.core.downloads import check_url
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rocks.commands import Command
 
 Row = dict[str, object]
@@ -20,15 +24,8 @@ Row = dict[str, object]
 REPOSITORY, URL = "pragma_repository", "pragma_repository_url"
 DRIVER, INTERFACES = "pragma_driver", "pragma_additional_interfaces"
 ADDRESSES, RESERVED, LOGS = "pragma_public_addresses", "pragma_reserved_cpus", "pragma_log_folder"
-_DEFAULTS = {
-    REPOSITORY: "/var/lib/rocks/pragma",
-    URL: "",
-    ADDRESSES: "",
-    RESERVED: "0",
-    LOGS: "/var/log/rocks-pragma",
-    DRIVER: "kvm_rocks",
-    INTERFACES: "",
-}
+KVM_ROCKS = "kvm_rocks"
+CLOUDS = ("ec2", "cloudstack", "openstack")
 
 
 class Settings(NamedTuple):
@@ -63,24 +60,32 @@ def attributes(command: Command, listing: str = "list.attr") -> dict[str, str]:
 def read_settings(command: Command) -> Settings:
     """The settings of the site. StateError, with the command that corrects it, for one that is not valid."""
     stored = attributes(command)
-    values = {name: stored.get(name) or default for name, default in _DEFAULTS.items()}
-    for name in (REPOSITORY, LOGS):
-        if not values[name].startswith("/"):
+    values = {name: stored.get(name) or known.default for name, known in _ATTRIBUTES.items()}
+    for name in (REPOSITORY, LOGS, RESERVED):
+        known = _ATTRIBUTES[name]
+        if not known.is_valid(values[name]):
             raise StateError(
-                f"the attribute {name} is no absolute path; rocks set attr {name} {_DEFAULTS[name]}"
+                f"the attribute {name} must be {known.form}; rocks set attr {name} {known.default}"
             )
-    reserved = whole_number(values[RESERVED])
-    if reserved is None:
-        raise StateError(f"the attribute {RESERVED} is no number of CPUs; rocks set attr {RESERVED} 0")
     return Settings(
         Path(values[REPOSITORY]),
         values[URL].rstrip("/"),
-        reserved,
+        int(values[RESERVED]),
         Path(values[LOGS]),
         values[ADDRESSES],
         values[DRIVER],
         values[INTERFACES],
     )
+
+
+def check_attribute(name: str, value: str) -> None:
+    """UserError for a value that the attribute, if it is one of the roll's, cannot have. Pure.
+
+    Those who read it check again: an earlier release stored any value.
+    """
+    known = _ATTRIBUTES.get(name.lower())
+    if known is not None and not known.is_valid(value):
+        raise UserError(f'the attribute {name} must be {known.form}, not "{printable(value)}"')
 
 
 def whole_number(text: str) -> int | None:
@@ -123,3 +128,58 @@ def _reverse_name(address: str) -> str:
             f"the address {address} has no name: the name service has no reverse entry for it; add one there, or state "
             f"it as {address}=NAME in the attribute {ADDRESSES}"
         ) from None
+
+
+class _Attribute(NamedTuple):
+    default: str
+    form: str
+    is_valid: Callable[[str], bool]
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith("/")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        check_url(text)
+    except UserError:
+        return False
+    return True
+
+
+def _are_addresses(text: str) -> bool:
+    entries = text.replace(",", " ").split()
+    return bool(entries) and all(_is(IPv4Address, entry.partition("=")[0]) for entry in entries)
+
+
+def _are_interfaces(text: str) -> bool:
+    entries = [entry.split(":") for entry in text.split()]
+    return bool(entries) and all(
+        2 <= len(parts) <= 3 and all(parts) and (len(parts) == 2 or _is(IPv4Network, parts[2]))
+        for parts in entries
+    )
+
+
+def _is(kind: Callable[[str], object], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+_ATTRIBUTES = {
+    REPOSITORY: _Attribute("/var/lib/rocks/pragma", "an absolute path", _is_path),
+    URL: _Attribute("", "a URL of http or https", _is_url),
+    ADDRESSES: _Attribute("", "ADDRESS or ADDRESS=NAME, separated by blanks", _are_addresses),
+    RESERVED: _Attribute("0", "a number of CPUs", lambda text: whole_number(text) is not None),
+    LOGS: _Attribute("/var/log/rocks-pragma", "an absolute path", _is_path),
+    DRIVER: _Attribute(
+        KVM_ROCKS,
+        f"{KVM_ROCKS}, {', '.join(CLOUDS)} or the absolute path of a folder of programs",
+        lambda text: text in (KVM_ROCKS, *CLOUDS) or _is_path(text),
+    ),
+    INTERFACES: _Attribute("", "NETWORK:DEVICE or NETWORK:DEVICE:PART, separated by blanks", _are_interfaces),
+}
+"""Attribute → its default, and the form of its values for people and for `check_attribute`."""

@@ -34,6 +34,10 @@ _NAME_AND_VALUE = """
 """
 
 
+_HOOKED = ("set", "attr")
+"""The command whose folder has the hooks that check values."""
+
+
 class AttributeCommand(ScopeCommand):
     """Base of the commands that change attributes."""
 
@@ -105,6 +109,7 @@ class AttributeSetter(AttributeCommand):
         self.check_named(names)
         members = self.members_to_change(names, attribute)
         self._check_with_hosts(attribute, value)
+        self._check_with_rolls(attribute, value)
         self.store(members, attribute, value)
 
     def _check_with_hosts(self, attribute: str, value: str) -> None:
@@ -116,6 +121,13 @@ class AttributeSetter(AttributeCommand):
             check_cpu_model(self.db, value)
         elif known_spelling(attribute) == "Kickstart_PrivateHostname" and self.scope == "global":
             self._check_frontend(value)
+
+    def _check_with_rolls(self, attribute: str, value: str) -> None:
+        """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes."""
+        from rocks.commands._framework.plugins import load_plugins_of, run_plugin
+
+        for plugin in load_plugins_of(self, _HOOKED):
+            run_plugin(plugin, _HOOKED, attribute, value)
 
     def _check_frontend(self, name: str) -> None:
         """UserError where the site has physical frontends, and the name is another one; a dump names it before."""
