@@ -238,38 +238,6 @@ def test_a_name_with_a_slash_or_an_escape_writes_no_file(comet: Comet, tmp_path:
     assert comet("cluster", "vc2").status == 0
 
 
-def test_the_cache_answers_for_a_server_whose_site_does_not_answer(comet: Comet) -> None:
-    """Within --timeout: the server, whose database hangs, asks to be asked again, which goes on for a minute else."""
-    first = comet("ll")
-    problem = json.dumps({"type": "/problems/backend-unavailable", "detail": "the database does not answer"})
-    comet.server.answers["/cluster/"] = answer(503, problem.encode(), Retry_After="2")
-    requests = len(comet.server.requests)
-    away = comet("ll", "--timeout=1")
-    assert (away.status, away.out) == (6, first.out)
-    assert "ago, from the cache" in away.err
-    assert len(comet.server.requests) == requests + 1
-
-
-def test_the_cache_answers_for_a_server_that_is_away(comet: Comet) -> None:
-    assert comet("--cached", "ll").status == 6
-    first = comet("ll")
-    assert comet("--cached", "ll").out == first.out
-    requests = len(comet.server.requests)
-    assert comet("ll", "--cached").status == 0
-    assert len(comet.server.requests) == requests
-    comet("ll")
-    assert comet.server.requests[-1][2]["If-None-Match"] is not None
-    comet.server.close()
-    away = comet("ll", "--timeout=1")
-    assert (away.status, away.out) == (6, first.out)
-    assert "from the cache" in away.err
-    assert comet("cluster", "vc2", "--timeout=1").status == 6
-    assert comet("start", "vc2", "--count=1", "--timeout=1").status == 6
-    assert comet("cache", "clear").status == 0
-    assert comet("ll", "--cached").status == 6
-    assert comet("terminate", "1", "--cached").status == 2
-
-
 def test_what_the_site_has_not_confirmed_is_called_old(comet: Comet) -> None:
     comet.server.clusters[0]["stale"] = True
     visible = comet("cluster", "vc2", "--format=json")
