@@ -3,10 +3,12 @@
 import math
 import re
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
 
+from rocks.core.clock import utc_now
 from rocks.storage.bus import Asker
 from rocks.storage.client import asking
 from rocks.storage.life.events import Contradicted
@@ -220,6 +222,9 @@ def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(s
         assert line.split()[:4] == [number, "slow-vol", HOST, "returning"]
         assert row(storage, "slow-vol")[5] == "NAS<-VM"
         assert row(storage, "slow-vol")[8] == "True"
+        asked = storage.images.row("slow-vol")["time"]
+        storage.images.wait_for(lambda: utc_now().timestamp() >= asked + 2, "a later second")
+        assert storage.images.row("slow-vol")["time"] == asked, "since it was queued"
         assert "is busy" in storage.refused(*ADD, "slow-vol", OTHER, "1", "img_sync=no")
         assert "is busy" in storage.refused("clean", "host", "storagemap", NAS, "slow-vol")
     storage.images.wait_for_state("slow-vol", "unmapped")
@@ -285,6 +290,26 @@ def test_clean_writes_an_idle_image_back_with_its_changes(storage: Storage) -> N
     assert out == f"{NAS}:idle-vol is unmapped from {HOST}, with all its changes\nSuccess\n"
     assert storage.images.nas.pools.read("tank/idle-vol", 4, 4096) == b"kept"
     assert "is not mapped" in storage.refused("clean", "host", "storagemap", NAS, "idle-vol")
+
+
+def test_clean_waits_for_a_periodic_transfer(storage: Storage) -> None:
+    """As an unmap does: the way to the host and the last way back alone refuse it (specification §3.1)."""
+    storage.map("pulling-vol")
+    host = storage.images.hosts[HOST]
+    host.pools.write("tank/pulling-vol", b"kept", 4096)
+    returns = threading.Timer(1, host.start)
+    host.service.close()
+    try:
+        storage.refused("sync", "host", "storagemap", NAS, "pulling-vol", "timeout=1")
+        assert storage.images.row("pulling-vol")["state"] == "pulling"
+    finally:
+        returns.start()
+    try:
+        out = storage.done("clean", "host", "storagemap", NAS, "pulling-vol")
+    finally:
+        returns.join()
+    assert out == f"{NAS}:pulling-vol is unmapped from {HOST}, with all its changes\nSuccess\n"
+    assert storage.images.nas.pools.read("tank/pulling-vol", 4, 4096) == b"kept"
 
 
 def test_only_an_operator_gives_changes_up(storage: Storage) -> None:

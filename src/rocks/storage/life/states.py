@@ -154,6 +154,14 @@ STATES: Dict[State, StateFact] = {
 }
 """Every state, in the order of an image's life."""
 
+TRANSFERS: Dict[State, Literal["seed", "pull", "return"]] = {
+    MAPPED: "seed",
+    SEEDING: "seed",
+    PULLING: "pull",
+    RETURNING: "return",
+}
+"""States in which an image is transferred or waits for that; in MAPPED only one that is copied to its host."""
+
 HOST_HAS_IT: Tuple[State, ...] = (MAPPING, MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING, RETURNING)
 """States in which an owner host may have data of the image that the NAS does not have."""
 

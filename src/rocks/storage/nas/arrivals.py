@@ -22,7 +22,7 @@ from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
-from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
@@ -233,7 +233,7 @@ class Arrivals:
         def count(part_bytes: int, total_bytes: int) -> None:
             self._allowed(connection.peer, opening)
             progress = meter.add(part_bytes, monotonic_seconds())
-            self._progress.report(arrival.image_id, ARRIVING, progress, now_seconds())
+            self._progress.report(arrival.image_id, progress)
 
         while True:
             send_line(connection.writer, describe(self._pools, volume))

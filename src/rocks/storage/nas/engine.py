@@ -15,7 +15,7 @@ from rocks.storage.life.events import EffectDone, EffectFailed, Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
 from rocks.storage.life.state_machine import is_ready
-from rocks.storage.life.states import MAPPING
+from rocks.storage.life.states import MAPPING, TRANSFERS
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.file import RecordsError
 from rocks.storage.store.nas import NasStore
@@ -71,6 +71,8 @@ class Engine:
         self._publish = publish
         self._on_change = on_change
         self._images: Dict[str, Image] = {image.image_id: image for image in store.images()}
+        self._start = now_seconds()
+        self._queued: Dict[str, int] = {}  # image → when its transfer was, UNIX seconds
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._lock = threading.RLock()
@@ -97,6 +99,10 @@ class Engine:
         """The image of a volume name."""
         with self._lock:
             return next((image for image in self._images.values() if image.zvol == zvol), None)
+
+    def queued_at(self, image_id: str) -> int:
+        """When the transfer of the image was queued, or when the daemon started; UNIX seconds."""
+        return self._queued.get(image_id, self._start)
 
     # --- events
 
@@ -152,8 +158,12 @@ class Engine:
                 self._publish(new or image, outcome)
         if new is None or new.image_id != image.image_id:
             del self._images[image.image_id]
+            self._queued.pop(image.image_id, None)
         if new is not None:
             self._images[new.image_id] = new
+            # a transfer that failed and waits for its next try was queued once
+            if TRANSFERS.get(new.state) != TRANSFERS.get(image.state):
+                self._queued[new.image_id] = now_seconds()
         if new is None or new.state != image.state:
             _log.info(
                 "%s %s: %s -> %s",

@@ -12,7 +12,7 @@ from rocks.storage.life.image import Image
 from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
-from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import check_machine
@@ -66,19 +66,18 @@ class ImageRecords:
 
     def list_zvols(self, request: wire.ListZvols) -> Fields:
         """The images by name, as many as fit into a message."""
-        jobs, attributes = self._progress.since(), self._store.all_attributes()
+        attributes = self._store.all_attributes()
         rows = [
             image_row(
                 image,
                 attributes.get(image.zvol, {}),
-                jobs.get(image.image_id),
-                now_seconds(),
+                self._engine.queued_at(image.image_id),
                 self._presence.silent_seconds(image.owner),
                 self._exports.failures.get(image.target or "", ""),
             )
             for image in self._engine.images()
         ]
-        rows += [arrival_row(one, jobs.get(one.image_id)) for one in self._arrivals.all()]
+        rows += [arrival_row(one) for one in self._arrivals.all()]
         behind = sorted(
             (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
         )

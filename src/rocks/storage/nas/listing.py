@@ -13,12 +13,12 @@ from rocks.storage.life.states import (
     MAPPED,
     MAPPING,
     MOVING,
-    PULLING,
     RESTORING,
     RETURNING,
     SEEDING,
     STATES,
     SWITCHING,
+    TRANSFERS,
 )
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import Arrival, Operation
@@ -35,26 +35,26 @@ ARRIVING = "arriving"
 def image_row(
     image: Image,
     attributes: Mapping[str, Any],
-    since: Optional[int],
-    now: int,
+    queued_at: int,
     silent_seconds: Optional[float] = None,
     export_failure: str = "",
 ) -> Dict[str, Any]:
     """A row of `list_zvols` (specification §2.4), with the state and its word beside it.
 
-    `silent_seconds`: for so long its host has sent nothing, None while that is no cause for concern. `export_failure`:
-    why its host does not get its export back, '' while it has it.
+    `queued_at`: its transfer, if it has one, was queued then, UNIX seconds. `silent_seconds`: for so long its host has
+    sent nothing, None while that is no cause for concern. `export_failure`: why its host does not get its export back,
+    '' while it has it.
     """
-    sending = {SEEDING: 1, MAPPED: 1 if image.sync else None, PULLING: 0, RETURNING: 0}.get(image.state)
+    transfer = None if image.state == MAPPED and not image.sync else TRANSFERS.get(image.state)
     return {
         "zvol": image.zvol,
         "zpool": image.pool,
         "iscsi_target": image.target,
         "remotehost": image.owner,
         "remotepool": image.remote_pool if image.owner else None,
-        "is_sending": sending,
-        "is_delete_remote": None if sending is None else int(image.state == RETURNING),
-        "time": None if sending is None else (since if since is not None else now),
+        "is_sending": None if transfer is None else int(transfer == "seed"),
+        "is_delete_remote": None if transfer is None else int(transfer == "return"),
+        "time": None if transfer is None else queued_at,
         "nextsync": attributes.get("nextsync"),
         "frequency": attributes.get("frequency"),
         "locked": image.zvol if image.state in _LOCKED else None,
@@ -72,10 +72,10 @@ def image_row(
     }
 
 
-def arrival_row(arrival: Arrival, since: Optional[int]) -> Dict[str, Any]:
+def arrival_row(arrival: Arrival) -> Dict[str, Any]:
     """The same for an image that another NAS moves here."""
     return {
-        **image_row(Image(arrival.image_id, "", arrival.pool, arrival.zvol), {}, since, 0),
+        **image_row(Image(arrival.image_id, "", arrival.pool, arrival.zvol), {}, 0),
         "locked": arrival.zvol,
         "state": ARRIVING,
         "word": ARRIVING,

@@ -21,7 +21,7 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
-from rocks.storage.nas.engine import AGAIN_SECONDS, Engine, failed_effect, now_seconds
+from rocks.storage.nas.engine import AGAIN_SECONDS, Engine, failed_effect
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.nas.progress import ProgressBoard
@@ -181,7 +181,7 @@ class Moves:
             assert meter is not None
             running.bucket.set_rate(self._rate(image.zvol))
             progress = meter.add(part_bytes, monotonic_seconds())
-            self._progress.report(image.image_id, MOVING, progress, now_seconds())
+            self._progress.report(image.image_id, progress)
 
         while True:
             theirs = receive_line(connection.reader)

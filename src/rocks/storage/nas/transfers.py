@@ -30,7 +30,7 @@ from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
-from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports
@@ -246,9 +246,7 @@ class NasTransfers:
                 bucket.pause(bucket.take(part_bytes, monotonic_seconds()))
                 self._allowed(opening, peer)
             meter = meter or Meter(total_bytes, monotonic_seconds())
-            self._progress.report(
-                image.image_id, opening.purpose, meter.add(part_bytes, monotonic_seconds()), now_seconds()
-            )
+            self._progress.report(image.image_id, meter.add(part_bytes, monotonic_seconds()))
             if now.work is not None:
                 self._hosts.note_activity(image.image_id, now.work.work_id)
 

@@ -169,7 +169,8 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
     if row.state == MAPPING:
         storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
         return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
-    if row.state == SWITCHING or row.is_sending is not None:
+    # during a periodic transfer the unmap waits for its end
+    if row.state == SWITCHING or row.is_sending or row.is_delete_remote:
         raise BusyError(
             f"ZVol {row.zvol} is busy: it is {row.state}; wait for its end: rocks list host storageop {nas}"
         )

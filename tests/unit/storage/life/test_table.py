@@ -161,7 +161,7 @@ def test_a_rejection_has_the_code_by_which_programs_decide(
 def test_a_map_on_another_host_is_refused_with_the_words_that_tools_look_for(state: State) -> None:
     """`already mapped` for good, `is busy` as long as the listing has the image locked."""
     rejection = rejections.reject(record(state), SAMPLES[events.Map])
-    row = image_row(record(state), {}, None, NOW)
+    row = image_row(record(state), {}, NOW)
     assert rejection.text.startswith("Error when mapping zvol: already mapped: ")
     assert ("; ZVol vm-vol is busy: " in rejection.text) == (row["locked"] is not None)
     assert (rejection.family, rejection.code) == ("state", Code.IMAGE_MAPPED)

@@ -40,7 +40,7 @@ def test_the_direction_in_which_an_image_is_sent(
     state: State, sync: bool, is_sending: int | None, is_delete_remote: int | None, is_locked: bool
 ) -> None:
     """An image that its host uses over the network alone (`sync` is False) is not sent."""
-    row = image_row(Image("i", "nas-0", "tank", "vol", state=state, sync=sync), {}, None, 900)
+    row = image_row(Image("i", "nas-0", "tank", "vol", state=state, sync=sync), {}, 900)
     assert (row["is_sending"], row["is_delete_remote"]) == (is_sending, is_delete_remote)
     assert row["time"] == (None if is_sending is None else 900)
     assert row["locked"] == ("vol" if is_locked else None)
@@ -55,7 +55,7 @@ def test_a_nas_answers_what_the_table_of_actions_declares() -> None:
 
 
 def test_the_rows_of_listings_are_those_that_commands_read() -> None:
-    image = image_row(Image("id", "nas-0-0", "tank", "a-vol"), {}, None, 0)
+    image = image_row(Image("id", "nas-0-0", "tank", "a-vol"), {}, 0)
     assert {field.name for field in fields(ImageRow)} <= image.keys()
     assert read_shape(ImageRow, image).zvol == "a-vol"
     operation = operation_row(Operation("1", "map_zvol", "a-vol", "", "", 0, None), None, ProgressBoard())

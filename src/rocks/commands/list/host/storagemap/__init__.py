@@ -12,8 +12,8 @@ class Command(HostListing):
     the state. The state is unmapped; an arrow from NAS to VM while the image is copied to its host; mapped; an
     arrow from VM to NAS while the image is written back, followed by sched if only its changes are; or blocked,
     deleting (removed, until its grace period ends), restoring, moving (to another NAS), arriving (from another
-    NAS), growing (its volume gets a larger size). Time is the duration of the transfer, nextsync the time of the
-    next one; locked is True while the image cannot be mapped. The note states why it is blocked or waits, for
+    NAS), growing (its volume gets a larger size). Time is how long ago the transfer was queued, nextsync the time of
+    the next one; locked is True while the image cannot be mapped. The note states why it is blocked or waits, for
     example for free space in the pool of its NAS, and how much of it.
 
     <arg optional='1' type='string' name='nas' repeat='1' default='all'>
