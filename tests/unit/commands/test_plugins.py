@@ -66,7 +66,7 @@ def test_every_constraint_is_satisfied(ranks: list[int], pairs: set[tuple[int, i
 DUMP = [
     *("first-rows", "network", "distribution", "appliance", "appliance-attr", "appliance-route"),
     *("attr", "os-attr", "route", "os-route", "bootaction", "host", "interface", "host-alias"),
-    *("host-partition", "vm", "vm-nas", "host-attr", "host-bootflags", "host-route", "host-key"),
+    *("host-partition", "vm", "host-attr", "vm-nas", "host-bootflags", "host-route", "host-key"),
     *("host-boot", "host-sriov", "host-ibport", "ib-partition", "roll", "host-roll"),
     *("firewall", "end"),
 ]

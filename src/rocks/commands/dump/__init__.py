@@ -28,8 +28,8 @@ ORDER = (
     "host alias",
     "host partition",
     "host vm",
-    "host vm nas",
     "host attr",
+    "host vm nas",  # a host is a NAS by an attribute
     "host bootflags",
     "host route",
     "host key",

@@ -38,8 +38,8 @@ PARTS = (
     ("host", "interface"),
     ("host", "partition"),
     ("host", "vm"),
-    ("host", "vm", "nas"),
     ("host", "attr"),
+    ("host", "vm", "nas"),
     ("host", "boot"),
     ("firewall",),
 )
@@ -270,6 +270,8 @@ def make_clusters(site: Site) -> None:
     assert site.rocks("set", "host", "vm", "cdrom", "web", 'cdrom=/it\'s "<x>";$(reboot)&\\.iso').status == 0
     done("set", "host", "interface", "disablekvm", "web", "eth1", "yes")
     done("set", "host", "vm", "nas", "vm-blue-0", "nas=nas-0-0", "zpool=tank")
+    done("set", "host", "attr", "vm-container-0-1", "img_storage_nas", "yes")
+    done("set", "host", "vm", "nas", "vm-blue-1", "nas=vm-container-0-1", "zpool=tank")
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"
     done("add", "host", "key", "blue", f"key={key}", f"description={TEXTS[0]}")
     done("set", "ib", "partition", "blue", "ipoib=no", "membership=limited")
