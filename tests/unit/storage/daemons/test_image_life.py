@@ -1,9 +1,12 @@
 """An image from its first map to its removal: what each step leaves on the NAS and on the hosts."""
 
+from typing import NoReturn
+
 import pytest
 
-from rocks.core.errors import BusyError, Code, StateError, UserError
+from rocks.core.errors import BusyError, Code, HostError, StateError, UserError
 from rocks.machine.host.hook import note_end
+from rocks.storage.host import transfers as host_transfers
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import write_request
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -28,6 +31,28 @@ def test_iscsi_only_image_is_never_copied(site: DrivenSite) -> None:
     site.hosts[HOST].sessions.users.clear()
     site.unmap(ZVOL)
     assert site.leftovers() == []
+
+
+def test_transfer_that_is_tried_again_was_queued_once(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list shows since when the image waits to be copied, not since its last try."""
+
+    def cut(*_: object) -> NoReturn:
+        raise HostError("the cable is out")
+
+    with monkeypatch.context() as while_cut:
+        while_cut.setattr(host_transfers, "connect", cut)
+        site.map(ZVOL)
+        seen = []
+        for _ in range(8):
+            site.turn()
+            seen.append(site.row(ZVOL))
+    assert {row["state"] for row in seen} == {"mapped", "seeding"}
+    assert len({row["time"] for row in seen}) == 1 and seen[0]["time"] < site.now - 200
+    site.wait_for_state(ZVOL, "local")
+    assert site.row(ZVOL)["time"] is None
+    site.unmap(ZVOL)
 
 
 def test_iscsi_only_image_cannot_forget(site: DrivenSite) -> None:
