@@ -86,7 +86,10 @@ STORAGE = {
         "global", "zone", "", "zone of the network for images; unset, that of the network private"
     ),
     "imgstorage-pool": Known(
-        "host", "pool", "", "pool in the daemons' configuration instead of vm_container_zpool"
+        "host",
+        "pool",
+        "",
+        "pool for copies of images instead of vm_container_zpool, also in the daemons' configuration",
     ),
     "imgstorage-workers": Known(
         "host",
