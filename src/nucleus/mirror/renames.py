@@ -47,21 +47,28 @@ def follow_renames(session: Session, names: Mapping[str, str]) -> None:
         others = [number for number in entered if number not in numbers]
         session.update(table, {}, "gone_at = IFNULL(gone_at, UTC_TIMESTAMP(3))", id=others)
         forget_rocks_names(session, table, [*others, *numbers])
-        for old, number, name in rows:
+        same = {number: old for old, number, name in rows if name.lower() == old.lower()}
+        # two may swap these, too: an owner would else act on another machine than the one of that name
+        session.update(table, {}, "name = CONCAT('~', id)", id=[*same])
+        for old, number, _ in rows:
             session.update(table, {"rocks_name": names[old], "missing_polls": 0}, id=number)
-            if name == old:
-                _take_name(session, table, number, names[old])
+        for number, old in same.items():
+            _show_name(session, table, number, names[old], old)
 
 
-def _take_name(session: Session, table: str, number: int, name: str) -> None:
-    """Show owners the name, where no other cluster, or node of the cluster, has it."""
+def _show_name(session: Session, table: str, number: int, name: str, before: str) -> None:
+    """Show owners the name, that of before, or a similar one: the first that no other cluster, or node of it, has."""
     cluster_id = number
     if table == "node":
         cluster_id = session.value("SELECT cluster_id FROM node WHERE id = %s", (number,))
     where = "cluster_id = %s AND " * (table == "node")
-    if not session.row(
-        f"SELECT 1 FROM {table} WHERE {where}name = %s AND gone_at IS NULL AND id <> %s",
-        ((cluster_id,) if where else ()) + (name, number),
-    ):
-        session.update(table, {"name": name}, id=number)
+    taken = {
+        str(one).lower()
+        for one in session.column(
+            f"SELECT name FROM {table} WHERE {where}gone_at IS NULL AND id <> %s",
+            ((cluster_id,) if where else ()) + (number,),
+        )
+    }
+    possible = (name, before, *(f"{name}-{n}" for n in range(2, 1000)))
+    session.update(table, {"name": next(one for one in possible if one.lower() not in taken)}, id=number)
     bump_generation(session, [cluster_id])

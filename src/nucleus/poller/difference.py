@@ -9,7 +9,7 @@ from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NodeVa
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from nucleus.backends.shapes import Image, Machine, Member
     from nucleus.records import Interface
@@ -52,6 +52,10 @@ class Known(NamedTuple):
 def compare(known: Known, listed: Listed) -> Changes:
     """The rows to add and to change, and the events of it."""
     changes = Changes([], [], {}, {}, {}, [], set())
+    if (
+        listed.machines is None
+    ):  # without UUIDs a renamed frontend, and one with the name of another, are unknown
+        listed = listed._replace(members=None)
     frontends: dict[str, str] = {}
     replaced = _replaced(known, listed)
     if listed.members is not None:
@@ -90,14 +94,14 @@ def renamed(known: Known, listed: Listed) -> dict[str, str]:
     }
 
 
-def _replaced(known: Known, listed: Listed) -> list[str]:
-    """Names of machines that are others than before: removed, and added again under their name, with another UUID."""
-    return [
-        name
+def _replaced(known: Known, listed: Listed) -> dict[str, str]:
+    """Name → UUID of machines that are others than before: removed, and added again under their name."""
+    return {
+        name: machine.uuid
         for name, machine in (listed.machines or {}).items()
         if (node := known.nodes.get(name)) is not None and not node.is_gone and node.values
         and machine.uuid and node.values.uuid not in (None, machine.uuid)
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 def _is_half_listed(known: Known, listed: Listed, frontend: str) -> bool:
@@ -116,10 +120,16 @@ def _end(known: Known, name: str, changes: Changes) -> None:
         changes.clusters[name] = gone
 
 
-def hosts_of(known: Known, interfaces: Iterable[str], changes: Changes) -> set[str]:
-    """Those of the listed hosts that are no virtual machines; pure."""
+def hosts_of(known: Known, listed: Listed) -> set[str] | None:
+    """Those of the listed hosts that are no virtual machines, also not of those that the next poll enters; pure.
+
+    None where not both were listed.
+    """
+    if listed.interfaces is None or listed.members is None:
+        return None
     machines = {name for name, node in known.nodes.items() if not node.is_gone}
-    return {*interfaces} - machines - {name for name, *_ in changes.new_nodes}
+    added = {member.name for member in listed.members}.union(listed.machines or ())
+    return {*listed.interfaces} - machines - added
 
 
 def without_images(known: Known, listed: Listed) -> set[str]:
@@ -134,7 +144,7 @@ def without_images(known: Known, listed: Listed) -> set[str]:
 
 
 def _compare_clusters(
-    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, replaced: Sequence[str]
+    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, replaced: Collection[str]
 ) -> None:
     for frontend in dict.fromkeys(frontends.values()):
         if frontend in replaced or _is_half_listed(known, listed, frontend):

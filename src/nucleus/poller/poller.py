@@ -161,8 +161,9 @@ class Poller:
                 changes = _compare_now(session, known, listed)
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
-            if listed.interfaces is not None:
-                record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
+            hosts = hosts_of(known, listed)
+            if hosts is not None:
+                record_hosts(session, LISTED, hosts)
             events = [*changes.events, *self._record(session, reads, without_images(known, listed), public)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
@@ -301,12 +302,13 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
 def _known_again(session: Session, before: Known, listed: Listed, since: datetime) -> Known:
     """What is known, with the listed names of machines that were renamed, and with what others have changed since."""
     names = {name for member in listed.members or () for name in (member.name, member.frontend)}
-    if renames.respell(session, {*before.clusters, *before.nodes}, names):
-        return Known(observations.load_clusters(session), observations.load_nodes(session))
     # clusters are few, and an event is seen by the project that has its cluster now
-    known = _merged(
-        Known(observations.load_clusters(session), before.nodes), observations.load_nodes(session, since)
-    )
+    if renames.respell(session, {*before.clusters, *before.nodes}, names):
+        known = Known(observations.load_clusters(session), observations.load_nodes(session))
+    else:
+        known = _merged(
+            Known(observations.load_clusters(session), before.nodes), observations.load_nodes(session, since)
+        )
     if names_now := renamed(known, listed):
         renames.follow_renames(session, names_now)
         return Known(observations.load_clusters(session), observations.load_nodes(session))

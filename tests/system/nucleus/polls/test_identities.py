@@ -1,6 +1,9 @@
 """Another machine under a known name, and a known machine under another name."""
 
-from nucleus.backends.simulator import Simulator
+from collections.abc import Mapping
+
+from nucleus.backends.executor import Answer
+from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool
@@ -72,3 +75,78 @@ def test_a_cluster_whose_frontend_is_renamed_stays_its_owners(
     assert set(now[0]) == {"vc1", "vc7"} and len(now[1]) == 10
     assert now[1]["vm-vc7-0"].id == nodes["vm-vc2-0"].id and now[1]["n1"].rocks_name == "vm-vc7-1"
     assert (changes := poller.poll()) is not None and not changes.touched and not changes.nodes
+
+
+def _rename(simulator: Simulator, names: Mapping[str, str]) -> None:
+    """As `rocks set host name`; two may swap theirs. What is listed under a name is the machine's that has it now."""
+    guests = list(simulator.guests.values())
+    simulator.guests.clear()
+    for guest in guests:
+        guest.cluster = names.get(guest.cluster, guest.cluster)
+        guest.name = names.get(guest.name, guest.name)
+        simulator.guests[guest.name] = guest
+
+
+def test_a_swap_is_followed_also_where_another_name_has_got_another_case(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Both are listed by the same poll."""
+    poller.poll()
+    before = read(pool)[0]
+    with pool.transaction() as session:
+        assign_cluster(session, before["vc2"].id, identity.add_project(session, "alpha"))
+    _rename(simulator, {"vc1": "vc2", "vc2": "vc1", "vm-vc1-0": "VM-vc1-0"})
+    for _ in range(2):
+        poller.poll()
+    after, nodes = read(pool)
+    assert {one.rocks_name: one.id for one in after.values()} == {
+        "vc1": before["vc2"].id,
+        "vc2": before["vc1"].id,
+    }
+    assert len(nodes) == 10
+
+
+def test_owners_act_on_the_machine_that_has_the_name_now(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Three computes pass their names on in a ring; one of them has a name that its owner gave it, which stays."""
+    poller.poll()
+    before = read(pool)[1]
+    sql(pool, "UPDATE node SET name = 'mine' WHERE name = 'vm-vc2-1'")
+    _rename(
+        simulator,
+        {"vm-vc2-0": "vm-vc2-1", "vm-vc2-1": "vm-vc2-2", "vm-vc2-2": "vm-vc2-0", "vc1": "vc2", "vc2": "vc1"},
+    )
+    poller.poll()
+    of_site, nodes = read(pool)
+    assert {name: one.rocks_name for name, one in of_site.items()} == {"vc1": "vc1", "vc2": "vc2"}
+    assert {name: one.id for name, one in nodes.items() if name.startswith(("vm-vc2", "mine"))} == {
+        "vm-vc2-0": before["vm-vc2-2"].id,
+        "vm-vc2-1": before["vm-vc2-0"].id,
+        "mine": before["vm-vc2-1"].id,
+        "vm-vc2-3": before["vm-vc2-3"].id,
+    }
+    assert all(one.rocks_name == name for name, one in nodes.items() if name != "mine")
+
+
+def test_a_rename_is_followed_once_the_machines_are_listed(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Without their UUIDs it is not entered as a new cluster: its owner would lose its computes, and their names."""
+    poller.poll()
+    before = read(pool)
+    sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'vm-vc2-1'")
+    with pool.transaction() as session:
+        assign_cluster(session, before[0]["vc2"].id, identity.add_project(session, "alpha"))
+    _rename(simulator, {"vc2": "vc7"})
+    for _ in range(2):
+        simulator.faults.append((("list", "host", "vm"), lambda: Answer(1, "", "Error: it took too long")))
+        poller.poll()
+        of_site, nodes = read(pool)
+        assert set(of_site) == {"vc1", "vc2"} and nodes["n1"].cluster_id == before[0]["vc2"].id
+    hosts = sql(pool, "SELECT name FROM site_host WHERE is_listed ORDER BY name")
+    assert hosts == [(name,) for name in HOSTS], "the new name is no host's"
+    poller.poll()
+    of_site, nodes = read(pool)
+    assert of_site["vc7"].id == before[0]["vc2"].id and len(nodes) == 10
+    assert nodes["n1"].id == before[1]["vm-vc2-1"].id

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from nucleus.backends.shapes import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
-from nucleus.poller.difference import Known, Listed, compare, renamed
+from nucleus.poller.difference import Known, Listed, compare, hosts_of, renamed
 from nucleus.records import Interface
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -152,3 +152,18 @@ def test_a_machine_with_another_name_and_the_same_uuid_was_renamed() -> None:
     assert renamed(known, listed) == {"vc1": "green"}
     assert renamed(known, listed._replace(members=_LISTED.members)) == {}, "it was listed before"
     assert renamed(_KNOWN, listed) == {}, "no UUID is known"
+
+
+def test_who_is_in_which_cluster_is_compared_with_uuids_only() -> None:
+    """The frontends may have swapped their names: a compute would be the other owner's."""
+    listed = _LISTED._replace(members=[Member("vc2", "vc2"), Member("vm-vc1-0", "vc2")], machines=None)
+    changes = compare(_KNOWN, listed)
+    assert not changes.new_clusters and not changes.new_nodes and not changes.nodes
+
+
+def test_a_machine_that_the_next_poll_enters_is_no_host() -> None:
+    interfaces = dict.fromkeys(("vmc-0-0", "vc1", "vc9", "vm-vc9-0"), ())
+    members = [*(_LISTED.members or ()), Member("vc9", "vc9"), Member("vm-vc9-0", "vc9")]
+    listed = _LISTED._replace(interfaces=interfaces, members=members)
+    assert hosts_of(_KNOWN, listed) == {"vmc-0-0"}
+    assert hosts_of(_KNOWN, listed._replace(members=None)) is None, "a machine that was added would be a host"
