@@ -35,6 +35,7 @@ def follow_renames(session: Session, names: Mapping[str, str]) -> None:
     Owners see the new one, unless they have renamed a node, or another has it.
     """
     session.rows("SELECT id FROM cluster ORDER BY id FOR UPDATE")  # before nodes
+    new_names = {old.lower(): new for old, new in names.items()}
     for table in ("cluster", "node"):
         rows = session.rows(
             f"SELECT rocks_name, id, name FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names]
@@ -51,9 +52,9 @@ def follow_renames(session: Session, names: Mapping[str, str]) -> None:
         # two may swap these, too: an owner would else act on another machine than the one of that name
         session.update(table, {}, "name = CONCAT('~', id)", id=[*same])
         for old, number, _ in rows:
-            session.update(table, {"rocks_name": names[old], "missing_polls": 0}, id=number)
+            session.update(table, {"rocks_name": new_names[old.lower()], "missing_polls": 0}, id=number)
         for number, old in same.items():
-            _show_name(session, table, number, names[old], old)
+            _show_name(session, table, number, new_names[old.lower()], old)
 
 
 def _show_name(session: Session, table: str, number: int, name: str, before: str) -> None:

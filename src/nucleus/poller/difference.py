@@ -62,8 +62,12 @@ def compare(known: Known, listed: Listed) -> Changes:
         frontends = {member.name: member.frontend for member in listed.members}
         _compare_clusters(known, listed, frontends, changes, replaced)
     places = frontends or {name: node.cluster for name, node in known.nodes.items() if not node.is_gone}
-    for name in replaced:
-        _end(known, name, changes)
+    listed_uuids = {machine.uuid for machine in (listed.machines or {}).values()}
+    for name, former in replaced.items():
+        if (
+            former not in listed_uuids
+        ):  # else it was renamed after the members were listed: the next poll follows that
+            _end(known, name, changes)
     macs: set[str] = set()
     for name, frontend in places.items():
         # the next poll enters them
@@ -77,9 +81,10 @@ def compare(known: Known, listed: Listed) -> Changes:
 
 def renamed(known: Known, listed: Listed) -> dict[str, str]:
     """Name in Rocks → the new one, of machines that the site has renamed: the UUID is the same; pure."""
-    if listed.members is None or listed.machines is None:
+    if listed.machines is None:
         return {}
-    members = {member.name for member in listed.members}
+    # machines come by themselves between complete polls
+    members = {*listed.machines} if listed.members is None else {member.name for member in listed.members}
     listed_uuids = {name: machine.uuid for name, machine in listed.machines.items() if name in members}
     names = {uuid: name for name, uuid in listed_uuids.items() if uuid}
     known_uuids = {
@@ -89,18 +94,18 @@ def renamed(known: Known, listed: Listed) -> dict[str, str]:
         name: names[uuid]
         for name, uuid in known_uuids.items()
         # a name that the lists still have is another machine's now, or was listed before
-        if uuid in names and names[uuid] != name and listed_uuids.get(name, "") != uuid
+        if uuid in names and names[uuid].lower() != name.lower() and listed_uuids.get(name, "") != uuid
         if name not in members or name in listed_uuids
     }
 
 
 def _replaced(known: Known, listed: Listed) -> dict[str, str]:
-    """Name → UUID of machines that are others than before: removed, and added again under their name."""
+    """Name → former UUID, where another machine has the name now."""
     return {
-        name: machine.uuid
+        name: node.values.uuid
         for name, machine in (listed.machines or {}).items()
         if (node := known.nodes.get(name)) is not None and not node.is_gone and node.values
-        and machine.uuid and node.values.uuid not in (None, machine.uuid)
+        and machine.uuid and node.values.uuid and node.values.uuid != machine.uuid
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.mirror import identity
@@ -150,3 +151,21 @@ def test_a_rename_is_followed_once_the_machines_are_listed(
     of_site, nodes = read(pool)
     assert of_site["vc7"].id == before[0]["vc2"].id and len(nodes) == 10
     assert nodes["n1"].id == before[1]["vm-vc2-1"].id
+
+
+def test_a_poll_of_machines_alone_follows_a_swap(poller: Poller, pool: Pool, simulator: Simulator) -> None:
+    """Such polls come six times as often as complete ones: both clusters were ended, and their owners lost them."""
+    poller.poll()
+    before = read(pool)[0]
+    with pool.transaction() as session:
+        assign_cluster(session, before["vc2"].id, identity.add_project(session, "alpha"))
+    _rename(simulator, {"vc1": "vc2", "vc2": "vc1", "vm-vc1-0": "vm-vc1-1", "vm-vc1-1": "vm-vc1-0"})
+    poller.poll([commands.VM])
+    for _ in range(2):
+        after, nodes = read(pool)
+        assert {name: one.id for name, one in after.items()} == {
+            "vc1": before["vc2"].id,
+            "vc2": before["vc1"].id,
+        }
+        assert after["vc1"].project_id is not None and len(nodes) == 10
+        poller.poll()

@@ -167,3 +167,13 @@ def test_a_machine_that_the_next_poll_enters_is_no_host() -> None:
     listed = _LISTED._replace(interfaces=interfaces, members=members)
     assert hosts_of(_KNOWN, listed) == {"vmc-0-0"}
     assert hosts_of(_KNOWN, listed._replace(members=None)) is None, "a machine that was added would be a host"
+
+
+def test_a_machine_that_was_renamed_after_the_members_were_listed_is_not_ended() -> None:
+    """Another has its name already; the next poll follows both. Its owner would lose the cluster."""
+    known = _with_uuid(_KNOWN, "vc1", "one")
+    machines = {"vc1": _FRONT_MACHINE._replace(uuid="two"), "green": _FRONT_MACHINE._replace(uuid="one")}
+    listed = _LISTED._replace(machines={**machines, "vm-vc1-0": _MACHINE})
+    changes = compare(known, listed)
+    assert renamed(known, listed) == {} and not changes.clusters and "vc1" not in changes.nodes
+    assert renamed(known, listed._replace(members=None)) == {"vc1": "green"}
