@@ -75,7 +75,7 @@ class Rows(NamedTuple):
 class Done(NamedTuple):
     """What a start or a stop left: the machine's host and state, where it printed them, and its error, if any."""
 
-    seen: tuple[str | None, str | None] | None
+    seen: shapes.State | None
     error: ToolError | None
 
 
@@ -105,8 +105,8 @@ class Rocks:
             raise ToolError(f"`rocks {' '.join(CLUSTER.arguments)}` printed nothing, or not everything")
         return {member.name for member in rows.content}
 
-    def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
-        """Machine → its host and state, of some machines now."""
+    def read_states(self, names: Sequence[str]) -> dict[str, shapes.State]:
+        """Machine → its state, of some machines now."""
         arguments = ("list", "host", "vm", *names, "status=yes", "json=yes")
         return shapes.read_states(self._run(arguments))
 

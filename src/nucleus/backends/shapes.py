@@ -47,6 +47,14 @@ class Machine(NamedTuple):
     uuid: str | None = None
 
 
+class State(NamedTuple):
+    """Of a machine now; all None where nothing was printed. `uuid`: as of `Machine`."""
+
+    host: str | None = None
+    state: str | None = None
+    uuid: str | None = None
+
+
 class Image(NamedTuple):
     """An image on a NAS."""
 
@@ -93,10 +101,10 @@ def read_machines(text: str) -> dict[str, Machine]:
     return found
 
 
-def read_states(text: str) -> dict[str, tuple[str | None, str | None]]:
-    """`rocks list host vm NAME… status=yes`: name → host, state."""
-    found = _objects(text, "vm-host", "vm", ("host", "status"))
-    return {name: (_text(rows[0][0]), _text(rows[0][1])) for name, rows in found}
+def read_states(text: str) -> dict[str, State]:
+    """`rocks list host vm NAME… status=yes`: name → its state."""
+    found = _objects(text, "vm-host", "vm", ("host", "status"), ("uuid",))
+    return {name: State(*map(_text, rows[0])) for name, rows in found}
 
 
 def read_error(text: str) -> tuple[str, str]:

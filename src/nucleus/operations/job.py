@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from nucleus.backends.shapes import State
 from nucleus.configuration import BatchSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
@@ -124,15 +125,16 @@ class Job:
             seen, error = command(self.target.rocks_name)
         except (ToolError, HostError) as failure:  # it may have been done nevertheless
             return self.read_state(), failure
-        return self.read_state() if seen is None else self._record(*seen), error
+        return self.read_state() if seen is None else self._record(seen), error
 
     def read_state(self) -> str | None:
         """The node's state now, which is recorded. ToolError as `rocks` reports it."""
         name = self.target.rocks_name
-        return self._record(*self.rocks.read_states([name]).get(name, (None, None)))
+        return self._record(self.rocks.read_states([name]).get(name, State()))
 
-    def _record(self, host: str | None, state: str | None) -> str | None:
+    def _record(self, seen: State) -> str | None:
         node, cluster = self.target, self.cluster
+        host, state, _ = seen
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
         self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))
         self.node = node._replace(state=state, physical_host=host)

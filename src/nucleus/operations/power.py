@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.shapes import State
 from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
@@ -138,7 +139,12 @@ def destroy(job: Job) -> JsonObject:
         or (job.node is not None and job.node.gone_at is not None)
     ):
         return {}  # removed before a worker was killed
-    found = job.transaction(lambda session: clusters.nodes_of(session, SYSTEM, [cluster.id]))[cluster.id]
+    found, uuids = job.transaction(
+        lambda session: (
+            clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id],
+            clusters.uuids_of(session, cluster.id),
+        )
+    )
     removed = found if job.node is None else [job.node]
     there = removed
     if job.has("remove"):
@@ -147,8 +153,15 @@ def destroy(job: Job) -> JsonObject:
         there = [node for node in removed if node.rocks_name in listed]
     for node in there:
         # one of which nothing is printed may run, and would be stopped
-        state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, None))[1]
-        if (power := power_of(state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
+        seen = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, State())
+        if seen.uuid and uuids.get(node.id) not in (
+            None,
+            seen.uuid,
+        ):  # the name is another owner's machine's, perhaps
+            raise RefusedError(
+                f"the site has renamed or replaced {node.name}, which is known here in a minute; try again then"
+            )
+        if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
             raise RefusedError(f"the power of {node.name} is {power}; power it off first")
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise RefusedError(

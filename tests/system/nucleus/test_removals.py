@@ -81,3 +81,17 @@ def test_a_removal_whose_worker_is_killed_when_it_is_done_has_succeeded(
         assert ended(pool, asked).state == "succeeded", look(pool, asked).error
     assert [command[0] for command in simulator.commands] == ["remove"]
     assert sql(pool, "SELECT COUNT(gone_at) FROM node") == [(5 if name == "vc1" else 1,)]
+
+
+@pytest.mark.parametrize("name", ["vc1", "vm-vc1-0"])
+def test_what_has_got_another_machine_s_name_since_the_last_poll_is_not_removed(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], name: str
+) -> None:
+    """It may be another owner's."""
+    simulator.guests[name].uuid = "11111111-2222-4333-8444-555555555555"
+    with working(pool, simulator):
+        asked = ended(
+            pool, ask_destroy(pool, nodes[name].cluster_id, None if name == "vc1" else nodes[name].id)
+        )
+    assert asked.state == "failed" and "renamed" in (asked.error or {})["detail"]
+    assert name in simulator.guests and sql(pool, "SELECT COUNT(gone_at) FROM node") == [(0,)]

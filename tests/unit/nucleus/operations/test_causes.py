@@ -6,6 +6,7 @@ import pytest
 
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks, SiteError
+from nucleus.backends.shapes import State
 from nucleus.backends.simulator import Simulator
 from nucleus.operations.causes import CAUSES, RefusedError, owners_text
 from rocks.core.errors import FAMILIES, Code, HostError, RocksError, ToolError
@@ -23,7 +24,7 @@ def _error(family: str, code: str) -> RocksError:
     site = Simulator(1)
     site.faults.append((("start",), lambda: Answer(1, json.dumps(out), _OPERATORS)))
     done = Rocks(site, 60).start("vm-vc1-0")
-    assert done.seen == ("vm-container-0-0", "nostate") and done.error is not None
+    assert done.seen == State("vm-container-0-0", "nostate") and done.error is not None
     assert "12 MB left" in str(done.error), "the operators' text stays"
     return done.error
 
