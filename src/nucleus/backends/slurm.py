@@ -214,7 +214,9 @@ class Slurm:
             return parse_ends(self._accounted(names, "JobIDRaw,State,JobName"))
         except HostError as error:
             _LOG.warning("%s", error)
-            return None
+        except ValueError as error:
+            _LOG.warning("what sacct printed cannot be read (%s); run `sacct`", error)
+        return None
 
     def asked(self, program: str, *arguments: str, passes: Sequence[str] = ()) -> str:
         """What a program of Slurm prints. HostError when it fails; `passes`: parts of the errors that are none."""

@@ -89,12 +89,13 @@ class Scheduler:
         is_due = self._is_slurm and now >= self._noted[1] + self._every_seconds
         if self._noted[0] is answers and not is_due:
             return
-        with logged("scheduler"), self._guard.transaction() as session:
-            if self._is_slurm:
-                record_source(session, SCHEDULER, now - began, database_now(session), count, error)
-            else:  # of a time when the settings named Slurm: nothing asks it any more
-                session.delete("source", name=SCHEDULER)
-        self._noted = answers, now
+        with logged("scheduler"):
+            with self._guard.transaction() as session:
+                if self._is_slurm:
+                    record_source(session, SCHEDULER, now - began, database_now(session), count, error)
+                else:  # of a time when the settings named Slurm: nothing asks it any more
+                    session.delete("source", name=SCHEDULER)
+            self._noted = answers, now
 
 
 def store_charges(guard: Guard, batch: Batch) -> None:

@@ -1,6 +1,6 @@
 """What the programs of Slurm print, as they were seen with 22.05.8, and what is made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,6 +12,7 @@ from nucleus.configuration import BatchSettings
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
+from rocks.core.process import Finished
 
 _NAME = "VC-JOB-7-01jdz"
 _NOT_YET = "the site's scheduler has not looked at it yet"
@@ -77,6 +78,22 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
         _NAME: Job(12, _NAME, ENDED, reason="operator"),
         "c": Job(15, "c", ENDED, reason="lost"),
     }
+
+
+class _Printing(Slurm):
+    """A Slurm whose programs print these texts."""
+
+    printed: Mapping[str, str] = {}
+
+    def run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
+        return Finished((program, *arguments), 0, self.printed[program].encode(), b"")
+
+
+def test_an_accounting_that_cannot_be_read_is_one_that_does_not_answer() -> None:
+    """Each round of the controller ended there, so that no computeset went on."""
+    slurm = _Printing(BatchSettings("slurm", "virt", "nucleus"))
+    slurm.printed = {"squeue": "", "sacct": f"sacct is tired|COMPLETED|{_NAME}\n"}
+    assert slurm.jobs([_NAME]) == [Job(0, _NAME, UNKNOWN)]
 
 
 def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
