@@ -62,7 +62,7 @@ def _poll(configuration: Configuration) -> int:
     finally:
         guard.release()
     with session_of(configuration) as session:
-        sources = observations.read_sources(session)
+        sources = [one for one in observations.read_sources(session) if one.name != observations.SCHEDULER]
     for one in sources:
         print(
             f"{one.name:<11} {one.row_count:>7} rows {one.duration_seconds:8.2f} s  {one.last_error or ''}".rstrip()

@@ -96,7 +96,7 @@ def nucleus_settings(worker_schema: DatabaseSettings) -> DatabaseSettings:
         for (table,) in cursor.fetchall():
             if table not in ("schema_version", "lease", "source"):
                 cursor.execute(f"DELETE FROM {table}")
-        cursor.execute("DELETE FROM source WHERE name = 'image'")
+        cursor.execute("DELETE FROM source WHERE name IN ('image', 'scheduler')")
         cursor.execute("UPDATE source SET observed = NULL, row_count = 0, failures = 0, last_error = NULL")
         connection.commit()
     return worker_schema

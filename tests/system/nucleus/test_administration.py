@@ -325,3 +325,14 @@ def test_status_names_polls_that_are_late(pool: Pool, capsys: pytest.CaptureFixt
     with pool.transaction() as session:
         observations.record_source(session, "vm", 0.1, None, 0, "host-1 does not answer")
     assert any("host-1 does not answer" in one for one in lines(1))
+
+
+def test_a_poll_by_hand_says_nothing_of_slurm(
+    nucleus: Nucleus, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks the site, and failed while Slurm did not answer, though each of its commands had."""
+    monkeypatch.setenv("NUCLEUS_EXECUTOR_KIND", "simulator")
+    with pool.transaction() as session:
+        now = observations.database_now(session)
+        observations.record_source(session, observations.SCHEDULER, 1.0, now, 0, "squeue failed")
+    assert observations.SCHEDULER not in nucleus.done("poll")
