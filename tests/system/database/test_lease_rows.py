@@ -7,6 +7,8 @@ import pytest
 
 from rocks.database.connection import Database
 from rocks.machine.leases import records as leases
+from rocks.machine.leases import recovery_records
+from rocks.network.infiniband import partition_records
 from tests.unit.machine.leases.interleavings import programs
 
 NAME = programs.NAME
@@ -90,6 +92,36 @@ def test_a_lease_follows_the_spelling_of_the_name(database: Database) -> None:
     other = NAME.upper()
     assert other != NAME and leases.take_leases(database, {other: ("b", ())}) == {NAME: 2}
     assert leases.read_leases(database, [other])[NAME].name == other
+
+
+def test_a_lease_follows_the_spelling_beside_what_a_silent_host_has_of_it(database: Database) -> None:
+    """Cores that it has until it confirms its fence, a key of InfiniBand, and disks: all name the lease."""
+    other = NAME.upper()
+    leases.take_leases(database, {NAME: ("a", [("a", "/vda")])})
+    give_parts(database)
+    leases.put_up_fences(database, [("a", NAME, 2)])
+    leases.release_leases(database, [NAME], "a is silent")
+    assert leases.take_leases(database, {other: ("b", ())}) == {NAME: 2}
+    assert database.rows("SELECT Name, Cpu FROM vm_core_leases") == [(other, 7)], "until the host confirms it"
+    leases.take_down_fences(database, "a", {(NAME, 2)})
+    assert not database.rows("SELECT Name FROM vm_core_leases")
+
+
+def test_a_machine_that_is_found_keeps_its_parts_under_its_spelling(database: Database) -> None:
+    """Of a restored database; the comparison with the hosts ended in an error, and nothing started."""
+    other = NAME.upper()
+    leases.take_leases(database, {NAME: ("a", [("a", "/vda")])})
+    give_parts(database)
+    recovery_records.record_found(database, [(other, 5, "a")])
+    lease = leases.read_leases(database, [other])[NAME]
+    assert (lease.name, lease.token, lease.state) == (other, 5, "running")
+    assert database.rows("SELECT Name FROM ib_key_uses") == [(other,)]
+
+
+def give_parts(database: Database) -> None:
+    """A core, and a key of InfiniBand."""
+    database.execute("INSERT INTO vm_core_leases (Host, Cpu, Name, Token) VALUES ('a', 7, %s, 1)", [NAME])
+    partition_records.record_uses(database, {NAME: 0x8001})
 
 
 def test_fences(ask: Ask) -> None:

@@ -13,7 +13,7 @@ from rocks.database.versions import newest_version, wrong_version
 
 MIGRATIONS = load_migrations()
 REPEATABLE = re.compile(
-    r"CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE|ALTER TABLE \w+\s+(ADD|DROP|MODIFY) \w+ (IF|UUID\b)"
+    r"CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE|ALTER TABLE \w+\s+(ADD|DROP|MODIFY) (FOREIGN )?\w+ (IF|UUID\b)"
     r"|ALTER TABLE \w+\s+MODIFY COLUMN \w+ ENUM\b"
     r"|DROP \w+ IF EXISTS|(SET STATEMENT \w+ = \d+ FOR\s+)?INSERT (IGNORE )?INTO|UPDATE|DELETE FROM"
 )

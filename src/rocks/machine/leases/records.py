@@ -140,7 +140,6 @@ def take_leases(database: Database, requests: Mapping[str, tuple[str, Sequence[D
         return {}
     names = list(requests)
     first_token = count_grant(database).first_token
-    _drop_disks(database, names)  # they refer to the name as it was spelled
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
         [(name, first_token, host, STARTING) for name, (host, _) in requests.items()],

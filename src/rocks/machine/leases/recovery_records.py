@@ -64,7 +64,7 @@ def record_found(database: Database, found: Iterable[tuple[str, int, str]]) -> N
     They cover no disks then. The row gets the spelling of the name, which is that of the domain.
     """
     rows = [(name, token, host, RUNNING) for name, token, host in found]
-    cover_disks(database, {name: () for name, *_ in rows})  # disks refer to the name as it was spelled
+    cover_disks(database, {name: () for name, *_ in rows})
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES",
         rows,
