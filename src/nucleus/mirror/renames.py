@@ -38,7 +38,9 @@ def follow_renames(session: Session, names: Mapping[str, str]) -> None:
     new_names = {old.lower(): new for old, new in names.items()}
     for table in ("cluster", "node"):
         rows = session.rows(
-            f"SELECT rocks_name, id, name FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names]
+            f"SELECT rocks_name, id, name FROM {table}"
+            f" WHERE rocks_name IN ({placeholders(names)}) AND gone_at IS NULL",
+            [*names],
         )
         entered = session.column(
             f"SELECT id FROM {table} WHERE rocks_name IN ({placeholders(names)})", [*names.values()]
@@ -53,23 +55,25 @@ def follow_renames(session: Session, names: Mapping[str, str]) -> None:
         session.update(table, {}, "name = CONCAT('~', id)", id=[*same])
         for old, number, _ in rows:
             session.update(table, {"rocks_name": new_names[old.lower()], "missing_polls": 0}, id=number)
-        for number, old in same.items():
-            _show_name(session, table, number, new_names[old.lower()], old)
+        _show_names(session, table, {number: (new_names[old.lower()], old) for number, old in same.items()})
 
 
-def _show_name(session: Session, table: str, number: int, name: str, before: str) -> None:
-    """Show owners the name, that of before, or a similar one: the first that no other cluster, or node of it, has."""
-    cluster_id = number
-    if table == "node":
-        cluster_id = session.value("SELECT cluster_id FROM node WHERE id = %s", (number,))
-    where = "cluster_id = %s AND " * (table == "node")
-    taken = {
-        str(one).lower()
-        for one in session.column(
-            f"SELECT name FROM {table} WHERE {where}gone_at IS NULL AND id <> %s",
-            ((cluster_id,) if where else ()) + (number,),
-        )
-    }
-    possible = (name, before, *(f"{name}-{n}" for n in range(2, 1000)))
-    session.update(table, {"name": next(one for one in possible if one.lower() not in taken)}, id=number)
-    bump_generation(session, [cluster_id])
+def _show_names(session: Session, table: str, names: Mapping[int, tuple[str, str]]) -> None:
+    """Show owners the new names; number of the row → its new and its former name.
+
+    Where another cluster, or node of the cluster, has the new one, it is the former, or a similar one.
+    """
+    of_cluster = "cluster_id" if table == "node" else "0"
+    rows = session.rows(f"SELECT id, {of_cluster}, name FROM {table} WHERE gone_at IS NULL")
+    places = {number: cluster_id for number, cluster_id, _ in rows if number in names}
+    taken: dict[int, set[str]] = {place: set() for place in places.values()}
+    for number, place, name in rows:
+        if place in taken and number not in names:
+            taken[place].add(name.lower())
+    for number, place in places.items():
+        new, former = names[number]
+        possible = (new, former, *(f"{new}-{n}" for n in range(2, 1000)))
+        name = next(one for one in possible if one.lower() not in taken[place])
+        taken[place].add(name.lower())
+        session.update(table, {"name": name}, id=number)
+    bump_generation(session, {*places.values()} if table == "node" else {*places})
