@@ -24,7 +24,11 @@ INFINIBAND = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
 
 
 @pytest.mark.parametrize(
-    "mac", ["00:11:22:33:44:55", "AA:bb:Cc:00:01:02", INFINIBAND, "f4:52:14:03:00:7b:cb:a1"]
+    "mac",
+    [
+        *("00:11:22:33:44:55", "AA:bb:Cc:00:01:02", INFINIBAND, "f4:52:14:03:00:7b:cb:a1"),
+        *("01:11:22:33:44:56", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"),
+    ],
 )
 def test_hardware_addresses(mac: str) -> None:
     check_mac(mac)

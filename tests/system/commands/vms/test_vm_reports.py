@@ -236,6 +236,8 @@ def test_the_next_mac_is_printed_and_not_reserved(machines: Site) -> None:
     machines.done("add host vm vmc-0-0 compute name=next")
     assert machines.done("report vm nextmac") == "76:77:6e:80:00:05\n"
     assert machines.rocks("report vm nextmac").statements <= 4
+    machines.done("set attr vm_mac_base_addr 2:71:0:0:00:00")
+    assert machines.done("report vm nextmac") == "02:71:00:00:00:00\n"
 
 
 def test_a_plugin_that_nothing_calls_is_warned_of(machines: Site, tree: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_default_of_every_attribute_has_its_form() -> None:
     ("name", "value"),
     [
         ("vm_mac_base_addr", "zz"),
-        ("vm_mac_base_addr", "6:77:6e:80:0:0"),
+        ("vm_mac_base_addr", "6:77:6e:80:0"),
         ("vm_mac_base_addr_mask", "00:ff:ff:c0:00:00"),
         ("vm_vlan_pool", "0-5000"),
         ("ssh_port", "70000"),
