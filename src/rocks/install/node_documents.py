@@ -160,9 +160,10 @@ def graph_of(library: Library, name: str) -> Graph:
 
 
 def _values_of_this_machine(node: str) -> dict[str, str]:
-    machine = os.uname()
+    machine, versions = os.uname(), rocks_version_attributes()
     return {
-        **rocks_version_attributes(),
+        **versions,
+        "release": versions["rocks_release"],
         "os": "linux",
         "arch": machine.machine,
         "hostname": machine.nodename.partition(".")[0],

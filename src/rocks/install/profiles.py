@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
+from rocks.core.version import rocks_version_attributes
 from rocks.install.boot.flags import read_boot_flags
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.profile import ProfileRequest, create_profile
@@ -195,6 +196,7 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
         "ksmac": mac or StateError(none % "a MAC address on the network private"),
         "arch": host.attributes.get("arch") or DEFAULT_ARCHITECTURE,
         "os": appliance.os,
+        "release": host.attributes.get("release") or rocks_version_attributes()["rocks_release"],
         "graph": appliance.graph or DEFAULT_GRAPH,
         "distribution": appliance.distribution,
         "membership": host.membership,

@@ -173,6 +173,9 @@ def test_a_hosts_document_has_its_attributes_and_the_nodes_that_they_select(host
     assert (attributes["odd"], attributes["hostname"], attributes["root"]) == (odd, "vmc-0-0", "client")
     assert attributes["packaging"] == "deb"
     assert attributes["ksmac"].count(":") == 5
+    assert attributes["release"] == attributes["rocks_release"]
+    hosts.done("set host attr vmc-0-0 release 9")
+    assert '<!ENTITY release "9">' in hosts.done("list host xml vmc-0-0")
 
     hosts.done("set host attr vmc-0-0 kvm no")
     assert "kvm-base" not in nodes_in(hosts.done("list host xml vmc-0-0"))
@@ -245,6 +248,7 @@ def test_a_nodes_document_needs_no_database(hosts: Site, tmp_path: Path) -> None
     hosts.patch.setenv("ROCKS_STATE", str(tmp_path))
     found = nodes_in(hosts.rocks("list node xml client", "attrs={'kvm': 'yes'}").out)
     assert found == ["base", "client", "kvm-base"]
+    assert "<!ENTITY release " in hosts.rocks("list node xml client").out
     lines = tmp_path / "attrs"
     lines.write_text("kvm: no\nimg_storage_nas:true\n")
     assert "img-storage-nas" in nodes_in(hosts.rocks("list node xml client", f"attrs={lines}").out)
