@@ -51,6 +51,8 @@ def test_names_that_are_no_move(mover: MachineSite) -> None:
     for line, message in [
         (VM, "must supply a virtual machine and the physical host"),
         (f"{VM} {VM}", "is a virtual machine and cannot run others"),
+        (f"{VM} physhost={OLD}", f"{VM} is on {OLD} already"),
+        (f"{VM} {VM} {NEW}", "must supply only one VM host"),
         (f"{NEW} {OLD}", "is not a virtual host"),
         (f"{VM} {OLD}", f"{VM} is on {OLD} already"),
         (f"{VM} nowhere", "nowhere"),

@@ -83,7 +83,7 @@ def test_an_operator_switches_a_cluster(service: Service) -> None:
     assert (ended.status, ended.out) == (1, "")
     assert [line.split()[1] for line in ended.err.splitlines()] == ["vm-one-0", "vm-one-1"]
     error = service.site.refused("set cluster power vm-one-0 action=on")
-    assert "host vm-one-0 is not a virtual frontend" in error
+    assert error.startswith("host name must be a frontend: host vm-one-0 is not a virtual frontend")
     error = service.site.refused("set cluster power one action=on delay=soon")
     assert "must be a floating point number" in error
     assert "invalid action" in service.site.refused("set cluster power one action=boil")
@@ -119,6 +119,7 @@ def test_commands_of_a_frontend_send_the_same_requests(service: Service) -> None
     own.write_text(
         f"name = head\n# the site's\nauthority = {service.folder}/authority/ca.crt\ncluster = one\n"
     )
+    assert "must supply only one host name" in site.refused("list host macs one two", key)
     listed = site.done("list host macs one", key)
     assert "MACS IN CLUSTER" in listed and "vm-one-1" in listed
     site.done("set host power vm-one-1 action=off", key)

@@ -31,6 +31,7 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 0
+    AdviceForTooMany = "must supply only one host name"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row for each machine."""
@@ -38,8 +39,6 @@ class Command(rocks.commands.Command):
 
         if not args:
             self.abort("must supply one host name")
-        if len(args) > 1:
-            self.abort("must supply only one host name")
         with_status = self.fillFlag("status")
         self.beginOutput()
         for mac, state, names in list_macs(self.db, args[0], self.fillText("key"), with_status):

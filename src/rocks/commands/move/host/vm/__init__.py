@@ -27,7 +27,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='vm' of='machine'>
     The virtual machine.
     </arg>
-    <arg type='string' name='host' of='physicalhost'>
+    <arg type='string' name='physhost' of='physicalhost'>
     The physical host that gets it.
     </arg>
     <param type='bool' name='live' default='no'>
@@ -59,15 +59,17 @@ class Command(rocks.commands.Command):
     <related>move host storageimg</related>
     """
 
+    AdviceForTooMany = "must supply only one VM host"
     AdviceAfterInterrupt = (
         "the machine is where it was, unless the new place was recorded; the same command continues"
     )
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Move the machine and report it."""
-        if len(args) != 2:
+        vms, target = self.fillArgument("physhost")
+        if not vms or not target:
             self.abort("must supply a virtual machine and the physical host that gets it")
-        name, host = self.getOneHostname(args[:1]), self.getOneContainer(args[1:])
+        name, host = self.getOneHostname(vms), self.getOneContainer([target])
         reporter = MoveReporter(self.notify, self.showProgress)
         disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
         if disks not in ("copy", "there"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.core.errors import StateError
 from rocks.inventory.cluster_records import own_clusters_of
 from rocks.inventory.power_commands import read_power_action
 
@@ -60,7 +61,11 @@ class Command(rocks.commands.Command):
                 self.abort("must supply one host name, that of the cluster's frontend at the site")
             self.exit_status = switch_cluster(self.db, args[0], action, with_frontend, key, self.notify)
             return
-        (cluster,) = own_clusters_of(self.db, [self.getOneHostname(args)], self.notify)
+        name = self.getOneHostname(args)
+        try:
+            (cluster,) = own_clusters_of(self.db, [name], self.notify)
+        except StateError as error:
+            self.abort(f"host name must be a frontend: {error}")
         names = [*cluster.clients, *([cluster.frontend] if with_frontend else [])]
         if not names:
             self.abort(
