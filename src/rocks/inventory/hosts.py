@@ -45,22 +45,18 @@ def add_host(database: Database, parameters: HostParameters, may_share_place: bo
     lock_inventory(database)
     check_name_unused(database, host.name)
     nodes.insert_hosts(database, [host])
-    if not may_share_place:
-        _check_places(database, [host.name], "give another rank, or shared-place=yes")
+    if not may_share_place and (lines := shared_place_lines(database, [host.name])):
+        raise UserError(lines[0])
     return host
 
 
-def _check_places(
-    database: Database,
-    names: Sequence[str],
-    remedy: str = "give another, or change that of the other host first",
-) -> None:
-    """UserError when one of the physical hosts has the rack and the rank of another one of its appliance."""
-    for name, other, rack, rank in nodes.shared_places(database, names):
-        raise UserError(
-            f"host {name} would have the rack {rack} and the rank {rank} of host {other} of the same appliance; "
-            f"{remedy}"
-        )
+def shared_place_lines(database: Database, names: Sequence[str]) -> list[str]:
+    """A line when one of the physical hosts has the rack and the rank of another one of its appliance."""
+    return [
+        f"host {name} has the rack {rack} and the rank {rank} of host {other} of the same appliance; to change it: "
+        f"rocks set host rank {name} RANK"
+        for name, other, rack, rank in nodes.shared_places(database, names)
+    ]
 
 
 def check_name_unused(database: Database, name: str) -> None:
@@ -163,24 +159,24 @@ def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
     nodes.set_column(database, names, "CPUs", number)
 
 
-def set_rack(database: Database, names: Sequence[str], rack: str) -> None:
-    """Set the number of the rack."""
+def set_rack(database: Database, names: Sequence[str], rack: str) -> list[str]:
+    """Set the number of the rack; returns lines as `shared_place_lines`."""
     number = read_number("rack", rack, 0)
     lock_inventory(database)
     nodes.set_column(database, names, "Rack", number)
-    _check_places(database, names)
+    return shared_place_lines(database, names)
 
 
-def set_rank(database: Database, names: Sequence[str], rank: str) -> None:
-    """Set the place in the rack."""
+def set_rank(database: Database, names: Sequence[str], rank: str) -> list[str]:
+    """Set the place in the rack; returns lines as `shared_place_lines`."""
     number = read_number("rank", rank, 0)
     lock_inventory(database)
     nodes.set_column(database, names, "Rank", number)
-    _check_places(database, names)
+    return shared_place_lines(database, names)
 
 
-def set_membership(database: Database, names: Sequence[str], membership: str) -> None:
-    """Set the membership of the hosts."""
+def set_membership(database: Database, names: Sequence[str], membership: str) -> list[str]:
+    """Set the membership of the hosts; returns lines as `shared_place_lines`."""
     found = find_membership(membership, nodes.memberships(database))
     if found is None:
         raise UserError(
@@ -188,7 +184,7 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
         )
     lock_inventory(database)
     nodes.set_column(database, names, "Membership", found.id)
-    _check_places(database, names)
+    return shared_place_lines(database, names)
 
 
 RUN_RECIPE = "RunAction"

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 
 class HostSetter(Command):
-    """Base of `set host X`: hosts and a value, which `apply` stores for all hosts at once."""
+    """Base of `set host X`: hosts and a value, which `apply` stores for all hosts at once; it may return messages."""
 
     argument: ClassVar[str]
-    apply: ClassVar[Callable[[Database, Sequence[str], str], None]]
+    apply: ClassVar[Callable[[Database, Sequence[str], str], Sequence[str] | None]]
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value."""
         hosts, (value,) = self.requireArguments(self.argument)
         given = f'{self.argument} "{printable(value)}"'
-        type(self).apply(self.db, self.getSomeHostnames(hosts, given), value)
+        for line in type(self).apply(self.db, self.getSomeHostnames(hosts, given), value) or ():
+            self.notify(line)
 
 
 class OneHostSetter(Command):

@@ -168,19 +168,23 @@ def test_aliases(three: Site) -> None:
     assert three.done("list host alias") == ""
 
 
-def test_two_hosts_of_an_appliance_have_no_place_in_common(site: Site) -> None:
-    site.done("add host compute-0-0")
-    message = "would have the rack 0 and the rank 0 of host compute-0-0 of the same appliance"
-    assert "shared-place=yes" in site.refused("add host other membership=Compute rack=0 rank=0")
-    site.done("add host nas-0-0")
-    site.done("add host compute-0-1")
-    assert site.refused("set host rank compute-0-1 0").endswith(
-        f"{message}; give another, or change that of the other host first"
-    )
-    assert message in site.refused("set host membership nas-0-0 Compute")
+def test_a_line_says_that_two_hosts_of_an_appliance_have_the_same_place(site: Site) -> None:
+    """The published commands permit it, and their dump of a virtual machine does it."""
+    for name in ("compute-0-0", "nas-0-0", "compute-0-1"):
+        site.done("add host", name)
+    for name, line in (
+        ("other", "add host other membership=Compute rack=0 rank=0"),
+        ("compute-0-1", "set host rank compute-0-1 0"),
+        ("nas-0-0", "set host membership nas-0-0 Compute"),
+    ):
+        ended = site.rocks(line)
+        assert (ended.status, ended.out) == (0, "")
+        assert ended.err == (
+            f"host {name} has the rack 0 and the rank 0 of host compute-0-0 of the same appliance; to change it: "
+            f"rocks set host rank {name} RANK\n"
+        )
     site.done("set host rack compute-0-1 1")
-    site.done("set host rank compute-0-1 0")
-    assert "of the same appliance" in site.refused("set host rack compute-0-0 1")
+    assert "of the same appliance" in site.rocks("set host rack compute-0-0 1").err
     site.done("add host guest membership=Compute rack=0 rank=0 shared-place=yes")
     (line,) = [line for line in site.done("dump host guest").splitlines() if "add host" in line]
     assert line.endswith(" shared-place=yes")

@@ -1,7 +1,7 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.inventory.hosts import add_host
+from rocks.inventory.hosts import add_host, shared_place_lines
 from rocks.inventory.new_host_parameters import HostParameters
 
 
@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     Operating system, linux or sunos.
     </param>
     <param type='bool' name='shared-place' default='no'>
-    yes: another host of the appliance may have the same rack and rank, as virtual machines have.
+    yes: another host of the appliance has the same rack and rank, as virtual machines have: no line says so.
     </param>
 
     <example cmd='add host compute-0-1'>
@@ -48,4 +48,7 @@ class Command(rocks.commands.Command):
         if len(args) != 1 or not args[0]:
             self.abort("must supply one host")
         values = self.fillTexts("membership", "cpus", "rack", "rank", "os")
-        add_host(self.db, HostParameters(args[0], *values), self.fillFlag("shared-place"))
+        host = add_host(self.db, HostParameters(args[0], *values), may_share_place=True)
+        if not self.fillFlag("shared-place"):
+            for line in shared_place_lines(self.db, [host.name]):
+                self.notify(line)

@@ -10,16 +10,17 @@ from rocks.inventory.in_use_records import lock_inventory
 from rocks.network.interfaces import check_computes_are_not_left, claim_frontends_vlans
 
 
-def set_and_claim(database: Database, names: Sequence[str], membership: str) -> None:
-    """Set the membership.
+def set_and_claim(database: Database, names: Sequence[str], membership: str) -> list[str]:
+    """Set the membership; returns lines as `set_membership`.
 
     UserError when one becomes the frontend of a virtual cluster on the VLAN of another, or leaves computes of its own.
     """
     lock_inventory(database)
     clusters = own_members(database, names)
-    set_membership(database, names, membership)
+    lines = set_membership(database, names, membership)
     check_computes_are_not_left(database, clusters, may_come_along=False)
     claim_frontends_vlans(database, names)
+    return lines
 
 
 class Command(HostSetter):
