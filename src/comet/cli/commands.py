@@ -112,7 +112,7 @@ _OWN = (
 )
 _SET_STATE = Parameter(
     ("--state",),
-    "those in a state (default: running; active means created, submitted or running)",
+    "those in a state (default: running; active means all that have not ended)",
     "STATE",
     choices=_SET_STATES,
 )

@@ -19,13 +19,13 @@ from comet.client.views import macs, row
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory")
 _CHARGES = columns("allocation", "project", "user", "cluster", "computesets", "node_hours")
 CHARGE_KEYS = "allocation project user cluster computesets charged_seconds"
-_STATES = {"active": list(records.ACTIVE_STATES), "all": []}
+_STATES = {"active": list(records.LIVING_STATES), "all": []}
 
 
 def show_sets(context: Context) -> None:
     """One set, or those of a state; with --wait, until the named one runs with all its nodes on."""
     given, client = context.arguments.computeset, context.client
-    waiting = 0
+    others: list[Computeset] = []
     if given is not None:
         chosen = number(given, "a computeset's number")
         waiter = context.waiter()
@@ -34,7 +34,7 @@ def show_sets(context: Context) -> None:
         found = [client.document("computeset", chosen, "")]
     else:
         state = str(context.option("state", "running"))
-        # where none runs, it says how many wait
+        # where none runs, it says how many wait or end
         asked = "active" if (state, context.form) == ("running", "table") else state
         found = client.document("computeset", "", query=[("state", it) for it in _STATES.get(asked, [asked])])
     cluster, allocation = context.option("cluster"), context.option("allocation")
@@ -45,7 +45,7 @@ def show_sets(context: Context) -> None:
         if records.is_of(cluster, it) and allocation in (None, it.account)
     ]
     if given is None and asked != state:
-        waiting = sum(it.state != state for _, it in pairs)
+        others = [it for _, it in pairs if it.state != state]
         pairs = [(document, it) for document, it in pairs if it.state == state]
     context.stale = any(node.stale for _, it in pairs for node in it.computes)
     if context.form == "rest":
@@ -54,7 +54,7 @@ def show_sets(context: Context) -> None:
         for _, it in pairs:
             _print_set(it)
         if not pairs:
-            context.say(_none_found(context, waiting))
+            context.say(_none_found(context, others))
     else:
         context.print(
             _rows([it for _, it in pairs], context.form), columns(*f"{_SET_KEYS} {_NODE_KEYS}".split())
@@ -88,18 +88,20 @@ def start(context: Context) -> None:
     show(f"{name} is running")
 
 
-def _none_found(context: Context, waiting: int) -> str:
+def _none_found(context: Context, others: list[Computeset]) -> str:
     """What was not found, and which command shows or makes some: never the command that was given.
 
-    `waiting`: how many sets are not looked for, and will run.
+    `others`: sets that are not looked for, and have not ended.
     """
     state, cluster = str(context.option("state", "running")), context.option("cluster")
     where = f" of cluster {cluster}" if cluster is not None else ""
     where += f" that {context.option('allocation')} is charged for" if context.option("allocation") else ""
     if state == "all":
         return f"there is no computeset{where}, also none that has ended. Start one: comet start CLUSTER --count=N"
-    if waiting:
-        many = f"{waiting} wait{'s' * (waiting == 1)}"
+    if others:
+        ending = sum(it.state == "ending" for it in others)
+        counts = {"wait": len(others) - ending, "end": ending}
+        many = ", ".join(f"{count} {verb}{'s' * (count == 1)}" for verb, count in counts.items() if count)
         return f"no computeset{where} is {state}, and {many}: comet computeset --state=active"
     return f"no computeset{where} is {state}. Those of every state: comet computeset --state=all"
 

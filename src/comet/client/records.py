@@ -16,8 +16,7 @@ T = TypeVar("T", str, int, bool)
 R = TypeVar("R")
 _KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool}
 
-ACTIVE_STATES = ("created", "submitted", "running")
-LIVING_STATES = (*ACTIVE_STATES, "ending")
+LIVING_STATES = ("created", "submitted", "running", "ending")
 """Those of computesets that still have their computes."""
 TERMINAL_STATES = ("completed", "cancelled", "failed")
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")

@@ -281,7 +281,7 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
         (("token", "create"), "cluster:destroy, with commas"),
         (("operation", "list"), "queued, running, succeeded, failed, cancelled"),
         (("operation", "show"), "comet operation list"),
-        (("computeset",), "active means created, submitted or running"),
+        (("computeset",), "active means all that have not ended"),
         (("node",), "rename computes"),
         (("active",), "the server to ask from now on"),
     ):

@@ -230,9 +230,10 @@ def test_no_computeset_names_a_command_that_shows_more(comet: Comet) -> None:
     assert comet("computeset").err == advice
     comet("start", "vc2", "--count=1")
     comet.server.sets[2]["state"] = "submitted"
-    assert (
-        comet("computeset").err == "no computeset is running, and 1 waits: comet computeset --state=active\n"
-    )
+    several = "no computeset is running, and 1 waits{}: comet computeset --state=active\n"
+    assert comet("computeset").err == several.format("")
+    comet.server.sets[1]["state"] = "ending"
+    assert comet("computeset").err == several.format(", 1 ends")
     assert comet("computeset", "--cluster=vc3").err == advice.replace(
         "computeset is", "computeset of cluster vc3 is", 1
     )
@@ -242,13 +243,14 @@ def test_no_computeset_names_a_command_that_shows_more(comet: Comet) -> None:
     assert "State: cancelled" in comet("computeset", "--state=all").out
 
 
-def test_an_active_set_is_one_that_does_not_end_yet(comet: Comet) -> None:
-    """Of one that ends, `comet cluster` still has the allocation."""
+def test_an_active_set_is_one_that_has_not_ended(comet: Comet) -> None:
+    """One that ends is still charged."""
     comet("start", "vc2", "--count=1")
-    for state in ("created", "submitted", "running", "ending"):
+    for state in ("created", "submitted", "running", "ending", "completed"):
         comet.server.sets[1]["state"] = state
         found = json.loads(comet("computeset", "--state=active", "--format=json").out)
-        assert [it["state"] for it in found] == ([] if state == "ending" else [state])
+        assert [it["state"] for it in found] == ([] if state == "completed" else [state])
+    comet.server.sets[1]["state"] = "ending"
     assert "alp1" in comet("cluster", "vc2").out
 
 
