@@ -20,6 +20,7 @@ from rocks.core.files import PUBLIC, draft, explain, remove_file, write_file
 from rocks.core.names import printable
 from rocks.core.process import run, run_checked
 from rocks.core.systemd_units import runs_here
+from rocks.core.values import FALSE_VALUES
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.host_records import addresses_of_name, local_host
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts
@@ -68,7 +69,12 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     """
     frontend = local_host(database)
     names = physical_hosts(database)
-    hosts = [host for host in load_hosts(database, names) if host.attribute(_ATTRIBUTE)]
+    # as the condition of the graph reads it: `no` leaves out a host whose appliance has the attribute
+    hosts = [
+        host
+        for host in load_hosts(database, names)
+        if host.attribute(_ATTRIBUTE).lower() not in ("", *FALSE_VALUES)
+    ]
     interfaces = load_interfaces(database, names)
     own = next((host.attribute(_ATTRIBUTE) for host in hosts if host.name == frontend), "")
     if not own:

@@ -100,6 +100,11 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
         "NodeName=vmc-0-1 NodeAddr=10.1.0.3 CPUs=4",
         "PartitionName=virt Nodes=vmc-0-0 OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP",
     ]
+    vm_site.done("set host attr vmc-0-1 slurm_server no")  # its appliance has an address
+    assert "vmc-0-1" not in vm_site.done("report slurm")
+    assert "slurmd" not in vm_site.done("report host profile vmc-0-1")
+    vm_site.done("remove host attr vmc-0-1 slurm_server")
+    assert "slurmd" in vm_site.done("report host profile vmc-0-1")
     for line in ("nodename=vmc-0-1 RealMemory=1000", "NodeName=extra,vmc-0-1 CPUs=2", "NodeName=vmc-0-[1-9]"):
         (tmp_path / "site.conf").write_text(f"{line}\n")
         for command in ("report slurm", "sync slurm"):

@@ -43,7 +43,7 @@ INSTALLATION = {
         "host or address",
         "",
         "address of the frontend for the hosts, or a name of it that they resolve, where Slurm is set up by this "
-        "system: the frontend with it is the server, each other host with it gets jobs",
+        "system: the frontend with it is the server, each other host with it gets jobs; no, for a host: it gets none",
     ),
     "packaging": Known(
         "host", ("deb", "rpm"), "deb", "deb or rpm: the packages of the host's operating system"
