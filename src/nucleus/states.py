@@ -40,6 +40,9 @@ ENDED_SETS: Final = (COMPLETED, CANCELLED, FAILED)
 PENDING, ENDED, UNKNOWN = "pending", "ended", "unknown"
 """Besides RUNNING, states of a job of the batch system; it is unknown while nobody answers who knows it."""
 
+TOO_FEW_HOSTS, HOSTS_AWAY = "not enough hosts are free", "hosts that it needs are not available"
+"""Why a computeset waits for hosts, in words for owners."""
+
 QUEUED, SUCCEEDED = "queued", "succeeded"
 ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
 

@@ -26,8 +26,7 @@ class NewJob(NamedTuple):
     excluded: tuple[str, ...] = ()
 
 
-TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it"
-"""Why most jobs wait, in words for owners."""
+OTHERS_FIRST = "others are before it"
 HOSTS_CHECKED = "its hosts are checked"
 """It has its hosts, which admit it in a moment."""
 SCHEDULER_AWAY = "the site's scheduler does not answer; it is asked again"
@@ -82,9 +81,9 @@ class Batch(Protocol):
     def jobs(self, names: Collection[str]) -> list[Job]:
         """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""
 
-    def nodes(self) -> list[str]:
-        """Names of the hosts that it may give to computesets; none where Nucleus has a list of them."""
-        return []
+    def nodes(self) -> dict[str, str]:
+        """The hosts for computesets → why a host gets no jobs, else ''; none where Nucleus has a list of them."""
+        return {}
 
     def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """Name → what its jobs are charged, as far as they are accounted; none where Nucleus counts."""

@@ -13,11 +13,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import HOSTS_CHECKED, OTHERS_FIRST, TOO_FEW_HOSTS, Charge, Job
+from nucleus.backends.batch import HOSTS_CHECKED, OTHERS_FIRST, Charge, Job
 from nucleus.hostlists import expand
 from nucleus.records import Account
-from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
+from nucleus.states import ENDED, HOSTS_AWAY, PENDING, RUNNING, TOO_FEW_HOSTS, UNKNOWN
 from rocks.core.errors import HostError, ToolError, UserError
+from rocks.core.names import printable
 from rocks.core.process import run
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ _REASONS = {
 """State of a job that has ended → reason of the end of its computeset; `limit` where Slurm names a limit."""
 
 _COMPLETING = "COMPLETING"
+_UNAVAILABLE = ("down", "drain", "fail")
+"""How the state of a node begins that gets no jobs until it answers, or somebody resumes it."""
 
 _AWAY = (
     "Unable to contact", "Socket timed out", "Zero Bytes", "Connection", "standby", "temporarily", "Protocol",
@@ -88,8 +91,8 @@ _WAITS = {
     "ReservationDeleted": "its reservation was removed; end it",
     "Reservation": "its reservation has not begun, or has no free hosts",
     "JobHeld": "the site's operators hold it",
-    "ReqNodeNotAvail": "hosts that it needs are not available",
-    "Node": "hosts that it needs are not available",
+    "ReqNodeNotAvail": HOSTS_AWAY,
+    "Node": HOSTS_AWAY,
     "Partition": "the site runs no computesets at present",
     "None": "the site's scheduler has not looked at it yet",
 }
@@ -172,10 +175,10 @@ class Slurm:
                 found.append(job._replace(state=UNKNOWN))
         return found
 
-    def nodes(self) -> list[str]:
+    def nodes(self) -> dict[str, str]:
         """As `Batch.nodes`: those of the partition."""
-        arguments = ("--noheader", "--Node", f"--partition={self._partition}", "--format=%N")
-        return self.asked("sinfo", *arguments).split()
+        arguments = ("--noheader", "--Node", f"--partition={self._partition}", "--format=%N|%T|%E")
+        return parse_nodes(self.asked("sinfo", *arguments))
 
     def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
@@ -298,6 +301,15 @@ def _moment(text: str) -> float | None:
 def _waiting(reason: str, account: str) -> str:
     found = next((text for start, text in _WAITS.items() if reason.startswith(start)), _WAITS_ELSE)
     return found.format(account=account)
+
+
+def parse_nodes(text: str) -> dict[str, str]:
+    """Node → why it gets no jobs, else '', of the lines NAME|STATE|REASON of sinfo; pure."""
+    rows = [line.split("|", 2) for line in text.splitlines() if line.count("|") > 1]
+    return {
+        name: printable(reason if reason != "none" else state) if state.startswith(_UNAVAILABLE) else ""
+        for name, state, reason in rows
+    }
 
 
 def parse_ends(text: str) -> dict[str, Job]:

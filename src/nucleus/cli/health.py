@@ -11,7 +11,7 @@ from nucleus.backends.slurm_settings import missing_settings, read_settings
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.mirror import identity, observations, status
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
-from nucleus.mirror.hosts import nodes_without_host
+from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
@@ -77,7 +77,7 @@ def _print_status(configuration: Configuration) -> int:
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)
-        uncharged = late_charges(session)
+        uncharged, unavailable = late_charges(session), unavailable_nodes(session)
     late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
@@ -115,7 +115,16 @@ def _print_status(configuration: Configuration) -> int:
             f" and computesets leave them out: {collect_hostlist(strays)}; take them out of the partition,"
             " or rocks add host"
         )
-    alarms = (nodes, late, uncharged, strays, reservations, late_polls)
+    if unavailable:
+        by_reason = {
+            why: collect_hostlist([name for name, one in unavailable if one == why])
+            for why in dict.fromkeys(why for _, why in unavailable)
+        }
+        print(
+            f"alarm: Slurm gives no jobs to {', '.join(f'{names} ({why})' for why, names in by_reason.items())}:"
+            " run `sinfo -R`; when a host is in order, `scontrol update nodename=HOST state=resume`"
+        )
+    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls)
     return int(any(alarms) or any(one.failures for one in sources))
 
 

@@ -9,7 +9,7 @@ from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.mirror import identity
 from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
-from nucleus.mirror.hosts import nodes_without_host
+from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
 from nucleus.records import Account, NewEvent
@@ -27,7 +27,7 @@ _AWAY_SECONDS = 20.0
 
 
 class Alarms:
-    """Machines without a job, nodes that are no hosts, charges that are late: each begins and ends with an event."""
+    """Machines without a job, nodes that are no hosts or get no jobs, late charges: each with an event at both ends."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -55,6 +55,8 @@ def _alarms(session: Session) -> dict[int | str, NewEvent]:
         )
     for name in nodes_without_host(session):
         found[name] = NewEvent("alarm", name, None, "node-without-host")
+    for name, _ in unavailable_nodes(session):
+        found[f"node {name}"] = NewEvent("alarm", name, None, "node-unavailable")
     for number in late_charges(session):
         found[f"computeset {number}"] = NewEvent("alarm", str(number), None, "computeset-without-charge")
     return found

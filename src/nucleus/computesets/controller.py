@@ -35,7 +35,7 @@ from nucleus.computesets.timers import Clock
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
-from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
+from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts, record_unavailable
 from nucleus.mirror.pool import logged
 from nucleus.records import SYSTEM, Computeset, JsonObject
 from nucleus.states import (
@@ -389,6 +389,7 @@ class ComputesetController:
             nodes = self._batch.nodes()
             with self._guard.transaction() as session:
                 record_hosts(session, SCHEDULED, nodes)
+                record_unavailable(session, {name: why for name, why in nodes.items() if why})
         with logged("alarms"):
             self._alarms.check()
         self._checked = now

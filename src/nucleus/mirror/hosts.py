@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from comet.client.hostlists import natural_key
-from nucleus.mirror.columns import from_json
-from nucleus.states import ENDED, PENDING, RUNNING
+from nucleus.mirror.columns import from_json, placeholders
+from nucleus.states import ENDED, HOSTS_AWAY, PENDING, RUNNING, SUBMITTED, TOO_FEW_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nucleus.mirror.pool import Session
 
 LISTED, SCHEDULED = "is_listed", "is_scheduled"
 """By whom a host is known: `rocks`, the batch system."""
+
+_OF_HOOKS = ("vm-without-job", "image-sync-timeout", "Prolog error", "Epilog error")
+"""Why Slurm drains a host because of the hooks of rocks-agent: their own reasons, and Slurm's when a hook is killed."""
 
 
 def record_hosts(session: Session, column: str, names: Iterable[str]) -> None:
@@ -36,6 +39,33 @@ def nodes_without_host(session: Session) -> list[str]:
         "SELECT name FROM site_host WHERE is_scheduled AND NOT is_listed"
         " AND EXISTS (SELECT 1 FROM site_host WHERE is_listed) ORDER BY name"
     )
+
+
+def record_unavailable(session: Session, reasons: Mapping[str, str]) -> None:
+    """Note the nodes to which the batch system gives no jobs now → its reason."""
+    if reasons == dict(session.rows("SELECT name, unavailable FROM site_host WHERE unavailable IS NOT NULL")):
+        return
+    session.execute("UPDATE site_host SET unavailable = NULL WHERE unavailable IS NOT NULL")
+    session.insert_many(
+        "INSERT INTO site_host (name, unavailable) VALUES",
+        sorted(reasons.items()),
+        "ON DUPLICATE KEY UPDATE unavailable = VALUES(unavailable)",
+    )
+
+
+def unavailable_nodes(session: Session) -> list[tuple[str, str]]:
+    """(node, the batch system's reason) of those without jobs that need an operator, by name.
+
+    They do while a computeset waits for hosts, and always where a hook drained them: something is on them that nobody
+    ordered. Any other node is down or drained without harm, perhaps for a planned service of weeks.
+    """
+    rows = session.rows(
+        "SELECT name, unavailable FROM site_host WHERE unavailable IS NOT NULL"
+        f" AND (unavailable IN ({placeholders(_OF_HOOKS)})"
+        " OR EXISTS (SELECT 1 FROM computeset WHERE state = %s AND waiting IN (%s, %s)))",
+        (*_OF_HOOKS, SUBMITTED, TOO_FEW_HOSTS, HOSTS_AWAY),
+    )
+    return sorted(rows, key=lambda row: natural_key(row[0]))
 
 
 def listed_hosts(session: Session, configured: Sequence[str]) -> list[str]:

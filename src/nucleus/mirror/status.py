@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import oldest_ulid, placeholders, visible
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
-from nucleus.mirror.hosts import nodes_without_host
+from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
 from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.records import Account, Scope
 from nucleus.states import LIVING_SETS
@@ -56,6 +56,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
             ("vm-on-without-job",): float(len(nodes_without_job(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
             ("node-without-host",): float(len(nodes_without_host(session))),
+            ("node-unavailable",): float(len(unavailable_nodes(session))),
             ("computeset-without-charge",): float(len(late_charges(session))),
         },
         "poll_age_seconds": {

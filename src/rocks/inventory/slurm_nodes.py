@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import ToolError
 from rocks.core.names import printable
-from rocks.core.process import run
+from rocks.core.process import run, run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +19,10 @@ _SECONDS = 20.0
 _RESUMED = "vm-without-job"
 """The reason of a drained host that the health check of rocks.agent.host_free resumes when its machine is off."""
 
+_OF_HOOKS = (_RESUMED, "image-sync-timeout", "Prolog error", "Epilog error")
+"""Reasons of rocks.agent.host_free, and those of Slurm when such a hook is killed."""
+
+_LIST = ("sinfo", "--noheader", "--all", "--Node", "--format=%N|%T|%E")
 _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
 
@@ -80,8 +84,20 @@ def drained_nodes(hosts: Iterable[str]) -> dict[str, str]:
 
     One that its health check resumes by itself is left out: without another reason it would get jobs again.
     """
-    listed = ("sinfo", "--noheader", "--all", "--Node", f"--nodes={','.join(hosts)}", "--format=%N|%T|%E")
     with dry_run.question():
-        finished = run(listed, deadline_seconds=_SECONDS)
-    rows = [line.split("|", 2) for line in finished.text.splitlines() if line.count("|") > 1]
-    return {name: reason for name, state, reason in rows if state.startswith("drain") and reason != _RESUMED}
+        finished = run((*_LIST, f"--nodes={','.join(hosts)}"), deadline_seconds=_SECONDS)
+    return {name: reason for name, reason in _drained(finished.text).items() if reason != _RESUMED}
+
+
+def nodes_drained_by_hooks(limit_seconds: float) -> dict[str, str]:
+    """Nodes that the hooks of hosts have drained → the reason: something is on them that no job of Slurm has.
+
+    ToolError when Slurm does not answer.
+    """
+    found = _drained(run_checked(_LIST, deadline_seconds=limit_seconds).text)
+    return {name: reason for name, reason in found.items() if reason in _OF_HOOKS}
+
+
+def _drained(text: str) -> dict[str, str]:
+    rows = [line.split("|", 2) for line in text.splitlines() if line.count("|") > 1]
+    return {name: reason for name, state, reason in rows if state.startswith("drain")}

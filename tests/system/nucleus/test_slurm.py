@@ -1,11 +1,14 @@
 """Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from nucleus.cli.main import main
 from nucleus.hostlists import expand
 from nucleus.mirror import hosts, identity, status
 from nucleus.mirror.pool import Pool
+from nucleus.states import HOSTS_AWAY
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
@@ -183,6 +186,39 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     with pool.transaction() as session:
         hosts.record_hosts(session, hosts.LISTED, HOSTS)
     assert rounds.alarms(HOSTS[0], kind) == ([begun, (kind, None)], 0)
+
+
+@pytest.mark.usefixtures("environment")
+def test_nodes_without_jobs_are_an_alarm_while_a_set_waits_and_when_a_hook_drained_them(
+    rounds: Rounds, slurm: SlurmSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind = "node-unavailable"
+
+    def change(nodes: Sequence[str], *state: str) -> None:
+        slurm.ask("scontrol", "update", f"nodename={','.join(nodes)}", *state)
+
+    change(HOSTS[:3], "state=drain", "reason=new memory")
+    change(HOSTS[3:], "state=down", "reason=no power")
+    try:
+        assert rounds.alarms(HOSTS[0], kind) == ([], 0), "a planned service, for which nothing waits"
+        number = rounds.start(0, 1)
+        wait_until(
+            lambda: (rounds.turn(), rounds.look(number).waiting == HOSTS_AWAY)[1],
+            lambda: str(rounds.look(number)),
+        )
+        begun = (None, kind)
+        assert rounds.alarms(HOSTS[0], kind) == ([begun], 4)
+        assert main(["status"]) == 1
+        nodes = "vm-container-1-[0-2] (new memory), vm-container-1-3 (no power)"
+        assert f"alarm: Slurm gives no jobs to {nodes}: run `sinfo -R`" in capsys.readouterr().out
+    finally:
+        change(HOSTS, "state=resume")
+    rounds.until(number, "running")
+    assert rounds.alarms(HOSTS[0], kind) == ([begun, (kind, None)], 0)
+    change([HOSTS[1]], "state=drain", "reason=vm-without-job")
+    assert rounds.alarms(HOSTS[1], kind)[1] == 1, "by a hook, also when nothing waits"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
 
 
 def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(

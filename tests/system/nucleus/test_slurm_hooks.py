@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.core.process import run
-from rocks.inventory.slurm_nodes import drain_nodes
+from rocks.inventory.slurm_nodes import drain_nodes, nodes_drained_by_hooks
+from tests.patience import patience
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, SlurmSite
 from tests.waiting import wait_until
 
@@ -86,11 +87,15 @@ def test_a_host_that_rocks_drains_or_removes_gets_no_more_jobs(
     assert len(lines) == 2, "a site without Slurm"
 
 
-def test_a_job_is_not_started_on_a_host_with_a_machine(hosts: SlurmSite) -> None:
+def test_a_job_is_not_started_on_a_host_with_a_machine(
+    hosts: SlurmSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosts.set_machine(FIRST, "vm-other-0")
     number = _computeset(hosts, "VC-JOB-1-a", "-N4")
     wait_until(lambda: _node(hosts, FIRST) == ("drained", REASON), lambda: str(_node(hosts, FIRST)))
     wait_until(lambda: _state(hosts, number) == "PENDING", "the job is requeued while the machine runs")
+    monkeypatch.setenv("PATH", f"{hosts.bin}:{os.environ['PATH']}")
+    assert nodes_drained_by_hooks(patience(20)) == {FIRST: REASON}
     hosts.set_machine(FIRST, None)
     wait_until(lambda: _state(hosts, number) == "RUNNING", "the host is resumed, and the job begins")
     rows = hosts.ask("sacct", "-n", "-X", "-D", "-P", "-j", number, "-S", "now-1day", "-o", "State").split()

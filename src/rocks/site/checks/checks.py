@@ -27,6 +27,7 @@ from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
+from rocks.inventory.slurm_nodes import has_slurm, nodes_drained_by_hooks
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import read_epoch, read_record
@@ -34,7 +35,7 @@ from rocks.machine.leases.plan import MOVING
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
-from rocks.site.limits import CHECK_SECONDS
+from rocks.site.limits import CHECK_SECONDS, HOST_SECONDS
 from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 
     _Check = Callable[[], Iterable[SiteCheck]]
 
-# The checks that ask no other machine and take no time.
-AT_ONCE = ("attributes", "key", "space", "clock", "leases")
+# The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
+AT_ONCE = ("attributes", "key", "space", "clock", "leases", "slurm")
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {
@@ -85,6 +86,7 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database, frontend),
+        "slurm": partial(_slurm, database),
         "machines": partial(_machines, database),
         "former machines": partial(_former, database),
         "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
@@ -250,6 +252,22 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
             WRONG,
             "the database is new here or was restored: the next start, or rocks sync vm lease, asks the hosts",
         )
+
+
+def _slurm(database: Database) -> Iterator[SiteCheck]:
+    """A line only where Slurm is: of nodes without jobs, those that hooks have drained.
+
+    The others may be in service; which of them computesets wait for, Nucleus knows.
+    """
+    if not has_slurm():
+        return
+    database.end_reading()
+    found = nodes_drained_by_hooks(HOST_SECONDS)
+    if found:
+        nodes = ", ".join(f"{name} ({reason})" for name, reason in found.items())
+        yield SiteCheck("slurm", WRONG, f"gives no jobs to {nodes}: sinfo -R, then rocks list host vm lease")
+    else:
+        yield SiteCheck("slurm", OK, "no hook of a host has drained it")
 
 
 def _machines(database: Database) -> Iterator[SiteCheck]:

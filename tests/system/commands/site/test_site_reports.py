@@ -125,6 +125,12 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path) -> None:
             assert f"rocks run host {host} 'systemctl restart slurmd'" in ended.err
     (tmp_path / "slurm.conf.pending").unlink()
     assert vm_site.done("sync slurm") == ""
+    drained = "vmc-0-0|drained*|vm-without-job\nvmc-0-1|drained|new memory"
+    (tmp_path / "sinfo").write_text(f"#!/bin/sh\necho '{drained}'\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    assert "gives no jobs to vmc-0-0 (vm-without-job): sinfo -R" in vm_site.done("list site")
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho 'vmc-0-1|drained|new memory'\n")
+    assert "gives no jobs" not in vm_site.done("list site"), "a planned service"
 
 
 def test_resolvers(vm_site: Site) -> None:
