@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.slurm import Slurm
+from nucleus.computesets.checks import check_kind
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     pool, executor = Pool(configuration.database), create_executor(configuration.executor)
     with pool.transaction() as session:
         check_version(session)
+        if "computesets" in arguments.only:
+            check_kind(session, configuration.batch.kind)
     pool.close()
     ended = _catch_signals()
     parts = {

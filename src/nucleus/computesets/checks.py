@@ -6,24 +6,53 @@ import logging
 from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import SCHEDULER_AWAY
-from nucleus.mirror import identity
+from nucleus.computesets import lifecycle
+from nucleus.mirror import computesets, identity
 from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
 from nucleus.mirror.events import NEWS, append_events
-from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
+from nucleus.mirror.hosts import nodes_without_host, recent_jobs, unavailable_nodes
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
 from nucleus.records import Account, NewEvent
+from nucleus.states import ENDING
+from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from nucleus.backends.batch import Batch
     from nucleus.computesets.timers import Clock
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
+    from nucleus.records import Computeset
 
 _LOG = logging.getLogger(__name__)
 
 _AWAY_SECONDS = 20.0
 """How long Slurm may not answer before owners read so: a restart of it takes less."""
+
+
+def check_kind(session: Session, kind: str) -> None:
+    """StateError while computesets wait, run, or have a node or an image, as jobs of the other kind of batch system.
+
+    This one does not know those jobs: it would count their hosts as free. One that ends without anything on its hosts
+    does not count: a Slurm that is gone for ever would keep it.
+    """
+    other = "hosts" if kind == "slurm" else "slurm"
+    of_list = {job.name for job in recent_jobs(session)}
+    left = [
+        str(one.id)
+        for one in computesets.living_sets(session)
+        if one.jobid is not None and (one.name in of_list) is (other == "hosts") and not _is_off(one)
+    ]
+    if left:
+        raise StateError(
+            f'[batch] kind is "{kind}", but was "{other}" when computesets got their jobs that have not ended:'
+            f' {", ".join(left)}; set kind = "{other}" again, and change it when they have (comet terminate ends one)'
+        )
+
+
+def _is_off(one: Computeset) -> bool:
+    members = lifecycle.from_json_object(one.context, one.node_ids).members
+    return one.state == ENDING and all(member.is_free and not member.is_on for member in members)
 
 
 class Alarms:

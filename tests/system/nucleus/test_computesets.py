@@ -21,6 +21,7 @@ from nucleus.records import SYSTEM, Computeset, NewOperation, Node
 from nucleus.states import PENDING, RUNNING
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
+from tests.patience import patience
 from tests.slurm_site import HOSTS, PARTITION, SlurmSite
 from tests.system.nucleus.slurm_rounds import accounted
 from tests.waiting import wait_until
@@ -41,6 +42,10 @@ def test_hosts_are_given_first_come_first_served() -> None:
 
 
 _LIST = {"NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]"}
+_SLURM = {
+    f"NUCLEUS_BATCH_{key}": value
+    for key, value in {"KIND": "slurm", "PARTITION": PARTITION, "USER": "root"}.items()
+}
 
 
 @contextmanager
@@ -123,10 +128,8 @@ def test_the_life_of_two_sets_in_slurm(
     pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path, slurm: SlurmSite
 ) -> None:
     slurm.occupy(len(HOSTS) - 3)
-    batch = {"KIND": "slurm", "PARTITION": PARTITION, "USER": "root"}
-    settings = {f"NUCLEUS_BATCH_{key}": value for key, value in batch.items()}
     path = f"{slurm.root_bin}:{os.environ['PATH']}"
-    numbers = _live_two_sets(pool, nucleus_settings, tmp_path, {**settings, "PATH": path})
+    numbers = _live_two_sets(pool, nucleus_settings, tmp_path, {**_SLURM, "PATH": path})
     names = ",".join(str(_look(pool, number).name) for number in numbers)
     # slurmctld sends each event to the accounting later, in their order
     wait_until(
@@ -166,6 +169,12 @@ def _live_two_sets(
             assert hosts == [str(node.physical_host) for node in _nodes(pool)[:2]]
             with pool.transaction() as session:
                 assert computesets.request_end(session, first, "shutdown")
+        former = batch.get("NUCLEUS_BATCH_KIND", "hosts")
+        other = _LIST if former == "slurm" else _SLURM
+        with program(nucleus_settings, tmp_path, *SERVE, batch=other) as refused:
+            _, error = refused.communicate(timeout=patience(60))
+            assert refused.returncode == 1
+            assert f'{second}; set kind = "{former}" again' in error.decode()
         with served(signal.SIGTERM):
             wait_until(lambda: _has(pool, first, "cancelled"), "the end of the first set")
             wait_until(

@@ -8,10 +8,12 @@ import pytest
 
 from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.cli.main import main
+from nucleus.computesets.checks import check_kind
 from nucleus.mirror import status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool
 from nucleus.states import TOO_FEW_HOSTS
+from rocks.core.errors import StateError
 from tests.slurm_site import HOSTS, PARTITION, SlurmSite
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges
@@ -20,11 +22,18 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
-def test_an_owners_end_acts_while_the_controller_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
+def test_an_owners_end_acts_while_the_controller_is_away(
+    rounds: Rounds, slurm: SlurmSite, pool: Pool
+) -> None:
     number = rounds.start(0, 2)
     rounds.until(number, "running")
     rounds.turn()
     assert len(rounds.nodes_on()) == 2
+    with (
+        pool.transaction() as session,
+        pytest.raises(StateError, match=f'{number}; set kind = "slurm" again'),
+    ):
+        check_kind(session, "hosts")
     slurm.signal("slurmctld", "KILL")
     try:
         rounds.end(number)
@@ -32,6 +41,8 @@ def test_an_owners_end_acts_while_the_controller_is_away(rounds: Rounds, slurm: 
         assert rounds.nodes_on() == []
         rounds.turn()
         assert rounds.look(number).state == "ending", "whether the job has ended is not known"
+        with pool.transaction() as session:
+            check_kind(session, "hosts")  # for a Slurm that never answers again
     finally:
         slurm.start_controller()
     rounds.turn()
