@@ -77,8 +77,12 @@ def _print_status(configuration: Configuration) -> int:
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)
+        idle = status.idle_parts(session)
         uncharged, unavailable = late_charges(session), unavailable_nodes(session)
     late_polls = _print_polls(sources, now, configuration)
+    if idle:
+        what = "does not run" if len(idle) == len(status.PARTS) else f"runs without {' and '.join(idle)}"
+        print(f"alarm: the service {what}: systemctl status rocks-nucleus, journalctl -u rocks-nucleus")
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
@@ -124,7 +128,7 @@ def _print_status(configuration: Configuration) -> int:
             f"alarm: Slurm gives no jobs to {', '.join(f'{names} ({why})' for why, names in by_reason.items())}:"
             " run `sinfo -R`; when a host is in order, `scontrol update nodename=HOST state=resume`"
         )
-    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls)
+    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle)
     return int(any(alarms) or any(one.failures for one in sources))
 
 
@@ -146,10 +150,6 @@ def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: C
         rows.append((one.name, when, age_text, state, one.row_count, one.failures, one.last_error))
     print_table(("POLL", "LAST SUCCESS", "AGE", "STATE", "ROWS", "FAILURES", "ERROR"), rows)
     print(*late, sep="\n", end="\n" * bool(late))
-    if len(late) == len(rows):
-        print(
-            "all polls are late: does the service run? systemctl status rocks-nucleus rocks-nucleus-executor"
-        )
     return bool(late)
 
 

@@ -9,6 +9,7 @@ from nucleus.mirror.columns import oldest_ulid, placeholders, visible
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
 from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
 from nucleus.mirror.observations import SCHEDULER, read_sources
+from nucleus.mirror.pool import lock_name
 from nucleus.records import Account, Scope
 from nucleus.states import LIVING_SETS
 
@@ -28,6 +29,19 @@ def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
         return None
     age: float = (now - row[0]).total_seconds()
     return age
+
+
+PARTS = ("poller", "computesets", "reservations")
+"""Parts of the service of which each has a `Guard` of its name while it is at work."""
+
+
+def idle_parts(session: Session) -> list[str]:
+    """Those of `PARTS` that no process does: the server frees the lock of one that ends, however it does."""
+    return [
+        name
+        for name in PARTS
+        if session.value("SELECT IS_FREE_LOCK(%s)", (lock_name(session.settings, name),))
+    ]
 
 
 def machines_of_hosts(

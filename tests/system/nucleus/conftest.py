@@ -3,6 +3,7 @@
 `nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
 `pool`               connections to it
 `lease`              the poller's lease, held
+`service_locks`      the leases of all parts, held
 `slurm`              a real Slurm of four hosts, once per worker
 `rounds`             the controller of computesets on it, round by round
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
@@ -24,6 +25,7 @@ import pytest
 
 from nucleus.backends.slurm import Slurm
 from nucleus.configuration import BatchSettings, DatabaseSettings
+from nucleus.mirror import status
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool, Session
 from rocks.database.settings import Settings
@@ -115,6 +117,17 @@ def pool(nucleus_settings: DatabaseSettings) -> Iterator[Pool]:
     connections = Pool(nucleus_settings)
     yield connections
     connections.close()
+
+
+@pytest.fixture
+def service_locks(pool: Pool) -> Iterator[list[Guard]]:
+    """Those of the parts of a service, as far as no other fixture holds them."""
+    guards = [Guard(pool.settings, name) for name in status.PARTS]
+    for one in guards:
+        one.take()
+    yield guards
+    for one in guards:
+        one.release()
 
 
 def add_cluster(session: Session, name: str, computes: int, project: str | None = None) -> int:

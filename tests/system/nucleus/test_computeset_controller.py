@@ -289,6 +289,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     hands: Hands,
     turn: Callable[[], None],
     capsys: pytest.CaptureFixture[str],
+    service_locks: list[Guard],  # held, as by a service
 ) -> None:
     number = _start(pool, cluster_number, 1)
 
