@@ -59,16 +59,14 @@ class Program:
         """AND the loaded value with the mask."""
         self._add(AND, bits)
 
-    def jump(
-        self, code: int, value: int, if_true: Optional[str] = None, if_false: Optional[str] = None
-    ) -> None:
-        """Compare the loaded value and jump to a label; None continues with the next line."""
-        self._add(code, value, if_true, if_false)
+    def jump(self, value: int, if_true: Optional[str] = None, if_false: Optional[str] = None) -> None:
+        """Jump to a label by whether the loaded value is `value`; None continues with the next line."""
+        self._add(JUMP_EQUAL, value, if_true, if_false)
 
-    def match_if(self, value: int, code: int = JUMP_EQUAL) -> None:
-        """Match if the comparison of the loaded value with `value` is true."""
+    def match_if(self, value: int) -> None:
+        """Match if the loaded value is `value`."""
         label = self.new_label()
-        self._add(code, value, None, label)
+        self._add(JUMP_EQUAL, value, None, label)
         self._add(RETURN, MATCH)
         self.label(label)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rocks.network.host.packet_filter.bpf import (
-    JUMP_EQUAL,
     LOAD_HALF,
     LOAD_WORD,
     VLAN_TAG_PRESENT,
@@ -38,13 +37,13 @@ def control(program: Program, sender: Sender) -> None:
     program.load(LOAD_HALF, TYPE)
     program.match_if(_PAUSE)
     program.load(LOAD_WORD, 0)
-    program.jump(JUMP_EQUAL, 0x0180C200, None, "not reserved")
+    program.jump(0x0180C200, None, "not reserved")
     program.load(LOAD_HALF, 4)
     program.mask(0xFFF0)
     program.match_if(0)
     program.label("not reserved")
     program.load(LOAD_WORD, 0)
-    program.jump(JUMP_EQUAL, 0x01000CCC, None, "end")
+    program.jump(0x01000CCC, None, "end")
     program.load(LOAD_HALF, 4)
     program.mask(0xFFFE)
     program.match_if(0xCCCC)
@@ -55,6 +54,6 @@ def other_type(program: Program, sender: Sender) -> None:
     """Any type except IPv4, ARP and IPv6."""
     program.load(LOAD_HALF, TYPE)
     for known in (IPV4, ARP, IPV6):
-        program.jump(JUMP_EQUAL, known, "end")
+        program.jump(known, "end")
     program.match()
     program.label("end")

@@ -6,7 +6,6 @@ import ipaddress
 from typing import NamedTuple, Tuple
 
 from rocks.network.host.packet_filter.bpf import (
-    JUMP_EQUAL,
     JUMP_GREATER_EQUAL,
     LOAD_HALF,
     LOAD_LENGTH,
@@ -53,6 +52,6 @@ def octets(mac: str) -> bytes:
 def only_of_type(program: Program, ethernet_type: int, least_bytes: int) -> None:
     """Jump to the label `end` for other types; match frames shorter than `least_bytes`."""
     program.load(LOAD_HALF, TYPE)
-    program.jump(JUMP_EQUAL, ethernet_type, None, "end")
+    program.jump(ethernet_type, None, "end")
     program.load(LOAD_LENGTH)
     program.match_unless(least_bytes, JUMP_GREATER_EQUAL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 
 from rocks.network.host.packet_filter.bpf import (
-    JUMP_EQUAL,
     JUMP_GREATER_EQUAL,
     LOAD_BYTE,
     LOAD_HALF,
@@ -41,7 +40,7 @@ def other_arp(program: Program, sender: Sender) -> None:
     program.load(LOAD_HALF, 26)
     program.match_unless(int.from_bytes(mac[4:], "big"))
     program.load(LOAD_WORD, 28)
-    program.jump(JUMP_EQUAL, 0, None, "not a probe")
+    program.jump(0, None, "not a probe")
     program.load(LOAD_WORD, 38)
     program.label("not a probe")
     _match_other_ipv4(program, sender)
@@ -52,7 +51,7 @@ def other_ipv4(program: Program, sender: Sender) -> None:
     """Any source except the sender's addresses; 0.0.0.0 is allowed for DHCP requests only."""
     only_of_type(program, IPV4, IPV4_END)
     program.load(LOAD_WORD, 26)
-    program.jump(JUMP_EQUAL, 0, None, "has sender")
+    program.jump(0, None, "has sender")
     program.load(LOAD_BYTE, 23)
     program.match_unless(UDP)
     program.load(LOAD_HALF, 20)
@@ -75,10 +74,10 @@ def dhcp_server(program: Program, sender: Sender) -> None:
     """UDP from the DHCP server port or to the client port; later fragments have no ports."""
     only_of_type(program, IPV4, IPV4_END)
     program.load(LOAD_BYTE, 23)
-    program.jump(JUMP_EQUAL, UDP, None, "end")
+    program.jump(UDP, None, "end")
     program.load(LOAD_HALF, 20)
     program.mask(0x1FFF)
-    program.jump(JUMP_EQUAL, 0, None, "end")
+    program.jump(0, None, "end")
     program.load(LOAD_X_HEADER_LENGTH, IP)
     program.load(LOAD_HALF_INDIRECT, IP)
     program.match_if(67)
@@ -90,7 +89,7 @@ def dhcp_server(program: Program, sender: Sender) -> None:
 def _match_other_ipv4(program: Program, sender: Sender) -> None:
     """Jump to `end` for the sender's addresses and match others; with none known, match foreign addresses."""
     for address in sender.ipv4:
-        program.jump(JUMP_EQUAL, int(ipaddress.IPv4Address(address)), "end")
+        program.jump(int(ipaddress.IPv4Address(address)), "end")
     if sender.ipv4:
         program.match()
     for address in sender.foreign if not sender.ipv4 else ():

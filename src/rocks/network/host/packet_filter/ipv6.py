@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 
 from rocks.network.host.packet_filter.bpf import (
-    JUMP_EQUAL,
     JUMP_GREATER_EQUAL,
     LOAD_BYTE,
     LOAD_HALF,
@@ -39,16 +38,16 @@ _BEHIND_IPV6 = IP + 40
 def other_ipv6(program: Program, sender: Sender) -> None:
     """Any source except the sender's addresses; `::` only for duplicate address detection and listener reports."""
     only_of_type(program, IPV6, IPV6_END)
-    _jump_to_if_own_ipv6(program, sender, 22, "end")
+    _jump_to_end_if_own_ipv6(program, sender, 22)
     for offset in (22, 26, 30, 34):
         program.load(LOAD_WORD, offset)
         program.match_unless(0)
     program.load(LOAD_BYTE, 20)
-    program.jump(JUMP_EQUAL, _HOP_BY_HOP, "end")  # the next rule checks what follows it
+    program.jump(_HOP_BY_HOP, "end")  # the next rule checks what follows it
     program.match_unless(_ICMPV6)
     program.load(LOAD_BYTE, _BEHIND_IPV6)
     for kind in (_SOLICITATION, *_LISTENER_REPORTS):
-        program.jump(JUMP_EQUAL, kind, "end")
+        program.jump(kind, "end")
     program.match()
     program.label("end")
 
@@ -58,10 +57,10 @@ def neighbours_and_routers(program: Program, sender: Sender) -> None:
     only_of_type(program, IPV6, IPV6_END)
     program.load(LOAD_BYTE, 20)
     for harmless in (_TCP, _GRE, _ESP, _SCTP):
-        program.jump(JUMP_EQUAL, harmless, "end")
-    program.jump(JUMP_EQUAL, UDP, "udp")
-    program.jump(JUMP_EQUAL, _ICMPV6, "icmpv6")
-    program.jump(JUMP_EQUAL, _FRAGMENT, "fragment")
+        program.jump(harmless, "end")
+    program.jump(UDP, "udp")
+    program.jump(_ICMPV6, "icmpv6")
+    program.jump(_FRAGMENT, "fragment")
     program.match_unless(_HOP_BY_HOP)
     _match_options(program)
     program.label("udp")
@@ -82,7 +81,7 @@ def _match_options(program: Program) -> None:
     program.match_unless(_ICMPV6 << 8)
     program.load(LOAD_BYTE, _BEHIND_IPV6 + 8)
     for kind in _LISTENER_REPORTS:
-        program.jump(JUMP_EQUAL, kind, "end")
+        program.jump(kind, "end")
     program.match()
 
 
@@ -90,11 +89,11 @@ def _match_fragment(program: Program) -> None:
     """Fragments except of harmless protocols, and first fragments of DHCPv6 servers."""
     program.load(LOAD_BYTE, _BEHIND_IPV6)
     for harmless in (_TCP, _ESP, _SCTP):
-        program.jump(JUMP_EQUAL, harmless, "end")
+        program.jump(harmless, "end")
     program.match_unless(UDP)
     program.load(LOAD_HALF, _BEHIND_IPV6 + 2)
     program.mask(0xFFF8)
-    program.jump(JUMP_EQUAL, 0, None, "end")
+    program.jump(0, None, "end")
     _match_dhcpv6_server(program, _BEHIND_IPV6 + 8)
     program.no_match()
 
@@ -106,14 +105,14 @@ def _match_icmpv6(program: Program, sender: Sender) -> None:
     program.load(LOAD_BYTE, _BEHIND_IPV6)
     for kind in _UNWANTED_ICMPV6:
         program.match_if(kind)
-    program.jump(JUMP_EQUAL, _ADVERTISEMENT, "about an address")
-    program.jump(JUMP_EQUAL, _SOLICITATION, None, "end")
+    program.jump(_ADVERTISEMENT, "about an address")
+    program.jump(_SOLICITATION, None, "end")
     program.load(LOAD_WORD, 22)
-    program.jump(JUMP_EQUAL, 0, None, "end")  # addresses of guests do not start with zeros
+    program.jump(0, None, "end")  # addresses of guests do not start with zeros
     program.label("about an address")
     program.load(LOAD_LENGTH)
     program.match_unless(_BEHIND_IPV6 + 24, JUMP_GREATER_EQUAL)
-    _jump_to_if_own_ipv6(program, sender, _BEHIND_IPV6 + 8, "end")
+    _jump_to_end_if_own_ipv6(program, sender, _BEHIND_IPV6 + 8)
     program.match()
 
 
@@ -126,13 +125,13 @@ def _match_dhcpv6_server(program: Program, offset: int) -> None:
     program.match_if(546)
 
 
-def _jump_to_if_own_ipv6(program: Program, sender: Sender, offset: int, label: str) -> None:
+def _jump_to_end_if_own_ipv6(program: Program, sender: Sender, offset: int) -> None:
     for address in (link_local(sender.mac), *sender.ipv6):
         packed = ipaddress.IPv6Address(address).packed
         next_address = program.new_label()
         for part in (12, 8, 4):
             program.load(LOAD_WORD, offset + part)
-            program.jump(JUMP_EQUAL, int.from_bytes(packed[part : part + 4], "big"), None, next_address)
+            program.jump(int.from_bytes(packed[part : part + 4], "big"), None, next_address)
         program.load(LOAD_WORD, offset)
-        program.jump(JUMP_EQUAL, int.from_bytes(packed[:4], "big"), label)
+        program.jump(int.from_bytes(packed[:4], "big"), "end")
         program.label(next_address)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from rocks.core.errors import BugError
-from rocks.network.host.packet_filter.bpf import JUMP_EQUAL, LOAD_LENGTH, Program, unpack
+from rocks.network.host.packet_filter.bpf import LOAD_LENGTH, Program, unpack
 from rocks.network.host.packet_filter.fake_bpf import matches
 from rocks.network.host.packet_filter.programs import Sender, link_local, rules_for
 from tests.contract.network.packet_filter.frames import CASES, IP, IPV6, LINK_LOCAL, MAC
@@ -75,11 +75,11 @@ def test_link_local_address() -> None:
 
 def test_a_jump_out_of_range() -> None:
     program = Program()
-    program.jump(JUMP_EQUAL, 1, "nowhere")
+    program.jump(1, "nowhere")
     with pytest.raises(BugError, match="'nowhere' is out of range"):
         program.pack()
     far = Program()
-    far.jump(JUMP_EQUAL, 1, "end")
+    far.jump(1, "end")
     for _ in range(256):
         far.load(LOAD_LENGTH)
     far.label("end")
