@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError, ToolError
+from rocks.network.infiniband.host.pkeys import set_link_vf
 from rocks.network.infiniband.host.sysfs import colons
 from tests.contract.outcomes import refused
 
@@ -32,7 +33,6 @@ def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> No
     """Everything up to the socket is the library's own; what it would have sent is taken apart."""
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
     from rocks.network.host import netlink
-    from rocks.network.infiniband.host.netlink import set_link_vf
 
     sent: list[bytes] = []
 
@@ -68,16 +68,12 @@ def test_a_link_that_has_no_functions() -> None:
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
     if os.geteuid() != 0:
         pytest.skip("network devices are set by root")
-    from rocks.network.infiniband.host.netlink import set_link_vf
-
     with pytest.raises(ToolError, match="did not set virtual function 0 of lo: Operation not supported"):
         set_link_vf("lo", 0, {"link_state": 0})
 
 
 def test_a_link_that_is_not_there() -> None:
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
-    from rocks.network.infiniband.host.netlink import set_link_vf
-
     for link, message in (
         ("", "has no network device: load its module ib_ipoib"),
         ("ib77", "no network device ib77"),

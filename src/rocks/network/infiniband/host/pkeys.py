@@ -37,17 +37,35 @@ NO_KEY = "none"
 _POLL_SECONDS = 0.1
 
 
+def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
+    """Set `ib_node_guid`, `ib_port_guid`, `link_state` (0: as the port, 2: down) of VF `number` of the device `link`.
+
+    StateError when the adapter has no network device, ToolError with the kernel's error.
+    """
+    from rocks.network.host.netlink import netlink
+
+    if not link:
+        raise StateError(
+            "the InfiniBand adapter of this host has no network device: load its module ib_ipoib"
+        )
+    with netlink(f"set virtual function {number} of {link}") as route:
+        found = route.link_lookup(ifname=link)
+        if not found:
+            raise StateError(f"this host has no network device {link}")
+        route.link("set", index=found[0], vf={"vf": number, **values})
+
+
 class Pkeys:
-    """`PkeyDriver` below a mounted sysfs; `set_link_vf` configures by netlink, by default on this machine."""
+    """`PkeyDriver` below a mounted sysfs; `set_vf` configures by netlink, by default on this machine."""
 
     def __init__(
         self,
         sysfs: Path = Path("/sys"),
-        set_link_vf: Optional[Callable[[str, int, Dict[str, object]], None]] = None,
+        set_vf: Callable[[str, int, Dict[str, object]], None] = set_link_vf,
         deadline_seconds: float = KEY_DEADLINE_SECONDS,
     ) -> None:
         self._sysfs = sysfs
-        self._set_link_vf = set_link_vf or _by_netlink
+        self._set_link_vf = set_vf
         self._deadline_seconds = deadline_seconds
 
     def is_vf(self, address: str) -> bool:
@@ -211,9 +229,3 @@ def _numbered(folder: Path) -> List[Path]:
     """Entries with numeric names, in numeric order."""
     numbers = (entry for entry in folder.glob("*") if entry.name.isdecimal())
     return sorted(numbers, key=lambda entry: int(entry.name))
-
-
-def _by_netlink(link: str, number: int, values: Dict[str, object]) -> None:
-    from rocks.network.infiniband.host.netlink import set_link_vf
-
-    set_link_vf(link, number, values)
