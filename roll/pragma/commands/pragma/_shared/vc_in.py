@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Literal
 
 from lxml import etree
 
@@ -19,8 +19,7 @@ from rocks.core.terminal import one_line
 
 from .documents import read_document
 
-AssemblyType = Literal["raw", "gzip", "zstd", "qcow2", "splited", "splited_gzip", "splited_zstd"]
-_TYPES: tuple[AssemblyType, ...] = get_args(AssemblyType)
+_TYPES = ("raw", "gzip", "zstd", "qcow2", "splited", "splited_gzip", "splited_zstd")
 
 MAX_BYTES = 16 * 1024
 """The largest vc-in.xml; published ones have a few thousand bytes. The schema takes quadratic memory of attributes."""
@@ -45,7 +44,6 @@ class FileDisk:
     """
 
     file: str
-    assembly: AssemblyType = "raw"
     parts: tuple[str, ...] = ()
     checksums: tuple[str, ...] = ()
 
@@ -210,7 +208,7 @@ def _disk(root: etree._Element, node: etree._Element, disk: etree._Element) -> F
 
 
 def _assembled(file: str, assembly: etree._Element) -> FileDisk:
-    kind: AssemblyType = assembly.get("type")  # type: ignore[assignment]  # one of the schema
+    kind = assembly.get("type", "")
     parts = tuple(_path(_text(part), f"a part of {file}") for part in assembly.findall("part"))
     if not kind.startswith("splited") and len(parts) > 1:
         raise UserError(
@@ -226,7 +224,7 @@ def _assembled(file: str, assembly: etree._Element) -> FileDisk:
             f"each part of {file} must have a sha256 of 64 hexadecimal digits, or no part has one "
             f"(line {assembly.sourceline})"
         )
-    return FileDisk(file, kind, parts, checksums)
+    return FileDisk(file, parts, checksums)
 
 
 def _volume(node: etree._Element, source: etree._Element) -> VolumeDisk:
