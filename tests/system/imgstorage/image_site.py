@@ -73,7 +73,7 @@ class NasMachine(Machine, MemoryNas):
             address_of,
         )
         self.service.start()
-        assert self.service.wait_until_connected(120)
+        assert self.service._bus.wait_until_connected(120)
 
 
 class HostMachine(Machine, MemoryHost):
@@ -88,7 +88,7 @@ class HostMachine(Machine, MemoryHost):
         )
         self.service = HostService(self.configuration, devices, self.settings, self.identity, self.store)
         self.service.start()
-        assert self.service.wait_until_connected(120)
+        assert self.service._bus.wait_until_connected(120)
 
     def lose_power(self) -> None:
         """Sessions and devices are gone; volumes and records stay."""

@@ -139,10 +139,6 @@ class HostService:
         self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
 
-    def wait_until_connected(self, deadline_seconds: float) -> bool:
-        """Whether the broker is connected and delivers messages within the time."""
-        return self._bus.wait_until_connected(deadline_seconds)
-
     def close(self) -> None:
         """End; guests go on, and open requests go on at the next start."""
         self._heartbeats.close()

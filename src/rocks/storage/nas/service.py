@@ -181,10 +181,6 @@ class NasService:
         self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
 
-    def wait_until_connected(self, deadline_seconds: float) -> bool:
-        """Whether the broker is connected and delivers messages within the time."""
-        return self._bus.wait_until_connected(deadline_seconds)
-
     def close(self) -> None:
         """End; open work continues at the next start."""
         self._exports.close()
