@@ -10,6 +10,7 @@ from typing import Callable, ContextManager, Optional, Tuple
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.storage.device_mapper import cow_header, device_nodes
 from rocks.storage.device_mapper.driver import DmKernel
 from rocks.storage.device_mapper.facts import (
     base_of_origin,
@@ -21,7 +22,7 @@ from rocks.storage.device_mapper.facts import (
     read_ours,
     with_kernel_nodes,
 )
-from rocks.storage.device_mapper.kernel import HostKernel
+from rocks.storage.device_mapper.ioctl import Control
 from rocks.storage.device_mapper.loading import activate, create, remove, resume, swap
 from rocks.storage.device_mapper.rules import (
     check_name,
@@ -34,9 +35,25 @@ from rocks.storage.device_mapper.rules import (
     other_table,
     still_open,
 )
+from rocks.storage.device_mapper.switch import PreparedSwitch
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Overlay, Switched, Table
 
 _POLL_SECONDS = 0.02
+
+
+class HostKernel(Control):
+    """Device-mapper's control file, opened, the block devices of sysfs, and the process that switches a table."""
+
+    device_number = staticmethod(device_nodes.device_number)
+    node_of = staticmethod(device_nodes.node_of)
+    length_sectors = staticmethod(device_nodes.length_sectors)
+    ensure_node = staticmethod(device_nodes.ensure_node)
+    ensure_no_node = staticmethod(device_nodes.ensure_no_node)
+    ensure_valid = staticmethod(cow_header.ensure_valid)
+    prepare_switch = staticmethod(PreparedSwitch)
+
+    def __enter__(self) -> HostKernel:
+        return self
 
 
 class DmDevices:
