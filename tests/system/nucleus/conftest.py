@@ -25,7 +25,7 @@ import pytest
 
 from nucleus.backends.slurm import Slurm
 from nucleus.configuration import BatchSettings, DatabaseSettings
-from nucleus.mirror import status
+from nucleus.mirror import computesets, status
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool, Session
 from rocks.database.settings import Settings
@@ -41,6 +41,15 @@ def sql(pool: Pool, statement: str, values: Sequence[Any] = ()) -> list[tuple[An
     """The rows of a statement, in a transaction of its own."""
     with pool.transaction() as session:
         return session.rows(statement, values)
+
+
+@contextmanager
+def held(pool: Pool, name: str) -> Iterator[Guard]:
+    """The lease of this name, held by the test."""
+    guard = Guard(pool.settings, name)
+    assert guard.take()
+    yield guard
+    guard.release()
 
 
 @contextmanager
@@ -155,10 +164,8 @@ def add_cluster(session: Session, name: str, computes: int, project: str | None 
 @pytest.fixture
 def lease(pool: Pool) -> Iterator[Guard]:
     """The poller's, held by the test."""
-    guard = Guard(pool.settings, "poller")
-    assert guard.take()
-    yield guard
-    guard.release()
+    with held(pool, "poller") as guard:
+        yield guard
 
 
 @pytest.fixture
@@ -174,6 +181,14 @@ def compute_numbers(session: Session, cluster: int) -> tuple[int, ...]:
         "SELECT id FROM node WHERE cluster_id = %s AND kind = 'compute' ORDER BY name", (cluster,)
     )
     return tuple(number for (number,) in rows)
+
+
+def add_set(pool: Pool, cluster: int, count: int) -> int:
+    """A set of an hour, of the first so many computes of the cluster; its number."""
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster)[:count]
+        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
+        return computesets.insert_computeset(session, new)
 
 
 def run_on(pool: Pool, number: int, host: str, hosts: Sequence[str]) -> None:
@@ -198,10 +213,8 @@ def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
 @pytest.fixture
 def guard(pool: Pool) -> Iterator[Guard]:
     """The lease of the controller of computesets."""
-    taken = Guard(pool.settings, "computesets")
-    assert taken.take()
-    yield taken
-    taken.release()
+    with held(pool, "computesets") as taken:
+        yield taken
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from nucleus.mirror import clusters, columns, operations
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewOperation, Operation
-from tests.system.nucleus.conftest import add_cluster, compute_numbers
+from tests.system.nucleus.conftest import add_cluster, compute_numbers, held
 
 
 def claimant(name: str = "w1", threads: int = 16, per_host: int = 8) -> Claimant:
@@ -21,10 +21,8 @@ def claimant(name: str = "w1", threads: int = 16, per_host: int = 8) -> Claimant
 @pytest.fixture
 def lock(pool: Pool) -> Iterator[Guard]:
     """That of the worker w1, which lives as long as it is held."""
-    guard = Guard(pool.settings, "worker.w1")
-    assert guard.take()
-    yield guard
-    guard.release()
+    with held(pool, "worker.w1") as guard:
+        yield guard
 
 
 def claim(pool: Pool, worker: Claimant) -> Operation | None:

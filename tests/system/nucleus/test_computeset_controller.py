@@ -27,7 +27,7 @@ from nucleus.operations.worker import perform
 from nucleus.records import SYSTEM, NewOperation
 from rocks.core.errors import ToolError
 from rocks.core.process import end_group, start_with_pipes
-from tests.system.nucleus.conftest import compute_numbers, sql
+from tests.system.nucleus.conftest import add_set, compute_numbers, held, sql
 from tests.waiting import wait_until
 
 
@@ -53,21 +53,9 @@ def hands() -> Hands:
 @pytest.fixture
 def turn(pool: Pool, hands: Hands) -> Iterator[Callable[[], None]]:
     """A round of a controller that has the lease, with four hosts."""
-    guard = Guard(pool.settings, "computesets")
-    assert guard.take()
-    controller = ComputesetController(
-        Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"]), hands.clock
-    )
-    yield controller.round
-    guard.release()
-
-
-def _start(pool: Pool, cluster: int, count: int) -> int:
-    """A set of an hour."""
-    with pool.transaction() as session:
-        nodes = compute_numbers(session, cluster)[:count]
-        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
-        return computesets.insert_computeset(session, new)
+    with held(pool, "computesets") as guard:
+        batch = HostList(pool, ["h0", "h1", "h2", "h3"])
+        yield ComputesetController(Configuration(), guard, batch, hands.clock).round
 
 
 def _state(pool: Pool, number: int) -> tuple[str, str | None]:
@@ -122,7 +110,7 @@ def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_runnin
 def test_a_start_that_its_owner_ends_is_cancelled_and_has_not_failed(
     pool: Pool, cluster_number: int, turn: Callable[[], None]
 ) -> None:
-    number = _start(pool, cluster_number, 1)
+    number = add_set(pool, cluster_number, 1)
     with pool.transaction() as session:
         new = NewOperation("start_set", "ann", cluster_number, target_set=number)
         asked = operations.insert_operation(session, new).id
@@ -144,7 +132,7 @@ def test_starts_that_the_end_of_a_set_cancels_have_events(
     pool: Pool, cluster_number: int, turn: Callable[[], None]
 ) -> None:
     """Who waits for one of them is woken."""
-    number = _start(pool, cluster_number, 2)
+    number = add_set(pool, cluster_number, 2)
     turn()
     turn()
     starts = sql(
@@ -174,7 +162,7 @@ def test_starts_that_the_end_of_a_set_cancels_have_events(
 def test_a_set_whose_node_could_not_be_started_ends_when_the_node_is_off(
     pool: Pool, cluster_number: int, turn: Callable[[], None], state: str | None, host: str | None, ends: bool
 ) -> None:
-    number = _start(pool, cluster_number, 1)
+    number = add_set(pool, cluster_number, 1)
     for _ in range(2):
         turn()
     sql(pool, "UPDATE operation SET state = 'failed', ended = UTC_TIMESTAMP(3)")
@@ -254,7 +242,7 @@ def test_a_round_has_as_many_statements_for_four_sets_as_for_one(
 def test_setting_the_time_ends_no_set(
     pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None]
 ) -> None:
-    number = _start(pool, cluster_number, 2)
+    number = add_set(pool, cluster_number, 2)
     for day in (0, 1, -2):
         hands.now += day * 86400
         hands.since_boot += 30
@@ -271,7 +259,7 @@ def test_after_a_boot_the_time_of_day_counts(
     pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None], boots: tuple[str, str]
 ) -> None:
     hands.boot = boots[0]
-    number = _start(pool, cluster_number, 1)
+    number = add_set(pool, cluster_number, 1)
     for _ in range(3):
         turn()
     hands.boot, hands.since_boot, hands.now = boots[1], 20.0, hands.now + 3000
@@ -291,7 +279,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     capsys: pytest.CaptureFixture[str],
     service_locks: list[Guard],  # held, as by a service
 ) -> None:
-    number = _start(pool, cluster_number, 1)
+    number = add_set(pool, cluster_number, 1)
 
     def switch(state: str, condition: str) -> None:
         sql(pool, "UPDATE node SET state = %s WHERE " + condition, (state,))

@@ -26,21 +26,13 @@ from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
 from rocks.core.errors import HostError
-from tests.system.nucleus.conftest import add_cluster, compute_numbers, run_on, sql
+from tests.system.nucleus.conftest import add_cluster, add_set, compute_numbers, run_on, sql
 
 
 @pytest.fixture
 def turn(pool: Pool, guard: Guard) -> Callable[[], object]:
     """A round of the controller, with four hosts."""
     return ComputesetController(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"])).round
-
-
-def start(pool: Pool, cluster: int, count: int) -> int:
-    """A set of the first so many nodes."""
-    with pool.transaction() as session:
-        nodes = compute_numbers(session, cluster)[:count]
-        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
-        return computesets.insert_computeset(session, new)
 
 
 def ask(pool: Pool, new: NewOperation) -> Operation:
@@ -70,7 +62,7 @@ def test_what_is_queued_for_its_nodes_is_cancelled(
     pool: Pool, cluster_number: int, turn: Callable[[], object]
 ) -> None:
     """Operations of a node are done in their order: hundreds of them would keep its hosts long after the walltime."""
-    number = start(pool, cluster_number, 2)
+    number = add_set(pool, cluster_number, 2)
     for _ in range(2):
         turn()
     with pool.transaction() as session:
@@ -99,7 +91,7 @@ def test_what_is_queued_for_its_nodes_is_cancelled(
 def test_an_image_that_was_meant_for_many_nodes_takes_no_time_of_one_whose_set_ends(
     pool: Pool, cluster_number: int
 ) -> None:
-    start(pool, cluster_number, 1)
+    add_set(pool, cluster_number, 1)
     simulator = Simulator(2)
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
@@ -114,7 +106,7 @@ def test_an_image_that_was_meant_for_many_nodes_takes_no_time_of_one_whose_set_e
 def test_a_node_that_has_crashed_is_stopped_so_that_its_image_is_written_back(
     pool: Pool, cluster_number: int, kind: str
 ) -> None:
-    number, simulator = start(pool, cluster_number, 1), Simulator(2)
+    number, simulator = add_set(pool, cluster_number, 1), Simulator(2)
     guest = simulator.guests["vm-vc2-0"]
     guest.state, guest.host, guest.image = "crashed", "vm-container-1-0", "mapped"
     with pool.transaction() as session:
@@ -163,7 +155,7 @@ def test_a_node_that_operators_have_moved_is_started_on_its_host_of_the_set(
 
 def _of_running_set(pool: Pool, cluster_number: int, kind: str, host: str) -> Operation:
     """An operation on the node of a set, whose job has given it the host."""
-    number = start(pool, cluster_number, 1)
+    number = add_set(pool, cluster_number, 1)
     run_on(pool, number, host, [host])
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
@@ -176,12 +168,12 @@ def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
     pool: Pool, cluster_number: int, kind: str
 ) -> None:
     """It waited for its turn, and the same nodes are in another set by then."""
-    former, simulator = start(pool, cluster_number, 1), Simulator(2)
+    former, simulator = add_set(pool, cluster_number, 1), Simulator(2)
     with pool.transaction() as session:
         node = compute_numbers(session, cluster_number)[0]
         session.execute("UPDATE computeset SET state = 'cancelled', cancel_requested = 'poweroff'")
         computesets.release_nodes(session, former)
-    present = start(pool, cluster_number, 1)
+    present = add_set(pool, cluster_number, 1)
     sql(pool, "UPDATE computeset SET state = 'running' WHERE id = %s", (present,))
     sql(pool, "UPDATE node SET state = 'active' WHERE id = %s", (node,))
     simulator.guests["vm-vc2-0"].state, simulator.guests["vm-vc2-0"].host = "active", "vm-container-1-0"
@@ -200,7 +192,7 @@ def test_a_reset_of_a_set_that_has_ended_does_not_reach_the_next_one(
 def ending(pool: Pool, turn: Callable[[], object], name: str) -> int:
     """A set of the compute of a cluster, which ends, and whose stop is done."""
     ((cluster,),) = sql(pool, "SELECT id FROM cluster WHERE name = %s", (name,))
-    number = start(pool, cluster, 1)
+    number = add_set(pool, cluster, 1)
     for _ in range(2):
         turn()
     sql(pool, "UPDATE computeset SET cancel_requested = 'poweroff' WHERE id = %s", (number,))
@@ -322,7 +314,7 @@ def test_a_node_that_comes_on_in_a_set_without_hosts_is_powered_off_after_the_gr
         raise HostError("it does not answer")
 
     monkeypatch.setattr(HostList, "jobs", silent)
-    start(pool, cluster_number, 1)
+    add_set(pool, cluster_number, 1)
     assert states(pool, turn) == ["submitted"]
     sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
     assert states(pool, turn) == ["ending"]
@@ -341,7 +333,7 @@ def test_a_running_set_whose_cluster_the_site_removes_fails_and_leaves_its_hosts
     pool: Pool, cluster_number: int, turn: Callable[[], object]
 ) -> None:
     """It was charged to the end of its walltime, and its hosts were in use, although it had no nodes."""
-    number = start(pool, cluster_number, 2)
+    number = add_set(pool, cluster_number, 2)
     for _ in range(2):
         turn()
     with pool.transaction() as session:
@@ -363,10 +355,10 @@ def test_a_waiting_set_whose_cluster_the_site_removes_fails_and_takes_its_job_ba
     pool: Pool, cluster_number: int, turn: Callable[[], object]
 ) -> None:
     """It waited on, was given hosts that others waited for, and started what was gone."""
-    start(pool, cluster_number, 4)
+    add_set(pool, cluster_number, 4)
     with pool.transaction() as session:
         other = add_cluster(session, "vc3", 1, "alpha")
-    number = start(pool, other, 1)
+    number = add_set(pool, other, 1)
     assert states(pool, turn) == ["running", "submitted"]
     sql(pool, "UPDATE node SET gone_at = UTC_TIMESTAMP(3) WHERE cluster_id = %s", (other,))
     sql(pool, "UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) WHERE id = %s", (other,))

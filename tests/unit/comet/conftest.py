@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from comet import Client
 from comet.cli.main import run
+from comet.client.configuration import Endpoint
 from tests.nucleus_server import TOKEN, NucleusServer
 
 ISO = bytes(0x8001) + b"CD001"
@@ -62,6 +64,12 @@ def server() -> Iterator[NucleusServer]:
     found = NucleusServer()
     yield found
     found.close()
+
+
+@pytest.fixture
+def client(server: NucleusServer) -> Iterator[Client]:
+    with Client(Endpoint("dev", server.url, "ann", TOKEN), timeout=60) as found:
+        yield found
 
 
 @pytest.fixture

@@ -30,12 +30,6 @@ from tests.servers import free_port
 from tests.unit.comet.conftest import ISO
 
 
-@pytest.fixture
-def client(server: NucleusServer) -> Iterator[Client]:
-    with Client(Endpoint("dev", server.url, "ann", TOKEN), timeout=60) as found:
-        yield found
-
-
 @pytest.mark.parametrize(
     "body",
     [

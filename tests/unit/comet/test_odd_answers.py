@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
 
@@ -21,12 +21,6 @@ from tests.nucleus_server import TOKEN, NucleusServer, answer
 from tests.unit.comet.conftest import Comet, sent
 
 PAGE = b"\n<!DOCTYPE html><title>Sign in to this network</title>"
-
-
-@pytest.fixture
-def client(server: NucleusServer) -> Iterator[Client]:
-    with Client(Endpoint("dev", server.url, "ann", TOKEN), timeout=60) as found:
-        yield found
 
 
 def cut_once(server: NucleusServer, path: str, **headers: str) -> None:
