@@ -1,12 +1,9 @@
 """Blank emulated machines that boot from a small site: QEMU without KVM, with a user network of its own."""
 
 import hashlib
-import os
-import shutil
-import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rocks.core.process import Finished, run, run_checked, start_in_background
@@ -14,12 +11,12 @@ from rocks.install.boot.service import site_files
 from rocks.install.installation.plan import Source, plan_installation
 from rocks.install.installation.plan_document import plan_text
 from rocks.inventory.records import Host, Interface
+from tests.installer.emulated_machine import EmulatedMachine
 from tests.web_service import WebService, make_certificate
 
 DIST = Path(__file__).parents[2] / "dist"
 SITE, HOST_ADDRESS, MAC = "10.9.0.1", "10.9.0.9", "52:54:00:00:00:09"
 HTTP_PORT, HTTPS_PORT, SSH_PORT = 8080, 8443, 2222
-_FIRMWARE = Path("/usr/share/OVMF")
 
 _BOOT = f"""#!ipxe
 kernel http://{SITE}:{HTTP_PORT}/vmlinuz initrd=installer.img initrd=site.img console=ttyS0,115200 quiet \
@@ -89,39 +86,19 @@ class Site:
 
 
 @dataclass
-class Machine:
-    """An emulated machine with disks; `uefi` is its firmware. One process at a time, with its console in a file."""
+class Machine(EmulatedMachine):
+    """An emulated machine with disks; `uefi` is its firmware. One that starts again goes off instead."""
 
     site: Site
     name: str
     disks: list[Path]
     uefi: bool = False
     bus: str = "virtio-blk-pci"
-    _process: int | None = field(default=None, init=False)
-
-    @property
-    def console(self) -> str:
-        """What the console has shown in the run that is going on, or in the last one."""
-        path = self._file("console")
-        return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def start(self, *, network: bool) -> None:
         """Switch it on; it boots from the network or from its disks."""
         self._file("console").unlink(missing_ok=True)
         self._process = start_in_background(self._arguments(network), self._file("log"))
-
-    def cut_power(self) -> None:
-        """Switch it off at once."""
-        if self._process is not None:
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
-            self._process = None
-
-    def is_running(self) -> bool:
-        """Whether it is on; a machine that starts again goes off instead."""
-        if self._process is not None and os.waitpid(self._process, os.WNOHANG) != (0, 0):
-            self._process = None
-        return self._process is not None
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 5400) -> None:
         """Wait for the condition while the machine is on; AssertionError with the end of its console."""
@@ -155,7 +132,7 @@ class Machine:
         return run([*ssh, "root@127.0.0.1", *arguments], deadline_seconds=180)
 
     def _arguments(self, network: bool) -> Sequence[str]:
-        firmware = self._firmware() if self.uefi else ()
+        firmware = self.firmware() if self.uefi else ()
         order = "" if network else ",bootindex={}"
         drives = [
             word
@@ -178,15 +155,6 @@ class Machine:
             *("-netdev", user),
             *("-device", f"virtio-net-pci,netdev=n,mac={MAC}" + (",bootindex=0" if network else "")),
         ]
-
-    def _firmware(self) -> Sequence[str]:
-        variables = self._file("variables")
-        if not variables.exists():
-            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.fd", variables)
-        return (
-            *("-drive", f"if=pflash,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.fd'}"),
-            *("-drive", f"if=pflash,format=raw,file={variables}"),
-        )
 
     def _file(self, kind: str) -> Path:
         return self.site.folder / f"{self.name}.{kind}"

@@ -1,25 +1,22 @@
 """Blank emulated machines that boot from the network: QEMU without KVM, at the other end of a frontend's tap device."""
 
-import os
 import re
-import shutil
-import signal
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rocks.core.process import start_in_background
+from tests.installer.emulated_machine import EmulatedMachine
 from tests.installer.installing_site import InstallingSite
 
 _POLL_SECONDS = 10
 """Each look is a command, which takes time from the machine."""
 _DISCOVERY_SECONDS = 900
-_FIRMWARE = Path("/usr/share/OVMF")
 
 
 @dataclass
-class NetworkMachine:
+class NetworkMachine(EmulatedMachine):
     """An emulated machine on the network private, which always boots from the network first."""
 
     frontend: InstallingSite
@@ -31,7 +28,6 @@ class NetworkMachine:
     memory_mb: int = 1024
     tap: str = ""
     """Its end of the cable; that of the frontend's first machine if it is empty."""
-    _process: int | None = field(default=None, init=False)
 
     def start(self) -> None:
         self._process = start_in_background(self._arguments(), self._file("log"))
@@ -50,23 +46,11 @@ class NetworkMachine:
         assert found, f"{printed}\n{self.evidence()}"
         return found[1], found[2]
 
-    def cut_power(self) -> None:
-        """Switch it off at once."""
-        if self._process is not None:
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
-            self._process = None
-
-    @property
-    def console(self) -> str:
-        path = self._file("console")
-        return path.read_bytes().decode(errors="replace") if path.exists() else ""
-
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 5400) -> None:
         """Wait for the condition; AssertionError with the end of console and logs."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self._is_on(), f"{what}: the machine went off\n{self.evidence()}"
+            assert self.is_running(), f"{what}: the machine went off\n{self.evidence()}"
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.evidence()}"
             time.sleep(_POLL_SECONDS)
 
@@ -82,11 +66,6 @@ class NetworkMachine:
 
     def evidence(self) -> str:
         return f"{self._file('log').read_text()}\n{self.console[-4000:]}\n{self.frontend.log()}"
-
-    def _is_on(self) -> bool:
-        if self._process is not None and os.waitpid(self._process, os.WNOHANG) != (0, 0):
-            self._process = None
-        return self._process is not None
 
     def _arguments(self) -> list[str]:
         drives = [
@@ -106,20 +85,9 @@ class NetworkMachine:
             *console,
             *network,
             *("-device", f"virtio-net-pci,netdev=n,mac={self.mac},bootindex=0"),
-            *self._firmware(),
+            *(self.firmware() if self.uefi else ()),
             *drives,
         ]
-
-    def _firmware(self) -> Sequence[str]:
-        if not self.uefi:
-            return ()
-        variables = self._file("variables")
-        if not variables.exists():
-            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.fd", variables)
-        return (
-            *("-drive", f"if=pflash,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.fd'}"),
-            *("-drive", f"if=pflash,format=raw,file={variables}"),
-        )
 
     def _file(self, kind: str) -> Path:
         return self.frontend.folder / f"{self.name}.{kind}"
