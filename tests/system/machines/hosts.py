@@ -16,13 +16,12 @@ from rocks.core.errors import HostError, RocksError
 from rocks.fleet.agent_line import AgentLine
 from rocks.fleet.connection import CommandOutput, DownError
 from rocks.fleet.host.change import Change
-from rocks.fleet.wire.requests import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
+from rocks.fleet.wire.requests import BaseImage, LinkSpec
 from rocks.machine.host import disk_requests
 from rocks.machine.host.files.bases import receive_base
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.machine.host.moves import disks as disk_moves
-from rocks.machine.host.operations import perform
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host.fake import FakeVfs
@@ -122,11 +121,6 @@ class FakeHost:
         if self.agent_error:
             raise HostError(self.agent_error)
         return self.domains
-
-    def perform_start(self, name: str, token: int, xml: str) -> OperationOutcome:
-        """Have the agent perform a delayed start request; returns the outcome."""
-        (outcome,) = perform(self.agent(), PerformRequest((StartDomain(name, token, xml),))).outcomes
-        return outcome
 
     def check_answers(self) -> None:
         """DownError when the host does not answer."""
