@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ORDINARY_KB = 4
 """The size of ordinary pages on x86-64, in KiB."""
 
-_NAMES = {kb: name for name, kb in PAGE_SIZES_KB.items()}
+PAGE_NAMES = {kb: name for name, kb in PAGE_SIZES_KB.items()}
 
 
 def split_pages(vm: ShapeRequest, parts: int) -> tuple[int, ...]:
@@ -70,7 +70,7 @@ def why_no_memory(vm: ShapeRequest, nodes: Sequence[NodeFact], rows: Iterable[Pa
             f"physnode=HOST), or rocks set host vm {vm.name} mem=MB",
             code=Code.HOST_FULL,
         )
-    name = _NAMES[page_kb]
+    name = PAGE_NAMES[page_kb]
     listed = ", ".join(f"{count} on node {node}" for node, count in free.items())
     needed = split_pages(vm, 1)[0]
     others = sorted({row.name for row in rows if row.size_kb == page_kb})

@@ -21,7 +21,7 @@ _STATES: Dict[int, DomainState] = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
 }
-_GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
+GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 _STARTING_SECONDS = 15.0
 _POLL_SECONDS = 0.05
@@ -38,7 +38,7 @@ class Flags(NamedTuple):
 def fact_of(domain: Any, flags: Flags) -> Optional[DomainFact]:
     """None for a domain that was undefined meanwhile."""
     name = domain.name()
-    with libvirt_errors(f"report the state of {name}", but=_GONE):
+    with libvirt_errors(f"report the state of {name}", but=GONE):
         state = _STATES[_settled_state(domain)]
         document = parse_domain(domain.XMLDesc())
         return DomainFact(

@@ -17,7 +17,7 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact
 from rocks.machine.host.libvirt import guest_agent
 from rocks.machine.host.libvirt.device_xml import backup_xml
-from rocks.machine.host.libvirt.domain_facts import Flags, fact_of
+from rocks.machine.host.libvirt.domain_facts import GONE, Flags, fact_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay
 from rocks.machine.host.libvirt.errors import libvirt_errors, message_of
@@ -32,7 +32,6 @@ _ERASE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
-_GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
@@ -82,7 +81,7 @@ class Domains:
         domain = self._lookup(name)
         if domain is None:
             return None
-        with libvirt_errors(f"report the state of {name}", but=_GONE):
+        with libvirt_errors(f"report the state of {name}", but=GONE):
             is_persistent = bool(domain.isPersistent())
             return fact_of(
                 domain,
@@ -174,7 +173,7 @@ class Domains:
 
     def is_stopped_by_disk(self, name: str) -> bool:
         domain = self._lookup(name)
-        with libvirt_errors(f"report the state of {name}", but=_GONE):
+        with libvirt_errors(f"report the state of {name}", but=GONE):
             return domain is not None and tuple(domain.state()) == _DISK_FAILED
         return False
 
@@ -306,7 +305,7 @@ class Domains:
 
     def _undefine(self, name: str, flags: int) -> None:
         domain = self._lookup(name)
-        with libvirt_errors(f"undefine {name}", but=_GONE):
+        with libvirt_errors(f"undefine {name}", but=GONE):
             if domain is not None and domain.isPersistent():
                 domain.undefineFlags(flags)
 
@@ -314,7 +313,7 @@ class Domains:
         return {domain.name() for domain in self._connection.listAllDomains(flag)}
 
     def _lookup(self, name: str) -> Any:
-        with libvirt_errors(f"look for {name}", but=_GONE):
+        with libvirt_errors(f"look for {name}", but=GONE):
             return self._connection.lookupByName(name)
         return None
 

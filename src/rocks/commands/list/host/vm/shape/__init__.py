@@ -10,8 +10,8 @@ from rocks.core.names import is_like
 from rocks.core.units import KIB_PER_MB
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.placement.numa_memory import ORDINARY_KB
-from rocks.machine.placement.values import PAGE_SIZES_KB, write_cpu_set
+from rocks.machine.placement.numa_memory import ORDINARY_KB, PAGE_NAMES
+from rocks.machine.placement.values import write_cpu_set
 
 if TYPE_CHECKING:
     from rocks.machine.placement.shapes import PageRow, ShapeLeases
@@ -65,9 +65,6 @@ class Command(rocks.commands.Command):
         self.endOutput(header=HEADER, trimOwner=False)
 
 
-_SIZES = {kb: name for name, kb in PAGE_SIZES_KB.items()}
-
-
 class ShapeRow(NamedTuple):
     """A line of the listing; what the machine has none of is None."""
 
@@ -92,5 +89,5 @@ def _row(name: str, host: str, leases: ShapeLeases) -> ShapeRow:
 
 
 def _memory(row: PageRow) -> str:
-    size = "" if row.size_kb == ORDINARY_KB else f" in {_SIZES.get(row.size_kb, f'{row.size_kb} KiB')}"
+    size = "" if row.size_kb == ORDINARY_KB else f" in {PAGE_NAMES.get(row.size_kb, f'{row.size_kb} KiB')}"
     return f"{row.pages * row.size_kb // KIB_PER_MB} MB{size} on node {row.node}"
