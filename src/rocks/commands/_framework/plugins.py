@@ -106,29 +106,27 @@ def load_plugins(
     return [plugins[name] for name in ordered(constraints)]
 
 
-def load_plugins_of(command: Command, command_path: Sequence[str]) -> list[Plugin]:
+def load_plugins_of(
+    command: Command, command_path: Sequence[str], called: Sequence[str] = ()
+) -> list[Plugin]:
     """The plugins in the folders of the command `command_path`, of every tree, for `command` to run.
 
-    A tree that only adds a plugin needs no other file in that folder.
+    A tree that only adds a plugin needs no other file in that folder. Prints a warning for each plugin whose file has
+    none of the names that are `called` there; without them, all plugins are.
     """
     from rocks.commands._framework.tree import PACKAGE, tree_folders
 
     folders = [
         folder for tree in tree_folders() if os.path.isdir(folder := os.path.join(tree, *command_path))
     ]
-    return load_plugins(command, folders, ".".join((PACKAGE, *command_path)))
-
-
-def warn_uncalled(
-    command: Command, plugins: Sequence[Plugin], command_path: Sequence[str], names: Sequence[str]
-) -> None:
-    """Print a warning for each plugin of the folder whose file has none of the names that are called there."""
+    plugins = load_plugins(command, folders, ".".join((PACKAGE, *command_path)))
     for plugin in plugins:
-        if not any(f"plugin_{name}" in plugin.module_name for name in names):
+        if called and not any(f"plugin_{name}" in plugin.module_name for name in called):
             command.notify(
                 f"Warning: nothing calls {plugin.module_name}.py of {' '.join(command_path)}: the name of a plugin "
-                f"there begins with {', '.join(f'plugin_{name}' for name in names)}"
+                f"there begins with {', '.join(f'plugin_{name}' for name in called)}"
             )
+    return plugins
 
 
 def run_plugin(plugin: Plugin, command_path: Sequence[str], *arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
+from rocks.commands._framework.plugins import load_plugins_of, run_plugin
 from rocks.core.errors import BugError
 from rocks.machine.domain.domain import FILTER_NAMES
 
@@ -19,8 +19,7 @@ COMMAND_PATH = ("report", "host", "vm", "config")
 
 def filters_of(command: Command) -> FiltersOf:
     """For a machine, the filter of each block; only the first plugin whose file name says the block counts."""
-    plugins = load_plugins_of(command, COMMAND_PATH)
-    warn_uncalled(command, plugins, COMMAND_PATH, FILTER_NAMES)
+    plugins = load_plugins_of(command, COMMAND_PATH, FILTER_NAMES)
     chosen: dict[str, Any] = {}
     for name in FILTER_NAMES:
         found = next((plugin for plugin in plugins if f"plugin_{name}" in plugin.module_name), None)

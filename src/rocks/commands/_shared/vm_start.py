@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
+from rocks.commands._framework.plugins import load_plugins_of, run_plugin
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
@@ -44,8 +44,7 @@ def start_outcomes(
     command: Command, names: Sequence[str], frontend_of: Mapping[str, str] | None = None
 ) -> Outcomes:
     """Start the machines with the hooks; returns the outcome of each."""
-    plugins = load_plugins_of(command, COMMAND_PATH)
-    warn_uncalled(command, plugins, COMMAND_PATH, ("allocate", "preboot"))
+    plugins = load_plugins_of(command, COMMAND_PATH, ("allocate", "preboot"))
     hooks = StartHooks(
         filters_of=filters_of(command),
         allocate=[
