@@ -34,7 +34,6 @@ from rocks.storage.broker.broker import (
     node_authority,
     own_broker,
 )
-from rocks.storage.broker.definitions import TAG
 from rocks.storage.volumes.nodes import hosts_without_right
 from rocks.trust.x509 import CertificateInfo, CertificateSpec, read_certificate
 
@@ -162,7 +161,7 @@ def check_broker_answers(database: Database, names: Sequence[str]) -> None:
         return
     database.end_reading()  # the broker may take its time
     try:
-        control.users(TAG)
+        control.users()
     except RocksError as error:
         raise StateError(
             f"the message broker, which would end the connections of {', '.join(n for n in names if n in known)}, does "

@@ -10,7 +10,7 @@ from rocks.core.clock import utc_now
 from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.version import guide_page
 from rocks.inventory.host_records import find_local_host, local_host
-from rocks.storage.broker.definitions import TAG, definitions
+from rocks.storage.broker.definitions import definitions
 from rocks.storage.broker.server import BrokerControl, read_broker_settings
 from rocks.storage.volumes.access import broker_address, find_broker
 from rocks.storage.volumes.nodes import storage_nodes
@@ -66,7 +66,7 @@ def sync_broker(database: Database) -> SyncedBroker:
             "rabbitmq-server, then repeat `rocks sync broker`"
         ) from None
     names = {node.name for node in nodes}
-    surplus = [user for user in control.users(TAG) if user not in names]
+    surplus = [user for user in control.users() if user not in names]
     removed = tuple(user for user in surplus if control.remove_user(user))
     if changed:
         control.clear_certificate_cache()

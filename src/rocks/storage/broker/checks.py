@@ -21,7 +21,7 @@ from rocks.storage.broker.broker import (
     broker_elsewhere,
     node_authority,
 )
-from rocks.storage.broker.definitions import TAG, definitions
+from rocks.storage.broker.definitions import definitions
 from rocks.storage.volumes.access import broker_address
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 from rocks.storage.wire.queues import VIRTUAL_HOST
@@ -105,18 +105,16 @@ def _wrong_rights(control: BrokerControl, nodes: Sequence[BrokerNode]) -> Iterat
     if VIRTUAL_HOST not in control.virtual_hosts():
         yield f"it has no virtual host {VIRTUAL_HOST}: {_SYNC}"
         return
-    names, users = {node.name for node in nodes}, set(control.users(TAG))
+    names, users = {node.name for node in nodes}, set(control.users())
     if names - users:
         yield f"no user for {', '.join(sorted(names - users))}: {_SYNC}"
     if users - names:
         yield f"users of nodes without a certificate or role: {', '.join(sorted(users - names))}: {_SYNC}"
     expected = json.loads(definitions(nodes))
-    present = {
-        "permissions": control.permissions(VIRTUAL_HOST),
-        "topic_permissions": control.topic_permissions(VIRTUAL_HOST),
-    }
-    for kind, found in present.items():
-        rights = {one["user"]: (one.get("configure", ""), one["write"], one["read"]) for one in found}
+    for kind in ("permissions", "topic_permissions"):
+        rights = {
+            one["user"]: (one.get("configure", ""), one["write"], one["read"]) for one in control.rights(kind)
+        }
         for right in expected[kind]:
             needed = (right.get("configure", ""), right["write"], right["read"])
             if right["user"] in users and rights.get(right["user"]) != needed:

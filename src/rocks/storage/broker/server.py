@@ -14,6 +14,8 @@ from rocks.core.errors import HostError, StateError, ToolError
 from rocks.core.files import write_file
 from rocks.core.process import Finished, run
 from rocks.core.settings_file import read_settings_text
+from rocks.storage.broker.definitions import TAG
+from rocks.storage.wire.queues import VIRTUAL_HOST
 
 BROKER_CONFIGURATION = "/etc/rocks/broker.conf"
 _DEADLINE_SECONDS = 180.0  # it starts an Erlang machine, which took 60 s at a load of 20
@@ -106,9 +108,9 @@ class BrokerControl:
         if not dry_run.would(dry_run.HERE, "import users and permissions into the message broker"):
             self._control("import_definitions", standard_input=definitions.encode("utf-8"))
 
-    def users(self, tag: str) -> list[str]:
-        """Names of the users with the tag."""
-        return sorted(user["user"] for user in self._listed("list_users") if tag in user["tags"])
+    def users(self) -> list[str]:
+        """Names of the users of image storage."""
+        return sorted(user["user"] for user in self._listed("list_users") if TAG in user["tags"])
 
     def listeners(self) -> list[Listener]:
         """Where the broker listens. ToolError when it is down."""
@@ -119,13 +121,9 @@ class BrokerControl:
         """Names of the virtual hosts."""
         return [host["name"] for host in self._listed("list_vhosts")]
 
-    def permissions(self, virtual_host: str) -> list[dict[str, str]]:
-        """The permissions in a virtual host, each with user, configure, write and read."""
-        return list(self._listed("list_permissions", "--vhost", virtual_host))
-
-    def topic_permissions(self, virtual_host: str) -> list[dict[str, str]]:
-        """The topic permissions in a virtual host, each with user, exchange, write and read."""
-        return list(self._listed("list_topic_permissions", "--vhost", virtual_host))
+    def rights(self, kind: str) -> list[dict[str, str]]:
+        """The permissions or topic_permissions in the virtual host of image storage, each with user, write and read."""
+        return list(self._listed(f"list_{kind}", "--vhost", VIRTUAL_HOST))
 
     def remove_user(self, name: str) -> bool:
         """Delete the user and close its connections. Returns False when there is no such user."""
