@@ -232,11 +232,11 @@ def _read_yaml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
     return _old_value(comet.get("active")), endpoints
 
 
-def password_of(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> str:
+def password_of(endpoint: Endpoint) -> str:
     """The endpoint's password, from where the old client's file says. AuthenticationError without one."""
     if endpoint.password not in ("env", "readline"):
         return endpoint.password
-    found = environment.get("COMET_PASSWORD", "")
+    found = os.environ.get("COMET_PASSWORD", "")
     if not found and endpoint.password == "readline" and sys.stdin is not None and sys.stdin.isatty():
         import getpass
 

@@ -172,7 +172,7 @@ class Job:
             if is_ours:
                 if self.cluster is not None:
                     clusters.bump_generation(session, [self.cluster.id])
-                append_events(session, [self._event(RUNNING, new)])
+                append_events(session, [self._event(new)])
             return is_ours
 
         if self.transaction(store):
@@ -185,7 +185,7 @@ class Job:
 
         def store(session: Session) -> None:
             if operations.put_back(session, self.operation, seconds, problem):
-                append_events(session, [self._event(RUNNING, QUEUED)])
+                append_events(session, [self._event(QUEUED)])
 
         self.transaction(store)
         NEWS.give()
@@ -200,6 +200,6 @@ class Job:
         what = self.node.name if self.node else self.cluster.name if self.cluster else other
         return {"code": error.family, "detail": owners_text(error, what, f"operation {one.id}")}
 
-    def _event(self, old: str, new: str) -> NewEvent:
+    def _event(self, new: str) -> NewEvent:
         one = self.operation
-        return NewEvent("operation.state", one.id, old, new, one.project_id, one.target_cluster, one.id)
+        return NewEvent("operation.state", one.id, RUNNING, new, one.project_id, one.target_cluster, one.id)

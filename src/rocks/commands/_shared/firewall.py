@@ -40,10 +40,10 @@ class FirewallCommand(Command):
             raise UserError(f"{named[0]}= must be the first parameter: the scope comes before the rule")
         return named[0], self._parameters[named[0]]
 
-    def scope_members(self, scope: str, names: Sequence[str]) -> list[str]:
+    def scope_members(self, scope: str, name: str) -> list[str]:
         """The members of the scope that match; those of `global` are `global` alone."""
         if scope == "global":
-            if any(name.lower() != "global" for name in names):
+            if name.lower() != "global":
                 raise UserError("the scope global has no other member than global")
             return ["global"]
         expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
@@ -51,7 +51,7 @@ class FirewallCommand(Command):
             "host": self.getHostnames,
             "os": self.getOSNames,
         }
-        return expansions[scope](names)
+        return expansions[scope]([name])
 
     def named_members(self, args: Sequence[str]) -> tuple[str, list[str]]:
         """(scope, its members) for a change: global without a scope; UserError for a scope without a member."""
@@ -60,7 +60,7 @@ class FirewallCommand(Command):
             return "global", ["global"]
         if not member:
             raise UserError(f"the scope {scope} needs a member: {scope}=NAME, the first parameter")
-        return scope, self.scope_members(scope, [member])
+        return scope, self.scope_members(scope, member)
 
     def given_rule(self, scope: str) -> FirewallRule:
         """The rule that the parameters describe. UserError for a missing one."""

@@ -57,19 +57,19 @@ def frontends_among(database: Database, names: Sequence[str]) -> list[str]:
     return [str(row[0]) for row in in_order(rows, names)]
 
 
-def insert_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int]) -> None:
-    """Choose the rolls for the hosts; those that they have stay."""
+def insert_host_rolls(database: Database, host: str, rolls: Sequence[int]) -> None:
+    """Choose the rolls for the host; those that it has stay."""
     database.execute(
         "INSERT IGNORE INTO node_rolls (Node, RollID) SELECT n.ID, r.ID FROM nodes n JOIN rolls r"
-        " ON r.ID IN %s WHERE n.Name IN %s",
-        [rolls, names],
+        " ON r.ID IN %s WHERE n.Name = %s",
+        [rolls, host],
     )
 
 
-def delete_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int] | None = None) -> None:
-    """Remove the rolls, or all of them (None), from the hosts."""
+def delete_host_rolls(database: Database, host: str, rolls: Sequence[int] | None = None) -> None:
+    """Remove the rolls, or all of them (None), from the host."""
     condition = "" if rolls is None else " AND c.RollID IN %s"
     database.execute(
-        f"DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node WHERE n.Name IN %s{condition}",
-        [names] if rolls is None else [names, rolls],
+        f"DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node WHERE n.Name = %s{condition}",
+        [host] if rolls is None else [host, rolls],
     )

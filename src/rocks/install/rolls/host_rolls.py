@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def add_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
     """Choose the rolls for the frontend, besides those that it has. UserError for an unknown roll."""
     _check_frontend(database, host)
-    host_rolls.insert_host_rolls(database, [host], _ids(database, rolls, version, arch))
+    host_rolls.insert_host_rolls(database, host, _ids(database, rolls, version, arch))
 
 
 def set_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
     """Choose exactly these rolls for the frontend. UserError, and no change, for an unknown roll."""
     _check_frontend(database, host)
     numbers = _ids(database, rolls, version, arch)
-    host_rolls.delete_host_rolls(database, [host])
-    host_rolls.insert_host_rolls(database, [host], numbers)
+    host_rolls.delete_host_rolls(database, host)
+    host_rolls.insert_host_rolls(database, host, numbers)
 
 
 def remove_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
@@ -33,7 +33,7 @@ def remove_host_rolls(database: Database, host: str, rolls: Sequence[str], versi
     numbers = (
         _ids(database, rolls or ("%",), version, arch) if rolls or (version, arch) != ("%", "%") else None
     )
-    host_rolls.delete_host_rolls(database, [host], numbers)
+    host_rolls.delete_host_rolls(database, host, numbers)
 
 
 def _ids(database: Database, rolls: Sequence[str], version: str, arch: str) -> list[int]:

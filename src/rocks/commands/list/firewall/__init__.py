@@ -46,7 +46,7 @@ class Command(FirewallCommand):
 
         width = 0 if self.fillFlag("json") else self.fillNumber("maxwidth")
         scope, member = self.given_scope(args)
-        members = self.scope_members(scope, [member]) if scope and member else None
+        members = self.scope_members(scope, member) if scope and member else None
         rules = read_rules(self.db, scope, members)
         rows = (("", *rule_cells(rule, width).values(), f"{rule.scope}:{rule.member}") for rule in rules)
         self.addTable(("owner", *RULE_COLUMNS, "category"), rows)

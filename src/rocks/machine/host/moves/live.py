@@ -53,7 +53,7 @@ from rocks.machine.host.libvirt.moving_xml import check_can_move, needs_same_hos
 from rocks.machine.host.moves.arriving_machine import check_may_arrive, prepare_arrival
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.moves.direct_way import connect_directly, listen
-from rocks.machine.host.moves.live_streams import Streams, connect_within, folders
+from rocks.machine.host.moves.live_streams import Streams, connect_soon, folders
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, plan_end_arrival
 
@@ -63,7 +63,6 @@ _RUN_FOLDER = Path("/run/libvirt")
 _QEMU_FOLDER = Path("/var/lib/libvirt/qemu")
 _LIBVIRT_SOCKETS = ("virtqemud-sock", "libvirt-sock")
 _PREPARE_SECONDS = 120.0
-_CONNECT_SECONDS = 10.0
 _PROGRESS_SECONDS = 0.5
 _ARRIVES_SECONDS = 0.1
 _SETTLED_SECONDS = 30.0
@@ -266,13 +265,13 @@ def _listening(path: Path) -> Iterator[socket.socket]:
 
 def _connect(folder: Path, name: str) -> socket.socket:
     if name in (MEMORY, DISKS):
-        return connect_within(str(folder / name), _CONNECT_SECONDS)
+        return connect_soon(str(folder / name))
     if name != LIBVIRT:
         raise OSError(f"{name[:40]!r} is no socket of a migration")
     paths = [path for path in (_RUN_FOLDER / one for one in _LIBVIRT_SOCKETS) if path.exists()]
     if not paths:
         raise OSError(f"there is no socket of libvirt in {_RUN_FOLDER}")
-    return connect_within(str(paths[0]), _CONNECT_SECONDS)
+    return connect_soon(str(paths[0]))
 
 
 def _request(shape: Type[Shape]) -> Shape:

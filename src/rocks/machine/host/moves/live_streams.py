@@ -26,6 +26,7 @@ from rocks.fleet.wire.live_moves import DATA, END, LIBVIRT, OPEN, TICK, Frame, F
 from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_TICK_SECONDS
 
 _PIECE_BYTES = 256 * 1024
+_CONNECT_SECONDS = 10.0
 LOST = 3
 """Exit status of an end that has lost the other one."""
 
@@ -188,9 +189,9 @@ folders: List[Path] = []
 """What an end that loses the other one removes: a connection stays open when the name of its socket is gone."""
 
 
-def connect_within(path: str, seconds: float) -> socket.socket:
+def connect_soon(path: str) -> socket.socket:
     """A connection to a unix socket, which may be made only now. OSError."""
-    deadline = Deadline(seconds)
+    deadline = Deadline(_CONNECT_SECONDS)
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:

@@ -47,8 +47,8 @@ _UNKNOWN = 0xFFFFFFFF
 class Vfs:
     """The VFs of this host's network adapters. What is not documented here is in `VfDriver`."""
 
-    def __init__(self, tree: Optional[VfSysfs] = None) -> None:
-        self._tree = tree or VfSysfs()
+    def __init__(self) -> None:
+        self._tree = VfSysfs()
 
     def read(self, device: str) -> AdapterFact:
         check_device_name(device)
