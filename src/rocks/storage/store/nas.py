@@ -173,13 +173,8 @@ class NasStore(StoreFile):
 
     def begin(self, operation: Operation) -> bool:
         """Record it; False when one with that id is recorded."""
-        return (
-            self.change(
-                f"INSERT INTO operations ({_OPERATION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                operation,
-            )
-            == 1
-        )
+        sql = f"INSERT INTO operations ({_OPERATION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        return self.change(sql, operation) == 1
 
     def answer(self, op_id: str, body: bytes) -> None:
         """Record the answer, and send it to the requester."""
