@@ -40,6 +40,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Enable the rolls."""
-        if not args:
-            self.abort("must supply at least one roll; rocks list roll lists them")
-        enable_rolls(self.db, args, *rolls_of(self), self.fillFlag("unsigned"), self.notify)
+        enable_rolls(self.db, *rolls_of(self, args), self.fillFlag("unsigned"), self.notify)

@@ -27,6 +27,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the rolls."""
-        if not args:
-            self.abort("must supply at least one roll; rocks list roll lists them")
-        remove_rolls(self.db, args, *rolls_of(self))
+        remove_rolls(self.db, *rolls_of(self, args))
