@@ -1,12 +1,15 @@
-"""Files for installers, and scripts, made of documents of nodes. No database."""
+"""Files for installers, XML profiles of them, and scripts, made of documents of nodes. No database."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rocks.install.graph.installer_profile import installer_profile, read_section
+from rocks.core.errors import StateError, UserError
+from rocks.install.graph.document import parse_document
+from rocks.install.graph.kickstart import kickstart_file, order_comment
 from rocks.install.graph.node_documents import read_documents
+from rocks.install.graph.preseed import preseed_file
 from rocks.install.graph.profile import Profile
 from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import shell_script
@@ -24,14 +27,45 @@ INPUT = "the standard input"
 
 
 def profile_of_document(text: str) -> str:
-    """The XML profile of the host for which the document was generated. RocksError for a document that is invalid."""
+    """The XML profile of the host for which the document was generated, with the file for its installer.
+
+    Of a host with Debian's packages that is the section `preseed`, of any other `kickstart`. RocksError for a document
+    that is invalid.
+    """
     profile, values = _profile(text, {}, None)
-    return installer_profile(profile, shell_functions(), values.get("packaging", ""), first_boot_files())
+    packaging = "deb" if values.get("packaging", "") == "deb" else "rpm"
+    functions, files = shell_functions(), first_boot_files()
+    script = shell_script(profile, functions, packaging, "rocks list host profile")
+    if packaging == "deb":
+        kind, content = "preseed", preseed_file(profile, script, files)
+    else:
+        kind, content = "kickstart", kickstart_file(profile, functions, script, files)
+    order = "\n".join(order_comment(profile)) + "\n"
+    return (
+        '<?xml version="1.0" standalone="no"?>\n'
+        f'<profile lang="{kind}">\n'
+        f'<section name="order">{_cdata(order)}</section>\n'
+        f'<section name="{kind}">{_cdata(content)}</section>\n'
+        "</profile>\n"
+    )
 
 
-def installer_file(text: str, section: str) -> str:
-    """The text of a section of an XML profile: `kickstart`, `preseed` or `order`."""
-    return read_section(text, INPUT, section)
+def installer_file(text: str, name: str) -> str:
+    """The text of a section of an XML profile: `kickstart`, `preseed` or `order`.
+
+    StateError for invalid XML; UserError for a section that it has not.
+    """
+    root = parse_document(text.encode(), INPUT, HostContext({}, {}, {}))
+    if root.tag != "profile":
+        raise StateError(
+            f"{INPUT} is not a profile: its root is <{root.tag}>; rocks list host profile prints one"
+        )
+    found = {str(section.get("name")): section for section in root}
+    if name not in found:
+        raise UserError(
+            f"the profile has no section {name}, only {', '.join(sorted(found))}{_advice(name, list(found))}"
+        )
+    return found[name].text or ""
 
 
 def post_script(text: str, attributes: Mapping[str, str]) -> str:
@@ -63,3 +97,18 @@ def _profile(
 
 def _script(profile: Profile, origin: str) -> str:
     return shell_script(profile, shell_functions(), KNOWN["packaging"].default, origin)
+
+
+def _advice(name: str, found: list[str]) -> str:
+    """Why a host has a file for the other installer."""
+    if name == "kickstart" and "preseed" in found:
+        return "; the host has Debian's packages: rocks set host attr HOST packaging rpm"
+    if name == "preseed" and "kickstart" in found:
+        return "; the host does not have Debian's packages: rocks set host attr HOST packaging deb"
+    return ""
+
+
+def _cdata(text: str) -> str:
+    # a parser changes \r outside of references, and the section ends at the first ]]>
+    text = text.replace("]]>", "]]]]><![CDATA[>").replace("\r", "]]>&#13;<![CDATA[")
+    return f"<![CDATA[{text}]]>"
