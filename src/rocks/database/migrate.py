@@ -19,7 +19,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import EMBEDDED_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from rocks.database.driver import Connection, Cursor
     from rocks.database.settings import Settings
@@ -267,15 +267,12 @@ def split_statements(text: str) -> list[str]:
     A line `DELIMITER //` changes the delimiter of statements, for bodies with semicolons; `DELIMITER ;`
     changes it back. BugError when the file ends inside a statement: it was truncated.
     """
-    return list(_statements(text))
-
-
-def _statements(text: str) -> Iterator[str]:
+    statements: list[str] = []
     delimiter, place = ";", 0
     parts: list[str] = []
     while place < len(text):
         if text.startswith(delimiter, place):
-            yield "".join(parts).strip()
+            statements.append("".join(parts).strip())
             parts, place = [], place + len(delimiter)
             continue
         token = _TOKEN.match(text, place)
@@ -290,3 +287,4 @@ def _statements(text: str) -> Iterator[str]:
             parts.append(token.group())
     if rest := ("".join(parts) + text[place:]).strip():
         raise BugError(f"a file of SQL ends within a statement: {rest[:60]!r}; please report this")
+    return statements
