@@ -76,4 +76,4 @@ def disk_state(image_state: str | None, image_locked: bool | None) -> str:
     """
     if image_state in _IN_USE:
         return SYNCED
-    return READY if image_state in (None, UNMAPPED) and not image_locked else SYNCING
+    return READY if is_image_free(image_state, image_locked) else SYNCING

@@ -30,8 +30,7 @@ def etag_of(*parts: object, state: object = None) -> str:
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Whether the client has this state already (`If-None-Match`)."""
-    given = request.headers.get("if-none-match", "")
-    return given.strip() == "*" or etag in _TAG.findall(given)
+    return names_any(request) or etag in _TAG.findall(request.headers.get("if-none-match", ""))
 
 
 def names_any(request: Request) -> bool:
