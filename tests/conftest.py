@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SECONDS_OF_A_TEST = 300
 """Of one that needs no daemon, on a quiet machine: a multiple of what the longest needs."""
 
+_MARKING_FOLDERS = ("system", "packages", "lab")
+"""Their tests get a marker of this name."""
+
 generated.load_profile()
 
 
@@ -29,8 +32,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that only `make test-all` runs; order the tests when several workers run them."""
+    """Mark tests by their folder, and those that only `make test-all` runs; order them for several workers."""
     for item in items:
+        for folder in _MARKING_FOLDERS:
+            if item.nodeid.startswith(f"tests/{folder}/"):
+                item.add_marker(folder)
         if is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):

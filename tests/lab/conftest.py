@@ -12,7 +12,6 @@ docs/lab-passes.md (tests/lab/passes).
 import re
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -52,14 +51,6 @@ _REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Have passes of whole modules recorded in docs/lab-passes.md."""
     config.pluginmanager.register(Recorder(config))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies below this folder; pytest hands over all items of the run."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.lab)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,14 +27,6 @@ NAMES = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests below this folder; pytest passes all items of the run."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.packages)
-
-
 @pytest.fixture(scope="session")
 def built() -> dict[str, list[Path]]:
     """Kind → the packages of that kind. Skips where they have not been built, and where roots cannot be made."""

@@ -43,14 +43,6 @@ def copy_data(initialised: Path, place: MariadbPlace) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests below this folder; pytest passes all items of the run."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.system)
-
-
 @pytest.fixture(scope="session")
 def initialised_data() -> Iterator[Path]:
     """A data folder with the server's own tables, made once per worker. Skips where the server cannot run."""
