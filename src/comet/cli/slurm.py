@@ -25,7 +25,7 @@ from comet.cli.output import safe
 from comet.client.client import Client
 from comet.client.errors import CometError, NotFoundError, UnreachableError, UsageError
 from comet.client.hostlists import expand_hostlist
-from comet.client.records import ACTIVE_STATES, LIVING_STATES, ClusterRecord, Computeset
+from comet.client.records import LIVING_STATES, ClusterRecord, Computeset
 
 CONFIGURATION = "/etc/slurm/comet.toml"
 BOOT_MINUTES = 15
@@ -33,6 +33,7 @@ BOOT_MINUTES = 15
 _LAST_SECONDS = 120
 """So long before the walltime ends, Slurm powers the node down: its job is requeued, not cut off."""
 _DOWN = {"POWERED_DOWN", "POWERING_DOWN"}
+_BEFORE_END = ("created", "submitted", "running")
 
 
 class SlurmNode(NamedTuple):
@@ -98,7 +99,7 @@ def _minutes(left: str) -> Optional[int]:
 
 def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
     """What to do about a node and the computeset that it is in: start, adopt, power down, end, forget, or "". Pure."""
-    living = found if found is not None and found.state in ACTIVE_STATES else None
+    living = found if found is not None and found.state in _BEFORE_END else None
     if node.flags & _DOWN:
         if node.number is None:
             return ""  # an owner's own
@@ -218,7 +219,7 @@ def _start(client: Client, slurm: Slurm, cluster: ClusterRecord, name: str, job:
 
 def _reason(client: Client, node: SlurmNode, found: Optional[Computeset]) -> str:
     """Why a node that Slurm has powered up has no computeset."""
-    if found is not None and found.state in ACTIVE_STATES:
+    if found is not None and found.state in _BEFORE_END:
         return f"the walltime of computeset {found.id} ends"
     number = found.id if found is not None else node.number
     if number is None:
