@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     _Check = Callable[[], Iterable[SiteCheck]]
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
-AT_ONCE = ("attributes", "key", "space", "clock", "leases", "slurm")
+AT_ONCE = ("attributes", "key", "space", "clock", "certificates", "leases", "slurm")
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {

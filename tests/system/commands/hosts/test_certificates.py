@@ -38,6 +38,17 @@ def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
     assert vm_site.done("list host certificate output-header=no").startswith("vmc-0-1:")
 
 
+def test_a_certificate_that_expires_soon_needs_an_operator(vm_site: Site, pki: Path) -> None:
+    """Also for those who look at `list site` and the metrics alone."""
+    vm_site.done("add host certificate head days=29")
+    authority = message_broker.node_authority()
+    authority.settle("head", authority.certificates()["head"].serial)
+    problems = json.loads(vm_site.done("list site json=yes"))["problems"]
+    (problem,) = [one["problem"] for one in problems if one["subject"] == "certificate head"]
+    assert problem.startswith("expires soon: rocks add host certificate head replace=yes")
+    assert 'rocks_problems{subject="certificate"} 1' in vm_site.done("report metrics").splitlines()
+
+
 def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
     vm_site.done("add host certificate vmc-0-1")
     assert (
