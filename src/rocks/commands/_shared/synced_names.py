@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.network.dns.service import hosts_file
+from rocks.network.dns.changes import hosts_file
 
 if TYPE_CHECKING:
     from rocks.commands import Command

@@ -35,7 +35,7 @@ from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
-from rocks.network.dns.changes import has_name_service
+from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
@@ -163,7 +163,7 @@ def _store(database: Database, notify: Callable[[str], None]) -> None:
 
 def _update_names(database: Database, notify: Callable[[str], None]) -> None:
     """The name of a new host is served; a failure of that does not end the discovery of the others."""
-    if has_name_service():
+    if has_names():
         try:
             sync_names(database)
         except RocksError as error:

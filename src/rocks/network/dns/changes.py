@@ -1,4 +1,4 @@
-"""Names follow changes of hosts and aliases, where this machine has the name service. Light: many import it."""
+"""Names follow changes of hosts and aliases, where this machine has them already. Light: many import it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ FOLDER = Path("/etc/bind/rocks")
 """named.conf and the zones; below /etc/bind, where Debian's AppArmor profile lets named read."""
 
 
+HOSTS_FILE = Path("/etc/hosts")
+BEGINS = "# begin of rocks"
+"""How the first line of our part of a hosts file begins, in this release and earlier ones."""
+
+
 def name_folder() -> Path:
     """The folder of named's files; the environment variable ROCKS_DNS_FOLDER overrides the default."""
     return Path(os.environ.get("ROCKS_DNS_FOLDER") or FOLDER)
@@ -23,13 +28,29 @@ def has_name_service() -> bool:
     return (name_folder() / "zones").is_dir()
 
 
+def hosts_file() -> Path:
+    """The frontend's hosts file; the environment variable ROCKS_HOSTS_FILE overrides the default."""
+    return Path(os.environ.get("ROCKS_HOSTS_FILE") or HOSTS_FILE)
+
+
+def has_names() -> bool:
+    """Whether this machine has the name service, or our part in its hosts file: what was written once is kept up."""
+    if has_name_service():
+        return True
+    try:
+        with hosts_file().open("rb") as lines:
+            return any(line.startswith(BEGINS.encode()) for line in lines)
+    except OSError:  # a user who is not root, or no such file
+        return False
+
+
 def names_after_commit(database: Database) -> None:
-    """Write the names when the transaction is committed, if this machine has the name service."""
+    """Write the names when the transaction is committed, if this machine has names of the site."""
 
     def sync() -> None:
         from rocks.network.dns.service import sync_names
 
         sync_names(database)
 
-    if has_name_service():
+    if has_names():
         database.after_commit(sync)

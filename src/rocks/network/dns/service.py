@@ -1,7 +1,8 @@
 """The name service of a frontend: BIND's named for the networks that serve DNS, and the frontend's /etc/hosts.
 
 Its folder exists where `rocks start service dns` was started once. `rocks sync dns` and `rocks sync config` write what
-has changed, and let a running named read it again; so do commands that change names, when they are committed.
+has changed, and let a running named read it again; so do commands that change names, when they are committed, where
+the folder or our part of /etc/hosts exists.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file
 from rocks.core.process import replace_this_process
 from rocks.fleet.host_files import FileChange
 from rocks.inventory.host_files import sync_files
-from rocks.network.dns.changes import has_name_service, name_folder
+from rocks.network.dns.changes import BEGINS, HOSTS_FILE, has_name_service, hosts_file, name_folder
 from rocks.network.dns.hosts_file import hosts_lines
 from rocks.network.dns.name_files import name_files, served_networks
 from rocks.network.dns.name_records import load_site_names
@@ -34,14 +35,12 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.network.dns.names import SiteNames
 
-HOSTS_FILE = Path("/etc/hosts")
 USER = "bind"
 LOCK = "name service"
 LOCK_SECONDS = 30.0
 _READABLE = 0o755
 BEGIN = "# begin of rocks: written by rocks sync config; changes between these lines are lost"
 END = "# end of rocks"
-_BEGINS = "# begin of rocks"
 
 
 class SyncedNames(NamedTuple):
@@ -55,11 +54,6 @@ class SyncedNames(NamedTuple):
     serves: bool
     runs: bool
     problems: tuple[str, ...]
-
-
-def hosts_file() -> Path:
-    """The frontend's hosts file; the environment variable ROCKS_HOSTS_FILE overrides the default."""
-    return Path(os.environ.get("ROCKS_HOSTS_FILE") or HOSTS_FILE)
 
 
 def start_name_service(database: Database, notify: Callable[[str], None]) -> None:
@@ -232,11 +226,11 @@ def with_part(old: str, part: str, path: str) -> str:
     one of each, in their order. `path` is the file's, for the message.
     """
     lines = old.splitlines(keepends=True)
-    begins = [place for place, line in enumerate(lines) if line.startswith(_BEGINS)]
+    begins = [place for place, line in enumerate(lines) if line.startswith(BEGINS)]
     ends = [place for place, line in enumerate(lines) if line.rstrip("\n") == END]
     if len(begins) > 1 or len(ends) != len(begins) or (begins and ends[0] < begins[0]):
         raise StateError(
-            f'{path} does not have one line "{_BEGINS} …" and one line "{END}" after it: remove these lines and what '
+            f'{path} does not have one line "{BEGINS} …" and one line "{END}" after it: remove these lines and what '
             "is between them, then: rocks sync config"
         )
     ours = [f"{BEGIN}\n", part, f"{END}\n"] if part else []

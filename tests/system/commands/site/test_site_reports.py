@@ -179,6 +179,14 @@ def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path
     vm_site.rocks("sync dns")
     after = vm_site.rocks("check services")
     assert "as in the database" in after.out and "not as" not in after.out
+    for command in (
+        "add cluster 203.0.113.10 1 fe-name=blue",
+        "set host name vmc-0-1 vmc-0-9",
+        "remove cluster blue",
+    ):
+        vm_site.rocks(command)
+        assert "not as" not in vm_site.rocks("check services").out, command
+    assert "vmc-0-9" in (tmp_path / "etc-hosts").read_text()
     (tmp_path / "dns/zones").mkdir(parents=True)
     assert "dns/named.conf" in vm_site.rocks("check services").out
     vm_site.rocks("sync dns")
