@@ -247,7 +247,8 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
         reason = f"{_place(host)}: {error.strerror or error}"
         if isinstance(error, socket.gaierror):
             raise NoAddressError(
-                f"no address of {reason}; is a name server reached? Or record an address: rocks set host interface ip "
+                f"no address of {reason}; is a name server reached? Or record an address: rocks add host interface "
+                f"{host.name} IFACE ip=IP subnet=private, or where it has the interface, rocks set host interface ip "
                 f"{host.name} IFACE IP"
             ) from None
         if error.errno in _OF_THIS_MACHINE:

@@ -24,7 +24,7 @@ from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, fleet_addresses, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.inventory.slurm_nodes import has_slurm, nodes_drained_by_hooks
@@ -173,7 +173,11 @@ def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[Si
     if not exists and not others:  # this machine reaches itself without SSH
         yield SiteCheck("key", OK, f"no other host needs {fleet.key_file} yet")
     elif not exists:
-        make = f"rocks sync host sharedkey {others[0]} makes one, and installs it on the host"
+        # a host without an address may be no more than a record yet
+        host = next(
+            (one.name for one in fleet_addresses(database, others) if one.address != one.name), others[0]
+        )
+        make = f"rocks sync host sharedkey {host} makes one, and installs it on the host"
         yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")
     elif Path(fleet.key_file).stat().st_mode & 0o077:
         yield SiteCheck("key", WRONG, f"others may use {fleet.key_file}: chmod 600 {fleet.key_file}")

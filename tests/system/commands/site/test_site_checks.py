@@ -106,6 +106,10 @@ def test_the_key_is_made_with_the_site_and_checked(
     )
     found = rocks("check site").out
     assert found.count("sharedkey") == 1 and "ssh-keygen" not in found, "one remedy for one key"
+    assert rocks("add host compute-0-1").status == 0
+    assert rocks("add host interface compute-0-1 eth0 ip=10.9.9.3 subnet=private").status == 0
+    assert "rocks sync host sharedkey compute-0-1 makes one" in checked(), "the first that has an address"
+    found = rocks("check site").out
     assert "not asked: the key is missing" in found
     rocks("create site", f"answers={answers}")
     assert checked() == f"key: ok {key_file}", "the same answers again make what is missing"
