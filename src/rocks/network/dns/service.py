@@ -79,6 +79,8 @@ def start_name_service(database: Database, notify: Callable[[str], None]) -> Non
     for problem in synced.problems:
         notify(problem)
     database.close()
+    # the program itself prints nothing here: its messages go to the system log
+    notify("named runs here until Ctrl-C; in the background: systemctl start rocks-dns")
     replace_this_process([program, "-f", "-u", USER, "-c", str(name_folder() / "named.conf")])
 
 

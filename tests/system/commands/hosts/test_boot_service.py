@@ -224,6 +224,7 @@ def test_dnsmasq_answers_known_hosts_only(
         process = start_service("boot", pki, cluster_environment, log)
     try:
         wait_until((folders[1] / "dnsmasq.pid").exists, problem=(tmp_path / "log").read_text)
+        assert "dnsmasq runs here until Ctrl-C; in the background: " in (tmp_path / "log").read_text()
         assert _lease() == "10.1.0.2"
         served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:99")
         served.done("sync config")

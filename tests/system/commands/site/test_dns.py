@@ -49,7 +49,9 @@ def served(named_site: Site, tmp_path: Path) -> Iterator[Site]:
     for device in (DEVICE, FAR, "lo"):
         run_checked(["ip", "link", "set", device, "up"], deadline_seconds=10)
     rocks = [str(CHECKOUT / "bin/rocks"), "start", "service", "dns"]
-    process = subprocess.Popen(rocks, env=dict(os.environ), stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "service-log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(rocks, env=dict(os.environ), stderr=errors)
     try:
         answer = ""
         for _ in range(300):
@@ -57,9 +59,7 @@ def served(named_site: Site, tmp_path: Path) -> Iterator[Site]:
             if answer or process.poll() is not None:
                 break
             time.sleep(0.1)
-        assert answer == "10.1.0.1", (
-            process.stderr.read() if process.poll() is not None and process.stderr else ""
-        )
+        assert answer == "10.1.0.1", log.read_text()
         for zone in (tmp_path / "dns/zones").iterdir():  # it answers before it has read all of them
             wait_until(lambda zone=zone.name: ask(zone, "-t", "SOA"), f"the zone {zone.name}")
         yield named_site
@@ -142,6 +142,12 @@ def test_a_named_answers_what_the_database_has(served: Site, tmp_path: Path) -> 
     (tmp_path / "dns/unread").touch()
     assert served.done("sync dns") == ""
     assert not (tmp_path / "dns/unread").exists()
+
+
+def test_a_service_in_the_foreground_says_so(served: Site, tmp_path: Path) -> None:
+    line = "named runs here until Ctrl-C; in the background: systemctl start rocks-dns\n"
+    assert line in (tmp_path / "service-log").read_text()
+    assert "named:    ok     runs as process" in served.rocks("check services").out
 
 
 def wait_for(name: str, expected: str) -> None:
