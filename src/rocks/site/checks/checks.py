@@ -16,7 +16,7 @@ from rocks.core.own_addresses import devices_with
 from rocks.core.units import size_text
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.settings import FleetSettings
-from rocks.fleet.wire.facts import ProbeRequest
+from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import mac_pool
@@ -89,7 +89,7 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
         "slurm": partial(_slurm, database),
         "machines": partial(_machines, database),
         "former machines": partial(_former, database),
-        "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
+        "hosts": partial(_hosts, database, frontend, has_key),
     }
     yield from run_checks({subject: checks[subject] for subject in checks if only is None or subject in only})
 
@@ -298,19 +298,19 @@ def _former(database: Database) -> Iterator[SiteCheck]:
         yield SiteCheck(f"host {name}", OK, text.format(name))
 
 
-def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
-    """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH."""
-    hosts = load_hosts(database, _other_hosts(database, frontend))
+def _hosts(database: Database, frontend: str, has_key: bool) -> Iterator[SiteCheck]:
+    """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH.
+
+    This machine reaches itself without the key, and has a line only where it runs virtual machines.
+    """
+    others = _other_hosts(database, frontend)
+    hosts = load_hosts(database, [frontend, *(others if has_key else [])])
     containers = [host.name for host in hosts if host.is_true("kvm")]
-    others = [host.name for host in hosts if not host.is_true("kvm")]
-    found = [*_containers(database, containers), *_others(database, others)]
+    by_ssh = [host.name for host in hosts if not host.is_true("kvm") and host.name != frontend]
+    found = [*_containers(database, containers), *_others(database, by_ssh)]
+    if not has_key:  # the check of the key has the remedy
+        found += [SiteCheck(f"host {name}", WRONG, "not asked: the key is missing") for name in others]
     yield from sorted(found, key=lambda check: check.subject)
-
-
-def _unasked_hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
-    """The hosts without the key; its own check has the remedy."""
-    for name in _other_hosts(database, frontend):
-        yield SiteCheck(f"host {name}", WRONG, "not asked: the key is missing")
 
 
 def _other_hosts(database: Database, frontend: str) -> list[str]:
@@ -329,10 +329,15 @@ def _former_machines(database: Database) -> list[str]:
 
 
 def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
-    for name, answer in ask_each(database, {name: ProbeRequest() for name in names}, CHECK_SECONDS):
+    """The facts come from libvirt, which the probe does not ask: its result is stored on the host."""
+    with open_fleet(database, names) as fleet:
+        answers = contact_hosts(database, fleet, names, limit_seconds=CHECK_SECONDS)
+    able = {name: ProbeRequest() for name, answer in answers.items() if not isinstance(answer, RocksError)}
+    probed = dict(ask_each(database, able, CHECK_SECONDS)) if able else {}
+    for name, answer in {**answers, **probed}.items():
         if isinstance(answer, RocksError):
             yield SiteCheck(f"host {name}", WRONG, str(answer))
-        else:
+        elif isinstance(answer, ProbeFact):
             yield SiteCheck(f"host {name}", OK, f"guests run by {answer.accelerator}: {answer.reason}")
 
 

@@ -2,17 +2,22 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rocks.core.process import run_checked
+from rocks.fleet.settings import FleetSettings
 from rocks.install import graph_files
+from rocks.inventory import host_requests
 from rocks.inventory.address_records import host_addresses
 from rocks.storage.volumes.access import broker_address
 from tests.system.commands.conftest import CommandLine, Site
 from tests.system.commands.site.conftest import ANSWERS
+
+SOURCES = Path(__file__).resolve().parents[4] / "src"
 
 
 @pytest.fixture
@@ -122,8 +127,31 @@ def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:
     lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
     assert " wrong " in lines["host vmc-0-0"] and " wrong " in lines["host vmc-0-1"]
     assert " wrong " in lines["host nas-0-0"] and "agent" not in lines["host nas-0-0"]
-    assert "host head" not in lines, "this machine"
+    assert "this machine, has no agent" in lines["host head"], "it runs virtual machines, too"
     assert "certificate" in ended.out or "broker" in ended.out
+
+
+def test_a_host_whose_libvirt_does_not_answer_runs_no_machine(vm_site: Site, tmp_path: Path) -> None:
+    """Its agent answers all the same: the result of the probe for KVM is stored."""
+    pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
+    agent = tmp_path / "agent"
+    variables = f"ROCKS_STATE_FOLDER={tmp_path} ROCKS_LIBVIRT_URI=qemu:///system?socket=/no/such/socket"
+    agent.write_text(
+        f'#!/bin/sh\nexport {variables} PYTHONPATH={SOURCES}\nexec {sys.executable} -m rocks.agent "$@"\n'
+    )
+    agent.chmod(0o755)
+    settings = FleetSettings("/nowhere/key", "/nowhere/known_hosts", "root", str(agent))
+    vm_site.patch.setattr(host_requests, "FleetSettings", lambda: settings)
+
+    def checked() -> list[str]:
+        return [
+            line for line in vm_site.rocks("check site").out.splitlines() if line.startswith("host head:")
+        ]
+
+    (line,) = checked()
+    assert " wrong " in line and "libvirt on this host does not answer at qemu:///system" in line
+    vm_site.done("set host attr head kvm false")
+    assert checked() == [], "this machine need not be asked"
 
 
 def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
