@@ -12,12 +12,16 @@ _IP_SECONDS = 10.0
 
 def devices_with(address: str) -> list[str]:
     """The names of this machine's devices that have the IPv4 address. ToolError when ip(8) fails."""
+    return list(device_states(address))
+
+
+def device_states(address: str) -> dict[str, bool]:
+    """Name of each device of this machine with the IPv4 address → whether it is up. ToolError when ip(8) fails."""
     with dry_run.question():
         listed = run_checked(["ip", "-json", "-4", "address", "show"], deadline_seconds=_IP_SECONDS)
     found = json.loads(listed.text)
-    return [
-        str(link["ifname"])
+    return {
+        str(link["ifname"]): "UP" in link.get("flags", ())
         for link in found
-        for one in link.get("addr_info", ())
-        if one.get("local") == address
-    ]
+        if any(one.get("local") == address for one in link.get("addr_info", ()))
+    }

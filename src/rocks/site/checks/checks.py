@@ -12,7 +12,7 @@ from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError
 from rocks.core.names import printable
-from rocks.core.own_addresses import devices_with
+from rocks.core.own_addresses import device_states
 from rocks.core.units import size_text
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.settings import FleetSettings
@@ -135,17 +135,19 @@ def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
 def _interface_fault(frontend: str, network: str, device: str, address: IPv4Interface | IPv6Interface) -> str:
     """What is wrong with the address of an interface on this machine, and the remedy; empty when nothing is."""
     ip = str(address.ip)
-    devices = devices_with(ip)
+    devices = device_states(ip)
     if not devices:
         return (
             f"this machine does not have the address; ip address add {address} dev {device}, or correct the site: "
             f"rocks set host interface ip {frontend} {device} ADDRESS"
         )
-    if device.partition(":")[0] in devices:  # eth0:1 is a label of eth0
-        return ""
+    link = device.partition(":")[0]  # eth0:1 is a label of eth0
+    if link in devices:
+        return "" if devices[link] else f"the device is down: ip link set {link} up"
+    other = next(iter(devices))
     return (
-        f"the device {devices[0]} of this machine has the address; correct the site: rocks remove host interface "
-        f"{frontend} {device}, then rocks add host interface {frontend} {devices[0]} ip={ip} subnet={network}, then "
+        f"the device {other} of this machine has the address; correct the site: rocks remove host interface "
+        f"{frontend} {device}, then rocks add host interface {frontend} {other} ip={ip} subnet={network}, then "
         "rocks sync config"
     )
 

@@ -75,6 +75,24 @@ def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
     assert " ok " in next(line for line in rocks("check site").out.splitlines() if "interface lo" in line)
 
 
+def test_a_device_that_is_down_keeps_its_address(rocks_of_new_machine: CommandLine, answers: Path) -> None:
+    rocks = rocks_of_new_machine
+    answers.write_text(ANSWERS.replace("eth0", "private0"))
+    run_checked(["ip", "link", "add", "private0", "type", "bridge"], deadline_seconds=10)
+    try:
+        run_checked(["ip", "link", "set", "private0", "up"], deadline_seconds=10)
+        run_checked(["ip", "address", "add", "10.9.9.2/24", "dev", "private0"], deadline_seconds=10)
+        rocks("create site", f"answers={answers}")
+        lines = {line.split(":")[0]: line for line in rocks("check site").out.splitlines()}
+        assert " ok " in lines["interface private0"]
+        run_checked(["ip", "link", "set", "private0", "down"], deadline_seconds=10)
+        lines = {line.split(":")[0]: line for line in rocks("check site").out.splitlines()}
+        assert " wrong " in lines["interface private0"]
+        assert "the device is down: ip link set private0 up" in lines["interface private0"]
+    finally:
+        run_checked(["ip", "link", "delete", "private0"], deadline_seconds=10)
+
+
 def test_an_address_of_the_frontend_on_no_network_is_a_line(vm_site: Site) -> None:
     """It ended the whole report by a fault; what the line says is enough."""
     vm_site.done("add host interface head eth5 ip=203.0.113.9")
