@@ -11,13 +11,14 @@ from nucleus.backends.slurm_settings import missing_settings, read_settings
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.mirror import identity, observations, status
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
-from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
+from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes, unknown_machines
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
 from nucleus.poller.poller import Poller, interval_seconds, late_seconds
 from nucleus.reservations import records
 from rocks.core.errors import BusyError, UserError
+from rocks.core.names import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +78,7 @@ def _print_status(configuration: Configuration) -> int:
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
         strays, reservations = nodes_without_host(session), records.alarms(session)
-        idle = status.idle_parts(session)
+        idle, unknown = status.idle_parts(session), unknown_machines(session)
         uncharged, unavailable = late_charges(session), unavailable_nodes(session)
     late_polls = _print_polls(sources, now, configuration)
     if idle:
@@ -92,6 +93,8 @@ def _print_status(configuration: Configuration) -> int:
                 "alarm: Slurm does not answer; computesets that run go on, no other begins: run `scontrol ping`"
                 f" ({source.last_error})"
             )
+    for host, count in unknown:
+        print(f"alarm: no state is known of {counted(count, 'machine')} on {host}: rocks list site")
     for node in nodes:
         where = (
             "in no computeset; its owner may have it stopped"
@@ -128,7 +131,7 @@ def _print_status(configuration: Configuration) -> int:
             f"alarm: Slurm gives no jobs to {', '.join(f'{names} ({why})' for why, names in by_reason.items())}:"
             " run `sinfo -R`; when a host is in order, `scontrol update nodename=HOST state=resume`"
         )
-    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle)
+    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle, unknown)
     return int(any(alarms) or any(one.failures for one in sources))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from comet.client.hostlists import natural_key
 from nucleus.mirror.columns import from_json, placeholders
-from nucleus.states import ENDED, HOSTS_AWAY, PENDING, RUNNING, SUBMITTED, TOO_FEW_HOSTS
+from nucleus.states import ENDED, HOSTS_AWAY, NOSTATE_ERROR, PENDING, RUNNING, SUBMITTED, TOO_FEW_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +39,16 @@ def nodes_without_host(session: Session) -> list[str]:
         "SELECT name FROM site_host WHERE is_scheduled AND NOT is_listed"
         " AND EXISTS (SELECT 1 FROM site_host WHERE is_listed) ORDER BY name"
     )
+
+
+def unknown_machines(session: Session) -> list[tuple[str, int]]:
+    """(host, how many of its machines the last poll listed without a state) of hosts with any, by name."""
+    rows = session.rows(
+        "SELECT physical_host, COUNT(*) FROM node WHERE state = %s AND physical_host IS NOT NULL"
+        " AND gone_at IS NULL AND missing_polls = 0 GROUP BY physical_host",
+        (NOSTATE_ERROR,),
+    )
+    return sorted(rows, key=lambda row: natural_key(row[0]))
 
 
 def record_unavailable(session: Session, reasons: Mapping[str, str]) -> None:

@@ -317,6 +317,9 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     assert main(["status"]) == 0, "the last poll did not list it: its cluster was removed"
     capsys.readouterr()
     sql(pool, "UPDATE node SET missing_polls = 0")
+    switch("nostate-error", "name = 'vm-vc2-3'")
+    assert main(["status"]) == 1, "its host does not answer"
+    assert "alarm: no state is known of 1 machine on host-3: rocks list site\n" in capsys.readouterr().out
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
     sql(pool, "UPDATE node SET physical_host = 'host-0' WHERE name = 'vm-vc2-0'")
