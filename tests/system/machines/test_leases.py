@@ -59,6 +59,20 @@ def test_a_vanished_host_keeps_its_machine(machines: MachineSite, vanished: str)
     assert machines.lease(vanished)[2] == OLD
 
 
+def test_a_host_that_answers_with_an_error_is_not_silent(machines: MachineSite) -> None:
+    """The command that the error prints is one that is not refused."""
+    vm = machines.started("unknown")
+    machines.hosts[OLD].agent_error = "libvirt on this host does not answer"
+    error = machines.refused(f"start host vm {vm}")
+    assert f"may still be running on {OLD}, which cannot be asked (host {OLD}: libvirt on this host" in error
+    force = "force=yes host-off=yes reason="
+    assert (
+        f"Repair that and try again, or when {OLD} is certainly off: rocks stop host vm {vm} {force}" in error
+    )
+    assert "host-off=yes" in machines.refused(f"stop host vm {vm} force=yes reason=unplugged")
+    assert f"was taken from {OLD} by force" in machines.run(f"stop host vm {vm} {force}unplugged")
+
+
 def test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact(
     machines: MachineSite, vanished: str
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
+from rocks.inventory.host_requests import is_silent
 from rocks.machine.domain_states import is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import (
@@ -19,6 +20,7 @@ from rocks.machine.leases.plan import (
     TakeLease,
     continues,
     disk_keys,
+    holder_cannot_be_asked,
     holder_is_silent,
     plan_lease,
     saved_elsewhere,
@@ -176,11 +178,12 @@ def _take(database: Database, attempts: Sequence[Attempt]) -> None:
 
 
 def _facts_of_holder(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> HostFacts:
-    """The facts of the host of the lease; StateError when it does not answer."""
+    """The facts of the host of the lease; StateError without them."""
     assert lease.host is not None
     answer = facts[lease.host]
     if isinstance(answer, RocksError):
-        raise holder_is_silent(lease, str(answer))
+        refusal = holder_is_silent if is_silent(answer) else holder_cannot_be_asked
+        raise refusal(lease, str(answer))
     return answer
 
 

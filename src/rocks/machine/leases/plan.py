@@ -115,6 +115,15 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
     )
 
 
+def holder_cannot_be_asked(lease: Lease, reason: str) -> StateError:
+    """The error of a start while the host of the lease does not say whether the machine runs, but is not silent."""
+    return StateError(
+        f"{lease.name} is not started: it may still be running on {lease.host}, which cannot be asked ({reason}), but "
+        f"may be on. Repair that and try again, or when {lease.host} is certainly off: "
+        f'rocks stop host vm {lease.name} force=yes host-off=yes reason="…"'
+    )
+
+
 def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]]:
     """Host → (name, token) of the leases that end there, unless their domains run, before new ones are taken.
 
