@@ -90,8 +90,8 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     lease = leases.read_leases(database, [name], lock=True).get(name.lower())
     if lease is not None and lease.is_held:
         raise StateError(
-            f"host {name} may be running on {lease.host} under its old name: stop it first "
-            f"with rocks stop host vm {name}"
+            f"host {name} is not renamed: it may be running on {lease.host}, where its domain has this name; stop it "
+            f"first: rocks stop host vm {name}"
         )
     disks = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
     if disks and name.lower() != new_name.lower():

@@ -125,7 +125,12 @@ def test_a_renamed_frontend_is_still_this_machine(three: Site) -> None:
 
 def test_a_virtual_machine_that_may_run_cannot_be_renamed(three: Site) -> None:
     three.take_lease("compute-0-0", "head", token=1)
-    assert "may be running on head" in three.refused("set host name compute-0-0 new")
+    refusal = three.refused("set host name compute-0-0 new")
+    assert (
+        "host compute-0-0 is not renamed: it may be running on head, where its domain has this name"
+        in refusal
+    )
+    assert "stop it first: rocks stop host vm compute-0-0" in refusal
     three.done("set host name head neck")
     assert three.database.rows("SELECT Host FROM vm_leases") == [("neck",)]
 
