@@ -40,8 +40,9 @@ def evacuate_host(
 ) -> Outcomes:
     """Take the machines of a host that does not answer from it, and start on the targets what can start there.
 
-    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. Commits. StateError
-    when the host answers; errors as of `drain_host` for the targets. Then nothing is changed.
+    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. A line names those
+    that are off. Commits. StateError when the host answers; errors as of `drain_host` for the targets. Then nothing is
+    changed.
     """
     check_physical(database, host)
     outcomes = Outcomes()
@@ -59,7 +60,25 @@ def evacuate_host(
         if vm.name in stopped.done or vm.name in free:
             outcomes.done[vm.name] = stopped.done.get(vm.name, ())
             capacities = _start_there(database, vm, capacities, start, outcomes)
+    outcomes.warnings += _lines_of_others(database, host, outcomes)
     return outcomes
+
+
+def _lines_of_others(database: Database, host: str, outcomes: Outcomes) -> tuple[str, ...]:
+    """How the machines of the host that are off start elsewhere: nothing is taken from the host, nor changed."""
+    names = [name for name in table.names_in(database, host) if name not in (outcomes.failed | outcomes.done)]
+    found = leases.read_leases(database, names)
+    off = [name for name in names if (lease := found.get(name.lower())) is None or not lease.is_held]
+    machines = table.load_vms(database, which_are_vms(database, off))
+    reasons = _why_bound(database, machines)
+    notes: dict[str, tuple[str, ...]] = {}
+    for vm in machines:
+        how = f", with new disks, since {reasons[vm.name]}" if vm.disks and vm.name in reasons else ""
+        notes[vm.name] = (
+            f"{vm.name} is off, and stays recorded on {host}; to start it elsewhere{how}: rocks set host vm {vm.name} "
+            "physnode=HOST",
+        )
+    return tuple(Outcomes(notes).joined_lines)
 
 
 def _held_by(database: Database, host: str) -> tuple[list[str], dict[str, RocksError]]:

@@ -85,6 +85,20 @@ def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError)
     assert "web cannot start elsewhere" in running.refused(*EVACUATE)
 
 
+def test_machines_of_a_failed_host_that_are_off_are_named(vm_site: Site) -> None:
+    for name in ("web", "mail"):
+        vm_site.done("add host vm", HOST, "membership=Hosted VM", f"name={name}")
+    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
+    reply(vm_site, HostError("no route"))
+    lines = vm_site.done(*EVACUATE).splitlines()
+    assert lines[0] == f"no machine has its lease on {HOST}"
+    (line,) = lines[1:]
+    assert line.startswith(
+        f"web is off, and stays recorded on {HOST}; to start it elsewhere, with new disks, since its"
+    )
+    assert line.endswith("is on that host alone: rocks set host vm web physnode=HOST; likewise mail")
+
+
 def test_a_machine_whose_name_got_another_case_starts(vm_site: Site) -> None:
     """The row of its lease keeps the spelling of the first start."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")

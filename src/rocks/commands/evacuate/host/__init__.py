@@ -17,7 +17,8 @@ class Command(rocks.commands.Command):
     As with stop host vm force=yes, the machines are taken from the host only after its fence command (attribute
     vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off. Machines
     whose disks are all on a NAS are started on the hosts that have the most memory left. The others can start on their
-    own host only: the command prints why, and they keep their leases. A host that answers is not evacuated.
+    own host only: the command prints why, and they keep their leases. Machines that are off stay as they are, and are
+    named. A host that answers is not evacuated.
 
     <shared names='the-physical-host'/>
     <param type='string' name='reason' optional='0'>
@@ -54,8 +55,8 @@ class Command(rocks.commands.Command):
         targets = self.getContainers(to) if to else other_containers(self.db, host)
         force = Force(reason, self.fillFlag("host-off"))
         outcomes = evacuate_host(self.db, host, targets, force, lambda names: start_outcomes(self, names))
-        for line in outcomes.lines:
-            self.addLine(line)
         if not outcomes.tried:
             self.addLine(f"no machine has its lease on {host}")
+        for line in outcomes.lines:
+            self.addLine(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)
