@@ -36,7 +36,8 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
             )
     if images and target is not None and old and target.name != old:
         lines.append(
-            f"the images of {vm.name} that exist stay on {old} ({', '.join(disk.path for disk in images)}); to take "
-            f"them along: rocks set host vm {vm.name} physnode={old}, then rocks move host vm {vm.name} {target.name}"
+            f"the images of {vm.name} that exist stay on {old} ({', '.join(disk.path for disk in images)}), and its "
+            f"next start makes new ones where {target.name} has none; to take them along, if {old} answers: rocks set "
+            f"host vm {vm.name} physnode={old}, then rocks move host vm {vm.name} {target.name}"
         )
     return lines

@@ -203,4 +203,5 @@ def test_what_is_so_for_many_machines_is_one_line(vm_site: Site) -> None:
     ):
         (line,) = [line for line in lines if line.startswith(beginning)]
         assert line.endswith("; likewise vm-vc1-1, vm-vc1-2, vm-vc1-3, vm-vc1-4, vm-vc1-5 and 2 more")
+    assert 'if vmc-0-0 is certainly off: rocks stop host vm vm-vc1-0 force=yes reason="…";' in lines[-1]
     assert len(lines) == 3

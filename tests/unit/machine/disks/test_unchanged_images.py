@@ -11,8 +11,9 @@ IMAGES = ("file:/images/web.vda,vda,virtio", "phy:/dev/vg/web,vdb,virtio")
 def test_images_stay_on_the_old_host() -> None:
     vm = machine(place=container("vmc-0-0"), disks=IMAGES)
     assert image_lines(vm, container("vmc-0-1"), None) == [
-        "the images of web that exist stay on vmc-0-0 (/images/web.vda); to take them along: rocks set host vm web "
-        "physnode=vmc-0-0, then rocks move host vm web vmc-0-1"
+        "the images of web that exist stay on vmc-0-0 (/images/web.vda), and its next start makes new ones where "
+        "vmc-0-1 has none; to take them along, if vmc-0-0 answers: rocks set host vm web physnode=vmc-0-0, "
+        "then rocks move host vm web vmc-0-1"
     ]
     assert image_lines(vm, container("vmc-0-0"), None) == [], "its own host"
     assert (

@@ -97,7 +97,8 @@ class Command(rocks.commands.Command):
         elsewhere: dict[str, tuple[str, ...]] = {
             vm: (
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
-                f"it has been stopped there: rocks stop host vm {vm}",
+                f"it has been stopped there: rocks stop host vm {vm}, or if {present} is certainly off: rocks stop "
+                f'host vm {vm} force=yes reason="…"',
             )
             for vm, present in (vms_elsewhere(self.db, names).items() if container else ())
         }
