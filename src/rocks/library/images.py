@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import Code, StateError, UserError
+from rocks.core.errors import Code, HostError, IncoherentError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
@@ -157,6 +157,11 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
     library = library_folder(database)
     image = existing_image(library, name)
     database.end_reading()
+    _verify(library, image, progress)
+
+
+def _verify(library: Path, image: LibraryImage, progress: Callable[[str], None]) -> None:
+    name = image.name
     remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
     with verified_image(library, image, Meter(progress, name, image.used_bytes).reach, remedy):
         pass
@@ -178,10 +183,13 @@ def save_image(
     return path, export_image(library, image, path, chosen, progress)
 
 
-def remove_image(database: Database, name: str) -> str | None:
+def remove_image(
+    database: Database, name: str, progress: Callable[[str], None], notify: Callable[[str], None]
+) -> str | None:
     """Remove the image, or its unfinished import; returns the digest that no image of the library has any more.
 
-    StateError when virtual machines are to have their disks from it, or there is none.
+    StateError when virtual machines are to have their disks from it or have it in their drives, or there is none. One
+    that is not what was imported is removed all the same, with a line that it must be added again.
     """
     library = library_folder(database)
     check_image_name(name)
@@ -193,18 +201,42 @@ def remove_image(database: Database, name: str) -> str | None:
         remove_leftover(library, name)
         remove_image_files(library, name)
         return None
-    check_no_users(name, [user for user, _ in members_with_values(database, IMAGE_ATTRIBUTE, [name])])
+    users = [user for user, _ in members_with_values(database, IMAGE_ATTRIBUTE, [name])]
     drives = [drive for drive, _ in members_with_values(database, CD_ATTRIBUTE, [name])]
-    if drives:
-        raise StateError(
-            f"the image {name} is not removed: it is in the CD drive of {', '.join(drives[:5])}"
-            f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject",
-            code=Code.LIBRARY_IMAGE_IN_USE,
+    if users or drives:
+        database.end_reading()  # to read an image may take minutes
+        if _is_sound(library, image, progress):
+            check_no_users(name, users)
+            _check_no_drives(name, drives)
+        notify(
+            f"{name} was damaged, and is removed although {_first_of([*users, *drives])} may need it; to add it again: "
+            f"rocks add image {name} file=…"
         )
     remove_image_files(library, name)
     remove_leftover(library, name)
     is_elsewhere = any(other.digest == image.digest for other in read_images(library))
     return None if is_elsewhere or image.format != "raw" else image.digest
+
+
+def _is_sound(library: Path, image: LibraryImage, progress: Callable[[str], None]) -> bool:
+    try:
+        _verify(library, image, progress)
+    except (HostError, IncoherentError):
+        return False
+    return True
+
+
+def _check_no_drives(name: str, drives: Sequence[str]) -> None:
+    if drives:
+        raise StateError(
+            f"the image {name} is not removed: it is in the CD drive of {_first_of(drives)}; rocks set host vm cdrom "
+            f"{drives[0]} eject",
+            code=Code.LIBRARY_IMAGE_IN_USE,
+        )
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
 
 
 def _lock(database: Database, name: str) -> None:

@@ -206,6 +206,26 @@ def test_a_cluster_is_made_from_an_image(vm_site: Site, library: Path, tmp_path:
     assert "those of vm-web-0, vm-web-1, web; remove these machines" in refused
 
 
+def test_a_damaged_image_that_machines_need_is_removed_and_added_again(
+    vm_site: Site, library: Path, tmp_path: Path
+) -> None:
+    vm_site.rocks("add cluster 203.0.113.9 1 fe-name=web cluster-naming=yes image=debian")
+    vm_site.done("set host vm cdrom web image=medium")
+    for name, source, users in (("debian", "disk", "vm-web-0, web"), ("medium", "iso", "web")):
+        before = listed(vm_site, name)[0]["digest"]
+        with (library / f"{name}.img").open("r+b") as file:
+            file.write(b"Boot")
+        assert f"remove it and add it again: rocks remove image {name}" in vm_site.refused(
+            "check image", name
+        )
+        removed = vm_site.rocks("remove image", name)
+        again = f"although {users} may need it; to add it again: rocks add image {name} file=…"
+        assert removed.status == 0 and f"{name} was damaged, and is removed {again}" in removed.err
+        vm_site.done("add image", name, f"file={tmp_path / source}")
+        assert listed(vm_site, name)[0]["digest"] == before
+    assert attributes(vm_site, "web")["vm_image"] == "debian" and cd_of(vm_site, "web") == "image=medium"
+
+
 def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site: Site, library: Path) -> None:
     """The key of the other cluster's frontend would let that one's owner in."""
     add = ("add", "cluster", "cluster-naming=yes", "image=debian", "num-computes=1")
