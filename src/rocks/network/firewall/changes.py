@@ -86,9 +86,9 @@ def remove_rule(database: Database, name: str, scope: str, members: Sequence[str
     having = {member.lower() for member in firewalls.members_with_rule(database, name, scope, members)}
     for member in members:
         if member.lower() not in having:
-            where = "" if scope == "global" else f" {scope} {member}"
+            where = "the scope global" if scope == "global" else f"{scope} {member}"
             raise UserError(
-                f'there is no firewall rule "{printable(name)}" of the scope {scope}{where}; rocks list firewall '
+                f'there is no firewall rule "{printable(name)}" of {where}; rocks list firewall '
                 "lists all rules with their scopes"
             )
     firewalls.delete_rules(database, name, scope, members)

@@ -110,7 +110,9 @@ def test_remove(hosts: Site) -> None:
     hosts.done("add firewall rulename=A1", *NTP)
     hosts.done("add firewall host=head rulename=A1", *NTP)
     assert hosts.refused("remove firewall") == "must supply rulename"
-    assert "no firewall rule" in hosts.refused("remove firewall host=compute-0-0 rulename=A1")
+    refused = hosts.refused("remove firewall host=compute-0-0 rulename=A1")
+    assert 'there is no firewall rule "A1" of host compute-0-0; ' in refused
+    assert "of the scope global; " in hosts.refused("remove firewall rulename=A9")
     assert "no firewall rule" in hosts.refused("remove firewall host=% rulename=A1")
     hosts.done("remove firewall rulename=a1")
     assert [row["category"] for row in rows(hosts, "firewall")] == ["host:head"]
