@@ -72,19 +72,20 @@ def compare_leases(
     try:
         if only_when_due and is_current(database):
             return  # another command has just done it
-        _compare(database, notify, off)
+        _compare(database, notify, off, for_start=only_when_due)
     finally:
         database.rollback()
         database.unlock(LOCK)
 
 
-def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str]) -> None:
+def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str], for_start: bool) -> None:
     hosts, off = _hosts_to_ask(database, off)
     recorded, present, granted = read_record(database), read_epoch(database), all_leases(database)
     reason = reason_to_compare(database, present, recorded)
     known = (present.epoch, recorded.epoch if recorded else 0, granted.values())
     bounds = _Bounds(known_epoch(*known) + MAX_NEW_EPOCHS, granted)
-    facts = _ask(database, hosts, 0, bounds, reason)
+    refusal = _refusal(reason, for_start)
+    facts = _ask(database, hosts, 0, bounds, refusal)
     machines = containers_of_machines(database)
     if reason is None and not off and _is_in_step(granted, machines, facts, present.epoch):
         _report_disputed(plan_recovery(granted, machines, facts, (), present.epoch), notify)
@@ -94,7 +95,7 @@ def _compare(database: Database, notify: Callable[[str], None], off: Sequence[st
         # until the hosts and the database have the new epoch, a start repeats the comparison
         forget_record(database)
         # from now on the hosts start nothing for another frontend with an older copy: what they report stays true
-        facts = _ask(database, hosts, epoch, bounds._replace(highest=epoch), reason)
+        facts = _ask(database, hosts, epoch, bounds._replace(highest=epoch), refusal)
     plan = plan_recovery(all_leases(database), machines, facts, off, epoch)
     record_found(database, plan.found)
     _cover_disks(database, plan, all_machines(database))
@@ -142,11 +143,11 @@ def _hosts_to_ask(database: Database, off: Sequence[str]) -> tuple[list[str], li
 
 
 def _ask(
-    database: Database, hosts: Sequence[str], epoch: int, bounds: _Bounds, reason: str | None
+    database: Database, hosts: Sequence[str], epoch: int, bounds: _Bounds, refusal: str
 ) -> dict[str, HostFacts]:
     """The facts of all hosts. StateError unless each of them answers, with nothing that cannot have been granted.
 
-    `reason` is that of `reason_to_compare`, for the error.
+    `refusal` begins the error.
     """
     with open_fleet(database, hosts) as fleet:
         answers = contact_hosts(database, fleet, hosts, epoch=epoch, asks_leases=True)
@@ -167,15 +168,26 @@ def _ask(
         else:
             found[host] = answer
     if silent:
-        raise _unanswered(silent, reason)
+        raise _unanswered(silent, refusal)
     return found
 
 
-def _unanswered(silent: Mapping[str, RocksError], reason: str | None) -> StateError:
+def _refusal(reason: str | None, for_start: bool) -> str:
+    """What is not done when a host does not answer, and why it is needed: `reason`, of `reason_to_compare`."""
+    if reason is None:
+        return "the leases are not compared: not all"
+    what = (
+        "nothing is started yet"
+        if for_start
+        else "the leases are not compared, and no machine can start before"
+    )
+    return f"{what}: {reason}. Not all"
+
+
+def _unanswered(silent: Mapping[str, RocksError], refusal: str) -> StateError:
     names = " ".join(silent)
-    what = f"nothing is started yet: {reason}. Not all" if reason else "the leases are not compared: not all"
     return StateError(
-        f"{what} hosts have reported what runs there: {names} ({next(iter(silent.values()))}). Repeat the command "
+        f"{refusal} hosts have reported what runs there: {names} ({next(iter(silent.values()))}). Repeat the command "
         f'when they answer, or when they are certainly off: {COMMAND} {names} host-off=yes reason="…"'
     )
 
