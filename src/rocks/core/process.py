@@ -113,10 +113,15 @@ def run_checked(
         max_bytes=max_bytes,
         descriptors=descriptors,
     )
+    check_exit(finished)
+    return finished
+
+
+def check_exit(finished: Finished) -> None:
+    """ToolError with the program's own message unless it exited with 0."""
     if finished.exit_status != 0:
         reason = finished.error_text or finished.text.strip() or "it printed nothing"
-        raise ToolError(f"{arguments[0]} failed with exit status {finished.exit_status}: {reason}")
-    return finished
+        raise ToolError(f"{finished.arguments[0]} failed with exit status {finished.exit_status}: {reason}")
 
 
 def run_interactively(arguments: Sequence[str], standard_input: bytes | None = None) -> int:

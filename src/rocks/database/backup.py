@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, ToolError
-from rocks.core.files import draft
-from rocks.core.process import run_checked
+from rocks.core.files import draft, explain
+from rocks.core.process import check_exit, run, run_checked
 from rocks.database import driver
 from rocks.database.driver import CHARACTER_SET, COLLATION
 
@@ -22,6 +23,8 @@ COPY_SECONDS = 3600
 """How long a copy may take."""
 
 _LAST_LINE = b"-- Dump completed"
+_REFUSED_WRITE = re.compile(r"Got errno (\d+) on write")
+"""How mariadb-dump says that the operating system refused to write its file."""
 _DRAFT = "copy"
 """All copies have drafts of one name, so that each copy removes the draft of a killed one."""
 
@@ -31,19 +34,24 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
 
     Only its owner can read the file. When it has its name, it is complete and on the disk. The next copy removes the
     draft of a killed one.
-    HostError when the folder cannot be written, ToolError when the copying program fails or is missing.
+    HostError when the folder cannot be written or is full, ToolError when the copying program fails or is missing.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with draft(folder / name, beside=folder / _DRAFT) as copy:
-            run_checked(
+            done = run(
                 _dump_arguments(settings, copy.path),
                 deadline_seconds=COPY_SECONDS,
                 environment={**os.environ, "MYSQL_PWD": settings.password} if settings.password else None,
             )
+            if refused := _REFUSED_WRITE.search(done.error_text):
+                raise OSError(int(refused[1]), os.strerror(int(refused[1])))
+            check_exit(done)
             _check_complete(copy.path)
     except OSError as error:
-        raise HostError(f"cannot write a copy of the database into {folder}: {error.strerror}") from None
+        raise HostError(
+            f"cannot write a copy of the database into {folder}: {explain(error, folder / name)}"
+        ) from None
     return folder / name
 
 

@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
         """Read the passphrase; save the site."""
         passphrase = read_passphrase(self, is_new=True)
         path = save_site(self.db, passphrase, self.fillText("file"))
-        self.addText(f"saved: {path}\n")
+        self.showNow(f"saved: {path}\n")
         for link in unsaved_links():
             self.notify(f"not in it: what the link {one_line(str(link))} leads to")
         self.notify("keep a copy of it and its passphrase on another machine")

@@ -288,3 +288,36 @@ def test_the_passphrase_is_not_given_to_anybody_else(old: Machine, site: Site, t
     assert "no terminal" in site.refused("save site")
     assert "cannot read" in site.refused("save site", f"passphrase-file={tmp_path / 'absent'}")
     assert not old.backup.exists()
+
+
+def test_what_was_saved_is_printed_before_what_to_do_with_it(
+    old: Machine, secret: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "site.saved"
+    program = "import sys; from rocks.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", program, "save", "site", f"file={path}", secret]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    ended = run(
+        ["sh", "-c", 'exec "$@" 2>&1', "sh", *arguments], deadline_seconds=300, environment=environment
+    )
+    assert ended.text.splitlines() == [
+        f"saved: {path}",
+        f"not in it: what the link {old.etc}/link leads to",
+        "keep a copy of it and its passphrase on another machine",
+    ]
+
+
+def test_a_full_disk_is_named_with_its_remedy(
+    old: Machine, site: Site, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What mariadb-dump 11.8 printed when /var was full."""
+    program = tmp_path / "bin" / "mariadb-dump"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'mariadb-dump: Got errno 28 on write' >&2\nexit 5\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    refused = site.refused("save site", f"file={tmp_path / 'site.saved'}", secret)
+    assert refused == (
+        f"cannot write a copy of the database into {old.backup}: No space left on device; free space on that file "
+        f"system (df -h {old.backup})"
+    )
