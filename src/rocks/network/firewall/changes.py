@@ -33,7 +33,7 @@ from rocks.network.network_records import network_names
 from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.settings import HostAddress
@@ -47,13 +47,13 @@ _MARGIN_SECONDS = 5.0
 class HostFirewall(NamedTuple):
     """The rules of a host as a file for nft, and whether they are to be in force.
 
-    `closed` are the networks of the host from which only what rules name is accepted.
+    `closed` is that of `closed_networks`.
     """
 
     host: str
     is_on: bool
     text: str
-    closed: tuple[str, ...] = ()
+    closed: Mapping[str, str]
 
 
 def port_of_service(name: str, protocol: str) -> int | None:
@@ -142,7 +142,7 @@ def _firewall_of(
     bridges = [name for names in devices.values() for name in names] if host.is_true("kvm") else []
     place = FirewallHost(host.name, devices, bridges, frontend, ssh_port(host.name, host.attributes))
     text = firewall_file(place, rules, port_of_service)
-    return HostFirewall(host.name, host.is_true("firewall"), text, tuple(closed_networks(devices, rules)))
+    return HostFirewall(host.name, host.is_true("firewall"), text, closed_networks(devices, rules))
 
 
 def sync_firewalls(

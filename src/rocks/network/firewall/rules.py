@@ -225,17 +225,23 @@ def resolve_rules(
     return sorted(found.values(), key=order_key)
 
 
-def closed_networks(networks: Iterable[str], rules: Iterable[FirewallRule]) -> list[str]:
-    """Of the networks, in lower case, those from which only what rules name is accepted; rules in their order."""
+def closed_networks(networks: Iterable[str], rules: Iterable[FirewallRule]) -> dict[str, str]:
+    """Of the networks, in lower case, those from which only what rules name is accepted; rules in their order.
+
+    The value is the name of the rule that refuses all, where no rule before it accepts anything; else it is empty.
+    """
     found = set(networks)
     is_open: set[str] = set()
-    closed: set[str] = set()
+    accepting: set[str] = set()
+    closed: dict[str, str] = {}
     for rule in rules:
-        if (rule.chain, rule.service, rule.protocol, rule.flags) != ("INPUT", ALL, ALL, ""):
+        if rule.chain != "INPUT":
             continue
-        concerned = ({rule.network.lower()} if rule.network else found) - is_open - closed
+        concerned = ({rule.network.lower()} if rule.network else found) - is_open - closed.keys()
+        concerns_all = (rule.service, rule.protocol, rule.flags) == (ALL, ALL, "")
         if rule.action == "ACCEPT":
-            is_open |= concerned
-        elif rule.action in ("REJECT", "DROP"):
-            closed |= concerned
-    return sorted(found & closed)
+            accepting |= concerned
+            is_open |= concerned if concerns_all else set()
+        elif rule.action in ("REJECT", "DROP") and concerns_all:
+            closed |= {network: "" if network in accepting else rule.name for network in concerned}
+    return {network: closed[network] for network in sorted(found & closed.keys())}

@@ -86,9 +86,9 @@ def test_networks_that_are_closed() -> None:
     narrow = rule("B", network="storage", flags="-s 10.0.0.1", **everything)
     refuse = rule("R", action="REJECT", **everything)
     networks = ["private", "public", "storage"]
-    assert closed_networks(networks, [accept, narrow, refuse]) == ["public", "storage"]
-    assert closed_networks(networks, [refuse, accept]) == networks
-    assert closed_networks(networks, [accept]) == []
+    assert closed_networks(networks, [accept, narrow, refuse]) == {"public": "R", "storage": ""}
+    assert closed_networks(networks, [refuse, accept, narrow]) == dict.fromkeys(networks, "R")
+    assert closed_networks(networks, [accept]) == {}
 
 
 @pytest.mark.parametrize("name", ["no such service", "x" * 5000, "a\0b", "\ud800"])

@@ -1,8 +1,15 @@
 """`rocks sync host firewall`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands
 from rocks.core.errors import RocksError
 from rocks.network.firewall.changes import sync_firewalls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Command(rocks.commands.Command):
@@ -37,10 +44,23 @@ class Command(rocks.commands.Command):
             if isinstance(result, RocksError):
                 failures[firewall.host] = result
                 continue
-            closed = firewall.closed if firewall.is_on else ()
-            only = f"; from {', '.join(closed)} only what rules name is accepted" if closed else ""
-            self.showLine(f"{firewall.host}: {_RESULTS[result]}{only}")
+            closed = _closed(firewall.closed) if firewall.is_on else ""
+            self.showLine(f"{firewall.host}: {_RESULTS[result]}{closed}")
         self.endOutcomes(failures, len(hosts))
+
+
+def _closed(networks: Mapping[str, str]) -> str:
+    """What is accepted from the closed networks of a host; each with the rule that refuses all before any accepts."""
+    texts = []
+    for name in sorted(set(networks.values())):
+        those = ", ".join(network for network, refusing in networks.items() if refusing == name)
+        what = (
+            f"only what always passes is accepted: {name} refuses the rest first"
+            if name
+            else "only what rules name is accepted"
+        )
+        texts.append(f"; from {those} {what}")
+    return "".join(texts)
 
 
 _RESULTS = {
