@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.commands._framework.confirmation import confirm_all
 from rocks.commands._shared.nouns.scopes import ScopeCommand
-from rocks.core.errors import UserError
+from rocks.core.errors import RocksError, UserError
 from rocks.core.names import printable
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class AttributeSetter(AttributeCommand):
         self._check_with_hosts(attribute, value)
         self._check_with_rolls(attribute, value)
         self.store(members, attribute, value)
+        self._note_absent_image(attribute, value)
 
     def _check_with_hosts(self, attribute: str, value: str) -> None:
         from rocks.inventory.attributes.rules import known_spelling
@@ -121,6 +122,19 @@ class AttributeSetter(AttributeCommand):
             check_cpu_model(self.db, value)
         elif known_spelling(attribute) == "Kickstart_PrivateHostname" and self.scope == "global":
             self._check_frontend(value)
+
+    def _note_absent_image(self, attribute: str, name: str) -> None:
+        """A line where the library lacks the image: it may be added later, as after a dump was loaded."""
+        from rocks.inventory.attributes.rules import known_spelling
+
+        if known_spelling(attribute) != "vm_image":
+            return
+        from rocks.library.library_folder import find_source
+
+        try:
+            find_source(self.db, name)
+        except RocksError as error:
+            self.notify(f"no machine starts with this vm_image now: {error}")
 
     def _check_with_rolls(self, attribute: str, value: str) -> None:
         """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes."""
