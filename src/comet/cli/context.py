@@ -149,7 +149,7 @@ class Context:
             if self.option("cached"):
                 self.say(f"as of {age} ago, from the cache")
                 return None
-            warn(f"{self._client.endpoint.url} cannot be reached; this is as of {age} ago, from the cache")
+            warn(f"{self._client.endpoint.url} does not answer; this is as of {age} ago, from the cache")
         elif self.stale:
             warn("the site has not answered the server for a while: states may be old")
         return 6 if at is not None or self.stale else None
