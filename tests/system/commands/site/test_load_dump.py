@@ -301,7 +301,8 @@ def printed(site: Site, line: str, folder: str) -> str:
     """What a typed line prints, in the machine of the page."""
     typed, _, pipe = line.partition(" | ")
     ended = site.rocks(*shlex.split(typed.replace("/root/", f"{folder}/"))[1:])
-    text = ended.out + ended.err
+    # a restore says what stays before it begins
+    text = ended.err + ended.out if typed.startswith("rocks restore") else ended.out + ended.err
     if pipe:
         text = run(shlex.split(pipe), deadline_seconds=60, standard_input=text.encode()).text
     return CHANGING.sub(
