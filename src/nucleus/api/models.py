@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from nucleus.limits import MAX_WALLTIME_MINUTES
@@ -37,7 +37,7 @@ def _no_boolean(given: Any) -> Any:
     return given
 
 
-def _moment(given: Any) -> Any:
+def _no_number(given: Any) -> Any:
     """To Pydantic, a number, also as text, is the seconds since 1970."""
     if not isinstance(given, str) or not re.match(r"\d{4}-", given):
         raise PydanticCustomError("datetime_type", "Input should be a valid datetime")
@@ -45,7 +45,7 @@ def _moment(given: Any) -> Any:
 
 
 NO_BOOLEAN = BeforeValidator(_no_boolean)
-GivenMoment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+NO_NUMBER = BeforeValidator(_no_number)
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
 from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, GivenMoment, Moment, Request, Text
+from nucleus.api.models import NO_BOOLEAN, NO_NUMBER, VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
@@ -40,7 +40,11 @@ MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS), NO_BOOLEAN]
 MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB), NO_BOOLEAN]
-Time = Annotated[GivenMoment, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    NO_NUMBER,
+]
 When = Annotated[Time | None, Query()]
 
 

@@ -36,17 +36,12 @@ if TYPE_CHECKING:
     from rocks.inventory.new_host_parameters import HostParameters
 
 
-def add_host(database: Database, parameters: HostParameters, may_share_place: bool = False) -> NewHost:
-    """Add the host that the parameters describe. UserError, and no change, for an invalid parameter.
-
-    Unless it may share its place, no physical host of the appliance may be there.
-    """
+def add_host(database: Database, parameters: HostParameters) -> NewHost:
+    """Add the host that the parameters describe. UserError, and no change, for an invalid parameter."""
     host = plan_host(parameters, nodes.appliance_names(database), nodes.memberships(database))
     lock_inventory(database)
     check_name_unused(database, host.name)
     nodes.insert_hosts(database, [host])
-    if not may_share_place and (lines := shared_place_lines(database, [host.name])):
-        raise UserError(lines[0])
     return host
 
 

@@ -204,8 +204,11 @@ def remove_image(
     users = [user for user, _ in members_with_values(database, IMAGE_ATTRIBUTE, [name])]
     drives = [drive for drive, _ in members_with_values(database, CD_ATTRIBUTE, [name])]
     if users or drives:
-        database.end_reading()  # to read an image may take minutes
-        if _is_sound(library, image, progress):
+        database.end_reading()
+        database.unlock_all([f"library image {name}"])  # it may be used while it is read, perhaps for minutes
+        is_sound = _is_sound(library, image, progress)
+        _lock(database, name)
+        if is_sound or find_image(library, name) != image:
             check_no_users(name, users)
             _check_no_drives(name, drives)
         notify(

@@ -116,9 +116,10 @@ class SiteInventory:
         """Take this address. UserError unless it is an unused Ethernet address."""
         check_mac(mac)
         number = mac_number(mac)
-        if number is None:
+        if number is None or number >> 40 & 1:  # libvirt refuses a multicast address
             raise UserError(
-                f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets"
+                f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets, "
+                "and is no multicast address"
             )
         if number in map(mac_number, self.macs):
             raise address_in_use("mac", mac, remedy="without mac= a free one is chosen")

@@ -133,10 +133,10 @@ def test_a_silent_host_is_named_and_settled_by_the_operator(machines: MachineSit
     machines.run(f"set host vm {lost} {at(machines, NEW, lost)}")
     for vm in (lost, other):
         error = machines.refused(f"start host vm {vm}")
-        assert "nothing is started yet: " in error
+        assert "the leases are not compared, and no machine can start until they are: " in error
         assert OLD in error and f'rocks sync vm lease {OLD} host-off=yes reason="…"' in error
     asked = machines.refused("sync vm lease")
-    assert "the leases are not compared, and no machine can start before: " in asked and OLD in asked
+    assert "no machine can start until they are: " in asked and OLD in asked
     assert "hosts are named only together with" in machines.refused(f"sync vm lease {OLD} host-off=yes")
     assert "is this machine" in machines.refused(f"sync vm lease {HEAD} host-off=yes reason=test")
     assert "not a host on which" in machines.refused("sync vm lease vmh3 host-off=yes reason=test")

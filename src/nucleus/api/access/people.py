@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
 
-from nucleus.api.models import LINE, NO_BOOLEAN, Answer, GivenMoment, Moment, Request, Text
+from nucleus.api.models import LINE, NO_BOOLEAN, NO_NUMBER, Answer, Moment, Request, Text
 from nucleus.limits import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
 
 
@@ -34,7 +34,9 @@ class SomeUserNames(Request):
     email: Text | None = Field(None, description="read only: ignored")
     is_operator: StrictBool | None = Field(None, description="read only: ignored")
     projects: list[Text] | None = Field(None, description="read only: ignored")
-    acknowledged_at: GivenMoment | None = Field(None, description="read only: ignored")
+    acknowledged_at: Annotated[AwareDatetime, NO_NUMBER] | None = Field(
+        None, description="read only: ignored"
+    )
 
 
 class UserNames(SomeUserNames):

@@ -72,19 +72,19 @@ def compare_leases(
     try:
         if only_when_due and is_current(database):
             return  # another command has just done it
-        _compare(database, notify, off, for_start=only_when_due)
+        _compare(database, notify, off)
     finally:
         database.rollback()
         database.unlock(LOCK)
 
 
-def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str], for_start: bool) -> None:
+def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str]) -> None:
     hosts, off = _hosts_to_ask(database, off)
     recorded, present, granted = read_record(database), read_epoch(database), all_leases(database)
     reason = reason_to_compare(database, present, recorded)
     known = (present.epoch, recorded.epoch if recorded else 0, granted.values())
     bounds = _Bounds(known_epoch(*known) + MAX_NEW_EPOCHS, granted)
-    refusal = _refusal(reason, for_start)
+    refusal = _refusal(reason)
     facts = _ask(database, hosts, 0, bounds, refusal)
     machines = containers_of_machines(database)
     if reason is None and not off and _is_in_step(granted, machines, facts, present.epoch):
@@ -172,16 +172,11 @@ def _ask(
     return found
 
 
-def _refusal(reason: str | None, for_start: bool) -> str:
+def _refusal(reason: str | None) -> str:
     """What is not done when a host does not answer, and why it is needed: `reason`, of `reason_to_compare`."""
     if reason is None:
         return "the leases are not compared: not all"
-    what = (
-        "nothing is started yet"
-        if for_start
-        else "the leases are not compared, and no machine can start before"
-    )
-    return f"{what}: {reason}. Not all"
+    return f"the leases are not compared, and no machine can start until they are: {reason}. Not all"
 
 
 def _unanswered(silent: Mapping[str, RocksError], refusal: str) -> StateError:

@@ -312,7 +312,7 @@ def read_by_shell(lines: str) -> list[list[str]]:
 def test_an_image_that_the_library_lacks_is_stored_with_a_note(computes: Site) -> None:
     ended = computes.rocks("set host attr compute-0-0 vm_image nosuch")
     assert (ended.status, ended.out) == (0, ""), ended
-    assert "no machine starts with this vm_image now: there is no image nosuch in the library" in ended.err
+    assert "no disk is made from this vm_image now: there is no image nosuch in the library" in ended.err
     assert stored(computes, "vm_image") == [("host", "compute-0-0", "nosuch")]
     ended = computes.rocks("set host attr compute-0-0 vm_image volume:golden")
     assert (ended.status, ended.err) == (0, ""), ended

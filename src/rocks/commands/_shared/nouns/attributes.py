@@ -134,7 +134,7 @@ class AttributeSetter(AttributeCommand):
         try:
             find_source(self.db, name)
         except RocksError as error:
-            self.notify(f"no machine starts with this vm_image now: {error}")
+            self.notify(f"no disk is made from this vm_image now: {error}")
 
     def _check_with_rolls(self, attribute: str, value: str) -> None:
         """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes."""

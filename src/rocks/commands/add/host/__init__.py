@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
         if len(args) != 1 or not args[0]:
             self.abort("must supply one host")
         values = self.fillTexts("membership", "cpus", "rack", "rank", "os")
-        host = add_host(self.db, HostParameters(args[0], *values), may_share_place=True)
+        host = add_host(self.db, HostParameters(args[0], *values))
         if not self.fillFlag("shared-place"):
             for line in shared_place_lines(self.db, [host.name]):
                 self.notify(line)

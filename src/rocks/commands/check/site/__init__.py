@@ -11,8 +11,8 @@ class Command(rocks.commands.Command):
     Check whether this frontend and its hosts are ready: addresses, keys, free space, the clock, services, rolls and
     the distribution, the site's own node and graph files, the message broker, certificates, the leases, machines whose
     move was interrupted or whose disks are not decided, and whether each physical host answers, and libvirt where it
-    runs virtual machines. What is missing is listed with the command that does it. Nothing is changed. The exit status
-    is not 0 if a check fails.
+    runs virtual machines. What is missing is listed with the command that does it. The fences of hosts that answer are
+    ended; nothing else is changed. The exit status is not 0 if a check fails.
 
     <example cmd='check site'>
     Print a line for each check.
