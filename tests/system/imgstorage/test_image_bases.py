@@ -152,9 +152,9 @@ def test_a_disk_that_exists_needs_no_library(storage: Storage, library: Path) ->
     add_image(storage, library, "gone")
     vm = add_machine(storage, "settled", "gone")
     run_once(storage, vm)
+    other = add_machine(storage, "unsettled", "gone")
     for file in library.glob("gone.*"):
         file.unlink()
-    other = add_machine(storage, "unsettled", "gone")
     ended = storage.rocks(*START, vm, other)
     assert ended.status == 3
     assert "unsettled is not started: its disk has to be made: there is no image gone" in ended.err
