@@ -116,7 +116,7 @@ def write_program(path: Path, text: str) -> None:
 
 
 @contextmanager
-def guest_slurm(resume_seconds: int = 60, suspend_seconds: int = 5) -> Iterator[GuestSlurm]:
+def guest_slurm(resume_seconds: int = 300, suspend_seconds: int = 5) -> Iterator[GuestSlurm]:
     """A Slurm whose computes are powered down; it ends with the block."""
     folder = create_folder()
     text = _CONFIGURATION.format(
