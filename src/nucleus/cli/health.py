@@ -111,6 +111,15 @@ def _print_status(configuration: Configuration) -> int:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"
         )
+    _print_slurm(configuration.batch.partition, uncharged, strays, unavailable)
+    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle, unknown)
+    return int(any(alarms) or any(one.failures for one in sources))
+
+
+def _print_slurm(
+    partition: str, uncharged: Sequence[int], strays: Sequence[str], unavailable: Sequence[tuple[str, str]]
+) -> None:
+    """Print what Slurm and computesets do not agree about."""
     if uncharged:
         print(
             "alarm: an hour after their end, Slurm's accounting has no end of the computesets"
@@ -118,7 +127,7 @@ def _print_status(configuration: Configuration) -> int:
         )
     if strays:
         print(
-            f"alarm: Slurm has nodes in the partition {configuration.batch.partition} that are no hosts of the cluster,"
+            f"alarm: Slurm has nodes in the partition {partition} that are no hosts of the cluster,"
             f" and computesets leave them out: {collect_hostlist(strays)}; take them out of the partition,"
             " or rocks add host"
         )
@@ -131,8 +140,6 @@ def _print_status(configuration: Configuration) -> int:
             f"alarm: Slurm gives no jobs to {', '.join(f'{names} ({why})' for why, names in by_reason.items())}:"
             " run `sinfo -R`; when a host is in order, `scontrol update nodename=HOST state=resume`"
         )
-    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle, unknown)
-    return int(any(alarms) or any(one.failures for one in sources))
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

@@ -189,7 +189,7 @@ def remove_image(
     """Remove the image, or its unfinished import; returns the digest that no image of the library has any more.
 
     StateError when virtual machines are to have their disks from it or have it in their drives, or there is none. One
-    that is not what was imported is removed all the same, with a line that it must be added again.
+    that is not what was imported, or cannot be read, is removed all the same, with a line that it must be added again.
     """
     library = library_folder(database)
     check_image_name(name)

@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     Operating system, linux or sunos.
     </param>
     <param type='bool' name='shared-place' default='no'>
-    yes: another host of the appliance has the same rack and rank, as virtual machines have: no line says so.
+    yes: print no line when another host of the appliance has the same rack and rank, as virtual machines have.
     </param>
 
     <example cmd='add host compute-0-1'>
