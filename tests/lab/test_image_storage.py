@@ -50,6 +50,7 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     site.done("start", "host", "vm", GUEST)
     counted = site.wait_for_count("vmh1", GUEST, beyond=elsewhere)
     images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")  # until the NAS has recorded the switch, it marks no snapshot
     snapshot = ("host", "vm", "snapshot", GUEST, "counting")
     added = site.rocks("add", *snapshot)
     assert added.exit_status == 0 and "as after a power cut" in added.error_text
