@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from bench.images.site import GUEST, HOST_POOL, NAS, POOL, VOLUME, ImageSite, last_report
+from bench.images.socat import REFERENCE, receiving, start_sending
 from bench.table import Found, Row, at_most, without_goal
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
@@ -47,9 +48,10 @@ def _of_linux(site: ImageSite) -> list[Row]:
     measures = [
         lambda: _boot_remote(site),
         lambda: _boot_iscsi(site),
+        lambda: _boot_iscsi(site, is_copied=True),
         lambda: _boot_local(site),
     ]
-    remote, iscsi, local = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
+    remote, iscsi, copied, local = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
     how = (
         f"{remote:.2f} s / {local:.2f} s from QEMU's exec to the ready line, means of {ROUNDS}, in turns, caches "
         "dropped before each; the image is being copied meanwhile, as fast as it goes"
@@ -61,6 +63,12 @@ def _of_linux(site: ImageSite) -> list[Row]:
             "the floor: the same guest on the iSCSI disk itself, without a device of ours / from a local disk",
             f"{iscsi / local:.2f}",
             f"{iscsi:.2f} s / {local:.2f} s, in turns with those above; the disk is read only, the copying slowed",
+        ),
+        without_goal(
+            "R1",
+            "the floor beside a copy: the same, while `zfs send` copies the image through socat's TLS",
+            f"{copied / local:.2f}",
+            f"{copied:.2f} s / {local:.2f} s, in turns with those above; the disk is read only",
         ),
     ]
 
@@ -98,8 +106,11 @@ def _boot_remote(site: ImageSite) -> float:
     return seconds
 
 
-def _boot_iscsi(site: ImageSite) -> float:
-    """The domain of the last boot from the NAS, on the disk that iSCSI gives; nothing of ours is between."""
+def _boot_iscsi(site: ImageSite, is_copied: bool = False) -> float:
+    """The domain of the last boot from the NAS, on the disk that iSCSI gives; nothing of ours is between.
+
+    `is_copied`: a second copy of the image travels by hand from the start of the guest on.
+    """
     host = site.host
     site.done("set", "host", "storageattr", NAS, "uploadspeed", SLOWLY)
     site.map(VOLUME)
@@ -108,8 +119,14 @@ def _boot_iscsi(site: ImageSite) -> float:
         local = rf"<source dev='/dev/zvol/{_LOCAL_VOLUME}'[^>]*/>"
         document = re.sub(local, f"<source dev='{disk}'/><readonly/>", host.run(["cat", _DOMAIN]).text)
         host.write_file(_DOMAIN_ISCSI, document.encode())
-        return _boot(site, _DOMAIN_ISCSI)
+        if is_copied:
+            start_sending(site, VOLUME)
+        return _boot(site, _DOMAIN_ISCSI, receiving(site) if is_copied else "")
     finally:
+        if is_copied:
+            host.run_any(["systemctl", "stop", REFERENCE], 60)
+            site.nas.run_any(["systemctl", "stop", REFERENCE], 60)
+            forget_copy(host, REFERENCE)
         site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
         site.unmap(VOLUME)
         forget_copy(host, VOLUME)
@@ -125,10 +142,13 @@ def _boot_local(site: ImageSite) -> float:
     return _boot(site, _DOMAIN)
 
 
-def _boot(site: ImageSite, domain: str) -> float:
+def _boot(site: ImageSite, domain: str, beside: str = "") -> float:
+    """Seconds from QEMU's exec to the ready line; `beside` is a shell's command that runs on the host meanwhile."""
     host = site.host
     site.drop_caches()
     site.start_own_program(host, _WATCH, "console_watch", "boot", _LOCAL, "ready", str(_READY_SECONDS))
+    if beside:
+        host.start_program(REFERENCE, ["bash", "-c", beside])
     host.run(["virsh", "--quiet", "create", domain], 60)
     try:
         return float(last_report(host, _WATCH, "seconds", _READY_SECONDS)["seconds"])

@@ -6,10 +6,10 @@ import re
 from typing import NamedTuple
 
 from bench.images.boots import forget_copy
-from bench.images.site import HOST_POOL, NAS, POOL, ImageSite, wait_until
+from bench.images.site import ImageSite
+from bench.images.socat import BLOCK_BYTES, REFERENCE, receiving, snapshot_stream, start_sending
 from bench.table import Found, Row, without_goal
 from bench.timing import in_turns, typical
-from lab.machines.machine import LabMachine
 from rocks.core.errors import ToolError
 
 ROUNDS = 3
@@ -18,12 +18,6 @@ WHAT = "localisation rate / `zfs send` to `zfs receive` through socat's TLS"
 BUFFERED_WHAT = "`zfs send` to `zfs receive` through a plain connection and mbuffer"
 
 _VOLUME = "copied"
-_REFERENCE = f"{HOST_POOL}/reference"
-_PAIR, _AUTHORITY = "/etc/rocks/pki/node.pem", "/etc/rocks/pki/ca.crt"
-_PORT = 7999
-_BLOCK_BYTES = 131072
-"""The block size of socat; its default of 8 KiB would make the reference slow."""
-
 _SECONDS = 120
 _RECEIVED = re.compile(r"(\S+): (\d+) bytes received in ([\d.]+) s$")
 _BYTES_PER_MB = 1e6
@@ -37,7 +31,7 @@ def measure(site: ImageSite) -> Found:
             lambda: _ours(site),
             lambda: by_socat(site),
             lambda: by_socat(site, with_tls=False),
-            lambda: by_socat(site, with_tls=False, buffer=f"mbuffer -q -s {_BLOCK_BYTES} -m 32M | "),
+            lambda: by_socat(site, with_tls=False, buffer=f"mbuffer -q -s {BLOCK_BYTES} -m 32M | "),
         ],
         ROUNDS,
     )
@@ -94,28 +88,12 @@ def _ours(site: ImageSite) -> float:
 
 def by_socat(site: ImageSite, with_tls: bool = True, buffer: str = "") -> float:
     """The rate of the same snapshot, from the host's connection until its `zfs receive` has ended."""
-    files = f"cert={_PAIR},cafile={_AUTHORITY}"
-    listen, connect = f"TCP-LISTEN:{_PORT},reuseaddr", f"TCP:{site.nas.description.address}:{_PORT}"
-    if with_tls:
-        listen = listen.replace("TCP", "OPENSSL") + f",{files}"
-        connect = connect.replace("TCP", "OPENSSL") + f",{files},commonname={NAS}"
-    relay = f"socat -u -b {_BLOCK_BYTES}"
-    find = f"snapshot=$(zfs list -H -o name -t snapshot -s createtxg {POOL}/{_VOLUME} | tail -n 1)\n"
-    send = find + f"zfs send -L -e -c $snapshot | {buffer}{relay} - {listen}\n"
+    start_sending(site, _VOLUME, with_tls, buffer)
     receive = (
-        "begin=$(date +%s.%N)\n"
-        f"{relay} {connect} - | {buffer}zfs receive -s -u {_REFERENCE}\n"
-        "end=$(date +%s.%N)\n"
-        "echo $begin $end\n"
+        f"begin=$(date +%s.%N)\n{receiving(site, with_tls, buffer)}\nend=$(date +%s.%N)\necho $begin $end\n"
     )
-    site.nas.start_program("reference", ["bash", "-c", send])
-    wait_until(lambda: _listens(site.nas), "socat to listen", 30)
     begin, end = site.host.run(["bash", "-e", "-o", "pipefail", "-c", receive], _SECONDS).text.split()
-    forget_copy(site.host, _REFERENCE.partition("/")[2])
+    forget_copy(site.host, REFERENCE)
     # The stream is counted when the clock has stopped: a program that counts takes its share of the one processor.
-    sent = site.nas.run(["bash", "-e", "-c", find + "zfs send -L -e -c $snapshot | wc -c"], _SECONDS).text
+    sent = site.nas.run(["bash", "-e", "-c", f"{snapshot_stream(_VOLUME)} | wc -c"], _SECONDS).text
     return int(sent) / (float(end) - float(begin))
-
-
-def _listens(machine: LabMachine) -> bool:
-    return f":{_PORT}" in machine.run(["ss", "-H", "-l", "-t", "-n"]).text
