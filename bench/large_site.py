@@ -53,6 +53,9 @@ class Size(NamedTuple):
 LARGE = Size()
 """2,000 hosts and 20,000 virtual machines."""
 
+QUARTER = Size(hosts=500, clusters=50)
+"""500 hosts and 5,000 virtual machines."""
+
 
 class _Names(NamedTuple):
     """The physical hosts by appliance."""

@@ -1,8 +1,9 @@
-"""R10 (command line), R16 and R20 on a generated site of 2,000 hosts and 20,000 virtual machines."""
+"""R10 (command line), R16 and R20 on a generated site of 2,000 hosts and 20,000 virtual machines, and growth to it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench import large_site
@@ -17,7 +18,12 @@ LIMIT_SECONDS = 0.3
 """For the listing of all virtual machines; another listing may take as long for as many lines, and never needs less."""
 
 SYNC_LIMIT_SECONDS = 2.0
-_FULL = "bench_full"
+GROWTH_LIMIT = 4.5
+GROWTH_WHAT = "the largest growth of these commands from 5,000 to 20,000 machines, over bare start"
+_FULL, _QUARTER = "bench_full", "bench_quarter"
+_BARE = [ROCKS, "list", "host", "vm"]
+_SHORT_SECONDS = 0.1
+"""Below that, a command's time over a bare start is of the machine's moment: a ratio of two such says nothing."""
 _PER_LINE = LIMIT_SECONDS / 20_200
 
 
@@ -55,37 +61,73 @@ QUESTIONS = (
 
 
 def measure(site: BenchSite) -> list[Row]:
-    """In a separate database, so that its rows do not slow other figures."""
-    site.rocks("update", "database", database=_FULL)
-    site.rocks(
-        "sync", "vm", "lease", database=_FULL
-    )  # begins the epoch in which the machines' leases are granted
-    with Database(site.database_settings(_FULL)) as database:
-        large_site.fill(database)
-    rows = [row for question in QUESTIONS for row in _asked(site, question)]
-    return [*rows, *_synced(site), *add_cluster(site, _FULL, "203.0.250.9", "to 20,000 virtual machines")]
+    """In separate databases, so that their rows do not slow other figures."""
+    _fill(site, _FULL, large_site.LARGE)
+    _fill(site, _QUARTER, large_site.QUARTER)
+    answers = [_ask(site, question) for question in QUESTIONS]
+    rows = [row for answer in answers for row in _rows_of(site, answer)]
+    synced = _synced(site)
+    return [
+        *rows,
+        _growth(answers),
+        *synced,
+        *add_cluster(site, _FULL, "203.0.250.9", "to 20,000 virtual machines"),
+    ]
 
 
-def _asked(site: BenchSite, question: Question) -> list[Row]:
-    command, bare_command = [ROCKS, *question.arguments.split()], [ROCKS, "list", "host", "vm"]
-    took, start = (
-        typical(seconds)
-        for seconds in in_turns(
-            [
-                lambda: run_seconds(command, site.environment(_FULL)),
-                lambda: run_seconds(bare_command, site.environment()),
-            ],
-            ROUNDS,
-        )
+def _fill(site: BenchSite, name: str, size: large_site.Size) -> None:
+    site.rocks("update", "database", database=name)
+    site.rocks("sync", "vm", "lease", database=name)  # begins the epoch of the machines' leases
+    with Database(site.database_settings(name)) as database:
+        large_site.fill(database, size)
+
+
+class _Answer(NamedTuple):
+    """Seconds of a command on the large site and on a quarter of it, and those of a bare start."""
+
+    question: Question
+    full: float
+    quarter: float
+    start: float
+
+    @property
+    def growth(self) -> float:
+        """How many times as long it takes for four times as many machines, less the start."""
+        return (self.full - self.start) / (self.quarter - self.start)
+
+
+def _ask(site: BenchSite, question: Question) -> _Answer:
+    """Both sites and a bare start, in turns."""
+    command = [ROCKS, *question.arguments.split()]
+    runs = [(command, _FULL), (command, _QUARTER), (_BARE, "cluster")]
+    measures = [
+        lambda command=command, name=name: run_seconds(command, site.environment(name))
+        for command, name in runs
+    ]
+    full, quarter, start = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
+    return _Answer(question, full, quarter, start)
+
+
+def _growth(answers: Sequence[_Answer]) -> Row:
+    long = [answer for answer in answers if answer.full - answer.start >= _SHORT_SECONDS]
+    worst = max(long, key=lambda answer: answer.growth)
+    how = (
+        f"`rocks {worst.question.arguments}`: {worst.full - worst.start:.2f} s against "
+        f"{worst.quarter - worst.start:.2f} s; of the {len(long)} that take longer than {_SHORT_SECONDS} s"
     )
+    return at_most("R10", GROWTH_WHAT, worst.growth, GROWTH_LIMIT, "", how)
+
+
+def _rows_of(site: BenchSite, answer: _Answer) -> list[Row]:
+    question, took, start = answer.question, answer.full, answer.start
     limit = max(LIMIT_SECONDS, _PER_LINE * question.lines)
     what = f"`rocks {question.arguments}` on the large site"
     how = f"{took:.2f} s, {took / start:.1f} times a bare start; medians of {ROUNDS}, in turns"
     rows = [at_most("R10", f"{what}, over bare start", took - start, limit, "s", how)]
     if question.max_mb is not None:
-        bare_mb = peak_megabytes(bare_command, site.environment())
+        bare_mb = peak_megabytes(_BARE, site.environment())
         how = f"peak RSS; {bare_mb:.0f} MB for `rocks list host vm` on an empty site"
-        peak_mb = peak_megabytes(command, site.environment(_FULL))
+        peak_mb = peak_megabytes([ROCKS, *question.arguments.split()], site.environment(_FULL))
         rows.append(at_most("R10", f"memory of {what}", peak_mb, question.max_mb, "MB", how))
     return rows
 
