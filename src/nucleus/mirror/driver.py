@@ -11,7 +11,7 @@ from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions, convert_datetime
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
-from rocks.core.mariadb_errors import (
+from rocks.core.mariadb import (
     ACCESS_DENIED,
     BAD_VALUE,
     CLOSED,
@@ -24,8 +24,8 @@ from rocks.core.mariadb_errors import (
     UNREACHABLE,
     error_code,
     error_text,
+    read_rows_quickly,
 )
-from rocks.core.mariadb_rows import read_rows_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

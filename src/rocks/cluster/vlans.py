@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.links import LinkSpec
-    from rocks.fleet.wire.network import LinkOutcome
+    from rocks.fleet.wire.network import LinkOutcome, LinkSpec
     from rocks.inventory.records import VirtualMachine
 
 _OURS = ("vlan", "local_bridge")

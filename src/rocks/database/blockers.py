@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from rocks.core import mariadb_errors
+from rocks.core import mariadb
 from rocks.database import driver
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def execute_past_readers(
             return cursor
         except driver.driver_errors() as error:
             # the timeout undoes the statement, not the transaction (innodb_rollback_on_timeout is off by default)
-            if mariadb_errors.error_code(error) not in mariadb_errors.LOCK_TIMEOUTS or attempt == ATTEMPTS:
+            if mariadb.error_code(error) not in mariadb.LOCK_TIMEOUTS or attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rocks.core import mariadb_errors
+from rocks.core import mariadb
 from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
@@ -328,7 +328,7 @@ class Database:
         try:
             connection = driver.open_connection(self.settings, name)
         except driver.driver_errors() as error:
-            if mariadb_errors.error_code(error) == mariadb_errors.NO_SUCH_DATABASE:
+            if mariadb.error_code(error) == mariadb.NO_SUCH_DATABASE:
                 raise versions.wrong_version(name, 0, needed) from None
             raise
         found = _read_version(connection)
@@ -353,7 +353,7 @@ def _read_version(connection: Connection[Cursor]) -> int:
     try:
         cursor.execute(versions.READ_VERSION)
     except driver.driver_errors() as error:
-        if mariadb_errors.error_code(error) == mariadb_errors.NO_SUCH_TABLE:
+        if mariadb.error_code(error) == mariadb.NO_SUCH_TABLE:
             return 0
         raise
     return int(cursor.fetchall()[0][0])

@@ -6,9 +6,9 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rocks.core import mariadb_errors
+from rocks.core import mariadb
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
-from rocks.core.mariadb_rows import read_rows_quickly
+from rocks.core.mariadb import read_rows_quickly
 from rocks.core.version import is_packaged
 from rocks.database.settings import EMBEDDED_SOCKET
 
@@ -68,41 +68,41 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
 
     `in_selector`: the user of the command wrote the statement, so its faults are UserErrors.
     """
-    code, message = mariadb_errors.error_code(error), mariadb_errors.error_text(error)
+    code, message = mariadb.error_code(error), mariadb.error_text(error)
     if code is None:
         return ToolError(f"the driver of the cluster database failed: {message}; repeat the command")
-    if code in mariadb_errors.UNREACHABLE or code in mariadb_errors.ACCESS_DENIED:
+    if code in mariadb.UNREACHABLE or code in mariadb.ACCESS_DENIED:
         return _explain_unreachable(error, settings)
-    if code in mariadb_errors.LOST:
+    if code in mariadb.LOST:
         return HostError(
             f"lost the cluster database at {settings.place}: {message or 'the connection is closed'};"
             " uncommitted changes are undone; repeat the command"
         )
-    if code in mariadb_errors.TOO_MANY_CONNECTIONS:
+    if code in mariadb.TOO_MANY_CONNECTIONS:
         return BusyError(
             f"the cluster database at {settings.place} has too many connections; try again later"
         )
-    if code in mariadb_errors.LOCKED_OUT:
+    if code in mariadb.LOCKED_OUT:
         return BusyError(
             f"another command holds the same rows of the cluster database ({message}); repeat this command"
         )
-    if code == mariadb_errors.DUPLICATE:
+    if code == mariadb.DUPLICATE:
         return BusyError(
             f"the cluster database has this entry already: {message}; another command may just have added it"
         )
-    if code in mariadb_errors.NO_PRIVILEGE:
+    if code in mariadb.NO_PRIVILEGE:
         return UserError(
             f"the cluster database refused this to user {settings.user}: {message}; run it as root"
         )
-    if code == mariadb_errors.READ_ONLY and in_selector:
+    if code == mariadb.READ_ONLY and in_selector:
         return UserError("the cluster database refused the selector: a selector may only read")
-    if code == mariadb_errors.TOO_SLOW:
+    if code == mariadb.TOO_SLOW:
         if in_selector:
             return UserError("the cluster database aborted the selector: it took too long; simplify it")
         return BusyError(
             "the cluster database aborted a statement that took too long; repeat the command later"
         )
-    if code in mariadb_errors.BAD_VALUE:
+    if code in mariadb.BAD_VALUE:
         return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError
     return family(
@@ -113,8 +113,8 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
 def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
     cause = getattr(error, "original_exception", None)
     is_demo = not is_packaged() and (settings.socket or "").endswith(EMBEDDED_SOCKET)
-    if mariadb_errors.error_code(error) in mariadb_errors.ACCESS_DENIED:
-        why = mariadb_errors.error_text(error)
+    if mariadb.error_code(error) in mariadb.ACCESS_DENIED:
+        why = mariadb.error_text(error)
         what = "run this as root, or run `rocks update database` as root, which renews the privilege to read"
         if is_demo:
             what += (
@@ -126,7 +126,7 @@ def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
         start = " with `systemctl start rocks-database.service`" if is_packaged() else ""
         what = f"start the database{start}, or set its address in /etc/rocks/database.conf"
     else:
-        why = getattr(cause, "strerror", None) or str(cause or mariadb_errors.error_text(error))
+        why = getattr(cause, "strerror", None) or str(cause or mariadb.error_text(error))
         what = "check whether it runs, and its address in /etc/rocks/database.conf"
         if is_demo:
             what += "; a demo of this checkout is started again by `make demo` as root"

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rocks.core import dry_run, mariadb_errors
+from rocks.core import dry_run, mariadb
 from rocks.core.errors import StateError
 from rocks.database import driver
 from rocks.database.blockers import ATTEMPTS
@@ -125,10 +125,7 @@ class DryDatabase(Database):
                 cursor.execute(sql, values)
                 return cursor
             except driver.driver_errors() as error:
-                if (
-                    mariadb_errors.error_code(error) not in mariadb_errors.LOCK_TIMEOUTS
-                    or attempt == ATTEMPTS
-                ):
+                if mariadb.error_code(error) not in mariadb.LOCK_TIMEOUTS or attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 

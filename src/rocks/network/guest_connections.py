@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.links import ISOLATION_SYSCTLS
+from rocks.fleet.wire.network import ISOLATION_SYSCTLS
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rocks.fleet.wire.links import LinkSpec
+    from rocks.fleet.wire.network import LinkSpec
     from rocks.inventory.records import Interface
 
 

@@ -9,7 +9,7 @@ from rocks.fleet.wire.codec import tagged
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.fleet.wire.links import LinkKind, LinkSpec
+from rocks.fleet.wire.network import LinkKind, LinkSpec
 from rocks.fleet.wire.request import Request
 
 __all__ = ["LinkKind", "LinkSpec"]

@@ -1,5 +1,7 @@
 """CPUs and memory in the libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8.
 
+Up to their maximum they can be added while it runs; memory only to a domain with a NUMA node (libvirt: Memory devices).
+
 A machine with `kvm_cpu_pinning` `pin_all` or `numa` is one for HPC: unless attributes say otherwise, it has
 `host-passthrough`, the topology of its cores, a queue for each CPU, an io thread and no HPET. `host-
 passthrough` for all was refused: it forbids to move machines between generations of hosts.
@@ -7,19 +9,23 @@ passthrough` for all was refused: it forbids to move machines between generation
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lxml import etree
 
+from rocks.core.errors import StateError
 from rocks.core.units import KIB_PER_MB
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.domain.elements import element, lines_of
+from rocks.machine.maxima import max_cpus, max_memory_mb
 from rocks.machine.placement.requests import iothreads_of, page_size_kb, pinning_of
 from rocks.machine.placement.shapes import Placement
 from rocks.machine.placement.values import LIBVIRT_CPU_MODES, PINNED, write_cpu_set
 
 VIRT_TYPE = "hvm"
 PASSTHROUGH = "host-passthrough"
+SLOTS = 16
+"""Memory modules that can be added."""
 
 
 def cpu_and_memory(vm: VirtualMachine, placement: Placement | None = None) -> list[str]:
@@ -149,3 +155,49 @@ def _clock() -> list[str]:
         element("timer", {"name": "hpet", "present": "no"}),
     )
     return lines_of(element("clock", {"offset": "utc"}, *timers), 2)
+
+
+def with_maxima(vm: VirtualMachine, lines: Sequence[str]) -> list[str]:
+    """The block `cpumem` of the document with the maxima; unchanged for a machine without them.
+
+    A document with a CPU topology or NUMA nodes keeps its number of CPUs, which those name one by one. StateError when
+    the site's own XML in it is not well-formed.
+    """
+    cpus, memory_mb = max_cpus(vm), max_memory_mb(vm)
+    if cpus <= vm.host.cpus and memory_mb <= vm.memory_mb:
+        return list(lines)
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
+    try:
+        block = etree.fromstring("\n".join(["<block>", *lines, "</block>"]).encode(), parser)
+    except etree.XMLSyntaxError as error:
+        raise StateError(
+            f"the attributes cpu_mode, kvm_cpu_pinning or HVM_Features of {vm.name} are not well-formed XML: {error}"
+        ) from None
+    if cpus > vm.host.cpus and block.find("cpu/topology") is None and block.find("cpu/numa") is None:
+        _raise_cpus(block, vm.host.cpus, cpus)
+    if memory_mb > vm.memory_mb:
+        _raise_memory(block, vm, memory_mb)
+    etree.indent(block, "  ")
+    return etree.tostring(block, encoding="unicode").splitlines()[1:-1]
+
+
+def _raise_cpus(block: etree._Element, cpus: int, most: int) -> None:
+    vcpu = block.find("vcpu")
+    if vcpu is not None:
+        vcpu.set("current", str(cpus))
+        vcpu.text = str(most)
+
+
+def _raise_memory(block: etree._Element, vm: VirtualMachine, memory_mb: int) -> None:
+    most = etree.Element("maxMemory", {"slots": str(SLOTS), "unit": "KiB"})
+    most.text = str(memory_mb * KIB_PER_MB)
+    block.insert(0, most)
+    cpu = block.find("cpu")
+    if cpu is None:
+        cpu = etree.Element("cpu")
+        vcpu = block.find("vcpu")
+        block.insert(len(block) if vcpu is None else block.index(vcpu) + 1, cpu)
+    if cpu.find("numa") is None:
+        last = int(block.findtext("vcpu") or vm.host.cpus) - 1
+        cell = {"id": "0", "cpus": f"0-{last}", "memory": str(vm.memory_mb * KIB_PER_MB), "unit": "KiB"}
+        etree.SubElement(etree.SubElement(cpu, "numa"), "cell", cell)

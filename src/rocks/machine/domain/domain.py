@@ -20,12 +20,11 @@ from rocks.fleet.wire.consoles import nvram_file
 from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, VirtualMachine
 from rocks.library.guest_media import boots_cd_last, boots_from_network
-from rocks.machine.domain.cpus import VIRT_TYPE, cpu_and_memory
+from rocks.machine.domain.cpus import VIRT_TYPE, cpu_and_memory, with_maxima
 from rocks.machine.domain.devices import other_devices
 from rocks.machine.domain.disks import disk_lines
 from rocks.machine.domain.elements import element, lines_of
 from rocks.machine.domain.interfaces import interface_lines
-from rocks.machine.domain.maxima import with_maxima
 from rocks.machine.placement.requests import queues_of
 from rocks.machine.placement.shapes import Placement
 from rocks.network.filter_plan import FilterPlan

@@ -11,8 +11,7 @@ from rocks.core.errors import RocksError, StateError
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.host.state_folder import Place, locked
 from rocks.fleet.wire.errors import as_agent_error
-from rocks.fleet.wire.links import LinkSpec
-from rocks.fleet.wire.network import LinkOutcome, SyncLinksReply, SyncLinksRequest
+from rocks.fleet.wire.network import LinkOutcome, LinkSpec, SyncLinksReply, SyncLinksRequest
 from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument

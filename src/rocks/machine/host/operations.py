@@ -13,7 +13,7 @@ from rocks.core.files import file_error
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.errors import AgentError, as_agent_error
 from rocks.fleet.wire.facts import DomainFact
-from rocks.fleet.wire.links import LinkSpec
+from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import (
     ChangeDomain,
     EndArrival,

@@ -9,7 +9,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError
 from rocks.fleet.host.records import LONGEST_BYTES, read_cache
-from rocks.fleet.wire.links import LinkSpec
+from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import VfSpec
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.network.host.link_plans import LinkPlans

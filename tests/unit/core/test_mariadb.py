@@ -9,7 +9,7 @@ import pytest
 from pymysql.err import OperationalError  # noqa: TID251
 from pymysql.protocol import MysqlPacket  # noqa: TID251
 
-from rocks.core.mariadb_rows import read_row
+from rocks.core.mariadb import read_row
 
 
 def pymysqls_own_method() -> Callable[[Any, Any], tuple[Any, ...]]:
