@@ -7,6 +7,7 @@ import pytest
 from bench import page, picture
 from bench.table import at_most, markdown, not_measured, read_markdown, without_goal
 from rocks.core.errors import UserError
+from rocks.core.process import run_checked
 
 TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
 
@@ -47,13 +48,36 @@ def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     [
         ("0.15 s", "<= 0.3 s", 0.5), ("-0.02 s", "<= 0.3 s", 0), ("0.45", ">= 0.90", 2),
         ("20 in 1", "<= 20 in 1", None), ("1 s", "<= 10 ms", None), ("0 B", "0 B", None), ("-", "", None),
-        ("25 ms, 36 ms", "<= longest", None),
+        ("25 ms, 36 ms", "<= longest", None), ("0.37", "", None),
     ],
 )  # fmt: skip
 def test_a_bar_is_as_long_as_what_was_needed_of_the_goal(found: str, goal: str, share: float | None) -> None:
     row = at_most("R1", "a < b", 1, 2, "s", "so")._replace(found=found, goal=goal)
     assert picture.share_of_goal(row) == share
     assert ("R1 a &lt; b" in picture.svg([row])) == (share is not None)
+
+
+def test_a_ratio_without_a_goal_is_drawn_against_its_peer() -> None:
+    row = without_goal("R2", "`rocks` / `virsh`", "0.37", "so")
+    assert picture.share_of_goal(row) == 0.37
+    assert picture.share_of_goal(row._replace(found="0.37 s")) is None
+
+
+def test_the_picture_has_the_ten_latest_results_of_a_row(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text(TEXT, encoding="utf-8")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    run_checked([*git, "init", "--quiet"], deadline_seconds=20)
+    for size in (*range(20, 32), 31):  # the last one is no new result
+        rows = [
+            at_most("R17", "memory", size, 80, "MB", f"resident, {size}"),
+            without_goal("R8", "old", "1 s", "so"),
+        ]
+        page.put_figures(file, (), "2 cores", rows, [])
+        run_checked([*git, "add", "."], deadline_seconds=20)
+        run_checked([*git, "commit", "--quiet", "--allow-empty", "-m", str(size)], deadline_seconds=20)
+    drawn = file.with_suffix(".svg").read_text("utf-8")
+    assert drawn.count("<circle") == 10 and drawn.count("<rect") == 2
 
 
 def test_a_run_of_some_figures_replaces_their_rows_lines_and_tables() -> None:
