@@ -50,10 +50,20 @@ class Tools(NamedTuple):
     batch: BatchSettings = BatchSettings()
 
 
+def check_machine(node: Node, uuid: str | None, seen: State) -> None:
+    """RefusedError where what was seen under the node's name is not the machine with that UUID; None: not known."""
+    if uuid and seen.uuid and seen.uuid != uuid:  # it may be another owner's
+        raise RefusedError(
+            f"the site has renamed or replaced {node.name}, which is known here in a minute; try again then"
+        )
+
+
 class Job:
     """One operation; `node` and `cluster` are its targets, where it has them, after `load`.
 
-    The database may be away for a while: what a job stores is tried again until it is stored, or the process stops.
+    A name of the site may be another machine's since the last poll: before a command acts on the node, the UUID of its
+    machine is compared. The database may be away for a while: what a job stores is tried again until it is stored, or
+    the process stops.
     """
 
     def __init__(self, tools: Tools, operation: Operation) -> None:
@@ -61,6 +71,8 @@ class Job:
         self.operation = operation
         self.node: Node | None = None
         self.cluster: Cluster | None = None
+        self._uuid: str | None = None
+        self._is_compared = False
 
     @property
     def rocks(self) -> Rocks:
@@ -90,6 +102,8 @@ class Job:
             self.node = clusters.nodes_by_id(session, SYSTEM, [self.operation.target_node]).get(
                 self.operation.target_node
             )
+        if self.node is not None:
+            self._uuid = clusters.uuids_of(session, self.node.cluster_id).get(self.node.id)
         number = self.node.cluster_id if self.node else self.operation.target_cluster
         if number is not None:
             self.cluster = clusters.find_cluster_by_id(session, SYSTEM, number)
@@ -120,6 +134,7 @@ class Job:
 
     def act(self, step: str, command: Callable[[str], Done]) -> tuple[str | None, RocksError | None]:
         """Have the node started or stopped, as the step; its state then, which is recorded, and the error, if any."""
+        self.compare_machine()
         self.begin_command(step)
         try:
             seen, error = command(self.target.rocks_name)
@@ -127,13 +142,20 @@ class Job:
             return self.read_state(), failure
         return self.read_state() if seen is None else self._record(seen), error
 
+    def compare_machine(self) -> None:
+        """RefusedError where the node's name is another machine's now; the published `rocks` does not say so."""
+        if self._uuid is not None and not self._is_compared:
+            self.read_state()
+
     def read_state(self) -> str | None:
-        """The node's state now, which is recorded. ToolError as `rocks` reports it."""
+        """The node's state now, which is recorded. As `compare_machine`; ToolError as `rocks` reports it."""
         name = self.target.rocks_name
         return self._record(self.rocks.read_states([name]).get(name, State()))
 
     def _record(self, seen: State) -> str | None:
         node, cluster = self.target, self.cluster
+        check_machine(node, self._uuid, seen)
+        self._is_compared = True
         host, state, _ = seen
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
         self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))

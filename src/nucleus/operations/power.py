@@ -1,6 +1,7 @@
 """Power of one node, and its removal. What is so is not done again, so that a repetition does no harm.
 
-A command of `rocks` prints the state that it left: an operation is one process of it, unless a worker was killed.
+A command of `rocks` prints the state that it left: an operation is two processes of it, one that reads whose machine
+has the name now, and one that acts.
 
 A reset or a reboot leaves nothing that can be read, so it is never issued twice: when its worker was killed
 in between, the operation fails and says so. To repeat it would reset a guest that just boots; to report
@@ -15,6 +16,7 @@ from nucleus.backends.shapes import State
 from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
+from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, power_of
 
@@ -154,13 +156,7 @@ def destroy(job: Job) -> JsonObject:
     for node in there:
         # one of which nothing is printed may run, and would be stopped
         seen = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, State())
-        if seen.uuid and uuids.get(node.id) not in (
-            None,
-            seen.uuid,
-        ):  # the name is another owner's machine's, perhaps
-            raise RefusedError(
-                f"the site has renamed or replaced {node.name}, which is known here in a minute; try again then"
-            )
+        check_machine(node, uuids.get(node.id), seen)
         if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
             raise RefusedError(f"the power of {node.name} is {power}; power it off first")
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):

@@ -130,7 +130,7 @@ def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: di
     assert [one.new for one in found if one.type == "operation.state"][:1] == ["succeeded"]
 
 
-def test_a_power_operation_is_one_process_of_rocks(
+def test_a_power_operation_is_a_process_that_reads_and_one_that_acts(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, lines = simulator.run, list[str]()
@@ -145,13 +145,30 @@ def test_a_power_operation_is_one_process_of_rocks(
             assert ended(pool, ask(pool, verb, nodes["vm-vc1-0"])).state == "succeeded"
         simulator.guests["vm-vc1-0"].state = "nostate-error"
         assert ended(pool, ask(pool, "reset", nodes["vm-vc1-0"])).state == "succeeded", "the host decides"
+    read = "list host vm vm-vc1-0 status=yes json=yes"
     assert lines == [
-        "start host vm vm-vc1-0 json=yes",
-        "stop host vm vm-vc1-0 action=reset json=yes",
-        "stop host vm vm-vc1-0 action=poweroff json=yes",
-        *["list host vm vm-vc1-0 status=yes json=yes"] * 2,
-        "stop host vm vm-vc1-0 action=reset json=yes",
+        *(read, "start host vm vm-vc1-0 json=yes"),
+        *(read, "stop host vm vm-vc1-0 action=reset json=yes"),
+        *(read, "stop host vm vm-vc1-0 action=poweroff json=yes"),
+        read,
+        *(read, "stop host vm vm-vc1-0 action=reset json=yes"),
     ]
+
+
+@pytest.mark.parametrize("verb", ["poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso"])
+@pytest.mark.parametrize("state", ["active", "nostate"])
+def test_nothing_is_done_to_a_machine_that_has_got_the_name_since_the_last_poll(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], verb: str, state: str
+) -> None:
+    """It may be another owner's: what is known of the node stays, too."""
+    sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc1-0'")
+    first, second = simulator.guests["vm-vc1-0"], simulator.guests["vm-vc1-1"]
+    first.uuid, second.uuid, first.state = second.uuid, first.uuid, state
+    with working(pool, simulator):
+        asked = ended(pool, ask(pool, verb, nodes["vm-vc1-0"]))
+    assert asked.state == "failed" and "renamed" in (asked.error or {})["detail"]
+    assert not simulator.commands and first.state == state
+    assert sql(pool, "SELECT state FROM node WHERE name = 'vm-vc1-0'") == [("active",)]
 
 
 def test_a_failure_is_tried_again_and_then_reported(
