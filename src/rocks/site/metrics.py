@@ -51,7 +51,7 @@ def metrics_text(metrics: Iterable[Metric]) -> str:
 
 
 def site_metrics(site: SiteOverview, counts: SiteCounts, seconds: float) -> list[Metric]:
-    """The metrics of an overview. A silent host has `rocks_host_up` 0 and no other values of its own.
+    """The metrics of an overview. A host without facts has `rocks_host_up` 0 and no other values of its own.
 
     `seconds`: how long the hosts and NASes were asked.
     """
@@ -73,7 +73,7 @@ def _host_metrics(site: SiteOverview) -> list[Metric]:
     up = (({"host": host.host}, host.state == UP) for host in site.hosts)
     memory_meaning = "Memory of its active machines."
     return [
-        _gauge("rocks_host_up", "Whether the host answers.", up),
+        _gauge("rocks_host_up", "Whether the host answers, and with no error.", up),
         of_hosts("rocks_host_cpus", "Processors of the host.", "cpus"),
         of_hosts("rocks_host_load1", "Load average of the last minute.", "load"),
         of_hosts("rocks_host_memory_bytes", "Memory of the host.", "memory_mb", _BYTES_PER_MB),
@@ -95,7 +95,7 @@ def _cluster_metrics(site: SiteOverview) -> list[Metric]:
         of_clusters("rocks_cluster_vms_running", "Active machines of the virtual cluster.", "running"),
         of_clusters(
             "rocks_cluster_vms_unknown",
-            "Machines of the virtual cluster on hosts that do not answer.",
+            "Machines of the virtual cluster on hosts that are not up.",
             "unknown",
         ),
     ]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rocks.core.check_lines import OK
 from rocks.core.clock import monotonic_seconds, utc_now
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.inventory.host_requests import contact_hosts, is_silent, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
@@ -53,7 +53,7 @@ def read_overview(database: Database) -> SiteOverview:
     members = {name: (found.names, found.vlans) for name, found in clusters.members(database, None).items()}
     hosts = [host.name for host in load_hosts(database, physical_hosts(database)) if host.is_true("kvm")]
     nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
-    facts, silent = _ask_hosts(database, hosts)
+    facts, silent, errors = _ask_hosts(database, hosts)
     images, of_storage = _ask_storage(database, nases)
     held = leases.held_leases(database)
     doubts = disk_copies.doubts(database)
@@ -61,11 +61,11 @@ def read_overview(database: Database) -> SiteOverview:
     database.end_reading()
     return SiteOverview(
         utc_now().strftime("%Y-%m-%d %H:%M:%S"),
-        tuple(host_lines(hosts, facts, machines)),
+        tuple(host_lines(hosts, facts, machines, errors)),
         tuple(cluster_lines(members, machines, facts)),
         tuple(images),
         (
-            *host_concerns(silent, held, facts),
+            *host_concerns(silent, held, facts, errors),
             *doubt_concerns(doubts),
             *of_storage,
             *image_concerns(images),
@@ -74,14 +74,17 @@ def read_overview(database: Database) -> SiteOverview:
     )
 
 
-def _ask_hosts(database: Database, hosts: list[str]) -> tuple[dict[str, HostFacts | None], dict[str, str]]:
-    """Host → its facts, None where it did not answer; and host → why it did not."""
+def _ask_hosts(
+    database: Database, hosts: list[str]
+) -> tuple[dict[str, HostFacts | None], dict[str, str], dict[str, str]]:
+    """Host → its facts, None where there are none; host → why it did not answer; host → why it cannot be asked."""
     with open_fleet(database, hosts) as fleet:
         answers = contact_hosts(database, fleet, hosts, limit_seconds=HOST_SECONDS)
-    silent = {host: str(answer) for host, answer in answers.items() if isinstance(answer, RocksError)}
-    return {
-        host: None if isinstance(answer, RocksError) else answer for host, answer in answers.items()
-    }, silent
+    failed: dict[str, RocksError] = {}
+    found = dict(without_errors(answers.items(), failed))
+    silent = {host: str(error) for host, error in failed.items() if is_silent(error)}
+    errors = {host: str(error) for host, error in failed.items() if host not in silent}
+    return {host: found.get(host) for host in answers}, silent, errors
 
 
 def _ask_storage(database: Database, nases: list[str]) -> tuple[list[ImageLine], list[Concern]]:

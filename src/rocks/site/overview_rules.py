@@ -11,13 +11,15 @@ from rocks.machine.leases.plan import MOVING
 from rocks.machine.moves.live_move_rules import doubt_line, is_off_on_both
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from rocks.core.check_lines import SiteCheck
     from rocks.fleet.wire.facts import DomainFact, HostFacts
     from rocks.machine.leases.plan import HeldLease
 
-UP, SILENT = "up", "silent"
+UP, SILENT, ERROR = "up", "silent", "error"
+"""State of a host; `ERROR`: it answers with an error, or the frontend cannot ask it."""
+
 ACTIVE = frozenset(("running", "blocked", "paused", "shutdown"))
 """States of a domain that has memory and processors."""
 
@@ -26,7 +28,7 @@ SETTLED = frozenset(("unmapped", "mapped"))
 
 
 class HostLine(NamedTuple):
-    """A physical host that runs virtual machines. None: it did not answer, or its agent does not report it."""
+    """A physical host that runs virtual machines. None: there are no facts, or its agent does not report it."""
 
     host: str
     state: str
@@ -42,7 +44,7 @@ class HostLine(NamedTuple):
 
 
 class ClusterLine(NamedTuple):
-    """A virtual cluster. `unknown` of its machines are on hosts that did not answer."""
+    """A virtual cluster. `unknown` of its machines are on hosts without facts."""
 
     cluster: str
     vlans: tuple[int, ...]
@@ -87,16 +89,21 @@ class PlacedMachine(NamedTuple):
 
 
 def host_lines(
-    hosts: Sequence[str], facts: Mapping[str, HostFacts | None], machines: Iterable[PlacedMachine]
+    hosts: Sequence[str],
+    facts: Mapping[str, HostFacts | None],
+    machines: Iterable[PlacedMachine],
+    errors: Container[str] = (),
 ) -> list[HostLine]:
-    """A line for each host; None in `facts` is a host that did not answer."""
+    """A line for each host; None in `facts` is a host that did not answer, or is in `errors`."""
     placed = Counter(machine.container for machine in machines)
-    return [_host_line(host, facts.get(host), placed[host]) for host in hosts]
+    return [
+        _host_line(host, facts.get(host), placed[host], ERROR if host in errors else SILENT) for host in hosts
+    ]
 
 
-def _host_line(host: str, facts: HostFacts | None, placed: int) -> HostLine:
+def _host_line(host: str, facts: HostFacts | None, placed: int, without: str) -> HostLine:
     if facts is None:
-        return HostLine(host, SILENT, None, None, None, None, None, None, placed)
+        return HostLine(host, without, None, None, None, None, None, None, placed)
     active = _active(facts)
     memory, cpus = sum(domain.memory_mb for domain in active), sum(domain.cpus for domain in active)
     return HostLine(host, UP, facts.cpus, facts.load, facts.memory_mb, memory, cpus, len(active), placed)
@@ -136,24 +143,27 @@ def host_concerns(
     silent: Mapping[str, str],
     leases: Iterable[HeldLease],
     facts: Mapping[str, HostFacts | None] | None = None,
+    errors: Mapping[str, str] | None = None,
 ) -> list[Concern]:
-    """What hosts that did not answer, fences, live migrations and leases of removed machines ask of an operator.
+    """What hosts without facts, fences, live migrations and leases of removed machines ask of an operator.
 
-    `silent` maps a host to the reason; `facts` are those of the others.
+    `silent` maps a host that did not answer to the reason, `errors` one that cannot be asked; `facts` are
+    those of the others.
     """
     held = list(leases)
     may_run = Counter(lease.host for lease in held if lease.state != "fence")
     found = [
         Concern(
             f"host {host}",
-            f"does not answer: {one_line(why)}"
+            f"{problem}: {one_line(why)}"
             + (
                 f"; {counted(may_run[host], 'machine')} may still run there: rocks list host vm lease"
                 if may_run[host]
                 else ""
             ),
         )
-        for host, why in silent.items()
+        for problem, of_hosts in (("does not answer", silent), ("cannot be asked", errors or {}))
+        for host, why in of_hosts.items()
     ]
     texts = [(lease.name, _lease_text(lease, silent, facts or {})) for lease in held]
     return [*found, *(Concern(f"machine {name}", text) for name, text in texts if text)]

@@ -43,6 +43,16 @@ def test_a_host_has_its_capacity_and_what_active_machines_take() -> None:
     assert second == HostLine("h2", "silent", None, None, None, None, None, None, 1)
 
 
+def test_a_host_that_answers_with_an_error_is_not_silent() -> None:
+    errors = {"h2": "host h2: libvirtd does not run:\nsystemctl start libvirtd"}
+    (line,) = host_lines(["h2"], {"h2": None}, MACHINES, errors)
+    assert line == HostLine("h2", "error", None, None, None, None, None, None, 1)
+    (found,) = host_concerns({}, [HeldLease("vm-vc1-1", "h2", "running", 1, True, True)], {}, errors)
+    assert found.subject == "host h2"
+    assert found.problem.startswith("cannot be asked: host h2: libvirtd does not run")
+    assert found.problem.endswith("1 machine may still run there: rocks list host vm lease")
+
+
 def test_machines_on_a_silent_host_are_unknown() -> None:
     members = {"vc1": (("vm-vc1-0", "vm-vc1-1", "vm-vc1-2", "vc1"), (2, 5))}
     assert cluster_lines(members, MACHINES, {"h1": H1, "h2": None}) == [

@@ -53,6 +53,7 @@ RED_STATES = frozenset(
     (
         "blocked",
         "crashed",
+        "error",
         "expired",
         "failed",
         "first boot failed",

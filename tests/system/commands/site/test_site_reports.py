@@ -193,23 +193,24 @@ def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path
     assert "named: " in vm_site.rocks("check services").out
 
 
-def test_silent_hosts_are_in_the_list_as_such(vm_site: Site) -> None:
+def test_hosts_that_cannot_be_asked_are_in_the_list_as_such(vm_site: Site) -> None:
+    """This machine has no key for them: they are not silent."""
     vm_site.done("add cluster 203.0.113.10 2")
     found = json.loads(vm_site.done("list site json=yes"))
     assert [(one["host"], one["state"], one["placed"]) for one in found["hosts"]] == [
-        ("head", "silent", 1),
-        ("vmc-0-0", "silent", 1),
-        ("vmc-0-1", "silent", 1),
+        ("head", "error", 1),
+        ("vmc-0-0", "error", 1),
+        ("vmc-0-1", "error", 1),
     ]
     ((cluster),) = found["clusters"]
     assert (cluster["machines"], cluster["running"], cluster["unknown"]) == (3, 0, 3)
     problems = {one["subject"]: one["problem"] for one in found["problems"]}
-    assert "does not answer" in problems["host vmc-0-0"] and found["images"] == []
+    assert problems["host vmc-0-0"].startswith("cannot be asked: ") and found["images"] == []
 
 
 def test_a_person_gets_a_table_that_is_cut(vm_site: Site) -> None:
     out = vm_site.done("list site lines=2")
-    assert " UTC: 0 of 3 hosts answer, 0 clusters\n" in out
+    assert " UTC: 0 of 3 hosts are up, 0 clusters\n" in out
     assert "HOST" in out and "and 1 more: lines=3\n" in out and "NEEDS" not in out
     assert "needs an operator" in out
 

@@ -23,12 +23,13 @@ CONCERNS = ("subject", "problem")
 class Command(rocks.commands.Command):
     """
     List the site on one screen: hosts with their capacity and load, virtual clusters, images on their way, and what
-    needs an operator. All hosts and NASes are asked at once; one that does not answer in 5 s is silent.
+    needs an operator. All hosts and NASes are asked at once; one that does not answer in 5 s is silent. A host that
+    answers with an error, or that the frontend cannot ask, has the state error, and the problems say why.
 
     LOAD is the average of the last minute; VM-MEMORY and VM-CPUS are those of the virtual machines that are active.
     Memory is in MB. PLACED counts the virtual machines whose container the host is. Of a cluster, UNKNOWN counts the
-    machines on silent hosts. An image on its way is copied, written back, moved, or waits. A list that is longer than
-    lines has what needs attention first: silent hosts, then those with the highest load.
+    machines on such hosts. An image on its way is copied, written back, moved, or waits. A list that is longer than
+    lines has what needs attention first: these hosts, then those with the highest load.
 
     <param optional='1' type='bool' name='watch' default='no'>
     yes: refresh the screen until Ctrl-C.
@@ -76,7 +77,7 @@ class Command(rocks.commands.Command):
             return
         up = sum(line.state == "up" for line in site.hosts)
         hosts, clusters = counted(len(site.hosts), "host"), counted(len(site.clusters), "cluster")
-        self.addLine(f"{site.time} UTC: {up} of {hosts} answer{'s' if up == 1 else ''}, {clusters}")
+        self.addLine(f"{site.time} UTC: {up} of {hosts} {'is' if up == 1 else 'are'} up, {clusters}")
         ordered = sorted(site.hosts, key=_urgency) if len(site.hosts) > lines else site.hosts
         self._table("hosts", HOSTS, ordered, lines)
         rows = [line._replace(vlans=",".join(map(str, line.vlans))) for line in site.clusters]  # type: ignore[arg-type]
@@ -96,7 +97,7 @@ class Command(rocks.commands.Command):
 
 
 def _urgency(line: HostLine) -> tuple[int, float]:
-    """Silent hosts first, then the highest load for each processor."""
+    """Hosts without facts first, then the highest load for each processor."""
     if line.cpus is None:
         return 0, 0.0
     return 1, -(line.load or 0.0) / max(1, line.cpus)
