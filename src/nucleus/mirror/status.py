@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import oldest_ulid, placeholders, visible
 from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
-from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes
+from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes, unknown_machines
 from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.mirror.pool import lock_name
 from nucleus.records import Account, Scope
@@ -72,6 +72,8 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
             ("node-without-host",): float(len(nodes_without_host(session))),
             ("node-unavailable",): float(len(unavailable_nodes(session))),
             ("computeset-without-charge",): float(len(late_charges(session))),
+            ("machine-without-state",): float(sum(count for _, count in unknown_machines(session))),
+            ("part-not-running",): float(len(idle_parts(session))),
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None

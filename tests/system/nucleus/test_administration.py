@@ -11,7 +11,7 @@ import pytest
 from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
-from nucleus.mirror import audit, observations, operations
+from nucleus.mirror import audit, observations, operations, status
 from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import NewOperation
@@ -332,6 +332,9 @@ def test_status_names_polls_that_are_late(
         lines(0 if one is service_locks[0] else 1)
         one.release()
         assert f"alarm: the service {what}: {look}" in lines(1)
+        with pool.transaction() as session:
+            alarms = status.gauges(session, observations.database_now(session))["alarms"]
+        assert alarms["part-not-running",] == service_locks.index(one) + 1
 
 
 def test_a_poll_by_hand_says_nothing_of_slurm(

@@ -286,14 +286,16 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
         hands.since_boot += 31
         turn()
 
-    def alarms() -> tuple[list[tuple[str, str | None, str | None]], float]:
+    def alarms(
+        kind: str = "vm-on-without-job",
+    ) -> tuple[list[tuple[str, str | None, str | None]], float]:
         with pool.transaction() as session:
             found = [
                 (one.target, one.old, one.new)
                 for one in events.events_after(session, SYSTEM, 0, types=["alarm"])
             ]
             values = status.gauges(session, database_now(session))["alarms"]
-        return found, values["vm-on-without-job",]
+        return found, values[kind,]
 
     for _ in range(2):
         turn()
@@ -320,6 +322,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     switch("nostate-error", "name = 'vm-vc2-3'")
     assert main(["status"]) == 1, "its host does not answer"
     assert "alarm: no state is known of 1 machine on host-3: rocks list site\n" in capsys.readouterr().out
+    assert alarms("machine-without-state")[1] == 1
     switch("nostate", "name = 'vm-vc2-3'")
     assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
     sql(pool, "UPDATE node SET physical_host = 'host-0' WHERE name = 'vm-vc2-0'")

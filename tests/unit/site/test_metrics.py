@@ -83,7 +83,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
     checked = run([promtool, "check", "metrics"], standard_input=TEXT.encode(), deadline_seconds=60)
     assert (checked.exit_status, checked.error_text) == (0, "")
     rules = run([promtool, "check", "rules", str(MONITORING / "rocks-alerts.yml")], deadline_seconds=60)
-    assert rules.exit_status == 0 and "15 rules found" in rules.text
+    assert rules.exit_status == 0 and "18 rules found" in rules.text
     (tmp_path / "test.yml").write_text(
         f"rule_files: [{MONITORING / 'rocks-alerts.yml'}]\n"
         "evaluation_interval: 1m\n"
@@ -115,7 +115,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
         "        exp_alerts:\n"
         "          - exp_labels: {severity: critical, host: h1}\n"
         "            exp_annotations:\n"
-        '              summary: "Host h1 does not answer"\n'
+        '              summary: "Host h1 does not answer, or cannot be asked"\n'
         '              description: "Its machines may still run. On the frontend: rocks list site, rocks list host vm '
         'lease."\n'
         "      - eval_time: 9m\n"
