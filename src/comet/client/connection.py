@@ -97,14 +97,13 @@ class Connection:
         headers: Optional[Mapping[str, str]] = None,
         patience: float = 0,
         repeat: bool = True,
-        has_other: bool = False,
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says,
-        for a minute at most, and not after `ask_until`. A connection that breaks before the answer is opened anew,
-        once. Neither with `repeat` false: changes carry a key by which the server knows the second as the same.
-        `has_other`: the caller has an older answer, so one without an answer is asked for `timeout` seconds at most.
+        A body that is not bytes is sent as JSON. A busy server is asked again when it says, for a minute at most, one
+        without an answer for `timeout` seconds, and neither after `ask_until`. A connection that breaks before the
+        answer is opened anew, once. None of this with `repeat` false: changes carry a key by which the server knows the
+        second as the same.
         """
         more = dict(headers or {})
         if self.endpoint.password:
@@ -125,7 +124,7 @@ class Connection:
                 pause = error.retry_after
                 if not repeat or error.http_status not in _PASSING or pause is None:
                     raise
-                if has_other and isinstance(error, UnreachableError):
+                if isinstance(error, UnreachableError):
                     until = min(until, begin + self.timeout)
                 if pause > _LONGEST_PAUSE_SECONDS or time.monotonic() + pause > until:
                     raise

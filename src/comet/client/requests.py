@@ -64,7 +64,7 @@ class Requests:
                     f"{path} was not asked before, so the cache does not have it: leave out --cached"
                 )
             condition = {"If-None-Match": known.etag} if known and known.etag else None
-            answer = self.connection.request("GET", path, headers=condition, has_other=known is not None)
+            answer = self.connection.request("GET", path, headers=condition)
             if answer.status == 304 and known and cache:
                 cache.confirm(path)
                 return decoded(known.body)

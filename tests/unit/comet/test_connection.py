@@ -185,6 +185,23 @@ def test_a_server_that_has_no_answer_is_asked_again_when_it_says(
         client.cluster("vc2")
 
 
+@pytest.mark.parametrize(("status", "seconds"), [(429, 60), (503, 10)])
+def test_a_server_without_an_answer_is_asked_for_the_time_that_an_answer_may_take(
+    server: NucleusServer, monkeypatch: pytest.MonkeyPatch, status: int, seconds: int
+) -> None:
+    """A busy one for a minute."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda pause: now.append(now.pop() + pause))
+    server.answers["/cluster"] = answer(status, b'{"type": "/problems/x", "detail": "no"}', Retry_After="5")
+    with (
+        Client(Endpoint("dev", server.url, "ann", token="t"), timeout=10) as client,
+        pytest.raises(CometError),
+    ):
+        client.clusters()
+    assert now == [1000.0 + seconds]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_ends_in_its_time_while_the_server_is_busy(
     server: NucleusServer, client: Client, monkeypatch: pytest.MonkeyPatch, status: int
