@@ -73,6 +73,12 @@ def mac_number(text: str) -> int | None:
     return int("".join(octet.zfill(2) for octet in text.split(":")), 16)
 
 
+def is_multicast(mac: str) -> bool:
+    """Whether it is an Ethernet address of a group: libvirt starts no machine with it."""
+    number = mac_number(mac)
+    return number is not None and bool(number >> 40 & 1)
+
+
 def mac_text(number: int) -> str:
     """Six lower-case octets of two digits."""
     return ":".join(f"{number:012x}"[i : i + 2] for i in range(0, 12, 2))

@@ -9,6 +9,8 @@ from rocks.core.names import check_device, check_interface_name, check_plain_nam
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
 from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.loaded_host_records import which_are_vms
+from rocks.inventory.mac_pool import is_multicast
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import (
@@ -59,6 +61,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
             f'interface "{printable(parameters.iface)}" exists: rocks list host interface {host} shows it'
         )
     if mac is not None:
+        check_mac_of(database, host, mac)
         check_mac_unused(database, mac)
     if parameters.module is not None:
         check_plain_name("module", parameters.module)
@@ -85,6 +88,15 @@ def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: 
     owner = table.find_ip_owner(database, ip)
     if owner is not None and owner[0] != own_id:
         raise address_in_use("ip", ip, owner[1])
+
+
+def check_mac_of(database: Database, host: str, mac: str) -> None:
+    """UserError for a virtual machine with a multicast address; a physical host has what its adapter reports."""
+    if is_multicast(mac) and which_are_vms(database, [host]):
+        raise UserError(
+            f"The mac address {printable(mac)} is invalid: the MAC address of the virtual machine {host} must be no "
+            "multicast address"
+        )
 
 
 def check_mac_unused(database: Database, mac: str, own_id: int | None = None) -> None:
@@ -130,13 +142,14 @@ def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
 
 
 def set_mac(database: Database, host: str, iface: str, mac: str) -> None:
-    """Set the MAC address; UserError when another interface has it."""
+    """Set the MAC address; UserError when another interface has it, or no interface of a machine can have it."""
     lock_inventory(database)
     row = _one(database, host, iface)
     if is_null(mac):
         _check_key_remains(row, row.device, "MAC address")
     else:
         check_mac(mac)
+        check_mac_of(database, host, mac)
         check_mac_unused(database, mac, row.id)
     table.set_column(database, [row.id], "MAC", None if is_null(mac) else mac)
 
