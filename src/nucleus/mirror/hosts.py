@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from comet.client.hostlists import natural_key
 from nucleus.mirror.columns import from_json, placeholders
 from nucleus.states import ENDED, HOSTS_AWAY, NOSTATE_ERROR, PENDING, RUNNING, SUBMITTED, TOO_FEW_HOSTS
+from rocks.core.drain_reasons import OF_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 LISTED, SCHEDULED = "is_listed", "is_scheduled"
 """By whom a host is known: `rocks`, the batch system."""
-
-_OF_HOOKS = ("vm-without-job", "image-sync-timeout", "Prolog error", "Epilog error")
-"""Why Slurm drains a host because of the hooks of rocks-agent: their own reasons, and Slurm's when a hook is killed."""
 
 
 def record_hosts(session: Session, column: str, names: Iterable[str]) -> None:
@@ -71,9 +69,9 @@ def unavailable_nodes(session: Session) -> list[tuple[str, str]]:
     """
     rows = session.rows(
         "SELECT name, unavailable FROM site_host WHERE unavailable IS NOT NULL"
-        f" AND (unavailable IN ({placeholders(_OF_HOOKS)})"
+        f" AND (unavailable IN ({placeholders(OF_HOOKS)})"
         " OR EXISTS (SELECT 1 FROM computeset WHERE state = %s AND waiting IN (%s, %s)))",
-        (*_OF_HOOKS, SUBMITTED, TOO_FEW_HOSTS, HOSTS_AWAY),
+        (*OF_HOOKS, SUBMITTED, TOO_FEW_HOSTS, HOSTS_AWAY),
     )
     return sorted(rows, key=lambda row: natural_key(row[0]))
 

@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
 from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.drain_reasons import IMAGE_LATE, VM_WITHOUT_JOB
 from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.files import write_file
 from rocks.core.process import run_checked
 from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import mapped_images
-
-DRAINED, LATE = "vm-without-job", "image-sync-timeout"
-"""Reasons of a drained host; it is resumed from the first one only."""
 
 EPILOG_SECONDS = 3600.0
 _DAEMONS = ("/usr/sbin/libvirtd", "/usr/sbin/virtqemud")
@@ -118,7 +116,7 @@ def change_of(is_used: bool, node: Node) -> Optional[str]:
     """State that the health check gives this host: drain, resume or None. Pure."""
     if is_used:
         return None if node.is_drained or node.has_job else "drain"
-    return "resume" if node.is_drained and node.reason == DRAINED else None
+    return "resume" if node.is_drained and node.reason == VM_WITHOUT_JOB else None
 
 
 def run_hook(context: str, name: str, refused: Path, use: Callable[[], List[str]]) -> int:
@@ -160,7 +158,7 @@ def _epilog(name: str, found: List[str], refused: Path, use: Callable[[], List[s
         found = use()
     if found:
         print(f"this host is not free: {', '.join(found)}", file=sys.stderr)
-        _change(name, "drain", LATE)
+        _change(name, "drain", IMAGE_LATE)
         return 1
     node = _read_if_drained(name)  # by a health check meanwhile
     if node is not None:
@@ -227,7 +225,7 @@ def _user() -> str:
         raise UserError(f"the user of Nucleus is not known: {error}") from None
 
 
-def _change(name: str, state: Optional[str], reason: str = DRAINED) -> None:
+def _change(name: str, state: Optional[str], reason: str = VM_WITHOUT_JOB) -> None:
     if state is None:
         return
     options = [f"reason={reason}"] if state == "drain" else []

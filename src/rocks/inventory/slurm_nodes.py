@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
+from rocks.core.drain_reasons import OF_HOOKS, VM_WITHOUT_JOB
 from rocks.core.errors import ToolError
 from rocks.core.names import printable
 from rocks.core.process import run, run_checked
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _SECONDS = 20.0
-_RESUMED = "vm-without-job"
-"""The reason of a drained host that the health check of rocks.agent.host_free resumes when its machine is off."""
-
-_OF_HOOKS = (_RESUMED, "image-sync-timeout", "Prolog error", "Epilog error")
-"""Reasons of rocks.agent.host_free, and those of Slurm when such a hook is killed."""
-
 _LIST = ("sinfo", "--noheader", "--all", "--Node", "--format=%N|%T|%E")
 _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
@@ -86,7 +81,7 @@ def drained_nodes(hosts: Iterable[str]) -> dict[str, str]:
     """
     with dry_run.question():
         finished = run((*_LIST, f"--nodes={','.join(hosts)}"), deadline_seconds=_SECONDS)
-    return {name: reason for name, reason in _drained(finished.text).items() if reason != _RESUMED}
+    return {name: reason for name, reason in _drained(finished.text).items() if reason != VM_WITHOUT_JOB}
 
 
 def nodes_drained_by_hooks(limit_seconds: float) -> dict[str, str]:
@@ -95,7 +90,7 @@ def nodes_drained_by_hooks(limit_seconds: float) -> dict[str, str]:
     ToolError when Slurm does not answer.
     """
     found = _drained(run_checked(_LIST, deadline_seconds=limit_seconds).text)
-    return {name: reason for name, reason in found.items() if reason in _OF_HOOKS}
+    return {name: reason for name, reason in found.items() if reason in OF_HOOKS}
 
 
 def _drained(text: str) -> dict[str, str]:

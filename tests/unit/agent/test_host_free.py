@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rocks.agent import host_free
-from rocks.agent.host_free import DRAINED, Node, change_of, find_unsaved, find_use, main, run_hook
+from rocks.agent.host_free import Node, change_of, find_unsaved, find_use, main, run_hook
 from rocks.agent.main import main as agent_main
+from rocks.core.drain_reasons import VM_WITHOUT_JOB
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from tests.slurm_site import write_zfs
@@ -76,9 +77,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 def test_what_a_health_check_changes() -> None:
     assert change_of(True, Node(False, "", False)) == "drain"
-    for node in (Node(False, "", True), Node(True, DRAINED, False), Node(True, "new disks", False)):
+    for node in (Node(False, "", True), Node(True, VM_WITHOUT_JOB, False), Node(True, "new disks", False)):
         assert change_of(True, node) is None
-    assert change_of(False, Node(True, DRAINED, False)) == "resume"
+    assert change_of(False, Node(True, VM_WITHOUT_JOB, False)) == "resume"
     for node in (Node(True, "new disks", False), Node(False, "", False)):
         assert change_of(False, node) is None
 
@@ -86,7 +87,7 @@ def test_what_a_health_check_changes() -> None:
 def test_a_prolog_refuses_a_host_with_a_machine_and_its_epilog_does_not_wait(programs: Programs) -> None:
     assert programs.run("prolog_slurmd", []) == 0 and programs.changes == []
     assert programs.run("prolog_slurmd", ["machine vm-0"]) == 1
-    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+    assert programs.changes == [f"update nodename=n1 state=drain reason={VM_WITHOUT_JOB}"]
     assert programs.run("epilog_slurmd", ["machine vm-0"]) == 0
     assert not (programs.folder / "note").exists() and len(programs.changes) == 1
 
@@ -104,7 +105,7 @@ def test_an_epilog_waits_although_the_job_was_refused_before(
 def test_an_epilog_waits_and_resumes_what_a_health_check_has_drained(programs: Programs) -> None:
     assert programs.run("epilog_slurmd", ["machine vm-0"], ["image /dev/x"], []) == 0
     assert programs.changes == []
-    programs.say(f"draining|{DRAINED}")
+    programs.say(f"draining|{VM_WITHOUT_JOB}")
     assert programs.run("epilog_slurmd", ["machine vm-0"], []) == 0
     assert programs.changes == ["update nodename=n1 state=resume"]
 
@@ -137,7 +138,7 @@ def test_a_health_check_believes_no_job_of_another_name_or_user(
 ) -> None:
     programs.say("allocated|none", *jobs)
     assert programs.run("", ["machine vm-0"]) == 0
-    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+    assert programs.changes == [f"update nodename=n1 state=drain reason={VM_WITHOUT_JOB}"]
 
 
 def test_the_user_of_nucleus_is_that_of_the_hosts_settings(
@@ -157,7 +158,7 @@ def test_the_user_of_nucleus_is_that_of_the_hosts_settings(
     assert "slurmctld has no user bob" in error and str(settings) in error
     settings.unlink()
     assert programs.run("", ["machine vm-0"]) == 0
-    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+    assert programs.changes == [f"update nodename=n1 state=drain reason={VM_WITHOUT_JOB}"]
 
 
 def test_machines_and_images_of_the_host_are_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rocks.agent import host_free
 from rocks.core import dry_run
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.inventory import slurm_nodes, slurm_service
+from rocks.inventory import slurm_service
 from rocks.inventory.slurm_configuration import MARK
 from rocks.inventory.slurm_service import SyncedSlurm, store_pending, sync_slurm
 
@@ -150,10 +149,6 @@ def test_a_dry_run_does_not_say_that_nodes_are_drained(recorded: Recorded, lines
     assert lines == [
         "this machine: would run `scontrol update nodename=b state=drain 'reason=rocks sync slurm'`"
     ]
-
-
-def test_the_health_check_resumes_after_its_own_reason_only() -> None:
-    assert slurm_nodes._RESUMED == host_free.DRAINED
 
 
 def test_a_killed_command_is_completed_by_the_next(recorded: Recorded) -> None:
