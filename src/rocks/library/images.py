@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import Code, HostError, IncoherentError, StateError, UserError
+from rocks.core.errors import Code, HostError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
@@ -22,13 +22,14 @@ from rocks.library.records import (
     check_new,
     existing_image,
     find_image,
+    image_file,
     read_images,
     remove_image_files,
     write_record,
 )
 from rocks.library.sources import find_parts
 from rocks.library.unfinished import find_leftovers, remove_leftover
-from rocks.library.verification import verified_image
+from rocks.library.verification import is_known_damaged, verified_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,14 +158,15 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
     library = library_folder(database)
     image = existing_image(library, name)
     database.end_reading()
-    _verify(library, image, progress)
-
-
-def _verify(library: Path, image: LibraryImage, progress: Callable[[str], None]) -> None:
-    name = image.name
     remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
-    with verified_image(library, image, Meter(progress, name, image.used_bytes).reach, remedy):
-        pass
+    try:
+        with verified_image(library, image, Meter(progress, name, image.used_bytes).reach, remedy):
+            pass
+    except HostError as error:  # perhaps for a moment: one that machines need is not removed for it
+        file = image_file(library, name)
+        raise HostError(
+            f"{error}; while machines need it, that is refused: if it can never be read, first rm {file}"
+        ) from None
 
 
 def save_image(
@@ -183,13 +185,11 @@ def save_image(
     return path, export_image(library, image, path, chosen, progress)
 
 
-def remove_image(
-    database: Database, name: str, progress: Callable[[str], None], notify: Callable[[str], None]
-) -> str | None:
+def remove_image(database: Database, name: str, notify: Callable[[str], None]) -> str | None:
     """Remove the image, or its unfinished import; returns the digest that no image of the library has any more.
 
     StateError when virtual machines are to have their disks from it or have it in their drives, or there is none. One
-    that is not what was imported, or cannot be read, is removed all the same, with a line that it must be added again.
+    that was found damaged, or lacks its file, is removed all the same, with a line that it must be added again.
     """
     library = library_folder(database)
     check_image_name(name)
@@ -204,11 +204,8 @@ def remove_image(
     users = [user for user, _ in members_with_values(database, IMAGE_ATTRIBUTE, [name])]
     drives = [drive for drive, _ in members_with_values(database, CD_ATTRIBUTE, [name])]
     if users or drives:
-        database.end_reading()
-        database.unlock_all([f"library image {name}"])  # it may be used while it is read, perhaps for minutes
-        is_sound = _is_sound(library, image, progress)
-        _lock(database, name)
-        if is_sound or find_image(library, name) != image:
+        # to read all of it may take minutes: that is for rocks check image
+        if not is_known_damaged(library, name):
             check_no_users(name, users)
             _check_no_drives(name, drives)
         notify(
@@ -219,14 +216,6 @@ def remove_image(
     remove_leftover(library, name)
     is_elsewhere = any(other.digest == image.digest for other in read_images(library))
     return None if is_elsewhere or image.format != "raw" else image.digest
-
-
-def _is_sound(library: Path, image: LibraryImage, progress: Callable[[str], None]) -> bool:
-    try:
-        _verify(library, image, progress)
-    except (HostError, IncoherentError):
-        return False
-    return True
 
 
 def _check_no_drives(name: str, drives: Sequence[str]) -> None:

@@ -42,6 +42,11 @@ def image_file(library: Path, name: str) -> Path:
     return library / f"{name}.img"
 
 
+def damage_note(library: Path, name: str) -> Path:
+    """The file that identifies the content which was found damaged."""
+    return library / f".{name}.damaged"
+
+
 def read_images(library: Path) -> list[LibraryImage]:
     """All images, by name. IncoherentError for a damaged record, HostError for a folder that cannot be read."""
     try:
@@ -114,9 +119,9 @@ def write_new_record(library: Path, image: LibraryImage) -> None:
 
 
 def remove_image_files(library: Path, name: str) -> None:
-    """Remove the record, then the file; what is absent already is left so. HostError."""
+    """Remove the record, then the files; what is absent already is left so. HostError."""
     try:
-        for path in (library / f"{name}{_RECORD}", image_file(library, name)):
+        for path in (library / f"{name}{_RECORD}", image_file(library, name), damage_note(library, name)):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise HostError(f"the image {name} cannot be removed: {explain(error, library / name)}") from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rocks.core.errors import HostError, IncoherentError
+from rocks.core.files import PUBLIC, write_file
 from rocks.core.image_blocks import content_of
-from rocks.library.records import LibraryImage, image_file
+from rocks.library.records import LibraryImage, damage_note, image_file
 
 
 @contextmanager
@@ -18,7 +19,8 @@ def verified_image(
 ) -> Iterator[int]:
     """The open file of the image, after all of it was read; `watch` gets the number of bytes that were read.
 
-    IncoherentError when it is gone, or not what was imported, HostError when it cannot be read; both with the remedy.
+    IncoherentError when it is gone, or not what was imported, which is noted; HostError when it cannot be read. Both
+    have the remedy.
     """
     path = image_file(library, image.name)
     try:
@@ -28,15 +30,34 @@ def verified_image(
     except OSError as error:
         raise _unreadable(image, error, remedy) from None
     try:
+        identity = _identity(os.fstat(descriptor))
         try:
             found = content_of(descriptor, watch)
         except OSError as error:
             raise _unreadable(image, error, remedy) from None
         if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):
+            with suppress(HostError):  # what it is for may be read-only
+                write_file(damage_note(library, image.name), identity, mode=PUBLIC)
             raise IncoherentError(f"the image {image.name} is not what was imported; {remedy}")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def is_known_damaged(library: Path, name: str) -> bool:
+    """Whether the file of the image is gone, or is still what `verified_image` has found damaged; it is not read."""
+    try:
+        present = _identity(image_file(library, name).lstat())
+        return damage_note(library, name).read_text("ascii") == present
+    except FileNotFoundError:
+        return not os.path.lexists(image_file(library, name))
+    except (OSError, ValueError):
+        return False
+
+
+def _identity(found: os.stat_result) -> str:
+    """Changes with each write."""
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def _unreadable(image: LibraryImage, error: OSError, remedy: str) -> HostError:

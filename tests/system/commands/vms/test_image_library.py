@@ -226,6 +226,31 @@ def test_a_damaged_image_that_machines_need_is_removed_and_added_again(
     assert attributes(vm_site, "web")["vm_image"] == "debian" and cd_of(vm_site, "web") == "image=medium"
 
 
+def test_an_image_that_machines_need_is_removed_only_as_what_was_found_damaged(
+    vm_site: Site, library: Path, tmp_path: Path
+) -> None:
+    """Not when it cannot be read for a moment, nor when its content is another one since; one without its file is."""
+    vm_site.rocks("add cluster 203.0.113.9 1 fe-name=web cluster-naming=yes image=debian")
+    file, elsewhere = library / "debian.img", tmp_path / "elsewhere"
+    needed = "the image debian is not removed, since disks are made from it"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    assert needed in vm_site.refused("remove image debian")
+    found = vm_site.refused("check image debian")
+    assert "debian cannot be read" in found and f"rm {file}" in found
+    elsewhere.rename(file)
+    assert vm_site.done("check image debian") == "debian is what was imported\n"
+    with file.open("r+b") as content:
+        content.write(b"Boot")
+    vm_site.refused("check image debian")
+    with file.open("r+b") as content:
+        content.write(b"boot")
+    assert needed in vm_site.refused("remove image debian")
+    file.unlink()
+    assert vm_site.rocks("remove image debian").status == 0
+    assert [path.name for path in library.iterdir() if "debian" in path.name] == []
+
+
 def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site: Site, library: Path) -> None:
     """The key of the other cluster's frontend would let that one's owner in."""
     add = ("add", "cluster", "cluster-naming=yes", "image=debian", "num-computes=1")

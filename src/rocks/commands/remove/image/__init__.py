@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     the copies on hosts (list host image shows them, remove host image removes them). NASes that store it remove it,
     unless disks are clones of it; those are named. A repeated command removes what a NAS that did not answer still
     has. An image that virtual machines are to have their disks from (attribute vm_image), or that is in the drive of
-    one, is not removed, unless it is damaged: then add it again under its name.
+    one, is not removed, unless check image has found it damaged: then add it again under its name.
 
     <shared names='image'/>
 
@@ -36,10 +36,7 @@ class Command(rocks.commands.Command):
             self.abort("must supply the name of one image")
         lines = remove_left_bases(self.db, args[0])
         if lines is None:
-            try:
-                digest = remove_image(self.db, args[0], self.showProgress, self.notify)
-            finally:
-                self.showProgress("")
+            digest = remove_image(self.db, args[0], self.notify)
             lines = remove_bases(self.db, digest) if digest else []
         for line in lines:
             self.notify(line)
