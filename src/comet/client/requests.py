@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -19,6 +20,8 @@ from comet.client.records import Operation
 _OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
 _RESTART_SECONDS = 60
 _RESTART_PAUSE_SECONDS = 1.0
+_SILENCE_SECONDS = 2.0
+"""The next answer of the same list is asked for within it: a silent server is waited for once."""
 
 Self = TypeVar("Self", bound="Requests")
 
@@ -41,6 +44,7 @@ class Requests:
         self.endpoint, self.cache, self.cached_only = endpoint, cache, cached_only
         self.connection = Connection(endpoint, timeout)
         self.cached_at: Optional[float] = None
+        self._silent_at = -math.inf
 
     def __enter__(self: Self) -> Self:
         return self
@@ -58,8 +62,9 @@ class Requests:
         path = self.connection.path(*segments, query=query)
         cache = None if fresh else self.cache
         known = cache.get(path) if cache else None
+        is_silent = known is not None and time.monotonic() < self._silent_at + _SILENCE_SECONDS
         try:
-            if self.cached_only:
+            if self.cached_only or is_silent:
                 raise NoCachedAnswerError(
                     f"{path} was not asked before, so the cache does not have it: leave out --cached"
                 )
@@ -73,6 +78,8 @@ class Requests:
             if known is None:
                 raise
             self.cached_at = min(known.asked_at, self.cached_at or known.asked_at)
+            if not is_silent:
+                self._silent_at = time.monotonic()
             return decoded(known.body)
         if cache:
             cache.put(path, answer.body, answer.headers.get("ETag", ""))

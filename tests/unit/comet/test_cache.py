@@ -123,6 +123,19 @@ def test_the_cache_answers_for_a_server_whose_site_does_not_answer(comet: Comet)
     assert len(comet.server.requests) == requests + 1
 
 
+def test_a_list_of_several_answers_waits_for_a_silent_server_once(comet: Comet) -> None:
+    """`comet cluster` asks for computesets, too: it took twice as long as --timeout states."""
+    comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    first = comet("cluster")
+    problem = json.dumps({"type": "/problems/backend-unavailable", "detail": "the database does not answer"})
+    for path in ("/cluster/", "/computeset/"):
+        comet.server.answers[path] = answer(503, problem.encode(), Retry_After="2")
+    requests = len(comet.server.requests)
+    away = comet("cluster", "--timeout=1")
+    assert (away.status, away.out) == (6, first.out)
+    assert len(comet.server.requests) == requests + 1
+
+
 def test_the_cache_answers_for_a_server_that_is_away(comet: Comet) -> None:
     assert comet("--cached", "ll").status == 6
     first = comet("ll")
