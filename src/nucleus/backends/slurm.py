@@ -58,8 +58,11 @@ _REASONS = {
 """State of a job that has ended → reason of the end of its computeset; `limit` where Slurm names a limit."""
 
 _COMPLETING = "COMPLETING"
-_UNAVAILABLE = ("down", "drain", "fail")
-"""How the state of a node begins that gets no jobs until it answers, or somebody resumes it."""
+_INVALID = "inval"
+"""A node with less than slurm.conf states of it. Slurm refuses to resume it."""
+
+_UNAVAILABLE = ("down", "drain", "fail", _INVALID)
+"""How the state of a node begins that gets no jobs until it answers, or somebody corrects or resumes it."""
 
 _AWAY = (
     "Unable to contact", "Socket timed out", "Zero Bytes", "Connection", "standby", "temporarily", "Protocol",
@@ -307,9 +310,15 @@ def parse_nodes(text: str) -> dict[str, str]:
     """Node → why it gets no jobs, else '', of the lines NAME|STATE|REASON of sinfo; pure."""
     rows = [line.split("|", 2) for line in text.splitlines() if line.count("|") > 1]
     return {
-        name: printable(reason if reason != "none" else state) if state.startswith(_UNAVAILABLE) else ""
+        name: _why_unavailable(state, reason) if state.startswith(_UNAVAILABLE) else ""
         for name, state, reason in rows
     }
+
+
+def _why_unavailable(state: str, reason: str) -> str:
+    if reason == "none":
+        return printable(state)
+    return printable(f"{_INVALID}: {reason}" if state.startswith(_INVALID) else reason)
 
 
 def parse_ends(text: str) -> dict[str, Job]:

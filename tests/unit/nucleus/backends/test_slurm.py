@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from nucleus.backends.batch import Charge, Job
-from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_queue
+from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_nodes, parse_queue
 from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
 from nucleus.configuration import BatchSettings
@@ -94,6 +94,22 @@ def test_an_accounting_that_cannot_be_read_is_one_that_does_not_answer() -> None
     slurm = _Printing(BatchSettings("slurm", "virt", "nucleus"))
     slurm.printed = {"squeue": "", "sacct": f"sacct is tired|COMPLETED|{_NAME}\n"}
     assert slurm.jobs([_NAME]) == [Job(0, _NAME, UNKNOWN)]
+
+
+def test_why_a_node_gets_no_jobs() -> None:
+    """One with fewer CPUs than slurm.conf states is drained, too, and sinfo prints `inval`; it cannot be resumed."""
+    text = (
+        "n1|inval|Low socket*core*thread count, Low CPUs\nn2|idle|none\nn3|down*|Not responding\nn4|down|none\n"
+        "n5|draining|new | memory\nn6|mixed|none\n"
+    )
+    assert parse_nodes(text) == {
+        "n1": "inval: Low socket*core*thread count, Low CPUs",
+        "n2": "",
+        "n3": "Not responding",
+        "n4": "down",
+        "n5": "new | memory",
+        "n6": "",
+    }
 
 
 def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
