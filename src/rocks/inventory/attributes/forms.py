@@ -46,7 +46,7 @@ from rocks.storage.volumes.places import check_pool_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rocks.inventory.attributes.known import Known, NamedForm
+    from rocks.inventory.attributes.known import Known
 
     Check = Callable[[str], object]
 
@@ -155,7 +155,7 @@ def _check_of(known: Known) -> Check:
     return _CHECKS[known.form] if isinstance(known.form, str) else _one_of(*known.form)
 
 
-_CHECKS: dict[NamedForm, Check] = {
+_CHECKS: dict[str, Check] = {
     "boot place": _one_of(*BOOT_PLACES),
     "CD image": check_medium_name,
     "CD images": _each(check_medium_name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.inventory.attributes.known.form import Known, NamedForm
+from rocks.inventory.attributes.known.form import Known
 from rocks.inventory.attributes.known.hosts import HOSTS
 from rocks.inventory.attributes.known.installation import INSTALLATION
 from rocks.inventory.attributes.known.machines import MACHINES
@@ -13,7 +13,7 @@ from rocks.inventory.attributes.known.storage import STORAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KNOWN", "Known", "NamedForm", "value_in"]
+__all__ = ["KNOWN", "Known", "value_in"]
 
 KNOWN: dict[str, Known] = {**HOSTS, **MACHINES, **STORAGE, **INSTALLATION}
 """Name → the row of the attribute: what checks, completes, documents and reads it takes from here."""

@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
-NamedForm = Literal[
-    "boot place",
-    "CD image",
-    "CD images",
-    "CPU mode",
-    "CPU pinning",
-    "CPU set",
-    "device patterns",
-    "disk choice",
-    "disks of a host",
-    "disks of a NAS",
-    "folder",
-    "host name",
-    "host or address",
-    "I/O threads",
-    "image",
-    "image folder",
-    "image folders",
-    "IPv4 address",
-    "IPv4 addresses",
-    "IPv6 addresses",
-    "kernel arguments",
-    "MAC address",
-    "MAC mask",
-    "membership",
-    "memory in MB",
-    "network",
-    "number of CPUs",
-    "page reserve",
-    "page size",
-    "partition keys",
-    "partitions",
-    "path",
-    "PCI pools",
-    "PCI requests",
-    "pool",
-    "pools",
-    "public keys",
-    "queues",
-    "subnet manager",
-    "text",
-    "true or no",
-    "user",
-    "VLAN ids",
-    "watchdog action",
-    "XML elements",
-    "yes or no",
-    "zone",
-]
-"""A form that `inventory.attributes.forms` checks; it is not loaded with the tables, which every command needs."""
+from typing import NamedTuple
 
 
 class Known(NamedTuple):
     """An attribute that the system itself reads: its usual scope, the form of its values, its default, its meaning.
 
-    The form is the name of one, the numbers that are valid, or the texts that are. A secret one is stored where only
-    root reads it. One that is a program names what this system runs as root.
+    The form is the name of one in `inventory.attributes.forms`, which is not loaded with the tables, the numbers that
+    are valid, or the texts that are. A secret one is stored where only root reads it. One that is a program names what
+    this system runs as root.
     """
 
     scope: str
-    form: NamedForm | range | tuple[str, ...]
+    form: str | range | tuple[str, ...]
     default: str
     meaning: str
     is_secret: bool = False
