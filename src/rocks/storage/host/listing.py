@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from dataclasses import replace
+from typing import Dict, Optional
 
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.storage.device_mapper.dm_devices import DmDevices
@@ -10,6 +11,7 @@ from rocks.storage.device_mapper.tables import DmDeviceFact, Linear, Placeholder
 from rocks.storage.iscsi_initiator.driver import SessionDriver
 from rocks.storage.life.names import TARGET_PREFIX, guest_device
 from rocks.storage.store.host import HostStore
+from rocks.storage.wire.replies import DeviceRow
 
 _SUFFIX = guest_device("")
 _KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
@@ -20,60 +22,49 @@ _UNKNOWN = (
 )
 
 
-def device_rows(
-    store: HostStore, dm_devices: DmDevices, sessions: SessionDriver
-) -> Dict[str, Dict[str, Any]]:
-    """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …
-
-    `time` is when the unanswered request arrived, UNIX seconds; absent without one.
-    """
+def device_rows(store: HostStore, dm_devices: DmDevices, sessions: SessionDriver) -> Dict[str, DeviceRow]:
+    """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …"""
     copies = store.copies()
     known = {copy.known.zvol: copy.known for copy in copies if copy.known.stage != "none"}
     nases = {copy.known.zvol: copy.details.get("nas") for copy in copies}
     paused = store.paused()
     # of several, the newest: the others are overtaken
     open_ones = {request.zvol: request.came for request in store.open_requests()}
-    rows: Dict[str, Dict[str, Any]] = {}
+    rows: Dict[str, DeviceRow] = {}
     found = {session.target: session for session in sessions.read_sessions()}
     for mapping in dm_devices.list():
         if not mapping.name.endswith(_SUFFIX):
             continue
         zvol = mapping.name[: -len(_SUFFIX)]
-        row = {"device": mapping.name, "sync": "sync", **_status(mapping)}
+        row = replace(_row(mapping), time=open_ones.get(zvol))
         target = None if zvol not in known else known[zvol].target
         if target in found:
-            row.update(target=target, bdev=found.pop(target).disk)
-        row["started"] = zvol in open_ones and isinstance(mapping.table, SnapshotMerge)
+            row = replace(row, target=target, bdev=found.pop(target).disk)
+        if zvol in open_ones and isinstance(mapping.table, SnapshotMerge):
+            row = replace(row, started=True)
         if zvol in paused:
-            row["note"] = PAUSED
+            row = replace(row, note=PAUSED)
         elif zvol not in known and not isinstance(mapping.table, Placeholder):
             nas = nases.get(zvol, "NAS")
-            row["note"] = _UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name)
+            row = replace(row, note=_UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name))
         rows[zvol] = row
     for zvol, image in known.items():
         if image.stage == "remote" and image.target in found:
-            session = found.pop(image.target)
-            rows[zvol] = {
-                "device": session.disk,
-                "bdev": session.disk,
-                "target": image.target,
-                "sync": "iscsi",
-            }
-    for zvol in rows.keys() & open_ones.keys():
-        rows[zvol]["time"] = open_ones[zvol]
+            disk = found.pop(image.target).disk
+            rows[zvol] = DeviceRow("iscsi", image.target, disk, bdev=disk, time=open_ones.get(zvol))
     others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
     for number, target in enumerate(others):
-        rows[f"volume{number}"] = {"target": target, "device": found[target].disk, "sync": "iscsi"}
+        rows[f"volume{number}"] = DeviceRow("iscsi", target, found[target].disk)
     return rows
 
 
-def _status(mapping: DmDeviceFact) -> Dict[str, Any]:
-    table = mapping.table
+def _row(mapping: DmDeviceFact) -> DeviceRow:
+    table, usage = mapping.table, mapping.status
     kind = next((name for shape, name in _KINDS.items() if isinstance(table, shape)), "snapshot")
     length: Optional[int] = getattr(table, "length_sectors", None)
-    row: Dict[str, Any] = {"status": kind, "size": (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB}
-    if mapping.status is not None:
-        usage = mapping.status
+    size = (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB
+    synced = None
+    if usage is not None:
         fill = f"{usage.allocated_sectors}/{usage.total_sectors} {usage.metadata_sectors}"
-        row["synced"] = fill if usage.state == "ok" else usage.state
-    return row
+        synced = fill if usage.state == "ok" else usage.state
+    return DeviceRow("sync", device=mapping.name, status=kind, size=size, synced=synced)

@@ -11,6 +11,7 @@ from typing import Callable, ContextManager, Dict, Iterable, NamedTuple
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, UserError
 from rocks.fleet.host.records import record_names
+from rocks.fleet.wire.codec import encode
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import Configuration
@@ -193,7 +194,8 @@ class HostService:
             raise UserError(f"{sender} may not send that request to {self._configuration.name}")
         if isinstance(request, ListDevices):
             rows = device_rows(self._store, self._devices.dm_devices, self._devices.sessions)
-            return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
+            body = {volume: encode(row) for volume, row in rows.items()}
+            return write_success(message.action, {"node_type": "mixed", "body": body}, op_id=message.op_id)
         if isinstance(request, ListCopies):
             return write_success(message.action, {"body": self._stored.rows()}, op_id=message.op_id)
         if isinstance(request, DelCopy):

@@ -33,6 +33,7 @@ from rocks.storage.store.nas import ATTRIBUTES, Arrival, NasStore
 from rocks.storage.stream.lines import Opening, number, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
+from rocks.storage.wire.replies import OperationRow
 from rocks.storage.wire.requests import AcceptZvol
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
@@ -143,18 +144,20 @@ class Arrivals:
         except RocksError as error:
             _log.warning("remains of moved images stay: %s", error)
 
-    def operation_rows(self) -> List[Dict[str, Any]]:
+    def operation_rows(self) -> List[OperationRow]:
         """Rows of the list of operations."""
         return [
-            {
-                "op": "-",
-                "action": "accept_zvol",
-                "image": arrival.zvol,
-                **self._progress.fields(Image(arrival.image_id, self._node, arrival.pool, arrival.zvol)),
-                "host": arrival.source,
-                "phase": ARRIVING,
-                "reason": arrival.reason,
-            }
+            replace(
+                self._progress.row(
+                    "-",
+                    "accept_zvol",
+                    arrival.zvol,
+                    Image(arrival.image_id, self._node, arrival.pool, arrival.zvol),
+                ),
+                host=arrival.source,
+                phase=ARRIVING,
+                reason=arrival.reason,
+            )
             for arrival in self.all()
         ]
 

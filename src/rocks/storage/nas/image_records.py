@@ -16,7 +16,7 @@ from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import check_machine
-from rocks.storage.nas.listing import arrival_row, first_page, image_row, operation_row, snapshot_row
+from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore
@@ -76,12 +76,11 @@ class ImageRecords:
                 self._exports.failures.get(image.target or "", ""),
             )
             for image in self._engine.images()
+            if image.zvol > request.after
         ]
-        rows += [arrival_row(one) for one in self._arrivals.all()]
-        behind = sorted(
-            (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
-        )
-        body, has_more = first_page(behind, PAGE_BYTES)
+        rows += [arrival_row(one) for one in self._arrivals.all() if one.zvol > request.after]
+        rows.sort(key=lambda row: row.zvol)
+        body, has_more = first_page(map(encode, rows), PAGE_BYTES)
         return {"body": body, "more": has_more}
 
     def get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
@@ -184,11 +183,11 @@ class ImageRecords:
         del request
         by_zvol = {image.zvol: image for image in self._engine.images()}
         rows = [
-            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
+            self._progress.row(operation.op_id, operation.action, operation.zvol, by_zvol.get(operation.zvol))
             for operation in self._store.open_operations()
         ]
-        others = self._progress.rows_without(rows, by_zvol.values())
-        return {"body": rows + others + self._arrivals.operation_rows()}
+        rows += self._progress.rows_without({row.image for row in rows}, by_zvol.values())
+        return {"body": list(map(encode, rows + self._arrivals.operation_rows()))}
 
     def operation_status(self, request: wire.OperationStatus) -> Fields:
         """The answer of an operation, None before its end. IncoherentError when it is not on record."""

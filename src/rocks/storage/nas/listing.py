@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Iterable, List, Mapping, Optional, Tuple
 
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import (
@@ -20,9 +20,8 @@ from rocks.storage.life.states import (
     SWITCHING,
     TRANSFERS,
 )
-from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.store.nas import Arrival, Operation
-from rocks.storage.wire.replies import SnapshotRow
+from rocks.storage.store.nas import Arrival
+from rocks.storage.wire.replies import Fields, ImageRow, SnapshotRow
 from rocks.storage.zfs.facts import SnapshotFact
 
 _LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING, GROWING)
@@ -38,7 +37,7 @@ def image_row(
     queued_at: int,
     silent_seconds: Optional[float] = None,
     export_failure: str = "",
-) -> Dict[str, Any]:
+) -> ImageRow:
     """A row of `list_zvols` (specification §2.4), with the state and its word beside it.
 
     `queued_at`: its transfer, if it has one, was queued then, UNIX seconds. `silent_seconds`: for so long its host has
@@ -46,48 +45,49 @@ def image_row(
     '' while it has it.
     """
     transfer = None if image.state == MAPPED and not image.sync else TRANSFERS.get(image.state)
-    return {
-        "zvol": image.zvol,
-        "zpool": image.pool,
-        "iscsi_target": image.target,
-        "remotehost": image.owner,
-        "remotepool": image.remote_pool if image.owner else None,
-        "is_sending": None if transfer is None else int(transfer == "seed"),
-        "is_delete_remote": None if transfer is None else int(transfer == "return"),
-        "time": None if transfer is None else queued_at,
-        "nextsync": attributes.get("nextsync"),
-        "frequency": attributes.get("frequency"),
-        "locked": image.zvol if image.state in _LOCKED else None,
-        "state": image.state,
-        "word": STATES[image.state].word,
-        "epoch": image.epoch,
-        "size_bytes": image.size_bytes,
-        "persistent": image.persistent,
-        "reason": image.reason or export_failure,
-        "image_id": image.image_id,
-        "machine": image.machine,
-        "peer": image.peer,
-        "due_at": image.due_at if image.state == DELETING and image.work is None else None,
-        "silent_seconds": None if silent_seconds is None else round(silent_seconds),
-    }
+    return ImageRow(
+        zvol=image.zvol,
+        zpool=image.pool,
+        state=image.state,
+        word=STATES[image.state].word,
+        iscsi_target=image.target,
+        remotehost=image.owner,
+        remotepool=image.remote_pool if image.owner else None,
+        is_sending=None if transfer is None else int(transfer == "seed"),
+        is_delete_remote=None if transfer is None else int(transfer == "return"),
+        time=None if transfer is None else queued_at,
+        nextsync=attributes.get("nextsync"),
+        frequency=attributes.get("frequency"),
+        locked=image.zvol if image.state in _LOCKED else None,
+        size_bytes=image.size_bytes,
+        persistent=image.persistent,
+        reason=image.reason or export_failure,
+        due_at=image.due_at if image.state == DELETING and image.work is None else None,
+        silent_seconds=None if silent_seconds is None else round(silent_seconds),
+        image_id=image.image_id,
+        peer=image.peer,
+        machine=image.machine,
+    )
 
 
-def arrival_row(arrival: Arrival) -> Dict[str, Any]:
+def arrival_row(arrival: Arrival) -> ImageRow:
     """The same for an image that another NAS moves here."""
-    return {
-        **image_row(Image(arrival.image_id, "", arrival.pool, arrival.zvol), {}, 0),
-        "locked": arrival.zvol,
-        "state": ARRIVING,
-        "word": ARRIVING,
-        "epoch": arrival.epoch,
-        "peer": arrival.source,
-        "reason": arrival.reason,
-    }
+    return ImageRow(
+        arrival.zvol,
+        arrival.pool,
+        ARRIVING,
+        ARRIVING,
+        locked=arrival.zvol,
+        reason=arrival.reason,
+        image_id=arrival.image_id,
+        peer=arrival.source,
+        machine="",
+    )
 
 
-def first_page(rows: Iterable[Dict[str, Any]], max_bytes: int) -> Tuple[List[Dict[str, Any]], bool]:
+def first_page(rows: Iterable[Fields], max_bytes: int) -> Tuple[List[Fields], bool]:
     """The first rows, one at least, that take no more than so many bytes as JSON; and whether there are others."""
-    page: List[Dict[str, Any]] = []
+    page: List[Fields] = []
     size = 0
     for row in rows:
         size += len(json.dumps(row)) + 2
@@ -110,13 +110,3 @@ def snapshot_row(snapshot: SnapshotFact) -> SnapshotRow:
         snapshot.clones,
         snapshot.holds,
     )
-
-
-def operation_row(operation: Operation, image: Optional[Image], progress: ProgressBoard) -> Dict[str, Any]:
-    """A row of `list_operations`."""
-    return {
-        "op": operation.op_id,
-        "action": operation.action,
-        "image": operation.zvol,
-        **progress.fields(image),
-    }

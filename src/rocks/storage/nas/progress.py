@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Iterable, List, Optional
+from dataclasses import replace
+from typing import Collection, Dict, Iterable, List, Optional
 
 from rocks.storage.life.image import Image
 from rocks.storage.stream.pace import Progress
+from rocks.storage.wire.replies import OperationRow
 
 
 class ProgressBoard:
@@ -26,36 +28,30 @@ class ProgressBoard:
         with self._lock:
             self._entries.pop(image_id, None)
 
-    def fields(self, image: Optional[Image]) -> Dict[str, Any]:
-        """The fields of a listing about an image's work."""
+    def row(self, operation: str, action: str, zvol: str, image: Optional[Image]) -> OperationRow:
+        """A row of the list of operations, with what is known of the image's work."""
         with self._lock:
             progress = None if image is None else self._entries.get(image.image_id)
-        row: Dict[str, Any] = {
-            "host": None if image is None else image.owner or image.peer,
-            "phase": None if image is None else image.state,
-            "percent": None,
-            "bytes": None,
-            "rate": None,
-            "eta": None,
-            "reason": "" if image is None else image.reason,
-        }
-        if progress is not None:
-            left = progress.seconds_left
-            row.update(
-                percent=round(progress.percent, 1),
-                bytes=progress.bytes_done,
-                rate=round(progress.rate),
-                eta=None if left is None else round(left),
-            )
-        return row
+        row = OperationRow(operation, action, zvol)
+        if image is not None:
+            row = replace(row, host=image.owner or image.peer, phase=image.state, reason=image.reason)
+        if progress is None:
+            return row
+        left = progress.seconds_left
+        return replace(
+            row,
+            percent=round(progress.percent, 1),
+            bytes=progress.bytes_done,
+            rate=round(progress.rate),
+            eta=None if left is None else round(left),
+        )
 
-    def rows_without(self, rows: List[Dict[str, Any]], images: Iterable[Image]) -> List[Dict[str, Any]]:
-        """Rows of transfers without an operation."""
-        named = {row["image"] for row in rows}
+    def rows_without(self, named: Collection[str], images: Iterable[Image]) -> List[OperationRow]:
+        """Rows of transfers without an operation: those of other images than the named."""
         with self._lock:
             running = set(self._entries)
         return [
-            {"op": "-", "action": image.state, "image": image.zvol, **self.fields(image)}
+            self.row("-", image.state, image.zvol, image)
             for image in images
             if image.image_id in running and image.zvol not in named
         ]

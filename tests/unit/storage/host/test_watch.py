@@ -113,9 +113,7 @@ def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str)
     host.fill_pool()
     host.kernel.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
     assert host.look() == "paused"
-    assert (
-        device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
-    )
+    assert device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))[ZVOL].note == PAUSED
 
 
 @pytest.mark.parametrize(("stage", "state"), [("linear", "running"), ("merging", "paused")])
@@ -229,7 +227,7 @@ def test_pool_is_watched_when_the_image_is_local(host: Host) -> None:
     host.domains.fail_disk("a")
     assert host.look() == "paused"
     rows = device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))
-    assert rows[ZVOL]["note"] == PAUSED
+    assert rows[ZVOL].note == PAUSED
     host.pools.leave_free("tank", 10 * GIB)
     assert host.look() == "running"
 

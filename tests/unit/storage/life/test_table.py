@@ -163,5 +163,5 @@ def test_a_map_on_another_host_is_refused_with_the_words_that_tools_look_for(sta
     rejection = rejections.reject(record(state), SAMPLES[events.Map])
     row = image_row(record(state), {}, NOW)
     assert rejection.text.startswith("Error when mapping zvol: already mapped: ")
-    assert ("; ZVol vm-vol is busy: " in rejection.text) == (row["locked"] is not None)
+    assert ("; ZVol vm-vol is busy: " in rejection.text) == (row.locked is not None)
     assert (rejection.family, rejection.code) == ("state", Code.IMAGE_MAPPED)
