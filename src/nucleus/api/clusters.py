@@ -1,4 +1,4 @@
-"""Clusters and their nodes: rows 1 to 5, 10 and 13 of Table 1 (`routes.route`), and renaming of many."""
+"""Clusters and their nodes: rows 1 to 5, 10 and 13 of Table 1 (`decorators.route`), and renaming of many."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from comet.client.hostlists import natural_key
 from nucleus.api import models
+from nucleus.api.decorators import changes, reads, route, when_done
 from nucleus.api.etags import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_few_renames
 from nucleus.api.representations import Freshness, freshness_of
-from nucleus.api.routes import changes, reads, route, when_done
 from nucleus.api.service import (
     Change,
     Reading,

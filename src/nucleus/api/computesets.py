@@ -1,4 +1,4 @@
-"""Computesets: rows 22 to 28 of Table 1 (`routes.route`)."""
+"""Computesets: rows 22 to 28 of Table 1 (`decorators.route`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
+from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
@@ -19,7 +20,6 @@ from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legac
 from nucleus.api.quotas import demand_few_sets, demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
-from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand
 from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE, MAX_WALLTIME_MINUTES

@@ -1,4 +1,4 @@
-"""Consoles: rows 20 and 21 of Table 1 (`routes.route`), tickets, the WebSocket that a ticket opens, and its page."""
+"""Consoles: rows 20 and 21 of Table 1 (`decorators.route`), tickets, a WebSocket for each, and its page."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
+from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, answer_of, conflict, request_id, unavailable
 from nucleus.api.quotas import demand_console_quota
 from nucleus.api.representations import text_of
-from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.service import (
     Change,
     Known,

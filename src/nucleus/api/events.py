@@ -13,9 +13,9 @@ from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from nucleus.api.decorators import route
 from nucleus.api.problems import Problem
 from nucleus.api.representations import text_of
-from nucleus.api.routes import route
 from nucleus.api.service import Known, find_cluster, reading, service_of
 from nucleus.mirror import clusters, events, identity
 from nucleus.records import SYSTEM

@@ -1,4 +1,4 @@
-"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of Table 1 (`routes.route`)."""
+"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of Table 1 (`decorators.route`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
+from nucleus.api.decorators import changes, route, route_of_nodes
 from nucleus.api.library.images import find_image
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
-from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, computesets, operations

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields
+from nucleus.api.decorators import changes, reads, route, until_ended
 from nucleus.api.etags import (
     conditional_json,
     etag_of,
@@ -22,7 +23,6 @@ from nucleus.api.etags import (
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
-from nucleus.api.routes import changes, reads, route, until_ended
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
 from nucleus.limits import LONGEST_WAIT_SECONDS, MAX_PER_PAGE
 from nucleus.mirror import clusters, operations

@@ -11,13 +11,13 @@ from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
 from nucleus.api.clusters import Cursor, Limit
+from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.models import NO_BOOLEAN, NO_NUMBER, VC_NAME, Answer, Moment, Request, Text
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement
-from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of

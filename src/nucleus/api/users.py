@@ -1,4 +1,4 @@
-"""Users and projects: rows 29 to 32 of Table 1 (`routes.route`)."""
+"""Users and projects: rows 29 to 32 of Table 1 (`decorators.route`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
+from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, invalid
 from nucleus.api.representations import Json, text_of, user_json
 from nucleus.api.reservations import Time
 from nucleus.api.responsibility import responsibility
-from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Reading
 from nucleus.mirror import identity, status
 

@@ -19,10 +19,10 @@ from nucleus.api.access.authentication import (
     missing_scope,
     store_token,
 )
+from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
-from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.limits import MAX_TOKENS
 from nucleus.mirror import identity

@@ -1,4 +1,4 @@
-"""ISO images on their way here: row 34 of Table 1 (`routes.route`), and uploads in parts."""
+"""ISO images on their way here: row 34 of Table 1 (`decorators.route`), and uploads in parts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.access.authentication import require
+from nucleus.api.decorators import changes, done, reads, route
 from nucleus.api.etags import json_answer
 from nucleus.api.idempotency import answer_before
 from nucleus.api.library.upload_bytes import (
@@ -29,7 +30,6 @@ from nucleus.api.library.upload_bytes import (
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
-from nucleus.api.routes import changes, done, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
 from nucleus.mirror import images
 from nucleus.mirror.columns import same_name

@@ -1,4 +1,4 @@
-"""ISO images: row 33 of Table 1 (`routes.route`), those that nodes may get, and deleting."""
+"""ISO images: row 33 of Table 1 (`decorators.route`), those that nodes may get, and deleting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from comet.client.hostlists import collect_hostlist
 from nucleus.api import models
+from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json
 from nucleus.api.problems import Problem, Remedy, conflict, forbidden
 from nucleus.api.representations import shaped
-from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Change, Reading, accepted
 from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import routes
+from nucleus.api import decorators
 from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
 from nucleus.cli.main import main
@@ -48,7 +48,7 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done here: who does not follow an operation gets the answer at once."""
-    monkeypatch.setattr(routes, "LONGEST_WAIT_SECONDS", 0)
+    monkeypatch.setattr(decorators, "LONGEST_WAIT_SECONDS", 0)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How requests are declared and answered: each shape once.
+"""Decorators of handlers: how requests are declared and answered, each shape once.
 
 The end of an operation is waited for without reading, and without a thread, until its event comes.
 """
