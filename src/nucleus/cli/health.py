@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from nucleus.configuration import Configuration
+    from nucleus.mirror.computesets import NodeWithoutJob
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,15 +97,7 @@ def _print_status(configuration: Configuration) -> int:
     for host, count in unknown:
         print(f"alarm: no state is known of {counted(count, 'machine')} on {host}: rocks list site")
     for node in nodes:
-        where = (
-            "in no computeset; its owner may have it stopped"
-            if node.computeset is None
-            else f"computeset {node.computeset} does not have that host"
-        )
-        move = f"move it back (rocks move host vm {node.rocks_name}), or " if node.is_running else ""
-        print(
-            f"alarm: {node.target} is on, on {node.host}, and {where}: {move}rocks stop host vm {node.rocks_name}"
-        )
+        _print_without_job(node)
     for one in reservations:
         print(f"alarm: reservation {one.reservation} of {one.site} {one.what}")
     for number in late:
@@ -114,6 +107,18 @@ def _print_status(configuration: Configuration) -> int:
     _print_slurm(configuration.batch.partition, uncharged, strays, unavailable)
     alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle, unknown)
     return int(any(alarms) or any(one.failures for one in sources))
+
+
+def _print_without_job(node: NodeWithoutJob) -> None:
+    where = (
+        "in no computeset; its owner may have it stopped"
+        if node.computeset is None
+        else f"computeset {node.computeset} does not have that host"
+    )
+    move = f"move it back (rocks move host vm {node.rocks_name}), or " if node.is_running else ""
+    print(
+        f"alarm: {node.target} is on, on {node.host}, and {where}: {move}rocks stop host vm {node.rocks_name}"
+    )
 
 
 def _print_slurm(

@@ -22,7 +22,7 @@ from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, powe
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
-    from nucleus.records import Computeset
+    from nucleus.records import Computeset, Node
 
 _BEGUN, _DONE = "begun", "done"
 
@@ -156,14 +156,7 @@ def destroy(job: Job) -> JsonObject:
     for node in there:
         # one of which nothing is printed may run, and would be stopped
         seen = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, State())
-        check_machine(node, uuids.get(node.id), seen)
-        if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
-            raise RefusedError(f"the power of {node.name} is {power}; power it off first")
-        if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
-            raise RefusedError(
-                f"{node.name} is in use: its computeset has not ended, or its disk is being transferred; wait for that,"
-                " and try again"
-            )
+        _check_unused(node, seen, uuids.get(node.id))
     job.store("remove")
     if there and job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)
@@ -174,3 +167,15 @@ def destroy(job: Job) -> JsonObject:
         lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
     )
     return {}
+
+
+def _check_unused(node: Node, seen: State, uuid: str | None) -> None:
+    """RefusedError unless the machine is off with its image on the NAS; `uuid`: that of the node, if it is known."""
+    check_machine(node, uuid, seen)
+    if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
+        raise RefusedError(f"the power of {node.name} is {power}; power it off first")
+    if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
+        raise RefusedError(
+            f"{node.name} is in use: its computeset has not ended, or its disk is being transferred; wait for that,"
+            " and try again"
+        )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.inventory.records import Interface
+    from rocks.inventory.records import Host, Interface
 
 RESTART_HOST = (
     "if systemctl cat slurmd.service >/dev/null 2>&1; then systemctl try-restart slurmd.service; fi"
@@ -76,22 +76,7 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
         if host.attribute(_ATTRIBUTE).lower() not in ("", *FALSE_VALUES)
     ]
     interfaces = load_interfaces(database, names)
-    own = next((host.attribute(_ATTRIBUTE) for host in hosts if host.name == frontend), "")
-    if not own:
-        raise StateError(
-            f"{frontend} has no Slurm of this system: rocks set host attr {frontend} slurm_server ADDRESS, with its "
-            "address for the hosts"
-        )
-    addresses = {
-        given: _server_address(given, frontend, interfaces[frontend])
-        for given in dict.fromkeys(host.attribute(_ATTRIBUTE) for host in hosts)
-    }
-    for host in hosts:
-        if not addresses[given := host.attribute(_ATTRIBUTE)]:
-            raise StateError(
-                f"{host.name} has the slurm_server {printable(given)[:80]}, which is no address or name of {frontend}: "
-                f"rocks list host interface {frontend}, then rocks set host attr {host.name} slurm_server ADDRESS"
-            )
+    address = _own_address(hosts, frontend, interfaces[frontend])
     nodes = [
         SlurmNode(
             host.name,
@@ -112,7 +97,25 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
             f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
             "with two: remove it there"
         )
-    return slurm_configuration(frontend, addresses[own] or "", nodes, site_lines), tuple(names)
+    return slurm_configuration(frontend, address, nodes, site_lines), tuple(names)
+
+
+def _own_address(hosts: Sequence[Host], frontend: str, interfaces: Sequence[Interface]) -> str:
+    """The frontend's address for its nodes. StateError unless each host has one of the frontend's as slurm_server."""
+    given = {host.name: host.attribute(_ATTRIBUTE) for host in hosts}
+    if frontend not in given:
+        raise StateError(
+            f"{frontend} has no Slurm of this system: rocks set host attr {frontend} slurm_server ADDRESS, with its "
+            "address for the hosts"
+        )
+    addresses = {text: _server_address(text, frontend, interfaces) for text in dict.fromkeys(given.values())}
+    for name, text in given.items():
+        if not addresses[text]:
+            raise StateError(
+                f"{name} has the slurm_server {printable(text)[:80]}, which is no address or name of {frontend}: "
+                f"rocks list host interface {frontend}, then rocks set host attr {name} slurm_server ADDRESS"
+            )
+    return addresses[given[frontend]] or ""
 
 
 def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) -> str | None:

@@ -65,18 +65,9 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         hosts = _LOCAL_HOSTS + "".join(f"{line}\n" for line in _host_lines(vm, cluster))
     except (RocksError, ValueError) as error:
         raise StateError(f"{vm.name} is not started: its network or keys are not valid: {error}") from None
-    files = [_file("/etc/hosts", hosts)]
     is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
-    if cluster.private_key and is_frontend and cluster.computes:
-        files += _key_files(cluster)
-    if servers:
-        files.append(_file("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers)))
+    is_router = is_frontend and bool(cluster.computes)
     vc_out = vm.host.attribute(VC_OUT_ATTRIBUTE)
-    if vc_out:
-        files.append(_file(f"/root/{_VC_OUT}", vc_out, "0600"))
-    has_machines = bool(vc_out and is_frontend and cluster.computes)
-    if has_machines:
-        files += _machine_files(cluster)
     user: dict[str, Any] = {
         "hostname": vm.name,
         "fqdn": vm.name,
@@ -90,19 +81,39 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
             *[cluster.public_key] * (bool(cluster.public_key) and not is_frontend),
         ],
     }
-    if is_frontend and cluster.computes:
-        files += _router_files(vm)
+    if is_router:
         user["runcmd"] = [
             ["systemctl", "restart", "systemd-sysctl.service"],
             ["systemctl", "enable", "--now", "nftables.service"],
-            *[["systemd-tmpfiles", "--create", _TMPFILES]] * has_machines,
+            *[["systemd-tmpfiles", "--create", _TMPFILES]] * bool(vc_out),
         ]
+    user["write_files"] = _files(vm, cluster, hosts, servers, vc_out, is_router)
     return {
         "meta-data": _json({"instance-id": _instance(vm), "local-hostname": vm.name}),
         "network-config": _json(network),
-        "user-data": f"#cloud-config\n{_json({**user, 'write_files': files})}",
+        "user-data": f"#cloud-config\n{_json(user)}",
         **({_VC_OUT: vc_out} if vc_out else {}),
     }
+
+
+def _files(
+    vm: VirtualMachine,
+    cluster: GuestCluster,
+    hosts: str,
+    servers: Sequence[str],
+    vc_out: str,
+    is_router: bool,
+) -> list[dict[str, str]]:
+    """What cloud-init writes; `is_router`: the machine is the frontend of computes."""
+    files = [_file("/etc/hosts", hosts)]
+    if cluster.private_key and is_router:
+        files += _key_files(cluster)
+    if servers:
+        files.append(_file("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers)))
+    if vc_out:
+        files.append(_file(f"/root/{_VC_OUT}", vc_out, "0600"))
+        files += _machine_files(cluster) if is_router else []
+    return files + (_router_files(vm) if is_router else [])
 
 
 def plan_addresses(frontend: IPv4Interface, count: int) -> list[str]:
