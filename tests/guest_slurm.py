@@ -2,6 +2,9 @@
 
 A slurmd stands for the compute of the same name, when `computes_follow` sees that it is on. `comet-slurm` runs
 in the network outside, where the tests' Nucleus is, and asks the Slurm inside.
+
+Slurm 22.05 requeues a job whose slurmd does not confirm its start within MessageTimeout, and suspends the idle nodes
+before it starts the job again: each node then has a second computeset. On a busy machine the usual 10 s are too short.
 """
 
 import sys
@@ -37,6 +40,7 @@ MpiDefault=none
 MailProg=/bin/true
 KillWait=5
 MinJobAge=300
+MessageTimeout=100
 ResumeProgram={folder}/comet-slurm
 SuspendProgram={folder}/comet-slurm
 ResumeFailProgram={folder}/comet-slurm
