@@ -255,19 +255,6 @@ def test_frontends_of_several_clusters_are_set_by_one_command(vm_site: Site) -> 
     assert vm_site.contents() == before
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "set host interface mac vc1 eth0 01:1b:2c:3d:4e:5f",
-        "add host interface vc1 eth7 mac=01:1b:2c:3d:4e:5f",
-    ],
-)
-def test_a_machine_gets_no_multicast_address(vm_site: Site, command: str) -> None:
-    """As `rocks add host vm` refuses it: libvirt would start no machine with it."""
-    vm_site.done("add cluster 203.0.113.9 0 fe-name=vc1 vlan=101")
-    assert "no multicast address" in vm_site.refused(command)
-
-
 def test_the_same_value_again_is_no_error(two: Site) -> None:
     before = two.contents()
     two.done("set host interface ip compute-0-0 eth0 10.1.0.10")
