@@ -45,8 +45,9 @@ def check_kind(session: Session, kind: str) -> None:
     ]
     if left:
         raise StateError(
-            f'[batch] kind is "{kind}", but was "{other}" when computesets got their jobs that have not ended:'
-            f' {", ".join(left)}; set kind = "{other}" again, and change it when they have (comet terminate ends one)'
+            f'the settings have kind = "{kind}" in [batch], but computesets that have not ended ({", ".join(left)})'
+            f' got their jobs with kind = "{other}"; set that again, and change it when they have ended (to end one:'
+            f" comet terminate {left[0]})"
         )
 
 

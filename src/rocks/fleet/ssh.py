@@ -247,9 +247,9 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
         reason = f"{_place(host)}: {error.strerror or error}"
         if isinstance(error, socket.gaierror):
             raise NoAddressError(
-                f"no address of {reason}; is a name server reached? Or record an address: rocks add host interface "
-                f"{host.name} IFACE ip=IP subnet=private, or where it has the interface, rocks set host interface ip "
-                f"{host.name} IFACE IP"
+                f"no address of {reason}; repair the name server (/etc/resolv.conf), or record an address: "
+                f"rocks add host interface {host.name} IFACE ip=IP subnet=private, or of a recorded interface: "
+                f"rocks set host interface ip {host.name} IFACE IP"
             ) from None
         if error.errno in _OF_THIS_MACHINE:
             raise CannotAskError(

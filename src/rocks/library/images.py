@@ -221,8 +221,8 @@ def remove_image(database: Database, name: str, notify: Callable[[str], None]) -
 def _check_no_drives(name: str, drives: Sequence[str]) -> None:
     if drives:
         raise StateError(
-            f"the image {name} is not removed: it is in the CD drive of {_first_of(drives)}; rocks set host vm cdrom "
-            f"{drives[0]} eject",
+            f"the image {name} is not removed: it is in the CD drive of {_first_of(drives)}; take it out first: "
+            f"rocks set host vm cdrom {drives[0]} eject",
             code=Code.LIBRARY_IMAGE_IN_USE,
         )
 

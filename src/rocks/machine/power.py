@@ -196,8 +196,8 @@ def _take_over(database: Database, verb: _Stop, force: Force, outcomes: Outcomes
     if not verb.discards_saves:
         for name in [name for name in silent if _is_saved(verb.held.get(name.lower()))]:
             outcomes.failed[name] = StateError(
-                f"{name} is saved on {silent.pop(name)}; to take it from there without what its guest had in memory, "
-                "add saved=remove"
+                f"{name} is not taken: it is saved on {silent.pop(name)}; to take it from there, and lose what its "
+                "guest had in memory, repeat the command with saved=remove"
             )
     if silent:
         take_over_vms(database, verb.held, silent, force, outcomes)

@@ -148,7 +148,8 @@ def test_rules_are_loaded_changed_and_removed(synced: Site, target: Target) -> N
     with socket.create_connection((ADDRESS, port), 5, source_address=(OTHER, 0)) as old:
         assert old.recv(4) == b"SSH-"
         assert synced.done("sync", "host", "firewall", NAME) == (
-            f"{NAME}: rules loaded; from private only what always passes is accepted: R90 refuses the rest first\n"
+            f"{NAME}: rules loaded; it accepts from private nothing but what always passes, since the rule R90 refuses "
+            "all else before any rule accepts it\n"
         )
         assert reach(port) == "silent"
         assert reach(port, OWN) == "open"
@@ -159,7 +160,7 @@ def test_rules_are_loaded_changed_and_removed(synced: Site, target: Target) -> N
     synced.done("add", "firewall", "rulename=A10", "service=1", "protocol=tcp", "chain=INPUT", "action=ACCEPT",
                 "network=all")  # fmt: skip
     printed = synced.done("sync", "host", "firewall", NAME)
-    assert printed == f"{NAME}: rules loaded; from private only what rules name is accepted\n"
+    assert printed == f"{NAME}: rules loaded; it accepts from private only what its rules accept\n"
     assert reach(1) == "refused", "nobody listens, and no rule is in the way"
     text = target.machine.outside("/etc/rocks/firewall.nft")
     assert text.read_text("utf-8") in synced.done("report", "host", "firewall", NAME)

@@ -31,7 +31,7 @@ def test_an_owners_end_acts_while_the_controller_is_away(
     assert len(rounds.nodes_on()) == 2
     with (
         pool.transaction() as session,
-        pytest.raises(StateError, match=f'{number}; set kind = "slurm" again'),
+        pytest.raises(StateError, match=rf'\({number}\) got their jobs with kind = "slurm"'),
     ):
         check_kind(session, "hosts")
     slurm.signal("slurmctld", "KILL")

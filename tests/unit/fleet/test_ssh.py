@@ -30,7 +30,7 @@ from rocks.inventory.host_requests import is_silent
             socket.gaierror(socket.EAI_AGAIN, "try again"),
             False,
             "no address of host vmh1 .* rocks add host interface vmh1 IFACE ip=IP subnet=private, "
-            "or where it has the interface, rocks set host interface ip vmh1 IFACE IP$",
+            "or of a recorded interface: rocks set host interface ip vmh1 IFACE IP$",
         ),
     ],
     ids=str,

@@ -18,9 +18,9 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     planned = {disk.path: disk for disk in (vm.disks if disks is None else disks)}
     images = [disk for disk in vm.disks if disk.path in planned and not disk.is_block and not disk.is_mapped]
     lines = [
-        f"the image {disk.path} of {vm.name}, if it exists, keeps its size: the record is "
-        f"{planned[disk.path].size_gb} GB now, and was {disk.size_gb} GB; "
-        f"rocks set host vm disk {vm.name} {disk.device} size=GB grows an image, nothing shrinks it"
+        f"the image {disk.path} of {vm.name}, if it exists, keeps its size: only the record is "
+        f"{planned[disk.path].size_gb} GB now, and was {disk.size_gb} GB; to grow the image: rocks set host vm disk "
+        f"{vm.name} {disk.device} size=GB; nothing shrinks it"
         for disk in images
         if planned[disk.path].size_gb != disk.size_gb
     ]
@@ -29,10 +29,10 @@ def image_lines(vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] |
     new = {path_disk.device: path for path, path_disk in planned.items() if path not in recorded}
     for disk in vm.disks:
         if old and disk.path not in planned and not disk.is_block and not disk.is_mapped:
-            now = f"{new[disk.device]} instead" if disk.device in new else "no such disk"
+            now = f"{new[disk.device]} as {disk.device}" if disk.device in new else f"no disk {disk.device}"
             lines.append(
-                f"{vm.name} has {now} from its next start ({disk.device}); the image {disk.path}, if it exists, stays "
-                f"on {old}: rocks list host image {old}"
+                f"from its next start {vm.name} has {now}; the image {disk.path}, if it exists, stays on {old}, "
+                f"which lists it: rocks list host image {old}"
             )
     if images and target is not None and old and target.name != old:
         lines.append(

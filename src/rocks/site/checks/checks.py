@@ -214,7 +214,8 @@ def _clock(database: Database) -> Iterator[SiteCheck]:
         )
     else:
         follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
-        yield SiteCheck("clock", WRONG, f"does not follow {server}: apt-get install chrony, then {follow}")
+        text = f"does not follow {server}: apt-get install chrony, then {follow}; whether it answers: chronyc sources"
+        yield SiteCheck("clock", WRONG, text)
 
 
 def _graph(database: Database) -> Iterator[SiteCheck]:
@@ -348,7 +349,8 @@ def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
         is_done = result.state == "done" and result.exit_status == 0
         fault = (
             result.message
-            or f"it does not run a command: {result.error_output.strip()[:200] or result.state}"
+            or f"it does not run a command ({result.error_output.strip()[:200] or result.state}); to see why: ssh "
+            f"{result.host} true"
         )
         yield SiteCheck(
             f"host {result.host}", OK if is_done else WRONG, "answers by SSH" if is_done else fault

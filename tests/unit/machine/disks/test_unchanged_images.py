@@ -24,19 +24,19 @@ def test_images_stay_on_the_old_host() -> None:
 def test_an_image_that_is_no_disk_any_more_stays_on_its_host() -> None:
     vm = machine(place=container("vmc-0-0"), disks=IMAGES)
     other = replace(vm.disks[0], name="new.vda")
-    stays = "(vda); the image /images/web.vda, if it exists, stays on vmc-0-0: rocks list host image vmc-0-0"
+    stays = "the image /images/web.vda, if it exists, stays on vmc-0-0, which lists it: rocks list host image vmc-0-0"
     for target in (None, container("vmc-0-1")):
         assert image_lines(vm, target, (other, vm.disks[1])) == [
-            f"web has /images/new.vda instead from its next start {stays}"
+            f"from its next start web has /images/new.vda as vda; {stays}"
         ]
-        assert image_lines(vm, target, ()) == [f"web has no such disk from its next start {stays}"]
+        assert image_lines(vm, target, ()) == [f"from its next start web has no disk vda; {stays}"]
 
 
 def test_an_image_keeps_its_size() -> None:
     vm = machine(place=container("vmc-0-0"), disks=IMAGES)
     changed = [replace(disk, size_gb=10) for disk in vm.disks]
     assert image_lines(vm, None, changed) == [
-        "the image /images/web.vda of web, if it exists, keeps its size: the record is 10 GB now, and was 36 GB; "
-        "rocks set host vm disk web vda size=GB grows an image, nothing shrinks it"
+        "the image /images/web.vda of web, if it exists, keeps its size: only the record is 10 GB now, and was "
+        "36 GB; to grow the image: rocks set host vm disk web vda size=GB; nothing shrinks it"
     ]
     assert image_lines(vm, None, vm.disks) == []

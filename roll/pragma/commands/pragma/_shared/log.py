@@ -36,7 +36,10 @@ class Log:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{utc_now():%Y-%m-%d %H:%M:%S} {one_line(line)}\n")
         except OSError as error:
-            raise HostError(f"the log {self.path} cannot be written: {explain(error, self.path)}") from None
+            raise HostError(
+                f"the log {self.path} cannot be written: {explain(error, self.path)}; repair that, or give "
+                "another path: logfile=PATH"
+            ) from None
 
 
 def log_of_boot(given: str | None, folder: Path, vc: str) -> Log:

@@ -55,11 +55,11 @@ def _closed(networks: Mapping[str, str]) -> str:
     for name in sorted(set(networks.values())):
         those = ", ".join(network for network, refusing in networks.items() if refusing == name)
         what = (
-            f"only what always passes is accepted: {name} refuses the rest first"
+            f"nothing but what always passes, since the rule {name} refuses all else before any rule accepts it"
             if name
-            else "only what rules name is accepted"
+            else "only what its rules accept"
         )
-        texts.append(f"; from {those} {what}")
+        texts.append(f"; it accepts from {those} {what}")
     return "".join(texts)
 
 
