@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 POLLS_UNTIL_GONE = 2
 """A machine that so many complete polls did not list is gone."""
 
+POLLS_UNTIL_FOLLOWED = 5
+"""One that is listed under another name, in no cluster, has left its own after so many; it may be renamed in each."""
+
 
 class Listed(NamedTuple):
     """What the commands listed; None where one failed or was not due.
@@ -58,24 +61,28 @@ def compare(known: Known, listed: Listed) -> Changes:
         listed = listed._replace(members=None)
     frontends: dict[str, str] = {}
     replaced = _replaced(known, listed)
+    later = {*replaced, *_unfollowed(known, listed)}
     if listed.members is not None:
         frontends = {member.name: member.frontend for member in listed.members}
-        _compare_clusters(known, listed, frontends, changes, replaced)
+        _compare_clusters(known, listed, frontends, changes, later)
     places = frontends or {name: node.cluster for name, node in known.nodes.items() if not node.is_gone}
-    listed_uuids = {machine.uuid for machine in (listed.machines or {}).values()}
+    new_names = {machine.uuid: name for name, machine in (listed.machines or {}).items() if machine.uuid}
     for name, former in replaced.items():
-        if (
-            former not in listed_uuids
-        ):  # else it was renamed after the members were listed: the next poll follows that
+        # it was renamed after the members were listed, which the next poll follows; or it has left its cluster as well,
+        # and the owner must not have the other machine
+        is_counted = listed.members is not None and new_names.get(former) not in frontends
+        if former not in new_names or (is_counted and known.nodes[name].missing_polls):
             _end(known, name, changes)
+        elif is_counted:
+            changes.nodes[name] = {"missing_polls": 1}
     macs: set[str] = set()
     for name, frontend in places.items():
         # the next poll enters them
-        if name in replaced or frontend in replaced or _is_half_listed(known, listed, frontend):
+        if name in later or frontend in later or _is_half_listed(known, listed, frontend):
             continue
         _compare_node(known, listed, name, frontend, changes, macs)
     if listed.members is not None and listed.is_complete:
-        _count_missing(known, frontends, changes)
+        _count_missing(known, frontends, new_names, changes)
     return changes
 
 
@@ -90,13 +97,34 @@ def renamed(known: Known, listed: Listed) -> dict[str, str]:
     known_uuids = {
         name: node.values.uuid for name, node in known.nodes.items() if not node.is_gone and node.values
     }
-    return {
+    found = {
         name: names[uuid]
         for name, uuid in known_uuids.items()
         # a name that the lists still have is another machine's now, or was listed before
         if uuid in names and names[uuid].lower() != name.lower() and listed_uuids.get(name, "") != uuid
         if name not in members or name in listed_uuids
     }
+    return _without_held(found, known_uuids, {machine.uuid for machine in listed.machines.values()})
+
+
+def _without_held(
+    names: Mapping[str, str], known_uuids: Mapping[str, str | None], listed: Collection[str | None]
+) -> dict[str, str]:
+    """The renames without those to the name of a machine that is there, and whose own new name is not known yet.
+
+    With its name it would lose its owner; and so would one whose rename waits for another.
+    """
+    found = dict(names)
+    holders = (
+        {name.lower(): uuid for name, uuid in known_uuids.items() if uuid and uuid in listed} if found else {}
+    )
+    while True:
+        leaving = {name.lower() for name in found}
+        held = [name for name, new in found.items() if new.lower() in holders.keys() - leaving]
+        if not held:
+            return found
+        for name in held:
+            del found[name]
 
 
 def _replaced(known: Known, listed: Listed) -> dict[str, str]:
@@ -107,6 +135,24 @@ def _replaced(known: Known, listed: Listed) -> dict[str, str]:
         if (node := known.nodes.get(name)) is not None and not node.is_gone and node.values
         and machine.uuid and node.values.uuid and node.values.uuid != machine.uuid
     }  # fmt: skip
+
+
+def _unfollowed(known: Known, listed: Listed) -> list[str]:
+    """New names of known machines whose former names one list alone has, another machine's: the next poll follows them.
+
+    Entered as other machines, with their clusters, they would have no owner, and computes would lose their names.
+    """
+    machines = listed.machines or {}
+    former = {
+        node.values.uuid for name, node in known.nodes.items()
+        if not node.is_gone and node.values and node.values.uuid
+        and (name not in machines or machines[name].uuid != node.values.uuid)
+    }  # fmt: skip
+    return [
+        name
+        for name, machine in machines.items()
+        if machine.uuid in former and (name not in known.nodes or known.nodes[name].is_gone)
+    ]
 
 
 def _is_half_listed(known: Known, listed: Listed, frontend: str) -> bool:
@@ -149,10 +195,10 @@ def without_images(known: Known, listed: Listed) -> set[str]:
 
 
 def _compare_clusters(
-    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, replaced: Collection[str]
+    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, later: Collection[str]
 ) -> None:
     for frontend in dict.fromkeys(frontends.values()):
-        if frontend in replaced or _is_half_listed(known, listed, frontend):
+        if frontend in later or _is_half_listed(known, listed, frontend):
             continue
         cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)
         if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
@@ -271,15 +317,22 @@ def _events(known: Known, node: KnownNode, changed: Mapping[str, Any]) -> list[N
     return found
 
 
-def _count_missing(known: Known, frontends: Mapping[str, str], changes: Changes) -> None:
+def _count_missing(
+    known: Known, frontends: Mapping[str, str], new_names: Mapping[str, str], changes: Changes
+) -> None:
+    def counted(name: str, missing_polls: int) -> dict[str, Any]:
+        node = known.nodes.get(name)
+        uuid = node.values.uuid if node is not None and node.values else None
+        is_renamed = new_names.get(uuid or "", name) != name
+        limit = POLLS_UNTIL_FOLLOWED if is_renamed else POLLS_UNTIL_GONE
+        return {"missing_polls": missing_polls + 1, "is_gone": missing_polls + 1 >= limit}
+
     for name, node in known.nodes.items():
-        if name not in frontends and not node.is_gone:
-            count = node.missing_polls + 1
-            changes.nodes[name] = {"missing_polls": count, "is_gone": count >= POLLS_UNTIL_GONE}
-            if count >= POLLS_UNTIL_GONE:
+        if name not in frontends and not node.is_gone and name not in changes.nodes:
+            changes.nodes[name] = counted(name, node.missing_polls)
+            if changes.nodes[name]["is_gone"]:
                 changes.touched.add(node.cluster)
     names = set(frontends.values())
     for name, cluster in known.clusters.items():
-        if name not in names and not cluster.is_gone:
-            count = cluster.missing_polls + 1
-            changes.clusters[name] = {"missing_polls": count, "is_gone": count >= POLLS_UNTIL_GONE}
+        if name not in names and not cluster.is_gone and name not in changes.clusters:
+            changes.clusters[name] = counted(name, cluster.missing_polls)

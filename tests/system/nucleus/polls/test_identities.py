@@ -1,10 +1,12 @@
 """Another machine under a known name, and a known machine under another name."""
 
+import threading
 from collections.abc import Mapping
+from functools import partial
 
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
-from nucleus.backends.simulator import HOSTS, Simulator
+from nucleus.backends.simulator import HOSTS, Guest, Simulator
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool
@@ -169,3 +171,104 @@ def test_a_poll_of_machines_alone_follows_a_swap(poller: Poller, pool: Pool, sim
         }
         assert after["vc1"].project_id is not None and len(nodes) == 10
         poller.poll()
+
+
+def test_a_rename_is_followed_also_where_the_former_name_is_listed_as_another_clusters(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """That was added between two commands of the poll: of the new name no cluster is entered, which has no owner."""
+    poller.poll()
+    before = read(pool)
+    sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'vm-vc2-1'")
+    with pool.transaction() as session:
+        assign_cluster(session, before[0]["vc2"].id, identity.add_project(session, "alpha"))
+    machines, clusters = commands.VM.arguments, commands.CLUSTER.arguments
+    _rename(simulator, {"vc2": "vc7"})
+    are_listed = threading.Event()
+
+    def list_machines() -> Answer:
+        answer = simulator.run(machines, 60)
+        simulator.add_cluster("vc2", 0)
+        are_listed.set()
+        return answer
+
+    def list_clusters() -> Answer:
+        assert are_listed.wait(60)
+        return simulator.run(clusters, 60)
+
+    simulator.faults += [(machines, list_machines), (clusters, list_clusters)]
+    poller.poll()
+    of_site, nodes = read(pool)
+    assert set(of_site) == {"vc1", "vc2"} and of_site["vc2"].id == before[0]["vc2"].id
+    assert nodes["n1"].cluster_id == before[0]["vc2"].id
+    for _ in range(2):
+        poller.poll()
+    of_site, nodes = read(pool)
+    assert of_site["vc7"].id == before[0]["vc2"].id and of_site["vc7"].project_id is not None
+    assert nodes["n1"].id == before[1]["vm-vc2-1"].id and of_site["vc2"].project_id is None
+    assert len(nodes) == 11
+
+
+def test_a_machine_that_leaves_its_cluster_with_a_new_name_does_not_leave_the_old_one_to_its_owner(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Of another cluster's machine of that name the owner had the power, and the console, from then on."""
+    poller.poll()
+    before = read(pool)
+    leaving = simulator.guests.pop("vm-vc2-1")
+    leaving.name, leaving.cluster = "x1", ""  # without a frontend it is listed after the site's own
+    taking = Guest("vm-vc2-1", "vc1", 99, "52:54:00:00:00:63")
+    simulator.guests = {"x1": leaving, **simulator.guests, taking.name: taking}
+    for _ in range(3):
+        poller.poll()
+    nodes = read(pool)[1]
+    assert nodes["vm-vc2-1"].cluster_id == before[0]["vc1"].id and "x1" not in nodes
+    assert sql(pool, "SELECT uuid FROM node WHERE rocks_name = 'vm-vc2-1'") == [(taking.uuid,)]
+
+
+def test_a_cluster_whose_frontend_is_renamed_during_two_polls_stays_its_owners(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Both list its machines under a name that their list of clusters does not have."""
+    poller.poll()
+    before = read(pool)[0]
+    with pool.transaction() as session:
+        assign_cluster(session, before["vc2"].id, identity.add_project(session, "alpha"))
+    machines, clusters = commands.VM.arguments, commands.CLUSTER.arguments
+    for old, new in (("vc2", "vc7"), ("vc7", "vc8")):
+        _rename(simulator, {old: new})
+        listed_then = simulator.run(clusters, 60)
+        _rename(simulator, {new: f"{new}9"})
+        listed_later = simulator.run(machines, 60)
+        _rename(simulator, {f"{new}9": new})
+        simulator.faults += [
+            (clusters, partial(_same, listed_then)),
+            (machines, partial(_same, listed_later)),
+        ]
+        poller.poll()
+    for _ in range(2):
+        poller.poll()
+    assert read(pool)[0]["vc8"].id == before["vc2"].id
+
+
+def test_a_name_is_not_taken_from_a_machine_whose_own_new_name_is_in_one_list_only(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Two have swapped theirs, and one gets a third name between two commands: its cluster was ended."""
+    poller.poll()
+    before = read(pool)[0]
+    with pool.transaction() as session:
+        assign_cluster(session, before["vc2"].id, identity.add_project(session, "alpha"))
+    machines = commands.VM.arguments
+    _rename(simulator, {"vc1": "vc2", "vc2": "vc1"})
+    simulator.faults.append((machines, partial(_same, simulator.run(machines, 60))))
+    _rename(simulator, {"vc1": "vc9"})
+    poller.poll()
+    for _ in range(2):
+        poller.poll()
+    after = read(pool)[0]
+    assert {name: one.id for name, one in after.items()} == {"vc2": before["vc1"].id, "vc9": before["vc2"].id}
+
+
+def _same(answer: Answer) -> Answer:
+    return answer

@@ -175,5 +175,6 @@ def test_a_machine_that_was_renamed_after_the_members_were_listed_is_not_ended()
     machines = {"vc1": _FRONT_MACHINE._replace(uuid="two"), "green": _FRONT_MACHINE._replace(uuid="one")}
     listed = _LISTED._replace(machines={**machines, "vm-vc1-0": _MACHINE})
     changes = compare(known, listed)
-    assert renamed(known, listed) == {} and not changes.clusters and "vc1" not in changes.nodes
+    assert renamed(known, listed) == {} and not changes.clusters
+    assert "is_gone" not in changes.nodes["vc1"]
     assert renamed(known, listed._replace(members=None)) == {"vc1": "green"}
