@@ -134,7 +134,7 @@ class Authority:
         return self._newest(node).exists() or self._old(node).exists()
 
     def bundle(self, node: str) -> CertificateBundle:
-        """The files for the node. StateError when it has no certificate."""
+        """The files for the node. StateError when it has no certificate, or a revoked one, which `revoke` has left."""
         newest = self._newest(node)
         missing = StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
         if not newest.exists():
@@ -142,11 +142,18 @@ class Authority:
         with self._locked():
             if not newest.exists():  # it was revoked meanwhile
                 raise missing
-            return CertificateBundle(
+            found = CertificateBundle(
                 newest.read_bytes(),
                 (self._folder / "ca.crt").read_bytes(),
                 (self._folder / "revoked.pem").read_bytes(),
             )
+            serial = _read(newest).serial
+        if x509.is_revoked(found.revoked, serial):
+            raise StateError(
+                f"the certificate of {node} is revoked, by a command that was killed: rocks remove host certificate "
+                f"{node} removes it, rocks add host certificate {node} replace=yes issues another one"
+            )
+        return found
 
     def list_file_name(self) -> str:
         """Name of the file in which TLS libraries look for the revocation list."""

@@ -39,7 +39,7 @@ def test_openssl_verifies_a_certificate_until_it_is_revoked(authority: Authority
     def verify(node: str, purpose: str) -> str:
         bundle = authority.bundle("nas-0-0")
         (tmp_path / "list.pem").write_bytes(bundle.authority + bundle.revoked)
-        (tmp_path / "node.pem").write_bytes(authority.bundle(node).pair)
+        (tmp_path / "node.pem").write_bytes((tmp_path / "pki" / "nodes" / f"{node}.pem").read_bytes())
         arguments = ["-crl_check", "-purpose", purpose, "-CAfile", str(tmp_path / "list.pem")]
         return run_checked(
             ["sh", "-c", 'openssl verify "$@" 2>&1 || true', "sh", *arguments, str(tmp_path / "node.pem")],
@@ -156,6 +156,28 @@ def test_a_repeated_revocation_changes_nothing(authority: Authority, tmp_path: P
     ]
     with pytest.raises(StateError, match="rocks add host certificate nas-0-0"):
         authority.bundle("nas-0-0")
+
+
+def test_a_certificate_that_a_killed_revocation_has_left_is_not_deployed(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host would have one that nobody accepts, and the command would report success."""
+    authority.issue(_request("nas-0-0"))
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rocks.trust.authority.remove_file", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            authority.revoke("nas-0-0")
+    with pytest.raises(
+        StateError, match="is revoked, by a command that was killed: rocks remove host certificate"
+    ):
+        authority.bundle("nas-0-0")
+    new = authority.issue(_request("nas-0-0"))
+    authority.settle("nas-0-0", new.serial)
+    assert new.serial not in _revoked(authority, "nas-0-0")
 
 
 def test_a_certificate_that_is_revoked_while_it_is_fetched_is_missing(
