@@ -145,11 +145,8 @@ def deploy_certificates(
         yield name, StateError(f"{name} must have no certificate: it {reason}{remedy}")
     jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
-    has_revoked = False
-    for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
-        has_revoked = has_revoked or bool(result)
-        yield name, result
-    if has_revoked and control is not None:
+    yield from run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    if control is not None:  # also what a command has revoked that was killed
         install_broker_certificates(node_authority(), control)
 
 

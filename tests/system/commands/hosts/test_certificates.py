@@ -213,6 +213,23 @@ def test_the_list_is_deployed_even_if_the_broker_does_not_answer(
     assert revoked_at(deployed, "head") == {removed.serial}
 
 
+def test_a_repeated_deployment_brings_the_broker_what_a_killed_one_has_revoked(
+    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path
+) -> None:
+    settings = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    authority = message_broker.node_authority()
+    vm_site.done("add host certificate vmc-0-0")
+    authority.issue(CertificateSpec("broker", ["head"], [], 100))
+    vm_site.done("sync host certificate vmc-0-0")
+    first = authority.certificates()["vmc-0-0"]
+    vm_site.done("add host certificate vmc-0-0 replace=yes")
+    authority.settle("vmc-0-0", authority.certificates()["vmc-0-0"].serial)  # killed after this
+    vm_site.done("sync host certificate vmc-0-0")
+    at_broker = (tmp_path / "broker/crls" / authority.list_file_name()).read_bytes()
+    assert [serial for serial, _ in read_revoked_list(at_broker)] == [first.serial]
+
+
 def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, deployed: Path) -> None:
     """The error names the attribute, the remedy and the files; `remove` names the command for the other broker."""
     vm_site.done("set attr RABBITMQ_Server mq.example.org")
