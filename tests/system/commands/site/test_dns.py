@@ -216,6 +216,17 @@ def test_the_rest_of_the_hosts_file_is_left_alone(vm_site: Site, tmp_path: Path)
     assert "remove these lines and what is between them" in vm_site.refused("sync dns")
 
 
+def test_a_change_whose_names_cannot_be_written_says_that_it_is_stored(vm_site: Site, tmp_path: Path) -> None:
+    """A repetition would be refused: the host has its new name."""
+    vm_site.rocks("sync dns")
+    file = tmp_path / "etc-hosts"
+    file.write_text(file.read_text().replace("# end of rocks\n", ""))
+    ended = vm_site.rocks("set host name vmc-0-1 vmc-0-9")
+    stored = "the change is stored, but the names of the site are not (rocks sync config writes them)"
+    assert ended.status == 1 and stored in ended.err
+    assert "vmc-0-9" in vm_site.done("list host")
+
+
 def test_names_that_are_none_reach_no_file(vm_site: Site, tmp_path: Path) -> None:
     for number, name in enumerate(("a b", "x\n10.1.0.1 head", "$INCLUDE /etc/shadow", '";};', "é")):
         vm_site.change(
