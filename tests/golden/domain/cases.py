@@ -27,7 +27,7 @@ class Case:
     """The arguments of `domain_lines`."""
 
     vm: VirtualMachine
-    connections: Sequence[Connection] = ()
+    connections: Sequence[Connection] = (BRIDGE,)
     install: InstallBoot | None = None
     placement: Placement | None = None
 
@@ -55,7 +55,8 @@ CASES = {
             memory_mb=1024,
         )
     ),
-    "compute_on_a_bridge": Case(machine(attributes={"cpu_mode": "host-passthrough"}), [BRIDGE]),
+    "compute_on_a_bridge": Case(machine()),
+    "cpus/host_passthrough": Case(machine(attributes={"cpu_mode": "host-passthrough"})),
     "compute_in_a_cluster": Case(
         machine("vm-vc1-0", memory_mb=1024, disks=["file:/images/vm-vc1-0.vda,vda,virtio"]), [TAP]
     ),
@@ -73,29 +74,26 @@ CASES = {
         machine("vc1", appliance="frontend"), [TAP], InstallBoot(INSTALL_FRONTEND, gateway="203.0.113.1")
     ),
     "boot/another_appliance_is_installed": Case(
-        machine(), [BRIDGE], InstallBoot(INSTALL_FRONTEND, "203.0.113.9", mac=OTHER_MAC)
+        machine(), install=InstallBoot(INSTALL_FRONTEND, "203.0.113.9", mac=OTHER_MAC)
     ),
     "boot/install_action_without_anything": Case(
-        machine(), [BRIDGE], InstallBoot(BootAction("install vm frontend", None, None, None))
+        machine(), install=InstallBoot(BootAction("install vm frontend", None, None, None))
     ),
-    "nothing_but_itself": Case(with_disks()),
-    "boot/no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
-    "boot/cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
+    "nothing_but_itself": Case(with_disks(), ()),
+    "boot/no_boot_from_the_network": Case(with_attributes(kvm_netboot="no")),
+    "boot/cd_image": Case(machine(cdrom_path="/export/iso/install.iso")),
     "boot/cd_boots_last": Case(
-        machine(cdrom_path="/export/iso/install.iso", attributes={"kvm_cdrom_boot": "last"}), [BRIDGE]
+        machine(cdrom_path="/export/iso/install.iso", attributes={"kvm_cdrom_boot": "last"})
     ),
-    "boot/made_from_an_image": Case(
-        machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]
-    ),
+    "boot/made_from_an_image": Case(machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"})),
     "boot/made_from_an_image_with_a_disk_of_scsi": Case(
         with_disks(
             "file:/images/web.vda,vda,virtio",
             "file:/images/web.sda,sda,scsi",
             attributes={"vm_image": "debian-12", "kvm_netboot": "no"},
         ),
-        [BRIDGE],
     ),
-    "disks/cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
+    "disks/cd_device": Case(machine(cdrom_path="/dev/sr0")),
     "disks/cd_beside_ide_disks": Case(
         with_disks("file:/a,hda,ide", "file:/b,sdb,ide", "file:/c,hdd,virtio", cdrom_path="/x.iso")
     ),
@@ -175,7 +173,7 @@ CASES = {
         ),
     ),
     "cpus/beside_pinned_machines": Case(
-        with_attributes(cpu_mode="Cascadelake-Server"), [BRIDGE], placement=Placement(floating=(0, 1, 2, 5))
+        with_attributes(cpu_mode="Cascadelake-Server"), placement=Placement(floating=(0, 1, 2, 5))
     ),
     "cpus/pinned_with_a_model_of_the_sites_own": Case(
         with_attributes(
@@ -212,7 +210,8 @@ CASES = {
             disks=[f"file:/{METACHARACTERS}/a,vda,virtio", f"phy:/dev/{METACHARACTERS},vdb,virtio"],
             cdrom_path=f"/{METACHARACTERS}.iso",
         ),
-        [BRIDGE],
-        InstallBoot(BootAction("install", f"/{METACHARACTERS}", f"/{METACHARACTERS}", METACHARACTERS)),
+        install=InstallBoot(
+            BootAction("install", f"/{METACHARACTERS}", f"/{METACHARACTERS}", METACHARACTERS)
+        ),
     ),
 }
