@@ -8,8 +8,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.records import Disk
 
-FILE_TYPES = ("file", "qcow2", "qed")
-TYPES = (*FILE_TYPES, "phy", "tap:aio")
+TYPES = ("file", "qcow2", "qed", "phy", "tap:aio")
 BUSES = ("virtio", "ide", "scsi", "sata", "w")
 
 LONGEST_PATH = 512
