@@ -37,7 +37,7 @@ _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
 REMOVED, NOBODY, UNKNOWN, LIBRARY = "removed", "nobody", "unknown", "library"
 
 
-class ImageRow(NamedTuple):
+class FileRow(NamedTuple):
     """An image: its machine, sizes in bytes, its user, and the UUID that it bears.
 
     The machine may be `REMOVED`, `NOBODY`, `UNKNOWN` or `LIBRARY`.
@@ -52,7 +52,7 @@ class ImageRow(NamedTuple):
     uuid: str
 
 
-def list_images(database: Database, names: Sequence[str] | None) -> tuple[list[ImageRow], dict[str, str]]:
+def list_images(database: Database, names: Sequence[str] | None) -> tuple[list[FileRow], dict[str, str]]:
     """The images on the named hosts, or on all VM containers (None); and problems by host."""
     hosts = _containers(database, names)
     database.commit()
@@ -317,13 +317,13 @@ def _removal(vm: VirtualMachine, container: Host, disk: Disk) -> RemoveImageRequ
     )
 
 
-def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
+def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> FileRow:
     rest = {"": NOBODY, UNREADABLE: UNKNOWN}
     machine = owners.get(fact.machine) or rest.get(fact.machine, REMOVED)
     if not fact.machine and is_copy(fact.path):
         machine = LIBRARY
     path, user, uuid = one_line(fact.path), one_line(fact.user), one_line(fact.machine)
-    return ImageRow(host, path, machine, fact.size_bytes, fact.used_bytes, user, uuid)
+    return FileRow(host, path, machine, fact.size_bytes, fact.used_bytes, user, uuid)
 
 
 def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:

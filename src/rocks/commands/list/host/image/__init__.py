@@ -11,7 +11,7 @@ from rocks.core.names import in_quotes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.machine.disks.files import ImageRow
+    from rocks.machine.disks.files import FileRow
 
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
 
@@ -67,7 +67,7 @@ class Command(rocks.commands.Command):
         if not self.fillFlag("json"):
             self._advise(rows)
 
-    def _advise(self, rows: Sequence[ImageRow]) -> None:
+    def _advise(self, rows: Sequence[FileRow]) -> None:
         """Name the commands for images that no machine of the database has."""
         for machine, what in _WITHOUT_MACHINE.items():
             found = [row for row in rows if row.machine == machine]
