@@ -3,6 +3,7 @@
 It keeps a site in memory and does at once what it is asked; `answers` replaces the answer to a path, for hostile ones.
 """
 
+import base64
 import hashlib
 import json
 import threading
@@ -342,7 +343,8 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
             if len(found["content"]) < found["size"]:
                 return 204, None, {"Upload-Offset": str(len(found["content"]))}
             del server.uploads[identifier]
-            if hashlib.sha256(found["content"]).hexdigest() != found["sha256"]:
+            digest = base64.b64encode(hashlib.sha256(found["content"]).digest()).decode()
+            if self.headers["Upload-Digest"] != f"sha-256=:{digest}:":
                 return problem("invalid-request", 400, "the SHA-256 differs")
             server.images.append(f"project/{found.get('project', 'alpha')}/{found['name']}")
             return 202, server.operation("add_image"), {}

@@ -1,7 +1,8 @@
-"""Images on their way to the server: hashed, then sent in parts, from the part on that the server has."""
+"""Images on their way to the server: sent in parts, from the part on that the server has, and hashed meanwhile."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -23,7 +24,6 @@ from comet.client.records import bad_answer
 PART = 8 * 1024 * 1024
 """Bytes of a part: a broken connection costs one of them."""
 
-_BLOCK = 1 << 20
 _ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
 _TRIES = 5
 _BUSY = ("state-conflict", "request-in-progress")
@@ -47,9 +47,8 @@ def upload(
             file.seek(_ISO_OFFSET)  # the server refuses others when all has come
             if file.read(len(_ISO_MARK)) != _ISO_MARK:
                 raise UsageError(f"{path} is no ISO image (ISO 9660): nothing was sent; choose another file")
-            file.seek(0)
-            digest, size = _digest(file)
-            body = {"name": name, "size": size, "sha256": digest, **({"project": project} if project else {})}
+            size = file.seek(0, os.SEEK_END)  # also of a drive
+            body = {"name": name, "size": size, **({"project": project} if project else {})}
             place = _begin(connection, body)
             try:
                 return _send_parts(connection, file, place, size, progress)
@@ -93,10 +92,11 @@ def _send_parts(
     connection: Connection, file: IO[bytes], place: str, size: int, progress: Callable[[int, int], None]
 ) -> Answer:
     offset, failures, is_known = 0, 0, True
+    digest, hashed = hashlib.sha256(), 0
     while True:
         try:
             if not is_known:
-                found = _offset(connection, place, size)
+                found = _offset(connection, place, hashed)
                 failures = 0 if found > offset else failures
                 offset, is_known = found, True
             file.seek(offset)
@@ -108,6 +108,11 @@ def _send_parts(
                 "Upload-Offset": str(offset),
                 "Prefer": "respond-async",
             }
+            if offset + len(part) > hashed:  # what is sent again was hashed before
+                digest.update(part[hashed - offset :])
+                hashed = offset + len(part)
+            if offset + len(part) == size:
+                headers["Upload-Digest"] = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
             answer = connection.request("PATCH", place, part, headers, repeat=False)
         except (UnreachableError, RefusedError) as error:
             failures += 1
@@ -123,23 +128,14 @@ def _send_parts(
             return answer
 
 
-def _offset(connection: Connection, place: str, size: int) -> int:
-    """Where the server goes on."""
+def _offset(connection: Connection, place: str, sent: int) -> int:
+    """Where the server goes on: at most behind what was sent."""
     try:
         found = decoded(connection.request("GET", place).body)
     except NotFoundError as error:
         message = "the upload is over, but its answer is lost. See: comet iso list"
         raise UnreachableError(message, http_status=error.http_status) from error
     offset = found.get("offset") if isinstance(found, dict) else None
-    if not isinstance(offset, int) or not 0 <= offset <= size:
+    if not isinstance(offset, int) or not 0 <= offset <= sent:
         raise bad_answer("it has no upload's offset")
     return offset
-
-
-def _digest(file: IO[bytes]) -> tuple[str, int]:
-    """SHA-256 and size."""
-    digest, size = hashlib.sha256(), 0
-    while part := file.read(_BLOCK):
-        digest.update(part)
-        size += len(part)
-    return digest.hexdigest(), size

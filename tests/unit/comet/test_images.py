@@ -129,6 +129,17 @@ def test_what_is_no_iso_is_not_sent(comet: Comet, tmp_path: Path) -> None:
     assert sent(comet.server, "POST") == []
 
 
+def test_an_image_that_is_too_large_is_refused_before_it_is_read(comet: Comet, tmp_path: Path) -> None:
+    image = tmp_path / "inst.iso"
+    image.write_bytes(ISO)
+    with image.open("r+b") as file:
+        file.truncate(1 << 40)  # it would be read for an hour
+    refusal = b'{"detail": "an image may have 20 GB here", "code": "too-large", "status": 413}'
+    comet.server.answers["/image/upload"] = answer(413, refusal, Content_Type="application/problem+json")
+    refused = comet("iso", "upload", str(image))
+    assert (refused.status, refused.err) == (5, "an image may have 20 GB here\n")
+
+
 @pytest.mark.parametrize("end", ["refused", "interrupted"])
 def test_an_upload_that_ends_early_frees_its_name(comet: Comet, tmp_path: Path, end: str) -> None:
     image, asked = tmp_path / "inst.iso", list[str]()

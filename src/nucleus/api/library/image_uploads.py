@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -22,8 +20,10 @@ from nucleus.api.idempotency import answer_before
 from nucleus.api.library.upload_bytes import (
     ImageForm,
     Receiver,
+    digests_of,
     is_name_of_ours,
     part_path,
+    sha256_of,
     stream_of,
     whole_path,
 )
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 _NAME = re.compile(models.IMAGE_NAME)
-_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 def _folder(call: Call) -> Path:
@@ -60,11 +59,10 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
             f"{name[:140]!r} cannot name an image: letters, digits and . _ + - and .iso at its end",
             [("#/name", "not a name of an image")],
         )
-    most = call.service.configuration.images.most_gb * 10**9
-    if size > most:
+    most_gb = call.service.configuration.images.most_gb
+    if size > most_gb * 10**9:
         raise Problem(
-            "too-large",
-            f"an image may have {most} bytes here, and {size} are announced; a form counts with all its parts",
+            "too-large", f"an image may have {most_gb} GB here, and {name} has {-(-size // 10**8) / 10:g} GB"
         )
     project_id = _project_of(call, project)
     silent = images.silent_upload(change.session, project_id, name, call.caller.user.id)
@@ -153,7 +151,7 @@ async def upload_image(
     """A form of a stated length with the part `file`; a part `project` before it names the project."""
 
     async def receive() -> Response:
-        expected = _expected(md5, content_digest)
+        expected = digests_of(md5, content_digest)
         length = call.request.headers.get("content-length", "")
         if not re.fullmatch(r"[0-9]{1,18}", length):
             raise invalid(
@@ -242,27 +240,6 @@ def _discard(call: Call, upload: Upload) -> None:
         images.remove_image(session, upload.image_id)
         whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
     part_path(_folder(call), upload.id).unlink(missing_ok=True)
-
-
-def _expected(md5: str | None, content_digest: str | None) -> dict[str, str]:
-    """Name of the digest → its value in hexadecimal. Problem without one."""
-    expected = {}
-    if md5 is not None:
-        if not re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip()):
-            raise invalid("the header md5 must have 32 hexadecimal digits", [("#/header/md5", "no MD5")])
-        expected["MD5"] = md5.strip().lower()
-    if content_digest is not None:
-        found = _DIGEST.search(content_digest)
-        if found is None:
-            raise invalid("the header Content-Digest must be sha-256=:BASE64:")
-        with suppress(binascii.Error):
-            expected["SHA-256"] = base64.b64decode(found[1]).hex()
-    if not expected:
-        raise invalid(
-            "the checksum is missing: send the header md5, or Content-Digest: sha-256=:BASE64:",
-            [("#/header/md5", "it is missing")],
-        )
-    return expected
 
 
 def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
@@ -363,6 +340,9 @@ async def continue_upload(
     call: Known,
     id: str,
     upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
+    upload_digest: Annotated[
+        str | None, Header(description="of the whole image, with its last part: sha-256=:BASE64:")
+    ] = None,
 ) -> Response:
     """204 with the new Upload-Offset; when the image is whole, the answer is that of `upload_image`.
 
@@ -370,6 +350,7 @@ async def continue_upload(
     """
 
     async def receive() -> Response:
+        digest = None if upload_digest is None else sha256_of("Upload-Digest", upload_digest)
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
         async with _receiver(call, upload) as receiver:
             async for chunk in stream_of(call.request, "continue the upload at its offset"):
@@ -377,6 +358,8 @@ async def continue_upload(
             await run_in_threadpool(receiver.flush)
             if receiver.offset < upload.size_bytes:
                 return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
+            if digest is not None:
+                expected["SHA-256"] = digest
             return await _stored(call, upload, receiver, expected)
 
     return await _admitted(call, receive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import re
@@ -32,6 +33,7 @@ _RESERVE_BYTES = 1 << 30
 _MAX_FIELD_BYTES = 4096
 _MAX_FIELDS = 15
 _ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 async def stream_of(request: Request, remedy: str) -> AsyncGenerator[bytes]:
@@ -100,6 +102,31 @@ class ImageForm(MultiPartParser):
     def on_end(self) -> None:
         """It is whole."""
         self._has_ended = True
+
+
+def digests_of(md5: str | None, content_digest: str | None) -> dict[str, str]:
+    """Name of the digest that headers state → its value in hexadecimal. Problem without one."""
+    expected = {}
+    if md5 is not None:
+        if not re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip()):
+            raise invalid("the header md5 must have 32 hexadecimal digits", [("#/header/md5", "no MD5")])
+        expected["MD5"] = md5.strip().lower()
+    if content_digest is not None:
+        expected["SHA-256"] = sha256_of("Content-Digest", content_digest)
+    if not expected:
+        raise invalid(
+            "the checksum is missing: send the header md5, or Content-Digest: sha-256=:BASE64:",
+            [("#/header/md5", "it is missing")],
+        )
+    return expected
+
+
+def sha256_of(header: str, value: str) -> str:
+    """The digest that a header states, in hexadecimal. Problem for another one."""
+    found = _DIGEST.search(value)
+    if found is None:
+        raise invalid(f"the header {header} must be sha-256=:BASE64:")
+    return base64.b64decode(found[1]).hex()
 
 
 def part_path(folder: Path, upload_id: str) -> Path:

@@ -40,10 +40,10 @@ def begin(service: Client, name: str, **more: Any) -> str:
     return str(begun.headers["Location"]).removeprefix("http://site.example")
 
 
-def go_on(service: Client, place: str, offset: int, content: bytes | None = None) -> Any:
+def go_on(service: Client, place: str, offset: int, content: bytes | None = None, **more: str) -> Any:
     """Send what follows the offset."""
     body = ISO[offset:] if content is None else content
-    headers = {"Upload-Offset": str(offset), **MODERN}
+    headers = {"Upload-Offset": str(offset), **MODERN, **more}
     return service.ask("ann", "PATCH", place, body=body, headers=headers)
 
 
@@ -185,6 +185,19 @@ def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> N
     assert sql(pool, "SELECT name FROM image") == [("big.iso",)]
 
 
+def test_the_last_part_states_the_checksum_of_the_whole_image(service: Client, pool: Pool) -> None:
+    for digest, status in (("A" * 43 + "=", 400), ("", 400), (base64.b64encode(SHA.digest()).decode(), 202)):
+        place, stated = begin(service, "a.iso"), {"Upload-Digest": f"sha-256=:{digest}:"}
+        assert go_on(service, place, 0, ISO[:20_000]).status_code == 204
+        done = go_on(service, place, 20_000, **stated)
+        assert (done.status_code, "SHA-256" in done.text) == (status, status == 400 and bool(digest)), (
+            done.text
+        )
+        if not digest:
+            assert service.ask("ann", "DELETE", place).status_code == 204
+    assert sql(pool, "SELECT sha256 FROM image") == [(SHA.hexdigest(),)]
+
+
 def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
     service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +240,9 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
     small = changed(configuration, "images", most_gb=0)
     with started(small, pool, people) as service:
         answer = send(service, "a.iso", **MODERN)
-        assert answer.status_code == 413 and "a form counts with all its parts" in answer.text
+        assert (
+            answer.status_code == 413 and "an image may have 0 GB here, and a.iso has 0.1 GB" in answer.text
+        )
         answer = service.ask(
             "ann", "POST", "/v1/image/upload", json={"name": "a.iso", "size": 10}, headers=MODERN
         )
