@@ -106,6 +106,11 @@ def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
         ("holiday.jpg", b"no image", "holiday.jpg is no ISO image; nothing was sent"),
         ("empty.iso", b"", "empty.iso is empty"),
         ("De bian.iso", bytes(0x8000) + b"\x01CD001", "Rename the file"),
+        (
+            "cut.iso",
+            bytes(0x8000) + b"\x01CD001" + bytes(74) + b"\x20" + bytes(47) + b"\0\x08",
+            "cut.iso is cut off: it states 65536 bytes and has 32898",
+        ),
     ):
         file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
         owner.page.set_input_files("#name", file)

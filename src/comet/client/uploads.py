@@ -24,7 +24,7 @@ from comet.client.records import bad_answer
 PART = 8 * 1024 * 1024
 """Bytes of a part: a broken connection costs one of them."""
 
-_ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
+_DESCRIPTOR, _ISO_MARK = 0x8000, b"CD001"
 _TRIES = 5
 _BUSY = ("state-conflict", "request-in-progress")
 _PASSING = (None, 408, 429, 502, 503, 504)
@@ -44,10 +44,18 @@ def upload(
     """
     try:
         with path.open("rb") as file:
-            file.seek(_ISO_OFFSET)  # the server refuses others when all has come
-            if file.read(len(_ISO_MARK)) != _ISO_MARK:
+            file.seek(_DESCRIPTOR)  # the server refuses others when all has come
+            descriptor = file.read(130)
+            if descriptor[1:6] != _ISO_MARK:
                 raise UsageError(f"{path} is no ISO image (ISO 9660): nothing was sent; choose another file")
+            stated = int.from_bytes(descriptor[80:84], "little") * int.from_bytes(
+                descriptor[128:130], "little"
+            )
             size = file.seek(0, os.SEEK_END)  # also of a drive
+            if size < stated:
+                raise UsageError(
+                    f"{path} is cut off: it states {stated} bytes and has {size}; nothing was sent; get it again"
+                )
             body = {"name": name, "size": size, **({"project": project} if project else {})}
             place = _begin(connection, body)
             try:

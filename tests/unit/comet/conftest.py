@@ -14,8 +14,8 @@ from comet.cli.main import run
 from comet.client.configuration import Endpoint
 from tests.nucleus_server import TOKEN, NucleusServer
 
-ISO = bytes(0x8001) + b"CD001"
-"""What an ISO image begins with."""
+ISO = bytes(0x8001) + b"CD001" + bytes(2048)
+"""What an ISO image begins with; it states no size."""
 
 
 class Result(NamedTuple):

@@ -129,6 +129,19 @@ def test_what_is_no_iso_is_not_sent(comet: Comet, tmp_path: Path) -> None:
     assert sent(comet.server, "POST") == []
 
 
+def test_an_image_that_is_cut_off_is_not_sent(comet: Comet, tmp_path: Path) -> None:
+    image, stated = tmp_path / "inst.iso", bytearray(ISO.ljust(184 * 2048, b"\0"))
+    stated[0x8050:0x8054], stated[0x8080:0x8082] = (184).to_bytes(4, "little"), (2048).to_bytes(2, "little")
+    image.write_bytes(stated[:200_000])
+    refused = comet("iso", "upload", str(image))
+    assert (refused.status, refused.err) == (
+        2, f"{image} is cut off: it states 376832 bytes and has 200000; nothing was sent; get it again\n"
+    )  # fmt: skip
+    assert sent(comet.server, "POST") == []
+    image.write_bytes(stated)
+    assert comet("iso", "upload", str(image)).status == 0
+
+
 def test_an_image_that_is_too_large_is_refused_before_it_is_read(comet: Comet, tmp_path: Path) -> None:
     image = tmp_path / "inst.iso"
     image.write_bytes(ISO)

@@ -32,7 +32,7 @@ _RESERVE_BYTES = 1 << 30
 
 _MAX_FIELD_BYTES = 4096
 _MAX_FIELDS = 15
-_ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
+_DESCRIPTOR, _ISO_MARK = 0x8000, b"CD001"
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
@@ -263,9 +263,16 @@ class Receiver:
         return self._sha256.hexdigest(), self._md5.hexdigest()
 
     def demand_iso(self) -> None:
-        """Problem unless the file has the mark of ISO 9660."""
-        if os.pread(self._descriptor, len(_ISO_MARK), _ISO_OFFSET) != _ISO_MARK:
+        """Problem unless the file has the mark of ISO 9660, and is as long as it states."""
+        descriptor = os.pread(self._descriptor, 130, _DESCRIPTOR)
+        if descriptor[1:6] != _ISO_MARK:
             raise invalid("the file was not stored: it is no ISO image (ISO 9660); upload another file")
+        stated = int.from_bytes(descriptor[80:84], "little") * int.from_bytes(descriptor[128:130], "little")
+        if self.offset < stated:
+            raise invalid(
+                f"the file was not stored: it is cut off: it states {stated} bytes and has {self.offset}; get it again,"
+                " then upload it"
+            )
 
     def give_name(self, target: Path) -> None:
         """Give the file its last name, too, on the disk; another file that has it stays, and is an error."""

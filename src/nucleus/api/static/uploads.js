@@ -6,15 +6,19 @@ const PART = 8 * 2 ** 20;
 const AGAIN = 3000;
 const ATTEMPTS = 100; // in a row without a part that arrived
 
-const MARK = { text: 'CD001', begin: 0x8001 }; // of ISO 9660
+const DESCRIPTOR = 0x8000; // of ISO 9660
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$/;
 
-// Refusal of what the service would refuse: its mark only when all has arrived.
+// Refusal of what the service would refuse: its content only when all has arrived.
 async function check(file) {
-  const found = await file.slice(MARK.begin, MARK.begin + MARK.text.length).text();
+  const start = await file.slice(DESCRIPTOR, DESCRIPTOR + 130).arrayBuffer();
+  const isIso = new TextDecoder('latin1').decode(start.slice(1, 6)) === 'CD001';
+  const descriptor = new DataView(start);
+  const stated = start.byteLength === 130 ? descriptor.getUint32(80, true) * descriptor.getUint16(128, true) : 0;
   const wrong = !file.size ? `${file.name} is empty`
-    : found !== MARK.text ? `${file.name} is no ISO image; nothing was sent`
-      : !NAME.test(file.name) ? 'Rename the file: its name must have letters, digits and . _ + - only, and end with .iso' : '';
+    : !isIso ? `${file.name} is no ISO image; nothing was sent`
+      : file.size < stated ? `${file.name} is cut off: it states ${stated} bytes and has ${file.size}; nothing was sent; get it again`
+        : !NAME.test(file.name) ? 'Rename the file: its name must have letters, digits and . _ + - only, and end with .iso' : '';
   if (wrong) throw new Refusal(wrong, 'Refused', false, [{ pointer: '#/name', detail: wrong }]);
 }
 

@@ -22,6 +22,9 @@ from tests.system.nucleus.conftest import sql
 MD5 = hashlib.md5(ISO).hexdigest()
 SHA = hashlib.sha256(ISO)
 DIGEST = f"sha-256=:{base64.b64encode(SHA.digest()).decode()}:"
+CUT = ISO[:0x8050] + (len(ISO) + 1).to_bytes(4, "little") + ISO[0x8054:0x8080] + b"\1\0" + ISO[0x8082:]
+"""An image that states one byte more than it has."""
+
 OBJECTS = {"Accept": "application/vnd.nucleus.v1+json"}
 
 
@@ -137,6 +140,7 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
         (send(service, "a.iso", **{"Content-Digest": "sha-256=:" + "A" * 43 + "=:"}), 400),
         (send(service, "a.iso", ISO[:100], md5=hashlib.md5(ISO[:100]).hexdigest()), 400),
         (send(service, "a.iso", b"", md5=hashlib.md5(b"").hexdigest()), 400),
+        (send(service, "a.iso", CUT, md5=hashlib.md5(CUT).hexdigest()), 400),
         (send(service, "../a.iso"), 400),
         (send(service, ".iso"), 400),
         (send(service, "a.img"), 400),
@@ -146,6 +150,7 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
         (service.ask("ann", "POST", "/v1/image", body=b"", headers=PROBLEMS), 400),
     ]
     assert [answer.status_code for answer, _ in refused] == [status for _, status in refused]
+    assert f"it is cut off: it states {len(CUT) + 1} bytes and has {len(CUT)}" in refused[5][0].text
     assert not list(Path(configuration.images.folder).glob("*"))
     with pool.transaction() as session:
         assert session.row("SELECT COUNT(*) FROM image") == (0,)
