@@ -53,6 +53,8 @@ def _attach(context: Context) -> int:
         saved = _raw()
         try:
             is_left = _copy(web_socket)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the console is left") from None
         finally:
             if saved is not None:
                 import termios

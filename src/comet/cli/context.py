@@ -58,6 +58,11 @@ class Context:
                 self._client.connection.passwords = self._passwords
         return self._client
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether something was asked for, or waited for, that goes on without this program."""
+        return self._client is not None and self._client.goes_on
+
     def endpoint(self) -> Endpoint:
         """The chosen endpoint, with --ca."""
         found = self.configuration().endpoint(str(self.option("endpoint", "")))

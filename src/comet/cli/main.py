@@ -23,8 +23,7 @@ def program() -> NoReturn:
             status = run(line)
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        message = str(interrupt) or "interrupted; what the server has accepted goes on: comet operation list"
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{str(interrupt) or 'interrupted'}\n")
         status = 130
     except BrokenPipeError:
         # the reader has enough (`comet ll | head -1`); nothing more is written, also not at exit
@@ -88,7 +87,9 @@ def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int
     except CometError as error:
         warn(str(error))
         status = error.exit_status
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not error.args and context.goes_on:
+            error.args = ("interrupted; what the server has accepted goes on: comet operation list",)
         context.close()
         raise
     old = context.close()

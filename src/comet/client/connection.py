@@ -68,6 +68,7 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
+        self._is_sent = False
         self.passwords: dict[Endpoint, str] = {}
         """Endpoint → the header with its password, which was asked for; `comet shell` has one for all its lines."""
         self.report: Callable[[str], None] = lambda line: None
@@ -216,6 +217,11 @@ class Connection:
         cause = error.__cause__
         return isinstance(cause, BROKEN) or (cause is not None and isinstance(cause.__context__, BROKEN))
 
+    def is_unknown(self, error: UnreachableError) -> bool:
+        """Whether the last request has reached a server, and nothing says what became of it."""
+        has_no_answer = error.http_status is None and error.__cause__ is not None
+        return self._is_sent and (has_no_answer or error.http_status in (502, 504))
+
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         """What the network does wrong is an UnreachableError, and the connection is closed."""
@@ -269,8 +275,10 @@ class Connection:
         headers: Mapping[str, str],
         patience: float,
     ) -> http.client.HTTPResponse:
+        self._is_sent = False
         if connection.sock is None:
             connection.connect()
+        self._is_sent = True
         connection.sock.settimeout(self.timeout + patience)
         # also for a server that sends its headers one byte at a time
         end = threading.Timer(4 * self.timeout + patience, _shut, (connection.sock,))

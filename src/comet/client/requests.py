@@ -44,6 +44,8 @@ class Requests:
         self.endpoint, self.cache, self.cached_only = endpoint, cache, cached_only
         self.connection = Connection(endpoint, timeout)
         self.cached_at: Optional[float] = None
+        self.goes_on = False
+        """Whether something was asked for, or waited for, that goes on without this program."""
         self._silent_at = -math.inf
 
     def __enter__(self: Self) -> Self:
@@ -87,6 +89,7 @@ class Requests:
 
     def follow(self, identifier: str, seconds: float) -> Operation:
         """An operation when it is done, or after so many seconds (the server holds its answer back as long)."""
+        self.goes_on = True
         whole = max(0, min(30, int(seconds)))
         query = [("wait", str(whole))] if whole else []
         path = self.connection.path("operation", checked_operation(identifier), query=query)
@@ -110,12 +113,13 @@ class Requests:
         query: Iterable[tuple[str, str]] = (),
         key: Optional[str] = None,
     ) -> Answer:
-        """A changing request, with a key by which the server knows a repetition.
+        """A changing request, with a key by which the server knows a repetition: by the caller, with a given `key`.
 
         A server whose connection broke before its answer is asked again, for as long as it takes to start: it may have
         done it.
         """
         self.demand_server()
+        self.goes_on = True
         path = self.connection.path(*segments, query=query)
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or os.urandom(16).hex()}
         until = time.monotonic() + _RESTART_SECONDS
@@ -126,6 +130,10 @@ class Requests:
             except UnreachableError as error:
                 has_broken = has_broken or self.connection.has_broken(error)
                 if not has_broken or time.monotonic() + _RESTART_PAUSE_SECONDS > until:
+                    if not key and (has_broken or self.connection.is_unknown(error)):
+                        error.args = (
+                            f"{error}. It may be done all the same: look before you repeat it (comet operation list)",
+                        )
                     raise
                 time.sleep(_RESTART_PAUSE_SECONDS)
             except CometError as error:

@@ -18,6 +18,7 @@ from comet.client.connection import Connection
 from comet.client.problems import error_of
 from comet.client.websocket import WebSocket
 from tests.nucleus_server import TOKEN, NucleusServer, answer
+from tests.servers import free_port
 from tests.unit.comet.conftest import Comet, sent
 
 PAGE = b"\n<!DOCTYPE html><title>Sign in to this network</title>"
@@ -249,3 +250,28 @@ def test_a_reservation_without_times_is_no_answer_of_nucleus(comet: Comet, inter
     comet.server.answers["/reservation"] = answer(200, b'[{"id": 1, "intervals": %s}]' % intervals)
     refused = comet("reservation", "list")
     assert (refused.status, "a reservation has no list of intervals" in refused.err) == (6, True)
+
+
+@pytest.mark.parametrize("status", [0, 502])
+def test_a_change_without_an_answer_may_be_done(server: NucleusServer, status: int) -> None:
+    """The server goes on after the client's time: a node may be switched off a minute later."""
+    left = threading.Event()
+    answered = answer(status or 200, b"")
+
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        if not status:
+            left.wait(60)
+        answered(handler)
+
+    server.answers["/poweroff"] = server.answers["/cluster/vc2"] = late
+    endpoint = Endpoint("dev", server.url, "ann", TOKEN)
+    with Client(endpoint, timeout=0.2) as client:
+        with pytest.raises(UnreachableError, match=r"look before you repeat it \(comet operation list\)$"):
+            client.terminate(1, hard=True)
+        with pytest.raises(UnreachableError) as asked:
+            client.cluster("vc2")
+    left.set()
+    nobody = Client(endpoint._replace(url=f"http://127.0.0.1:{free_port()}/nucleus"), timeout=5)
+    with nobody, pytest.raises(UnreachableError, match="refused") as away:
+        nobody.terminate(1, hard=True)
+    assert "repeat" not in f"{asked.value}{away.value}", "nothing can be done"

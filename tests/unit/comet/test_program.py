@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess  # noqa: TID251 - the program is started, interrupted and read
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,34 @@ def test_ctrl_c_ends_a_wait_and_says_that_it_goes_on(server: NucleusServer, conf
     assert process.returncode == 130
     assert "comet operation list" in error
     assert "Traceback" not in error
+
+
+def test_ctrl_c_while_nothing_was_asked_for_promises_nothing(server: NucleusServer, configured: Path) -> None:
+    server.answers["/events"] = lambda handler: time.sleep(60)
+    process = start("events", "--follow")
+    wait_until(lambda: bool(server.requests), lambda: f"it asks for nothing; its status is {process.poll()}")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "interrupted\n")
+
+
+def test_ctrl_c_while_modules_are_imported_prints_nothing(tmp_path: Path) -> None:
+    (tmp_path / "comet").mkdir()
+    (tmp_path / "comet" / "__init__.py").write_text(
+        "import time\nprint('now', flush=True)\ntime.sleep(60)\n", "utf-8"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-S", str(SOURCE / "comet" / "__main__.py"), "ll"],
+        text=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "now\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
 
 
 def test_ctrl_c_at_a_question_says_that_nothing_was_changed(server: NucleusServer, configured: Path) -> None:
