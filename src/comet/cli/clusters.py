@@ -136,6 +136,8 @@ def rename(context: Context) -> None:
     old, new = expand_hostlist(context.arguments.old), expand_hostlist(context.arguments.new)
     if len(old) != len(new):
         raise UsageError(f"{len(old)} nodes and {len(new)} new names: give as many")
+    if cluster.casefold() in {it.casefold() for it in old}:
+        raise UsageError(f"{cluster} is the frontend, whose name is the cluster's: only computes are renamed")
     known = computes_of(context, old).keys() - {it.casefold() for it in old}
     taken = [it for it in new if it.casefold() in known]
     if taken:

@@ -118,9 +118,15 @@ _SET_STATE = Parameter(
 )
 _NODES = Parameter(("--count", "-n"), "so many computes (default: nodes of its launcher.toml)", "N")
 _OF = Parameter(("--cluster",), "the cluster of the computes (needed if you have several)", "NAME", "cluster")
+_CHARGED = Parameter(("--allocation",), "only those of an allocation", "NAME")
 _OPTIONS = {
     **{it.names[0]: it for it in _OWN},
-    **{"--set-state": _SET_STATE, "--launch-count": _NODES, "--launch-cluster": _OF},
+    **{
+        "--set-state": _SET_STATE,
+        "--set-allocation": _CHARGED,
+        "--launch-count": _NODES,
+        "--launch-cluster": _OF,
+    },
 }
 _START = "--count --allocation --walltime --reservation"
 
@@ -152,14 +158,14 @@ _ARGUMENTS = {
 }
 
 _TABLE = (
-    ("init", "settings:initialise", "write the configuration: server, user, token",
+    ("init", "settings:initialise", "write the configuration: server, user, token or password",
      "--url --user --token-file --api-version"),
     ("active [ENDPOINT]", "settings:active", "show or choose the server that is asked", ""),
     ("acknowledge", "settings:acknowledge", "read what an owner is responsible for, and acknowledge it", ""),
     ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
     ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters", "--concise --status --sort"),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
-     "--allocation --cluster --set-state"),
+     "--set-allocation --cluster --set-state"),
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
     ("launch LAUNCHER", "launch:launch",
@@ -175,7 +181,8 @@ _TABLE = (
      "ask the operating system to shut down; a computeset named by its number ends", ""),
     ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the operating system to reboot", ""),
     ("power reset CLUSTER [NODES|SET]", "power:power", "restart at once, without a shutdown", ""),
-    ("console CLUSTER [NODE]", "consoles:console", "open a node's console", "--link --serial"),
+    ("console CLUSTER [NODE]", "consoles:console", "open a node's console: its screen, or its serial line",
+     "--link --serial"),
     ("node info CLUSTER [NODE]", "clusters:node_info", "all that is known of a node", ""),
     ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),
     ("iso list", "images:show_images", "the images for CD drives", ""),

@@ -44,7 +44,11 @@ _KEYS = (
     "comet changes no keys inside machines, and does not log in to them. Your public SSH key comes into a cluster when "
     "the site's operators make it from an image: give it to them. Without a key: comet console --serial CLUSTER"
 )
-_ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS}
+_CERTIFICATE = (
+    "The certificate of a site's own CA, which comet then trusts for that server: comet init --ca=FILE. Ask the site's "
+    "operators for it"
+)
+_ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
 """What owners look for and no command does, and how it is done."""
 
 _OPTIONS = {
@@ -91,10 +95,12 @@ def _advice_on_option(text: str, path: tuple[str, ...]) -> str:
     """What was meant by an option that the command does not have; '' if nobody knows."""
     from difflib import get_close_matches
 
-    if path == ("launch",) and text in ("--walltime", "--user"):
-        return f" The {text[2:]} is in launcher.toml."
     own = next(it.options for it in COMMANDS if it.path == path)
     names = {name for it in (*GLOBAL, *own) for name in it.names if name.startswith("--")}
+    if text in names:
+        return " Options come first, then --, then all names."
+    if path == ("launch",) and text in ("--walltime", "--user"):
+        return f" The {text[2:]} is in launcher.toml."
     near = " or ".join(get_close_matches(text, names, 2, 0.75))
     return f" Did you mean: {near}?" if near else ""
 

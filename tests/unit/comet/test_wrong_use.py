@@ -72,3 +72,31 @@ def test_a_name_that_was_taken_for_an_option_goes_behind_two_dashes(
     assert comet.server.requests == []
     assert comet(*right.split()).status in (0, 4, 5) and comet.server.requests
     assert " a name? " not in comet("node", "rename", "-y", "vc2").err
+
+
+def test_an_option_behind_two_dashes_gets_the_right_advice(comet: Comet) -> None:
+    refused = comet("node", "rename", "vc2", "vm-vc2-0", "--", "-n", "--yes")
+    assert (refused.status, "Options come first, then --, then all names." in refused.err) == (2, True)
+    assert "Did you mean" not in refused.err
+
+
+def test_the_frontend_has_no_name_of_its_own(comet: Comet) -> None:
+    """The advice for power, to leave the node out, would lead nowhere."""
+    refused = comet("node", "rename", "vc2", "VC2", "front", "--yes")
+    assert refused == (2, "", "vc2 is the frontend, whose name is the cluster's: only computes are renamed\n")
+    assert comet.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [("screen", "comet console"), ("password", "comet init"), ("certificate", "comet init --ca=FILE")],
+)
+def test_help_finds_what_an_owner_looks_for(comet: Comet, word: str, answer: str) -> None:
+    found = comet("help", word)
+    assert (found.status, answer in found.out) == (0, True)
+
+
+def test_an_option_says_what_it_does_for_its_command(comet: Comet) -> None:
+    """An allocation is charged by a start, and chosen in a list."""
+    assert "only those of an allocation" in comet("computeset", "--help").out
+    assert "the allocation that is charged" in comet("start", "--help").out
