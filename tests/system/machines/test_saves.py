@@ -142,7 +142,7 @@ def test_a_saved_machine_with_another_disk_in_its_record_names_both(saved: Machi
 
 def test_the_saved_machine_of_a_silent_host_is_taken_only_without_its_memory(saved: MachineSite) -> None:
     saved.vanish(OLD)
-    assert "add saved=remove" in saved.refused("stop host vm g force=yes reason=x")
+    assert "repeat the command with saved=remove" in saved.refused("stop host vm g force=yes reason=x")
     assert saved.lease("g")[1:] == ("saved", OLD)
     saved.run("stop host vm g force=yes reason=x saved=remove")
     assert saved.lease("g")[1:] == ("released", None)

@@ -174,7 +174,7 @@ def _live_two_sets(
         with program(nucleus_settings, tmp_path, *SERVE, batch=other) as refused:
             _, error = refused.communicate(timeout=patience(60))
             assert refused.returncode == 1
-            assert f'{second}; set kind = "{former}" again' in error.decode()
+            assert f'{second}) got their jobs with kind = "{former}"; set that again' in error.decode()
         with served(signal.SIGTERM):
             wait_until(lambda: _has(pool, first, "cancelled"), "the end of the first set")
             wait_until(

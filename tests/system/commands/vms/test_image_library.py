@@ -327,8 +327,9 @@ def test_an_iso_of_the_library_is_inserted_and_ejected(vm_site: Site, library: P
     order = [line.strip() for line in config.splitlines() if "<boot " in line]
     assert order == ["<boot dev='network'/>", "<boot dev='hd'/>", "<boot dev='cdrom'/>"]
     assert f"library/{listed(vm_site, 'medium')[0]['digest']}.img'/>" in config
-    assert "it is in the CD drive of web; rocks set host vm cdrom web eject" in vm_site.refused(
-        "remove image medium"
+    assert (
+        "it is in the CD drive of web; take it out first: rocks set host vm cdrom web eject"
+        in vm_site.refused("remove image medium")
     )
     assert "vm_cdrom medium" in vm_site.done("dump host attr web")
     vm_site.done(*insert, "/dev/sr0", "boot=first")
