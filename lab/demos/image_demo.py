@@ -54,12 +54,16 @@ class ImageDemo(ABC):
         self._site.machine.run_checked(gateway, 10.0)
         return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
 
-    def add_image(self, name: str, file: Path) -> None:
-        """Add the image to the library. A library that has images stays in its folder."""
+    def choose_library(self) -> set[str]:
+        """The names of the library's images. It is on the state's own disk, unless it has images elsewhere."""
         images = {row["name"] for row in self._demo.ask("list", "image")}
         if not images and "image_library" not in {row["attr"] for row in self._demo.ask("list", "attr")}:
             self._demo.show("set", "attr", "image_library", LIBRARY)
-        if name not in images:
+        return images
+
+    def add_image(self, name: str, file: Path) -> None:
+        """Add the image to the library."""
+        if name not in self.choose_library():
             self._demo.show("add", "image", name, f"file={file}", "comment=from packages of Debian")
 
     def add_cluster(self, name: str, address: str, image: str, key: Path) -> None:

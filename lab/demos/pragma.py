@@ -12,7 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demos.image_demo import FOR_LAUNCHERS, LIBRARY, ImageDemo, answer_of, ssh_line
+from lab.demos.image_demo import FOR_LAUNCHERS, ImageDemo, answer_of, ssh_line
 from lab.namespace import CHECKOUT
 from rocks.core.errors import IncoherentError, ToolError
 
@@ -47,8 +47,8 @@ class DemoPragma(ImageDemo):
         trees = self._site.machine.outside("/etc/rocks/trees.d")
         trees.mkdir(parents=True, exist_ok=True)
         (trees / "pragma").write_text(f"{_ROLL / 'commands'}\n")
+        self.choose_library()
         for name, value in (
-            ("image_library", LIBRARY),
             ("pragma_repository_url", f"http://127.0.0.1:{_PORT}"),
             ("pragma_public_addresses", f"{ADDRESS}={NAME}.example.org"),
         ):

@@ -112,6 +112,11 @@ class DryDatabase(Database):
         if held:
             raise self._locks.busy_with(held, seconds)
 
+    def locked_by_others(self, names: Iterable[str]) -> list[str]:
+        """As `Database.locked_by_others`."""
+        with dry_run.question():
+            return super().locked_by_others(names)
+
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
         if not _HARMLESS.match(sql):
             dry_run.stop("cluster database", f"execute {' '.join(sql.split()[:3])} …")

@@ -219,7 +219,7 @@ def test_what_cannot_be_booted_leaves_nothing(
         (("dock6", f"{5000 * '0'}40"), "40 CPUs are not free"),
         (("dock6", "40"), "40 CPUs are not free: the VM containers have 8"),
         (("dock6", "5", "hosts=vmc-0-0"), "the VM containers have 4 free"),
-        (("dock6", "1", "hosts=vmc-0-0,absent,vmc-9"), "absent, vmc-9 cannot run virtual machines"),
+        (("dock6", "1", "hosts=vmc-0-0,absent,vmc-9"), "the site has no host absent, vmc-9"),
         (("absent", "1"), "the repository has no cluster absent"),
         (("../dock6", "1"), "the repository has no cluster"),
         (("\x1b[31mred", "1"), "the repository has no cluster"),
@@ -358,6 +358,10 @@ def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_
     assert "would" in ended.out
     assert local.contents() == before
     assert not (tmp_path / "logs").exists()
+    local.done(
+        "pragma boot dock6 4"
+    )  # its machines are a cluster that another command might boot at this moment
+    assert "9999 CPUs are not free" in local.refused("pragma boot dock6 9999 dry-run=yes")
 
 
 def test_a_dry_run_does_not_wait_for_images_that_another_command_adds(

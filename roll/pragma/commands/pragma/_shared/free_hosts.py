@@ -66,9 +66,12 @@ def free_hosts(
         if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
     }
     frontends = {str(row["owner"]) for row in clusters if row["type"] == "physical"}
+    if unknown := sorted(set(named) - {str(row["owner"]) for row in listed}):
+        raise StateError(f"the site has no host {one_line(', '.join(unknown))[:100]}; see rocks list host")
     if missing := sorted(set(named) - containers):
         raise StateError(
-            f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; rocks set host attr HOST kvm true"
+            f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; "
+            f"rocks set host attr {one_line(' '.join(missing))[:100]} kvm true"
         )
     containers = set(named) or containers - frontends or containers
     return [
