@@ -16,7 +16,7 @@ from lab.nucleus import ALLOCATION, SLURM_SETTINGS, Nucleus
 from lab.progress import Progress
 from lab.site import Site
 from lab.slurm.daemons import Slurm
-from rocks.core.errors import HostError, IncoherentError, ToolError
+from rocks.core.errors import HostError, IncoherentError, StateError, ToolError
 from rocks.core.process import run
 
 NODE = GUESTS[2]
@@ -35,6 +35,8 @@ class DemoSlurm:
 
     def run(self) -> None:
         """From Slurm's start to its end, whatever happens between. RocksError when a step fails or charges differ."""
+        if active := [f"bin/comet terminate {one['id']}" for one in self._sets("--state=active")]:
+            raise StateError(f"computesets use the demo's machines: {'; '.join(active)}. Then repeat this")
         nucleus = Nucleus(self._site.machine)
         self._print("\nThe site's only host gets no job while a machine runs on it:")
         stopped = self._demo.stop_machines()
