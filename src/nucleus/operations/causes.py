@@ -18,6 +18,7 @@ CAUSES: dict[str, str] = {
     Code.LIBRARY_IMAGE_IN_USE.value: "a machine has {what} in its drive; take it out first, and try again",
     Code.FILE_REJECTED.value: "what was uploaded is not the ISO that it should be; upload it again",
     Code.MEDIUM_OVERRIDDEN.value: "the site has put another image into the drive of {what}",
+    Code.INSTALLER_FAILED.value: "{what} did not boot its installer, which only the site's operators can change",
     Code.MOVE_INTERRUPTED.value: "a move of {what} to another host was interrupted, which the site must end first",
     Code.IMAGE_BUSY.value: "the disk of {what} is being transferred; wait until it is ready, and try again",
     Code.IMAGE_MAPPED.value: "the disk of {what} is in use; wait until it is ready, and try again",

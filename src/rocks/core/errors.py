@@ -91,6 +91,9 @@ class Code(str, enum.Enum):
     MEDIUM_OVERRIDDEN = "medium_overridden"
     """An attribute of a wider scope inserts another medium."""
 
+    INSTALLER_FAILED = "installer_failed"
+    """The machine is to boot an installer, and its host did not start it so."""
+
     MOVE_INTERRUPTED = "move_interrupted"
     """The machine was moving to another host when the command was interrupted."""
 

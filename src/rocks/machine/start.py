@@ -339,7 +339,8 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
     return ToolError(
         f"{error}. {vm.name} did not boot its installer: if its disk has a system, or its drive an ISO, "
         f"rocks set host boot {vm.name} action=os; else give the boot action a kernel that its host has "
-        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…)"
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…)",
+        code=Code.INSTALLER_FAILED,
     )
 
 

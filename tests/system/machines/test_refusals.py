@@ -154,6 +154,18 @@ def test_computes_wait_for_a_frontend_that_cannot_start(machines: MachineSite) -
     )
 
 
+def test_a_frontend_that_does_not_boot_its_installer_says_so_to_programs(machines: MachineSite) -> None:
+    """Nucleus has words for owners for it, who read that the site could not do it, and waited."""
+    add_tiny(machines, OLD)
+    machines.hosts[OLD].domains.refusals["start"] = "unable to stat: /boot/kickstart/default/vmlinuz"
+    failed = machines.rocks("start host vm tiny json=yes")
+    assert '"code": ""' in failed.out, "it boots its disk"
+    machines.run("set host boot tiny action=install")
+    machines.hosts[OLD].domains.refusals["start"] = "unable to stat: /boot/kickstart/default/vmlinuz"
+    failed = machines.rocks("start host vm tiny json=yes")
+    assert '"code": "installer_failed"' in failed.out and "rocks set host boot tiny action=os" in failed.err
+
+
 def test_a_move_says_what_would_not_start_beside_local_vlans(machines: MachineSite) -> None:
     """The machines of a cluster move one after the other; its owner gets the reason of the first between."""
     add_tiny(machines, OLD, NEW)
