@@ -21,7 +21,7 @@ from nucleus.cli.administration import (
     unique,
 )
 from nucleus.limits import DEFAULT_TOKEN_DAYS, LIMITS, MAX_TOKEN_DAYS
-from nucleus.mirror import identity
+from nucleus.mirror import computesets, identity
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 
@@ -68,7 +68,18 @@ def _admit_user(given: Any, session: Session) -> None:
     session.update("user", {"is_active": given.action == "enable"}, id=user.id)
     if given.action == "disable":
         identity.revoke_credentials(session, user.id)
+        _name_sets_that_go_on(session, user)
     record(session, f"{given.action}_user", user.username)
+
+
+def _name_sets_that_go_on(session: Session, user: identity.User, project_id: int | None = None) -> None:
+    """They are the project's, which may need them; who shuts somebody out would think that they have ended."""
+    numbers = computesets.living_sets_of(session, user.username, project_id)
+    if numbers:
+        print(
+            f"computesets that {user.username} started go on, and are charged: {', '.join(map(str, numbers))}; an "
+            f"operator ends one by comet terminate {numbers[0]}"
+        )
 
 
 def _acknowledge(given: Any, session: Session) -> None:
@@ -97,6 +108,8 @@ def _add_project(given: Any, session: Session) -> None:
 def _set_member(given: Any, session: Session) -> None:
     project, user = the_project(session, given.project), the_user(session, given.user)
     identity.set_member(session, user.id, project.id, not given.remove)
+    if given.remove:
+        _name_sets_that_go_on(session, user, project.id)
     record(session, "remove_member" if given.remove else "add_member", f"{project.name}/{user.username}")
 
 

@@ -132,6 +132,13 @@ def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Comp
     return [read[key[0]] if key[0] in read else before[key] for key in keys]
 
 
+def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
+    """The sets that a user has started, and that have not ended; those of one project only."""
+    of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])
+    sql = f"SELECT id FROM computeset WHERE requested_by = %s AND state IN ({placeholders(LIVING_SETS)})"
+    return session.column(f"{sql}{of_project} ORDER BY id", [username, *LIVING_SETS, *values])
+
+
 def sets_of_removed_clusters(session: Session) -> set[int]:
     """The numbers of the sets that have not ended, although the site has removed their clusters."""
     sql = "SELECT s.id FROM computeset s JOIN cluster c ON c.id = s.cluster_id WHERE c.gone_at IS NOT NULL"

@@ -217,6 +217,27 @@ def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
     assert sql(pool, usable) == [("root",)], "who is admitted again needs a new token"
 
 
+def test_computesets_of_who_is_shut_out_are_named(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:
+    """They go on: they are the project's."""
+    for line in ("project add gamma", "cluster assign vc2 gamma", "user add ann", "project member gamma ann"):
+        nucleus.done(line)
+    columns = "cluster_id, project_id, state, account, walltime_minutes, node_count, requested_by"
+    for state, who in (("running", "ann"), ("completed", "ann"), ("running", "bob"), ("created", "ann")):
+        sql(
+            pool,
+            f"INSERT INTO computeset ({columns}) SELECT {cluster_number}, id, %s, 'a', 1, 1, %s FROM project"
+            " WHERE name = 'gamma'",
+            (state, who),
+        )
+    first, _, _, last = (row[0] for row in sql(pool, "SELECT id FROM computeset ORDER BY id"))
+    expected = (
+        f"computesets that ann started go on, and are charged: {first}, {last}; an operator ends one by comet "
+        f"terminate {first}\n"
+    )
+    assert nucleus.done("user disable ann") == nucleus.done("project member gamma ann --remove") == expected
+    assert nucleus.done("project member alpha ann --remove") == nucleus.done("user enable ann") == ""
+
+
 def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:
     nucleus.done("project add gamma")
     nucleus.done("user add ann")
