@@ -89,7 +89,7 @@ class ClusterRecord(NamedTuple):
 _BY_SCHEDULER = "by the site's scheduler; report it to the site's operators"
 _REASONS = {
     "walltime": "its walltime is over",
-    "user": "ended by its owners",
+    "user": "ended by its owners or an operator",
     "start_failed": "no node started",
     "node": "a host failed",
     "removed": "its nodes were removed by the site",
