@@ -112,8 +112,9 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
     project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
     if project is not None:
         count, size = status.image_usage(session, project.id)
-        _demand(project, "images", count + 1)
-        _demand(project, "image_bytes", size + more_bytes)
+        uploads = " and unfinished uploads of the last day"  # no list has these
+        _demand(project, "images", count + 1, uploads)
+        _demand(project, "image_bytes", size + more_bytes, uploads)
 
 
 def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:

@@ -123,14 +123,20 @@ def find_image(
     return found
 
 
-def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str, str]]:
-    """(cluster, kind, name) of the nodes that `Image.in_use` counts, as far as the asker may see them."""
+def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str, str, bool]]:
+    """(cluster, kind, name) of the nodes that `Image.in_use` counts, as far as the asker may see them.
+
+    With whether the image is to stay in the drive: it has been taken out of that of a machine that still runs with it.
+    """
     condition, values = visible(scope)
-    return session.rows(
-        "SELECT c.name, n.kind, n.name FROM node n JOIN cluster c ON c.id = n.cluster_id"
-        f" WHERE n.gone_at IS NULL AND %s IN (n.iso, n.iso_active) AND {condition} ORDER BY c.name, n.id",
-        [text, *values],
-    )
+    return [
+        (cluster, kind, name, bool(stays))
+        for cluster, kind, name, stays in session.rows(
+            "SELECT c.name, n.kind, n.name, n.iso <=> %s FROM node n JOIN cluster c ON c.id = n.cluster_id"
+            f" WHERE n.gone_at IS NULL AND %s IN (n.iso, n.iso_active) AND {condition} ORDER BY c.name, n.id",
+            [text, text, *values],
+        )
+    ]
 
 
 def attaching(session: Session, number: int) -> str | None:

@@ -132,18 +132,30 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
 def _in_use(change: Change, image: Image) -> Problem:
     """The refusal while machines have it in their drive: it names those that the caller may see."""
     seen = images.nodes_with(change.session, change.scope, image.text)
+    targets, whose = _of_drives([one[:3] for one in seen if one[3]])
+    taken_out, runs_with = _of_drives([one[:3] for one in seen if not one[3]])
+    others = image.in_use - len(seen)
+    if others > 0:  # one may have been ejected since it was counted
+        whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
+    held = [f"is in the drive of {' and '.join(whose)}"] if whose else []
+    if runs_with:
+        held.append(
+            f"was taken out of the drive of {' and '.join(runs_with)}, where it is in use until the power is off"
+        )
+    return conflict(
+        f"{image.text} {' and '.join(held)}",
+        remedy=Remedy("eject-image", {"targets": targets}) if targets else None,
+    )
+
+
+def _of_drives(seen: list[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
+    """(cluster, kind, name) of nodes, as commands take them and in words."""
     frontends = [cluster for cluster, kind, _ in seen if kind == "frontend"]
     computes: dict[str, list[str]] = {}
     for cluster, kind, name in seen:
         if kind != "frontend":
             computes.setdefault(cluster, []).append(name)
-    targets = frontends + [f"{cluster} {collect_hostlist(names)}" for cluster, names in computes.items()]
+    nodes = {cluster: collect_hostlist(names) for cluster, names in computes.items()}
     whose = [f"the frontend of {cluster}" for cluster in frontends]
-    whose += [f"{collect_hostlist(names)} of {cluster}" for cluster, names in computes.items()]
-    others = image.in_use - len(seen)
-    if others > 0:  # one may have been ejected since it was counted
-        whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
-    return conflict(
-        f"{image.text} is in the drive of {' and '.join(whose)}",
-        remedy=Remedy("eject-image", {"targets": targets}) if targets else None,
-    )
+    whose += [f"{names} of {cluster}" for cluster, names in nodes.items()]
+    return frontends + [f"{cluster} {names}" for cluster, names in nodes.items()], whose
