@@ -132,7 +132,10 @@ def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:
     values = {key: it for key, it in given.items() if isinstance(it, str)}
     targets = given.get("targets")
     if isinstance(targets, list) and targets:
-        values["targets"] = ", ".join(f"comet iso detach {it}" for it in targets)
+        from shlex import join  # late: few refusals have targets
+
+        # in quotes, since zsh takes vm-[0-1] for names of files
+        values["targets"] = ", ".join(f"comet iso detach {join(str(it).split())}" for it in targets)
     try:
         return _REMEDIES[values["code"]].format_map(values)
     except KeyError:

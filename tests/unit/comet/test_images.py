@@ -48,7 +48,7 @@ def test_an_image_is_deleted_when_no_machine_has_it(comet: Comet) -> None:
     assert held.status == 5
     assert held.err == (
         "public/a.iso is in the drive of vc2. Take it out first: comet iso detach vc2,"
-        " comet iso detach vc2 vm-vc2-[0-1]. A machine that is on keeps it until it is off\n"
+        " comet iso detach vc2 'vm-vc2-[0-1]'. A machine that is on keeps it until it is off\n"
     )
     assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
     assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
