@@ -89,10 +89,23 @@ def _free_nodes(change: Change, cluster: Cluster, count: int, leaving: Collectio
     ]
     if count < 1 or len(free) < count:
         available = {0: "none is available", 1: "1 is available"}.get(len(free), f"{len(free)} are available")
+        others = [node for node in nodes if node.kind == "compute" and node not in free] if count > 0 else []
+        causes = [cause for node in others if (cause := _cause_not_free(change, cluster, node))]
         raise Problem(
-            "not-enough-nodes", f"you asked for {count} of the nodes of {cluster.name}, and {available}"
+            "not-enough-nodes",
+            f"you asked for {count} of the nodes of {cluster.name}, and {available}"
+            + (f": {', '.join(causes[:3])}{', …' if causes[3:] else ''}" if causes else ""),
         )
     return free[:count]
+
+
+def _cause_not_free(change: Change, cluster: Cluster, node: Node) -> str:
+    """Why the node cannot be chosen, without the advice for one that is named; '' where its state does not say it."""
+    try:
+        demand_free(change, cluster, node)
+    except Problem as problem:
+        return str(problem).partition(";")[0]
+    return ""
 
 
 def demand_free(change: Change, cluster: Cluster, node: Node) -> None:

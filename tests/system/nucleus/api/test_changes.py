@@ -215,6 +215,15 @@ def test_a_cluster_is_not_destroyed_while_something_of_it_starts_nor_started_whi
     assert service.ask(*poweron, headers=MODERN).status_code == 202
 
 
+def test_too_few_nodes_are_refused_with_what_the_others_do(service: Client, pool: Pool) -> None:
+    """An owner saw a compute in no computeset, and read that none is available."""
+    sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc2-0'")
+    refused = start(service, count=4).json()["detail"]
+    assert refused.startswith(
+        "you asked for 4 of the nodes of vc2, and 3 are available: vm-vc2-0 is on and in no computeset"
+    )
+
+
 def test_a_node_that_is_being_destroyed_is_in_no_new_set(service: Client, pool: Pool) -> None:
     """It was: its set, which was charged for its host, could not start it."""
     destroy = "/v1/cluster/vc2/compute/vm-vc2-0?confirm=vm-vc2-0"
