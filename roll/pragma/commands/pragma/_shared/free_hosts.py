@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
 from .drivers import OFF
@@ -45,7 +45,7 @@ def free_hosts(
     Machines that were added since, or that another boot has allocated since, count as running.
 
     They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another; or those
-    that are named. StateError for one of these without the attribute.
+    that are named. StateError for one of these without the attribute, UserError for one that is none.
     """
     used: dict[str, int] = {}
     clusters = rows(command, "list.cluster")
@@ -67,7 +67,7 @@ def free_hosts(
     }
     frontends = {str(row["owner"]) for row in clusters if row["type"] == "physical"}
     if unknown := sorted(set(named) - {str(row["owner"]) for row in listed}):
-        raise StateError(f"the site has no host {one_line(', '.join(unknown))[:100]}; see rocks list host")
+        raise UserError(f"the site has no host {one_line(', '.join(unknown))[:100]}; see rocks list host")
     if missing := sorted(set(named) - containers):
         raise StateError(
             f"{one_line(', '.join(missing))[:100]} cannot run virtual machines; "
