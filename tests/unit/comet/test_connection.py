@@ -345,7 +345,7 @@ def test_a_closed_port_is_unreachable(scheme: str) -> None:
         ({"code": "acknowledge", "user": "ann"}, "there is none. Read and acknowledge it: comet acknowledge"),
         (
             {"code": "eject-image", "targets": ["vc2", "vc2 n[0-1]"]},
-            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]. A machine that is"
+            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 'n[0-1]'. A machine that is"
             " on keeps it until it is off",
         ),
         ({"code": "get-scope"}, "there is none; GET /v1/x"),
