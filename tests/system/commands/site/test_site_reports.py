@@ -226,7 +226,7 @@ def test_a_watch_ends_by_ctrl_c_and_leaves_the_terminal_as_it_was(
 ) -> None:
     command = [sys.executable, "-E", "-S", str(LAUNCHER), "list", "site", "watch=yes", "interval=1"]
     with on_terminal(command, processes, columns=100) as terminal:
-        begun = terminal.read_until("hosts answer")
+        begun = terminal.read_until("hosts are up")
         terminal.type("\x03")
         status, rest = terminal.rest()
     assert status == 0, rest
