@@ -189,7 +189,8 @@ def _do_parts(site: BenchSite, progress: Progress, requested: set[str]) -> list[
             except RocksError as error:
                 progress.print(f"  {error}")
                 why |= dict.fromkeys([*part.numbers, *part.dependents], str(error))
-        rows += [table.not_measured(number, part.what, why[number]) for number in part.numbers]
+        reason = next(why[number] for number in part.numbers if number in why)
+        rows += [table.not_measured(number, part.what, why.get(number, reason)) for number in part.numbers]
     return rows
 
 
