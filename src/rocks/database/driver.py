@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.core import mariadb
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
-from rocks.core.mariadb import read_rows_quickly
 from rocks.core.version import is_packaged
 from rocks.database.settings import EMBEDDED_SOCKET
 
@@ -154,7 +153,7 @@ def _import_driver(by_socket: bool) -> Any:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes the import fail
     try:
         driver = importlib.import_module("pymysql")
-        read_rows_quickly(sys.modules["pymysql.connections"])
+        mariadb.read_rows_quickly(sys.modules["pymysql.connections"])
         return driver
     finally:
         for name in hidden:
