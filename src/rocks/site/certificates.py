@@ -8,6 +8,7 @@ short-lived certificates, which make storage depend on a daily job.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from collections.abc import Mapping
@@ -144,8 +145,8 @@ def deploy_certificates(
         remedy = f"; rocks remove host certificate {name}" if name in known else ""
         yield name, StateError(f"{name} must have no certificate: it {reason}{remedy}")
     jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
-    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
-    yield from run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    with _locked(database, hosts) as deadlines:
+        yield from run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
     if control is not None:  # also what a command has revoked that was killed
         install_broker_certificates(node_authority(), control)
 
@@ -202,13 +203,17 @@ def remove_certificates(
     return revoked
 
 
-def deploy_revocation_list(database: Database, passing_over: Collection[str] = ()) -> dict[str, RocksError]:
+def deploy_revocation_list(
+    database: Database, has_revoked: bool, passing_over: Collection[str] = ()
+) -> dict[str, RocksError]:
     """Deploy the revocation list to all nodes with a certificate: their daemons then end open transfers.
 
     A node whose newest certificate is not deployed yet uses the one before, and gets the list as well. Returns the
-    errors by node.
+    errors by node. Unless this command `has_revoked`, only a list is deployed that a killed one has left.
     """
     authority = node_authority()
+    if not has_revoked and authority.is_list_deployed():
+        return {}
     without = {BROKER_NAME, *passing_over}
     names = [
         name for name in authority.certificates() if name not in without and authority.has_any_deployed(name)
@@ -217,9 +222,26 @@ def deploy_revocation_list(database: Database, passing_over: Collection[str] = (
     hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
     database.commit()
     jobs = {name: partial(_deploy_list, host, chosen) for name, host in hosts.items()}
-    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
-    answers = run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
-    return {name: answer for name, answer in answers if isinstance(answer, RocksError)}
+    with _locked(database, hosts) as deadlines:
+        digest = authority.list_digest()
+        answers = run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+        failures = {name: answer for name, answer in answers if isinstance(answer, RocksError)}
+    authority.list_deployed(digest)  # the failures have a remedy of their own
+    return failures
+
+
+@contextlib.contextmanager
+def _locked(database: Database, hosts: Collection[str]) -> Iterator[dict[str, float]]:
+    """No other command deploys to these hosts meanwhile, which could bring an older list later; host → its deadline.
+
+    BusyError while one does for longer than that.
+    """
+    locks, seconds = [f"certificate {name}" for name in hosts], DEADLINE_SECONDS + _MARGIN_SECONDS
+    database.lock_all(locks, seconds)
+    try:
+        yield dict.fromkeys(hosts, seconds)
+    finally:
+        database.unlock_all(locks)
 
 
 def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:

@@ -6,12 +6,14 @@ revoked.pem          its revocation list
 nodes/NAME.pem       the newest certificate of each node with its key, 0600
 old/NAME.pem         those before it, the newest first, which stay valid until the newest of all is deployed to the node
 carried/NAME         serial number of the certificate that is deployed to the node
+carried.list         SHA-256 of the revocation list that a command last deployed to all nodes
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import utc_now
 from rocks.core.errors import BusyError, HostError, StateError, UserError
-from rocks.core.files import ensure_folders, remove_file, write_file
+from rocks.core.files import ensure_folders, remove_file, text_if_readable, write_file
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateInfo, CertificateSpec, Pair
 
@@ -29,6 +31,7 @@ _DEPLOYED = "carried"
 """The folder has had this name since the first release."""
 
 _FOLDERS = ("nodes", "old", _DEPLOYED)
+_DEPLOYED_LIST = f"{_DEPLOYED}.list"
 LONGEST_NAME = 64
 """X.520's limit for a common name."""
 
@@ -55,6 +58,7 @@ class Authority:
             pair = x509.create_authority(name[:LONGEST_NAME], utc_now())
             write_file(self._folder / "ca.key", pair.key)
             write_file(self._folder / "revoked.pem", x509.create_revoked_list(pair, [], utc_now()))
+            self.list_deployed(self.list_digest())  # nothing is in it
             write_file(self._folder / "ca.crt", pair.certificate)
             return True
 
@@ -154,6 +158,19 @@ class Authority:
                 f"{node} removes it, rocks add host certificate {node} replace=yes issues another one"
             )
         return found
+
+    def list_digest(self) -> str:
+        """SHA-256 of the revocation list; empty where there is no authority."""
+        file = self._folder / "revoked.pem"
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+
+    def is_list_deployed(self) -> bool:
+        """Whether a command has deployed the list to all nodes; one that was killed leaves that to the next."""
+        return text_if_readable(self._folder / _DEPLOYED_LIST) == self.list_digest()
+
+    def list_deployed(self, digest: str) -> None:
+        """The list was sent to all nodes; those that did not take it are reported."""
+        write_file(self._folder / _DEPLOYED_LIST, digest)
 
     def list_file_name(self) -> str:
         """Name of the file in which TLS libraries look for the revocation list."""

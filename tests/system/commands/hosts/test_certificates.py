@@ -107,25 +107,6 @@ def test_deployment_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path) ->
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
-def test_the_revocation_list_is_deployed_to_all_nodes(vm_site: Site, pki: Path, tmp_path: Path) -> None:
-    """To nodes with a certificate; an unreachable one is a warning. Their other files do not change."""
-    vm_site.done("set attr Kickstart_PrivateHostname head")
-    vm_site.done("add host certificate head vmc-0-0 vmc-0-1")
-    there = tmp_path / "there"
-    vm_site.patch.setattr(certificates, "NODE_FOLDER", str(there))
-    dict(certificates.deploy_certificates(vm_site.database, ["head"]))
-    authority = message_broker.node_authority()
-    authority.settle("vmc-0-1", authority.certificates()["vmc-0-1"].serial)
-    before = {file.name: file.read_bytes() for file in there.iterdir()}
-    ended = vm_site.rocks("remove host certificate vmc-0-0")
-    assert ended.status == 3
-    assert "Warning: vmc-0-1 has no current revocation list" in ended.err
-    assert "rocks sync host certificate vmc-0-1" in ended.err
-    after = {file.name: file.read_bytes() for file in there.iterdir()}
-    assert [name for name in after if after[name] != before[name]] == ["revoked.pem"]
-    assert after.keys() == before.keys()
-
-
 @pytest.fixture
 def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of certificates of hosts, by name; vmc-0-1 does not answer."""
@@ -147,30 +128,6 @@ def revoked_at(deployed: Path, node: str) -> set[int]:
     return {serial for serial, _ in read_revoked_list((deployed / node / "revoked.pem").read_bytes())}
 
 
-def test_all_nodes_get_the_list_when_a_renewed_certificate_is_deployed(
-    vm_site: Site, pki: Path, deployed: Path
-) -> None:
-    """The renewed host as well: the list that came with its certificate is older."""
-    both = ("head", "vmc-0-0")
-    vm_site.done("add host certificate", *both, "vmc-0-1")
-    vm_site.done("sync host certificate", *both)
-    authority = message_broker.node_authority()
-    authority.settle("vmc-0-1", authority.certificates()["vmc-0-1"].serial)
-    old = message_broker.node_authority().certificates()["vmc-0-0"]
-    before = (deployed / "head" / "node.pem").read_bytes()
-    vm_site.done("add host certificate vmc-0-0 replace=yes")
-    assert revoked_at(deployed, "head") == set()
-    ended = vm_site.rocks("sync host certificate vmc-0-0")
-    assert ended.status == 3
-    assert ended.out == f"vmc-0-0: has its certificate; {old.serial_text} is revoked\n"
-    (line,) = ended.err.splitlines()
-    assert line.startswith("Warning: vmc-0-1 has no current revocation list") and "it is off" in line
-    assert [revoked_at(deployed, node) for node in both] == [{old.serial}] * 2
-    assert (deployed / "head" / "node.pem").read_bytes() == before
-    # nothing was revoked: no other host is contacted
-    assert vm_site.done("sync host certificate vmc-0-0") == "vmc-0-0: has its certificate\n"
-
-
 def test_a_certificate_that_is_replaced_twice_stays_valid_until_its_host_has_the_newest(
     vm_site: Site, pki: Path, deployed: Path
 ) -> None:
@@ -185,32 +142,6 @@ def test_a_certificate_that_is_replaced_twice_stays_valid_until_its_host_has_the
     ended = vm_site.done("sync host certificate vmc-0-0")
     assert f"; {first.serial_text} is revoked" in ended and ended.count("is revoked") == 2
     assert len(revoked_at(deployed, "head")) == 2
-
-
-def test_a_node_whose_new_certificate_is_not_deployed_gets_the_list(
-    vm_site: Site, pki: Path, deployed: Path
-) -> None:
-    """It still uses the one before."""
-    vm_site.done("add host certificate head vmc-0-0")
-    vm_site.done("sync host certificate head vmc-0-0")
-    vm_site.done("add host certificate head replace=yes")
-    removed = message_broker.node_authority().certificates()["vmc-0-0"]
-    vm_site.done("remove host certificate vmc-0-0")
-    assert revoked_at(deployed, "head") == {removed.serial}
-
-
-def test_the_list_is_deployed_even_if_the_broker_does_not_answer(
-    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path
-) -> None:
-    broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
-    vm_site.done("add host certificate head vmc-0-0")
-    vm_site.done("sync host certificate head vmc-0-0")
-    removed = message_broker.node_authority().certificates()["vmc-0-0"]
-    vm_site.patch.setattr(message_broker, "read_broker_settings", lambda: broken)
-    assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
-        "remove host certificate vmc-0-0"
-    )
-    assert revoked_at(deployed, "head") == {removed.serial}
 
 
 def test_a_repeated_deployment_brings_the_broker_what_a_killed_one_has_revoked(

@@ -32,17 +32,15 @@ class Command(rocks.commands.Command):
         removed = remove_certificates(self.db, hosts, failures.append)
         if failures:
             # They are revoked although the broker was not changed; a repeated command would find nothing to revoke.
-            deploy_revocation_list_to_nodes(self)
+            deploy_revocation_list_to_nodes(self, has_revoked=True)
             raise failures[0]
         for host, revoked in removed.items():
             for certificate in revoked:
                 self.addText(f"{host}: certificate {certificate.serial_text} is revoked\n")
-        if not removed:
-            return
         broker = broker_elsewhere(self.db)
         for host in removed if broker else ():
             self.notify(
                 f"Warning: the message broker is on {broker}, where {host} still has its connections; run there: "
                 f"rabbitmqctl delete_user {host}"
             )
-        deploy_revocation_list_to_nodes(self)
+        deploy_revocation_list_to_nodes(self, has_revoked=bool(removed))

@@ -34,6 +34,5 @@ class Command(rocks.commands.Command):
             has_revoked = has_revoked or bool(result)
             revoked = "".join(f"; {old.serial_text} is revoked" for old in result)
             self.showNow(f"{host}: has its certificate{revoked}\n")
-        if has_revoked:
-            deploy_revocation_list_to_nodes(self, skipped=failures)  # their errors are reported below
+        deploy_revocation_list_to_nodes(self, has_revoked, failures)  # their errors are reported below
         self.endOutcomes(failures, len(hosts))
