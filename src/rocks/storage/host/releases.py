@@ -14,7 +14,7 @@ import logging
 import re
 import threading
 from pathlib import Path
-from typing import Callable, Dict, Optional, Set
+from typing import Callable, Dict, Optional, Set, Tuple
 
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
@@ -75,6 +75,7 @@ class ReleaseWatch(PeriodicThread):
     def _take(self, name: str) -> None:
         images = [copy for copy in self._store.copies() if self._is_of(copy, name)]
         note = self._folder / name
+        seen = _file_of(note)
         state = self._state_of(name) if images else "off"
         if state == "saved":
             self._saved.add(name)
@@ -88,12 +89,22 @@ class ReleaseWatch(PeriodicThread):
                     self._store.report(str(copy.details["nas"]), fields, copy.image_id, copy.known.epoch)
             self._posted.set()
             _log.info("%s has ended: its images are written back", name)
-        remove_record(note)
+        if _file_of(note) == seen:  # it may have been started meanwhile, and have ended again
+            remove_record(note)
 
     def _is_of(self, copy: CopyRecord, machine: str) -> bool:
         return copy.known.stage != "none" and bool(
             re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
         )
+
+
+def _file_of(note: Path) -> Optional[Tuple[int, int]]:
+    """Which file has the note's name now: each end makes a new one."""
+    try:
+        found = note.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _lease_of(note: Path) -> Optional[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.files import write_file
 from rocks.fleet.wire.facts import DomainFact, DomainState
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.host import releases
@@ -77,6 +78,24 @@ def test_the_end_of_a_saved_machine_is_reported_when_it_continues_no_more(
     (sent,) = watch._store.waiting(9)
     fields = read_message(sent.body).fields
     assert (fields["released"], fields["token"]) == ("a-vol", 7)
+
+
+def test_a_note_that_is_new_since_libvirt_was_asked_stays(tmp_path: Path) -> None:
+    """The machine ran when it was asked, and has ended since: else its images were never written back."""
+    notes, states = tmp_path / "released", iter(("running", "off"))
+
+    def state_of(name: str) -> GuestState:
+        state = next(states)
+        if state == "running":
+            write_file(notes / name, "8")
+        return state  # type: ignore[return-value]
+
+    watch = releases_of(tmp_path, state_of)
+    write_file(notes / "a", "7")
+    watch.look()
+    assert (notes / "a").read_text() == "8" and not watch._store.waiting(9)
+    watch.look()
+    assert not list(notes.iterdir()) and read_message(watch._store.waiting(9)[0].body).fields["token"] == 8
 
 
 @pytest.mark.parametrize(
