@@ -366,8 +366,9 @@ def parse_accounts(text: str) -> dict[str, Account]:
 
 def _limited(name: str, accounts: dict[str, Account], parents: dict[str, str]) -> Account:
     """The account with what all limits leave."""
-    lefts, above = list[tuple[int, bool, str]](), name
-    while above in accounts:
+    lefts, above, seen = list[tuple[int, bool, str]](), name, set[str]()
+    while above in accounts and above not in seen:  # what was read in parts may have parents in a ring
+        seen.add(above)
         one = accounts[above]
         if one.limit_minutes is not None:
             left = max(0, one.limit_minutes - one.used_minutes - one.running_minutes)

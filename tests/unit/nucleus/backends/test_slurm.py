@@ -149,6 +149,9 @@ def test_the_limit_of_an_account_above_holds_where_it_leaves_less() -> None:
     found = parse_accounts("".join(record.format(*one) for one in accounts))
     assert found["alp1"] == Account(300, 7, 20, 73, "site") and found["gam1"] == Account(50, 7, 20, 23)
     assert found["root"] == Account(500, 7, 20, 473)
+    # asked for in parts, while two change places
+    ring = parse_accounts("".join(record.format(*one) for one in (("a", "b(1)", "100"), ("b", "a(2)", "50"))))
+    assert [one.limited_by for one in ring.values()] == ["b", None]
 
 
 class Silent(Slurm):
