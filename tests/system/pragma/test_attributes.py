@@ -1,8 +1,11 @@
 """The attributes of the roll: values that its commands cannot read."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.system.commands.conftest import Site
+from tests.system.pragma.conftest import TREE
 
 
 @pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])
@@ -40,3 +43,18 @@ def test_an_attribute_of_the_roll_has_only_values_that_its_commands_can_read(loc
         ("pragma_additional_interfaces", "ent:eth2 other:eth3:10.102.0.128/25"),
     ):
         local.done("set attr", name, value)
+
+
+def test_a_hook_that_cannot_be_loaded_stops_no_attribute(local: Site, tmp_path: Path) -> None:
+    """The hooks of other rolls check theirs meanwhile."""
+    broken = tmp_path / "trees/set/attr/plugin_broken.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("import a_module_that_is_absent\n")
+    local.patch.setenv("ROCKS_TREES", f"{TREE}:{tmp_path / 'trees'}")
+    ended = local.rocks("set attr colour blue")
+    assert ended.status == 0 and "blue" in local.done("list attr")
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"Warning: the plugin {broken} cannot be loaded: ModuleNotFoundError")
+    assert line.endswith("; colour is not checked by it")
+    refused = local.rocks("set attr pragma_driver vmware")
+    assert refused.status == 1 and "Error: the attribute pragma_driver must be" in refused.err

@@ -82,19 +82,30 @@ class BuiltinPlugin(Plugin):
 
 
 def load_plugins(
-    command: Command, folders: Iterable[str], package: str, builtin: Sequence[Plugin] = ()
+    command: Command,
+    folders: Iterable[str],
+    package: str,
+    builtin: Sequence[Plugin] = (),
+    not_loaded: Callable[[BugError], None] | None = None,
 ) -> list[Plugin]:
     """The plugins in `folders` and the `builtin` ones, in order.
 
     The folders are read at each call, so that a new file takes effect at once. BugError when a file cannot be
-    imported; UserError when two plugins have one name or the constraints contradict each other.
+    imported; with `not_loaded`, that gets the error, and the file is left out. UserError when two plugins have one name
+    or the constraints contradict each other.
     """
     plugins = {plugin.provides(): plugin for plugin in builtin}
     for folder in folders:
         for file_name in sorted(os.listdir(folder)):
             if not (file_name.startswith("plugin_") and file_name.endswith(".py")):
                 continue
-            plugin = _load(command, os.path.join(folder, file_name), package)
+            try:
+                plugin = _load(command, os.path.join(folder, file_name), package)
+            except BugError as error:
+                if not_loaded is None:
+                    raise
+                not_loaded(error)
+                continue
             name = plugin.provides()
             if name in plugins:
                 raise UserError(
@@ -107,19 +118,22 @@ def load_plugins(
 
 
 def load_plugins_of(
-    command: Command, command_path: Sequence[str], called: Sequence[str] = ()
+    command: Command,
+    command_path: Sequence[str],
+    called: Sequence[str] = (),
+    not_loaded: Callable[[BugError], None] | None = None,
 ) -> list[Plugin]:
     """The plugins in the folders of the command `command_path`, of every tree, for `command` to run.
 
     A tree that only adds a plugin needs no other file in that folder. Prints a warning for each plugin whose file has
-    none of the names that are `called` there; without them, all plugins are.
+    none of the names that are `called` there; without them, all plugins are. `not_loaded`: as of `load_plugins`.
     """
     from rocks.commands._framework.tree import PACKAGE, tree_folders
 
     folders = [
         folder for tree in tree_folders() if os.path.isdir(folder := os.path.join(tree, *command_path))
     ]
-    plugins = load_plugins(command, folders, ".".join((PACKAGE, *command_path)))
+    plugins = load_plugins(command, folders, ".".join((PACKAGE, *command_path)), (), not_loaded)
     for plugin in plugins:
         if called and not any(f"plugin_{name}" in plugin.module_name for name in called):
             command.notify(

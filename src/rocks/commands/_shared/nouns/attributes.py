@@ -137,10 +137,16 @@ class AttributeSetter(AttributeCommand):
             self.notify(f"no disk is made from this vm_image now: {error}")
 
     def _check_with_rolls(self, attribute: str, value: str) -> None:
-        """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes."""
+        """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes.
+
+        A hook that cannot be loaded checks nothing: nobody could set any attribute.
+        """
         from rocks.commands._framework.plugins import load_plugins_of, run_plugin
 
-        for plugin in load_plugins_of(self, _HOOKED):
+        def not_loaded(error: RocksError) -> None:
+            self.notify(f"Warning: {error}; {attribute} is not checked by it")
+
+        for plugin in load_plugins_of(self, _HOOKED, not_loaded=not_loaded):
             run_plugin(plugin, _HOOKED, attribute, value)
 
     def _check_frontend(self, name: str) -> None:
