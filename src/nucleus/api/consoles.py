@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import html
 import logging
 from datetime import timedelta
@@ -14,10 +13,10 @@ from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
+from nucleus.api.console_relay import relay
 from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, answer_of, conflict, request_id, unavailable
@@ -33,20 +32,20 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
+from nucleus.backends.shapes import State
 from nucleus.limits import MAX_PICTURES_OF_HOST, TICKET_SECONDS
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
+from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM
 from nucleus.states import power_of
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable
-
     from fastapi import FastAPI
 
     from nucleus.api.service import Call, Service
+    from nucleus.backends.executor import Stream
     from nucleus.mirror.tickets import Ticket
     from nucleus.records import Node
 
@@ -59,10 +58,6 @@ CHECK_SECONDS = 5.0
 """How often an open console looks whether its owner may still have it."""
 
 SUBPROTOCOL = "binary"
-PIECE_BYTES = 65536
-
-ENDED, REVOKED, TOO_LONG = 1000, 4001, 4002
-"""Why the service closes a WebSocket (RFC 6455 §7.4): the console ended; the right to it ended; its time is over."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' data: blob:; "
@@ -157,6 +152,7 @@ def read_log(call: Known, c: str, n: str, lines: Lines = 200, max_bytes: MaxByte
     try:
         with call.service.console_logs.one_more(call.caller.user.id):
             text = call.service.rocks.read_console(node.rocks_name, _ALL_LINES if max_bytes else lines)
+            _check_machine(call.service, node)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
@@ -189,6 +185,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
     try:
         with call.service.screens.one_more(call.caller.user.id, node.physical_host, MAX_PICTURES_OF_HOST):
             picture = call.service.rocks.read_screen(node.rocks_name)
+            _check_machine(call.service, node)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
@@ -200,6 +197,17 @@ def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
         return find_node(question, find_cluster(question, c), n)
 
     return reading(call, find)
+
+
+def _check_machine(service: Service, node: Node) -> None:
+    """RefusedError where what was read under the node's name is of another machine, which may be another owner's.
+
+    It is asked afterwards: names change in between.
+    """
+    with service.pool.reading() as session:
+        uuid = clusters.uuids_of(session, node.cluster_id).get(node.id)
+    if uuid is not None:
+        check_machine(node, uuid, service.rocks.read_states([node.rocks_name]).get(node.rocks_name, State()))
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
@@ -290,13 +298,23 @@ def _node_of(service: Service, ticket: Ticket) -> Node | None:
     return node if node is not None and node.gone_at is None else None
 
 
+def _open(service: Service, node: Node, kind: str) -> Stream:
+    stream = service.rocks.open_console(node.rocks_name, kind)
+    try:
+        _check_machine(service, node)
+    except RocksError:
+        stream.close()
+        raise
+    return stream
+
+
 async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
     node = await asyncio.to_thread(_node_of, service, ticket)
     if node is None:
         await client.close()
         return
     try:
-        stream = await asyncio.to_thread(service.rocks.open_console, node.rocks_name, ticket.kind)
+        stream = await asyncio.to_thread(_open, service, node, ticket.kind)
     except RocksError as error:
         _log.warning("the console of %s cannot be opened: %s", node.rocks_name, error)
         await client.close()
@@ -312,65 +330,12 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
                 return True  # the database is away for a moment; the right was there a moment ago
 
         seconds = service.configuration.console.most_minutes * 60.0
-        code = await _relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
+        code = await relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
         _log.info("the %s console of %s has ended: %d", ticket.kind, node.rocks_name, code)
     finally:
         reason = await asyncio.to_thread(stream.close)
         if reason:
             _log.warning("the %s console of %s: %s", ticket.kind, node.rocks_name, reason)
-
-
-async def _relay(
-    client: WebSocket,
-    console: socket.socket,
-    is_still_allowed: Callable[[], Awaitable[bool]],
-    check_seconds: float,
-    max_seconds: float,
-) -> int:
-    """Relay until one end closes, the right to the console ends or the time is over; returns the code of the close.
-
-    The WebSocket is accepted already, and is closed here; the caller closes `console`.
-    """
-    console.setblocking(False)
-    ways = [
-        asyncio.create_task(_to_console(client, console)),
-        asyncio.create_task(_to_client(client, console)),
-        asyncio.create_task(_watch(is_still_allowed, check_seconds)),
-    ]
-    done, _ = await asyncio.wait(ways, timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
-    code = TOO_LONG if not done else REVOKED if done == {ways[2]} else ENDED
-    for way in ways:
-        way.cancel()
-    await asyncio.gather(*ways, return_exceptions=True)
-    if client.client_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
-            await client.close(code)
-    return code
-
-
-async def _to_console(client: WebSocket, console: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(OSError):
-        while True:
-            message = await client.receive()
-            if message["type"] != "websocket.receive":
-                return
-            data = message.get("bytes")
-            if data is None:
-                data = (message.get("text") or "").encode()
-            await loop.sock_sendall(console, data)
-
-
-async def _to_client(client: WebSocket, console: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(OSError, WebSocketDisconnect, RuntimeError):  # either end has gone
-        while data := await loop.sock_recv(console, PIECE_BYTES):
-            await client.send_bytes(data)
-
-
-async def _watch(is_still_allowed: Callable[[], Awaitable[bool]], check_seconds: float) -> None:
-    while await is_still_allowed():
-        await asyncio.sleep(check_seconds)
 
 
 # --- the pages
