@@ -18,6 +18,8 @@ from nucleus.states import ENDING
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from nucleus.backends.batch import Batch
     from nucleus.computesets.timers import Clock
     from nucleus.configuration import Configuration
@@ -33,15 +35,15 @@ _AWAY_SECONDS = 20.0
 def check_kind(session: Session, kind: str) -> None:
     """StateError while computesets wait, run, or have a node or an image, as jobs of the other kind of batch system.
 
-    This one does not know those jobs: it would count their hosts as free. One that ends without anything on its hosts
-    does not count: a Slurm that is gone for ever would keep it.
+    This one does not know those jobs: it would count their hosts as free. One whose number is not stored yet counts,
+    too. One that ends without anything on its hosts does not: a Slurm that is gone for ever would keep it.
     """
     other = "hosts" if kind == "slurm" else "slurm"
     of_list = {job.name for job in recent_jobs(session)}
     left = [
         str(one.id)
         for one in computesets.living_sets(session)
-        if one.jobid is not None and (one.name in of_list) is (other == "hosts") and not _is_off(one)
+        if _kind_of(one, of_list) == other and not _is_off(one)
     ]
     if left:
         raise StateError(
@@ -51,9 +53,19 @@ def check_kind(session: Session, kind: str) -> None:
         )
 
 
+def _kind_of(one: Computeset, of_list: Collection[str]) -> str | None:
+    """The kind of batch system that may have the set's job; None: none has."""
+    if "batch" in one.context:
+        return str(one.context["batch"])
+    if one.jobid is None:
+        return None
+    return "hosts" if one.name in of_list else "slurm"  # an earlier version has submitted it
+
+
 def _is_off(one: Computeset) -> bool:
     members = lifecycle.from_json_object(one.context, one.node_ids).members
-    return one.state == ENDING and all(member.is_free and not member.is_on for member in members)
+    ends = one.state == ENDING or one.cancel_requested is not None
+    return ends and all(member.is_free and not member.is_on for member in members)
 
 
 class Alarms:

@@ -124,7 +124,7 @@ class ComputesetController:
     def __init__(
         self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
     ) -> None:
-        self._settings = configuration.computesets
+        self._settings, self._kind = configuration.computesets, configuration.batch.kind
         self._guard = guard
         self._batch = batch
         self._clock = clock or Clock()
@@ -245,7 +245,8 @@ class ComputesetController:
             excluded = tuple(nodes_without_host(session))
             if not context.is_issued:
                 issued = lifecycle.to_json_object(context._replace(is_issued=True))
-                changed = {"name": name, "context": {"requested": hosts, **one.context, **issued}}
+                of_job = {"requested": hosts, "batch": self._kind}  # which `check_kind` reads, too
+                changed = {"name": name, "context": {**of_job, **one.context, **issued}}
                 if not computesets.store_computeset(session, one.id, one.version, changed):
                     return
         job = NewJob(

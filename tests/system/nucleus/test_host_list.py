@@ -6,10 +6,13 @@ import pytest
 
 from nucleus.backends.batch import NewJob
 from nucleus.cli.main import main
+from nucleus.computesets.checks import check_kind
+from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
+from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror.pool import Pool
-from rocks.core.errors import UserError
-from tests.system.nucleus.conftest import sql
+from rocks.core.errors import HostError, StateError, UserError
+from tests.system.nucleus.conftest import add_set, held, sql
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +102,26 @@ def test_with_slurm_the_partition_is_changed(
     monkeypatch.setenv("NUCLEUS_BATCH_KIND", "slurm")
     monkeypatch.setenv("NUCLEUS_BATCH_PARTITION", "virt")
     assert main(["host", "list"]) == 1 and "the partition virt of Slurm" in capsys.readouterr().err
+
+
+class Silent(HostList):
+    """A batch system whose answer is lost."""
+
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        raise HostError("no answer")
+
+
+def test_a_job_whose_number_is_not_stored_is_not_left_to_another_kind(
+    pool: Pool, cluster_number: int
+) -> None:
+    """The service ended before it had the number, or the answer was lost."""
+    number = add_set(pool, cluster_number, 2)
+    with held(pool, "computesets") as guard:
+        settings = Configuration(batch=BatchSettings("slurm", "virt"))
+        ComputesetController(settings, guard, Silent(pool, [])).round()
+    with pool.transaction() as session:
+        with pytest.raises(StateError, match=rf'\({number}\) got their jobs with kind = "slurm"'):
+            check_kind(session, "hosts")
+        check_kind(session, "slurm")
+        session.update("computeset", {"cancel_requested": "shutdown"}, id=number)
+        check_kind(session, "hosts")  # for a Slurm that never answers again
