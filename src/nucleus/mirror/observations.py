@@ -143,7 +143,10 @@ def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> Non
     for frontend, vlan in changes.new_clusters:
         _add_cluster(session, frontend, vlan)
     for name, values in changes.clusters.items():
-        _update(session, "cluster", name, dict(values))
+        if values.get("has_returned"):
+            _return_cluster(session, name, values)
+        else:
+            _update(session, "cluster", name, dict(values))
     is_needed = changes.new_nodes or changes.nodes or changes.touched
     numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if is_needed else {}
     bump_generation(session, [numbers[name] for name in changes.touched])
@@ -174,10 +177,23 @@ def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
     gone = session.column("SELECT id FROM cluster WHERE rocks_name = %s AND gone_at IS NOT NULL", (frontend,))
     forget_rocks_names(session, "cluster", gone)
     session.delete("cluster_allocation", cluster_id=gone)
-    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (frontend,))
-    name = f"{frontend}-rocks" if taken else frontend
+    name = _free_cluster_name(session, frontend, frontend)
     number = session.insert("cluster", {"name": name, "rocks_name": frontend, "vlan": vlan})
     session.update("node", {"cluster_id": number}, cluster_id=gone, gone_at=None)  # listed after its removal
+
+
+def _return_cluster(session: Session, frontend: str, values: Mapping[str, Any]) -> None:
+    """One that was gone is there again, its owner's and with its computesets."""
+    (name,) = session.column("SELECT name FROM cluster WHERE rocks_name = %s", (frontend,))
+    columns = {**values, "name": _free_cluster_name(session, name, frontend)}
+    del columns["has_returned"]
+    session.update("cluster", columns, "gone_at = NULL", rocks_name=frontend)
+
+
+def _free_cluster_name(session: Session, name: str, rocks_name: str) -> str:
+    """The name for a cluster, unless another one that is there has it."""
+    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (name,))
+    return f"{rocks_name}-rocks" if taken else name
 
 
 def forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:

@@ -204,11 +204,22 @@ def _compare_clusters(
         if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
             continue  # it was removed after it was listed
         vlan = _vlan(listed, frontend, cluster.vlan if cluster else None)
-        if cluster is None or cluster.is_gone:
+        if cluster is None or (cluster.is_gone and not _has_returned(node, listed)):
             changes.new_clusters.append((frontend, vlan))
+        elif cluster.is_gone:
+            changes.clusters[frontend] = {"vlan": vlan, "missing_polls": 0, "has_returned": True}
+            changes.touched.add(frontend)
         elif (cluster.vlan, cluster.missing_polls) != (vlan, 0):
             changes.clusters[frontend] = {"vlan": vlan, "missing_polls": 0}
             changes.touched.add(frontend)
+
+
+def _has_returned(frontend: KnownNode | None, listed: Listed) -> bool:
+    """Whether it is the machine of the cluster that is gone, as after a dump was loaded: it is its owner's again."""
+    if frontend is None or frontend.values is None or not frontend.values.uuid:
+        return False
+    machine = (listed.machines or {}).get(frontend.cluster)
+    return machine is not None and machine.uuid == frontend.values.uuid
 
 
 def _vlan(listed: Listed, frontend: str, before: int | None) -> int | None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
@@ -174,9 +175,11 @@ def test_a_command_that_fails_leaves_its_values_and_the_others_count(
     assert read(pool)[1]["vc1"].state == "active"
 
 
-def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
-    poller: Poller, pool: Pool, simulator: Simulator
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
+    poller: Poller, pool: Pool, simulator: Simulator, is_same: bool
 ) -> None:
+    """As while a dump is loaded into an empty database, where the machines get their UUIDs again."""
     poller.poll()
     with pool.transaction() as session:
         session.execute("INSERT INTO project (name) VALUES ('alpha')")
@@ -184,17 +187,25 @@ def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
         session.execute("UPDATE node SET name = 'n0' WHERE name = 'vm-vc2-0'")
     gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
     poller.poll()
-    assert "vc2" in read(pool)[0], "one poll proves nothing"
+    before = read(pool)[0].get("vc2")
+    assert before is not None, "one poll proves nothing"
     _fault(simulator, "list", "host", "route")
     poller.poll()
     assert "vc2" in read(pool)[0], "nor does one that is not complete"
     poller.poll()
     of_site, nodes = read(pool)
     assert set(of_site) == {"vc1"} and len(nodes) == 5
+    for one in gone:
+        one.uuid = one.uuid if is_same else str(uuid4())
     simulator.guests.update({one.name: one for one in gone})
     poller.poll()
-    of_site, nodes = read(pool)
-    assert of_site["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
+    after, nodes = read(pool)
+    if is_same:
+        assert after["vc2"].id == before.id and after["vc2"].project_id is not None
+        assert "n0" in nodes and "vm-vc2-0" not in nodes and len(nodes) == 10
+    else:
+        assert after["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
+    assert (changes := poller.poll()) is not None and not changes.touched and not changes.clusters
 
 
 def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_one(
@@ -215,7 +226,7 @@ def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_
     gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
     for _ in range(2):
         poller.poll()
-    simulator.guests.update({one.name: one for one in gone})
+    simulator.add_cluster("vc2", len(gone) - 1)
     poller.poll()
     now = read(pool)[0]
     for again in (poller, Poller(Configuration(), Rocks(simulator, 60), poller._guard)):
