@@ -132,7 +132,6 @@ class CopyHandlers:
         return NOTHING
 
     def _ensure_temp_write_gone(self, effect: effects.EnsureTempWriteGone, image: GrantedImage) -> Facts:
-        del image
         name = names.temp_write_volume(effect.pool, effect.zvol)
         volume = self._pools.read_volume(name)
         if volume is not None:
@@ -143,7 +142,6 @@ class CopyHandlers:
     # --- the seed
 
     def _ensure_seed_place(self, effect: effects.EnsureSeedPlace, image: GrantedImage) -> Facts:
-        del image
         copy, seed = self._pools.read_volume(_volume(effect)), self._pools.read_volume(_seed(effect))
         if copy is None or self._has_newest(copy.name, effect.base_guid):
             return NOTHING
@@ -228,7 +226,6 @@ class CopyHandlers:
         return Facts(guid=newest.guid)
 
     def _ensure_seed_settled(self, effect: effects.EnsureSeedSettled, image: GrantedImage) -> Facts:
-        del image
         self._settle_seed(effect.zvol, effect.pool)
         return NOTHING
 
@@ -291,7 +288,6 @@ class CopyHandlers:
         return NOTHING
 
     def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, image: GrantedImage) -> Facts:
-        del image
         name = _volume(effect)
         final = self._pools.read_history(name).snapshot(effect.name)
         written = 0 if final is None else self._pools.written_since(name, final.name, final.guid)
@@ -301,7 +297,6 @@ class CopyHandlers:
         return NOTHING
 
     def _snapshot_copy(self, effect: effects.SnapshotCopy, image: GrantedImage) -> Facts:
-        del image
         volume = self._fact(_volume(effect))
         taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(volume.name, taken.name, taken.guid, names.HOLD_TAG)
@@ -339,7 +334,6 @@ class CopyHandlers:
 
     def _roll_back(self, effect: effects.RollBack, image: GrantedImage) -> Facts:
         """The snapshot of a pull that was cut is discarded, too."""
-        del image
         name = _volume(effect)
         snapshots = self._pools.read_history(name).snapshots
         base = next((one for one in snapshots if one.guid == effect.guid), None)

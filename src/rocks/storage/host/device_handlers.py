@@ -121,7 +121,6 @@ class DeviceHandlers:
     # --- removal
 
     def _require_unused(self, effect: effects.RequireUnused, image: GrantedImage) -> Facts:
-        del image
         mapping = self._closed(effect.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
             return NOTHING
@@ -135,7 +134,6 @@ class DeviceHandlers:
         return NOTHING
 
     def _require_closed(self, effect: effects.RequireClosed, image: GrantedImage) -> Facts:
-        del image
         self._closed(effect.zvol)
         return NOTHING
 
@@ -165,7 +163,6 @@ class DeviceHandlers:
         return NOTHING
 
     def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, image: GrantedImage) -> Facts:
-        del image
         self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
@@ -226,7 +223,6 @@ class DeviceHandlers:
             )
 
     def _wait_merged(self, effect: effects.WaitMerged, image: GrantedImage) -> Facts:
-        del image
         name = names.guest_device(effect.zvol)
         while True:
             mapping = self._dm_devices.read(name)
@@ -298,7 +294,6 @@ class DeviceHandlers:
     # --- the temp-write volume, as a device
 
     def _require_temp_write(self, effect: effects.RequireTempWrite, image: GrantedImage) -> Facts:
-        del image
         header = self._read_start(self._temp_write(effect), _HEADER_BYTES)
         if header != _HEADER + (1).to_bytes(4, "little"):
             raise IncoherentError(
@@ -308,7 +303,6 @@ class DeviceHandlers:
         return NOTHING
 
     def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, image: GrantedImage) -> Facts:
-        del image
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is not None and mapping.status is not None:
             return Facts(has_changes=not mapping.status.is_merged)

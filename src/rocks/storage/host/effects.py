@@ -152,7 +152,6 @@ class EnsureSeedPlace(PoolEffect):
 class ReceiveSeed(PoolEffect):
     """The seed volume has the base: received from the newest common snapshot, or resumed from a token."""
 
-    base_name: str
     base_guid: str
 
 
@@ -160,7 +159,6 @@ class ReceiveSeed(PoolEffect):
 class EnsureSeedNamed(PoolEffect):
     """The received copy, whose newest snapshot has this guid and is held, has the copy's name. Facts: guid."""
 
-    base_name: str
     base_guid: str
 
 

@@ -177,8 +177,8 @@ def _drop_remote(request: requests.DropMap) -> HostEffects:
 def _seed(request: requests.SeedCopy) -> HostEffects:
     return (
         effects.EnsureSeedPlace(request.zvol, request.pool, request.base_guid),
-        effects.ReceiveSeed(request.zvol, request.pool, request.base_name, request.base_guid),
-        effects.EnsureSeedNamed(request.zvol, request.pool, request.base_name, request.base_guid),
+        effects.ReceiveSeed(request.zvol, request.pool, request.base_guid),
+        effects.EnsureSeedNamed(request.zvol, request.pool, request.base_guid),
     )
 
 

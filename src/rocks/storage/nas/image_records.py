@@ -142,7 +142,6 @@ class ImageRecords:
 
     def get_attrs(self, request: wire.GetAttrs) -> Fields:
         """The attributes of the NAS, and the period that holds where none is set."""
-        del request
         attributes = self._store.attributes()
         attributes["frequency"] = attributes.get("frequency") or str(DEFAULT_PULL_SECONDS)
         return {"attrs": attributes}
@@ -180,7 +179,6 @@ class ImageRecords:
 
     def list_operations(self, request: wire.ListOperations) -> Fields:
         """What is in progress."""
-        del request
         by_zvol = {image.zvol: image for image in self._engine.images()}
         rows = [
             self._progress.row(operation.op_id, operation.action, operation.zvol, by_zvol.get(operation.zvol))

@@ -202,7 +202,6 @@ class ImageAttributes:
 
 def read_nothing(fields: Fields) -> None:
     """Of a reply without fields that count."""
-    del fields
 
 
 def read_bdev(fields: Fields) -> str:

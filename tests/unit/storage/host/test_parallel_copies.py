@@ -53,7 +53,7 @@ def receive(handlers: dict[type[object], Handler]) -> Callable[[str], None]:
     def one(zvol: str) -> None:
         known = HostImage(zvol, size_bytes=STREAM_BYTES)
         image = GrantedImage(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
-        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "img-1-1", "7"), image)
+        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "7"), image)
 
     return one
 
