@@ -149,8 +149,6 @@ COPY_AT_BASE = Guard("the host's copy is clean at the newest snapshot", _is_at_b
 
 # --- about a request -----------------------------------------------------------------------------------------------
 
-NO_INITIATOR = Guard("no initiator", lambda image, event, now: not event.initiator)
-NO_POOL = Guard("img_sync true, but no pool", lambda image, event, now: event.sync and not event.remote_pool)
 NOT_PERSISTENT_ON_NAS = Guard(
     "img_sync false, and not persistent", lambda image, event, now: not event.sync and not image.persistent
 )

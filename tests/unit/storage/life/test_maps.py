@@ -55,10 +55,8 @@ def test_a_map_into_another_pool_does_not_hide_changes(pool: str, is_refused: bo
         assert after(image, MAP).state == "mapping"
 
 
-def test_f14_a_missing_field_is_an_answer() -> None:
-    """Without initiator, or without a pool."""
-    assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"
-    assert "remotepool" in refused(new_image(), replace(MAP, remote_pool=None)).text
+def test_a_failed_map_is_answered() -> None:
+    """By the host's reason, when what it has made is undone."""
     image = host_failed(finished(record("mapping")), "tool")
     ended = finish_step(finished(image))
     assert ended.outcomes[0].op_id == MAP.op_id

@@ -49,14 +49,6 @@ _ATTACHING: Tuple[Tuple[Step, State, Step], ...] = (
 
 
 MAP: Tuple[Entry, ...] = (
-    RejectionRow(UNMAPPED, Map, "no initiator name", guards.NO_INITIATOR, "user"),
-    RejectionRow(
-        UNMAPPED,
-        Map,
-        "ZVol {image.zvol} cannot be copied to {event.host} without a pool: add remotepool=POOL",
-        guards.NO_POOL,
-        "user",
-    ),
     RejectionRow(
         UNMAPPED,
         Map,
