@@ -190,34 +190,43 @@ def send_disk(
 ) -> None:
     """Write the stream of `rocks.core.image_blocks` of a raw disk with `send`.
 
-    StateError for a disk that is in use, before or afterwards, changes meanwhile, belongs to another than the machine,
-    or is larger than `max_bytes`, and for one of a machine whose restore was interrupted; then what was sent is not the
-    disk. HostError when it cannot be read.
+    StateError for a disk that is larger than `max_bytes`, otherwise as of `disk_at_rest`; then what was sent is not
+    the disk.
+    """
+    with disk_at_rest(host, path, directory, machine) as (descriptor, size_bytes):
+        if size_bytes > max_bytes:
+            raise StateError(
+                f"{path} is a disk of {gigabytes(size_bytes)}, and {gigabytes(max_bytes)} is the most that is "
+                "copied; if it is meant to be that large, give size=GB"
+            )
+        send_content(descriptor, send)
+
+
+@contextmanager
+def disk_at_rest(host: Host, path: str, directory: str, machine: str) -> "Iterator[tuple[int, int]]":
+    """A disk of a stopped machine, to be read and sent: its descriptor, and its size in bytes.
+
+    StateError for a disk that is in use, before or afterwards, changes meanwhile, or belongs to another than the
+    machine, and for one of a machine whose restore was interrupted: its disks are of different moments. HostError when
+    it cannot be read, or not be sent.
     """
     check_not_restoring(host, machine)
     try:
         with unused_file(host, path, directory, machine) as (_, descriptor):
             before = os.fstat(descriptor)
-            if before.st_size > max_bytes:
-                raise StateError(
-                    f"{path} is a disk of {gigabytes(before.st_size)}, and {gigabytes(max_bytes)} is the most that is "
-                    "copied; if it is meant to be that large, give size=GB"
-                )
-            send_content(descriptor, send)
+            yield descriptor, before.st_size
             after = os.fstat(descriptor)
             check_unused(host, path, key_of(after))
     except FileNotFoundError:
         raise StateError(f"there is no file {path} on this host; was the machine ever started?") from None
     except BrokenPipeError:
-        raise HostError("the frontend takes nothing of the disk any more") from None
+        raise HostError("nobody takes the disk any more") from None
     except OSError as error:
         raise HostError(f"{path} cannot be read: {error.strerror}") from None
-    if version_of(before) != version_of(after):
-        raise StateError(
-            f"{path} was changed while it was read; repeat the command while the machine is stopped"
-        )
+    if _version_of(before) != _version_of(after):
+        raise StateError(f"{path} was changed while it was read; repeat the command while the machine is off")
 
 
-def version_of(status: os.stat_result) -> "tuple[int, int, int]":
+def _version_of(status: os.stat_result) -> "tuple[int, int, int]":
     """Another one after each write to the file."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -7,11 +7,10 @@ folders get mode 0711, or 0710 with a group of QEMU.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Optional, Tuple
 
 from rocks.core.errors import Code, HostError, StateError
 from rocks.core.files import SECRET, Draft, draft, explain
@@ -25,12 +24,11 @@ from rocks.machine.host.files.block import check_device, check_identity
 from rocks.machine.host.files.formats import check_refers_to_nothing
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.files.paths import (
-    check_closed,
     check_mounted,
     check_owner,
     check_path,
     open_file,
-    opened_folder,
+    opened_image_folder,
 )
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 
@@ -69,12 +67,11 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
     check_path(spec.path)
     if spec.is_block:
         return _ensure_device(spec, owners)
-    directory, below, name = _parts(spec)
     if not spec.is_cdrom:
         check_mounted(spec.path)
     try:
-        with opened_folder(directory, below, make=not spec.is_cdrom) as folder:
-            check_closed(folder, str(Path(spec.path).parent))
+        with opened_image_folder(spec.path, spec.directory, make=not spec.is_cdrom) as folder:
+            name = Path(spec.path).name
             descriptor = open_file(folder, name, spec.path)
             change = UNCHANGED
             if descriptor is None and not spec.is_cdrom:
@@ -91,15 +88,6 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
         if spec.is_cdrom and isinstance(error, FileNotFoundError):
             raise StateError(f"there is no file {path} on this host") from None
         raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
-
-
-@contextlib.contextmanager
-def opened_disk_folder(spec: DiskSpec) -> Iterator[int]:
-    """A descriptor of the folder of an image, in which only root changes names. StateError for another one; OSError."""
-    directory, below, _ = _parts(spec)
-    with opened_folder(directory, below) as folder:
-        check_closed(folder, str(Path(spec.path).parent))
-        yield folder
 
 
 def identity_at(path: str) -> DiskIdentity:
@@ -134,15 +122,6 @@ def mark_at(path: str, owners: ImageOwners) -> Optional[str]:
         return owners.of_file(descriptor, path)
     finally:
         os.close(descriptor)
-
-
-def _parts(spec: DiskSpec) -> Tuple[str, str, str]:
-    """Image directory, folders below it, and name of the file."""
-    folder, _, name = spec.path.rpartition("/")
-    directory = check_path(spec.directory or folder or "/").rstrip("/")
-    if not f"{folder}/".startswith(f"{directory}/"):
-        raise StateError(f"{spec.path} is not below the image directory {directory or '/'}")
-    return directory or "/", folder[len(directory) :], name
 
 
 def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:

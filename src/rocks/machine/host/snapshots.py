@@ -24,15 +24,8 @@ from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
-from rocks.machine.host.disks import (
-    check_path,
-    ensure_disk,
-    give_file,
-    mark_at,
-    opened_disk_folder,
-    read_disk,
-)
-from rocks.machine.host.files.paths import open_file
+from rocks.machine.host.disks import check_path, ensure_disk, give_file, mark_at, read_disk
+from rocks.machine.host.files.paths import open_file, opened_image_folder
 from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import disk_of, target_of
@@ -94,7 +87,7 @@ def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
     pairs = _pairs(operation.disks, operation.copies)
     with contextlib.ExitStack() as folders:
         for disk, _ in pairs:
-            folders.enter_context(opened_disk_folder(disk))
+            folders.enter_context(opened_image_folder(disk.path, disk.directory))
         domains = host.domains()
         is_running = is_active(domains, operation.name)
         if is_running:
@@ -240,7 +233,7 @@ def _remove_drafts(disk: Path) -> None:
 @contextlib.contextmanager
 def _opened_copy(host: Host, disk: DiskSpec, copy: str) -> Iterator[int]:
     """A descriptor of the copy. StateError when there is none, or it is not the machine's."""
-    with opened_disk_folder(disk) as folder:
+    with opened_image_folder(disk.path, disk.directory) as folder:
         descriptor = open_file(folder, Path(copy).name, copy)
         if descriptor is None:
             raise StateError(f"there is no file {copy} on this host")

@@ -59,6 +59,22 @@ def opened_folder(directory: str, below: str = "", *, make: bool = False) -> Ite
         os.close(descriptor)
 
 
+@contextmanager
+def opened_image_folder(path: str, directory: str, *, make: bool = False) -> Iterator[int]:
+    """A descriptor of the folder of an image, in which only root changes names.
+
+    `directory` is the image directory above it, '' for the folder itself. StateError for a path that is not below it;
+    otherwise as `opened_folder`.
+    """
+    folder = check_path(path).rpartition("/")[0]
+    directory = check_path(directory or folder or "/").rstrip("/")
+    if not f"{folder}/".startswith(f"{directory}/"):
+        raise StateError(f"{path} is not below the image directory {directory or '/'}")
+    with opened_folder(directory or "/", folder[len(directory) :], make=make) as descriptor:
+        check_closed(descriptor, folder or "/")
+        yield descriptor
+
+
 def open_file(folder: int, name: str, path: str) -> Optional[int]:
     """A descriptor of the regular file, opened to read; None when there is no such name.
 

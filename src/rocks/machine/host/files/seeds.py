@@ -13,7 +13,7 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.files import draft, explain
 from rocks.fleet.wire.requests import SeedSpec
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import check_mounted, check_path, open_file, opened_image_folder
 
 LARGEST_BYTES = 16 * 1024**2
 
@@ -25,13 +25,9 @@ def write_seed(seed: SeedSpec, owners: ImageOwners) -> Tuple[int, int]:
     """
     path = Path(check_path(seed.path))
     content = _content(seed)
-    directory = check_path(seed.directory).rstrip("/")
-    if not f"{path.parent}/".startswith(f"{directory}/"):
-        raise StateError(f"{path} is not below the image directory {directory or '/'}")
     check_mounted(seed.path)
     try:
-        with opened_folder(directory or "/", str(path.parent)[len(directory) :], make=True) as folder:
-            check_closed(folder, str(path.parent))
+        with opened_image_folder(seed.path, seed.directory, make=True) as folder:
             _check_present(folder, path, seed.machine, owners)
             with draft(path) as new:
                 new.write(content)

@@ -12,8 +12,8 @@ from rocks.core.files import explain
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.live_moves import Arrive, Departure
 from rocks.machine.host.console_logs import name_log
-from rocks.machine.host.disks import ensure_disk, give_file, opened_disk_folder
-from rocks.machine.host.files.paths import check_path, open_file
+from rocks.machine.host.disks import ensure_disk, give_file
+from rocks.machine.host.files.paths import check_path, open_file, opened_image_folder
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
@@ -107,7 +107,7 @@ def _create_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> No
     name = Path(check_path(path)).name
     ensure_disk(spec, host.image_owners)  # the folders, or the owner of what is there
     try:
-        with opened_disk_folder(spec) as folder:
+        with opened_image_folder(spec.path, spec.directory) as folder:
             os.unlink(name, dir_fd=folder)
             _remove_part(host, folder, moving_path(path), request.uuid)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -21,12 +21,11 @@ from rocks.core.errors import BusyError, HostError, IncoherentError, StateError
 from rocks.core.files import SECRET, explain
 from rocks.core.image_blocks import BLOCK_BYTES, data_blocks, write_block
 from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
-from rocks.machine.host.disk_requests import check_unused, unused_file, version_of
+from rocks.machine.host.disk_requests import check_unused, disk_at_rest
 from rocks.machine.host.disks import give_file
-from rocks.machine.host.files.paths import check_closed, check_mounted, check_path, open_file, opened_folder
+from rocks.machine.host.files.paths import check_mounted, check_path, open_file, opened_image_folder
 from rocks.machine.host.files.users import key_of
 from rocks.machine.host.host import Host
-from rocks.machine.host.snapshots import check_not_restoring
 
 _TITLE = b"rocks disk move 1\n"
 _SIZES = struct.Struct(">QQ")
@@ -58,25 +57,10 @@ def send_disk(
 ) -> None:
     """Write the stream of a disk with `send`; the receiver has its blocks below `have`.
 
-    StateError for a disk that is in use, before or afterwards, changes meanwhile, or belongs to another than the
-    machine, and for one of a machine whose restore was interrupted; then the stream has no end. HostError when it
-    cannot be read.
+    Errors as of `disk_at_rest`; then the stream has no end.
     """
-    check_not_restoring(host, machine)  # the new host would start it with disks of different moments
-    try:
-        with unused_file(host, path, directory, machine) as (_, descriptor):
-            before = os.fstat(descriptor)
-            digest = _send_blocks(descriptor, before.st_size, have, send)
-            after = os.fstat(descriptor)
-            check_unused(host, path, key_of(after))
-    except FileNotFoundError:
-        raise StateError(f"there is no file {path} on this host") from None
-    except BrokenPipeError:
-        raise HostError("nobody takes the disk any more") from None
-    except OSError as error:
-        raise HostError(f"{path} cannot be read: {error.strerror}") from None
-    if version_of(before) != version_of(after):
-        raise StateError(f"{path} was changed while it was read; repeat the command")
+    with disk_at_rest(host, path, directory, machine) as (descriptor, size):
+        digest = _send_blocks(descriptor, size, have, send)
     send(_RECORD.pack(0, 0, _END) + digest)
 
 
@@ -89,7 +73,9 @@ def receive_disk(host: Host, disk: Incoming, read: Read, report: Callable[[str],
     """
     name = Path(check_path(disk.path)).name
     try:
-        with _folder_of(disk) as folder, _unfinished(host, disk, folder, name) as descriptor:
+        check_mounted(disk.path)
+        opened = opened_image_folder(disk.path, disk.directory, make=True)
+        with opened as folder, _unfinished(host, disk, folder, name) as descriptor:
             with _freed_when_full(descriptor):
                 digest = _take(descriptor, disk, read, report)
             _place(host, disk, folder, name, descriptor)
@@ -227,18 +213,6 @@ def _taker(read: Read) -> Callable[[int], bytes]:
         return data
 
     return take
-
-
-@contextmanager
-def _folder_of(disk: Incoming) -> Iterator[int]:
-    folder = disk.path.rpartition("/")[0]
-    directory = check_path(disk.directory).rstrip("/")
-    if not f"{folder}/".startswith(f"{directory}/"):
-        raise StateError(f"{disk.path} is not below the image directory {disk.directory}")
-    check_mounted(disk.path)
-    with opened_folder(directory or "/", folder[len(directory) :], make=True) as descriptor:
-        check_closed(descriptor, folder)
-        yield descriptor
 
 
 @contextmanager
