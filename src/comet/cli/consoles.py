@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from comet.client.websocket import WebSocket
 
 _ESCAPE = b"\x1d"
-_SILENT_SECONDS = 10.0
-"""After the end of a file, so long a silence of the guest ends the console."""
+_SILENT_SECONDS, _OPENING_SECONDS = 10.0, 60.0
+"""After the end of a file, so long a silence of the guest ends the console; the second one before its first bytes: the
+site answers at once, and opens the console then."""
 
 
 def console(context: Context) -> int:
@@ -95,8 +96,9 @@ def _copy(web_socket: WebSocket) -> bool:
     """Until one end closes; whether it was this one."""
     terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
     sources = [terminal, web_socket.socket]
-    end = math.inf
-    _write(output, web_socket.received())
+    end, first = math.inf, web_socket.received()
+    silent_seconds = _SILENT_SECONDS if first else _OPENING_SECONDS
+    _write(output, first)
     while not web_socket.is_closed:
         pending = getattr(web_socket.socket, "pending", int)()
         left = None if end == math.inf else max(0.0, end - time.monotonic())
@@ -104,8 +106,9 @@ def _copy(web_socket: WebSocket) -> bool:
         if web_socket.socket in ready:
             printed = web_socket.receive()
             _write(output, printed)
-            if printed and left is not None:
-                end = time.monotonic() + _SILENT_SECONDS
+            if printed:
+                silent_seconds = _SILENT_SECONDS
+                end = end if left is None else time.monotonic() + silent_seconds
         if time.monotonic() >= end:
             return True
         if terminal in ready and not web_socket.is_closed:
@@ -117,7 +120,7 @@ def _copy(web_socket: WebSocket) -> bool:
                 return True
             if not typed:
                 sources.remove(terminal)  # a file's end: the answers are still shown
-                end = time.monotonic() + _SILENT_SECONDS
+                end = time.monotonic() + silent_seconds
     return False
 
 

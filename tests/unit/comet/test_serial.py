@@ -138,6 +138,24 @@ def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer,
     assert "the console is left" in error
 
 
+def test_the_first_answer_of_a_console_may_come_late(server: NucleusServer, configured: Path) -> None:
+    """The service opens the console on its host after it has answered."""
+
+    def guest(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler)
+        assert read_frame(handler.rfile) == (2, b"root\n")
+        time.sleep(patience(1))
+        handler.wfile.write(frame(b"Password: "))
+        while read_frame(handler.rfile)[0] != 8:
+            pass
+
+    serve_console(server, guest)
+    less = "from comet.cli import consoles, main; consoles._SILENT_SECONDS = 0.2; main.program()"
+    process = start("console", "--serial", "vc2", program=("-c", less), stdin=subprocess.PIPE)
+    out, error = process.communicate("root\n", timeout=60)
+    assert (process.returncode, out) == (0, "Password: "), error
+
+
 @pytest.mark.parametrize(("refusals", "status"), [(1, 0), (2, 5)])
 def test_a_ticket_that_was_used_is_replaced_by_another_one_once(
     server: NucleusServer, configured: Path, refusals: int, status: int

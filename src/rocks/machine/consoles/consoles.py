@@ -55,9 +55,12 @@ def open_serial_console(database: Database, name: str, notify: Callable[[str], N
     return process.run_interactively(serial_arguments(address, name))
 
 
-def serial_arguments(address: HostAddress, name: str, options: tuple[str, ...] = ()) -> list[str]:
+def serial_arguments(
+    address: HostAddress, name: str, options: tuple[str, ...] = (), is_quiet: bool = True
+) -> list[str]:
     """The program that connects a terminal to the serial console of a machine on that host; `options` are of ssh."""
-    virsh = ["virsh", "--quiet", "--connect", "qemu:///system", "console", "--force", name]
+    quiet = ["--quiet"] * is_quiet
+    virsh = ["virsh", *quiet, "--connect", "qemu:///system", "console", "--force", name]
     if address.is_local:
         return virsh
     return [*ssh_arguments(address, FleetSettings(), ("-t", *options)), *virsh]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rocks.core import process
+from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, UserError
 from rocks.machine.consoles.consoles import check_root, find_console, serial_arguments, way_to_screen
 from rocks.machine.consoles.relay import relay_descriptors
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 
 _NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
 """ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
+
+_FIRST_LINES = 2
+"""Of virsh 9.0: to which machine it is connected, and how it is left."""
+
+_LINES_SECONDS = 30.0
+_DISCARD_SECONDS = 0.5
 
 
 def stream_console(database: Database, name: str, is_serial: bool) -> None:
@@ -45,9 +54,12 @@ def connect_console(
 ) -> int:
     """A descriptor to read and write the console; closed, like the way to it, with `opened`. HostError, StateError."""
     if is_serial:
-        program, descriptor = process.start_on_terminal(serial_arguments(address, name, _NO_ESCAPES))
+        program, descriptor = process.start_on_terminal(
+            serial_arguments(address, name, _NO_ESCAPES, is_quiet=False)
+        )
         opened.callback(_close, descriptor)
         opened.callback(process.end_group, program)
+        _wait_for_virsh(descriptor)
         return descriptor
     target, _ = way_to_screen(opened, name, address, console)
     screen = opened.enter_context(socket.socket(socket.AF_UNIX))
@@ -56,6 +68,20 @@ def connect_console(
     except OSError as error:
         raise HostError(f"the screen of {name} at {target} does not answer: {error.strerror}") from None
     return screen.fileno()
+
+
+def _wait_for_virsh(terminal: int) -> None:
+    """Until virsh reads what is typed.
+
+    It discards what was typed before (tcsetattr with TCSAFLUSH), at once after its first lines: a program that sends a
+    line and waits for the answer would wait in vain. A virsh that prints nothing has ended, or hangs: the caller sees.
+    """
+    lines, deadline, poller = 0, Deadline(_LINES_SECONDS), select.poll()
+    poller.register(terminal, select.POLLIN)
+    with contextlib.suppress(OSError):
+        while lines < _FIRST_LINES and poller.poll((deadline.remaining_seconds() or 0.0) * 1000):
+            lines += os.read(terminal, 1) == b"\n"
+    time.sleep(_DISCARD_SECONDS)
 
 
 def _close(descriptor: int) -> None:
