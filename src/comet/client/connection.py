@@ -329,10 +329,10 @@ class Connection:
         )
 
 
-def decoded(body: bytes) -> Any:
+def decoded(body: bytes, object_hook: Optional[Callable[[dict[str, Any]], Any]] = None) -> Any:
     """A JSON document. UnreachableError for anything else."""
     try:
-        return json.loads(body)
+        return json.loads(body, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise UnreachableError(
             f"The server's answer is not JSON ({type(error).__name__}): check the endpoint's address: comet active"

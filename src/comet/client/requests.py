@@ -60,7 +60,7 @@ class Requests:
             self.cache.close()
 
     def document(self, *segments: object, query: Iterable[tuple[str, str]] = (), fresh: bool = False) -> Any:
-        """The JSON document of a GET, from the server or (not with `fresh`) from the cache."""
+        """The JSON document of a GET, from the server or (not with `fresh`) from the cache, whose `stale` are true."""
         path = self.connection.path(*segments, query=query)
         cache = None if fresh else self.cache
         known = cache.get(path) if cache else None
@@ -82,7 +82,7 @@ class Requests:
             self.cached_at = min(known.asked_at, self.cached_at or known.asked_at)
             if not is_silent:
                 self._silent_at = time.monotonic()
-            return decoded(known.body)
+            return decoded(known.body, _called_stale)
         if cache:
             cache.put(path, answer.body, answer.headers.get("ETag", ""))
         return found
@@ -139,6 +139,11 @@ class Requests:
             except CometError as error:
                 error.may_be_done = error.may_be_done or has_broken
                 raise
+
+
+def _called_stale(document: dict[str, Any]) -> dict[str, Any]:
+    """The server has not confirmed this answer, whatever it knew of the site then."""
+    return {**document, "stale": True} if "stale" in document else document
 
 
 def checked_operation(identifier: str) -> str:

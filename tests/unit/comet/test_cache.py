@@ -145,6 +145,12 @@ def test_the_cache_answers_for_a_server_that_is_away(comet: Comet) -> None:
     assert len(comet.server.requests) == requests
     comet("ll")
     assert comet.server.requests[-1][2]["If-None-Match"] is not None
+    for form in ("json", "rest"):
+        typed = ("cluster", "vc2", f"--format={form}")
+        assert '"stale": false' in comet(*typed).out
+        cached = comet(*typed, "--cached")
+        assert '"stale": true' in cached.out and '"stale": false' not in cached.out
+        assert cached.status == 0, "it was asked for"
     comet.server.close()
     away = comet("ll", "--timeout=1")
     assert (away.status, away.out) == (6, first.out)
