@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import Response
 
+from nucleus.api.access.credentials import SCOPES
 from nucleus.api.models import FORMS
 from nucleus.limits import MAX_TOKEN_DAYS, MAX_WALLTIME_MINUTES
 from rocks.core.errors import RocksError
@@ -185,8 +186,9 @@ _VALUES = {
         ("begin", "end", "until", "from", "to"),
         "it must be a moment with its zone, such as 2026-12-01T10:00:00Z",
     ),
+    "scopes[]": f"it must be one of {', '.join(SCOPES[:-1])}; {SCOPES[-1]} is for the site's operators",
 }
-"""Field → what is right, where that is more than the kinds of its errors say."""
+"""Field → what is right, where that is more than the kinds of its errors say; with [] for an entry of a list."""
 
 _ERRORS = {
     "missing": "it is missing",
@@ -227,7 +229,8 @@ def invalid_values(error: RequestValidationError) -> Problem:
             _ERRORS[one["type"]].format(form=form, **context) if one["type"] in _ERRORS else str(one["msg"])
         )
         texts = found.setdefault(_pointer(place), [])
-        texts += [it for it in [_VALUES.get(str(place[-1]), text)] if it not in texts]
+        name = place[-1] if isinstance(place[-1], str) else f"{place[-2]}[]"
+        texts += [it for it in [_VALUES.get(name, text)] if it not in texts]
     errors = [(pointer, ", or ".join(texts)) for pointer, texts in found.items()]
     detail = "; ".join(f"{pointer.removeprefix('#/') or 'the body'}: {text}" for pointer, text in errors[:3])
     return invalid(f"the request is not valid: {detail}", errors)

@@ -23,6 +23,10 @@ def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
 _MINUTES = "it must be a whole number of minutes, from 1 to 10000000; 90 is an hour and a half"
 _COUNT = "it must be a whole number of nodes, from 1 to 100000"
 _DAYS = "it must be a whole number of days, from 1 to 3650"
+_SCOPE = (
+    "it must be one of read, power, computeset, console, image, rename, cluster:destroy; admin is for the site's"
+    " operators"
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,8 @@ _DAYS = "it must be a whole number of days, from 1 to 3650"
         (models.NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
         (people.NewToken, {"days": "x"}, {"#/days": _DAYS}),
         (people.NewToken, {"days": 4000}, {"#/days": _DAYS}),
+        (people.NewToken, {"scopes": ["read", "x"]}, {"#/scopes/1": _SCOPE}),
+        (people.NewToken, {"scopes": ["read"] * 9}, {"#/scopes": "it must have at most 8 entries"}),
         (people.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
         (
             models.NewName,
