@@ -30,10 +30,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
 class Action(NamedTuple):
-    """An action of a command: its line of help, what does it, and its arguments: a name, or a name and its settings."""
+    """An action of a command: its line of help, what does it, and its arguments: a name, or a name and its settings.
+
+    `act` returns the lines that say what it has changed.
+    """
 
     line: str
-    act: Callable[[Any, Session], int | None]
+    act: Callable[[Any, Session], str | None]
     arguments: Sequence[str | tuple[str, dict[str, Any]]] = ()
 
 
@@ -66,11 +69,13 @@ def database_of(configuration: Configuration) -> DatabaseSettings:
 
 
 def perform(arguments: argparse.Namespace, configuration: Configuration) -> int:
-    """Do the action in one transaction, with a record in the audit log when it changes something."""
+    """Do the action in one transaction, with a record in the audit log when it changes something; print what it did."""
     with session_of(configuration) as session:
-        status: int | None = arguments.act(arguments, session)
+        done: str | None = arguments.act(arguments, session)
     NEWS.give()
-    return status or 0
+    if done is not None:
+        print(done)
+    return 0
 
 
 def record(session: Session, action: str, target: str, after: str | None = None) -> None:

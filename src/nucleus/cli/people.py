@@ -48,7 +48,7 @@ def _list_users(_: Any, session: Session) -> None:
     print_table(("USER", "EMAIL", "NAME", "ACTIVE", "OPERATOR", "PROJECTS"), rows)
 
 
-def _add_user(given: Any, session: Session) -> None:
+def _add_user(given: Any, session: Session) -> str:
     name = check_name(given.user, "a user")
     if given.email and not _EMAIL.fullmatch(given.email):
         raise UserError(f"{printable(given.email)} is no e-mail address: NAME@DOMAIN is needed")
@@ -60,32 +60,36 @@ def _add_user(given: Any, session: Session) -> None:
     for project in projects:
         identity.set_member(session, number, project.id, True)
     record(session, "add_user", name, "operator" if given.operator else ",".join(given.project))
-    print(f"added {name}; a token: nucleus token create {name}")
+    return f"added {name}; a token: nucleus token create {name}"
 
 
-def _admit_user(given: Any, session: Session) -> None:
+def _admit_user(given: Any, session: Session) -> str:
     user = the_user(session, given.user)
     session.update("user", {"is_active": given.action == "enable"}, id=user.id)
-    if given.action == "disable":
-        identity.revoke_credentials(session, user.id)
-        _name_sets_that_go_on(session, user)
     record(session, f"{given.action}_user", user.username)
+    if given.action == "enable":
+        return f"{user.username} is admitted, and needs a new token: nucleus token create {user.username}"
+    identity.revoke_credentials(session, user.id)
+    return f"{user.username} is refused, and has no token any more{_sets_that_go_on(session, user)}"
 
 
-def _name_sets_that_go_on(session: Session, user: identity.User, project_id: int | None = None) -> None:
-    """They are the project's, which may need them; who shuts somebody out would think that they have ended."""
+def _sets_that_go_on(session: Session, user: identity.User, project_id: int | None = None) -> str:
+    """A line more for them: they are the project's, which may need them; who shuts somebody out would think that they
+    have ended."""
     numbers = computesets.living_sets_of(session, user.username, project_id)
-    if numbers:
-        print(
-            f"computesets that {user.username} started go on, and are charged: {', '.join(map(str, numbers))}; an "
-            f"operator ends one by comet terminate {numbers[0]}"
-        )
+    if not numbers:
+        return ""
+    return (
+        f"\ncomputesets that {user.username} started go on, and are charged: {', '.join(map(str, numbers))}; an "
+        f"operator ends one by comet terminate {numbers[0]}"
+    )
 
 
-def _acknowledge(given: Any, session: Session) -> None:
+def _acknowledge(given: Any, session: Session) -> str:
     user = the_user(session, given.user)
     identity.acknowledge(session, user.id)
     record(session, "acknowledge", user.username)
+    return f"{user.username} has acknowledged the responsibility for clusters"
 
 
 def _list_projects(_: Any, session: Session) -> None:
@@ -97,30 +101,32 @@ def _limits_text(limits: Mapping[str, int]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(limits.items()))
 
 
-def _add_project(given: Any, session: Session) -> None:
+def _add_project(given: Any, session: Session) -> str:
     name = check_name(given.project, "a project")
     with unique(f"the project {name}"):
         identity.add_project(session, name)
     record(session, "add_project", name)
-    print(f"added {name}; its clusters: nucleus cluster assign CLUSTER {name}")
+    return f"added {name}; its clusters: nucleus cluster assign CLUSTER {name}"
 
 
-def _set_member(given: Any, session: Session) -> None:
+def _set_member(given: Any, session: Session) -> str:
     project, user = the_project(session, given.project), the_user(session, given.user)
     identity.set_member(session, user.id, project.id, not given.remove)
-    if given.remove:
-        _name_sets_that_go_on(session, user, project.id)
     record(session, "remove_member" if given.remove else "add_member", f"{project.name}/{user.username}")
+    if not given.remove:
+        return f"{user.username} is a member of {project.name}"
+    return f"{user.username} is no member of {project.name}{_sets_that_go_on(session, user, project.id)}"
 
 
-def _set_leader(given: Any, session: Session) -> None:
+def _set_leader(given: Any, session: Session) -> str:
     project = the_project(session, given.project)
     user = None if given.user == "none" else the_user(session, given.user)
     session.update("project", {"leader_id": None if user is None else user.id}, id=project.id)
     record(session, "set_leader", project.name, given.user)
+    return f"{'nobody' if user is None else user.username} leads {project.name}"
 
 
-def _limit(given: Any, session: Session) -> None:
+def _limit(given: Any, session: Session) -> str:
     project = the_project(session, given.project)
     limits = dict(project.limits)
     for text in given.limit:
@@ -135,7 +141,7 @@ def _limit(given: Any, session: Session) -> None:
             raise UserError(f"{text!r}: a whole number or none is needed, as in {name}=10")
     identity.set_limits(session, project.id, limits)
     record(session, "set_limits", project.name, " ".join(given.limit))
-    print(f"{project.name} has {_limits_text(limits) or 'no limits'}")
+    return f"{project.name} has {_limits_text(limits) or 'no limits'}"
 
 
 def _list_tokens(given: Any, session: Session) -> None:
@@ -149,7 +155,7 @@ def _list_tokens(given: Any, session: Session) -> None:
     print_table(("TOKEN", "USER", "SCOPES", "EXPIRES", "LAST USED", "REVOKED", "NOTE"), rows)
 
 
-def _create_token(given: Any, session: Session) -> None:
+def _create_token(given: Any, session: Session) -> str:
     user = the_user(session, given.user)
     if not 1 <= given.days <= MAX_TOKEN_DAYS:
         raise UserError(f"a token lasts 1 to {MAX_TOKEN_DAYS} days, not {given.days}")
@@ -164,13 +170,14 @@ def _create_token(given: Any, session: Session) -> None:
     expires = datetime.now(UTC) + timedelta(days=given.days)
     token, new = store_token(session, user.id, scopes, projects, expires, given.note)
     record(session, "create_token", token.id, " ".join(token.scopes))
-    print(new.text)
+    return new.text
 
 
-def _revoke_token(given: Any, session: Session) -> None:
+def _revoke_token(given: Any, session: Session) -> str:
     if not identity.revoke_token(session, given.token, None):
         raise UserError(f"there is no usable token {given.token!r}; nucleus token list")
     record(session, "revoke_token", given.token)
+    return f"the token {given.token} is revoked"
 
 
 _TEXT = {"default": "", "metavar": "TEXT"}

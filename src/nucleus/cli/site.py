@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from comet.client.hostlists import collect_hostlist
 from nucleus.cli.administration import (
     Action,
     check_name,
@@ -80,7 +81,7 @@ def _list_clusters(_: Any, session: Session) -> None:
     print_table(header[:columns], [row[:columns] for row in rows])
 
 
-def _assign(given: Any, session: Session) -> None:
+def _assign(given: Any, session: Session) -> str:
     cluster = the_cluster(session, given.cluster)
     project = None if given.project == "none" else the_project(session, given.project)
     number = None if project is None else project.id
@@ -95,28 +96,31 @@ def _assign(given: Any, session: Session) -> None:
     clusters.assign_cluster(session, cluster.id, number)
     clusters.bump_generation(session, [cluster.id])
     record(session, "assign_cluster", f"{cluster.name}/{'none' if project is None else project.name}")
-    print(f"{cluster.name} is assigned to {'no project' if project is None else project.name}")
-    for allocation in lost:
-        print(
-            f"it may not charge {allocation}; to permit it again: nucleus allocation permit {allocation} {cluster.name}"
-        )
+    again = [
+        f"it may not charge {one}; to permit it again: nucleus allocation permit {one} {cluster.name}"
+        for one in lost
+    ]
+    assigned = f"{cluster.name} is assigned to {'no project' if project is None else project.name}"
+    return "\n".join([assigned, *again])
 
 
-def _describe(given: Any, session: Session) -> None:
+def _describe(given: Any, session: Session) -> str:
     cluster = the_cluster(session, given.cluster)
     session.update("cluster", {"description": given.text}, id=cluster.id)
     clusters.bump_generation(session, [cluster.id])
     record(session, "describe_cluster", cluster.name, given.text)
+    return f"the description of {cluster.name} is changed"
 
 
-def _account(given: Any, session: Session) -> None:
+def _account(given: Any, session: Session) -> str:
     cluster = the_cluster(session, given.cluster)
     account = check_name(given.account, "a Unix account") if given.account else ""  # "": it has none any more
     session.update("cluster", {"username": account}, id=cluster.id)
     record(session, "set_account", cluster.name, account)
+    return f"the Unix account of {cluster.name} is {account or 'none'}"
 
 
-def _permit_node(given: Any, session: Session) -> None:
+def _permit_node(given: Any, session: Session) -> str:
     cluster = the_cluster(session, given.cluster)
     node = clusters.find_node(session, SYSTEM, cluster.id, given.node)
     if node is None:
@@ -127,20 +131,22 @@ def _permit_node(given: Any, session: Session) -> None:
     session.update("node", {"admin_disabled": given.action == "disable"}, id=node.id)
     clusters.bump_generation(session, [cluster.id])
     record(session, f"{given.action}_node", f"{cluster.name}/{node.name}")
+    return f"{given.action}d {node.name} of {cluster.name}"
 
 
 def _list_allocations(_: Any, session: Session) -> None:
     print_table(("ALLOCATION", "CLUSTERS"), identity.list_allocations(session))
 
 
-def _add_allocation(given: Any, session: Session) -> None:
+def _add_allocation(given: Any, session: Session) -> str:
     name = check_name(given.allocation, "an allocation")
     with unique(f"the allocation {name}"):
         identity.add_allocation(session, name)
     record(session, "add_allocation", name)
+    return f"added {name}; what may charge it: nucleus allocation permit {name} CLUSTER"
 
 
-def _remove_allocation(given: Any, session: Session) -> None:
+def _remove_allocation(given: Any, session: Session) -> str:
     name = given.allocation
     used = session.value("SELECT COUNT(*) FROM computeset WHERE account = %s", (name,))
     if used:
@@ -157,9 +163,10 @@ def _remove_allocation(given: Any, session: Session) -> None:
     if not identity.remove_allocation(session, name):
         raise UserError(f"there is no allocation {printable(repr(name))}; nucleus allocation list")
     record(session, "remove_allocation", name)
+    return f"removed {name}"
 
 
-def _permit_allocation(given: Any, session: Session) -> None:
+def _permit_allocation(given: Any, session: Session) -> str:
     cluster = the_cluster(session, given.cluster)
     if not identity.set_allocation(session, cluster.id, given.allocation, not given.remove):
         raise UserError(
@@ -168,6 +175,7 @@ def _permit_allocation(given: Any, session: Session) -> None:
     clusters.bump_generation(session, [cluster.id])
     action = "forbid_allocation" if given.remove else "permit_allocation"
     record(session, action, f"{cluster.name}/{given.allocation}")
+    return f"{cluster.name} may {'not ' * given.remove}charge {given.allocation}"
 
 
 def _list_hosts(given: Any, session: Session) -> None:
@@ -177,7 +185,7 @@ def _list_hosts(given: Any, session: Session) -> None:
     print_table(("HOST", "STATE"), [*rows, *((name, "leaves") for name in used if name not in known)])
 
 
-def _change_hosts(given: Any, session: Session) -> None:
+def _change_hosts(given: Any, session: Session) -> str:
     names = hosts.spelled(session, given.configured, expand(given.hosts))
     if not names:
         raise UserError("no host was named; nucleus host list has those that are there")
@@ -192,8 +200,9 @@ def _change_hosts(given: Any, session: Session) -> None:
     for name in names:
         hosts.change_list(session, given.configured, name, is_added)
         record(session, f"{given.action}_host", name)
-        if not is_added and name in used:
-            print(f"{name} is in use; it leaves when its computeset ends")
+    done = f"computesets may {'' if is_added else 'not '}get {collect_hostlist(names)}"
+    leaving = [name for name in names if name in used and not is_added]
+    return "\n".join([done, *(f"{name} is in use; it leaves when its computeset ends" for name in leaving)])
 
 
 def _used_hosts(session: Session) -> list[str]:
@@ -216,7 +225,7 @@ def _list_sites(_: Any, session: Session) -> None:
     print_table(("SITE", "CPUS", "MEMORY (GB)", "ENT", "ADDRESS", "ADMINISTRATORS"), rows)
 
 
-def _add_site(given: Any, session: Session) -> None:
+def _add_site(given: Any, session: Session) -> str:
     name = check_name(given.site, "a site")
     for number, what in ((given.cpus, "CPUs"), (given.memory_gb, "GB of memory")):
         if not 1 <= number <= _MAX_OF_SITE:
@@ -228,7 +237,7 @@ def _add_site(given: Any, session: Session) -> None:
     with unique(f"the site {name}"):
         session.insert("reservation_site", {**columns, "address": given.address, "project_id": project})
     record(session, "add_site", name)
-    print(f"added {name}; what owners reserve there: comet reservation list")
+    return f"added {name}; what owners reserve there: comet reservation list"
 
 
 def _the_site(session: Session, name: str) -> records.Site:
@@ -238,7 +247,7 @@ def _the_site(session: Session, name: str) -> records.Site:
     return site
 
 
-def _remove_site(given: Any, session: Session) -> None:
+def _remove_site(given: Any, session: Session) -> str:
     site = _the_site(session, given.site)
     living = records.living_reservations(session, site.id)
     if living:
@@ -249,9 +258,10 @@ def _remove_site(given: Any, session: Session) -> None:
         )
     records.remove_site(session, site.id)
     record(session, "remove_site", site.name)
+    return f"removed {site.name}, and its reservations"
 
 
-def _retire_site(given: Any, session: Session) -> None:
+def _retire_site(given: Any, session: Session) -> str:
     site = _the_site(session, given.site)
     if site.login is None:
         raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
@@ -260,7 +270,7 @@ def _retire_site(given: Any, session: Session) -> None:
         mail.store(session, given.mail, number, version, records.FAILED)
     session.update("reservation_site", {"is_available": False}, id=site.id)
     record(session, "retire_site", site.name)
-    print(
+    return (
         f"ended as failed: {counted(len(ended), 'interval')} of reservations of {site.name}; what runs there was not"
         " removed"
     )

@@ -57,7 +57,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     added = done("user add ann --email ann@example.org --first-name Ann --last-name Lee --project gamma")
     assert added == "added ann; a token: nucleus token create ann\n"
     done("user add root --operator")
-    silent = (
+    changes = (
         ("cluster assign vc2 gamma", ("assign_cluster", "vc2/gamma", None)),
         ("allocation add acc", ("add_allocation", "acc", None)),
         ("allocation add old", ("add_allocation", "old", None)),
@@ -83,20 +83,38 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("user acknowledge ann", ("acknowledge", "ann", None)),
     )
     limits = "image_bytes=200000000000 images=100"
-    printed = {
-        "cluster assign vc2 gamma": "vc2 is assigned to gamma\n",
-        "project limit gamma vms=4 sets=3": f"gamma has {limits} sets=3 vms=4\n",
-        "project limit gamma sets=none node_hours=0": f"gamma has {limits} node_hours=0 vms=4\n",
-    }
+    printed = f"""vc2 is assigned to gamma
+added acc; what may charge it: nucleus allocation permit acc CLUSTER
+added old; what may charge it: nucleus allocation permit old CLUSTER
+vc2 may charge acc
+vc2 may charge old
+vc2 may not charge old
+the description of vc2 is changed
+the Unix account of vc2 is none
+the Unix account of vc2 is ann
+gamma has {limits} sets=3 vms=4
+gamma has {limits} node_hours=0 vms=4
+disabled vm-vc2-1 of vc2
+disabled vc2 of vc2
+enabled vc2 of vc2
+ann leads gamma
+nobody leads gamma
+ann is a member of alpha
+root is a member of alpha
+ann is no member of alpha
+root is refused, and has no token any more
+root is admitted, and needs a new token: nucleus token create root
+root is refused, and has no token any more
+ann has acknowledged the responsibility for clusters
+"""
     seen = NEWS.number
-    for text, _ in silent:
-        assert done(text) == printed.get(text, ""), text
-    assert NEWS.number - seen == len(silent), "a service in this process looks again"
+    assert "".join(done(text) for text, _ in changes) == printed
+    assert NEWS.number - seen == len(changes), "a service in this process looks again"
     limits += " node_hours=0 vms=4"
     assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", limits]]
     assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "acc", "ann"]]
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"], ["old"]]
-    done("allocation remove old")
+    assert done("allocation remove old") == "removed old\n"
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"]]
     computeset = "INSERT INTO computeset (cluster_id, state, account, walltime_minutes, node_count) VALUES"
     sql(pool, f"{computeset} ({cluster_number}, 'completed', 'acc', 1, 1)")
@@ -123,7 +141,7 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("add_project", "gamma", None),
         ("add_user", "ann", "gamma"),
         ("add_user", "root", "operator"),
-        *(expected for _, expected in silent),
+        *(expected for _, expected in changes),
         ("remove_allocation", "old", None),
     ]
 
@@ -202,7 +220,7 @@ def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
     assert scopes_of[own[4:12]] == list(OWNER_SCOPES) and scopes_of[all_rights[4:12]] == list(SCOPES)
     projects = dict(sql(pool, "SELECT id, projects IS NULL FROM token"))
     assert projects == {token[4:12]: 0, own[4:12]: 1, all_rights[4:12]: 1}
-    done(f"token revoke {token[4:12]}")
+    assert done(f"token revoke {token[4:12]}") == f"the token {token[4:12]} is revoked\n"
     ended = {cells[0]: len(cells) for cells in rows(done("token list ann"))[1:]}
     assert ended[token[4:12]] == 6 and ended[own[4:12]] == 4, "when it was revoked, and its note"
     assert "nucleus token list" in refused(f"token revoke {token[4:12]}")
@@ -234,8 +252,10 @@ def test_computesets_of_who_is_shut_out_are_named(nucleus: Nucleus, pool: Pool, 
         f"computesets that ann started go on, and are charged: {first}, {last}; an operator ends one by comet "
         f"terminate {first}\n"
     )
-    assert nucleus.done("user disable ann") == nucleus.done("project member gamma ann --remove") == expected
-    assert nucleus.done("project member alpha ann --remove") == nucleus.done("user enable ann") == ""
+    refused = "ann is refused, and has no token any more\n"
+    assert nucleus.done("user disable ann") == refused + expected
+    assert nucleus.done("project member gamma ann --remove") == "ann is no member of gamma\n" + expected
+    assert nucleus.done("project member alpha ann --remove") == "ann is no member of alpha\n"
 
 
 def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:
