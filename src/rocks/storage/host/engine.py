@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.dataclasses import dataclass
@@ -60,6 +60,15 @@ class _Job:
     facts: Facts = NOTHING
 
 
+@dataclass
+class _Rebuild:
+    """Devices of an image that are still to be rebuilt: the effects that are left, None before it begins."""
+
+    is_tried: bool
+    effects: Optional[List[HostEffect]] = None
+    cause: str = ""  # why it cannot go on, as it was logged
+
+
 class HostEngine:
     """All images of this host. For each image, `step` is called by one thread at a time."""
 
@@ -74,26 +83,23 @@ class HostEngine:
         self._publish = publish
         self._perform = perform
         self._jobs: Dict[str, _Job] = {}
-        self._to_rebuild: Set[str] = {copy.known.zvol for copy in store.copies()}
-        self._rebuilds: Dict[str, List[HostEffect]] = {}
-        self._causes: Dict[str, str] = {}  # why they cannot go on, as it was logged
-        self._untried: Set[str] = set(self._to_rebuild)
+        self._rebuilds = {copy.known.zvol: _Rebuild(is_tried=False) for copy in store.copies()}
         self.posted = threading.Event()
         """Set when there may be messages to send."""
 
     @property
     def images(self) -> Tuple[str, ...]:
         """Images with devices to rebuild or requests to perform, after a start."""
-        return tuple(sorted(self._to_rebuild | {request.zvol for request in self._store.open_requests()}))
+        return tuple(sorted({*self._rebuilds, *(request.zvol for request in self._store.open_requests())}))
 
     @property
     def has_untried(self) -> bool:
         """Whether the rebuild of an image's devices has not been tried since the start."""
-        return bool(self._untried)
+        return not all(one.is_tried for one in [*self._rebuilds.values()])
 
     def must_rebuild(self, zvol: str) -> bool:
         """Whether devices of the image are still to be rebuilt."""
-        return zvol in self._to_rebuild
+        return zvol in self._rebuilds
 
     def is_performing(self, zvol: str) -> bool:
         """Whether a request of the image is under way: begun and not answered."""
@@ -152,9 +158,8 @@ class HostEngine:
         job = self._jobs.get(zvol)
         if job is None:
             requests = [request for request in self._store.open_requests() if request.zvol == zvol]
-            if zvol in self._to_rebuild and self._rebuild_next(zvol, requests[-1] if requests else None):
+            if zvol in self._rebuilds and self._rebuild_next(zvol, requests[-1] if requests else None):
                 return True
-            self._untried.discard(zvol)
             for overtaken in self._overtaken_by_last(requests):
                 self._answer(overtaken, IncoherentError(f"{zvol}: a newer request has come"))
             if not requests:
@@ -201,7 +206,8 @@ class HostEngine:
                 job.facts = laid_over(job.facts, found)
                 job.effects.pop(0)
                 if found.has_changes:
-                    self._to_rebuild.add(zvol)  # the guest's device, which was removed for the check
+                    # the guest's device, which was removed for the check
+                    self._rebuilds.setdefault(zvol, _Rebuild(is_tried=True))
                     job.effects.clear()
         except RocksError as error:
             del self._jobs[zvol]
@@ -279,7 +285,7 @@ class HostEngine:
         recorded = copy._replace(known=known)
         self._publish(recorded)
         self._store.keep(recorded)
-        self._end_rebuild(known.zvol)  # the request builds the other devices
+        self._rebuilds.pop(known.zvol, None)  # the request builds the other devices
         _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
 
     def reject(self, message: Message, sender: str, error: RocksError) -> None:
@@ -324,41 +330,35 @@ class HostEngine:
         """
         copy = self._store.copy(zvol)
         if copy is None:
-            self._end_rebuild(zvol)
+            del self._rebuilds[zvol]
             return False
-        if zvol not in self._rebuilds:
+        rebuild = self._rebuilds[zvol]
+        if rebuild.effects is None:
             # one of a backup, beside volumes of a later grant, builds no device
             is_next = request is not None and image_id_of(request) == copy.image_id
             is_next = is_next and not (request and check_order(copy.known, *numbers_of(request.op_id)))
             open_request = request_of(read_message(request.body)) if request and is_next else None
-            self._rebuilds[zvol] = list(rebuild_effects(copy.known, open_request))
-        effects = self._rebuilds[zvol]
+            rebuild.effects = list(rebuild_effects(copy.known, open_request))
         try:
-            if effects:
-                self._perform(effects[0], granted_image(copy, copy.known, copy.known.epoch))
-                effects.pop(0)
+            if rebuild.effects:
+                self._perform(rebuild.effects[0], granted_image(copy, copy.known, copy.known.epoch))
+                rebuild.effects.pop(0)
         except IncoherentError as error:
             _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
-            self._end_rebuild(zvol)
+            del self._rebuilds[zvol]
             return False
         except RocksError as error:
             # any cause may pass: a NAS that is away, a pool that is late, a daemon that is not running yet
-            if self._causes.get(zvol) != str(error):
-                self._causes[zvol] = str(error)
+            if rebuild.cause != str(error):
                 _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
-            del self._rebuilds[zvol]
+            self._rebuilds[zvol] = _Rebuild(is_tried=True, cause=str(error))
             return False
-        if effects:
+        if rebuild.effects:
             return True
         if copy.known.stage != "none":
             _log.info("%s: rebuilt as %s", zvol, copy.known.stage)
-        self._end_rebuild(zvol)
+        del self._rebuilds[zvol]
         return False
-
-    def _end_rebuild(self, zvol: str) -> None:
-        self._to_rebuild.discard(zvol)
-        self._rebuilds.pop(zvol, None)
-        self._causes.pop(zvol, None)
 
 
 def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
