@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
 from nucleus.reservations import records, site
@@ -78,7 +79,7 @@ def _held_hosts(job: Job, requested: Requested) -> tuple[str, ...]:
         reason = "" if held is None else _waiting(held)
     except HostError as error:
         _LOG.warning("reservation interval %d: %s", requested.id, error)
-        held, reason = None, "the site's scheduler does not answer"
+        held, reason = None, SCHEDULER_AWAY
     hosts = held.hosts if held is not None else ()
     known = {"reason": reason or None}
     job.transaction(

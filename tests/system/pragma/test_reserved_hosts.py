@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nucleus.backends import slurm
+from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
 from nucleus.reservations import reserve
@@ -242,7 +243,7 @@ def test_a_cluster_begins_when_slurmctld_is_back_and_outlives_it(
     process.begin()
     process.turn()
     assert process.states(number) == ["starting"] and process.boots() == []
-    assert process.why(number) == "the site's scheduler does not answer"
+    assert process.why(number) == SCHEDULER_AWAY
     process.slurm.start_controller()
     process.wait_for("running", number)
     process.slurm.signal("slurmctld", "KILL")
