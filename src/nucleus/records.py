@@ -121,7 +121,7 @@ class Computeset(NamedTuple):
 
     @property
     def used_seconds(self) -> int | None:
-        """Of nodes, in whole minutes, as `mirror.status` charges what no batch system does; None before its end."""
+        """Of nodes, in whole minutes, as `mirror.usage` charges what no batch system does; None before its end."""
         if self.ended_at is None:
             return None
         seconds = int((self.ended_at - self.start_time).total_seconds()) if self.start_time else 0

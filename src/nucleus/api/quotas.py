@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
 from nucleus.limits import FIRST_LIMITS, LIMITS, MAX_RENAMED_PER_HOUR, MAX_SETS_PER_HOUR, MAX_UNFINISHED
-from nucleus.mirror import computesets, identity, operations, status
+from nucleus.mirror import computesets, identity, operations, usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ def demand_quota(
     if project is None or not project.limits:
         return
     requested: dict[str, int] = {}
-    if not project.limits.keys().isdisjoint(status.Usage._fields):
-        used = status.project_usage(change.session, project.id, [node.id for node in nodes])
+    if not project.limits.keys().isdisjoint(usage.Usage._fields):
+        used = usage.project_usage(change.session, project.id, [node.id for node in nodes])
         requested = {
             "vms": used.vms + len(nodes),
             "cpus": used.cpus + sum(node.cpus or 0 for node in nodes),
@@ -46,7 +46,7 @@ def demand_quota(
         _demand(project, name, value)
     has_limit = "node_hours" in project.limits and change.call.service.configuration.batch.kind == "hosts"
     if walltime_minutes is not None and has_limit:  # Slurm counts and limits its accounts itself
-        minutes = status.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
+        minutes = usage.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
         _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
 
 
@@ -111,7 +111,7 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
     """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
     project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
     if project is not None:
-        count, size = status.image_usage(session, project.id)
+        count, size = usage.image_usage(session, project.id)
         uploads = " and unfinished uploads of the last day"  # no list has these
         _demand(project, "images", count + 1, uploads)
         _demand(project, "image_bytes", size + more_bytes, uploads)
@@ -119,7 +119,7 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
 
 def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
     """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
-    count, size = status.public_image_usage(session, user_id)
+    count, size = usage.public_image_usage(session, user_id)
     for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
         if value > FIRST_LIMITS[name]:
             raise Problem(

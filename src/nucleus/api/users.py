@@ -19,7 +19,7 @@ from nucleus.api.representations import Json, text_of, user_json
 from nucleus.api.reservations import Time
 from nucleus.api.responsibility import responsibility
 from nucleus.api.service import Call, Change, Reading
-from nucleus.mirror import identity, status
+from nucleus.mirror import identity, usage
 
 router = APIRouter()
 
@@ -64,7 +64,7 @@ def list_projects(question: Reading) -> Response:
     projects = [one for one in known if question.scope.is_operator or one.name in own]
     allocations: dict[int, list[Json]] = {one.id: [] for one in projects}
     limits = {one.id: one.limits["node_hours"] * 60 for one in projects if "node_hours" in one.limits}
-    for project, name, charged, reserved, account in status.allocation_usage(session, list(allocations)):
+    for project, name, charged, reserved, account in usage.allocation_usage(session, list(allocations)):
         limit = limits.get(project) if account is None else account.limit_minutes
         if account is None:
             left = None if limit is None else limit - charged - reserved
@@ -112,7 +112,7 @@ def list_usage(
     if begin is not None and end is not None and end <= begin:
         raise invalid("`to` is not after `from`; choose a later one")
     span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
-    found = status.charges(question.session, question.scope, *span)
+    found = usage.charges(question.session, question.scope, *span)
     return conditional_json(question.call.request, [one._asdict() for one in found])
 
 

@@ -26,7 +26,7 @@ from nucleus.cli.administration import (
 )
 from nucleus.cli.assignments import demand_nothing_of_others
 from nucleus.hostlists import expand
-from nucleus.mirror import audit, clusters, hosts, identity, operations, status
+from nucleus.mirror import audit, clusters, hosts, identity, operations, usage
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from nucleus.reservations import mail, records
@@ -37,7 +37,7 @@ from rocks.core.names import counted, printable
 if TYPE_CHECKING:
     from nucleus.configuration import Configuration
 
-_USAGE = (*status.Charge._fields, "node_hours")
+_USAGE = (*usage.Charge._fields, "node_hours")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -306,7 +306,7 @@ def _print_usage(given: argparse.Namespace, configuration: Configuration) -> int
     if given.begin is not None and given.end is not None and given.end <= given.begin:
         raise UserError("the time ends before it begins; choose a later --to")
     with session_of(configuration) as session:
-        found = status.charges(session, SYSTEM, given.begin, given.end)
+        found = usage.charges(session, SYSTEM, given.begin, given.end)
     rows = [(*one, f"{one.charged_seconds / 3600:.2f}") for one in found]
     if given.format == "json":
         print(json.dumps([{**one._asdict(), "node_hours": one.charged_seconds / 3600} for one in found]))

@@ -8,7 +8,7 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, events, identity, operations, status
+from nucleus.mirror import clusters, computesets, events, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError, NoSchemaError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
@@ -192,12 +192,12 @@ def test_an_allocation_is_counted_by_one_at_a_time(pool: Pool, nucleus_settings:
     second = Pool(nucleus_settings)
     try:
         with pool.transaction() as session:
-            assert status.committed_minutes(session, "shared") == 0
+            assert usage.committed_minutes(session, "shared") == 0
             with pytest.raises(BusyError), second.transaction() as other:
                 other.execute("SET SESSION innodb_lock_wait_timeout = 1")
-                status.committed_minutes(other, "shared")
+                usage.committed_minutes(other, "shared")
         with second.transaction() as other:
-            assert status.committed_minutes(other, "shared") == 0
+            assert usage.committed_minutes(other, "shared") == 0
     finally:
         second.close()
 

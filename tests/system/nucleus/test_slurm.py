@@ -6,7 +6,7 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.hostlists import expand
-from nucleus.mirror import hosts, identity, status
+from nucleus.mirror import hosts, identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
@@ -68,8 +68,8 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == reason)[1])
     rounds.reconcile()
     with pool.transaction() as session:
-        (usage,) = status.allocation_usage(session, [project])
-    assert usage[3] == 120 and usage[4] is not None and usage[4].limit_minutes == 90, (
+        (used,) = usage.allocation_usage(session, [project])
+    assert used[3] == 120 and used[4] is not None and used[4].limit_minutes == 90, (
         "two nodes for an hour wait"
     )
     slurm.ask("sacctmgr", *account, "GrpTRESMins=node=9000")
@@ -78,7 +78,7 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     def counted() -> bool:
         rounds.reconcile()
         with pool.transaction() as session:
-            ((*_, reserved, account),) = status.allocation_usage(session, [project])
+            ((*_, reserved, account),) = usage.allocation_usage(session, [project])
         assert account is not None and account.limit_minutes == 9000
         assert reserved == account.running_minutes
         return reserved > 0
@@ -104,7 +104,7 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     def limiting() -> str | None:
         rounds.reconcile()
         with pool.transaction() as session:
-            account = status.allocation_usage(session, [project])[0][4]
+            account = usage.allocation_usage(session, [project])[0][4]
         return account and account.limited_by
 
     wait_until(lambda: limiting() == "root", "the limit of the account above is found")

@@ -10,7 +10,7 @@ from nucleus.api import quotas
 from nucleus.api.nodes import seen_ago
 from nucleus.api.problems import Problem
 from nucleus.limits import LIMITS
-from nucleus.mirror import status
+from nucleus.mirror import usage
 from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
 
 
@@ -36,10 +36,10 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = SimpleNamespace(id=1, name="alpha", limits={"node_hours": 2, "walltime_minutes": 90})
-    usage = SimpleNamespace(vms=0, cpus=0, memory_mb=0, disk_gb=0, sets=0)
+    used = SimpleNamespace(vms=0, cpus=0, memory_mb=0, disk_gb=0, sets=0)
     monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
-    monkeypatch.setattr(quotas.status, "project_usage", lambda *_: usage)
-    monkeypatch.setattr(quotas.status, "committed_minutes", lambda _, account: {"alp1": 60}[account])
+    monkeypatch.setattr(quotas.usage, "project_usage", lambda *_: used)
+    monkeypatch.setattr(quotas.usage, "committed_minutes", lambda _, account: {"alp1": 60}[account])
 
     def demand(minutes: int, kind: str) -> None:
         batch = SimpleNamespace(batch=SimpleNamespace(kind=kind))
@@ -62,11 +62,11 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
 def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What begins a computeset, opens a console and adds an image, each in a project that may have none of it."""
     project = SimpleNamespace(id=1, name="alpha", limits={name: 0})
-    nothing = status.Usage(*[0] * len(status.Usage._fields))
+    nothing = usage.Usage(*[0] * len(usage.Usage._fields))
     monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
-    monkeypatch.setattr(quotas.status, "project_usage", lambda *_: nothing)
-    monkeypatch.setattr(quotas.status, "committed_minutes", lambda *_: 0)
-    monkeypatch.setattr(quotas.status, "image_usage", lambda *_: (0, 0))
+    monkeypatch.setattr(quotas.usage, "project_usage", lambda *_: nothing)
+    monkeypatch.setattr(quotas.usage, "committed_minutes", lambda *_: 0)
+    monkeypatch.setattr(quotas.usage, "image_usage", lambda *_: (0, 0))
     batch = SimpleNamespace(batch=SimpleNamespace(kind="hosts"))
     change: Any = SimpleNamespace(
         session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
