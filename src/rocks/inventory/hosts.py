@@ -8,7 +8,7 @@ from rocks.core.clock import utc_now
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_alias, check_host_name, printable
 from rocks.core.values import check_text, is_null, read_number
-from rocks.install.boot.actions import write_boot_files
+from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.installation.records import begin_installations, forget_waiting
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import alias_records as aliases

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.names import printable
-from rocks.install.boot.actions import write_boot_files
 from rocks.install.boot.files import (
     has_boot_service,
     is_boot_service_running,
@@ -24,6 +23,7 @@ from rocks.install.boot.files import (
 )
 from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, KERNEL
 from rocks.install.boot.listener import NetworkBoots
+from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
 from rocks.install.installation.rules import INSTALL

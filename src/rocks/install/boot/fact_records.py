@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.install.boot.plan import BootFacts
+from rocks.install.boot.file_rules import BootFacts
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.loaded_host_records import load_boot_actions
 

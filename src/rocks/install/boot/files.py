@@ -18,8 +18,8 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file, write_files
 from rocks.install.boot.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.install.boot.fact_records import boot_facts
+from rocks.install.boot.file_rules import is_for_our_installer, is_served, next_recipe
 from rocks.install.boot.ipxe import HOSTS, action_script, host_script_name, installer_script, local_script
-from rocks.install.boot.plan import is_for_our_installer, is_served, next_recipe
 from rocks.install.installation.plan import check_arguments
 from rocks.inventory.address_records import find_private_address
 from rocks.inventory.host_records import find_local_host
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.install.boot.plan import BootFacts
+    from rocks.install.boot.file_rules import BootFacts
 
 FOLDER = Path("/tftpboot/rocks")
 """The folder for TFTP on a frontend. Everything in it can be read by every machine of the network private."""

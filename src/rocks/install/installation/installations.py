@@ -11,8 +11,8 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.keys import ensure_own_key, record_host_keys
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings
-from rocks.install.boot.actions import write_boot_files
 from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL
+from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.installation import records as table
 from rocks.install.installation.configured_hosts import record_configured
 from rocks.install.installation.plan import Source, plan_installation
