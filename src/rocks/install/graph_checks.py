@@ -18,7 +18,7 @@ from rocks.core.near_names import did_you_mean
 from rocks.core.process import run
 from rocks.install.graph.document import entity_names
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.order import ordered_nodes
+from rocks.install.graph.node_order import ordered_nodes
 from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
 from rocks.install.graph.shell import is_for_bash, section_text
 from rocks.install.graph.tags import read_node

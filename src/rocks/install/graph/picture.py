@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.install.graph.conditions import applies
-from rocks.install.graph.order import reached_nodes
+from rocks.install.graph.node_order import reached_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

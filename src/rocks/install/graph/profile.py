@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError
-from rocks.install.graph.order import ordered_nodes, reached_nodes
+from rocks.install.graph.node_order import ordered_nodes, reached_nodes
 from rocks.install.graph.tags import node_of, read_tree
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.order import ordered_nodes, reached_nodes
+from rocks.install.graph.node_order import ordered_nodes, reached_nodes
 from rocks.install.graph.records import Edge, Graph, Order, Selection
 from tests.unit.install.graph.hosts import context
 
