@@ -12,8 +12,7 @@ from rocks.fleet.wire.snapshot_names import copy_paths
 from rocks.machine import converge
 from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
 from rocks.machine.leases.records import read_leases
-from rocks.machine.moves import aborted as aborted_moves
-from rocks.machine.moves import drains, evacuation
+from rocks.machine.moves import disks_in_doubt, drains, evacuation
 from rocks.machine.moves.drain_plan import Capacity
 from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site
@@ -187,10 +186,10 @@ def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None)
     assert "has no SSH key" in aborted.refused(*command)
     (vm,) = load_vms(aborted.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
-    aborted.patch.setattr(aborted_moves, "contact_hosts", lambda *_, **__: {NEW: host_with(None)})
+    aborted.patch.setattr(disks_in_doubt, "contact_hosts", lambda *_, **__: {NEW: host_with(None)})
     old: list[ImageFact] = []
     aborted.patch.setattr(
-        aborted_moves,
+        disks_in_doubt,
         "ask_each",
         lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
     )
@@ -201,7 +200,7 @@ def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None)
     refused = aborted.refused(*command)
     assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
     aborted.patch.setattr(
-        aborted_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
+        disks_in_doubt, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
     )
     done = aborted.done(*command)
     assert f"web is on {NEW} now, with the disks there" in done
