@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.core.errors import StateError, UserError
-from rocks.inventory.attributes.forms import check_form
+from rocks.core.errors import StateError
 from rocks.machine.placement.requests import iothreads_of, queues_of, read_request
 from rocks.machine.placement.shapes import ShapeRequest
 from rocks.machine.placement.values import (
@@ -34,56 +33,6 @@ def test_forms() -> None:
     }
     assert read_pci_requests("gpu:2,nvme") == {"gpu": 2, "nvme": 1}
     assert read_pci_requests("") == {}
-
-
-BAD: list[tuple[str, str]] = [
-    ("vm_pinned_cpus", "3-1"),
-    ("vm_pinned_cpus", "0-99999999999"),
-    ("vm_pinned_cpus", "a"),
-    ("vm_pinned_cpus", "1,,2"),
-    ("vm_hugepages", "4M:3"),
-    ("vm_hugepages", "2M"),
-    ("vm_hugepages", "2M:1@0 2M:2@0"),
-    ("vm_hugepages", "2M:1 2M:2@0"),
-    ("vm_hugepages", "2M:1@x; reboot"),
-    ("vm_pci_pools", "gpu"),
-    ("vm_pci_pools", "gpu:0000:3b:00.8"),
-    ("vm_pci_pools", "gpu:../../x"),
-    ("vm_pci_pools", "gpu:3b:00.0,0000:3b:00.0"),
-    ("vm_pci_pools", "gpu:3b:00.0 GPU:3b:00.1"),
-    ("kvm_pci_devices", "gpu:0"),
-    ("kvm_pci_devices", "gpu:99"),
-    ("kvm_pci_devices", "a'b"),
-    ("kvm_hugepages", "2m"),
-    ("kvm_queues", "0"),
-    ("kvm_queues", "257"),
-    ("kvm_iothreads", "-1"),
-    ("kvm_watchdog", "explode"),
-    ("kvm_discard", "perhaps"),
-    ("kvm_cpu_pinning", "pinall"),
-    ("cpu_mode", "host passthrough"),
-    ("cpu_mode", "<cpu/>"),
-]
-
-
-@pytest.mark.parametrize(("name", "value"), BAD)
-def test_what_cannot_be_read_is_not_stored(name: str, value: str) -> None:
-    with pytest.raises(UserError, match=name):
-        check_form(name, value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("cpu_mode", "EPYC-Rome-v2"),
-        ("cpu_mode", "custom:<model>qemu64</model>"),
-        ("kvm_cpu_pinning", "numa"),
-        ("kvm_cpu_pinning", "<vcpupin vcpu='0' cpuset='1'/>"),
-        ("kvm_queues", "cpus"),
-    ],
-)
-def test_what_can_be_read_is_stored(name: str, value: str) -> None:
-    check_form(name, value)
 
 
 def request(machine_has: dict[str, str], host_has: dict[str, str] | None = None) -> ShapeRequest:
