@@ -328,7 +328,7 @@ class CopyHandlers:
         self._pools.ensure_released(name, snapshot.name, snapshot.guid, names.HOLD_TAG)
         others = [tag for tag in snapshot.holds if tag != names.HOLD_TAG]
         # by its name as well: a stream has no property that marks automatic snapshots
-        is_ours = snapshot.is_automatic or names.parse_snapshot_name(snapshot.name) is not None
+        is_ours = snapshot.is_automatic or names.has_automatic_name(snapshot.name)
         if is_ours and not others and not snapshot.clones:
             self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
 

@@ -6,22 +6,14 @@ import hashlib
 import re
 import time
 import uuid
-from typing import NamedTuple, Optional
 
 TARGET_PREFIX = "iqn.2001-04.com."
 HOLD_TAG = "imgstore_base"
 SEED_FOLDER = ".seed"
 ARRIVING_FOLDER = ".arriving"
-_SNAPSHOT = re.compile(r"img-(\d+)-(\d+)-\d{8}T\d{6}Z\Z")
+_SNAPSHOT = re.compile(r"img-\d+-\d+-\d{8}T\d{6}Z\Z")
 _QUARANTINED = re.compile(r"-quarantine-\d+(?:-\d+)?\Z")
 _AUTHORITY = re.compile(r"[^a-z0-9.-]")
-
-
-class SnapshotName(NamedTuple):
-    """Epoch and sequence in an automatic snapshot's name."""
-
-    epoch: int
-    sequence: int
 
 
 def snapshot_name(epoch: int, sequence: int, now_seconds: int) -> str:
@@ -29,10 +21,9 @@ def snapshot_name(epoch: int, sequence: int, now_seconds: int) -> str:
     return f"img-{epoch}-{sequence}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_seconds))}"
 
 
-def parse_snapshot_name(name: str) -> Optional[SnapshotName]:
-    """Epoch and sequence of an automatic snapshot, None for a foreign one."""
-    match = _SNAPSHOT.match(name)
-    return None if match is None else SnapshotName(int(match.group(1)), int(match.group(2)))
+def has_automatic_name(snapshot: str) -> bool:
+    """Whether the name is one of `snapshot_name`, and not a foreign snapshot's."""
+    return _SNAPSHOT.match(snapshot) is not None
 
 
 def target_name(nas: str, zvol: str, epoch: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, FrozenSet, Sequence, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.life.names import parse_snapshot_name
+from rocks.storage.life.names import has_automatic_name
 from rocks.storage.limits import DAILY_SNAPSHOTS, HOURLY_SNAPSHOTS, LAST_SNAPSHOTS
 
 _HOUR = 3600
@@ -32,7 +32,7 @@ def expired(snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str]) -> Tupl
     """
     ordered = sorted(snapshots, key=lambda snapshot: snapshot.createtxg)
     # by its name: a stream has no property that marks automatic snapshots
-    automatic = [one for one in ordered if parse_snapshot_name(one.name) is not None]
+    automatic = [one for one in ordered if has_automatic_name(one.name)]
     needed = {one.guid for one in ordered[-1:]} | _grid(automatic) | needed_guids
     return tuple(
         one for one in automatic if one.guid not in needed and not one.has_holds and not one.has_clones

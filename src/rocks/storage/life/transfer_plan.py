@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, Optional, Sequence, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.life.names import parse_snapshot_name
+from rocks.storage.life.names import has_automatic_name
 
 How = Literal["full", "snapshot", "bookmark", "resume"]
 
@@ -128,7 +128,7 @@ def _divergence(sender: Sequence[Point], theirs: Sequence[Point]) -> Diverged:
         )
     later = [point.name for point in theirs[common[-1] + 1 :]]
     after = f"after {theirs[common[-1]].name}, the newest that both have"
-    if not any(parse_snapshot_name(name) for name in later):
+    if not any(has_automatic_name(name) for name in later):
         return Diverged(
             f"waits: the receiver's volume has the snapshots {', '.join(later)} of another program {after}, and "
             "takes no changes while they exist; `zfs destroy` them there, then it goes on",

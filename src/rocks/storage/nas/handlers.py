@@ -14,7 +14,7 @@ from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
-from rocks.storage.life.names import HOLD_TAG, is_earlier_target, parse_snapshot_name
+from rocks.storage.life.names import HOLD_TAG, has_automatic_name, is_earlier_target
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.held_snapshots import ends_at, present_snapshot
@@ -227,11 +227,9 @@ class NasHandlers:
         if base is None or standing_grant(volume).base_guid != base_guid:
             return  # the record is older than the volume: what came later was confirmed
         later = [one for one in history.snapshots if one.createtxg > base.createtxg]
-        if later and all(parse_snapshot_name(one.name) is None for one in later):
+        if later and not any(has_automatic_name(one.name) for one in later):
             return  # somebody's snapshots of the base's content
-        foreign = [
-            one for one in later if parse_snapshot_name(one.name) is None or one.clones or _holders(one)
-        ]
+        foreign = [one for one in later if not has_automatic_name(one.name) or one.clones or _holders(one)]
         if foreign:
             raise StateError(
                 f"{name}@{foreign[0].name} has changes of a pull that are to be discarded, but it, a clone or a hold "

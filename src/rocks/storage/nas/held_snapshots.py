@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping, Optional
 from rocks.core.errors import Code, StateError, UserError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.image import Image
-from rocks.storage.life.names import HOLD_TAG, parse_snapshot_name
+from rocks.storage.life.names import HOLD_TAG, has_automatic_name
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.wire.replies import HeldRow
@@ -24,7 +24,7 @@ def ends_at(history: History, guid: str) -> bool:
     for snapshot in reversed(history.snapshots):
         if snapshot.guid == guid:
             return True
-        if parse_snapshot_name(snapshot.name) is not None:
+        if has_automatic_name(snapshot.name):
             break
     return False
 
@@ -32,7 +32,7 @@ def ends_at(history: History, guid: str) -> bool:
 def present_snapshot(pools: PoolDriver, volume: str, history: History) -> Optional[SnapshotFact]:
     """The newest snapshot, where it equals the volume; None for one of a program that copies the pool, which goes."""
     newest = history.newest
-    if newest is None or parse_snapshot_name(newest.name) is None:
+    if newest is None or not has_automatic_name(newest.name):
         return None
     return None if pools.written_since(volume, newest.name, newest.guid) else newest
 
