@@ -65,10 +65,9 @@ class Progress(NamedTuple):
 class Meter:
     """Computes the progress from counts of bytes."""
 
-    def __init__(self, bytes_total: int, now: float, bytes_before: int = 0) -> None:
-        """`bytes_before`: bytes of an earlier attempt that this one resumes."""
+    def __init__(self, bytes_total: int, now: float) -> None:
         self._total = bytes_total
-        self._done = bytes_before
+        self._done = 0
         self._seen_at = now
         self._rate = 0.0
         self._is_first = True

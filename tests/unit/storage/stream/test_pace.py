@@ -47,10 +47,3 @@ def test_progress_has_percent_rate_and_time_left() -> None:
     assert progress.rate == pytest.approx(100.0)
     assert progress.seconds_left == pytest.approx(5.0)
     assert meter.add(900, 6.0).percent == 100.0
-
-
-def test_resumed_transfer_continues_at_its_percentage() -> None:
-    """Bytes of the earlier attempt count for the percentage and not for the rate."""
-    progress = Meter(1000, 0.0, bytes_before=600).add(100, 1.0)
-    assert progress.percent == 70.0
-    assert progress.rate == pytest.approx(100.0)
