@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from rocks.storage.client import StorageClient, Watcher
     from rocks.storage.client.questions import Query
     from rocks.storage.volumes.places import DiskLocation
-    from rocks.storage.wire.replies import ImageRow, Relatives
+    from rocks.storage.wire.replies import ImageRow, SnapshotsOfImage
 
 
 class _Checked(NamedTuple):
@@ -184,7 +184,7 @@ def _check_volumes(
                 failed[vm.name] = error
         _check_sizes(storage, [vm for vm in chosen if vm.name not in failed], volumes, failed)
         origins = storage.ask_each(
-            {name: questions.relatives_of(volumes[name].nas, row.zvol) for name, row in known.items()}
+            {name: questions.snapshots_of(volumes[name].nas, row.zvol) for name, row in known.items()}
         )
     for vm in chosen:
         if vm.name in known and vm.name not in failed:
@@ -223,13 +223,13 @@ def _check_sizes(
     """Of the volumes that disks are to be clones of: their NAS would make none that is larger than its disk."""
     from rocks.storage.client import questions
 
-    asked: dict[str, Query[Relatives]] = {}
+    asked: dict[str, Query[SnapshotsOfImage]] = {}
     of_machine: dict[str, str] = {}
     for vm in machines:
         nas, volume = volumes[vm.name].nas, volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
         if volume:
             of_machine[vm.name] = f"{nas}:{volume}"
-            asked[of_machine[vm.name]] = questions.relatives_of(nas, volume)
+            asked[of_machine[vm.name]] = questions.snapshots_of(nas, volume)
     answers = storage.ask_each(asked) if asked else {}
     for vm in machines:
         answer = answers.get(of_machine.get(vm.name, ""))
@@ -243,14 +243,18 @@ def _check_sizes(
 
 
 def _check_volume(
-    vm: VirtualMachine, disk: DiskLocation, row: ImageRow, relatives: Relatives | RocksError, force: bool
+    vm: VirtualMachine,
+    disk: DiskLocation,
+    row: ImageRow,
+    snapshots: SnapshotsOfImage | RocksError,
+    force: bool,
 ) -> None:
-    if isinstance(relatives, RocksError):
-        raise relatives
+    if isinstance(snapshots, RocksError):
+        raise snapshots
     reinstall_rules.check_owner(vm, disk, row.zvol, row.machine)
-    reinstall_rules.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
-    reinstall_rules.check_clones(disk, row.zvol, relatives.clones)
-    reinstall_rules.check_snapshots(vm, relatives.held)
+    reinstall_rules.check_origin(disk, row.zvol, snapshots.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
+    reinstall_rules.check_clones(disk, row.zvol, snapshots.clones)
+    reinstall_rules.check_snapshots(vm, snapshots.held)
     reinstall_rules.check_state(disk, row.zvol, row.state, row.reason)
     if row.remotehost is not None and not force:
         raise StateError(

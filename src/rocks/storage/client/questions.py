@@ -12,11 +12,8 @@ from rocks.storage.wire.replies import (
     Fields,
     ImageRow,
     OperationRow,
-    Relatives,
-    SnapshotRow,
-    read_relatives,
+    SnapshotsOfImage,
     read_rows,
-    read_snapshots,
 )
 
 Answer = TypeVar("Answer")
@@ -82,14 +79,9 @@ def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
     return question(nas, wire.ListOperations())
 
 
-def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
+def snapshots_of(nas: str, zvol: str) -> Query[SnapshotsOfImage]:
     """Snapshots of an image."""
-    return Query(nas, wire.ListSnapshots(zvol), lambda fields: read_snapshots(fields).rows)
-
-
-def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
-    """What an image is a clone of, and the clones of it, by one request."""
-    return Query(nas, wire.ListSnapshots(zvol), read_relatives)
+    return question(nas, wire.ListSnapshots(zvol))
 
 
 def unmap_image(nas: str, zvol: str) -> Query[None]:

@@ -78,7 +78,7 @@ IMAGE_ATTRIBUTES = Listing(
     lambda found, _: [listing.image_attribute_cells(found)],
 )
 SNAPSHOTS = Listing(
-    listing.SNAPSHOTS, questions.snapshots_of, lambda rows, _: map(listing.snapshot_cells, rows)
+    listing.SNAPSHOTS, questions.snapshots_of, lambda found, _: map(listing.snapshot_cells, found.rows)
 )
 
 

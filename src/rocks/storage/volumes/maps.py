@@ -194,7 +194,7 @@ def _what_would_be_lost(storage: StorageClient, nas: str, row: ImageRow) -> str:
     if row.remotehost is None:
         return "no changes of a host"
     try:
-        snapshots = storage.ask(questions.snapshots_of(nas, row.zvol))
+        snapshots = storage.ask(questions.snapshots_of(nas, row.zvol)).rows
     except RocksError:
         snapshots = ()
     since = f" after {snapshots[-1].created} (snapshot {snapshots[-1].name})" if snapshots else ""

@@ -155,7 +155,8 @@ def _find(images: Iterable[ImageRow], volume: str) -> ImageRow | None:
 
 def _needed_bytes(storage: StorageClient, move: ImageMove) -> int:
     """What the snapshots take, without what was written since the newest."""
-    return sum(one.written_bytes for one in storage.ask(questions.snapshots_of(move.nas, move.volume)))
+    snapshots = storage.ask(questions.snapshots_of(move.nas, move.volume)).rows
+    return sum(one.written_bytes for one in snapshots)
 
 
 def _stays_here(storage: StorageClient, move: ImageMove) -> bool:

@@ -88,10 +88,27 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class SnapshotsOfImage:
-    """The snapshots of an image, and the UUID of the machine whose it is; None from a NAS that does not say it."""
+    """The snapshots of an image, and the UUID of the machine whose it is; None from a NAS that does not say it.
+
+    `origin` is the snapshot (POOL/VOLUME@NAME) that it is a clone of, '' for none; `size_bytes` that of its volume, 0
+    without one and from an earlier release.
+    """
 
     rows: Tuple[SnapshotRow, ...]
     machine: Optional[str]
+    origin: str
+    size_bytes: int
+
+    @property
+    def clones(self) -> Tuple[str, ...]:
+        """The clones of all of them (POOL/VOLUME)."""
+        return tuple(clone for one in self.rows for clone in one.clones)
+
+    @property
+    def held(self) -> Tuple[str, ...]:
+        """The snapshots of its machine that it is part of."""
+        tags = [read_tag(hold) for one in self.rows for hold in one.tags]
+        return tuple(dict.fromkeys(tag.snapshot for tag in tags if tag is not None))
 
 
 @dataclass(frozen=True)
@@ -100,20 +117,6 @@ class HeldRow:
 
     name: str
     guid: str
-
-
-@dataclass(frozen=True)
-class Relatives:
-    """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, and the clones of it (POOL/VOLUME).
-
-    `origin` is '' for none. `held` are the snapshots of its machine that it is part of.
-    `size_bytes` is that of its volume, 0 without one and from an earlier release.
-    """
-
-    origin: str
-    clones: Tuple[str, ...]
-    held: Tuple[str, ...] = ()
-    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -256,20 +259,12 @@ def read_names(fields: Fields) -> Dict[str, str]:
 
 
 def read_snapshots(fields: Fields) -> SnapshotsOfImage:
-    """Snapshots, and whose they are."""
-    machine = fields.get("machine")
-    return SnapshotsOfImage(read_rows(SnapshotRow, fields), machine if isinstance(machine, str) else None)
-
-
-def read_relatives(fields: Fields) -> Relatives:
-    """The origin of an image, the clones of all its snapshots, the snapshots of its machine, and its size."""
-    snapshots = read_rows(SnapshotRow, fields)
-    origin, size_bytes = fields.get("origin"), fields.get("size_bytes")
-    tags = [read_tag(hold) for one in snapshots for hold in one.tags]
-    return Relatives(
+    """Snapshots, whose they are, and the image's origin and size."""
+    machine, origin, size_bytes = (fields.get(name) for name in ("machine", "origin", "size_bytes"))
+    return SnapshotsOfImage(
+        read_rows(SnapshotRow, fields),
+        machine if isinstance(machine, str) else None,
         origin if isinstance(origin, str) else "",
-        tuple(clone for one in snapshots for clone in one.clones),
-        tuple(dict.fromkeys(tag.snapshot for tag in tags if tag is not None)),
         size_bytes if isinstance(size_bytes, int) else 0,
     )
 
