@@ -8,22 +8,20 @@ host and runs no `eval`, so that it is quick enough between two edits; that is w
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError
 from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
-from rocks.core.process import run
 from rocks.install.graph.document import entity_names
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_order import ordered_nodes
 from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
-from rocks.install.graph.shell import is_for_bash, section_text
 from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import CHANGING, Library, read_source
 from rocks.install.profiles import DEFAULT_GRAPH
+from rocks.install.section_checks import check_sections
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import names_like
 
@@ -38,9 +36,6 @@ OK, WRONG = "ok", "wrong"
 
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
 """Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
-
-_BASH_SECONDS = 20
-_BASH_PLACE = re.compile(r"^\S*bash: (?=line )", re.MULTILINE)
 
 
 class FileCheck(NamedTuple):
@@ -155,12 +150,4 @@ def _check_content(library: Library, name: str, path: Path) -> None:
     source = read_source(path)
     entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
     context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
-    for section in read_node(name, source.place, source.data, context, library).sections:
-        if not is_for_bash(section):
-            continue
-        read = run(
-            ["bash", "-n"], deadline_seconds=_BASH_SECONDS, standard_input=section_text(section).encode()
-        )
-        if read.exit_status:
-            reason = _BASH_PLACE.sub("", read.error_text).strip().splitlines()[:1] or ["no message"]
-            raise StateError(f"{section.place}: bash cannot read this section: {reason[0]}")
+    check_sections([read_node(name, source.place, source.data, context, library)])

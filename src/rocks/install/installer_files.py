@@ -15,6 +15,7 @@ from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph.tags import node_of, read_node
 from rocks.install.graph_files import Library, first_boot_files, shell_functions
+from rocks.install.section_checks import check_sections
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def profile_of_document(text: str) -> str:
     that is invalid.
     """
     profile, values = _profile(text, {}, None)
+    check_sections(profile.nodes)
     packaging = "deb" if values.get("packaging", "") == "deb" else "rpm"
     functions, files = shell_functions(), first_boot_files()
     script = shell_script(profile, functions, packaging, "rocks list host profile")

@@ -33,6 +33,7 @@ from rocks.install.profile_values import (
     split_values,
 )
 from rocks.install.rolls.served import Distributions
+from rocks.install.section_checks import check_sections
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
@@ -138,8 +139,8 @@ def shell_profile(database: Database, name: str, base: Path | None) -> str:
 
 
 def write_profile(site: HostOfSite, library: Library) -> str:
-    """The script for a host. StateError for a missing or invalid graph or node file, and for a value in a node file
-    that the host does not have.
+    """The script for a host. StateError for a missing or invalid graph or node file, for a value in a node file that
+    the host does not have, and for a section of the site that bash cannot read.
     """
     profile, packaging = host_profile(site, library)
     return shell_script(profile, shell_functions(), packaging)
@@ -150,7 +151,11 @@ def host_profile(site: HostOfSite, library: Library) -> tuple[Profile, str]:
     context = host_context(site)
     graph = read_graph(library.graph_files(context.attributes["graph"]))
     request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
-    return create_profile(request, graph, library.node_files, library), context.attributes["packaging"]
+    profile = create_profile(request, graph, library.node_files, library)
+    own = {str(path) for path in library.site_nodes()}
+    # those of this roll are tested; a broken one would fail on the host, behind nodes that have run
+    check_sections(node for node in profile.nodes if node.place in own)
+    return profile, context.attributes["packaging"]
 
 
 def host_context(site: HostOfSite) -> HostContext:

@@ -135,6 +135,22 @@ def test_another_graph_with_its_faults(hosts: Site, tmp_path: Path) -> None:
     assert nodes_of(hosts.done(*arguments)) == ["extra", "nas"]
 
 
+def test_a_section_of_the_site_that_bash_cannot_read_is_in_no_profile(hosts: Site, tmp_path: Path) -> None:
+    for folder in ("graphs/default", "nodes", "site-nodes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "graphs/default/site.xml").write_text("<graph/>")
+    (tmp_path / "nodes/client.xml").write_text("<kickstart><post>true</post></kickstart>")
+    own = tmp_path / "site-nodes/extend-client.xml"
+    own.write_text(
+        "<kickstart>\n<post>\nif [ -d /scratch ]; then chmod 1777 /scratch\n</post>\n</kickstart>"
+    )
+    for words in (REPORT, ("list", "host", "profile")):
+        message = hosts.refused(*words, "vmc-0-0", f"basedir={tmp_path}")
+        assert f"{own}, line 2: bash cannot read this section: line 2: syntax error" in message, words
+    own.write_text("<kickstart><post interpreter='/usr/bin/python3'>if True: print('(')</post></kickstart>")
+    assert "print('(')" in hosts.done(*REPORT, "vmc-0-0", f"basedir={tmp_path}")
+
+
 _ATTRIBUTES = (
     *("img_zpools", "imgstorage-network", "imgstorage-pool", "packaging", "release"),
     *("img_storage_nas", "arch"),
