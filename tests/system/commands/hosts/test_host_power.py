@@ -141,6 +141,18 @@ def test_a_program_of_the_site_gets_action_and_host(machine: Site, tmp_path: Pat
     assert sorted(lines[1:]) == ["red outlet on vmc-0-0", "red outlet on vmc-0-1"]
 
 
+def test_a_host_that_is_not_switched_is_installed_at_its_next_boot_and_the_error_says_so(
+    machine: Site,
+) -> None:
+    """It was found at the next restart, which somebody made for another reason."""
+    machine.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('power_command', '/bin/false')")
+    ended = machine.rocks("set host power compute-0-0 action=install")
+    remedy = "its next boot installs it: repeat this, or rocks set host boot compute-0-0 action=os"
+    assert ended.status == 1 and ended.err.rstrip().endswith(remedy), ended
+    assert machine.done("list host boot compute-0-0") == "ACTION \ninstall\n"
+    assert "next boot" not in machine.rocks("set host power compute-0-0 action=on").err
+
+
 def test_nothing_is_switched_when_one_host_cannot_be(machine: Site) -> None:
     assert "invalid action" in machine.refused("set host power compute-0-0 action=reset")
     assert "ipmi_address" in machine.refused("set host power compute-0-0 vmc-0-0 action=on")

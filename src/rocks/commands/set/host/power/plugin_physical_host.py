@@ -25,6 +25,7 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str], action: str, key: str | None) -> Mapping[str, RocksError]:
         """Switch the physical hosts; host → error. For an installation, their next boot is set before."""
+        from rocks.core.errors import HostError
         from rocks.inventory.power_commands import INSTALL
         from rocks.site.host_power import switch_hosts
 
@@ -34,4 +35,12 @@ class Plugin(rocks.commands.Plugin):
             names = [control.host for control in self._controls]
             self.owner.command("set host boot", [*names, f"action={INSTALL}"])
         self.db.commit()
-        return switch_hosts(self._controls, action)
+        failed = switch_hosts(self._controls, action)
+        if action != INSTALL:
+            return failed
+        return {
+            host: HostError(
+                f"{error}; its next boot installs it: repeat this, or rocks set host boot {host} action=os"
+            )
+            for host, error in failed.items()
+        }
