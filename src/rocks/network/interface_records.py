@@ -44,6 +44,17 @@ class NewInterface(NamedTuple):
     vlan: int | None = None
 
 
+class BondMember(NamedTuple):
+    """An adapter, and the device, address and network of the bond that it belongs to; empty fields are None."""
+
+    id: int
+    host: str
+    device: str
+    bond: str
+    ip: str | None
+    network: str | None
+
+
 def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) -> None:
     """Add the interfaces; two statements for any number of them. Their hosts must exist."""
     numbers = node_ids(database, sorted({interface.host for interface in interfaces}))
@@ -154,17 +165,35 @@ def list_disabled(database: Database, names: Sequence[str]) -> list[tuple[object
     return in_order(rows, names)
 
 
+def bond_members(database: Database, hosts: Sequence[str], pattern: str) -> list[BondMember]:
+    """The adapters of the hosts' bonds that `remove_interfaces` removes with the pattern; adapters that it leaves."""
+    pattern = _like(pattern)
+    rows = database.rows(
+        "SELECT m.ID, n.Name, m.Device, b.Device, b.IP, s.name FROM networks b JOIN nodes n ON n.ID = b.Node"
+        " JOIN networks m ON m.Node = b.Node AND m.Channel = b.Device LEFT JOIN subnets s ON s.ID = b.Subnet"
+        " WHERE b.Module = 'bonding' AND (b.Device LIKE %s OR b.MAC LIKE %s) AND m.Device NOT LIKE %s"
+        " AND COALESCE(m.MAC, '') NOT LIKE %s AND n.Name IN %s ORDER BY n.ID, m.ID",
+        [pattern, pattern, pattern, pattern, hosts],
+    )
+    return [BondMember(*row) for row in rows]
+
+
 def remove_interfaces(database: Database, hosts: Sequence[str], pattern: str) -> int:
     """Remove the interfaces whose device or MAC address matches `pattern`, in which `%` matches any text.
 
     Returns their number.
     """
-    pattern = pattern.replace("\\", "\\\\").replace("_", "\\_")
+    pattern = _like(pattern)
     return database.execute(
         "DELETE i FROM networks i JOIN nodes n ON n.ID = i.Node"
         " WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN %s",
         [pattern, pattern, hosts],
     )
+
+
+def _like(pattern: str) -> str:
+    """The pattern, in which only `%` matches any text."""
+    return pattern.replace("\\", "\\\\").replace("_", "\\_")
 
 
 def _owner(database: Database, condition: str, value: str) -> tuple[int, str] | None:

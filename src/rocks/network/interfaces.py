@@ -327,13 +327,16 @@ def _set_text(database: Database, hosts: Sequence[str], iface: str, column: str,
     table.set_column(database, ids, column, None if is_null(text) else text)
 
 
-def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> int:
+def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> list[str]:
     """Remove the interfaces whose device or MAC address matches `iface`, in which `%` matches any text.
 
-    Returns their number. UserError when it is zero, or when a virtual frontend would leave computes on its VLAN.
+    Returns a line for each bond whose adapters stay. UserError when no interface matches, or when a virtual frontend
+    would leave computes on its VLAN.
     """
     lock_inventory(database)
     clusters = own_members(database, hosts)
+    members = table.bond_members(database, hosts, iface)
+    table.set_column(database, [member.id for member in members], "Channel", None)
     removed = table.remove_interfaces(database, hosts, iface)
     if hosts and not removed:
         raise UserError(
@@ -341,4 +344,21 @@ def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> i
             "rocks list host interface shows all interfaces"
         )
     check_computes_are_not_left(database, clusters)
-    return removed
+    bonds: dict[tuple[str, str], list[table.BondMember]] = {}
+    for member in members:
+        bonds.setdefault((member.host, member.bond), []).append(member)
+    return [_bond_line(one) for one in bonds.values()]
+
+
+def _bond_line(members: Sequence[table.BondMember]) -> str:
+    """What has become of the adapters of a bond that was removed, and how the first gets its address."""
+    first = members[0]
+    line = f"the bond {first.bond} of {first.host} is gone"
+    if not first.ip:
+        return line
+    place = f"{first.host} {first.device}"
+    network = f", rocks set host interface subnet {place} {first.network}" if first.network else ""
+    return (
+        f"{line}, and its adapters {', '.join(one.device for one in members)} have no address; to give "
+        f"{first.device} that of the bond: rocks set host interface ip {place} {first.ip}{network}"
+    )

@@ -10,7 +10,8 @@ class Command(rocks.commands.Command):
     """
     Remove interfaces of hosts from the database. A virtual frontend keeps the one by which computes are of its
     cluster. A line names each compute that is of another cluster then, or of none, and each interface of a physical
-    host that virtual machines on it use, or the whole site, with the command that restores it.
+    host that virtual machines on it use, or the whole site, with the command that restores it. The adapters of a bond
+    that is removed belong to no bond then, and get no address; a line names them.
 
     <shared names='hosts'/>
     <arg type='string' name='iface'>
@@ -32,7 +33,7 @@ class Command(rocks.commands.Command):
         hosts, (iface,) = self.requireArguments("iface")
         names = self.getSomeHostnames(hosts)
         clusters, carriers = own_clusters(self.db, names), read_carriers(self.db, names)
-        remove_interfaces(self.db, names, iface)
+        bonds = remove_interfaces(self.db, names, iface)
         lines = cluster_lines(self.db, names, clusters, is_synced=True)
-        for line in (*lines, *carrier_lines(self.db, names, carriers)):
+        for line in (*bonds, *lines, *carrier_lines(self.db, names, carriers)):
             self.notify(line)
