@@ -39,6 +39,7 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.machine.placement.values import PAGE_SIZES_KB, read_page_reserve
+from rocks.network.device_options import boot_mac
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft_rules import UNIT_TEXT
 from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
@@ -193,7 +194,8 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
     address = choose_address(
         ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
     )
-    mac = next((one.mac for one in host.interfaces if one.mac and one.subnet == PRIVATE_NETWORK), None)
+    on_private = (boot_mac(one, host.interfaces) for one in host.interfaces if one.subnet == PRIVATE_NETWORK)
+    mac = next(filter(None, on_private), None)
     none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
     return {
         "hostname": host.name,

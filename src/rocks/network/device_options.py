@@ -9,6 +9,8 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rocks.inventory.records import Interface
 
 BONDING = "bonding"
@@ -40,6 +42,13 @@ class BondOption(NamedTuple):
 def is_bond(interface: Interface) -> bool:
     """Whether the interface is a bond of other devices."""
     return (interface.module or "").lower() == BONDING and bool(interface.device)
+
+
+def boot_mac(interface: Interface, interfaces: Iterable[Interface]) -> str | None:
+    """The MAC address with which a host boots on one of its interfaces; of a bond that of its first adapter."""
+    if interface.mac or not is_bond(interface):
+        return interface.mac
+    return next((one.mac for one in interfaces if one.mac and one.channel == interface.device), None)
 
 
 def is_unreported(interface: Interface) -> bool:

@@ -18,8 +18,8 @@ from tests.golden.files import check_golden
 NETWORK = BootNetwork("eth0", "10.1.1.1", "255.255.0.0", "10.1.1.254", ["10.1.1.1", "10.1.1.2"], 9000)
 PLACES = BootPlaces("/tftpboot/rocks", "/run/rocks-boot/hosts", "/run/rocks-boot/dnsmasq.pid")
 HOSTS = [
-    ServedHost("compute-0-1", "52:54:00:00:00:02", "10.1.255.253"),
-    ServedHost("compute-0-0", "52:54:00:00:00:01", "10.1.2.254"),
+    ServedHost("compute-0-1", ("52:54:00:00:00:02",), "10.1.255.253"),
+    ServedHost("compute-0-0", ("52:54:00:00:00:01",), "10.1.2.254"),
 ]
 MEMTEST = BootAction("memtest", "kernel/memtest", None, None)
 RPM = BootAction("install", "/vmlinuz", "images/initrd.img", "ks")

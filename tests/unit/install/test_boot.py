@@ -41,9 +41,15 @@ def test_a_program_without_arguments() -> None:
 def test_a_host_whose_name_dnsmasq_takes_for_its_own_gets_its_address(name: str) -> None:
     """Tried with dnsmasq 2.90: in a line `MAC,ADDRESS,ignore`, it answers the host no more."""
     assert (
-        dnsmasq_hosts([ServedHost(name, "52:54:00:00:00:01", "10.1.2.254")])
+        dnsmasq_hosts([ServedHost(name, ("52:54:00:00:00:01",), "10.1.2.254")])
         == "52:54:00:00:00:01,10.1.2.254\n"
     )
+
+
+def test_a_host_with_several_adapters_is_one_line() -> None:
+    """Dnsmasq refuses a second line with the same address."""
+    bonded = ServedHost("c-0", ("52:54:00:00:00:01", "52:54:00:00:00:02"), "10.1.2.254")
+    assert dnsmasq_hosts([bonded]) == "52:54:00:00:00:01,52:54:00:00:00:02,10.1.2.254,c-0\n"
 
 
 MAC = bytes.fromhex("525400000009")

@@ -31,10 +31,10 @@ class BootNetwork(NamedTuple):
 
 
 class ServedHost(NamedTuple):
-    """A host that gets an address by DHCP."""
+    """A host that gets an address by DHCP. One that boots on a bond asks from any of the bond's adapters."""
 
     name: str
-    mac: str
+    macs: Sequence[str]
     address: str
 
 
@@ -86,13 +86,13 @@ BIOS_PROGRAM, UEFI_PROGRAM, FIRST_SCRIPT = "undionly.kpxe", "snponly.efi", "boot
 
 
 def dnsmasq_hosts(hosts: Iterable[ServedHost]) -> str:
-    """The file of hosts: a line `MAC,ADDRESS,NAME` each, in the order of their addresses.
+    """The file of hosts: a line `MAC,…,ADDRESS,NAME` each, in the order of their addresses.
 
     A name that dnsmasq takes for its own is left out; the host would get no address.
     """
     ordered = sorted(hosts, key=lambda host: int(ipaddress.IPv4Address(host.address)))
     return "".join(
-        f"{host.mac},{host.address}{'' if host.name in _OF_DNSMASQ else f',{host.name}'}\n"
+        f"{','.join(host.macs)},{host.address}{'' if host.name in _OF_DNSMASQ else f',{host.name}'}\n"
         for host in ordered
     )
 

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 _INSTALL = "install"
 
+MACS = (
+    "(SELECT GROUP_CONCAT(LOWER(m.MAC) ORDER BY m.ID SEPARATOR ' ') FROM networks m WHERE m.Node = x.Node"
+    " AND m.MAC <> '' AND (m.ID = x.ID OR (x.Module = 'bonding' AND m.Channel = x.Device)))"
+)
+"""The MAC addresses from which a machine asks on its interface x: its own, and of a bond those of its adapters."""
+
 
 def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
     """The facts for the network boots of the named hosts, a row for each of their private addresses."""
     rows = database.rows(
-        "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MAC,"
+        "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MACs,"
         " v.Node IS NOT NULL FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
         " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
-        " (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
+        f" (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, {MACS}, NULL) AS MACs, s.netmask AS Netmask FROM networks x"
         "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
         " WHERE n.Name IN %s ORDER BY n.ID, i.ID",
         [names],
@@ -41,10 +47,10 @@ def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
             default_action=recipes.get(_INSTALL),
             address=None if address is None else str(address),
             netmask=None if netmask is None else str(netmask),
-            mac=None if mac is None else str(mac).lower(),
+            macs=tuple(str(macs or "").split()),
             install_name=None if install is None else str(install),
             is_virtual=bool(is_virtual),
             attributes={name: found.value for name, found in attributes.get(str(host), {}).items()},
         )
-        for host, membership, action, run, install, address, netmask, mac, is_virtual in rows
+        for host, membership, action, run, install, address, netmask, macs, is_virtual in rows
     ]

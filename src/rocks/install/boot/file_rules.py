@@ -21,8 +21,8 @@ _HOSTED, _OUR_ACTION = "hosted vm", "install"
 class BootFacts(NamedTuple):
     """The database's facts about the boot of a host. `address` is the IPv4 address on the network private.
 
-    `default_action` is the site's boot action `install`, which installs unknown machines. `mac` is that of the
-    interface with the address, `install_name` the name of the boot action that installs the host, which need not exist.
+    `default_action` is the site's boot action `install`, which installs unknown machines. `macs` are those from which
+    the host asks for the address, `install_name` the name of the boot action that installs it, which need not exist.
     """
 
     host: str
@@ -34,7 +34,7 @@ class BootFacts(NamedTuple):
     address: str | None
     netmask: str | None
     attributes: Mapping[str, str]
-    mac: str | None = None
+    macs: tuple[str, ...] = ()
     install_name: str | None = None
     is_virtual: bool = False
 
@@ -59,8 +59,8 @@ def boot_file(facts: BootFacts) -> BootFile | None:
 
 
 def is_served(facts: BootFacts) -> bool:
-    """Whether the boot service of this roll gives the host an address: a physical host with both addresses."""
-    return bool(facts.address and facts.mac) and not facts.is_virtual and facts.membership.lower() != _HOSTED
+    """Whether the boot service of this roll gives the host an address: a physical host with IP and MAC addresses."""
+    return bool(facts.address and facts.macs) and not facts.is_virtual and facts.membership.lower() != _HOSTED
 
 
 def is_for_our_installer(facts: BootFacts) -> bool:

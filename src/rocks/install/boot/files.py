@@ -130,12 +130,13 @@ def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
             f"subnet=private (rocks set host interface ip {name} DEVICE ADDRESS for an interface that "
             "exists), then rocks sync config"
         )
-    hosts, scripts = [], {}
+    hosts: list[ServedHost] = []
+    scripts: dict[str, str] = {}
     for one in facts:
-        mac = (one.mac or "").lower()
-        if one.host != local and is_served(one) and one.address and _MAC.fullmatch(mac):
-            hosts.append(ServedHost(one.host, mac, one.address))
-            scripts[host_script_name(mac)] = _script(one, found.address)
+        macs = tuple(mac for mac in one.macs if _MAC.fullmatch(mac))
+        if one.host != local and is_served(one) and one.address and macs:
+            hosts.append(ServedHost(one.host, macs, one.address))
+            scripts |= dict.fromkeys(map(host_script_name, macs), _script(one, found.address))
     return hosts, scripts
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, printable
 from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
+from rocks.network.device_options import boot_mac, is_bond
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
@@ -129,8 +132,15 @@ def with_boot_flags(attributes: Mapping[str, str], flags: str) -> Mapping[str, s
 
 
 def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
-    """The interfaces that have a device, a MAC address and an IP address; that on the primary network is first."""
-    complete = [i for i in host.interfaces if i.device and i.mac and i.ip and not i.is_vlan]
+    """The interfaces that have a device, a MAC address and an IP address; that on the primary network is first.
+
+    An adapter has the address of its bond until the profile has set up the bond.
+    """
+    complete = [
+        i
+        for i in map(partial(_adapter, host), host.interfaces)
+        if i.device and i.mac and i.ip and not i.is_vlan
+    ]
     if not complete:
         raise UserError(
             f"it has no interface with a device, a MAC address and an IP address; add them with "
@@ -143,6 +153,15 @@ def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
     primary = host.attribute("primary_net").lower()
     complete.sort(key=lambda interface: (interface.subnet or "").lower() != primary)
     return tuple(_interface(interface) for interface in complete)
+
+
+def _adapter(host: Host, interface: Interface) -> Interface:
+    """The interface; for a bond, the adapter with which the host boots, with the bond's address."""
+    mac = boot_mac(interface, host.interfaces)
+    if not is_bond(interface) or interface.mac or not mac:
+        return interface
+    device = next(one.device for one in host.interfaces if one.mac == mac)
+    return replace(interface, device=device, mac=mac)
 
 
 def _interface(interface: Interface) -> PlannedInterface:

@@ -11,10 +11,10 @@ INSTALL = "install"
 
 
 class InstallingHost(NamedTuple):
-    """A host by its address on the network private: its MAC address there, and its next boot."""
+    """A host by its address on the network private: its MAC addresses there, and its next boot."""
 
     name: str
-    mac: str | None
+    macs: tuple[str, ...]
     next_boot: str | None
 
 
@@ -50,7 +50,7 @@ def identify(client: Client, host: InstallingHost | None) -> InstallingHost:
             f"no host has the address {client.address} on the network private; on the frontend: "
             "rocks list host interface"
         )
-    known = _normal(host.mac or "")
+    known = {_normal(mac) for mac in host.macs}
     if not known:
         raise UserError(
             f"the host with the address {client.address} has no MAC address in the database; on the frontend: "
@@ -63,7 +63,7 @@ def identify(client: Client, host: InstallingHost | None) -> InstallingHost:
             f"the MAC address of {client.address} is not known: it is behind a router, and its installer does not "
             "state it; add inst.ks.sendmac to the arguments of the installer's kernel"
         )
-    if (found and known not in found) or (stated and known not in stated):
+    if (found and known.isdisjoint(found)) or (stated and known.isdisjoint(stated)):
         raise UserError(
             f"the address {client.address} belongs to a host with another MAC address than "
             f"{', '.join(dict.fromkeys((*found, *stated)))}; on the frontend: rocks list host interface"

@@ -17,6 +17,7 @@ from rocks.fleet.https.served_files import file_answer, open_below
 from rocks.fleet.https.server import HttpsServer
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.ended import ENDED_PATH
+from rocks.install.boot.fact_records import MACS
 from rocks.install.boot.files import tftp_folder
 from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
 from rocks.install.graph_files import Library
@@ -349,11 +350,11 @@ def run_services(services: Sequence[HttpsServer]) -> None:
 def _host_at(database: Database, address: str) -> InstallingHost | None:
     """The host with the address on the network private; None when there is none or several."""
     rows = database.rows(
-        "SELECT n.Name, i.MAC, b.Action FROM networks i JOIN subnets s ON s.ID = i.Subnet AND s.name = 'private'"
-        " JOIN nodes n ON n.ID = i.Node LEFT JOIN boot b ON b.Node = n.ID WHERE i.IP = %s",
+        f"SELECT n.Name, {MACS}, b.Action FROM networks x JOIN subnets s ON s.ID = x.Subnet AND s.name = 'private'"
+        " JOIN nodes n ON n.ID = x.Node LEFT JOIN boot b ON b.Node = n.ID WHERE x.IP = %s",
         [address],
     )
     if len(rows) != 1:
         return None
-    name, mac, action = rows[0]
-    return InstallingHost(str(name), mac, action)
+    name, macs, action = rows[0]
+    return InstallingHost(str(name), tuple(str(macs or "").split()), action)

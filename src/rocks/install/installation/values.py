@@ -83,7 +83,8 @@ def _boot_loader(host: Host, drive: str) -> str:
 def _network(host: Host, packaging: str) -> Value:
     """The first device with an address; DHCP where there is none."""
     try:
-        device = next((one for one in plan_devices(host) if one.address), None)
+        devices = plan_devices(host)
+        device = next((one for one in devices if one.address), None)
     except UserError as error:
         return StateError(str(error))
     if device is None:
@@ -99,5 +100,7 @@ def _network(host: Host, packaging: str) -> Value:
             f"the attribute Kickstart_PrivateDNSServers of host {host.name} is not a list of addresses"
         )
     options += [f"--nameserver={names}"] if names else []
-    options += [f"--device={device.mac} --activate"] if packaging == "rpm" else []
+    # a bond has the MAC addresses of its adapters; the profile sets it up
+    mac = device.mac or next((one.mac for one in devices if one.channel == device.adapter), "")
+    options += [f"--device={mac} --activate"] if packaging == "rpm" else []
     return " ".join([*options, f"--hostname={host.name}"])

@@ -7,6 +7,9 @@ import pytest
 
 from rocks.core.process import run_checked
 from rocks.database.connection import Database
+from rocks.install.boot.dnsmasq import ServedHost
+from rocks.install.boot.files import served_hosts, unserved_hosts
+from rocks.install.boot.ipxe import host_script_name
 from rocks.inventory.records import Host
 from rocks.network import host_network_records
 from rocks.network.firewall.changes import firewall_texts
@@ -134,6 +137,35 @@ def test_a_bond_takes_the_address_of_its_members(one: Site, tmp_path: Path, pack
     assert "Address=10.1.0.7/16\n" in files["/etc/systemd/network/10-bond0.network"]
     keyfiles = one.done("report host interface compute-0-0 format=networkmanager")
     assert "master=bond0\nslave-type=bond\n" in keyfiles and 'perms="600"' in keyfiles
+
+
+def test_a_host_boots_from_each_adapter_of_its_bond(one: Site) -> None:
+    one.done("add host head membership=Frontend rack=0 rank=0")
+    one.done("set attr Kickstart_PrivateHostname head")
+    one.done("add host interface head lo ip=10.1.0.1 subnet=private")
+    one.done("add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private")
+    one.database.commit()
+    assert served_hosts(one.database)[0] == [ServedHost("compute-0-0", (A, B), "10.1.0.7")]
+    assert sorted(served_hosts(one.database)[1]) == [host_script_name(A), host_script_name(B)]
+    assert f'<!ENTITY ksmac "{A}">' in one.done("list host xml compute-0-0")
+    one.done("set host interface mac compute-0-0 eth0 NULL")
+    one.database.commit()
+    assert served_hosts(one.database)[0] == [ServedHost("compute-0-0", (B,), "10.1.0.7")]
+    one.done("set host interface mac compute-0-0 eth1 NULL")
+    assert unserved_hosts(one.database, ["compute-0-0"]) == ["compute-0-0"]
+
+
+def test_adapters_do_not_name_a_bond_that_is_removed(one: Site) -> None:
+    one.done("add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private")
+    ended = one.rocks("remove host interface compute-0-0 bond%")
+    assert (ended.status, ended.err) == (
+        0,
+        "the bond bond0 of compute-0-0 is gone, and its adapters eth0, eth1 have no address; to give eth0 that of the "
+        "bond: rocks set host interface ip compute-0-0 eth0 10.1.0.7, rocks set host interface subnet compute-0-0 eth0 "
+        "private\n",
+    )
+    rows = one.done("list host interface output-col=iface,channel output-header=no")
+    assert cells(rows) == [["eth0", ""], ["eth1", ""]]
 
 
 def test_an_invalid_bond_changes_nothing(one: Site) -> None:

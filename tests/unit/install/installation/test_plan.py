@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
-from rocks.install.installation.plan import InstallPlan, plan_installation
+from rocks.install.installation.plan import InstallPlan, PlannedInterface, plan_installation
 from rocks.inventory.records import Host, Interface
 from tests.install_plans import HOST, SOURCE, SOURCE_KEY
 
@@ -35,6 +35,14 @@ def test_interfaces_without_an_address_and_vlan_entries_are_left_out() -> None:
     )
     plan = plan_installation(replace(HOST, interfaces=(*HOST.interfaces, *more)), SOURCE)
     assert [interface.device for interface in plan.interfaces] == ["eth0", "eth1"]
+
+
+def test_the_first_adapter_of_a_bond_has_its_address() -> None:
+    first, second = HOST.interfaces
+    members = [replace(one, ip=None, subnet=None, netmask=None, channel="bond0") for one in (first, second)]
+    bond = replace(first, device="bond0", mac=None, module="bonding")
+    plan = plan_installation(replace(HOST, interfaces=(*members, bond)), SOURCE)
+    assert plan.interfaces == (PlannedInterface("eth0", "52:54:00:00:00:09", "10.9.0.9/24", 1500),)
 
 
 def test_overwrite_needs_the_word() -> None:

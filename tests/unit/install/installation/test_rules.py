@@ -22,7 +22,7 @@ from rocks.install.installation.service import mac_of_client
 from rocks.install.installation.states import LONGEST_REPORT, UNFINISHED, State, next_state, read_report
 
 MAC, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
-HOST = InstallingHost("c-0", MAC, "install")
+HOST = InstallingHost("c-0", (MAC,), "install")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_client_with_the_address_and_the_mac_address_of_a_host_is_that_host(cl
         (Client("10.1.1.2", MAC, (OTHER,)), HOST, "another MAC address"),
         (Client("10.1.1.2", OTHER, (MAC,)), HOST, "another MAC address"),
         (Client("10.1.1.2", "", ()), HOST, "add inst.ks.sendmac to the arguments"),
-        (Client("10.1.1.2", MAC, ()), HOST._replace(mac=None), "has no MAC address in the database"),
+        (Client("10.1.1.2", MAC, ()), HOST._replace(macs=()), "has no MAC address in the database"),
     ],
 )
 def test_another_client_is_refused(client: Client, host: InstallingHost | None, message: str) -> None:
@@ -53,6 +53,14 @@ def test_another_client_is_refused(client: Client, host: InstallingHost | None, 
         identify(client, host)
     assert message in str(caught.value)
     assert MAC not in str(caught.value) or MAC in (client.neighbour_mac, *client.stated_macs)
+
+
+def test_a_client_may_be_any_adapter_of_a_bond() -> None:
+    bonded = HOST._replace(macs=(OTHER, MAC))
+    for client in (Client("10.1.1.2", MAC, ()), Client("10.1.1.2", OTHER, (OTHER.upper(),))):
+        assert identify(client, bonded) == bonded
+    with pytest.raises(UserError):
+        identify(Client("10.1.1.2", "02:00:00:00:00:0c", ()), bonded)
 
 
 def test_an_unknown_client_learns_no_host_name() -> None:
