@@ -112,8 +112,10 @@ class Replay:
             here = self._here.get(stated.about, [])
             change = self._as_change(planned)
             is_first = change.path != path or (len(here) == 1 and is_of_new_frontend(here[0], self._local))
-            if path == ("add", "host"):
+            if path == ("add", "host") and not here:
                 self._check_is_no_other(planned.arguments[0])
+            elif path == ("add", "host"):
+                check_changes_nothing(stated, here)
             elif path[0] == "set" and not is_first:
                 check_changes_nothing(stated, here)
             self._apply(change)

@@ -328,7 +328,7 @@ def is_of_new_frontend(here: Stated, frontend: str) -> bool:
 
 
 def check_changes_nothing(line: Stated, here: Iterable[Stated]) -> None:
-    """UserError for a line of `set` with another value than this site has, apart from upper and lower case.
+    """UserError for a line with another value than this site has, apart from upper and lower case.
 
     `here` are the lines of this site about the same. Secrets among arguments of kernels are not in the text.
     """

@@ -142,9 +142,9 @@ def test_a_section_of_the_site_that_bash_cannot_read_is_in_no_profile(hosts: Sit
     (tmp_path / "nodes/client.xml").write_text("<kickstart><post>true</post></kickstart>")
     own = tmp_path / "site-nodes/extend-client.xml"
     own.write_text("<kickstart>\n<post>\nif [ -d /scratch ]; then chmod 1777 /scratch\n</post>\n</kickstart>")
-    for words in (REPORT, ("list", "host", "profile")):
-        message = hosts.refused(*words, "vmc-0-0", f"basedir={tmp_path}")
-        assert f"{own}, line 2: bash cannot read this section: line 2: syntax error" in message, words
+    for command in (REPORT, ("list", "host", "profile")):
+        message = hosts.refused(*command, "vmc-0-0", f"basedir={tmp_path}")
+        assert f"{own}, line 2: bash cannot read this section: line 2: syntax error" in message, command
     own.write_text("<kickstart><post interpreter='/usr/bin/python3'>if True: print('(')</post></kickstart>")
     assert "print('(')" in hosts.done(*REPORT, "vmc-0-0", f"basedir={tmp_path}")
 

@@ -216,6 +216,24 @@ def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..
     assert "Compute" in frontend.done("list host compute-0-1")
 
 
+def test_a_host_that_differs_in_a_column_stays(frontend: Site, load: Callable[..., Ended]) -> None:
+    """It was taken for another host that has its address: the remedy was to give it the name that it has."""
+    load(rocks_dump(7, 3))
+    dump = frontend.done("dump")
+    frontend.done("set host cpus compute-0-0 16")
+    frontend.done("set host rank compute-0-1 5")
+    contents = frontend.contents()
+    reasons = left_out(load(dump))
+    stays = "what is here stays; type the command if it is meant"
+    for name, text in (
+        ("compute-0-0", "cpus is 16 here and"),
+        ("compute-0-1", "rank is 5 here and 1 in the dump"),
+    ):
+        (found,) = [row for row in reasons.values() if row.startswith(f"add host {name} ")]
+        assert text in found and found.endswith(f"in the dump: {stays}"), found
+    assert len(reasons) == 2 and frontend.contents() == contents
+
+
 def test_what_a_new_frontend_has_gets_the_values_of_the_dump(
     frontend: Site, load: Callable[..., Ended]
 ) -> None:
