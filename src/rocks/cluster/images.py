@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
+from rocks.core.files import open_plain
 from rocks.core.names import printable
 from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.inventory.attributes.records import insert_host_values
@@ -97,16 +96,12 @@ def _with_images(images: ClusterImages, new: Sequence[NewVm]) -> list[tuple[NewV
 
 
 def _read_key_file(path: Path) -> tuple[str, ...]:
-    if "\0" in str(path):
-        raise UserError(f"{printable(str(path))} is not the path of a file of keys")
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError("it is not a file")
+        with open_plain(path) as file:
             text = file.read(LARGEST_KEYS_BYTES + 1).decode("utf-8")
         keys = read_new_keys(text)
     except OSError as error:
-        raise UserError(f"the file of keys {path} cannot be read: {error.strerror}") from None
+        raise UserError(f"the file of keys {printable(str(path))} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"the file of keys {path} is not text; give that of a public key, *.pub") from None
     except UserError as error:

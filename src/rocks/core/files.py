@@ -12,8 +12,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
-from typing import Container, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import BinaryIO, Container, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError
@@ -41,6 +42,18 @@ class Draft(NamedTuple):
         left = memoryview(content.encode("utf-8") if isinstance(content, str) else content)
         while left:
             left = left[os.write(self.descriptor, left) :]
+
+
+def open_plain(path: Union[str, Path], flags: int = 0) -> BinaryIO:
+    """Open a file whose path anybody may have chosen; never waits. OSError, also for what is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags)
+    except ValueError as error:  # a byte 0 in the path
+        raise OSError(errno.EINVAL, str(error)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file")
+    return os.fdopen(descriptor, "rb")
 
 
 def text_if_readable(path: Path) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
+from rocks.core.files import open_plain
 from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.attributes.changes import set_attribute
@@ -38,7 +38,9 @@ def read_answers_file(file: str) -> SitePlan:
     try:
         return read_answers_text(_read_text(file))
     except OSError as error:
-        raise UserError(f"cannot read the answers in {file}: {error.strerror}; give another file") from None
+        raise UserError(
+            f"cannot read the answers in {file}: {error.strerror}; give a file of lines NAME = VALUE"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"cannot read the answers in {file}: they are not UTF-8 text") from None
     except UserError as error:
@@ -46,14 +48,8 @@ def read_answers_file(file: str) -> SitePlan:
 
 
 def _read_text(file: str) -> str:
-    """OSError and UserError, without waiting, for what is no file or no file of answers."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UserError("it is not a file; give a file of lines NAME = VALUE")
-        data = os.pread(descriptor, _LARGEST_BYTES + 1, 0)
-    finally:
-        os.close(descriptor)
+    with open_plain(file) as opened:
+        data = opened.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
         raise UserError(f"it has more than {_LARGEST_BYTES // 1024} KiB; give a file of lines NAME = VALUE")
     return data.decode("utf-8")

@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
+from rocks.core.files import open_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,15 +82,11 @@ def decrypt(content: bytes, passphrase: bytes) -> bytes:
 
 def read_bounded(path: Path) -> bytes:
     """The content of a regular file. UserError, without waiting, for anything else and for one that is too large."""
-    import stat
-
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError(f"{path} is not a file")
+        with open_plain(path) as file:
             content = file.read(LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
     if len(content) > LARGEST_BYTES:
         raise UserError(f"{path} has more than {LARGEST_BYTES >> 20} MiB, which no saved site has")
     return content

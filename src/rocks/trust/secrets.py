@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
-import stat
 import sys
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
+from rocks.core.files import open_plain
 from rocks.core.names import printable
 from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES, check_name, check_value
 from rocks.trust import secret_records as secrets
@@ -26,7 +26,7 @@ def read_secret(file: str) -> str:
     that is not UTF-8, and for one that nobody types.
     """
     if file:
-        value = _read_file(file)
+        value = _decoded(read_own_file(file, VALUE_LONGEST_BYTES + 2), printable(file))
     elif sys.stdin.isatty():
         try:
             value = getpass.getpass("value: ", sys.stderr)
@@ -47,20 +47,17 @@ def set_secret(database: Database, hosts: Sequence[str] | None, name: str, value
     secrets.store(database, hosts, name, value)
 
 
-def _read_file(path: str) -> str:
+def read_own_file(path: str, longest_bytes: int) -> bytes:
+    """The beginning of a file that its owner alone can read. UserError for another one, and for what is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):  # before it becomes a Python file, which a folder cannot
-            os.close(descriptor)
-            raise UserError(f"{printable(path)} is not a file")
+        with open_plain(path) as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise UserError(
+                    f"others may read {printable(path)}: chmod 600 {printable(path)}, then repeat"
+                )
+            return file.read(longest_bytes)
     except OSError as error:
         raise UserError(f"cannot read {printable(path)}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if mode & 0o077:
-            raise UserError(f"others may read {printable(path)}: chmod 600 {printable(path)}, then repeat")
-        data = file.read(VALUE_LONGEST_BYTES + 2)
-    return _decoded(data, printable(path))
 
 
 def _decoded(data: bytes, source: str) -> str:

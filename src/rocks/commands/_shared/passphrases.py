@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import os
-import stat
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.trust.secrets import read_own_file
 
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
@@ -19,9 +18,9 @@ _LONGEST_BYTES = 4096
 
 
 def read_passphrase(command: Command, is_new: bool) -> bytes:
-    """The passphrase; a new one is typed twice. UserError without a file and a terminal, and for one that is short.
+    """The passphrase; a new one is typed twice.
 
-    StateError for a file that other users can read.
+    UserError without a file and a terminal, for a file that other users can read, and for one that is short.
     """
     file = command.fillText(PARAMETER)
     text = _typed(command, is_new) if file is None else _of_file(file)
@@ -49,18 +48,6 @@ def _typed(command: Command, is_new: bool) -> str:
 
 def _of_file(file: str) -> str:
     try:
-        with os.fdopen(
-            os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb"
-        ) as opened:
-            found = os.fstat(opened.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise UserError(f"{printable(file)} is not a file")
-            if found.st_mode & 0o077:
-                raise StateError(f"other users can read {printable(file)}: chmod 600 {printable(file)}")
-            data = opened.read(_LONGEST_BYTES)
-        return data.decode("utf-8").partition("\n")[0].rstrip("\r")
+        return read_own_file(file, _LONGEST_BYTES).decode("utf-8").partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         raise UserError(f"the passphrase in {printable(file)} is not UTF-8 text") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the passphrase in {printable(file)}: {reason}") from None

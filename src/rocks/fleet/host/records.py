@@ -7,12 +7,11 @@ remedy, and never "no record": what it records, a key on a VF for example, would
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from rocks.core.errors import HostError, IncoherentError, RocksError
-from rocks.core.files import explain
+from rocks.core.files import explain, open_plain
 from rocks.fleet.wire.received import parse_json
 
 LONGEST_BYTES = 1024 * 1024
@@ -88,10 +87,5 @@ def read_cache(path: Path) -> Dict[str, Any]:
 
 def read_start(path: Path, max_bytes: int) -> bytes:
     """The first bytes of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is not a file")
-        return os.read(descriptor, max_bytes)
-    finally:
-        os.close(descriptor)
+    with open_plain(path, os.O_NOFOLLOW) as file:
+        return file.read(max_bytes)

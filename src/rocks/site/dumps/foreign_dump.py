@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import stat
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
+from rocks.core.files import open_plain
 from rocks.core.names import printable
 from rocks.install.boot.actions import store_boot_action
 from rocks.install.boot.pxelinux import write_boot_files
@@ -28,14 +27,12 @@ _LARGEST_BYTES = 256 << 20
 def read_dump_file(file: str) -> str:
     """The text of a dump. UserError, without waiting, for what is no file or no text."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UserError(f"{printable(file)} is not a file; give the output of rocks dump in a file")
+        with open_plain(file) as opened:
             data = opened.read(_LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the dump {printable(file)}: {reason}; give another file") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot read the dump {printable(file)}: {error.strerror}; give the output of rocks dump in a file"
+        ) from None
     if len(data) > _LARGEST_BYTES:
         raise UserError(f"{printable(file)} has more than {_LARGEST_BYTES >> 20} MiB, which no dump has")
     if data and not data.endswith(b"\n"):  # half of a value would be taken for the whole

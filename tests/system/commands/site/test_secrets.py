@@ -69,7 +69,7 @@ def test_refusals(vm_site: Site, tmp_path: Path) -> None:
         (("sec_attr", "x"), "the value is empty"),
         (("sec_attr", "a b", f"file={readable}"), "others may read"),
         (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),
-        (("sec_attr", "x", "file=/"), "/ is not a file"),
+        (("sec_attr", "x", "file=/"), "cannot read /: it is not a file"),
         (("sec_attr", "x", f"file={tmp_path / 'none'}"), "No such file"),
         (
             ("host", "sec_attr", "vmc-0-0", "vm_fence_command", "x"),

@@ -304,7 +304,7 @@ def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
         ((image, f"key={tmp_path / 'pipe'}"), "it is not a file"),
         ((image, "key=/dev/zero"), "it is not a file"),
         ((image, f"key={tmp_path / 'secret'}"), "not taken: line 1 is not a public SSH key: TYPE"),
-        ((image, "key=/nul\0"), "is not the path of a file of keys"),
+        ((image, "key=/nul\0"), "cannot be read"),
         ((image, f"key=/{'x' * 300}"), "cannot be read"),
     ):
         assert text in vm_site.refused(*add, *arguments), arguments

@@ -278,7 +278,7 @@ def test_what_is_not_a_whole_site_changes_nothing(
 def test_the_passphrase_is_not_given_to_anybody_else(old: Machine, site: Site, tmp_path: Path) -> None:
     path = tmp_path / "passphrase"
     for text, mode, reason in (
-        (PASSPHRASE, 0o644, "other users can read"),
+        (PASSPHRASE, 0o644, "others may read"),
         ("short", 0o600, "at least 12"),
         ("", 0o600, "at least 12"),
     ):
