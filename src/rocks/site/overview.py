@@ -21,7 +21,6 @@ from rocks.site.overview_rules import (
     SETTLED,
     Concern,
     ImageLine,
-    PlacedMachine,
     SiteOverview,
     check_concerns,
     cluster_lines,
@@ -46,10 +45,7 @@ if TYPE_CHECKING:
 
 def read_overview(database: Database) -> SiteOverview:
     """The site now. Hosts and NASes that do not answer in time are in it as such; errors of the database are raised."""
-    machines = [
-        PlacedMachine(name, container)
-        for name, container in {row.name: row.container for row in vm_listing.vm_rows(database, None)}.items()
-    ]
+    containers = {row.name: row.container for row in vm_listing.vm_rows(database, None)}
     members = {name: (found.names, found.vlans) for name, found in clusters.members(database, None).items()}
     hosts = [host.name for host in load_hosts(database, physical_hosts(database)) if host.is_true("kvm")]
     nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
@@ -61,8 +57,8 @@ def read_overview(database: Database) -> SiteOverview:
     database.end_reading()
     return SiteOverview(
         utc_now().strftime("%Y-%m-%d %H:%M:%S"),
-        tuple(host_lines(hosts, facts, machines, errors)),
-        tuple(cluster_lines(members, machines, facts)),
+        tuple(host_lines(hosts, facts, containers.values(), errors)),
+        tuple(cluster_lines(members, containers, facts)),
         tuple(images),
         (
             *host_concerns(silent, held, facts, errors),

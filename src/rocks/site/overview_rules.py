@@ -81,21 +81,17 @@ class SiteOverview(NamedTuple):
     concerns: tuple[Concern, ...]
 
 
-class PlacedMachine(NamedTuple):
-    """A virtual machine and its container; None without one."""
-
-    name: str
-    container: str | None
-
-
 def host_lines(
     hosts: Sequence[str],
     facts: Mapping[str, HostFacts | None],
-    machines: Iterable[PlacedMachine],
+    containers: Iterable[str | None],
     errors: Container[str] = (),
 ) -> list[HostLine]:
-    """A line for each host; None in `facts` is a host that did not answer, or is in `errors`."""
-    placed = Counter(machine.container for machine in machines)
+    """A line for each host; None in `facts` is a host that did not answer, or is in `errors`.
+
+    `containers` are those of all virtual machines.
+    """
+    placed = Counter(containers)
     return [
         _host_line(host, facts.get(host), placed[host], ERROR if host in errors else SILENT) for host in hosts
     ]
@@ -115,11 +111,10 @@ def _active(facts: HostFacts) -> list[DomainFact]:
 
 def cluster_lines(
     clusters: Mapping[str, tuple[Sequence[str], Sequence[int]]],
-    machines: Iterable[PlacedMachine],
+    containers: Mapping[str, str | None],
     facts: Mapping[str, HostFacts | None],
 ) -> list[ClusterLine]:
-    """A line for each cluster; `clusters` maps it to its machines and VLANs."""
-    containers = {machine.name: machine.container for machine in machines}
+    """A line for each cluster; `clusters` maps it to its machines and VLANs, `containers` a machine to its own."""
     running = {domain.name for found in facts.values() if found is not None for domain in _active(found)}
     silent = {host for host, found in facts.items() if found is None}
     lines = []

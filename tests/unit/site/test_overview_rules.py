@@ -8,7 +8,6 @@ from rocks.site.overview_rules import (
     Concern,
     HostLine,
     ImageLine,
-    PlacedMachine,
     check_concerns,
     cluster_lines,
     host_concerns,
@@ -16,12 +15,7 @@ from rocks.site.overview_rules import (
     image_concerns,
 )
 
-MACHINES = [
-    PlacedMachine("vc1", "h1"),
-    PlacedMachine("vm-vc1-0", "h1"),
-    PlacedMachine("vm-vc1-1", "h2"),
-    PlacedMachine("vm-vc1-2", None),
-]
+CONTAINERS = {"vc1": "h1", "vm-vc1-0": "h1", "vm-vc1-1": "h2", "vm-vc1-2": None}
 
 
 def domain(name: str, state: str, memory_mb: int = 1024, cpus: int = 2) -> DomainFact:
@@ -38,14 +32,14 @@ H1 = facts(domain("vc1", "running"), domain("vm-vc1-0", "paused", 512, 1), domai
 
 
 def test_a_host_has_its_capacity_and_what_active_machines_take() -> None:
-    first, second = host_lines(["h1", "h2"], {"h1": H1, "h2": None}, MACHINES)
+    first, second = host_lines(["h1", "h2"], {"h1": H1, "h2": None}, CONTAINERS.values())
     assert first == HostLine("h1", "up", 8, 1.5, 16000, 1536, 3, 2, 2)
     assert second == HostLine("h2", "silent", None, None, None, None, None, None, 1)
 
 
 def test_a_host_that_answers_with_an_error_is_not_silent() -> None:
     errors = {"h2": "host h2: libvirtd does not run:\nsystemctl start libvirtd"}
-    (line,) = host_lines(["h2"], {"h2": None}, MACHINES, errors)
+    (line,) = host_lines(["h2"], {"h2": None}, CONTAINERS.values(), errors)
     assert line == HostLine("h2", "error", None, None, None, None, None, None, 1)
     (found,) = host_concerns({}, [HeldLease("vm-vc1-1", "h2", "running", 1, True, True)], {}, errors)
     assert found.subject == "host h2"
@@ -55,7 +49,7 @@ def test_a_host_that_answers_with_an_error_is_not_silent() -> None:
 
 def test_machines_on_a_silent_host_are_unknown() -> None:
     members = {"vc1": (("vm-vc1-0", "vm-vc1-1", "vm-vc1-2", "vc1"), (2, 5))}
-    assert cluster_lines(members, MACHINES, {"h1": H1, "h2": None}) == [
+    assert cluster_lines(members, CONTAINERS, {"h1": H1, "h2": None}) == [
         ClusterLine("vc1", (2, 5), 4, 2, 1, 2)
     ]
 
