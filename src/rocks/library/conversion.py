@@ -16,6 +16,7 @@ from rocks.library.progress import Progress
 
 _TOOL_SECONDS = 4 * 3600
 _TOOL_MEMORY_BYTES = 2 * BYTES_PER_GIB
+_CHECK_EVERY_BYTES = 64 * 1024**2
 _PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
 """Progress of `qemu-img convert -p` (7.2), each followed by a carriage return."""
 
@@ -79,6 +80,22 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
             f"{folder} has {size_text(free_bytes)} free, {needed}and {size_text(RESERVED_BYTES)} must stay free; "
             "remove images (rocks list image), or set the attribute image_library to a larger file system"
         )
+
+
+class SpaceWatch:
+    """Looks at the free space before the first bytes are written, and now and then after it."""
+
+    def __init__(self, check: Callable[[int], None]) -> None:
+        """`check` gets the bytes that were written, and raises where too little is free for the rest."""
+        self._check = check
+        self._written = self._next_check = 0
+
+    def count(self, size_bytes: int) -> None:
+        """So many more bytes are written now."""
+        if self._written >= self._next_check:
+            self._check(self._written)
+            self._next_check = self._written + _CHECK_EVERY_BYTES
+        self._written += size_bytes
 
 
 def _reporting(progress: Progress, check: Callable[[], None]) -> Watch:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +17,7 @@ from rocks.core.downloads import ForbiddenFileError, MissingFileError, check_url
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import ensure_folders, explain
 from rocks.core.terminal import one_line
-from rocks.library.conversion import check_space
+from rocks.library.conversion import SpaceWatch, check_space
 from rocks.library.progress import Meter, Progress
 from rocks.library.sources import MAX_PARTS
 from rocks.library.unfinished import download_folder
@@ -27,7 +27,6 @@ SUMS = "SHA256SUMS"
 
 _MAX_SUMS_BYTES = 1024**2
 _SUM = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
-_CHECK_EVERY_BYTES = 64 * 1024**2
 
 
 def read_urls(text: str) -> tuple[str, ...]:
@@ -80,30 +79,18 @@ def remove_download(library: Path, name: str) -> None:
 
 def _download(url: str, target: Path, max_bytes: int, progress: Progress) -> None:
     meters: list[Meter] = []
-    check = _space_check(target.parent)
+    # a server need not state a size
+    space = SpaceWatch(lambda written: check_space(target.parent))
 
     def begins(done_bytes: int, size_bytes: int) -> None:
         check_space(target.parent, max(0, size_bytes - done_bytes))
         meters.append(Meter(progress, _base_name(url), size_bytes, done_bytes))
 
     def arrives(count: int) -> None:
-        check(count)
+        space.count(count)
         meters[0].count(count)
 
     download(url, target, max_bytes, begins, arrives)
-
-
-def _space_check(folder: Path) -> Callable[[int], None]:
-    """Looks at the file system's space now and then: a server need not state a size."""
-    written = 0
-
-    def check(count: int) -> None:
-        nonlocal written
-        if written // _CHECK_EVERY_BYTES != (written + count) // _CHECK_EVERY_BYTES:
-            check_space(folder)
-        written += count
-
-    return check
 
 
 def _read_sums(urls: Sequence[str]) -> dict[str, str]:

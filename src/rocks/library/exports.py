@@ -10,7 +10,7 @@ from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.files import Draft, draft, explain
 from rocks.core.image_blocks import data_blocks, write_block
 from rocks.core.units import BYTES_PER_SECTOR, size_text
-from rocks.library.conversion import write_qcow2
+from rocks.library.conversion import SpaceWatch, write_qcow2
 from rocks.library.progress import Meter, Progress
 from rocks.library.records import LibraryImage
 from rocks.library.sources import SequentialReader
@@ -20,7 +20,6 @@ from rocks.library.verification import verified_image
 EXPORT_FORMATS = ("raw", "qcow2", "zstd")
 """How an image may be exported."""
 
-_CHECK_EVERY_BYTES = 64 * 1024**2
 _MARGIN_BYTES = 16 * 1024**2
 _OVERHEAD = 1.01
 """A qcow2 image of data that cannot be compressed is a little larger than they are."""
@@ -68,27 +67,21 @@ def _exists(file: Path) -> StateError:
 
 def _write_raw(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     os.ftruncate(new.descriptor, image.size_bytes)
-    meter, next_check = Meter(progress, image.name, image.used_bytes), 0
-    written = 0
+    meter = Meter(progress, image.name, image.used_bytes)
+    space = SpaceWatch(lambda written: _check_free(new.path.parent, image.used_bytes - written))
     for offset, block in data_blocks(source):
-        if written >= next_check:
-            _check_free(new.path.parent, image.used_bytes - written)
-            next_check = written + _CHECK_EVERY_BYTES
+        space.count(len(block))
         write_block(new.descriptor, offset, block)
-        written += len(block)
         meter.count(len(block))
 
 
 def _write_zstd(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     meter = Meter(progress, image.name, image.size_bytes)
-    next_check = written = 0
+    space = SpaceWatch(lambda written: _check_free(new.path.parent, 0))
     reader = SequentialReader(_reader_of(source, image), lambda data: meter.count(len(data)))
     for piece in packed_zstd(reader):
-        if written >= next_check:
-            _check_free(new.path.parent, 0)
-            next_check = written + _CHECK_EVERY_BYTES
+        space.count(len(piece))
         new.write(piece)
-        written += len(piece)
 
 
 def _reader_of(source: int, image: LibraryImage) -> Callable[[int, int], bytes]:

@@ -17,7 +17,7 @@ from rocks.core.files import draft, ensure_folders, explain
 from rocks.core.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
-from rocks.library.conversion import SpaceError, check_space, convert_qcow2
+from rocks.library.conversion import SpaceError, SpaceWatch, check_space, convert_qcow2
 from rocks.library.headers import FileKind, ReadAt, kind_of, read_qcow2, reader_of
 from rocks.library.progress import Meter, Progress
 from rocks.library.records import (
@@ -40,7 +40,6 @@ from rocks.library.unpacking import UNPACKERS
 FORMATS = ("raw", "qcow2", "iso")
 """What may be stated as the format of an image, packed or not."""
 
-_CHECK_EVERY_BYTES = 64 * 1024**2
 _PART_BLOCK_BYTES = 1024**2
 _ZEROS = bytes(BLOCK_BYTES)
 
@@ -213,18 +212,16 @@ def _fill(unfinished: UnfinishedImport, blocks: Blocks, request: ImportRequest) 
 
     Blocks that an earlier command wrote are compared, since what is unpacked comes from the beginning again.
     """
-    begin, end, written, next_check = unfinished.position, 0, 0, 0
+    begin, end = unfinished.position, 0
+    space = SpaceWatch(lambda written: check_space(unfinished.path.parent))
     for offset, block in blocks:
         end = offset + len(block)
         if end > request.max_bytes:
             raise _too_large(f"more than {gigabytes(request.max_bytes)}", request.max_bytes)
-        if written >= next_check:
-            check_space(unfinished.path.parent)
-            next_check = written + _CHECK_EVERY_BYTES
         is_there = end <= begin and os.pread(unfinished.descriptor, len(block), offset) == block
         if not is_there and (offset < begin or block != _ZEROS[: len(block)]):
+            space.count(len(block))
             write_block(unfinished.descriptor, offset, block)
-            written += len(block)
         if end > begin:
             unfinished.note(end)
     return end
