@@ -228,7 +228,7 @@ def _index_rpms(new: Path, count: int) -> None:
             ["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c"
         )
         if signatures.SIGNING_FOLDER.is_dir():
-            sign_file(new / "repodata/repomd.xml", signatures.SIGNING_FOLDER)
+            sign_file(new / "repodata/repomd.xml", "asc", signatures.SIGNING_FOLDER)
 
 
 def _replace(new: Path, target: Path) -> None:

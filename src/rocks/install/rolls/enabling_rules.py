@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import is_like, printable
 from rocks.core.near_names import did_you_mean
+from rocks.install.rolls.versions import debian_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-
-class RollNeeds(NamedTuple):
-    """An enabled roll, and the (name, lowest version) of rolls that it needs."""
-
-    name: str
-    version: str
-    needs: tuple[tuple[str, str], ...]
+    from rocks.install.rolls.description import RollDescription
 
 
 def select_rolls(
@@ -70,21 +65,18 @@ def check_disabled(rolls: Iterable[tuple[str, str, str]], enabled: Sequence[tupl
         )
 
 
-def check_needs(enabled: Iterable[RollNeeds], ours: Mapping[str, str], key: Callable[[str], object]) -> None:
-    """StateError unless every enabled roll has the rolls that it needs. `ours`: what these programs bring, by version.
-
-    `key` orders versions.
-    """
-    rolls = list(enabled)
-    versions = {**{one.name: one.version for one in rolls}, **ours}
-    for roll in rolls:
-        for name, lowest in roll.needs:
+def check_needs(enabled: Iterable[RollDescription], ours: Mapping[str, str]) -> None:
+    """StateError unless every enabled roll has the rolls that it needs. `ours`: what is there without one."""
+    rolls = {one.roll: one.requirements for one in enabled}
+    versions = {**{roll.name: roll.version for roll in rolls}, **ours}
+    for roll, requirements in rolls.items():
+        for name, lowest in requirements:
             if name not in versions:
                 raise StateError(
                     f"the roll {roll.name} needs the roll {name}, which is not enabled: "
                     f"rocks enable roll {name}, or disable {roll.name} first"
                 )
-            if lowest and key(versions[name]) < key(lowest):  # type: ignore[operator]
+            if lowest and debian_key(versions[name]) < debian_key(lowest):
                 raise StateError(
                     f"the roll {roll.name} needs version {lowest} or later of the roll {name}, and {versions[name]} is "
                     f"enabled: rocks enable roll {name} version={lowest}"

@@ -25,7 +25,6 @@ from rocks.install.rolls import signatures
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
 from rocks.install.rolls.enabling_rules import (
-    RollNeeds,
     check_disabled,
     check_needs,
     check_one_version,
@@ -44,7 +43,6 @@ from rocks.install.rolls.iso import extract_roll, find_rolls
 from rocks.install.rolls.manifest import check_manifest, same_content, take_folder, take_over
 from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.install.rolls.signatures import verify_manifest
-from rocks.install.rolls.versions import debian_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,7 +123,7 @@ def enable_rolls(
             _take_over(folder, f"the roll {roll} in {folder}")
             verify_manifest(folder, f"the roll {roll}", signatures.KEYS_FOLDER, is_unsigned_allowed)
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
-        _check_enabled(contents)
+        check_needs([one.description for one in contents], {ROLL_NAME: rocks_version_attributes()["version"]})
         check_clashes(contents, _nodes_without(root), _our_commands())
         update_enabled(database, [row.roll for row in replaced], False)
         update_enabled(database, chosen, True)
@@ -261,19 +259,6 @@ def _our_commands() -> frozenset[tuple[str, ...]]:
     """The words of our commands and groups that have a file."""
     tree = Path(__file__).resolve().parents[2] / "commands"
     return frozenset(path.parent.relative_to(tree).parts for path in tree.rglob("__init__.py"))
-
-
-def _check_enabled(contents: Sequence[RollContent]) -> None:
-    """StateError unless these rolls can be enabled together."""
-    needs = [
-        RollNeeds(
-            one.description.roll.name,
-            one.description.roll.version,
-            tuple((need.name, need.version) for need in one.description.requirements),
-        )
-        for one in contents
-    ]
-    check_needs(needs, {ROLL_NAME: rocks_version_attributes()["version"]}, debian_key)
 
 
 def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:

@@ -87,22 +87,14 @@ def lacks_signature(folder: Path, keys: Path) -> bool:
 
 def sign_release(release: Path, gnupg_folder: Path) -> None:
     """Sign a repository's Release with the key in a GnuPG folder: InRelease, Release.gpg. HostError when gpg cannot."""
-    try:
-        for name, arguments in (
-            ("InRelease", ["--clearsign"]),
-            ("Release.gpg", ["--armor", "--detach-sign"]),
-        ):
-            _sign_file(release, release.with_name(name), arguments, gnupg_folder)
-    finally:
-        _stop_agent(gnupg_folder)
+    _sign_file(release, release.with_name("InRelease"), ["--clearsign"], gnupg_folder)
+    sign_file(release, "gpg", gnupg_folder)
 
 
-def sign_file(path: Path, gnupg_folder: Path) -> None:
-    """Write the signature of a file beside it, NAME.asc, with the key in a GnuPG folder. HostError when gpg cannot."""
-    try:
-        _sign_file(path, path.with_name(f"{path.name}.asc"), ["--armor", "--detach-sign"], gnupg_folder)
-    finally:
-        _stop_agent(gnupg_folder)
+def sign_file(path: Path, suffix: str, gnupg_folder: Path) -> None:
+    """Write the signature of a file, NAME.SUFFIX beside it. HostError when gpg cannot."""
+    target = path.with_name(f"{path.name}.{suffix}")
+    _sign_file(path, target, ["--armor", "--detach-sign"], gnupg_folder)
 
 
 def export_key(target: Path, gnupg_folder: Path) -> None:
@@ -145,7 +137,10 @@ def _sign_file(path: Path, target: Path, arguments: Sequence[str], gnupg_folder:
         "--digest-algo",
         "SHA512",
     ]
-    done = _gpg([*without_passphrase, *arguments, "--output", str(target), str(path)], str(gnupg_folder))
+    try:
+        done = _gpg([*without_passphrase, *arguments, "--output", str(target), str(path)], str(gnupg_folder))
+    finally:
+        _stop_agent(gnupg_folder)
     if done.exit_status != 0 or not target.is_file():
         raise HostError(
             f"gpg cannot sign {path.name} with the key in {gnupg_folder}: {_reason(done)}; the key must have no "
