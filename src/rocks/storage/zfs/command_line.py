@@ -191,12 +191,7 @@ class ZfsCommandLine:
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
         _create_file_system_above(spec.volume)
-        arguments = ["receive", "-u"]
-        if spec.resumable:
-            arguments.append("-s")
-        if spec.origin is not None and not spec.is_resumed:
-            arguments += ["-o", f"origin={spec.origin}"]
-        return receive_process((*arguments, *VOLUME_OPTIONS, spec.volume), spec.volume)
+        return receive_process(("receive", "-u", "-s", *VOLUME_OPTIONS, spec.volume), spec.volume)
 
     def abort_receive(self, volume: str) -> None:
         zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
@@ -212,8 +207,7 @@ def _send_arguments(spec: SendSpec) -> List[str]:
     if spec.from_bookmark is not None:
         arguments += ["-i", f"{spec.volume}#{spec.from_bookmark}"]
     elif spec.from_snapshot is not None:
-        start = spec.from_snapshot
-        arguments += ["-i", start if "@" in start else f"{spec.volume}@{start}"]
+        arguments += ["-i", f"{spec.volume}@{spec.from_snapshot}"]
     return [*arguments, f"{spec.volume}@{spec.to_name}"]
 
 

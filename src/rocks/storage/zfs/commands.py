@@ -22,13 +22,13 @@ class Transfer(Protocol):
     def finish(self, deadline: Deadline) -> None:
         """Close the stream and wait for the process. ToolError with the message of `zfs` when it failed.
 
-        A receive of an incomplete stream fails; a resumable one keeps the received part.
+        A receive of an incomplete stream fails, and keeps the received part.
         """
 
     def kill(self) -> None:
         """Kill the process and wait for its end. No effect when it has ended.
 
-        A resumable receive keeps the part that it has read, which may be empty: the pipe holds up to 1 MiB.
+        A receive keeps the part that it has read, which may be empty: the pipe holds up to 1 MiB.
         HostError when the process cannot be killed.
         """
 

@@ -93,8 +93,8 @@ class History(NamedTuple):
 class SendSpec(NamedTuple):
     """A stream that ends at the snapshot `to_name` of `volume`.
 
-    The stream is full, or incremental from a snapshot (of the volume, or by full name its origin) or from a bookmark of
-    the volume; `from_guid` is the guid of that source. `resume_token` continues an interrupted stream.
+    The stream is full, or incremental from a snapshot or a bookmark of the volume; `from_guid` is the guid of that
+    source. `resume_token` continues an interrupted stream.
     """
 
     volume: str
@@ -109,16 +109,13 @@ class SendSpec(NamedTuple):
 class ReceiveSpec(NamedTuple):
     """A stream received into `volume`; a missing parent file system is created.
 
-    `base_guid`: guid of the incremental source, which is the newest snapshot of the volume, or `origin` (full name) for
-    a volume that is created as a clone. None: the stream creates the volume. `is_resumed`: the stream continues a
-    partial receive. `resumable` False: an interrupted receive leaves nothing. `sender`: who sends it, for errors.
+    `base_guid`: guid of the incremental source, which is the newest snapshot of the volume. None: the stream creates
+    the volume. `is_resumed`: the stream continues a partial receive. `sender`: who sends it, for errors.
     """
 
     volume: str
     base_guid: Optional[str] = None
-    origin: Optional[str] = None
     is_resumed: bool = False
-    resumable: bool = True
     sender: str = "the sender"
 
 

@@ -102,23 +102,17 @@ def check_rollback(volume: str, history: History, snapshot: SnapshotFact) -> Non
         )
 
 
-def check_send(spec: SendSpec, history: History, origin_guid: Optional[str]) -> None:
-    """StateError or IncoherentError unless source and target exist; `origin_guid`: of a source in another volume."""
+def check_send(spec: SendSpec, history: History) -> None:
+    """StateError or IncoherentError unless source and target exist."""
     needed_snapshot(history, spec.volume, spec.to_name, spec.to_guid)
     if spec.from_bookmark is not None:
         if known_bookmark(history, spec.volume, spec.from_bookmark, spec.from_guid or "") is None:
             raise StateError(f"there is no bookmark {spec.volume}#{spec.from_bookmark} to send from")
-    elif spec.from_snapshot is not None and "@" in spec.from_snapshot:
-        if origin_guid is None:
-            raise StateError(f"there is no snapshot {spec.from_snapshot} to send from")
-        check_guid(spec.from_snapshot, origin_guid, spec.from_guid or "")
     elif spec.from_snapshot is not None:
         needed_snapshot(history, spec.volume, spec.from_snapshot, spec.from_guid or "")
 
 
-def check_resumed_send(
-    spec: SendSpec, token: TokenFact, history: History, origin_guid: Optional[str]
-) -> None:
+def check_resumed_send(spec: SendSpec, token: TokenFact, history: History) -> None:
     """StateError for a token of another stream, or when its target or source is missing."""
     if (token.to_guid, token.from_guid) != (spec.to_guid, spec.from_guid):
         raise StateError(
@@ -126,8 +120,8 @@ def check_resumed_send(
             f"{spec.from_guid or 'nothing'} to {spec.to_guid}; discard the partial receive and send again"
         )
     needed_snapshot(history, spec.volume, spec.to_name, spec.to_guid)
-    starts = {origin_guid, *(bookmark.guid for bookmark in history.bookmarks)}
-    starts.update(snapshot.guid for snapshot in history.snapshots)
+    starts = {snapshot.guid for snapshot in history.snapshots}
+    starts.update(bookmark.guid for bookmark in history.bookmarks)
     if spec.from_guid is not None and spec.from_guid not in starts:
         raise StateError(
             f"{spec.volume} no longer has the snapshot or bookmark {spec.from_guid} that is the source of the "
@@ -145,10 +139,10 @@ def check_receive(spec: ReceiveSpec, fact: Optional[VolumeFact], history: Histor
     if token is not None:
         raise StateError(f"{spec.volume} has a partial receive: resume or discard it")
     if fact is None:
-        if spec.base_guid is not None and spec.origin is None:
+        if spec.base_guid is not None:
             raise StateError(f"there is no volume {spec.volume} for the incremental stream")
         return
-    if spec.base_guid is None or spec.origin is not None:
+    if spec.base_guid is None:
         raise StateError(f"{spec.volume} exists, but the stream would create it")
     newest = history.newest
     if newest is None or newest.guid != spec.base_guid:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from rocks.core.clock import Deadline
@@ -20,7 +19,6 @@ SIZE = 16 * MIB
 OTHER_GUID = "1234"
 _PIECE_BYTES = 65536
 _SECONDS = 60.0
-_ELSEWHERE_BYTES = 512 * MIB
 
 
 class World(Protocol):
@@ -34,7 +32,6 @@ class World(Protocol):
         """A guest writes through the volume's device, and flushes."""
 
     def read(self, name: str, length: int, offset: int = 0) -> bytes: ...  # what a guest would read
-    def elsewhere(self) -> str: ...  # another pool, with nothing in it
     def open_device(self, volume: str) -> None: ...  # an export takes the device for itself
     def close_device(self, volume: str) -> None: ...  # it lets go
     def leave_free(self, free_bytes: int) -> None: ...  # limits the free space
@@ -45,7 +42,7 @@ class World(Protocol):
 
 class FakeWorld:
     def __init__(self) -> None:
-        self.fake = FakePools({"tank": 8 * 1024 * MIB, "elsewhere": 8 * 1024 * MIB})
+        self.fake = FakePools({"tank": 8 * 1024 * MIB})
         self.pools: PoolDriver = self.fake
         self.verbs: Any = self.fake.fake
         self.here = "tank/contract"
@@ -56,9 +53,6 @@ class FakeWorld:
 
     def read(self, name: str, length: int, offset: int = 0) -> bytes:
         return self.fake.read(name, length, offset)
-
-    def elsewhere(self) -> str:
-        return "elsewhere"
 
     def open_device(self, volume: str) -> None:
         self.fake.open_device(volume)
@@ -91,19 +85,7 @@ class RealWorld:
         self.verbs: Any = real._commands
         self.here = f"{pool}/contract-{os.getpid()}"
         self._open: dict[str, int] = {}
-        self._file = Path(f"/var/tmp/elsewhere-{os.getpid()}")
-        self._elsewhere = ""
         self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", self.here)
-
-    def elsewhere(self) -> str:
-        pool = f"elsewhere{os.getpid()}"
-        self._file.touch()
-        os.truncate(self._file, _ELSEWHERE_BYTES)
-        run_checked(
-            ["zpool", "create", "-O", "mountpoint=none", pool, str(self._file)], deadline_seconds=_SECONDS
-        )
-        self._elsewhere = pool
-        return pool
 
     def write(self, volume: str, data: bytes, offset: int = 0) -> None:
         device = os.open(self.pools.wait_for_device(volume, Deadline(_SECONDS)), os.O_RDWR)
@@ -157,9 +139,6 @@ class RealWorld:
         for line in self._lines("holds", "-H", *names) if names else []:
             self._zfs("release", line.split("\t")[1], line.split("\t")[0])
         run(["udevadm", "settle"], deadline_seconds=_SECONDS)
-        if self._elsewhere:
-            run_checked(["zpool", "destroy", self._elsewhere], deadline_seconds=_SECONDS)
-            self._file.unlink()
         zfs_when_free("destroy", "-R", self.here)
 
     def _lines(self, *arguments: str) -> list[str]:

@@ -216,12 +216,12 @@ def test_cut_and_resumed(world: World) -> None:
 
 
 def test_what_a_cut_stream_leaves(world: World) -> None:
-    """Nothing when it could not be resumed; else it can be taken away, by itself or as the volume that it is."""
+    """It can be taken away, by itself or as the volume that it is."""
     pools, (target, _) = world.pools, make_volume(world, "home-vol")
     world.write(target, os.urandom(2 * MIB))
     one = take_snapshot(world, target, "one")
-    for name, resumable in (("none", False), ("partial", True), ("doomed", True)):
-        spec = ReceiveSpec(f"{world.here}/{name}", resumable=resumable)
+    for name in ("partial", "doomed"):
+        spec = ReceiveSpec(f"{world.here}/{name}")
         break_off(world, SendSpec(target, "one", one.guid), spec, 1_500_000, ToolError)
     names = [fact.name.rpartition("/")[2] for fact in pools.list_volumes(world.here)]
     assert names == ["doomed", "home-vol", "partial"]
@@ -230,35 +230,6 @@ def test_what_a_cut_stream_leaves(world: World) -> None:
     doomed = pools.read_volume(f"{world.here}/doomed")
     refused(IncoherentError, "", pools.ensure_volume_gone, doomed.name, OTHER_GUID, may_lose_bytes=None)
     assert pools.ensure_volume_gone(doomed.name, doomed.guid, may_lose_bytes=None).changed
-
-
-def test_a_clone_is_sent_as_its_difference(world: World) -> None:
-    """To where the golden snapshot is already, by its guid; when it is cut, the rest is."""
-    pools, (golden, _) = world.pools, make_volume(world, "golden")
-    # another pool, as on another machine: within one, ZFS finds what a token means by its guid, and that has two of it
-    far, clone = world.elsewhere(), f"{world.here}/vm-vol"
-    world.write(golden, os.urandom(MIB))
-    base = take_snapshot(world, golden, "base")
-    whole = SendSpec(golden, "base", base.guid)
-    transfer(pools.start_send(whole), pools.start_receive(ReceiveSpec(f"{far}/golden")))
-    pools.ensure_clone(clone, f"{golden}@base", base.guid)
-    world.write(clone, os.urandom(2 * MIB), 100 * BLOCK)
-    one = take_snapshot(world, clone, "one")
-    send = SendSpec(clone, "one", one.guid, from_snapshot=f"{golden}@base", from_guid=base.guid)
-    spec = ReceiveSpec(f"{far}/copy", base.guid, origin=f"{far}/golden@base")
-    refused(IncoherentError, "", pools.start_send, send._replace(from_guid=OTHER_GUID))
-    with pytest.raises(StateError, match="to clone .* from"):
-        pools.start_receive(spec._replace(origin=f"{far}/golden@nothing"))
-    break_off(world, send, spec, 1_500_000, ToolError)
-    cut = pools.read_volume(spec.volume)
-    assert cut.resume_token is not None
-    assert pools.decode_token(cut.resume_token).from_guid == base.guid
-    rest = send._replace(resume_token=cut.resume_token)
-    resumed = spec._replace(is_resumed=True)
-    assert transfer(pools.start_send(rest), pools.start_receive(resumed)) < 1.2 * MIB
-    fact = pools.read_volume(f"{far}/copy")
-    assert fact.origin == f"{far}/golden@base"
-    assert world.read(fact.name, 4 * MIB) == world.read(clone, 4 * MIB)
 
 
 def test_a_receive_into_a_full_pool(world: World) -> None:

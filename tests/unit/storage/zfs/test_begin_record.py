@@ -81,7 +81,7 @@ ONE = RECORDED["volume guids"]["one"]
     [
         ("volume", ReceiveSpec("tank/copy")),
         ("increment", ReceiveSpec("tank/copy", ONE)),
-        ("clone", ReceiveSpec("tank/copy", ONE, origin="tank/vm-vol@one")),
+        ("clone", ReceiveSpec("tank/copy", ONE)),
         ("resumed", ReceiveSpec("tank/copy", is_resumed=True)),
     ],
 )

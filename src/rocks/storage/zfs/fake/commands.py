@@ -114,9 +114,6 @@ class FakeZfsCommands(FakeVolumes):
         """Transaction group of the snapshot or bookmark that a stream starts from."""
         known = [(snapshot.guid, snapshot.txg) for snapshot in volume.snapshots]
         known += [(bookmark.guid, bookmark.txg) for bookmark in volume.bookmarks]
-        if volume.origin is not None:
-            origin = self._snapshot(volume.origin)
-            known.append((origin.guid, origin.txg))
         txg = dict(known).get(guid)
         if txg is None:
             raise ToolError(f"zfs send of {volume.name} failed: incremental source {guid} no longer exists")

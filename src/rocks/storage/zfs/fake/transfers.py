@@ -90,9 +90,9 @@ class FakeReceive:
         if volume is not None and volume.is_receiving:
             return
         if volume is None:
-            if header.first_record or (header.from_guid is not None and self._spec.origin is None):
+            if header.first_record or header.from_guid is not None:
                 raise ToolError(f"zfs receive into {self._spec.volume} failed: cannot find its source")
-            volume = Volume(self._spec.volume, new_guid(), 0, 8192, origin=self._spec.origin)
+            volume = Volume(self._spec.volume, new_guid(), 0, 8192)
             self._pool.volumes[volume.name] = volume
         partial = volume.partial or Partial(header.to_guid, header.from_guid, header.to_name)
         if partial.to_guid != header.to_guid or partial.records_done != header.first_record:
@@ -122,9 +122,6 @@ class FakeReceive:
 
     def _commit(self, header: Header) -> None:
         volume, partial = self._pool.volumes[self._spec.volume], self._partial()
-        if not volume.size_bytes and volume.origin is not None:
-            origin = self._pool.find_snapshot(volume.origin)
-            volume.blocks = dict(origin.blocks) if origin is not None else {}
         volume.size_bytes, volume.block_bytes = header.size_bytes, header.block_bytes
         txg = self._pool.next_txg()
         volume.blocks.update({number: Block(txg, block) for number, block in partial.blocks.items()})
@@ -139,13 +136,8 @@ class FakeReceive:
     def _fail(self, error: RocksError) -> None:
         self._error = error
         volume = self._pool.volumes.get(self._spec.volume)
-        if volume is None or not volume.is_receiving:
-            return
-        volume.is_receiving = False
-        if not self._spec.resumable:
-            volume.partial = None
-            if not volume.size_bytes:
-                del self._pool.volumes[volume.name]
+        if volume is not None:
+            volume.is_receiving = False
 
 
 class _Sink(io.RawIOBase):
