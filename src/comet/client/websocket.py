@@ -17,7 +17,14 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from comet.client.connection import Connection
-from comet.client.errors import NO_NUCLEUS, TICKET_USED, NotFoundError, RefusedError, UnreachableError
+from comet.client.errors import (
+    NO_NUCLEUS,
+    TICKET_USED,
+    CometError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
 from comet.client.problems import error_of
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
@@ -38,6 +45,17 @@ class WebSocket:
         self.is_closed = False
         """The server has closed it; what it sent before was received."""
         key = base64.b64encode(os.urandom(16)).decode()
+        status, headers = self._ask(connection, path, key)
+        if status != "101":
+            refusal = self._refusal(status, headers)
+            self.socket.close()
+            raise refusal
+        if headers["Sec-WebSocket-Accept"] != _accepted(key):
+            self.close()
+            raise UnreachableError("the server's answer is not that of a WebSocket")
+
+    def _ask(self, connection: Connection, path: str, key: str) -> tuple[str, Message]:
+        """Status and headers of the answer; what follows them is in `_received`."""
         lines = [
             f"GET {path} HTTP/1.1",
             f"Host: {urlsplit(connection.endpoint.url).netloc}",
@@ -59,26 +77,22 @@ class WebSocket:
         head, _, self._received = self._received.partition(b"\r\n\r\n")
         first, _, rest = head.partition(b"\r\n")
         status = (first.decode("latin-1").split(" ") + [""])[1]
-        headers = email.message_from_string(rest.decode("latin-1"))  # of bytes, odd values are no text
-        if status != "101":
-            refusal = error_of(
-                int(status[:3]) if status[:3].isdecimal() else 403, headers, self._body(headers)
+        return status, email.message_from_string(rest.decode("latin-1"))  # of bytes, odd values are no text
+
+    def _refusal(self, status: str, headers: Message) -> CometError:
+        code = int(status[:3]) if status[:3].isdecimal() else 403
+        refusal = error_of(code, headers, self._body(headers))
+        if refusal.slug == TICKET_USED:
+            return RefusedError(
+                "the ticket of this console was used, or is older than 30 s: run the command again",
+                TICKET_USED,
             )
-            self.socket.close()
-            if refusal.slug == TICKET_USED:
-                raise RefusedError(
-                    "the ticket of this console was used, or is older than 30 s: run the command again",
-                    TICKET_USED,
-                )
-            if refusal.slug not in ("", NO_NUCLEUS):
-                raise refusal
-            raise NotFoundError(
-                f"the site did not open this console ({status[:20]}): too many may be open, or its host does not "
-                "answer. Close others and run the command again; if it stays so, ask the site's operators"
-            )
-        if headers["Sec-WebSocket-Accept"] != _accepted(key):
-            self.close()
-            raise UnreachableError("the server's answer is not that of a WebSocket")
+        if refusal.slug not in ("", NO_NUCLEUS):
+            return refusal
+        return NotFoundError(
+            f"the site did not open this console ({status[:20]}): too many may be open, or its host does not "
+            "answer. Close others and run the command again; if it stays so, ask the site's operators"
+        )
 
     def send(self, data: bytes, opcode: int = _BINARY) -> None:
         size = len(data)
