@@ -90,24 +90,12 @@ def _map(
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.bases import create_disks
     from rocks.storage.volumes.map_batches import map_images
-    from rocks.storage.volumes.move_records import read_moves
-    from rocks.storage.volumes.move_rules import check_not_moving
-    from rocks.storage.volumes.place_records import set_devices
-    from rocks.storage.volumes.plan import plan_images
 
     result = MappedImages({}, [], {})
-    planned = []
     held = read_leases(database, [vm.name for vm, _ in machines])
     saved = {name for name, lease in held.items() if lease.state == SAVED}
     machines = [(vm, locations) for vm, locations in machines if vm.name.lower() not in saved]
-    moves = read_moves(database)
-    for vm, locations in machines:
-        try:
-            check_not_moving(locations, moves)
-            planned += plan_images(vm, locations)
-        except RocksError as error:
-            result.failed[vm.name] = error
-    tokens = {lease.name.lower(): lease.token for lease in held.values()}
+    planned = _planned(database, machines, result.failed)
     if not planned:
         return result
     storage = open_storage(database)
@@ -119,20 +107,45 @@ def _map(
         planned = [image for image in planned if image.vm not in disks.failed]
         if not planned:
             return result
+        tokens = {lease.name.lower(): lease.token for lease in held.values()}
         mapped = map_images(storage, planned, tokens, watcher, made)
-    set_devices(
-        database,
-        {
-            image.disk_id: (device.rpartition("/")[0], device.rpartition("/")[2])
-            for image, device in mapped.devices.items()
-        },
-    )
-    for image, device in mapped.devices.items():
-        line = f"{image.nas}:{image.volume} mapped to {image.host}:{device}"
-        result.lines.setdefault(image.vm, []).append(line)
+    _record_devices(database, mapped.devices, result.lines)
     result.notes.extend(mapped.notes)
     result.failed.update(mapped.failed)
     return result
+
+
+def _planned(
+    database: Database,
+    machines: Sequence[tuple[VirtualMachine, Sequence[DiskLocation]]],
+    failed: dict[str, RocksError],
+) -> list[ImageSpec]:
+    """The images to map. Machines whose images are moving, or cannot be mapped, are added to `failed`."""
+    from rocks.storage.volumes.move_records import read_moves
+    from rocks.storage.volumes.move_rules import check_not_moving
+    from rocks.storage.volumes.plan import plan_images
+
+    planned: list[ImageSpec] = []
+    moves = read_moves(database)
+    for vm, locations in machines:
+        try:
+            check_not_moving(locations, moves)
+            planned += plan_images(vm, locations)
+        except RocksError as error:
+            failed[vm.name] = error
+    return planned
+
+
+def _record_devices(
+    database: Database, devices: Mapping[ImageSpec, str], lines: dict[str, list[str]]
+) -> None:
+    from rocks.storage.volumes.place_records import set_devices
+
+    places = {image.disk_id: device.rpartition("/") for image, device in devices.items()}
+    set_devices(database, {disk: (folder, name) for disk, (folder, _, name) in places.items()})
+    for image, device in devices.items():
+        line = f"{image.nas}:{image.volume} mapped to {image.host}:{device}"
+        lines.setdefault(image.vm, []).append(line)
 
 
 def unmap_vm_images(
