@@ -15,7 +15,7 @@ from rocks.library.guest_images import (
 )
 from rocks.machine.leases.plan import SAVED
 from rocks.storage.life.states import UNMAPPED
-from rocks.storage.volumes.plan import removal_command
+from rocks.storage.volumes.volume_names import removal_command
 from rocks.storage.wire.base_names import is_base
 
 if TYPE_CHECKING:

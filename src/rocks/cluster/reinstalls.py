@@ -33,7 +33,7 @@ from rocks.storage.volumes.machine_locks import wait_for_removals
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.plan import removal_command, volume_name
+from rocks.storage.volumes.volume_names import removal_command, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

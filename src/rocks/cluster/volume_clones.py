@@ -14,7 +14,7 @@ from rocks.machine.leases.records import read_leases
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
 from rocks.storage.volumes.place_records import disk_locations, put_disks
-from rocks.storage.volumes.plan import volume_name
+from rocks.storage.volumes.volume_names import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -26,7 +26,7 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.fleet.wire.snapshot_names import snapshot_exists_error
 from rocks.machine.domain_states import GUEST_RUNS, is_active_domain
-from rocks.machine.plan import check_disk
+from rocks.machine.start_plan import check_disk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

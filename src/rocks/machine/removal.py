@@ -29,7 +29,7 @@ from rocks.machine.power import stop_machines
 from rocks.storage.volumes.machine_locks import lock_for_removal
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.plan import volume_name
+from rocks.storage.volumes.volume_names import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

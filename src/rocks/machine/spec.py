@@ -14,7 +14,7 @@ from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.library.guest_media import boots_from_network, medium_name
 from rocks.machine.domain_states import ACTIVE_STATES
-from rocks.machine.plan import NOT_STARTED
+from rocks.machine.start_plan import NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.network.guest_connections import (
     Bridged,

@@ -47,10 +47,10 @@ from rocks.machine.leases.plan import (
 from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.plan import way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
+from rocks.machine.start_plan import way_of
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:

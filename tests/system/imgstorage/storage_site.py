@@ -18,7 +18,7 @@ from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
 from rocks.inventory import host_requests
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
-from rocks.machine.plan import plan_start
+from rocks.machine.start_plan import plan_start
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 

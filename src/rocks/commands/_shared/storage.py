@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rocks.commands._framework.arguments import besides
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
-from rocks.storage.volumes.plan import check_volume_name
+from rocks.storage.volumes.volume_names import check_volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

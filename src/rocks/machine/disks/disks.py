@@ -26,9 +26,9 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.moves.live_move_rules import check_no_doubt
-from rocks.machine.plan import check_disk, smaller_image
 from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec
+from rocks.machine.start_plan import check_disk, smaller_image
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import Watcher
+    from rocks.storage.volumes.map_plan import ImageSpec
     from rocks.storage.volumes.places import DiskLocation
-    from rocks.storage.volumes.plan import ImageSpec
 
 
 class MappedImages(NamedTuple):
@@ -121,9 +121,9 @@ def _planned(
     failed: dict[str, RocksError],
 ) -> list[ImageSpec]:
     """The images to map. Machines whose images are moving, or cannot be mapped, are added to `failed`."""
+    from rocks.storage.volumes.map_plan import plan_images
     from rocks.storage.volumes.move_records import read_moves
     from rocks.storage.volumes.move_rules import check_not_moving
-    from rocks.storage.volumes.plan import plan_images
 
     planned: list[ImageSpec] = []
     moves = read_moves(database)
@@ -269,6 +269,6 @@ def _still_mapped(disk: DiskLocation, owner: str) -> StateError:
 
 
 def _volume(disk: DiskLocation) -> str:
-    from rocks.storage.volumes.plan import volume_name
+    from rocks.storage.volumes.volume_names import volume_name
 
     return volume_name(disk.vm, disk.number)

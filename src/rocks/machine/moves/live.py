@@ -43,8 +43,8 @@ from rocks.machine.moves.moves import (
 )
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.plan import plan_start
 from rocks.machine.spec import container_of, spec_of
+from rocks.machine.start_plan import plan_start
 from rocks.network.guest_connections import VirtualFunction
 
 if TYPE_CHECKING:

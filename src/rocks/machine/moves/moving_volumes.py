@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
+from rocks.storage.volumes.map_plan import follows, plan_images, pool_of
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.plan import follows, plan_images, pool_of
 from rocks.storage.wire.requests import PullZvol
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.moves.moves import MoveReporter
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.volumes.map_plan import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 

@@ -22,8 +22,9 @@ from rocks.storage.client import questions
 from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.map_plan import plan_images
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.plan import plan_images, volume_name
+from rocks.storage.volumes.volume_names import volume_name
 from rocks.storage.wire.hold_tags import moment_tag, new_run, part_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot, RestoreZvol
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.volumes.map_plan import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 _GATHERED_SECONDS = 300.0

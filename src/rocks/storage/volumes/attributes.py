@@ -10,12 +10,13 @@ from rocks.core.values import check_text
 from rocks.storage.client import questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_machine_of
-from rocks.storage.volumes.plan import check_image_attribute, check_volume_name
+from rocks.storage.volumes.volume_names import check_volume_name
 from rocks.storage.wire.requests import DelAttrs, GetAttrs, SetAttrs, SetZvolAttrs
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
 
+IMAGE_ATTRIBUTES = ("frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
 LONGEST_NAME = 128
 LONGEST_VALUE = 4096
 
@@ -58,3 +59,11 @@ def _check_name(name: str) -> None:
     check_text("attr", name, LONGEST_NAME)
     if not name or " " in name:
         raise UserError(f'attr "{printable(name)}" is not valid: it must be a name without blanks')
+
+
+def check_image_attribute(name: str) -> None:
+    """UserError unless `name` is an attribute of images."""
+    if name not in IMAGE_ATTRIBUTES:
+        raise UserError(
+            f'"{printable(name)}" is not an attribute of images; these are {", ".join(IMAGE_ATTRIBUTES)}'
+        )

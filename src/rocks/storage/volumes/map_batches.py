@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rocks.storage.client import Query, StorageClient, Watcher
     from rocks.storage.client.asking import Answers
-    from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.volumes.map_plan import ImageSpec
 
 
 class Mapped(NamedTuple):

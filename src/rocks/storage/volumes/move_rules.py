@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.storage.life.states import BLOCKED, DELETING, MOVING, UNMAPPED
-from rocks.storage.volumes.plan import volume_name
+from rocks.storage.volumes.volume_names import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -22,7 +22,7 @@ from rocks.storage.volumes.machine_locks import disks_of
 from rocks.storage.volumes.move_rules import ImageMove, choose_pool, remaining_part
 from rocks.storage.volumes.place_records import put_disks
 from rocks.storage.volumes.places import check_nas, check_not_running, check_pool_name, pools_of
-from rocks.storage.volumes.plan import check_volume_name
+from rocks.storage.volumes.volume_names import check_volume_name
 from rocks.storage.volumes.volumes import grace_hours
 from rocks.storage.wire.requests import AcceptZvol, MoveZvol
 

@@ -16,7 +16,7 @@ from rocks.machine.host.libvirt.device_xml import attachable, check_hot_bus, dis
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces
 from rocks.machine.operation_plan import OperationPlan, check_changeable
-from rocks.machine.plan import check_disk
+from rocks.machine.start_plan import check_disk
 
 MEMORY_STEP_MB = 128
 """Memory is added in such steps: Linux brings blocks of at least this size online."""

@@ -1,7 +1,7 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
 Real: `machine.start`, `machine.power`, `machine.converge`, `machine.leases.leases`, `machine.leases.takeover`,
-`inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.plan`, `machine.operation_plan`,
+`inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
 `agent.calls`, `machine.host.observe`, `operations`, `start`, the rules of `machine.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).

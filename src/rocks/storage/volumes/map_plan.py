@@ -1,25 +1,22 @@
-"""Images of virtual machines: their names, and the maps that a machine needs before it starts. Pure.
+"""The maps of images that a virtual machine needs before it starts. Pure.
 
 Source: img-storage specification §1.2, §1.3 and §3.3.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import StateError
 from rocks.core.names import printable
 from rocks.core.values import FALSE_VALUES, TRUE_VALUES
+from rocks.storage.volumes.volume_names import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rocks.inventory.records import Host, VirtualMachine
     from rocks.storage.volumes.places import DiskLocation
-
-VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
-IMAGE_ATTRIBUTES = ("frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
 
 
 class ImageSpec(NamedTuple):
@@ -40,33 +37,6 @@ class ImageSpec(NamedTuple):
     sync: bool
     is_persistent: bool | None
     machine: str = ""
-
-
-def volume_name(vm: str, number: int) -> str:
-    """The volume of a machine's disk: `vm-vc1-0-vol` for number 0, then `vm-vc1-0-vol1` and so on."""
-    return f"{vm}-vol{number or ''}"
-
-
-def removal_command(nas: str, zpool: str, volume: str) -> str:
-    """The command that removes an image; with `now=yes` behind it, it cannot be restored for some time either."""
-    return f"rocks remove host storageimg {nas} {zpool} {volume}"
-
-
-def check_volume_name(name: str) -> None:
-    """UserError unless `name` is valid for a volume."""
-    if not VOLUME.match(name):
-        raise UserError(
-            f'volume "{printable(name)}" is not valid: it must be a letter or a digit, then up to 200 letters, digits, '
-            "or any of _.:-"
-        )
-
-
-def check_image_attribute(name: str) -> None:
-    """UserError unless `name` is an attribute of images."""
-    if name not in IMAGE_ATTRIBUTES:
-        raise UserError(
-            f'"{printable(name)}" is not an attribute of images; these are {", ".join(IMAGE_ATTRIBUTES)}'
-        )
 
 
 def plan_images(vm: VirtualMachine, locations: Iterable[DiskLocation]) -> list[ImageSpec]:

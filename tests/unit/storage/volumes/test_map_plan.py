@@ -2,19 +2,10 @@
 
 import pytest
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import StateError
 from rocks.inventory.records import Disk, Host, VirtualMachine
+from rocks.storage.volumes.map_plan import ImageSpec, follows, plan_images, pool_of
 from rocks.storage.volumes.places import DiskLocation
-from rocks.storage.volumes.plan import (
-    IMAGE_ATTRIBUTES,
-    ImageSpec,
-    check_image_attribute,
-    check_volume_name,
-    follows,
-    plan_images,
-    pool_of,
-    volume_name,
-)
 
 
 def host(name: str, **attributes: str) -> Host:
@@ -25,28 +16,6 @@ def host(name: str, **attributes: str) -> Host:
 def machine(container: Host | None = None, **attributes: str) -> VirtualMachine:
     disks = tuple(Disk("file", "/images", f"d{n}", f"vd{n}", "virtio", 10 + n) for n in range(3))
     return VirtualMachine(host("vm-a", **attributes), container, 64, 0, disks=disks)
-
-
-def test_names_of_volumes() -> None:
-    assert [volume_name("vm-a", number) for number in (0, 1, 10)] == ["vm-a-vol", "vm-a-vol1", "vm-a-vol10"]
-
-
-@pytest.mark.parametrize("name", ["a", "vm-vc1-0-vol", "9_a.b:c-d", "a" * 201])
-def test_a_volume_may_be_called(name: str) -> None:
-    check_volume_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a@b", "a b", "a\n", "é", "a" * 202, "%"])
-def test_a_volume_may_not_be_called(name: str) -> None:
-    with pytest.raises(UserError, match="is not valid"):
-        check_volume_name(name)
-
-
-def test_attributes_of_images() -> None:
-    for name in IMAGE_ATTRIBUTES:
-        check_image_attribute(name)
-    with pytest.raises(UserError, match="these are frequency, nextsync"):
-        check_image_attribute("speed")
 
 
 def test_only_disks_that_a_nas_keeps_are_mapped() -> None:
