@@ -233,11 +233,7 @@ def _stay(
     has_copy = any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name))
     domain = domain_on(here, vm.name)
     if domain is None or domain.state not in (*GUEST_RUNS, "paused"):
-        if isinstance(here, RocksError):
-            where = f"its lease is that of {lease.host} again, which does not answer ({here})"
-        else:
-            where = f"it is off on {lease.host}, since its host has ended it meanwhile: rocks start host vm {vm.name}"
-        return where, has_copy * [
+        return _why_off(vm.name, lease.host, here), has_copy * [
             f"its incomplete copy on {lease.target} stays meanwhile; when {vm.name} runs, this removes it: rocks move "
             f"host vm {vm.name} {lease.host}"
         ]
@@ -251,6 +247,12 @@ def _stay(
         return f"it runs on {lease.host}", _remove_arrival(database, vm, lease)
     reason = there if isinstance(there, RocksError) else "it has a domain of this name"
     return f"it runs on {lease.host}", has_copy * [_incomplete_copy(vm, lease, reason)]
+
+
+def _why_off(vm: str, host: str, here: HostFacts | RocksError) -> str:
+    if isinstance(here, RocksError):
+        return f"its lease is that of {host} again, which does not answer ({here})"
+    return f"it is off on {host}, since its host has ended it meanwhile: rocks start host vm {vm}"
 
 
 def _remove_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> list[str]:
