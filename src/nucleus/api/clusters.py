@@ -237,24 +237,7 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
     cluster = find_cluster(change, name, lock=True)
     demand_cluster_match(change, cluster)
     nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
-    computes = {node.name.casefold(): node for node in nodes if node.kind == "compute"}
-    for old in requested:
-        if old.casefold() not in computes:
-            raise unknown_node(cluster.name, old)
-    renamed = {computes[old.casefold()].id: new for old, new in requested.items()}
-    if len(renamed) < len(requested):
-        raise invalid("a node is named twice; name each once")
-    digits = next((new for new in requested.values() if new.isdecimal()), None)
-    if digits is not None:
-        raise invalid(
-            f"{digits} cannot name a node: a number is that of a computeset; choose a name with a letter"
-        )
-    after = Counter(renamed.get(node.id, node.name).casefold() for node in nodes)
-    taken = next((new for new in requested.values() if after[new.casefold()] > 1), None)
-    if taken is not None:
-        raise Problem(
-            "name-conflict", f"{taken} would be the name of two nodes of {cluster.name}; choose another"
-        )
+    renamed = _renamed(cluster.name, nodes, requested)
     before = {node.id: node.name for node in nodes}
     changed = {number: new for number, new in renamed.items() if before[number] != new}
     demand_few_renames(change.session, cluster, len(nodes), len(changed))
@@ -272,6 +255,27 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
             "rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None
         )
     return no_content()
+
+
+def _renamed(cluster: str, nodes: Sequence[Node], requested: dict[str, str]) -> dict[int, str]:
+    """Number of each compute that is named → its new name. Problem for a name that is not one, or not alone."""
+    computes = {node.name.casefold(): node for node in nodes if node.kind == "compute"}
+    for old in requested:
+        if old.casefold() not in computes:
+            raise unknown_node(cluster, old)
+    renamed = {computes[old.casefold()].id: new for old, new in requested.items()}
+    if len(renamed) < len(requested):
+        raise invalid("a node is named twice; name each once")
+    digits = next((new for new in requested.values() if new.isdecimal()), None)
+    if digits is not None:
+        raise invalid(
+            f"{digits} cannot name a node: a number is that of a computeset; choose a name with a letter"
+        )
+    after = Counter(renamed.get(node.id, node.name).casefold() for node in nodes)
+    taken = next((new for new in requested.values() if after[new.casefold()] > 1), None)
+    if taken is not None:
+        raise Problem("name-conflict", f"{taken} would be the name of two nodes of {cluster}; choose another")
+    return renamed
 
 
 def quick_routes() -> list[APIRoute]:
