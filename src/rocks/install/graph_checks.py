@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import RocksError, StateError
 from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
-from rocks.install.graph.document import entity_names
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_order import ordered_nodes
 from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
-from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import CHANGING, Library, read_source
 from rocks.install.profiles import DEFAULT_GRAPH
-from rocks.install.section_checks import check_sections
+from rocks.install.section_checks import check_node_file
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import names_like
 
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from rocks.install.graph.records import Edge, Order
 
 OK, WRONG = "ok", "wrong"
-
-_ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
-"""Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
 
 
 class FileCheck(NamedTuple):
@@ -114,8 +109,11 @@ def _graph_file(library: Library, graph: str, path: Path, nodes: _Nodes) -> str:
     for order in own.orders:
         for name in {order.head, order.tail} - {HEAD, TAIL}:
             _check_known(name, order.place, nodes)
-    unconditional = HostContext({}, {}, {})
-    ordered_nodes((), _readable(library, graph).orders, "", unconditional)
+    try:
+        ordered_nodes((), _readable(library, graph).orders, "", HostContext({}, {}, {}))
+    except StateError as error:
+        if f"({path}" in str(error):
+            raise  # a cycle of other files is no error of this one
     return f"{counted(len(own.edges), 'edge')}, {counted(len(own.orders), 'order')}"
 
 
@@ -135,7 +133,7 @@ def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
     if prefix and name not in nodes.known:
         raise _no_node(name, nodes)
     library.node_files(name)
-    _check_content(library, name, path)
+    check_node_file(library, name, read_source(path))
     if prefix:
         return f"{'extends' if prefix == 'extend-' else 'replaces'} {nodes.known[name]}"
     if name not in nodes.included and name not in nodes.roots:
@@ -143,11 +141,3 @@ def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
             f"no edge leads to the node {name}: add one to a file in /etc/rocks/site-graphs/{DEFAULT_GRAPH}"
         )
     return f"the node {name}"
-
-
-def _check_content(library: Library, name: str, path: Path) -> None:
-    """StateError, with file and line, for invalid XML, an unknown tag, or a section that bash cannot read."""
-    source = read_source(path)
-    entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
-    context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
-    check_sections([read_node(name, source.place, source.data, context, library)])

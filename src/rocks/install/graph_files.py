@@ -55,12 +55,15 @@ _HARMFUL = re.compile(r"LD_|BASH|PYTHON|GLIBC_|(?:PATH|ENV|IFS|PS4|SHELLOPTS|GCO
 class Library:
     """The files of a distribution. `base` is its folder, with `nodes`, `graphs`, `site-nodes` and `site-graphs`.
 
-    The default is the checkout of these programs, the folders of installed and of enabled rolls, and the site's own.
+    The default is the checkout of these programs, the folders of installed and of enabled rolls, and the site's own. If
+    `base` is the folder of one roll, with its description, its files are added to those, as more of the site's own; of
+    an enabled version of that roll, there are none then.
     """
 
     def __init__(self, base: Path | None = None) -> None:
-        """UserError when `base` has no folder `graphs`."""
-        if base is not None:
+        """UserError when `base` has neither a folder `graphs` nor the description of a roll."""
+        roll = sorted(base.glob("roll-*.xml"))[:1] if base is not None else []
+        if base is not None and not roll:
             if not os.path.isdir(base / "graphs"):
                 raise UserError(f"{base} is no base folder: it has no folder graphs")
             self._graphs = [base / "graphs"]
@@ -69,12 +72,14 @@ class Library:
             self._site_nodes = [base / "site-nodes", base.parent / "site-nodes"]
             self._includes = [folder / "include" for folder in (base, base.parent, *self._site_nodes)]
             return
-        bases = [*own_folders(), *map(Path, roll_folders())]
+        name, more = (roll[0].stem.removeprefix("roll-"), [roll[0].parent.absolute()]) if roll else ("", [])
+        enabled = [folder for folder in map(Path, roll_folders()) if folder.parts[-3:-2] != (name,)]
+        bases = [*own_folders(), *(folder for folder in enabled if folder not in more)]
         self._graphs = [folder / "graphs" for folder in bases]
-        self._site_graphs = [SITE_GRAPHS]
+        self._site_graphs = [SITE_GRAPHS, *(folder / "graphs" for folder in more)]
         self._nodes = [folder / "nodes" for folder in bases]
-        self._site_nodes = [SITE_NODES]
-        self._includes = [folder / "include" for folder in (*bases, SITE_NODES)]
+        self._site_nodes = [SITE_NODES, *(folder / "nodes" for folder in more)]
+        self._includes = [folder / "include" for folder in (*more, *bases, SITE_NODES)]
 
     def graph_files(self, graph: str) -> list[Source]:
         """All files of a graph, sorted by name within each folder, the site's last. StateError when there are none."""

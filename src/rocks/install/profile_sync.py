@@ -35,6 +35,9 @@ PROFILE_SECONDS = 3600.0
 """A first run installs packages."""
 
 THREADS = 32
+_LAST_LINES = 10
+"""What of a failed profile's errors is printed: the last one may say only where it ended."""
+
 _CHANGED = "changed: "
 _LEFT = "left as it is: "
 """Beginnings of the lines in which a profile says what it does."""
@@ -121,8 +124,9 @@ def _outcome(result: CommandResult, seconds: float) -> SyncedProfile | RocksErro
         return HostError(f"host {result.host} cannot be asked: {result.message or result.state}")
     errors = [line for line in result.error_output.splitlines() if line.strip()]
     if result.exit_status != 0:
-        last = errors[-1] if errors else f"exit status {result.exit_status}"
-        return HostError(f"host {result.host}: {last.removeprefix(f'Error: {result.host}: ')}")
+        plain = [line.removeprefix(f"Error: {result.host}: ") for line in errors[-_LAST_LINES:]]
+        *before, last = plain or [f"exit status {result.exit_status}"]
+        return HostError(f"host {result.host}: {last}" + "".join(f"\n  {line}" for line in before))
     lines = (line.removeprefix(f"{result.host}: ") for line in result.output.splitlines())
     changes = tuple(line.removeprefix(_CHANGED) for line in lines if line.startswith((_CHANGED, _LEFT)))
     return SyncedProfile(changes, tuple(line.removeprefix(f"Warning: {result.host}: ") for line in errors))

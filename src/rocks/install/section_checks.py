@@ -1,4 +1,4 @@
-"""Whether bash can read the sections of nodes; nothing in them is executed."""
+"""Whether node files can be read, and their sections by bash; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.process import run
+from rocks.install.graph.document import entity_names
+from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import is_for_bash, section_text
+from rocks.install.graph.tags import read_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rocks.install.graph.records import Node
+    from rocks.install.graph.expansion import Frontend
+    from rocks.install.graph.records import Node, Source
+
+_ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
+"""Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
 
 _BASH_SECONDS = 20
 _BASH_PLACE = re.compile(r"^\S*bash: (?=line )", re.MULTILINE)
+
+
+def check_node_file(frontend: Frontend, name: str, source: Source) -> None:
+    """StateError, with file and line, for invalid XML, an unknown tag, a file to include that is not there, or a
+    section that bash cannot read. Each entity is `x`, and `eval` an empty text.
+    """
+    entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
+    context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
+    check_sections([read_node(name, source.place, source.data, context, frontend)])
 
 
 def check_sections(nodes: Iterable[Node]) -> None:

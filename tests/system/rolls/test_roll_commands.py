@@ -1,11 +1,13 @@
 """The life of a roll: built, added, enabled, replaced, disabled, removed (specification §6.5)."""
 
 import os
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.iso_build import create_roll
@@ -159,9 +161,14 @@ def test_a_roll_that_needs_a_later_version_is_refused(roll_site: Site, build_rol
             '<graph><edge from="client" to="nothing"/></graph>',
             'leads from client to the node "nothing", which no enabled roll has',
         ),
+        (
+            "graphs/default/more.xml",
+            '<graph><order head="hello" tail="client"/>\n<order head="client" tail="hello"/></graph>',
+            "the order of the graph has a cycle: ",
+        ),
     ],
 )
-def test_names_that_are_taken_and_edges_to_nothing_are_refused(
+def test_names_that_are_taken_edges_to_nothing_and_cycles_are_refused(
     roll_site: Site, build_roll: BuildRoll, tmp_path: Path, path: str, text: str, message: str
 ) -> None:
     file = tmp_path / "sources/hello-1.0-noarch" / path
@@ -170,6 +177,44 @@ def test_names_that_are_taken_and_edges_to_nothing_are_refused(
     assert roll_site.rocks("add", "roll", str(build_roll())).status == 0
     assert message in roll_site.refused("enable", "roll", "hello")
     assert roll_site.rocks("report", "hello").status == 255
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ("<packge>tmux</packge>", "the tag <packge> is not supported here"),
+        ("<post>if true; then</post>", "bash cannot read this section: line 2: syntax error"),
+        ('<post><include file="gone"/></post>', "there is no file gone in the folders include"),
+        ('<post><include file="../../../etc/passwd"/></post>', "leaves the include folder"),
+        ('<file name="etc/../../scratch.conf"/>', "scratch.conf"),
+    ],
+)
+def test_a_roll_with_a_node_that_no_host_could_have_is_not_built(
+    roll_site: Site, tmp_path: Path, tag: str, message: str
+) -> None:
+    """`check graph` says the same of its sources, before; a file to copy may be on the frontend only."""
+    description = write_roll(tmp_path / "sources", "hello")
+    node = tmp_path / "sources/nodes/hello.xml"
+    whole = node.read_text()
+    node.write_text(whole.replace("</kickstart>", '<copy src="/root/of-the-frontend"/></kickstart>'))
+    create_roll(description, tmp_path)
+    node.write_text(whole.replace("</kickstart>", f"\n{tag}</kickstart>"))
+    with pytest.raises(RocksError, match=re.escape(message)) as caught:
+        create_roll(description, tmp_path)
+    assert "nodes/hello.xml, line " in str(caught.value)
+    checked = roll_site.rocks("check", "graph", f"basedir={description.parent}")
+    assert checked.status and message in " ".join(checked.out.split()), checked
+
+
+def test_a_roll_that_is_being_written_is_checked_with_what_it_belongs_to(
+    roll_site: Site, tmp_path: Path
+) -> None:
+    """Its edges lead from nodes of these programs; an enabled version of it is left out."""
+    description = write_roll(tmp_path / "sources", "hello")
+    roll_site.rocks("add", "roll", str(create_roll(description, tmp_path)))
+    roll_site.done("enable", "roll", "hello")
+    checked = roll_site.done("check", "graph", f"basedir={description.parent}")
+    assert "nodes/hello.xml: ok the node hello" in " ".join(checked.split())
 
 
 def test_two_rolls_with_the_same_command_are_not_enabled_together(

@@ -90,7 +90,7 @@ def test_a_vm_plugin_receives_the_loaded_machines_at_once() -> None:
             BugError,
             'the plugin "allocate_all" of "start host vm" has a fault (ZeroDivi',
         ),
-        (SystemExit(0), BugError, "has a fault (SystemExit: 0)"),
+        (SystemExit(0), BugError, "has a fault (SystemExit: 0; "),
     ],
 )
 def test_an_error_that_a_vm_plugin_raises_counts_for_each_machine(

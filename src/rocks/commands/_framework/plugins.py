@@ -163,10 +163,12 @@ def call_plugin(plugin: Plugin, command_path: Sequence[str], call: Callable[[], 
     except (Exception, SystemExit) as error:
         from rocks.commands._framework.fault_place import author_place
 
-        place = author_place(error)
+        place = (
+            author_place(error) or type(plugin).run.__code__.co_filename
+        )  # it did not begin: wrong arguments
         raise BugError(
             f'the plugin "{plugin.provides()}" of "{" ".join(command_path)}" has a fault '
-            f"({type(error).__name__}: {error}{f'; {place}' if place else ''}); its author must fix it"
+            f"({type(error).__name__}: {error}; {place}); its author must fix it"
         ) from error
 
 

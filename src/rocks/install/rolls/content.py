@@ -13,13 +13,16 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.names import printable
 from rocks.install.graph.document import attribute, entity_names, parse_document, tag_of
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.records import HostContext, Source
+from rocks.install.graph_files import Library
 from rocks.install.rolls.description import RollDescription, RollId, read_description
 from rocks.install.rolls.manifest import MANIFEST, SIGNATURE
+from rocks.install.section_checks import check_node_file
 
 if TYPE_CHECKING:
     from lxml import etree
 
+    from rocks.install.graph.expansion import Frontend
     from rocks.install.graph.records import Graph
 
 DEBS, RPMS, SOURCES = "Debian", "RedHat/RPMS", "SRPMS"
@@ -67,8 +70,9 @@ def read_roll(folder: Path, roll: RollId, place: str) -> RollContent:
         if name not in (path.name, MANIFEST, SIGNATURE) and not _belongs(name):
             raise UserError(f"{place}: {printable(name)} is in a place where a roll has no such file")
     nodes = frozenset(Path(name).stem for name in files if name.startswith(f"{NODES}/"))
+    library = _WithoutFrontend(folder)
     for node in sorted(nodes):
-        check_node(folder / NODES / f"{node}.xml", f"{place}: {NODES}/{node}.xml")
+        check_node(folder / NODES / f"{node}.xml", f"{place}: {NODES}/{node}.xml", library)
     return RollContent(
         description,
         nodes,
@@ -103,7 +107,15 @@ def check_installer(folder: Path, place: str) -> None:
         )
 
 
-def check_node(path: Path, place: str) -> None:
+class _WithoutFrontend(Library):
+    """A roll's files, read on a machine that need not be the frontend which is to have them."""
+
+    def copied(self, path: str) -> bytes:
+        """Nothing: the file is to be on the frontend."""
+        return b""
+
+
+def check_node(path: Path, place: str, frontend: Frontend) -> None:
     """StateError or UserError, with file and line, for a node file that is not valid for any host."""
     data = _bytes(path)
     if not _NODE.fullmatch(path.name):
@@ -111,6 +123,8 @@ def check_node(path: Path, place: str) -> None:
     root = _parse(data, place)
     if root.tag not in ("kickstart", "jumpstart"):
         raise UserError(f"{place} is not a node file: its root is <{tag_of(root)}> and not <kickstart>")
+    if root.tag == "kickstart":
+        check_node_file(frontend, path.stem, Source(place, data))
 
 
 def read_owner(data: bytes, roll: str, place: str) -> str:

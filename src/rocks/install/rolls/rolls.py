@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.names import is_like, printable
 from rocks.core.version import ROLL_NAME, rocks_version_attributes
+from rocks.install.graph.edges import read_graph
+from rocks.install.graph.node_order import ordered_nodes
+from rocks.install.graph.records import HostContext
 from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
@@ -103,8 +106,9 @@ def enable_rolls(
     """Enable rolls: their commands, nodes and edges are in use from the next command on.
 
     Another enabled version of the roll is disabled. UserError and StateError, and no change, for a roll that needs
-    another one, one whose names are taken, one whose files are missing or damaged, and one that no key of the site
-    signed. Signatures are checked as when it was added: keys may have come, gone or expired since then.
+    another one, one whose names are taken, one whose files are missing, damaged or not valid, one whose orders make a
+    cycle, and one that no key of the site signed. Signatures are checked as when it was added: keys may have come, gone
+    or expired since then.
     """
     with _changing(database) as root:
         rows = load_rolls(database)
@@ -125,6 +129,7 @@ def enable_rolls(
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
         check_needs([one.description for one in contents], {ROLL_NAME: rocks_version_attributes()["version"]})
         check_clashes(contents, _nodes_without(root), _our_commands())
+        _check_order(root, contents)
         update_enabled(database, [row.roll for row in replaced], False)
         update_enabled(database, chosen, True)
         update_files_after_commit(database, root)
@@ -253,6 +258,17 @@ def _nodes_without(root: Path) -> dict[str, Path]:
         for name, path in Library().node_names().items()
         if not path.is_relative_to(root.absolute())
     }
+
+
+def _check_order(root: Path, contents: Sequence[RollContent]) -> None:
+    """StateError for orders of nodes that make a cycle, alone or with those in use: no host would have a profile."""
+    others = [
+        one for one in Library().graph_files("default") if not one.place.startswith(f"{root.absolute()}/")
+    ]
+    orders = [
+        order for graph in (read_graph(others), *(one.graph for one in contents)) for order in graph.orders
+    ]
+    ordered_nodes((), orders, "", HostContext({}, {}, {}))
 
 
 def _our_commands() -> frozenset[tuple[str, ...]]:
