@@ -34,7 +34,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Make the key."""
-        from rocks.site.airboss.requests import create_key
+        from rocks.site.airboss.owner_commands import create_key
 
         key = self.fillText("key", "")
         if not key:

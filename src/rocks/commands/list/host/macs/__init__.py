@@ -35,7 +35,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row for each machine."""
-        from rocks.site.airboss.requests import list_macs
+        from rocks.site.airboss.owner_commands import list_macs
 
         if not args:
             self.abort("must supply one host name")

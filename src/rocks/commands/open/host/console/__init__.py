@@ -75,7 +75,7 @@ class Command(rocks.commands.Command):
         self.exit_status = open_vnc_console(self.db, name, arguments, self.notify)
 
     def _ask_the_site(self, hosts: list[str], kind: str, key: str) -> None:
-        from rocks.site.airboss.requests import open_owner_console
+        from rocks.site.airboss.owner_commands import open_owner_console
 
         if len(hosts) != 1:
             self.abort("must supply exactly one host")

@@ -55,7 +55,7 @@ class Command(rocks.commands.Command):
         with_frontend, key = self.fillFlag("with-frontend"), self.fillText("key")
         self._check_delay(self.fillText("delay", "0"))
         if key:
-            from rocks.site.airboss.requests import switch_cluster
+            from rocks.site.airboss.owner_commands import switch_cluster
 
             if len(args) != 1:
                 self.abort("must supply one host name, that of the cluster's frontend at the site")

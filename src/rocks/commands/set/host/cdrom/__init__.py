@@ -44,7 +44,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Ask the site's frontend."""
-        from rocks.site.airboss.requests import insert_image
+        from rocks.site.airboss.owner_commands import insert_image
 
         image, path, boot, key = self.fillTexts("image", "cdrom", "boot", "key")
         if len(args) != 1:

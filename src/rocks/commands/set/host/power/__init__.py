@@ -77,7 +77,7 @@ class Command(rocks.commands.Command):
         self.endOutcomes(failed, len(hosts))
 
     def _ask_the_site(self, hosts: list[str], action: str, key: str) -> None:
-        from rocks.site.airboss.requests import switch_machines
+        from rocks.site.airboss.owner_commands import switch_machines
 
         if not hosts:
             self.abort("must supply at least one host")

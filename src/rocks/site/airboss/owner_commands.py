@@ -1,4 +1,4 @@
-"""Requests from inside a virtual cluster to the site's frontend, for the owner of a key."""
+"""What `rocks` inside a virtual cluster asks of the site's frontend, for the owner of a key."""
 
 from __future__ import annotations
 
