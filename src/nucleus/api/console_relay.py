@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi import WebSocket
 
 PIECE_BYTES = 65536
+_CLOSE_SECONDS = 5.0
 
 ENDED, REVOKED, TOO_LONG = 1000, 4001, 4002
 """Why the service closes a WebSocket (RFC 6455 §7.4): the console ended; the right to it ended; its time is over."""
@@ -43,8 +44,10 @@ async def relay(
         way.cancel()
     await asyncio.gather(*ways, return_exceptions=True)
     if client.client_state is WebSocketState.CONNECTED:
+        # a client that reads nothing would hold the console for ever: the close waits until it can be written
         with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
-            await client.close(code)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close(code)
     return code
 
 

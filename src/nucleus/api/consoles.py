@@ -32,7 +32,6 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
-from nucleus.backends.shapes import State
 from nucleus.limits import MAX_PICTURES_OF_HOST, TICKET_SECONDS
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
@@ -207,7 +206,7 @@ def _check_machine(service: Service, node: Node) -> None:
     with service.pool.reading() as session:
         uuid = clusters.uuids_of(session, node.cluster_id).get(node.id)
     if uuid is not None:
-        check_machine(node, uuid, service.rocks.read_states([node.rocks_name]).get(node.rocks_name, State()))
+        check_machine(node, uuid, service.rocks.read_uuid(node.rocks_name))
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:

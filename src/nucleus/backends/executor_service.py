@@ -41,6 +41,7 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("list", "cluster"), (r"json=yes",)),
     (("list", "host", "vm"), (r"status=yes", r"showdisks=yes", r"json=yes")),
     (("list", "host", "vm"), (_NAME, r"status=yes", r"json=yes")),
+    (("list", "host", "vm"), (_NAME, r"status=no", r"json=yes")),
     (("list", "host", "interface"), (r"json=yes",)),
     (("list", "host", "route"), (r"json=yes",)),
     (("list", "host", "storagemap"), (r"json=yes",)),

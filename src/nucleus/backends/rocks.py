@@ -110,6 +110,10 @@ class Rocks:
         arguments = ("list", "host", "vm", *names, "status=yes", "json=yes")
         return shapes.read_states(self._run(arguments))
 
+    def read_uuid(self, name: str) -> str | None:
+        """The UUID of the machine with this name; no host is asked. None where `rocks` is the published one."""
+        return shapes.read_uuids(self._run(("list", "host", "vm", name, "status=no", "json=yes"))).get(name)
+
     def place(self, name: str, host: str) -> None:
         """Have the machine start on this host from now on."""
         self._change(("set", "host", "vm", name, f"physnode={host}"))

@@ -50,9 +50,9 @@ class Tools(NamedTuple):
     batch: BatchSettings = BatchSettings()
 
 
-def check_machine(node: Node, uuid: str | None, seen: State) -> None:
-    """RefusedError where what was seen under the node's name is not the machine with that UUID; None: not known."""
-    if uuid and seen.uuid and seen.uuid != uuid:  # it may be another owner's
+def check_machine(node: Node, uuid: str | None, seen: str | None) -> None:
+    """RefusedError where the UUID that was seen under the node's name is another one; None: not known."""
+    if uuid and seen and seen != uuid:  # it may be another owner's
         raise RefusedError(
             f"the site has renamed or replaced {node.name}, which is known here in a minute; try again then"
         )
@@ -154,7 +154,7 @@ class Job:
 
     def _record(self, seen: State) -> str | None:
         node, cluster = self.target, self.cluster
-        check_machine(node, self._uuid, seen)
+        check_machine(node, self._uuid, seen.uuid)
         self._is_compared = True
         host, state, _ = seen
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)

@@ -171,7 +171,7 @@ def destroy(job: Job) -> JsonObject:
 
 def _check_unused(node: Node, seen: State, uuid: str | None) -> None:
     """RefusedError unless the machine is off with its image on the NAS; `uuid`: that of the node, if it is known."""
-    check_machine(node, uuid, seen)
+    check_machine(node, uuid, seen.uuid)
     if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
         raise RefusedError(f"the power of {node.name} is {power}; power it off first")
     if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):

@@ -10,14 +10,13 @@ from threading import Event, Semaphore
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, unix_connect
 
 from nucleus.api.app import create_application
 from nucleus.backends.executor import Answer
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
-from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client, serving
@@ -128,17 +127,6 @@ def test_a_page_of_another_site_cannot_use_a_ticket(
     assert caplog.messages == [], "it is nobody's error"
     with connect(consoles, ticket, origin="http://site.example") as console:
         assert console.recv(SECONDS) == b"vc2 login: "
-
-
-@pytest.mark.slow
-def test_a_console_ends_with_the_token_that_opened_it(consoles: Client, pool: Pool) -> None:
-    with connect(consoles, ticket_for(consoles, FRONTEND, "serial")) as console:
-        assert console.recv(SECONDS) == b"vc2 login: "
-        with pool.transaction() as session:
-            assert identity.revoke_token(session, consoles.tokens["ann"].split("_")[1], None)
-        with pytest.raises(ConnectionClosed):
-            console.recv(SECONDS)
-        assert console.close_code == 4001
 
 
 def test_a_ticket_is_worth_nothing_when_its_owner_has_left_the_project(consoles: Client, pool: Pool) -> None:

@@ -14,8 +14,10 @@ from rocks.machine import listing_records as vm_listing
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)
 DISK_HEADER = ("disk", "disksize", "cdrom")
-RUNNING_HEADER = ("state", "running-mem", "running-cpus", "running-host", "running-disks", "uuid")
+RUNNING_HEADER = ("state", "running-mem", "running-cpus", "running-host", "running-disks")
 """Keys in JSON only; a table has the values of a running machine in parentheses where they differ."""
+UUID_HEADER = ("uuid",)
+"""In JSON only."""
 
 RollName = "kvm"
 
@@ -23,7 +25,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     List virtual machines. Additional interfaces and disks of a machine are listed in additional rows. A host in
-    parentheses, as in vm-container-0-1(runs:vm-container-0-0), is the one where the machine may still be running.
+    parentheses, as in vm-container-0-1(runs:vm-container-0-0), is the one where the machine may still be running. JSON
+    has the uuid of the machine, too.
 
     <shared names='any-machines'/>
     <param type='bool' name='showdisks' default='no'>
@@ -34,8 +37,8 @@ class Command(rocks.commands.Command):
     nostate (off: not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not
     ended), nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the
     stored ones are added in parentheses. In JSON, status has these words, with shutoff instead of saved; state has
-    off instead of nostate; the running machine's values are in running-mem, running-cpus, running-host and
-    running-disks; and uuid is that of the machine.
+    off instead of nostate; and the running machine's values are in running-mem, running-cpus, running-host and
+    running-disks.
     </param>
 
     <example cmd='list host vm'>
@@ -59,7 +62,7 @@ class Command(rocks.commands.Command):
         elsewhere = vm_listing.vms_elsewhere(self.db, names)
         disks = vm_listing.disk_texts(self.db, names) if with_disks else {}
         media = resolve_attribute(self.db, CD_ATTRIBUTE, names) if with_disks else {}
-        more = RUNNING_HEADER if with_status and self._in_json else ()
+        has_more = with_status and self._in_json
         self.beginOutput()
         padding = (None,) * with_status
         for name, group in groupby(rows, key=itemgetter(0)):
@@ -70,12 +73,14 @@ class Command(rocks.commands.Command):
             host = self._both(str(row.container), runs.host)
             cells = (row.slice, memory, cpus, row.mac, host, row.virt_type or "para", *status)
             listed = self._disks(disks.get(name, []), runs.disks)
-            running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks, row.uuid) if more else ()
+            running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks) if has_more else ()
+            identity = (row.uuid,) if self._in_json else ()
             disk = (*_disk(listed[:1]), _medium(media.get(name), row.cdrom_path)) if with_disks else ()
-            self.addOutput(name, (*cells, *disk, *running))
+            self.addOutput(name, (*cells, *disk, *running, *identity))
             for mac, other in zip_longest([row.mac for row in group], listed[1:]):
                 cells = (None, None, None, mac, None, None, *padding)
                 self.addOutput(name, (*cells, *_disk([other]), None) if with_disks else cells)
+        more = (*RUNNING_HEADER * has_more, *UUID_HEADER * self._in_json)
         self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status, *DISK_HEADER * with_disks, *more))
 
     def _states(self, rows: list[vm_listing.VmRow]) -> dict[str, VmPresence]:
