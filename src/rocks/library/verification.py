@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rocks.core.errors import HostError, IncoherentError
-from rocks.core.files import PUBLIC, write_file
+from rocks.core.files import PUBLIC, remove_file, write_file
 from rocks.core.image_blocks import content_of
 from rocks.library.records import LibraryImage, damage_note, image_file
 
@@ -19,8 +19,8 @@ def verified_image(
 ) -> Iterator[int]:
     """The open file of the image, after all of it was read; `watch` gets the number of bytes that were read.
 
-    IncoherentError when it is gone, or not what was imported, which is noted; HostError when it cannot be read. Both
-    have the remedy.
+    IncoherentError when it is gone, or not what was imported, which is noted until it is; HostError when it cannot be
+    read. Both have the remedy.
     """
     path = image_file(library, image.name)
     try:
@@ -39,6 +39,8 @@ def verified_image(
             with suppress(HostError):  # what it is for may be read-only
                 write_file(damage_note(library, image.name), identity, mode=PUBLIC)
             raise IncoherentError(f"the image {image.name} is not what was imported; {remedy}")
+        with suppress(OSError):  # as above; it was read wrongly before, or a file system has repaired it
+            remove_file(damage_note(library, image.name))
         yield descriptor
     finally:
         os.close(descriptor)
