@@ -63,6 +63,7 @@ def _place(job: Job) -> None:
             f"run `comet terminate {found.id}`, then `comet start` with this node again"
         )
     if job.target.physical_host != host:
+        job.compare_machine()
         job.begin_command("place")
         job.rocks.place(job.target.rocks_name, host)
 

@@ -14,7 +14,7 @@ from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer, Executor
 from nucleus.backends.executor_service import ExecutorService
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
+from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations
 from nucleus.mirror.pool import Guard, Pool
@@ -27,7 +27,7 @@ from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
 from tests.servers import answering
-from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.conftest import add_set, run_on, sql
 from tests.waiting import wait_until
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
@@ -169,6 +169,17 @@ def test_nothing_is_done_to_a_machine_that_has_got_the_name_since_the_last_poll(
     assert asked.state == "failed" and "renamed" in (asked.error or {})["detail"]
     assert not simulator.commands and first.state == state
     assert sql(pool, "SELECT state FROM node WHERE name = 'vm-vc1-0'") == [("active",)]
+
+
+def test_no_other_machine_gets_the_host_of_a_computeset(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    number = add_set(pool, nodes["vm-vc1-0"].cluster_id, 1)
+    run_on(pool, number, HOSTS[0], [HOSTS[0]])
+    simulator.guests["vm-vc1-0"].uuid = simulator.guests["vm-vc1-1"].uuid
+    with working(pool, simulator):
+        asked = ended(pool, ask(pool, "poweron", nodes["vm-vc1-0"], target_set=number))
+    assert "renamed" in (asked.error or {})["detail"] and not simulator.commands
 
 
 def test_a_failure_is_tried_again_and_then_reported(
