@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import time
 
 import pytest
 from cryptography.fernet import Fernet
@@ -121,3 +122,13 @@ def test_an_unknown_user_costs_what_others_cost(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(bcrypt, "checkpw", seen)
     assert not password_fits(line, "ann", "bad") and not password_fits(line, "bob", "bad")
     assert costs == [b"05", b"05"]
+
+
+def test_a_long_signature_of_a_stranger_takes_no_time() -> None:
+    """No thread of the service runs meanwhile: a search in a text does not release Python's lock."""
+    headers = {"nonce": "abcdefgh", "timestamp": "1"}
+    begin = time.thread_time()
+    for text in ("a" * 8000, 'a="' * 2600, 'a="b"' * 1600):
+        with pytest.raises(BadCredentials):
+            read_credentials(f"Signature {text}", headers)
+    assert time.thread_time() - begin < 0.1
