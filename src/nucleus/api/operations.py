@@ -52,7 +52,8 @@ def operations_json(question: Reading, found: Sequence[Operation]) -> list[Json]
     for one in found:
         cluster = names.get(one.target_cluster or 0)
         node = nodes.get(one.target_node or 0)
-        answers.append(operation_json(one, cluster.name if cluster else None, node.name if node else None))
+        called = cluster.name if cluster else None, node.name if node else None
+        answers.append(operation_json(one, *called, scope.is_operator))
     return answers
 
 

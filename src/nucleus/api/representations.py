@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.limits import STALE_INTERVALS
+from nucleus.operations.causes import error_for
 from nucleus.states import RUNNING, disk_state, power_of
 
 if TYPE_CHECKING:
@@ -166,10 +167,11 @@ def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_
     return content
 
 
-def operation_json(one: Operation, cluster: str | None, node: str | None) -> Json:
-    """An operation. What went wrong is in `error`: {code, detail}."""
+def operation_json(one: Operation, cluster: str | None, node: str | None, is_operator: bool = False) -> Json:
+    """An operation. What went wrong is in `error`: {code, detail}, in words for owners or for operators."""
+    known = {"cluster": cluster, "node": node, "computeset": one.target_set}
     image = one.arguments.get("iso") or one.arguments.get("reference")
-    return shaped(models.Operation, one, cluster=cluster, node=node, computeset=one.target_set, image=image)
+    return shaped(models.Operation, one, **known, image=image, error=error_for(one.error, is_operator))
 
 
 def user_json(user: User) -> Json:

@@ -1,4 +1,4 @@
-"""What an owner reads of a failure. The operators' text, which names hosts, paths and commands, is in the journal only.
+"""What an owner reads of a failure. The operators' text, which names hosts, paths and commands, is for operators only.
 
 Only texts that were written for owners pass: those of the two classes here. Every other error becomes a text of
 `CAUSES`, by the code or family that `rocks` gave; never by its words.
@@ -45,6 +45,18 @@ class UnfinishedError(HostError):
     def __init__(self, message: str, result: JsonObject | None = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+CAUSE = "cause"
+"""Key of the operators' text in the stored error of an operation."""
+
+
+def error_for(error: JsonObject | None, is_operator: bool) -> JsonObject | None:
+    """The stored error of an operation as its asker may read it: `detail` has the operators' text, or the owners'."""
+    if error is None or CAUSE not in error:
+        return error
+    detail = error[CAUSE] if is_operator else error["detail"]
+    return {"code": error["code"], "detail": detail}
 
 
 def owners_text(error: RocksError, what: str, reference: str) -> str:

@@ -10,7 +10,7 @@ from nucleus.backends.shapes import State
 from nucleus.configuration import BatchSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
-from nucleus.operations.causes import CancelledError, RefusedError, UnfinishedError, owners_text
+from nucleus.operations.causes import CAUSE, CancelledError, RefusedError, UnfinishedError, owners_text
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
 from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of, power_of
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _DATABASE_PAUSE_SECONDS = 1.0
+_MAX_CAUSE = 2000
 
 
 class LostError(Exception):
@@ -213,14 +214,15 @@ class Job:
         NEWS.give()
 
     def _problem(self, error: RocksError) -> JsonObject:
-        """What is stored of an error: its family, and its text for owners. That of operators goes to the journal."""
+        """What is stored of an error: its family, and its texts for owners and for operators."""
         one = self.operation
         if isinstance(error, CancelledError):
             return {"code": CANCELLED, "detail": str(error)}
         _LOG.warning("operation %s (%s), attempt %d: %s", one.id, one.kind, one.attempts, error)
         other = "the reservation" if "interval" in one.arguments else "the image"
         what = self.node.name if self.node else self.cluster.name if self.cluster else other
-        return {"code": error.family, "detail": owners_text(error, what, f"operation {one.id}")}
+        detail = owners_text(error, what, f"operation {one.id}")
+        return {"code": error.family, "detail": detail, CAUSE: str(error)[:_MAX_CAUSE]}
 
     def _event(self, new: str) -> NewEvent:
         one = self.operation

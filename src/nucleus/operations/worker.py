@@ -19,7 +19,7 @@ from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
-from nucleus.operations.causes import UnfinishedError
+from nucleus.operations.causes import UnfinishedError, error_for
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
@@ -52,7 +52,7 @@ def of_each_node(job: Job, kind: str) -> JsonObject:
         names[child.target_node or 0].name: {
             "state": child.state,
             "result": child.result,
-            "error": child.error,
+            "error": error_for(child.error, is_operator=False),
         }
         for child in children
     }

@@ -200,6 +200,7 @@ def test_a_failure_is_tried_again_and_then_reported(
     detail = (refused.error or {})["detail"]
     assert "vm-vc1-2-vol" not in detail and f"name operation {refused.id}" in detail
     assert any(refused.id in line and "vm-vc1-2-vol is mapped" in line for line in caplog.messages)
+    assert "vm-vc1-2-vol is mapped" in (refused.error or {})["cause"], "for operators"
 
 
 def test_a_start_that_failed_after_it_was_done_has_succeeded(
@@ -245,6 +246,9 @@ def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes
     assert refused.state == "failed" and "1 of 3 nodes" in (refused.error or {})["detail"]
     each = {name: one["state"] for name, one in (refused.result or {})["nodes"].items()}
     assert each == {"vm-vc1-0": "succeeded", "vm-vc1-1": "succeeded", "vm-vc1-2": "failed"}
+    assert set((refused.result or {})["nodes"]["vm-vc1-2"]["error"]) == {"code", "detail"}, (
+        "an owner reads it"
+    )
     resets = [command[3] for command in simulator.commands if "action=reset" in command]
     assert sorted(resets) == sorted(["vm-vc1-0", "vm-vc1-1"] * 2)
 

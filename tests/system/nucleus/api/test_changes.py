@@ -43,6 +43,19 @@ def test_old_and_new_clients_get_their_answers(service: Client) -> None:
     assert service.get("ann", f"/v1/operation/{operation['id']}?wait=60").json()["state"] == "cancelled"
 
 
+def test_operators_read_what_the_site_reported_of_a_failure(service: Client, pool: Pool) -> None:
+    """Hosts and paths are none of an owner's, in no answer."""
+    power_on = "/v1/cluster/vc2/frontend/poweron"
+    place = f"/v1/operation/{service.ask('ann', 'PUT', power_on, headers=MODERN).json()['id']}"
+    error = json.dumps({"code": "host", "detail": "of owners", "cause": "of operators"})
+    sql(pool, "UPDATE operation SET error = %s, generation = generation + 1", (error,))
+    for who, detail in (("ann", "of owners"), ("root", "of operators")):
+        again = service.ask("ann", "PUT", power_on, headers=MODERN).json()
+        assert again["error"] == {"code": "host", "detail": "of owners"}, "it is the same operation"
+        for found in (service.get(who, place).json(), service.get(who, "/v1/operation").json()[0]):
+            assert found["error"] == {"code": "host", "detail": detail}
+
+
 def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     sql(pool, "UPDATE node SET image_state = 'mapped' WHERE name = 'vm-vc2-3'")
     sql(pool, "UPDATE node SET admin_disabled = 1 WHERE name = 'vm-vc2-2'")

@@ -8,7 +8,7 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks, SiteError
 from nucleus.backends.shapes import State
 from nucleus.backends.simulator import Simulator
-from nucleus.operations.causes import CAUSES, RefusedError, owners_text
+from nucleus.operations.causes import CAUSE, CAUSES, RefusedError, error_for, owners_text
 from rocks.core.errors import FAMILIES, Code, HostError, RocksError, ToolError
 
 _OPERATORS = (
@@ -65,3 +65,11 @@ def test_only_texts_written_for_owners_pass(error: RocksError) -> None:
     assert owners_text(RefusedError("n1 is active; power it off first"), "n1", "operation 1") == (
         "n1 is active; power it off first"
     )
+
+
+def test_operators_read_what_the_site_reported() -> None:
+    stored = {"code": "host", "detail": "the site does not answer", CAUSE: _OPERATORS}
+    assert error_for(stored, is_operator=False) == {"code": "host", "detail": "the site does not answer"}
+    assert error_for(stored, is_operator=True) == {"code": "host", "detail": _OPERATORS}
+    for other in (None, {"code": "cancelled", "detail": "its computeset has ended"}):
+        assert error_for(other, is_operator=True) == error_for(other, is_operator=False) == other
